@@ -1,0 +1,67 @@
+"""See and measure what CLIP's pooled answer leaves out: global embedding against dense value-path features."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# name -> module: everything is imported on first use, so that `import denseclip_viz` costs nothing
+_LAZY = {
+    "load": "model",
+    "Model": "model",
+    "Trace": "trace",
+    "Prompts": "prompts",
+    "Native": "geometry",
+    "Whole": "geometry",
+    "Tiles": "geometry",
+    "Background": "maps.labels",
+    "key_smoothing": "maps.refine",
+    "prompt_denoising": "maps.refine",
+    "known_models": "encode.checkpoints",
+    "show_versions": "versions",
+    "DenseclipVizError": "errors",
+}
+_MODULES = {"plot": "view.plot"}
+
+if TYPE_CHECKING:
+    from denseclip_viz.encode.checkpoints import known_models
+    from denseclip_viz.errors import DenseclipVizError
+    from denseclip_viz.geometry import Native, Tiles, Whole
+    from denseclip_viz.maps.labels import Background
+    from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
+    from denseclip_viz.model import Model, load
+    from denseclip_viz.prompts import Prompts
+    from denseclip_viz.trace import Trace
+    from denseclip_viz.versions import show_versions
+    from denseclip_viz.view import plot
+
+__all__ = [
+    "Background",
+    "DenseclipVizError",
+    "Model",
+    "Native",
+    "Prompts",
+    "Tiles",
+    "Trace",
+    "Whole",
+    "key_smoothing",
+    "known_models",
+    "load",
+    "plot",
+    "prompt_denoising",
+    "show_versions",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"denseclip_viz.{_MODULES[name]}")
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"denseclip_viz.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'denseclip_viz' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,61 @@
+"""One base class for everything that can go wrong; each message says what came, what was expected, what to do."""
+
+from __future__ import annotations
+
+
+class DenseclipVizError(Exception):
+    """Base of every error that this package raises on purpose.
+
+    Args:
+        came: What came in, named as the user knows it.
+        expected: What would have been right.
+        fix: What to do now.
+
+    Example:
+        >>> str(PictureError("cat.jpg is empty (0 bytes)", expected="a picture file", fix="Copy it again."))
+        'cat.jpg is empty (0 bytes). Expected a picture file. Copy it again.'
+    """
+
+    def __init__(self, came: str, *, expected: str, fix: str) -> None:
+        self.came, self.expected, self.fix = came, expected, fix
+        super().__init__(f"{came}. Expected {expected}. {fix}")
+
+
+class PictureError(DenseclipVizError):
+    """A picture that cannot be read, or that would not be read rightly."""
+
+
+class GeometryError(DenseclipVizError):
+    """A size, crop or tiling that cannot be."""
+
+
+class PromptError(DenseclipVizError):
+    """Prompts or templates that cannot be used as they are."""
+
+
+class LayerError(DenseclipVizError):
+    """A layer, tap or head that does not exist, or that was asked for and never fired."""
+
+
+class WeightsError(DenseclipVizError):
+    """Weights that are not here, do not fit the architecture, or cannot be trusted."""
+
+
+class ModelNameError(DenseclipVizError):
+    """A model name, tag or device that is not known."""
+
+
+class UnsupportedTowerError(DenseclipVizError):
+    """An image tower whose pooling this package does not know; a guess is never made."""
+
+
+class RecompositionError(DenseclipVizError):
+    """Contributions and rest do not sum to the embedding: the tower is not what it was taken for."""
+
+
+class OutOfMemoryError(DenseclipVizError):
+    """The machine or the GPU ran out of memory; the message names the knob that helps."""
+
+
+class OutputError(DenseclipVizError):
+    """A file that would be overwritten, or an ending that says nothing about the format."""

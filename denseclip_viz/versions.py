@@ -1,0 +1,48 @@
+"""What is installed: the first thing to read when something does not fit."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+PACKAGES = ("denseclip_viz", "torch", "torchvision", "open_clip_torch", "timm", "numpy", "pillow", "xarray", "matplotlib")
+
+
+def versions() -> dict[str, str]:
+    """Read the versions of this package and of what it stands on.
+
+    Example:
+        >>> "torch" in versions()
+        True
+    """
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def show_versions() -> str:
+    """Say the versions, one a line, and whether torch and torchvision fit each other.
+
+    Returns:
+        The text; the command `denseclip-viz versions` prints it.
+    """
+    lines = [f"{name:16} {version}" for name, version in versions().items()]
+    return "\n".join([*lines, f"{'device':16} {_device()}", _torchvision()])
+
+
+def _device() -> str:
+    import torch
+
+    return f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else "cpu"
+
+
+def _torchvision() -> str:
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError as error:  # torch and torchvision from different builds
+        return f"torchvision does not fit torch ({error}): install both from one index in one command"
+    return "torch and torchvision fit each other"
