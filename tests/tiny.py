@@ -1,0 +1,112 @@
+"""Tiny open_clip models with every number random, and what the oracle needs to know of them.
+
+An identity that holds on default initialisation may hold by luck: biases are 0 there, norms the identity,
+attention near uniform. Here nothing is 0, 1 or flat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TypeVar
+
+import numpy as np
+import torch
+from oracle import Vit
+from torch import nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+BRANCH = 0.5  # on what a bottleneck adds: random running statistics tame nothing, deep maps would blow up
+TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+
+
+def new_values(name: str, parameter: torch.Tensor, noise: torch.Tensor, sharpness: float) -> torch.Tensor:
+    """Random values of a size that keeps activations sane, picked by the name's last word and the shape."""
+    *_, owner, word = f".{name}".split(".")
+    if word.startswith("logit_"):
+        return parameter + 0.1 * noise
+    if word == "running_var":
+        return torch.exp(0.3 * noise)
+    if word == "gamma":
+        return 0.6 + 0.2 * noise
+    if parameter.ndim < 2 and word == "weight":
+        return (BRANCH if owner == "bn3" and "layer" in name else 1.0) * (1 + 0.3 * noise)
+    if parameter.ndim < 2 or "embedding" in name:
+        return 0.3 * noise
+    fan_in = parameter.shape[0] if word in ("proj", "text_projection") else parameter[0].numel()
+    values = fan_in**-0.5 * noise
+    if name.endswith(("q_proj.weight", "k_proj.weight")):
+        return sharpness * values
+    if word == "in_proj_weight":
+        values[: 2 * len(values) // 3] *= sharpness
+    return values
+
+
+def randomise(module: Module, seed: int = 0, sharpness: float = 2.0) -> Module:
+    """Give every parameter and running statistic a random value, in place, whatever the dtype and device.
+
+    `sharpness` scales queries and keys, so attention logits grow by its square.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    tensors = dict(module.named_parameters())
+    tensors |= {
+        name: b for name, b in module.named_buffers() if name.endswith(("running_mean", "running_var"))
+    }
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+            tensor.copy_(new_values(name, tensor.cpu().double(), noise, sharpness))
+    return module.eval()
+
+
+def tiny_clip(vision: dict, *, seed: int, dtype: torch.dtype, sharpness: float, **options) -> nn.Module:
+    from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
+    known = {field.name for field in fields(CLIPVisionCfg)}
+    vision = vision | {name: value for name, value in options.items() if name in known}
+    options = {name: value for name, value in options.items() if name not in known}
+    embed_dim, text = options.pop("embed_dim", 24), TEXT | options.pop("text", {})
+    model = CLIP(embed_dim, CLIPVisionCfg(**vision), CLIPTextCfg(**text), **options)
+    return randomise(model.to(dtype), seed, sharpness)
+
+
+def tiny_resnet(*, seed: int = 0, dtype: torch.dtype = torch.float64, **options) -> nn.Module:
+    """CLIP with a ModifiedResNet on a 3 × 3 grid.
+
+    Options: fields of CLIPVisionCfg, `text={...}` with fields of CLIPTextCfg, arguments of CLIP (`embed_dim`,
+    `quick_gelu`, …).
+    """
+    vision = {"layers": (1, 1, 1, 1), "width": 16, "image_size": 96, "head_width": 64}
+    return tiny_clip(vision, seed=seed, dtype=dtype, sharpness=3.5, **options)
+
+
+def tiny_vit(*, seed: int = 0, dtype: torch.dtype = torch.float64, **options) -> nn.Module:
+    """CLIP with a VisionTransformer on a 4 × 4 grid; options as in `tiny_resnet`."""
+    vision = {"layers": 3, "width": 48, "head_width": 16, "patch_size": 8, "image_size": 32}
+    return tiny_clip(vision, seed=seed, dtype=dtype, sharpness=2.0, **options)
+
+
+def weights(visual: nn.Module) -> dict[str, np.ndarray]:
+    """The state dict in NumPy, float64: what the oracle calls `sd`."""
+    return {name: tensor.detach().cpu().double().numpy() for name, tensor in visual.state_dict().items()}
+
+
+def vit_settings(visual: nn.Module) -> Vit:
+    """What the oracle must know of a VisionTransformer beside its weights."""
+    block = visual.transformer.resblocks[0]
+    y, x = visual.conv1.kernel_size
+    activation = {"QuickGELU": "quick_gelu", "GELU": "gelu"}[type(block.mlp.gelu).__name__]
+    return Vit(heads=block.attn.num_heads, patch=(y, x), activation=activation, eps=visual.ln_post.eps)
+
+
+def resnet_settings(visual: nn.Module) -> tuple[tuple[int, ...], int]:
+    """Bottlenecks per layer, and heads of the attention pool."""
+    depths = tuple(len(getattr(visual, f"layer{number}")) for number in range(1, 5))
+    return depths, visual.attnpool.num_heads
+
+
+def random_pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """(3, height, width) after normalisation: smooth blobs and noise, so that positions differ."""
+    generator = np.random.default_rng(seed)
+    coarse = np.kron(generator.normal(size=(3, -(-height // 16), -(-width // 16))), np.ones((16, 16)))
+    return coarse[:, :height, :width] + 0.5 * generator.normal(size=(3, height, width))
