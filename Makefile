@@ -1,0 +1,34 @@
+# `make test` on a fresh machine with Python 3.10+ and make: its own environment, everything installed, all checks.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: test check lint types demo lab bench clean
+
+test: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+# uv resolves torch and torchvision together, from one index, into an environment of its own
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("denseclip_viz needs Python 3.10 or newer; this is " + sys.version.split()[0] + ". Try: make test PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python tests/make_demo.py demo
+
+lab: $(VENV)/.installed
+	$(BIN)/jupyter lab notebooks
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/trace.py
+	$(BIN)/python benchmarks/segment.py
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
