@@ -1,0 +1,195 @@
+"""Global against dense: maps that share one unit, and numbers that say how far the two agree.
+
+All maps are in cosine units: dense is cos(F_j, t), contribution is C_j·t/‖e‖, and contributions and rest sum to the
+score cos(e, t) exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from denseclip_viz.maps.similarity import attributes, coordinates, cosine_maps
+from denseclip_viz.prompts import Prompts
+from denseclip_viz.trace import Trace
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+MAPS = ("template", "prompt", "y", "x")
+
+
+def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
+    """Put the pooled answer and the dense map of every text side by side.
+
+    Args:
+        trace: One opened picture.
+        vectors: `(template, prompt, D)`, the texts' vectors, of any length.
+        prompts: Their names.
+
+    Returns:
+        `dense, contribution, gap` (template, prompt, y, x), `score` (template, prompt), `rest` (template, prompt,
+        term), `attention` (y, x), `attention_heads` (head, y, x), the agreement numbers, and `picture`.
+    """
+    import xarray as xr
+
+    texts = F.normalize(vectors.to(trace.dense.dtype), dim=-1)
+    dense, contribution, rest, score = parts(trace, texts)
+    attention = trace.attention.mean(0)
+    data = {
+        "dense": (MAPS, dense),
+        "contribution": (MAPS, contribution),
+        "gap": (MAPS, gap(dense, contribution)),
+        "attention": (("y", "x"), attention),
+        "attention_heads": (("head", "y", "x"), trace.attention),
+        "score": (("template", "prompt"), score),
+        "rest": (("template", "prompt", "term"), rest),
+        **agreement(trace, dense, contribution, attention),
+    }
+    variables = {name: (dims, np.asarray(values)) for name, (dims, values) in data.items()}
+    variables["picture"] = (("row", "column", "rgb"), trace.picture)
+    names = {"term": list(trace.rest), "head": np.arange(trace.attention.shape[0])}
+    return xr.Dataset(variables, coords={**coordinates(trace, prompts), **names}, attrs=attributes(trace))
+
+
+def parts(trace: Trace, texts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Split each text's score: dense map, contribution map, rest by term, score.
+
+    Args:
+        trace: One opened picture.
+        texts: `(template, prompt, D)`, unit vectors.
+    """
+    along = texts / trace.global_embedding.norm()
+    contribution = torch.einsum("yxd,tpd->tpyx", trace.contributions, along)
+    rest = torch.stack([along @ term for term in trace.rest.values()], dim=-1)
+    return cosine_maps(trace.dense, texts), contribution, rest, along @ trace.global_embedding
+
+
+def gap(dense: Tensor, contribution: Tensor) -> Tensor:
+    """Say where the dense map and the contributions disagree, in standard deviations.
+
+    Each map is centred on its own mean over positions, then both are divided by one deviation over all prompts and
+    templates, so that a text that is nowhere does not look as strong as one that is somewhere.
+
+    Args:
+        dense: `(template, prompt, y, x)`, cosines.
+        contribution: `(template, prompt, y, x)`, cosine units.
+
+    Returns:
+        `(template, prompt, y, x)`: positive where the dense map names the text and the pooling used little of it.
+
+    Example:
+        >>> dense = torch.tensor([[[[0.3, 0.1]]]])
+        >>> gap(dense, dense / 50).abs().max() < 1e-5
+        tensor(True)
+    """
+    return _standard(dense) - _standard(contribution)
+
+
+def _standard(maps: Tensor) -> Tensor:
+    centred = maps - maps.mean((-2, -1), keepdim=True)
+    deviation = centred.square().mean().sqrt()
+    return centred / deviation if deviation > 0 else centred
+
+
+def agreement(
+    trace: Trace, dense: Tensor, contribution: Tensor, attention: Tensor
+) -> dict[str, tuple[tuple[str, ...], Tensor]]:
+    """Count how far global and dense agree, as a whole and for each text.
+
+    - `global_vs_mean_dense`, `global_vs_attended_dense`: cosine of the global embedding with the plain and with the
+      attention-weighted mean of the dense features,
+    - `spearman`: rank correlation of dense and contribution over positions (NaN for a constant map),
+    - `same_peak`: whether the strongest cell is the same,
+    - `attention_in_top_decile`: share of the positions' attention that falls in the top tenth of the dense map.
+    """
+    attended = (trace.dense * attention[..., None]).sum((0, 1))
+    top = dense.flatten(2) >= _top_decile(dense.flatten(2))
+    shares = (attention.flatten() * top).sum(-1) / attention.sum()
+    per_text = ("template", "prompt")
+    return {
+        "global_vs_mean_dense": ((), _cosine(trace.global_embedding, trace.dense.mean((0, 1)))),
+        "global_vs_attended_dense": ((), _cosine(trace.global_embedding, attended)),
+        "spearman": (per_text, spearman(dense.flatten(2), contribution.flatten(2))),
+        "same_peak": (per_text, dense.flatten(2).argmax(-1) == contribution.flatten(2).argmax(-1)),
+        "attention_in_top_decile": (per_text, shares),
+    }
+
+
+def spearman(a: Tensor, b: Tensor) -> Tensor:
+    """Rank correlation along the last axis; ties share their mean rank; NaN where either is constant.
+
+    Example:
+        >>> spearman(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([1.0, 4.0, 9.0])).item()
+        1.0
+    """
+    a, b = (_ranks(values) for values in (a, b))
+    a, b = (ranks - ranks.mean(-1, keepdim=True) for ranks in (a, b))
+    return ((a * b).sum(-1) / (a.square().sum(-1) * b.square().sum(-1)).sqrt()).clamp(-1, 1)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    import pandas as pd
+
+    rows = values.reshape(-1, values.shape[-1]).numpy()
+    return torch.from_numpy(pd.DataFrame(rows).rank(axis=1).to_numpy(copy=True)).reshape(values.shape)
+
+
+def _top_decile(maps: Tensor) -> Tensor:
+    count = max(1, round(maps.shape[-1] / 10))
+    return maps.topk(count, dim=-1).values[..., -1:]
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return F.cosine_similarity(a, b, dim=0)
+
+
+def with_readings(
+    both: xr.Dataset, readings: Mapping[str, tuple[Tensor, Tensor]], vectors: Tensor, reading: str
+) -> xr.Dataset:
+    """Add layers that were read in text space.
+
+    Args:
+        both: What `compare` returned.
+        readings: `{layer: (global (D,), dense (y, x, D))}`.
+        vectors: `(template, prompt, D)`.
+        reading: One line that says which reading it is, printed on figures.
+    """
+    pooled = torch.stack([whole for whole, _ in readings.values()])
+    dense = torch.stack([positions for _, positions in readings.values()])
+    texts = F.normalize(vectors.to(dense.dtype), dim=-1)
+    data = {
+        "layer_dense": (("layer", *MAPS), cosine_maps(dense, texts).numpy()),
+        "layer_score": (("layer", "template", "prompt"), _scores(pooled, texts).numpy()),
+        "layer_agreement": (("layer",), F.cosine_similarity(pooled, dense.mean((1, 2)), dim=-1).numpy()),
+    }
+    return both.assign(data).assign_coords(layer=list(readings)).assign_attrs(layer_reading=reading)
+
+
+def _scores(pooled: Tensor, texts: Tensor) -> Tensor:
+    return torch.einsum("ld,tpd->ltp", F.normalize(pooled, dim=-1), texts)
+
+
+def with_gradients(both: xr.Dataset, maps: Mapping[str, tuple[Tensor, Tensor]], reading: str) -> xr.Dataset:
+    """Add layers that were read by gradients; coarser grids repeat their cells up to the finest.
+
+    Args:
+        both: What `compare` returned.
+        maps: `{layer: (global (template, prompt, y, x), dense (template, prompt, y, x))}`, in cosine units.
+        reading: One line that says which reading it is, printed on figures.
+    """
+    finest = max((whole.shape[-2:] for whole, _ in maps.values()), key=lambda grid: grid[0] * grid[1])
+    dims = ("layer", "template", "prompt", "fine_y", "fine_x")
+    fine = [np.stack([_repeat(pair[i], finest) for pair in maps.values()]) for i in (0, 1)]
+    data = {"layer_global_gradient": (dims, fine[0]), "layer_dense_gradient": (dims, fine[1])}
+    return both.assign(data).assign_coords(layer=list(maps)).assign_attrs(layer_reading=reading)
+
+
+def _repeat(maps: Tensor, grid: tuple[int, ...]) -> np.ndarray:
+    rows, columns = grid[0] // maps.shape[-2], grid[1] // maps.shape[-1]
+    return np.asarray(maps.repeat_interleave(rows, -2).repeat_interleave(columns, -1))

@@ -1,0 +1,112 @@
+"""From a trace and texts to a segmentation: refine, draw at picture size, name every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from denseclip_viz.errors import LayerError, PromptError
+from denseclip_viz.maps.labels import Background, label, probabilities
+from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
+from denseclip_viz.maps.similarity import attributes, cosine_maps
+from denseclip_viz.trace import Trace
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+NORMALISATIONS = ("", "cosine", "official")
+
+
+def segment(
+    trace: Trace,
+    vectors: Tensor,
+    names: Sequence[str],
+    *,
+    scale: float,
+    background: None | float | Sequence[str] | Background = None,
+    denoise: float = 0.0,
+    smooth: str = "",
+    smooth_below: float = 1.0,
+    soft: bool = False,
+    size: tuple[int, int] | None = None,
+) -> xr.Dataset:
+    """Name every pixel of the picture by its best text.
+
+    Args:
+        trace: One opened picture; with keys for smoothing.
+        vectors: `(prompt, D)`.
+        names: `(prompt,)`.
+        scale: What cosines are multiplied by before the softmax over prompts.
+        background: `None`, a probability below which a pixel is background, or names of background prompts.
+        denoise: Threshold of prompt denoising; 0 leaves it out.
+        smooth: Normalisation of key smoothing, `"cosine"` or `"official"`; `""` leaves it out.
+        smooth_below: Positions at least as confident as this are not smoothed.
+        soft: Give each pixel's probability of every prompt too.
+        size: `(row, column)` of the answer; the upright picture's own by default.
+
+    Returns:
+        `labels` (row, column) int16, -1 for background and unseen; `probability` (row, column); with `soft`,
+        `probabilities` (prompt, row, column); `picture`.
+
+    Raises:
+        LayerError: smoothing without keys.
+        PromptError: background prompts that are not among the names.
+    """
+    import xarray as xr
+
+    rule = Background.of(background)
+    hidden = _hidden(rule, names)
+    scores, multiplier, kept = _refined(trace, vectors, scale, denoise, smooth, smooth_below)
+    rows, columns = size or trace.geometry.picture
+    if not kept.any():
+        hidden = np.ones(len(names), dtype=bool)
+    labels, probability = label(
+        scores.numpy(), trace.geometry, rows=rows, columns=columns, scale=multiplier, background=hidden, below=rule.below
+    )
+    data = {"labels": (("row", "column"), labels), "probability": (("row", "column"), probability)}
+    if soft:
+        maps = probabilities(scores.numpy(), trace.geometry, rows=rows, columns=columns, scale=multiplier)
+        data["probabilities"] = (("label", "row", "column"), maps)
+    data["picture"] = (("picture_row", "picture_column", "rgb"), trace.picture)
+    refinement = _said(denoise, smooth)
+    attrs = {**attributes(trace), "background": rule.rule, "refinement": refinement, "scale": multiplier}
+    return xr.Dataset(data, coords={"label": list(names)}, attrs=attrs)
+
+
+def _refined(
+    trace: Trace, vectors: Tensor, scale: float, denoise: float, smooth: str, smooth_below: float
+) -> tuple[Tensor, float, np.ndarray]:
+    scores, kept = cosine_maps(trace.dense, vectors[None])[0], np.ones(len(vectors), dtype=bool)
+    if denoise:
+        scores, kept_prompts = prompt_denoising(scores, denoise)
+        kept = kept_prompts.numpy()
+    if not smooth:
+        return scores, scale, kept
+    if trace.keys is None:
+        raise LayerError(
+            "key smoothing of a trace without keys",
+            expected="a trace that holds the pool's keys",
+            fix="Trace with keys='key' (or keys='projected', as the official code does for ViTs).",
+        )
+    # smoothed scores are sums of probabilities, not cosines: the official code takes their plain softmax
+    return key_smoothing(scores, trace.keys, threshold=smooth_below, normalisation=smooth), 1.0, kept
+
+
+def _hidden(rule: Background, names: Sequence[str]) -> np.ndarray:
+    unknown = [name for name in rule.prompts if name not in names]
+    if unknown:
+        raise PromptError(
+            f"background prompts {', '.join(map(repr, unknown))} are not among the prompts",
+            expected=f"some of {', '.join(map(repr, names))}",
+            fix="Add them to the prompts too: they compete with the others for each pixel.",
+        )
+    return np.array([name in rule.prompts for name in names])
+
+
+def _said(denoise: float, smooth: str) -> str:
+    steps = [f"prompt denoising {denoise:g}"] if denoise else []
+    steps += [f"key smoothing ({smooth})"] if smooth else []
+    return ", ".join(steps) or "none"

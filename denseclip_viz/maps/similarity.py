@@ -1,0 +1,74 @@
+"""Dense features against text: raw cosines with names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from denseclip_viz.prompts import Prompts
+from denseclip_viz.trace import Trace
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def cosine_maps(features: Tensor, vectors: Tensor) -> Tensor:
+    """Compare every position with every text.
+
+    Args:
+        features: `(…, y, x, D)`, of any length.
+        vectors: `(template, prompt, D)`, of any length.
+
+    Returns:
+        Raw cosines in [-1, 1], `(…, template, prompt, y, x)`. A zero vector has cosine 0 with everything.
+
+    Example:
+        >>> cosine_maps(torch.tensor([[[3.0, 0.0], [0.0, 2.0]]]), torch.tensor([[[1.0, 0.0]]])).tolist()
+        [[[[1.0, 0.0]]]]
+    """
+    vectors = vectors.to(features.device, features.dtype)
+    maps = torch.einsum("...yxd,tpd->...tpyx", F.normalize(features, dim=-1), F.normalize(vectors, dim=-1))
+    return maps.clamp(-1, 1)
+
+
+def similarity(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.DataArray:
+    """Label the cosines of a trace's dense features with each text.
+
+    Args:
+        trace: One opened picture.
+        vectors: `(template, prompt, D)`, the texts' vectors.
+        prompts: Their names.
+
+    Returns:
+        `(template, prompt, y, x)`, raw cosines; `y, x` are cell centres in pixels of the upright picture.
+    """
+    import xarray as xr
+
+    maps = cosine_maps(trace.dense, vectors)
+    return xr.DataArray(
+        maps.numpy(),
+        dims=("template", "prompt", "y", "x"),
+        coords=coordinates(trace, prompts),
+        name="similarity",
+        attrs=attributes(trace),
+    )
+
+
+def coordinates(trace: Trace, prompts: Prompts) -> dict[str, Any]:
+    """Name the axes `template, prompt, y, x`, and mark the absent prompts."""
+    return {
+        "template": list(prompts.templates),
+        "prompt": list(prompts.prompts),
+        "absent": ("prompt", np.asarray(prompts.absent, dtype=bool)),
+        "y": np.asarray(trace.geometry.y),
+        "x": np.asarray(trace.geometry.x),
+    }
+
+
+def attributes(trace: Trace) -> dict[str, str | int]:
+    """Say where the numbers come from: provenance, geometry, picture; safe for netCDF."""
+    return {**trace.provenance, "picture": trace.name, "geometry": trace.geometry.to_json()}

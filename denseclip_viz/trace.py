@@ -1,0 +1,119 @@
+"""What one forward pass left behind: data with names, no model inside."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from denseclip_viz.errors import LayerError
+from denseclip_viz.geometry import Geometry
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Trace:
+    """One picture, one forward pass, opened.
+
+    All tensors are on the CPU, in fp32 (fp64 for an fp64 model).
+
+    Attributes:
+        global_embedding: `(D,)`, what `encode_image` returns, not normalised. For tiles: the mean over windows.
+        dense: `(y, x, D)`, dense features in text space, not normalised.
+        attention: `(head, y, x)`, the pooling weights of positions.
+        contributions: `(y, x, D)`; their sum and the sum of `rest` are the global embedding.
+        rest: `{"bias": (D,), …}`, the named terms that belong to no position.
+        geometry: Where the grid lies in the picture.
+        picture: `(row, column, rgb)` uint8, the upright picture for figures, at most 1024 px long.
+        name: The picture's name for titles.
+        provenance: Model, weights, hash, activation, preprocess, path, versions.
+        keys: `(y, x, C)` if asked for.
+        layers: What taps recorded, as the tower made it: `(C, y, x)` or `(token, C)`.
+        pixels: `(3, H, W)`, the tower's input; `None` for tiles.
+
+    Example:
+        >>> import torch
+        >>> grid = Geometry("whole", picture=(64, 64), resized=(64, 64), offset=(0, 0), input=(64, 64), cell=(32, 32))
+        >>> cells, bias = torch.ones(2, 2, 4), torch.ones(4)
+        >>> trace = Trace(bias * 5, cells, torch.ones(1, 2, 2) / 4, cells, {"bias": bias}, grid,
+        ...               np.zeros((64, 64, 3), np.uint8))
+        >>> bool((trace.contributions.sum((0, 1)) + trace.rest["bias"] == trace.global_embedding).all())
+        True
+    """
+
+    global_embedding: Tensor
+    dense: Tensor
+    attention: Tensor
+    contributions: Tensor
+    rest: Mapping[str, Tensor]
+    geometry: Geometry
+    picture: np.ndarray
+    name: str = "picture"
+    provenance: Mapping[str, str | int] = field(default_factory=dict)
+    keys: Tensor | None = None
+    layers: Mapping[str, Tensor] = field(default_factory=dict)
+    pixels: Tensor | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The recorded layers."""
+        return tuple(self.layers)
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.layers:
+            raise LayerError(
+                f"layer {name!r} was not recorded",
+                expected=f"one of {', '.join(self.names)}" if self.names else "a trace with layers; this one has none",
+                fix=f"Ask for it: model.trace(picture, layers={name!r}).",
+            )
+        return self.layers[name]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name."""
+        lean = {
+            "global_embedding": self.global_embedding,
+            "dense": self.dense,
+            "attention": self.attention,
+            "contributions": self.contributions,
+        }
+        rest = {f"rest: {name}": term for name, term in self.rest.items()}
+        more = {name: value for name, value in (("keys", self.keys), ("pixels", self.pixels)) if value is not None}
+        return {**lean, **rest, **more, **self.layers}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held, the picture included."""
+        return sum(t.element_size() * t.nelement() for t in self.tensors().values()) + self.picture.nbytes
+
+    def __repr__(self) -> str:
+        y, x = self.geometry.grid
+        layers = f", layers {', '.join(self.names)}" if self.names else ""
+        return (
+            f"Trace({self.name}: {self.provenance.get('model', 'model')}, {self.geometry.mode}, grid {y} x {x}, "
+            f"D {len(self.global_embedding)}, {self.attention.shape[0]} heads{layers}, {self.nbytes / 1e6:.1f} MB)"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(name)}</td><td>{' × '.join(map(str, tensor.shape))}</td></tr>"
+            for name, tensor in self.tensors().items()
+        )
+        return (
+            f'<div style="display:flex;gap:1em;align-items:start"><img alt="" src="{_thumbnail(self.picture)}">'
+            f"<div><b>{html.escape(self.name)}</b><br>{html.escape(repr(self))}"
+            f"<table>{rows}</table>next: <code>model.compare(trace, prompts)</code></div></div>"
+        )
+
+
+def _thumbnail(picture: np.ndarray, longest: int = 160) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(picture)
+    image.thumbnail((longest, longest))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
