@@ -1,0 +1,139 @@
+"""How one picture became one model input, and where each cell lies in the original picture.
+
+Per axis: input coordinate = picture coordinate * resized / picture - offset, pixel edges at whole numbers.
+All sizes are (height, width) in pixels, all grids (y, x), all boxes (top, left, bottom, right).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denseclip_viz.errors import GeometryError
+from denseclip_viz.geometry.checks import Size, one_of, pair
+
+Box = tuple[float, float, float, float]
+Floats = NDArray[np.floating[Any]]
+
+SIDES = (32, 2048)  # what a side may be resized to
+MAX_PIXELS = 4096 * 4096  # of one input: 200 MB as float32
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How one picture became one model input, and where each cell of the grid came from.
+
+    `offset` is the (top, left) of the input in the resized picture, negative where padded before it.
+    `windows` are (top, left) in the input. `stretch` draws the grid over the unpadded picture, as the
+    official MaskCLIP code does. GeometryError if the numbers cannot be.
+
+    Example:
+        >>> from denseclip_viz.geometry import Preprocess, Whole
+        >>> clip = Preprocess((50, 50), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> whole = Whole().plan((100, 150), preprocess=clip, cell=(10, 10))
+        >>> whole.input, whole.grid, whole.y
+        ((50, 80), (5, 8), array([ 9.5, 29.5, 49.5, 69.5, 89.5]))
+    """
+
+    mode: str
+    picture: Size
+    resized: Size
+    offset: Size
+    input: Size
+    cell: Size
+    windows: tuple[Size, ...] = ()
+    window: Size | None = None
+    stretch: bool = False
+
+    def __post_init__(self) -> None:
+        one_of(self.mode, ("native", "whole", "tiles"), "mode")
+        for name in ("picture", "resized", "input", "cell"):
+            pair(getattr(self, name), name)
+        pair(self.offset, "offset", least=-(2**31))
+        if min(self.grid) < 1:
+            came, expected = f"An input of {self.input} px", f"at least one cell of {self.cell} px"
+            raise GeometryError(came, expected=expected, fix="Resize the picture to more pixels.")
+        if math.prod(self.input) > MAX_PIXELS:
+            came = f"The {self.mode} input of a picture of {self.picture} px is {self.input} px"
+            expected = f"at most {MAX_PIXELS / 1e6:.1f} million pixels"
+            raise GeometryError(came, expected=expected, fix=f"Pass long={SIDES[1]} or less.")
+        _check_windows(self)
+
+    @property
+    def grid(self) -> Size:
+        """Cells (y, x); a rest of the input that fills no cell is not seen, as in a convolution."""
+        return self.input[0] // self.cell[0], self.input[1] // self.cell[1]
+
+    @property
+    def y(self) -> Floats:
+        """Rows of the cells' centres in the original picture, where the first pixel's centre is 0."""
+        return (self.edges(0)[1:] + self.edges(0)[:-1] - 1) / 2
+
+    @property
+    def x(self) -> Floats:
+        """Columns of the cells' centres in the original picture, where the first pixel's centre is 0."""
+        return (self.edges(1)[1:] + self.edges(1)[:-1] - 1) / 2
+
+    @property
+    def seen(self) -> Box:
+        """The box of the original picture that the model saw, pixel edges at whole numbers."""
+        (top, bottom), (left, right) = (self.edges(i)[[0, -1]].clip(0, self.picture[i]) for i in (0, 1))
+        return float(top), float(left), float(bottom), float(right)
+
+    @property
+    def extent(self) -> Box:
+        """(left, right, bottom, top) of the grid for `imshow`, where pixel centres are at whole numbers."""
+        (top, bottom), (left, right) = (self.edges(i)[[0, -1]] - 0.5 for i in (0, 1))
+        return float(left), float(right), float(bottom), float(top)
+
+    def edges(self, axis: int) -> Floats:
+        """Edges of the cells along y (axis 0) or x (axis 1) in original pixels, one more than cells."""
+        cells = np.arange(self.grid[axis] + 1)
+        if self.stretch:
+            return cells * self.picture[axis] / self.grid[axis]
+        return (self.offset[axis] + cells * self.cell[axis]) * self.picture[axis] / self.resized[axis]
+
+    def cell_box(self, y: int, x: int) -> Box:
+        """The box of a cell in original pixels, not clipped where it reaches into padding."""
+        if not (0 <= y < self.grid[0] and 0 <= x < self.grid[1]):
+            expected = f"a cell of the grid {self.grid}"
+            raise GeometryError(f"Cell ({y}, {x})", expected=expected, fix="Count from 0, from the top left.")
+        (top, bottom), (left, right) = self.edges(0)[y : y + 2], self.edges(1)[x : x + 2]
+        return float(top), float(left), float(bottom), float(right)
+
+    def to_json(self) -> str:
+        """All fields as JSON text, for attrs and files."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Geometry:
+        """The geometry that `to_json` wrote; GeometryError on other text."""
+        try:
+            return cls(**{name: _tuples(value) for name, value in json.loads(text).items()})
+        except (ValueError, TypeError, AttributeError) as error:
+            fix = "Pass the text of Geometry.to_json()."
+            raise GeometryError(f"Text without a geometry ({error})", expected="its JSON", fix=fix) from error
+
+
+def _check_windows(geometry: Geometry) -> None:
+    if geometry.windows == () and geometry.window is None:
+        return
+    if not isinstance(geometry.windows, tuple):
+        came, expected = f"windows={geometry.windows!r}", "a tuple of (top, left)"
+        raise GeometryError(came, expected=expected, fix="Plan it with Tiles().")
+    size = pair(geometry.window, "window")
+    for at in geometry.windows:
+        top, left = pair(at, "window position", least=0)
+        on_lattice = top % geometry.cell[0] == 0 and left % geometry.cell[1] == 0
+        if not on_lattice or top + size[0] > geometry.input[0] or left + size[1] > geometry.input[1]:
+            expected = f"a multiple of the cell {geometry.cell} inside the input {geometry.input}"
+            raise GeometryError(f"A window at {at}", expected=expected, fix="Plan it with Tiles().")
+
+
+def _tuples(value: Any) -> Any:  # noqa: ANN401
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
