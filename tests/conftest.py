@@ -12,3 +12,53 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """Local checkpoints as a user has them: `model_folder("resnet")` and `model_folder("vit")`."""
+    import json
+
+    import tiny
+    from safetensors.torch import save_file
+
+    made = {}
+    vision = {"resnet": tiny.RESNET, "vit": tiny.VIT}
+
+    def folder(kind):
+        if kind not in made:
+            build = {"resnet": tiny.tiny_resnet, "vit": tiny.tiny_vit}[kind]
+            made[kind] = tmp_path_factory.mktemp(kind)
+            config = {"embed_dim": 24, "vision_cfg": vision[kind], "text_cfg": tiny.TEXT}
+            text = json.dumps({"model_cfg": config, "preprocess_cfg": {}})
+            (made[kind] / "open_clip_config.json").write_text(text)
+            save_file(build(dtype=torch.float32).state_dict(), made[kind] / "open_clip_model.safetensors")
+        return made[kind]
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def load_tiny(model_folder):
+    """Load one of the local checkpoints with options; every call gives a fresh model."""
+    import denseclip_viz as dcv
+
+    return lambda kind, **options: dcv.load(str(model_folder(kind)), device="cpu", **options)
+
+
+@pytest.fixture(params=["resnet", "vit"])
+def model(request, load_tiny):
+    """A fresh tiny model of each family."""
+    return load_tiny(request.param)
+
+
+@pytest.fixture(scope="session")
+def picture_file(tmp_path_factory):
+    """A real JPEG, wider than high."""
+    import numpy as np
+    from PIL import Image
+
+    path = tmp_path_factory.mktemp("pictures") / "street.jpg"
+    noise = np.random.default_rng(0).integers(0, 256, (12, 18, 3), dtype=np.uint8)
+    Image.fromarray(noise).resize((180, 120), Image.Resampling.BICUBIC).save(path, quality=95)
+    return path

@@ -17,6 +17,8 @@ from torch import nn
 Module = TypeVar("Module", bound=nn.Module)
 
 BRANCH = 0.5  # on what a bottleneck adds: random running statistics tame nothing, deep maps would blow up
+RESNET = {"layers": (1, 1, 1, 1), "width": 16, "image_size": 96, "head_width": 64}
+VIT = {"layers": 3, "width": 48, "head_width": 16, "patch_size": 8, "image_size": 32}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 
 
@@ -76,14 +78,12 @@ def tiny_resnet(*, seed: int = 0, dtype: torch.dtype = torch.float64, **options)
     Options: fields of CLIPVisionCfg, `text={...}` with fields of CLIPTextCfg, arguments of CLIP (`embed_dim`,
     `quick_gelu`, …).
     """
-    vision = {"layers": (1, 1, 1, 1), "width": 16, "image_size": 96, "head_width": 64}
-    return tiny_clip(vision, seed=seed, dtype=dtype, sharpness=3.5, **options)
+    return tiny_clip(RESNET, seed=seed, dtype=dtype, sharpness=3.5, **options)
 
 
 def tiny_vit(*, seed: int = 0, dtype: torch.dtype = torch.float64, **options) -> nn.Module:
     """CLIP with a VisionTransformer on a 4 × 4 grid; options as in `tiny_resnet`."""
-    vision = {"layers": 3, "width": 48, "head_width": 16, "patch_size": 8, "image_size": 32}
-    return tiny_clip(vision, seed=seed, dtype=dtype, sharpness=2.0, **options)
+    return tiny_clip(VIT, seed=seed, dtype=dtype, sharpness=2.0, **options)
 
 
 def weights(visual: nn.Module) -> dict[str, np.ndarray]:

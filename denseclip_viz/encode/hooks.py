@@ -195,7 +195,7 @@ def _listen(tap: Tap, keep: Callable[[Tensor], None]) -> Iterator[None]:
 
 
 def match(patterns: str | Sequence[str], names: Sequence[str]) -> list[str]:
-    """Turn patterns into the names that they mean, in the tower's order, each once.
+    """Turn patterns into the names that they mean, in the tower's order, each once; `"*"` alone means all.
 
     Raises:
         LayerError: a pattern that names nothing.
@@ -210,8 +210,8 @@ def match(patterns: str | Sequence[str], names: Sequence[str]) -> list[str]:
         if not isinstance(pattern, str):
             raise LayerError(f"layer {pattern!r} is a {type(pattern).__name__}", expected="names", fix="Use text.")
         found = fnmatch.filter(names, _positive(pattern, names))
-        # `layer*` means the layers, not everything inside them
-        found = [n for n in found if n.count(".") == pattern.count(".")] or found
+        if pattern != "*":  # `layer*` means the layers, not everything inside them
+            found = [n for n in found if n.count(".") == pattern.count(".")] or found
         if not found:
             raise unknown_layer(pattern, names, "the taps there are")
         chosen.update(found)

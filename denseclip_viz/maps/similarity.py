@@ -71,4 +71,4 @@ def coordinates(trace: Trace, prompts: Prompts) -> dict[str, Any]:
 
 def attributes(trace: Trace) -> dict[str, str | int]:
     """Say where the numbers come from: provenance, geometry, picture; safe for netCDF."""
-    return {**trace.provenance, "picture": trace.name, "geometry": trace.geometry.to_json()}
+    return {**trace.provenance, "picture_name": trace.name, "geometry": trace.geometry.to_json()}

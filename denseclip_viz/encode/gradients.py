@@ -1,0 +1,64 @@
+"""Gradient × activation at inner layers, of the global and of the dense score, from one further pass with gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from denseclip_viz.encode.hooks import record
+from denseclip_viz.encode.memory import memory_guard
+from denseclip_viz.encode.towers import Path, Request, Tower
+from denseclip_viz.encode.tracing import check_eval
+
+Pair = tuple[Tensor, Tensor]
+
+
+def gradient_maps(
+    tower: Tower, pixels: Tensor, vectors: Tensor, *, layers: Sequence[str], path: Path
+) -> dict[str, Pair]:
+    """Multiply activations with the gradients of two scores, and sum over channels.
+
+    The global score is cos(e, t); the dense score is the mean over positions of cos(F_j, t). The tower runs once;
+    each text costs two backward passes. Parameters' gradients are not touched.
+
+    Args:
+        tower: A tower whose layers are feature maps `(picture, C, y, x)`.
+        pixels: `(3, H, W)`, its input.
+        vectors: `(template, prompt, D)`.
+        layers: Names of layers.
+        path: The way to dense features.
+
+    Returns:
+        `{layer: (global, dense)}`, each `(template, prompt, y, x)` on the layer's own grid, in cosine units.
+
+    Source: gradient × activation, Shrikumar et al. (arXiv 1605.01713); reference/paths.md section 2.
+    """
+    check_eval(tower.visual)
+    parameter = next(tower.visual.parameters())
+    inputs = pixels[None].to(parameter.device, parameter.dtype).requires_grad_(True)
+    texts = F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).flatten(0, 1)
+    with torch.enable_grad(), memory_guard("the number of layers or the geometry's size"):
+        with record(tower.taps(), layers) as seen:
+            opened = tower.open(inputs, Request(path=path))
+        whole = F.normalize(opened.embedding[0], dim=-1) @ texts.T
+        dense = (F.normalize(opened.dense[0], dim=-1) @ texts.T).mean((0, 1))
+        activations = [seen[name] for name in seen]
+        rows = [[_times(activations, score) for score in scores] for scores in (whole, dense)]
+    shape = vectors.shape[:2]
+    return {
+        name: (_stack([row[i] for row in rows[0]], shape), _stack([row[i] for row in rows[1]], shape))
+        for i, name in enumerate(seen)
+    }
+
+
+def _times(activations: Sequence[Tensor], score: Tensor) -> list[Tensor]:
+    gradients = torch.autograd.grad(score, activations, retain_graph=True)
+    return [(a * g).sum(1)[0].detach() for a, g in zip(activations, gradients, strict=True)]
+
+
+def _stack(maps: Sequence[Tensor], shape: torch.Size) -> Tensor:
+    stacked = torch.stack(list(maps)).unflatten(0, tuple(shape)).cpu()
+    return stacked if stacked.dtype == torch.float64 else stacked.float()

@@ -1,0 +1,70 @@
+"""What a loaded model is, in words: read off the built modules, never assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from denseclip_viz.geometry import Preprocess
+
+GATES = {"QuickGELU": "quickgelu", "GELU": "gelu", "GELUActivation": "gelu", "NewGELUActivation": "gelu-tanh"}
+
+
+def activation_of(clip: nn.Module) -> str:
+    """Names the transformer blocks' activation, "quickgelu" or "gelu", of both towers where they differ.
+
+    A ResNet image tower has ReLUs whatever the weights are; there the word is about the text tower.
+
+    Example:
+        >>> activation_of(nn.Sequential(nn.Linear(2, 2), nn.GELU()))
+        'gelu'
+    """
+    visual = set(getattr(clip, "visual", nn.Identity()).modules())
+    image = _gates(visual)
+    text = _gates(module for module in clip.modules() if module not in visual)
+    if image and text and image != text:
+        return f"{image} (image), {text} (text)"
+    return image or text or "none"
+
+
+def describe_preprocess(preprocess: Preprocess) -> str:
+    """Says in one line how a picture is made ready.
+
+    Example:
+        >>> from denseclip_viz.geometry import Preprocess
+        >>> describe_preprocess(Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
+        '224 x 224 px, shortest, bicubic, mean 0.5 0.5 0.5, std 0.25 0.25 0.25'
+    """
+    height, width = preprocess.size
+    mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (preprocess.mean, preprocess.std))
+    how = f"{preprocess.resize_mode}, {preprocess.interpolation}"
+    return f"{height} x {width} px, {how}, mean {mean}, std {std}"
+
+
+def versions() -> str:
+    """Gives the versions that decide the numbers.
+
+    Example:
+        >>> versions()
+        'denseclip_viz ... · open_clip ... · torch ...'
+    """
+    import open_clip
+
+    import denseclip_viz
+
+    ours = denseclip_viz.__version__
+    return f"denseclip_viz {ours} · open_clip {open_clip.__version__} · torch {torch.__version__}"
+
+
+def _gates(modules: Iterable[nn.Module]) -> str:
+    found = set()
+    for module in modules:
+        kind = GATES.get(type(module).__name__)
+        if kind:
+            tanh = kind == "gelu" and getattr(module, "approximate", "none") == "tanh"
+            found.add("gelu-tanh" if tanh else kind)
+    return "+".join(sorted(found))

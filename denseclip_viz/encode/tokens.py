@@ -1,0 +1,146 @@
+"""Texts to token ids, and where a text that is too long would be cut."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from denseclip_viz.errors import PromptError
+from denseclip_viz.prompts import check_text
+
+Tokenizer = Callable[..., Tensor]
+"""Texts to ids, (text, context), as open_clip's tokenizers do it."""
+
+_PROBE = 4000  # characters: they fill any context, and even as a single word they are split at once
+_ROOM = 8  # times the context, for tokenizers that only answer with padded rows
+
+
+@runtime_checkable
+class BytePairs(Protocol):
+    """A tokenizer that says what the tokens of a text are, like CLIP's own."""
+
+    sot_token_id: int
+    eot_token_id: int
+
+    def encode(self, text: str) -> list[int]:
+        """Text to tokens, without those for begin and end."""
+
+    def decode(self, tokens: list[int]) -> str:
+        """Tokens to text."""
+
+
+def token_ids(tokenizer: Tokenizer, texts: Sequence[str], *, context: int, truncate: bool) -> Tensor:
+    """Gives the token ids of texts, none of them cut unless that was asked for.
+
+    Args:
+        tokenizer: One of open_clip's tokenizers, or a callable like them.
+        texts: The texts.
+        context: How many tokens the text tower reads, with those for begin and end.
+        truncate: Let the tokenizer cut what is longer.
+
+    Returns:
+        (text, context), int64.
+
+    Raises:
+        PromptError: No texts; a text that is not a string, has no tokens, holds a control token, or is longer
+            than the context (the message shows where it would be cut).
+
+    Example:
+        >>> import open_clip
+        >>> token_ids(open_clip.SimpleTokenizer(), ["grass"], context=77, truncate=False)[0, :4].tolist()
+        [49406, 5922, 49407, 0]
+    """
+    if isinstance(texts, str) or not len(texts):
+        came = f"texts came as {texts!r}"[:80]
+        raise PromptError(came, expected="a list with at least one text", fix="Put the text into a list.")
+    rows = [text if text == "" else check_text(text, f"texts[{at}]") for at, text in enumerate(texts)]
+    if isinstance(tokenizer, BytePairs):
+        for text in rows:
+            _check_tokens(tokenizer, text, context, truncate)
+    elif not truncate:
+        _refuse_cut_rows(tokenizer, rows, context)
+    return _call(tokenizer, rows, context)
+
+
+def _call(tokenizer: Tokenizer, texts: list[str], context: int) -> Tensor:
+    if "context_length" in inspect.signature(tokenizer).parameters:
+        return tokenizer(texts, context_length=context)
+    return tokenizer(texts)
+
+
+def _check_tokens(tokenizer: BytePairs, text: str, context: int, truncate: bool) -> None:
+    """Control tokens are refused because an end of text inside a prompt hides what follows it."""
+    tokens, more = _encode(tokenizer, text, context)
+    if {tokenizer.sot_token_id, tokenizer.eot_token_id} & set(tokens):
+        came = (
+            f"The prompt {_ends(text)} holds one of the tokenizer's control tokens, which ends the text there"
+        )
+        raise PromptError(came, expected="words only", fix="Take the control token out.")
+    if text and not tokens:
+        came = f"The prompt {text!r} has no tokens: the tokenizer cleans all of it away"
+        raise PromptError(
+            came, expected="a text with at least one visible character", fix="Write it in words."
+        )
+    if not truncate and len(tokens) + 2 > context:
+        kept = tokenizer.decode(tokens[: context - 2]).strip()
+        lost = tokenizer.decode(tokens[context - 2 :]).strip()
+        raise _cut(text, kept, lost, f"{'more than ' * more}{len(tokens) + 2}", context)
+
+
+def _encode(tokenizer: BytePairs, text: str, context: int) -> tuple[list[int], bool]:
+    """The tokens, and whether there are more: a page-long word takes minutes, and its start decides."""
+    if len(text) > _PROBE:
+        tokens = tokenizer.encode(text[:_PROBE])
+        if len(tokens) > 2 * context:
+            return tokens, True
+    return tokenizer.encode(text), False
+
+
+def _refuse_cut_rows(tokenizer: Tokenizer, texts: list[str], context: int) -> None:
+    """For tokenizers that only answer with padded rows: once at the context, and once with room to spare.
+
+    A short text shows what padding looks like, and whether the last place is kept for a class token.
+    """
+    if "context_length" not in inspect.signature(tokenizer).parameters:
+        return
+    for start in range(0, len(texts), 256):
+        part = texts[start : start + 256]
+        tight, wide = (tokenizer([*part, "a"], context_length=size) for size in (context, _ROOM * context))
+        same = context if torch.equal(tight[-1], wide[-1, :context]) else context - 1
+        lost = (tight[:, :same] != wide[:, :same]).any(1) | (wide[:, context:] != wide[-1, context:]).any(1)
+        if lost.any():
+            at = int(lost.nonzero()[0])
+            count = int((wide[at] != wide[-1]).nonzero()[-1]) + 1
+            raise _cut(part[at], _decoded(tokenizer, tight[at]), "", f"at least {count}", context)
+
+
+def _decoded(tokenizer: Tokenizer, ids: Tensor) -> str:
+    decode = getattr(getattr(tokenizer, "tokenizer", None), "decode", None)
+    return str(decode(ids.tolist(), skip_special_tokens=True)).strip() if decode else ""
+
+
+def _cut(text: str, kept: str, lost: str, count: str, context: int) -> PromptError:
+    where = f": it would be cut after {_tail(kept)}" if kept else ""
+    where += f", before {_head(lost)}" if lost else ""
+    came = f"The prompt {_ends(text)} has {count} tokens and this text tower reads {context}{where}"
+    return PromptError(
+        came,
+        expected=f"at most {context} tokens, with those for begin and end",
+        fix="Shorten it, or pass truncate=True to have it cut there.",
+    )
+
+
+def _ends(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:30]!r} … {text[-20:]!r}"
+
+
+def _tail(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"… {text[-60:]!r}"
+
+
+def _head(text: str) -> str:
+    return repr(text) if len(text) <= 30 else f"{text[:30]!r} …"

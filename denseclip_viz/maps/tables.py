@@ -1,0 +1,79 @@
+"""Results as tables: one row a prompt, in numbers that can be sorted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+
+def compare_table(both: xr.Dataset) -> pd.DataFrame:
+    """Summarise a comparison: one row for each template and prompt.
+
+    Columns: `score` (cosine of the global embedding); `contributions` and each rest term, which sum to it; `dense_max`
+    and where it is (`dense_y, dense_x`, pixels of the picture); `absent`; the agreement numbers.
+    """
+    import pandas as pd
+
+    peak = both.dense.stack(cell=("y", "x"))
+    best = peak.idxmax("cell").to_numpy()
+    columns = {
+        "score": both.score,
+        "contributions": both.contribution.sum(("y", "x")),
+        **{f"rest: {term}": both.rest.sel(term=term) for term in both.term.values},
+        "dense_max": both.dense.max(("y", "x")),
+        "spearman": both.spearman,
+        "same_peak": both.same_peak,
+        "attention_in_top_decile": both.attention_in_top_decile,
+    }
+    index = pd.MultiIndex.from_product([both.template.values, both.prompt.values], names=["template", "prompt"])
+    table = pd.DataFrame({name: np.ravel(values.values) for name, values in columns.items()}, index=index)
+    table["dense_y"], table["dense_x"] = zip(*best.ravel(), strict=True)
+    table["absent"] = np.tile(both.absent.values, both.sizes["template"])
+    return _with_source(table.reset_index(), both)
+
+
+def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
+    """Summarise a segmentation: one row a label, its pixels and its share of what the model saw."""
+    import pandas as pd
+
+    labels = segmentation.labels.values[np.isfinite(segmentation.probability.values)]
+    counts = np.bincount(labels + 1, minlength=segmentation.sizes["label"] + 1)
+    names = ["(background)", *segmentation.label.values]
+    table = pd.DataFrame({"label": names, "pixels": counts, "share": counts / max(1, counts.sum())})
+    return _with_source(table, segmentation)
+
+
+def classify_table(shares: xr.DataArray) -> pd.DataFrame:
+    """List probabilities: one row for each template and prompt, the most likely first within a template."""
+    table = shares.drop_vars("absent").to_dataframe().reset_index()
+    table = table.sort_values(["template", "probability"], ascending=[True, False], kind="stable")
+    return _with_source(table.reset_index(drop=True), shares)
+
+
+def layers_table(both: xr.Dataset) -> pd.DataFrame:
+    """List layers: one row for each layer, template and prompt.
+
+    Columns for layers read in text space: `score`, `dense_max`, `agreement` (cosine of the layer's global embedding
+    with its mean dense feature). For layers read by gradients: the sums of both maps, in cosine units.
+    """
+    if "layer_dense" in both:
+        columns = {"score": both.layer_score, "dense_max": both.layer_dense.max(("y", "x"))}
+        columns["agreement"] = both.layer_agreement.broadcast_like(both.layer_score)
+    else:
+        kinds = {"global": both.layer_global_gradient, "dense": both.layer_dense_gradient}
+        columns = {f"{kind}_gradient_x_activation": maps.sum(("fine_y", "fine_x")) for kind, maps in kinds.items()}
+    table = both[[]].assign(columns).drop_vars("absent").to_dataframe(["layer", "template", "prompt"])
+    keep = ["layer", "template", "prompt", *columns]
+    return _with_source(table.reset_index()[keep], both)
+
+
+def _with_source(table: pd.DataFrame, result: xr.Dataset | xr.DataArray) -> pd.DataFrame:
+    table.insert(0, "picture", result.attrs.get("picture_name", ""))
+    for name in ("model", "weights", "weights_hash"):
+        table[name] = result.attrs.get(name, "")
+    return table

@@ -1,0 +1,306 @@
+"""The front door: load a model once, then ask it about pictures and texts."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from denseclip_viz.encode.checkpoints import Loaded, load_clip
+from denseclip_viz.encode.gradients import gradient_maps
+from denseclip_viz.encode.hooks import Record, match, record
+from denseclip_viz.encode.memory import memory_guard
+from denseclip_viz.encode.text import TextBank, encode_texts, ensemble
+from denseclip_viz.encode.towers import Path, Request, Tower, tower_for
+from denseclip_viz.encode.towers.tower import choose_path
+from denseclip_viz.encode.tracing import Planned, check_eval, prove, trace_batch, trace_tiles
+from denseclip_viz.errors import LayerError
+from denseclip_viz.geometry import Native, Tiles, Whole, geometry_from
+from denseclip_viz.maps.compare import compare, with_gradients, with_readings
+from denseclip_viz.maps.labels import Background
+from denseclip_viz.maps.segment import segment
+from denseclip_viz.maps.similarity import similarity
+from denseclip_viz.pictures import PictureLike, describe, read
+from denseclip_viz.presets import Preset, preset_named
+from denseclip_viz.prompts import Prompts
+from denseclip_viz.trace import Trace
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+PromptsLike = Prompts | str | Iterable[str]
+Way = str | Native | Whole | Tiles
+
+
+def load(name: str, **options: Any) -> Model:
+    """Load a CLIP: any open_clip model of a supported family, with a pretrained tag or a local checkpoint.
+
+    Args:
+        name: An open_clip name (`"ViT-B-16"`), or a folder with an `open_clip_config.json`.
+        **options: As for `encode.checkpoints.load_clip`: `pretrained=` (a tag, a file, or `"random"`), `device=`,
+            `dtype=`, `preset=`, and single switches.
+
+    Raises:
+        ModelNameError: an unknown name or tag.
+        WeightsError: weights that are not here or do not fit.
+        UnsupportedTowerError: a tower whose pooling is not supported.
+    """
+    return Model(load_clip(name, **options))
+
+
+class Model:
+    """A CLIP with its tokenizer and preprocessing, opened. Never changed by anything that is asked of it.
+
+    Args:
+        loaded: What `encode.checkpoints.load_clip` returns.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.clip: nn.Module = loaded.clip
+        self.preprocess, self.provenance = loaded.preprocess, loaded.provenance
+        self.tower: Tower = tower_for(self.clip.visual)
+        self.texts = TextBank(loaded.clip, loaded.tokenizer)
+        self.tokenizer = loaded.tokenizer
+        self._proven = False
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that a picture goes through."""
+        return self.tower.layers
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Every place that `record` and `trace(layers=…)` can name."""
+        return tuple(self.tower.taps())
+
+    def trace(self, picture: PictureLike, **options: Any) -> Trace:
+        """Open one picture in one forward pass.
+
+        Args:
+            picture: A path, a PIL image, an array `(row, column, rgb)`, or a scene.
+            **options: As for `trace_many`.
+
+        Returns:
+            Global embedding, dense features, attention, contributions, rest, and what was asked for.
+        """
+        return next(self.trace_many([picture], **options))
+
+    def trace_many(
+        self,
+        pictures: Iterable[PictureLike],
+        *,
+        geometry: Way | None = None,
+        layers: str | Sequence[str] = (),
+        attention: str | Sequence[str] = (),
+        keys: str = "",
+        path: str | Path | None = None,
+        preset: str | Preset | None = None,
+        batch_size: int = 8,
+    ) -> Iterator[Trace]:
+        """Open pictures one after the other, in batches; memory is bounded by the batch.
+
+        Args:
+            pictures: As for `trace`.
+            geometry: `"native"` (the model's own resize and crop; the default), `"whole"`, `"tiles"`, or
+                `Native()`, `Whole(short=512)`, `Tiles(overlap=0.5)`.
+            layers: Taps to keep: names, wildcards, negative indices; `"all"` layers, or `"*"`, every tap.
+            attention: Layers whose attention to keep, per head, as taps `LAYER.attention`.
+            keys: `"key"` to keep the pool's keys, `"projected"` for the official ViT variant.
+            path: The way to dense features, by name or as `Path(...)`.
+            preset: `"maskclip-paper"` for the paper's geometry, path and keys where they are not given.
+            batch_size: Pictures, or windows of tiles, in one forward pass.
+
+        Raises:
+            PictureError, GeometryError, LayerError: bad input.
+            RecompositionError: the tower is not what it was taken for.
+            OutOfMemoryError: the batch does not fit.
+        """
+        paper = preset_named(preset)
+        way = geometry_from(geometry if geometry is not None else paper.geometry)
+        asked = list(self.layers) if layers == "all" else [layers] if isinstance(layers, str) else list(layers)
+        asked += [f"{name}.attention" for name in ([attention] if isinstance(attention, str) else attention)]
+        request = Request(
+            path=choose_path(path or paper.path),
+            layers=tuple(match(asked, self.taps)) if asked else (),
+            keys=_keys(keys or paper.keys_for(self.tower.family)),
+        )
+        common: dict[str, Any] = {
+            "preprocess": self.preprocess,
+            "request": request,
+            "provenance": {**self.provenance, "path": request.path.name, "tower": self.tower.family},
+        }
+        planned = (self._plan(picture, way) for picture in pictures)
+        for (mode, _), group in itertools.groupby(planned, key=lambda p: (p.geometry.mode, p.geometry.input)):
+            for batch in _batches(group, 1 if mode == "tiles" else batch_size):
+                if mode == "tiles":
+                    yield trace_tiles(self.tower, batch[0], batch_size=batch_size, **common)
+                    continue
+                traces = trace_batch(self.tower, batch, **common)
+                self._prove(traces[0])
+                yield from traces
+
+    def record(self, *patterns: str) -> AbstractContextManager[Record]:
+        """Record named taps while the tower runs: `with model.record("layer*") as seen: …`.
+
+        Args:
+            *patterns: Names, wildcards, negative indices; `model.taps` lists the names.
+
+        Raises:
+            LayerError: a pattern that names no tap, or a tap that never fired.
+        """
+        return record(self.tower.taps(), patterns)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """Embed preprocessed pixels `(picture, 3, H, W)`: the tower's plain forward pass, `(picture, D)`."""
+        check_eval(self.clip.visual)
+        parameter = next(self.clip.visual.parameters())
+        with torch.no_grad(), memory_guard("the number of pictures"):
+            embedding = self.clip.visual(pixels.to(parameter.device, parameter.dtype))
+        return embedding[0] if isinstance(embedding, tuple) else embedding
+
+    def encode_text(self, texts: Sequence[str], *, truncate: bool = False) -> Tensor:
+        """Embed plain texts: `(text, D)`, unit length."""
+        return encode_texts(self.clip, self.tokenizer, texts, truncate=truncate)
+
+    def similarity(self, picture: PictureLike | Trace, prompts: PromptsLike) -> xr.DataArray:
+        """Compare dense features with every prompt in every template: raw cosines (template, prompt, y, x)."""
+        prompts = Prompts.of(prompts)
+        return similarity(self._traced(picture), self.texts.encode(prompts), prompts)
+
+    def compare(
+        self, picture: PictureLike | Trace, prompts: PromptsLike, *, layers: str | Sequence[str] = ()
+    ) -> xr.Dataset:
+        """Compare the pooled answer with the dense map, prompt by prompt, and layer by layer if asked.
+
+        Args:
+            picture: A trace, or a picture to trace with what is needed.
+            prompts: Texts, or `Prompts`.
+            layers: Layers to read too: names, wildcards, negative indices, or `"all"`. A ViT's are read in text
+                space and must be in the trace; a ResNet's are read by gradients, in one further pass.
+
+        Returns:
+            See `maps.compare.compare`; with layers also `layer_…` variables and `attrs["layer_reading"]`.
+        """
+        prompts, wanted = Prompts.of(prompts), self._layers(layers)
+        trace = self._traced(picture, layers=self.tower.needs(wanted))
+        vectors = self.texts.encode(prompts)
+        both = compare(trace, vectors, prompts)
+        return self._with_layers(both, trace, vectors, wanted) if wanted else both
+
+    def segment(
+        self,
+        picture: PictureLike | Trace,
+        prompts: PromptsLike,
+        *,
+        geometry: Way | None = None,
+        background: None | float | Sequence[str] | Background = None,
+        denoise: float | None = None,
+        smooth: str | None = None,
+        preset: str | Preset | None = None,
+        soft: bool = False,
+        size: tuple[int, int] | None = None,
+    ) -> xr.Dataset:
+        """Name every pixel by its best prompt; several templates are ensembled (mean of unit vectors).
+
+        Args:
+            picture: A trace, or a picture to trace with what is needed.
+            prompts: Texts, or `Prompts`.
+            geometry: As for `trace`, if a picture came.
+            background: `None`, a probability, or names of background prompts.
+            denoise: Threshold of prompt denoising (0: none).
+            smooth: `"cosine"` or `"official"` key smoothing (`""`: none).
+            preset: `"maskclip-paper"`.
+            soft: Give probabilities (label, row, column) too.
+            size: `(row, column)` of the answer; the picture's own by default.
+        """
+        paper, prompts = preset_named(preset), Prompts.of(prompts)
+        smooth = paper.smooth if smooth is None else smooth
+        keys = (paper.keys_for(self.tower.family) or "key") if smooth else ""
+        options: dict[str, Any] = {"preset": preset, "geometry": geometry, "keys": keys}
+        return segment(
+            self._traced(picture, **options),
+            ensemble(self.texts.encode(prompts)),
+            prompts.prompts,
+            scale=self.scale,
+            background=background,
+            denoise=paper.denoise if denoise is None else denoise,
+            smooth=smooth,
+            soft=soft,
+            size=size,
+        )
+
+    def classify(self, picture: PictureLike | Trace, prompts: PromptsLike) -> xr.DataArray:
+        """Give CLIP's ordinary zero-shot probabilities, with the model's own scale: (template, prompt)."""
+        import xarray as xr
+
+        both = self.compare(picture, prompts)
+        logits = self.scale * both.score
+        shares = xr.apply_ufunc(lambda v: torch.softmax(torch.from_numpy(v), -1).numpy(), logits)
+        return shares.rename("probability").assign_attrs(both.attrs)
+
+    def needs(self, layers: str | Sequence[str]) -> tuple[str, ...]:
+        """What to trace so that `compare` can read these layers: `trace(picture, layers=model.needs("all"))`."""
+        return self.tower.needs(self._layers(layers))
+
+    @property
+    def scale(self) -> float:
+        """What the model multiplies cosines by: exp(logit_scale)."""
+        return float(self.clip.logit_scale.detach().exp())
+
+    def __repr__(self) -> str:
+        size = sum(p.numel() for p in self.clip.parameters()) / 1e6
+        said = self.provenance
+        return f"Model({said['model']}, {said['weights']}: {self.tower.family}, {len(self.layers)} layers, {size:.1f} M)"
+
+    def _layers(self, layers: str | Sequence[str]) -> list[str]:
+        return match(self.layers if layers == "all" else layers, self.layers) if layers else []
+
+    def _plan(self, picture: PictureLike, way: Native | Whole | Tiles) -> Planned:
+        image = read(picture)
+        geometry = way.plan((image.height, image.width), preprocess=self.preprocess, cell=self.tower.cell)
+        return Planned(image, geometry, describe(picture))
+
+    def _prove(self, trace: Trace) -> None:
+        if self._proven or trace.pixels is None or trace.geometry.mode != "native":
+            return
+        prove(self.tower, trace.pixels[None], Request())
+        self._proven = True
+
+    def _traced(self, picture: PictureLike | Trace, **options: Any) -> Trace:
+        return picture if isinstance(picture, Trace) else self.trace(picture, **options)
+
+    def _with_layers(self, both: xr.Dataset, trace: Trace, vectors: Tensor, wanted: Sequence[str]) -> xr.Dataset:
+        path = choose_path(str(trace.provenance.get("path", "value")))
+        if self.tower.needs(wanted):
+            streams = {name: trace[name][None].to(self._device()) for name in self.tower.needs(wanted)}
+            with torch.no_grad():
+                pairs = {name: self.tower.read(streams, name, path) for name in wanted}
+            grid = trace.geometry.grid
+            readings = {n: (e[0].cpu(), f[0].unflatten(0, grid).cpu()) for n, (e, f) in pairs.items()}
+            return with_readings(both, readings, vectors, self.tower.reading)
+        if trace.pixels is None:
+            raise LayerError("layers of a tiled picture", expected="a single window", fix="Trace with 'whole'.")
+        maps = gradient_maps(self.tower, trace.pixels, vectors, layers=wanted, path=path)
+        return with_gradients(both, maps, self.tower.reading)
+
+    def _device(self) -> torch.device:
+        return next(self.clip.visual.parameters()).device
+
+
+def _keys(kind: str) -> str:
+    if kind not in ("", "key", "projected"):
+        raise LayerError(f"keys={kind!r}", expected="'', 'key' or 'projected'", fix="keys='key' is the pool's own.")
+    return kind
+
+
+def _batches(planned: Iterable[Planned], size: int) -> Iterator[list[Planned]]:
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise LayerError(f"batch_size={size!r}", expected="a whole number of at least 1", fix="Try batch_size=8.")
+    planned = iter(planned)
+    while batch := list(itertools.islice(planned, size)):
+        yield batch
+

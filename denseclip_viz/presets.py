@@ -1,0 +1,60 @@
+"""Named bundles of switches, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from denseclip_viz.errors import PromptError
+from denseclip_viz.geometry import Native, Tiles, Whole
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Defaults for `trace` and `segment` that belong together.
+
+    Attributes:
+        geometry: How the picture is fed.
+        path: The way to dense features.
+        keys: Which keys key smoothing takes, by tower family.
+        denoise: Threshold of prompt denoising; 0 for none.
+        smooth: Normalisation of key smoothing; `""` for none.
+    """
+
+    geometry: str | Native | Whole | Tiles = "native"
+    path: str = "value"
+    keys: dict[str, str] = field(default_factory=dict)
+    denoise: float = 0.0
+    smooth: str = ""
+
+    def keys_for(self, family: str) -> str:
+        """Which keys to record for a family of towers."""
+        return self.keys.get(family, "")
+
+
+PRESETS = {
+    "": Preset(),
+    # The official code, for VOC and COCO-Stuff (Context has the long side at 520: geometry=Whole(long=520, …)); the
+    # switches inside the model (activation, LayerNorm eps, mean and std) are load(preset="maskclip-paper").
+    "maskclip-paper": Preset(
+        geometry=Whole(short=512, stretch=True),
+        path="value-maskclip",
+        keys={"ViT class token": "projected", "ResNet attention pool": "key"},
+        denoise=0.5,
+        smooth="official",
+    ),
+}
+
+
+def preset_named(preset: str | Preset | None) -> Preset:
+    """Find a preset by name.
+
+    Example:
+        >>> preset_named("maskclip-paper").smooth
+        'official'
+    """
+    if isinstance(preset, Preset):
+        return preset
+    if (preset or "") not in PRESETS:
+        known = ", ".join(name for name in PRESETS if name)
+        raise PromptError(f"preset {preset!r} is unknown", expected=f"one of: {known}", fix="Or pass a Preset(...).")
+    return PRESETS[preset or ""]
