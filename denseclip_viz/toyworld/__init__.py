@@ -1,0 +1,26 @@
+"""The bundled world: scenes drawn by code alone, with exact masks and true captions."""
+
+from __future__ import annotations
+
+from denseclip_viz.toyworld.export import export
+from denseclip_viz.toyworld.scenes import Scene, Thing
+from denseclip_viz.toyworld.vocabulary import Vocabulary, vocabulary
+from denseclip_viz.toyworld.words import Claims, Phrase, parse
+from denseclip_viz.toyworld.world import SPLITS, Scenes, dataset, scene, seed_of, sibling_scenes
+
+__all__ = [
+    "SPLITS",
+    "Claims",
+    "Phrase",
+    "Scene",
+    "Scenes",
+    "Thing",
+    "Vocabulary",
+    "dataset",
+    "export",
+    "parse",
+    "scene",
+    "seed_of",
+    "sibling_scenes",
+    "vocabulary",
+]

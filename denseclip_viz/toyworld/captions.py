@@ -1,0 +1,160 @@
+"""Captions as on the web: many wordings, often no background, often only part of what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from denseclip_viz.toyworld.chance import Rng, chance, pick, shuffled
+from denseclip_viz.toyworld.truth import Seen, fits, related
+from denseclip_viz.toyworld.vocabulary import COUNTED_STUFF, GROUPS, RELATIONS, STUFF, SYNONYMS
+from denseclip_viz.toyworld.words import Phrase, plural
+
+_OPENERS = (
+    "a photo of {}", "a picture of {}", "an image of {}", "a drawing of {}", "an illustration of {}",
+    "a scene with {}", "a picture showing {}", "there is {}", "there is {} in the scene", "here is {}",
+    "this is {}", "you can see {}", "we see {}", "{} in the picture", "{} somewhere in the scene", "look: {}",
+)  # fmt: skip
+_STUFF_OPENERS = ("a photo of {}", "a picture of {}", "a scene with {}", "we see {}", "an illustration of {}")
+_RELATION_WORDINGS = {
+    "left of": ("left of", "to the left of", "on the left of"),
+    "right of": ("right of", "to the right of", "on the right of"),
+    "above": ("above", "over"),
+    "below": ("below", "beneath"),
+    "in front of": ("in front of",),
+    "behind": ("behind",),
+    "next to": ("next to", "beside", "by"),
+}
+_WITH_ARTICLE = COUNTED_STUFF | {
+    "lawn", "meadow", "beach", "desert", "sea", "lake", "street", "starry sky", "starry night",
+    "mountain range", "wood floor", "tiled floor", "wall of bricks",
+}  # fmt: skip
+_AFTER = {"striped": "with stripes", "dotted": "with dots", "checked": "with checks"}
+_NUMBERS = ("", "", "two", "three", "four", "five")
+
+
+def caption(rng: Rng, things: Sequence[Seen], stuff: Sequence[str], *, side: float) -> str:
+    """One true caption; ``things`` and ``stuff`` are what is seen well enough to be named.
+
+    Example:
+        >>> from denseclip_viz.toyworld.chance import stream
+        >>> "grass" in caption(stream(5), [], ["grass"], side=160) or "lawn, meadow"
+        True
+    """
+    if not things or (stuff and chance(rng, 0.08)):
+        return _finished(rng, _only_stuff(rng, stuff), _STUFF_OPENERS)
+    most = pick(rng, (1, 2, 5), (0.46, 0.32, 0.22))
+    named = shuffled(rng, things)[:most]
+    if chance(rng, 0.07):
+        return ", ".join([_bare(rng, thing) for thing in named] + [pick(rng, stuff)] * chance(rng, 0.4))
+    body, meant = _body(rng, named, things, side)
+    return _finished(rng, body + _place(rng, meant, stuff), _OPENERS)
+
+
+def _body(rng: Rng, named: Sequence[Seen], things: Sequence[Seen], side: float) -> tuple[str, Sequence[Seen]]:
+    """Words for the things named, with a relation or a count where that is true, and what they mean."""
+    first = named[0]
+    if len(named) == 2 and chance(rng, 0.6):
+        true = _true_relations(first, named[1], side)
+        if true:
+            wording = pick(rng, _RELATION_WORDINGS[pick(rng, true)])
+            return f"{_said(rng, first)} {wording} {_said(rng, named[1])}", named
+    twins = [thing for thing in things if thing.kind == first.kind]
+    if 1 < len(twins) and chance(rng, 0.7):
+        others = [thing for thing in named if thing.kind != first.kind]
+        number = f"{_NUMBERS[len(twins)]} {plural(first.kind)}"
+        return _listed([number, *(_said(rng, thing) for thing in others)]), [*twins, *others]
+    return _listed([_said(rng, thing) for thing in named]), named
+
+
+def _true_relations(one: Seen, other: Seen, side: float) -> list[str]:
+    nearer = one.depth < other.depth
+    return [word for word in RELATIONS if related(word, one.box, other.box, nearer=nearer, side=side)]
+
+
+def _said(rng: Rng, thing: Seen) -> str:
+    """A noun phrase with its article."""
+    words, after = _noun_phrase(rng, thing)
+    if chance(rng, 0.08):
+        return f"the {words}{after}"
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}{after}"
+
+
+def _bare(rng: Rng, thing: Seen) -> str:
+    return "".join(_noun_phrase(rng, thing))
+
+
+def _noun_phrase(rng: Rng, thing: Seen) -> tuple[str, str]:
+    """Adjectives and noun, and what follows the noun."""
+    groups = [group for group in GROUPS if fits(Phrase(group), thing)]
+    noun = thing.kind
+    if groups and chance(rng, 0.08):
+        noun = pick(rng, groups)
+    elif thing.kind in SYNONYMS and chance(rng, 0.12):
+        noun = pick(rng, SYNONYMS[thing.kind])
+    size = _size(rng, thing.size)
+    colour = _other(rng, thing.colour) if chance(rng, 0.74) else ""
+    surface, after = "", ""
+    if thing.surface != "plain" and chance(rng, 0.72):
+        if chance(rng, 0.22):
+            after = f" {_AFTER[thing.surface]}"
+        else:
+            surface = _other(rng, thing.surface)
+    elif thing.surface == "plain" and chance(rng, 0.04):
+        surface = "plain"
+    adjectives = [surface, colour] if chance(rng, 0.7) else [colour, surface]
+    return " ".join(word for word in (size, *adjectives, noun) if word), after
+
+
+def _size(rng: Rng, size: str) -> str:
+    share = 0.03 if size == "medium" else 0.36
+    return _other(rng, size) if chance(rng, share) else ""
+
+
+def _other(rng: Rng, name: str) -> str:
+    """The name, or now and then a synonym."""
+    return pick(rng, SYNONYMS[name]) if name in SYNONYMS and chance(rng, 0.25) else name
+
+
+def _listed(parts: Sequence[str]) -> str:
+    if len(parts) < 3:
+        return " and ".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _only_stuff(rng: Rng, stuff: Sequence[str]) -> str:
+    names = shuffled(rng, stuff)[: pick(rng, (1, 2, 3), (0.35, 0.4, 0.25))]
+    return _listed([_stuff(rng, name) for name in names])
+
+
+def _stuff(rng: Rng, name: str) -> str:
+    """A stuff with the article that it needs."""
+    word = pick(rng, SYNONYMS[name]) if name in SYNONYMS and chance(rng, 0.15) else name
+    if word in _WITH_ARTICLE:
+        return f"{'the' if chance(rng, 0.4) else 'a'} {word}"
+    return f"the {word}" if name == "sky" or chance(rng, 0.25) else word
+
+
+def _place(rng: Rng, named: Sequence[Seen], stuff: Sequence[str]) -> str:
+    """Where it all stands, or what else is there; often nothing."""
+    grounds = {thing.on for thing in named}
+    ground = named[0].on
+    if len(grounds) == 1 and ground is not None and chance(rng, 0.45):
+        comma = "," if len(named) > 1 and chance(rng, 0.5) else ""
+        return f"{comma} {STUFF[ground]} {_stuff(rng, ground)}"
+    if stuff and chance(rng, 0.14):
+        said = _stuff(rng, pick(rng, stuff))
+        return pick(rng, (f" and {said}", f", {said}", f", {said} in the background"))
+    return ""
+
+
+def _finished(rng: Rng, body: str, openers: Sequence[str]) -> str:
+    """The words in a frame, with a capital or a full stop now and then."""
+    text = body
+    if chance(rng, 0.45):
+        opener = pick(rng, openers)
+        if body.split(" ")[0] in _NUMBERS:
+            opener = opener.replace("this is", "these are").replace(" is ", " are ")
+        text = opener.format(body)
+    if chance(rng, 0.25):
+        text = text[0].upper() + text[1:]
+    return f"{text}." if chance(rng, 0.25) else text

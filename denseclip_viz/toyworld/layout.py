@@ -1,0 +1,185 @@
+"""Chance with taste: which stuff and things a scene has, and where they stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from denseclip_viz.toyworld.chance import Rng, between, chance, pick, shuffled
+from denseclip_viz.toyworld.placing import FLYERS, placed
+from denseclip_viz.toyworld.plans import Edge, Light, Plan, StuffPlan, ThingPlan
+from denseclip_viz.toyworld.sprites import frame
+from denseclip_viz.toyworld.textures import VARIANTS
+from denseclip_viz.toyworld.vocabulary import (
+    COLOURS,
+    FAMILIES,
+    FAMILY_OF,
+    KINDS,
+    SECOND,
+    SECOND_LIGHT,
+    SIZES,
+    STUFF,
+    SURFACES,
+    Rgb,
+)
+
+MOST_THINGS = 5
+_BACKS = ("sky", "night sky", "brick wall")
+_GROUNDS = ("grass", "sand", "water", "snow", "road", "leaves", "wooden floor", "tiles")
+_TILTED = FLYERS | frozenset(FAMILIES["sea animal"])
+
+
+def sample(rng: Rng, *, kinds: Sequence[str] | None = None) -> Plan:
+    """A scene by chance, with the given kinds or kinds drawn by chance too.
+
+    Example:
+        >>> from denseclip_viz.toyworld.chance import stream
+        >>> plan = sample(stream(3), kinds=["taxi", "bus"])
+        >>> sorted(thing.kind for thing in plan.things)
+        ['bus', 'taxi']
+    """
+    stuff = stuff_layers(rng, stuff_names(rng))
+    named = _kinds(rng) if kinds is None else list(kinds)
+    things = [thing(rng, kind, among=len(named)) for kind in named]
+    plan = Plan(stuff, (), light(rng, stuff))
+    return placed(rng, plan, things, drop=kinds is None)
+
+
+def _kinds(rng: Rng) -> list[str]:
+    """Which things: mostly independent, sometimes siblings or twins."""
+    count = pick(rng, range(MOST_THINGS + 1), (0.05, 0.3, 0.29, 0.2, 0.1, 0.06))
+    kinds = [pick(rng, KINDS) for _ in range(count)]
+    if count >= 2 and chance(rng, 0.3):
+        others = [kind for kind in FAMILIES[FAMILY_OF[kinds[0]]] if kind != kinds[0]]
+        kinds[1] = kinds[0] if chance(rng, 0.25) else pick(rng, others)
+    return kinds
+
+
+def stuff_names(rng: Rng) -> list[str]:
+    """One to three stuffs, back to front, mostly as they occur together.
+
+    Example:
+        >>> from denseclip_viz.toyworld.chance import stream
+        >>> 1 <= len(stuff_names(stream(1))) <= 3
+        True
+    """
+    style = float(rng.random())
+    if style < 0.2:
+        return [pick(rng, [name for name in STUFF if name != "mountains"])]
+    if style < 0.4:
+        return shuffled(rng, [name for name in STUFF if name != "mountains"])[: 2 if chance(rng, 0.7) else 3]
+    back = pick(rng, _BACKS, (0.37, 0.37, 0.26))
+    middle = ["mountains"] if back != "brick wall" and chance(rng, 0.5) else []
+    grounds = shuffled(rng, _GROUNDS)
+    two = not middle and chance(rng, 0.3)
+    return [back, *middle, *grounds[: 2 if two else 1]]
+
+
+def stuff_layers(rng: Rng, names: Sequence[str]) -> tuple[StuffPlan, ...]:
+    """Where each stuff begins; the first is everywhere.
+
+    Example:
+        >>> from denseclip_viz.toyworld.chance import stream
+        >>> [layer.edge is None for layer in stuff_layers(stream(1), ["sky", "grass"])]
+        [True, False]
+    """
+    natural = names[0] in _BACKS or "mountains" in names
+    upright = not natural and chance(rng, 0.45)
+    at = _starts(rng, names)
+    layers = []
+    for name, start in zip(names, at, strict=True):
+        edge = None if start is None else _edge(rng, name, start, upright=upright)
+        tint = _tint(rng, 0.07, 0.04)
+        cut = float(rng.random()), float(rng.random())
+        layers.append(StuffPlan(name, int(rng.random() * VARIANTS), cut, chance(rng, 0.5), tint, edge))
+    return tuple(layers)
+
+
+def _starts(rng: Rng, names: Sequence[str]) -> list[float | None]:
+    """The height at which each stuff begins."""
+    if len(names) == 2:
+        return [None, between(rng, 0.02, 0.2) if names[1] == "mountains" else between(rng, 0.28, 0.68)]
+    if len(names) == 3 and names[1] == "mountains":
+        peak = between(rng, 0.0, 0.2)
+        return [None, peak, peak + between(rng, 0.36, 0.5)]
+    first = between(rng, 0.26, 0.42)
+    return [None, first, first + between(rng, 0.22, 0.32)][: len(names)]
+
+
+def _edge(rng: Rng, name: str, at: float, *, upright: bool) -> Edge:
+    if name in ("road", "water", "wooden floor", "tiles"):
+        slope, wave = (between(rng, -0.05, 0.05) if chance(rng, 0.3) else 0.0), 0.0
+    else:
+        slope, wave = between(rng, -0.14, 0.14), between(rng, 0.0, 0.035)
+    turns, phase = between(rng, 0.6, 2.4), float(rng.random())
+    if name == "mountains":
+        return Edge(at)
+    return Edge(at, slope, wave, turns, phase, upright)
+
+
+def thing(rng: Rng, kind: str, *, among: int = 1, **given: str) -> ThingPlan:
+    """A thing of a kind; ``colour``, ``surface`` and ``size`` are drawn where they are not given.
+
+    Example:
+        >>> from denseclip_viz.toyworld.chance import stream
+        >>> thing(stream(1), "taxi", colour="red").colour
+        'red'
+    """
+    shares = {1: (0.16, 0.42, 0.42), 2: (0.28, 0.46, 0.26), 3: (0.36, 0.5, 0.14)}.get(among, (0.55, 0.45, 0.0))
+    colour = pick(rng, tuple(COLOURS))
+    surface = pick(rng, SURFACES, (0.46, 0.18, 0.18, 0.18))
+    size = pick(rng, tuple(SIZES), shares)
+    colour, surface, size = (given.get(k) or v for k, v in (("colour", colour), ("surface", surface), ("size", size)))
+    weave = "striped across" if surface == "striped" and chance(rng, 0.5) else surface
+    shape, stretch = frame(kind), between(rng, 0.93, 1.07)
+    side = between(rng, *SIZES[size])
+    side = min(side, 0.92 / (shape.width * stretch), 0.92 * stretch / shape.height)
+    turn = between(rng, -14, 14) if kind in _TILTED else between(rng, -3, 3)
+    main, second = paints(rng, colour)
+    flip = chance(rng, 0.5)
+    return ThingPlan(kind, colour, surface, weave, size, side, 0.5, 0.5, flip, turn, stretch, main, second)
+
+
+def paints(rng: Rng, colour: str) -> tuple[Rgb, Rgb]:
+    """A tone of the colour, and the colour of its stripes.
+
+    Example:
+        >>> from denseclip_viz.toyworld.chance import stream
+        >>> main, second = paints(stream(1), "red")
+        >>> main[0] > 150, min(second) > 90 or max(second) < 130
+        (True, True)
+    """
+    light, together = between(rng, 0.92, 1.06), between(rng, -6, 6)
+    base = pick(rng, COLOURS[colour])
+    main = tuple(int(min(max(c * light + together + between(rng, -7, 7), 0), 255)) for c in base)
+    lighter, darker = SECOND.get(colour, (SECOND_LIGHT, tuple(int(c * 0.42) for c in main)))
+    second = lighter if chance(rng, 0.62) else darker
+    return (main[0], main[1], main[2]), (second[0], second[1], second[2])
+
+
+def light(rng: Rng, stuff: Sequence[StuffPlan]) -> Light:
+    """Day or dusk, a slope of brightness, grain and a little blur.
+
+    Example:
+        >>> from denseclip_viz.toyworld.chance import stream
+        >>> light(stream(1), ()).noise >= 0
+        True
+    """
+    tint = _tint(rng, 0.11, 0.035)
+    if any(layer.name == "night sky" for layer in stuff) and chance(rng, 0.4):
+        tint = tint[0] * 0.84, tint[1] * 0.88, tint[2] * 0.98
+    blur = between(rng, 0.0018, 0.0045) if chance(rng, 0.25) else 0.0
+    return Light(
+        tint=tint,
+        across=between(rng, -0.22, 0.22),
+        down=between(rng, -0.16, 0.16),
+        corners=between(rng, 0.0, 0.09),
+        noise=between(rng, 0.5, 6.0) * float(rng.random()),
+        noise_at=(float(rng.random()), float(rng.random())),
+        blur=blur,
+    )
+
+
+def _tint(rng: Rng, brightness: float, hue: float) -> tuple[float, float, float]:
+    bright = 1 + between(rng, -brightness, brightness)
+    warm, green = between(rng, -hue, hue), between(rng, -hue, hue) / 2
+    return bright * (1 + warm), bright * (1 + green), bright * (1 - warm)

@@ -1,0 +1,217 @@
+"""A scene: a picture with its truth, read off the drawing."""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from denseclip_viz.errors import PictureError
+from denseclip_viz.toyworld import captions
+from denseclip_viz.toyworld.chance import stream, whole
+from denseclip_viz.toyworld.drawing import Drawing, draw
+from denseclip_viz.toyworld.plans import Plan, ThingPlan
+from denseclip_viz.toyworld.truth import holds
+from denseclip_viz.toyworld.vocabulary import CLASSES
+from denseclip_viz.toyworld.words import parse
+
+SMALLEST, LARGEST = 64, 512
+_NAMED_THING, _NAMED_STUFF = 0.4, 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Thing:
+    """A thing in a scene.
+
+    ``box`` is left, top, right, bottom of what is seen, in pixels, right and bottom exclusive; ``depth`` is 0
+    for the nearest; ``on`` is the stuff at its foot, None where that is a border; ``visible`` is the share
+    that no other thing hides; ``mask`` is (row, column) bool.
+    """
+
+    kind: str
+    colour: str
+    surface: str
+    size: str
+    box: tuple[int, int, int, int]
+    depth: int
+    on: str | None
+    visible: float
+    mask: NDArray[np.bool_] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A picture of the bundled world with its exact truth.
+
+    ``picture`` is (row, column, rgb) uint8; ``things`` are ordered from the nearest; ``stuff`` are masks
+    (row, column) of what is seen of each stuff, from the back. Every pixel belongs to exactly one thing or
+    stuff.
+    """
+
+    seed: int
+    split: str
+    picture: NDArray[np.uint8] = field(repr=False)
+    things: tuple[Thing, ...]
+    stuff: Mapping[str, NDArray[np.bool_]] = field(repr=False)
+    plan: Plan = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return int(self.picture.shape[0])
+
+    def labels(self) -> NDArray[np.int16]:
+        """The class of every pixel, (row, column) int16: an index into ``vocabulary().classes``.
+
+        Example:
+            >>> from denseclip_viz.toyworld import scene
+            >>> some = scene(7, 64)
+            >>> bool((some.labels() >= 0).all())
+            True
+        """
+        classes = np.zeros((self.size, self.size), np.int16)
+        for name, mask in self.stuff.items():
+            classes[mask] = CLASSES.index(name)
+        for thing in self.things:
+            classes[thing.mask] = CLASSES.index(thing.kind)
+        return classes
+
+    def caption(self, seed: int = 0) -> str:
+        """One of many true captions.
+
+        Example:
+            >>> from denseclip_viz.toyworld import scene
+            >>> scene(7, 64).caption(1) == scene(7, 64).caption(1)
+            True
+        """
+        things = [thing for thing in self.things if thing.visible >= _NAMED_THING]
+        area = self.size * self.size
+        seen = [name for name, mask in self.stuff.items() if mask.sum() >= _NAMED_STUFF * area]
+        rng = stream(self.seed, whole(seed, "The seed"), 1)
+        return captions.caption(rng, things, seen or list(self.stuff), side=self.size)
+
+    def captions(self, n: int = 5) -> tuple[str, ...]:
+        """The first ``n`` captions that differ, fewer where there are no more.
+
+        Example:
+            >>> from denseclip_viz.toyworld import scene
+            >>> len(scene(7, 64).captions(3))
+            3
+        """
+        found: dict[str, None] = {}
+        for seed in range(20 * n):
+            found.setdefault(self.caption(seed))
+            if len(found) == n:
+                break
+        return tuple(found)
+
+    def says(self, text: str) -> bool:
+        """Whether a caption is true of this scene.
+
+        Example:
+            >>> from denseclip_viz.toyworld import scene
+            >>> scene("a taxi on a road", 64).says("a bus")
+            False
+        """
+        return holds(parse(text), self.things, list(self.stuff), side=self.size)
+
+    def resized(self, size: int) -> Scene:
+        """The same scene, drawn anew at another size.
+
+        Example:
+            >>> from denseclip_viz.toyworld import scene
+            >>> scene(7, 64).resized(128).picture.shape
+            (128, 128, 3)
+        """
+        return drawn(self.plan, self.seed, self.split, checked_size(size))
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(self.picture).save(buffer, "png")
+        return buffer.getvalue()
+
+    def _repr_html_(self) -> str:
+        words = escape(self.caption(), quote=True)
+        data = b64encode(self._repr_png_()).decode()
+        look = f"width:{max(self.size, 240)}px;border-radius:6px"
+        image = f'<img src="data:image/png;base64,{data}" alt="{words}" style="{look}">'
+        return f'<figure style="margin:0">{image}<figcaption>{words}</figcaption></figure>'
+
+
+def checked_size(size: int) -> int:
+    """The size, if a scene can be drawn so.
+
+    Raises:
+        PictureError: On a size outside 64 to 512.
+
+    Example:
+        >>> checked_size(160)
+        160
+    """
+    if not SMALLEST <= whole(size, "The size") <= LARGEST:
+        raise PictureError(
+            f"A scene of {size} pixels", expected=f"{SMALLEST} to {LARGEST}", fix="Pick a size in between."
+        )
+    return whole(size, "The size")
+
+
+def drawn(plan: Plan, seed: int, split: str, size: int) -> Scene:
+    """Draw a plan and read its truth off the drawing.
+
+    Example:
+        >>> from denseclip_viz.toyworld.layout import sample
+        >>> drawn(sample(stream(7)), 7, "train", 64).size
+        64
+    """
+    drawing = draw(plan, size)
+    layers = len(plan.stuff)
+    things: list[Thing] = []
+    for place in range(len(plan.things) - 1, -1, -1):
+        made = _thing(drawing, plan, plan.things[place], layers + place, len(things))
+        if made is not None:
+            things.append(made)
+    stuff = {layer.name: drawing.owner == k for k, layer in enumerate(plan.stuff)}
+    seen = {name: _fixed(mask) for name, mask in stuff.items() if mask.any()}
+    picture = drawing.picture
+    picture.flags.writeable = False
+    return Scene(seed, split, picture, tuple(things), seen, plan)
+
+
+def _thing(drawing: Drawing, plan: Plan, item: ThingPlan, owner: int, depth: int) -> Thing | None:
+    """A thing as it is seen, or None where nothing of it is."""
+    mask = drawing.owner == owner
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    visible = min(float(np.count_nonzero(mask)) / max(drawing.own[owner - len(plan.stuff)], 1), 1.0)
+    on = _below(drawing.ground, plan, item)
+    return Thing(item.kind, item.colour, item.surface, item.size, box, depth, on, visible, _fixed(mask))
+
+
+def _below(ground: NDArray[np.uint8], plan: Plan, item: ThingPlan) -> str | None:
+    """The stuff at the foot of a thing, where it is the same a little to every side."""
+    size = ground.shape[0]
+    foot = min(item.box[3], 1.0)
+    steps = ((0.0, 0.0), (-0.03, 0.0), (0.03, 0.0), (0.0, -0.04), (0.0, 0.03))
+    at = {
+        int(
+            ground[
+                min(max(int((foot + dy) * size), 0), size - 1),
+                min(max(int((item.x + dx) * size), 0), size - 1),
+            ]
+        )
+        for dx, dy in steps
+    }
+    return plan.stuff[at.pop()].name if len(at) == 1 else None
+
+
+def _fixed(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    mask.flags.writeable = False
+    return mask

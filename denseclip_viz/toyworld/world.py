@@ -1,0 +1,166 @@
+"""Scenes from numbers and from words; the splits never share a scene."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from denseclip_viz.errors import PromptError
+from denseclip_viz.toyworld.chance import pick, stream, whole
+from denseclip_viz.toyworld.layout import MOST_THINGS, sample
+from denseclip_viz.toyworld.scenes import Scene, checked_size, drawn
+from denseclip_viz.toyworld.staging import stage
+from denseclip_viz.toyworld.truth import holds
+from denseclip_viz.toyworld.vocabulary import FAMILIES, STUFF
+from denseclip_viz.toyworld.words import Claims, parse
+
+SPLITS = ("train", "validation", "test")
+_SCENES, _SIBLINGS, _WORDS = 0, 1, 2
+_NUMBERS = 1 << 40
+
+
+@dataclass(frozen=True)
+class Scenes(Sequence[Scene]):
+    """Scenes that are drawn when they are asked for."""
+
+    numbers: range
+    split: str
+    size: int
+    siblings: int = 0
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, item: int) -> Scene: ...
+
+    @overload
+    def __getitem__(self, item: slice) -> Scenes: ...
+
+    def __getitem__(self, item: int | slice) -> Scene | Scenes:
+        if isinstance(item, slice):
+            return Scenes(self.numbers[item], self.split, self.size, self.siblings)
+        return self._draw(self.numbers[item])
+
+    def __iter__(self) -> Iterator[Scene]:
+        return (self._draw(number) for number in self.numbers)
+
+    def _draw(self, number: int) -> Scene:
+        if self.siblings:
+            return _sibling_scene(seed_of(number, self.split, _SIBLINGS), self.split, self.size)
+        return scene(number, self.size, split=self.split)
+
+
+def seed_of(number: int, split: str, kind: int = _SCENES) -> int:
+    """The seed of a numbered scene: every split and every kind of scene has a range of its own.
+
+    Raises:
+        PromptError: On a split that does not exist, or a number outside of its range.
+
+    Example:
+        >>> seed_of(3, "train"), seed_of(3, "test") > 2**40
+        (3, True)
+    """
+    if split not in SPLITS:
+        raise PromptError(f"The split {split!r}", expected=" or ".join(SPLITS), fix="Name one of them.")
+    if not 0 <= whole(number, "Scene number") < _NUMBERS:
+        raise PromptError(f"Scene number {number}", expected="0 to 2**40 - 1", fix="Pick another number.")
+    return (SPLITS.index(split) << 48) + (kind << 40) + whole(number, "Scene number")
+
+
+def scene(source: int | str, size: int = 160, *, split: str = "train", variant: int = 0) -> Scene:
+    """A scene from its number, or one of which words are true.
+
+    Args:
+        source: A number from 0, or words such as "a taxi left of a limousine on a road".
+        size: Pixels a side, 64 to 512; the same source gives the same scene at every size.
+        split: ``train``, ``validation`` or ``test``; the same number is another scene in each.
+        variant: For words: another scene of the same words.
+
+    Raises:
+        PromptError: On unknown words, words that cannot be drawn together, or a split that does not exist.
+        PictureError: On a size that cannot be drawn.
+
+    Example:
+        >>> some = scene("a striped blue fish next to a taxi, on grass", 64)
+        >>> sorted(thing.kind for thing in some.things)
+        ['fish', 'taxi']
+    """
+    size = checked_size(size)
+    if isinstance(source, str):
+        return _from_words(source, size, split, variant)
+    seed = seed_of(source, split)
+    return drawn(sample(stream(seed)), seed, split, size)
+
+
+def dataset(n: int, split: str = "train", *, size: int = 160, first: int = 0) -> Scenes:
+    """The scenes ``first`` to ``first + n - 1`` of a split, drawn when they are asked for.
+
+    Example:
+        >>> scenes = dataset(1000, "test", size=64)
+        >>> len(scenes), scenes[3].split
+        (1000, 'test')
+    """
+    return Scenes(_range(n, first, split), split, checked_size(size))
+
+
+def sibling_scenes(n: int, split: str = "train", *, size: int = 160, first: int = 0) -> Scenes:
+    """Scenes with two different siblings of one family, both well seen, such as a taxi and a limousine.
+
+    Example:
+        >>> len(sibling_scenes(2, "test", size=64)[0].things)
+        2
+    """
+    return Scenes(_range(n, first, split), split, checked_size(size), siblings=1)
+
+
+def _range(n: int, first: int, split: str) -> range:
+    if whole(n, "The number of scenes") < 0:
+        raise PromptError(f"{n} scenes", expected="a number of scenes from 0", fix="Ask for at least 0.")
+    seed_of(first, split)
+    seed_of(max(first + n - 1, 0), split)
+    return range(first, first + n)
+
+
+def _sibling_scene(seed: int, split: str, size: int) -> Scene:
+    """Try layouts until both siblings are well seen."""
+    rng = stream(seed)
+    kinds = FAMILIES[pick(rng, tuple(FAMILIES))]
+    one = pick(rng, kinds)
+    pair = [one, pick(rng, [kind for kind in kinds if kind != one])]
+    for attempt in range(50):
+        made = drawn(sample(stream(seed, attempt), kinds=pair), seed, split, size)
+        if len(made.things) == 2 and min(thing.visible for thing in made.things) > 0.6:
+            break
+    return made
+
+
+def _from_words(text: str, size: int, split: str, variant: int) -> Scene:
+    claims = parse(text)
+    _check_room(claims, text)
+    digest = hashlib.sha256(f"{' '.join(text.lower().split())}/{whole(variant, 'The variant')}".encode()).digest()
+    seed = seed_of(int.from_bytes(digest[:5], "big"), split, _WORDS)
+    for attempt in range(30):
+        plan = stage(claims, stream(seed, attempt))
+        if plan is None:
+            break
+        made = drawn(plan, seed, split, size)
+        seen = len(made.things) == len(claims.things) and all(thing.visible > 0.45 for thing in made.things)
+        if seen and holds(claims, made.things, list(made.stuff), side=size):
+            return made
+    raise PromptError(
+        f'No place for all of "{text}"', expected="words that can be true together", fix="Say less at once."
+    )
+
+
+def _check_room(claims: Claims, text: str) -> None:
+    if len(claims.things) > MOST_THINGS:
+        came = f'{len(claims.things)} things in "{text}"'
+        raise PromptError(came, expected=f"at most {MOST_THINGS}", fix="Name fewer things.")
+    if len(claims.stuff) > 3 - (
+        "mountains" in claims.stuff and not {"sky", "night sky", "brick wall"} & set(claims.stuff)
+    ):
+        came = f'{len(claims.stuff)} stuffs in "{text}"'
+        raise PromptError(came, expected=f"at most 3 of {', '.join(STUFF)}", fix="Name fewer of them.")
