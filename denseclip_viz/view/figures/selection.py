@@ -1,0 +1,144 @@
+"""What of a result a figure shows, and how; a name that is not there is an error."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import xarray as xr
+
+from denseclip_viz.errors import LayerError, PictureError, PromptError
+
+Result = TypeVar("Result", xr.Dataset, xr.DataArray)
+
+
+def require(result: xr.Dataset, names: Sequence[str], *, made_by: str) -> None:
+    """Refuse a result that lacks what a figure draws.
+
+    Args:
+        result: Any result.
+        names: The variables that are drawn.
+        made_by: The call that makes such a result.
+
+    Raises:
+        LayerError: A variable is missing, or the result is no Dataset.
+
+    Example:
+        >>> require(xr.Dataset({"labels": 0}), ["labels"], made_by="model.segment(…)")
+    """
+    missing = [name for name in names if not isinstance(result, xr.Dataset) or name not in result]
+    if missing:
+        raise LayerError(
+            f"A {type(result).__name__} without {', '.join(missing)}",
+            expected=f"what {made_by} returns",
+            fix="Pass it whole; pick prompts and templates by the arguments of the figure.",
+        )
+
+
+def one_of(value: str, allowed: Sequence[str], *, name: str) -> None:
+    """Refuse an option that does not exist, naming those that do.
+
+    Raises:
+        PictureError: The option is not among them.
+
+    Example:
+        >>> one_of("nearest", ("bilinear", "nearest"), name="interpolation")
+    """
+    if value not in allowed:
+        raise PictureError(
+            f"{name}={value!r}", expected="one of " + ", ".join(map(repr, allowed)), fix="Pick one of them."
+        )
+
+
+def pick_prompts(result: Result, prompts: str | Sequence[str] | None) -> Result:
+    """Keep some prompts of a result, in the order asked for; all of them for None.
+
+    Args:
+        result: With an axis prompt.
+        prompts: One name or several.
+
+    Returns:
+        The result with the axis prompt.
+
+    Raises:
+        PromptError: No prompt, or one that the result does not hold.
+
+    Example:
+        >>> maps = xr.DataArray(np.zeros((2, 1)), dims=("prompt", "y"), coords={"prompt": ["a cat", "grass"]})
+        >>> pick_prompts(maps, "grass").prompt.values.tolist()
+        ['grass']
+    """
+    if "prompt" not in result.dims:
+        raise PromptError(
+            "The result has no axis prompt",
+            expected="an axis prompt, if of one prompt",
+            fix="Pick with a list to keep the axis: result.sel(prompt=[...]).",
+        )
+    if prompts is None:
+        return result
+    wanted = [prompts] if isinstance(prompts, str) else list(prompts)
+    if not wanted:
+        raise PromptError("No prompt to show", expected="at least one", fix="Leave prompts out to show all.")
+    picked: Result = result.isel(prompt=[_place(result, "prompt", name) for name in wanted])
+    return picked
+
+
+def pick_template(result: Result, template: str | None) -> tuple[Result, str]:
+    """Keep one template of a result: the one named, or the first; templates are never averaged.
+
+    Args:
+        result: With an axis template.
+        template: Its name.
+
+    Returns:
+        The result without the axis, and a line that says which template it is and of how many.
+
+    Raises:
+        PromptError: A template that the result does not hold.
+
+    Example:
+        >>> maps = xr.DataArray(np.zeros((2, 1)), dims=("template", "y"), coords={"template": ["a {}", "{}"]})
+        >>> pick_template(maps, None)[1]
+        'template “a {}” (1 of 2)'
+    """
+    if "template" not in result.dims and template is None:  # picked before, or never there
+        return result, f"template “{result['template'].item()}”" if "template" in result.coords else ""
+    place = 0 if template is None else _place(result, "template", template)
+    names = [str(name) for name in result["template"].to_numpy()]
+    of = f" ({place + 1} of {len(names)})" if len(names) > 1 else ""
+    return result.isel(template=place), f"template “{names[place]}”{of}"
+
+
+def _place(result: xr.Dataset | xr.DataArray, axis: str, name: str) -> int:
+    names = [str(known) for known in np.atleast_1d(result[axis].to_numpy())] if axis in result.dims else []
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names, n=1)
+        raise PromptError(
+            f"The {axis} {name!r} is not in this result",
+            expected="one of " + ", ".join(map(repr, names[:8])) + (", …" if len(names) > 8 else ""),
+            fix=f"Did you mean {near[0]!r}?" if near else f"Compute the maps with that {axis} first.",
+        )
+    return names.index(name)
+
+
+def absent_baseline(dense: xr.DataArray) -> float | None:
+    """Find the highest value over all prompts that are known to be absent: what nothing looks like.
+
+    Args:
+        dense: Cosines (…, prompt, y, x) with the coordinate `absent` (prompt).
+
+    Returns:
+        The cosine, or None if no prompt is known to be absent.
+
+    Example:
+        >>> coords = {"prompt": ["grass", "a giraffe"], "absent": ("prompt", [False, True])}
+        >>> maps = xr.DataArray([[0.3, 0.2], [0.1, 0.15]], dims=("prompt", "x"), coords=coords)
+        >>> absent_baseline(maps)
+        0.15
+    """
+    if "absent" not in dense.coords or not bool(dense["absent"].any()):
+        return None
+    values = dense.isel(prompt=np.flatnonzero(dense["absent"].to_numpy())).to_numpy()
+    return float(np.nanmax(values))
