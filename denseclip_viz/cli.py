@@ -5,7 +5,6 @@ Bad input is one line on standard error and exit code 2; never a traceback.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,7 +105,11 @@ def segment(
         prompts, way, files = _prompts(prompt, template, []), _way(geometry), _files(pictures)
         _check_out(out, files, figures=True, force=force)
         loaded, keys = _load(model, weights, device), "" if smooth == "none" else "key"
-        options = {"background": _background(background), "denoise": denoise, "smooth": "" if not keys else smooth}
+        options: dict[str, Any] = {
+            "background": _background(background),
+            "denoise": denoise,
+            "smooth": "" if not keys else smooth,
+        }
         kind = Kind(lambda trace: loaded.segment(trace, prompts, **options), _plot("segments"), segment_table)
         _run(loaded, files, kind, out=out, force=force, geometry=way, keys=keys)
 
@@ -221,7 +224,7 @@ def _prompts(prompts: Sequence[str], templates: Sequence[str], absent: Sequence[
     return Prompts(prompts, said, absent=absent)
 
 
-def _way(text: str) -> Any:  # noqa: ANN401  a name or one of the geometry's own
+def _way(text: str) -> Any:
     from denseclip_viz.geometry import Tiles, Whole, geometry_from
 
     name, _, side = text.partition(":")
@@ -297,7 +300,7 @@ def _finish(tables: Sequence[pd.DataFrame], out: str | None, *, force: bool) -> 
     typer.echo(shown.to_string(index=False, float_format=lambda v: f"{v:.4f}"))
 
 
-def _write(result: Any, kind: Kind, path: str, *, force: bool) -> None:  # noqa: ANN401
+def _write(result: Any, kind: Kind, path: str, *, force: bool) -> None:
     if path.endswith(".nc"):
         save_data(result, path, force=force)
         return
@@ -307,7 +310,7 @@ def _write(result: Any, kind: Kind, path: str, *, force: bool) -> None:  # noqa:
 
 
 def _plot(name: str) -> Callable[[Any], Any]:
-    def draw(result: Any) -> Any:  # noqa: ANN401
+    def draw(result: Any) -> Any:
         from denseclip_viz.view import plot
 
         return getattr(plot, name)(result)
@@ -315,9 +318,9 @@ def _plot(name: str) -> Callable[[Any], Any]:
     return draw
 
 
-def _no_figure(result: Any) -> NoReturn:  # noqa: ANN401
+def _no_figure(result: Any) -> NoReturn:
     raise OutputError("a figure of probabilities", expected=".nc or .csv", fix="Choose another ending.")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -15,7 +15,7 @@ from denseclip_viz.encode.gradients import gradient_maps
 from denseclip_viz.encode.hooks import Record, match, record
 from denseclip_viz.encode.memory import memory_guard
 from denseclip_viz.encode.text import TextBank, encode_texts, ensemble
-from denseclip_viz.encode.towers import Path, Request, Tower, tower_for
+from denseclip_viz.encode.towers import Path, Request, Tower, logit_scale, tower_of
 from denseclip_viz.encode.towers.tower import choose_path
 from denseclip_viz.encode.tracing import Planned, check_eval, prove, trace_batch, trace_tiles
 from denseclip_viz.errors import LayerError
@@ -62,7 +62,7 @@ class Model:
     def __init__(self, loaded: Loaded) -> None:
         self.clip: nn.Module = loaded.clip
         self.preprocess, self.provenance = loaded.preprocess, loaded.provenance
-        self.tower: Tower = tower_for(self.clip.visual)
+        self.tower: Tower = tower_of(loaded.clip)
         self.texts = TextBank(loaded.clip, loaded.tokenizer)
         self.tokenizer = loaded.tokenizer
         self._proven = False
@@ -121,7 +121,8 @@ class Model:
         """
         paper = preset_named(preset)
         way = geometry_from(geometry if geometry is not None else paper.geometry)
-        asked = list(self.layers) if layers == "all" else [layers] if isinstance(layers, str) else list(layers)
+        layers = (self.tower.needs(self.layers) or self.layers) if layers == "all" else layers
+        asked = [layers] if isinstance(layers, str) else list(layers)
         asked += [f"{name}.attention" for name in ([attention] if isinstance(attention, str) else attention)]
         request = Request(
             path=choose_path(path or paper.path),
@@ -156,11 +157,12 @@ class Model:
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Embed preprocessed pixels `(picture, 3, H, W)`: the tower's plain forward pass, `(picture, D)`."""
-        check_eval(self.clip.visual)
-        parameter = next(self.clip.visual.parameters())
+        check_eval(self.tower.visual)
+        parameter = next(self.tower.visual.parameters())
         with torch.no_grad(), memory_guard("the number of pictures"):
-            embedding = self.clip.visual(pixels.to(parameter.device, parameter.dtype))
-        return embedding[0] if isinstance(embedding, tuple) else embedding
+            embedding = self.tower.visual(pixels.to(parameter.device, parameter.dtype))
+        pooled: Tensor = embedding[0] if isinstance(embedding, tuple) else embedding
+        return pooled
 
     def encode_text(self, texts: Sequence[str], *, truncate: bool = False) -> Tensor:
         """Embed plain texts: `(text, D)`, unit length."""
@@ -239,8 +241,8 @@ class Model:
 
         both = self.compare(picture, prompts)
         logits = self.scale * both.score
-        shares = xr.apply_ufunc(lambda v: torch.softmax(torch.from_numpy(v), -1).numpy(), logits)
-        return shares.rename("probability").assign_attrs(both.attrs)
+        shares = torch.softmax(torch.from_numpy(logits.values), dim=-1).numpy()
+        return xr.DataArray(shares, coords=logits.coords, dims=logits.dims, name="probability", attrs=both.attrs)
 
     def needs(self, layers: str | Sequence[str]) -> tuple[str, ...]:
         """What to trace so that `compare` can read these layers: `trace(picture, layers=model.needs("all"))`."""
@@ -249,12 +251,14 @@ class Model:
     @property
     def scale(self) -> float:
         """What the model multiplies cosines by: exp(logit_scale)."""
-        return float(self.clip.logit_scale.detach().exp())
+        return logit_scale(self.clip)
 
     def __repr__(self) -> str:
         size = sum(p.numel() for p in self.clip.parameters()) / 1e6
         said = self.provenance
-        return f"Model({said['model']}, {said['weights']}: {self.tower.family}, {len(self.layers)} layers, {size:.1f} M)"
+        return (
+            f"Model({said['model']}, {said['weights']}: {self.tower.family}, {len(self.layers)} layers, {size:.1f} M)"
+        )
 
     def _layers(self, layers: str | Sequence[str]) -> list[str]:
         return match(self.layers if layers == "all" else layers, self.layers) if layers else []
@@ -288,7 +292,7 @@ class Model:
         return with_gradients(both, maps, self.tower.reading)
 
     def _device(self) -> torch.device:
-        return next(self.clip.visual.parameters()).device
+        return next(self.tower.visual.parameters()).device
 
 
 def _keys(kind: str) -> str:
@@ -303,4 +307,3 @@ def _batches(planned: Iterable[Planned], size: int) -> Iterator[list[Planned]]:
     planned = iter(planned)
     while batch := list(itertools.islice(planned, size)):
         yield batch
-

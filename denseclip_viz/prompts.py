@@ -149,9 +149,7 @@ class Prompts:
 
     def _counts(self) -> str:
         prompt, template = len(self.prompts), len(self.templates)
-        return (
-            f"{_many(prompt, 'prompt')} × {_many(template, 'template')} = {_many(prompt * template, 'text')}"
-        )
+        return f"{_many(prompt, 'prompt')} × {_many(template, 'template')} = {_many(prompt * template, 'text')}"
 
 
 def check_text(text: object, what: str) -> str:
@@ -169,9 +167,7 @@ def check_text(text: object, what: str) -> str:
         raise PromptError(came, expected="a string", fix="Write the prompt as text.")
     if not text.strip():
         came = f"{what} is {text!r}, which says nothing"
-        raise PromptError(
-            came, expected="a text with at least one visible character", fix="Leave it out, or write it."
-        )
+        raise PromptError(came, expected="a text with at least one visible character", fix="Leave it out, or write it.")
     if any("\ud800" <= character <= "\udfff" for character in text):
         came = f"{what} is {ascii(text)[:80]}, which holds half of a surrogate pair"
         raise PromptError(came, expected="text that can be written as UTF-8", fix="Type it again.")
@@ -183,9 +179,7 @@ def _strings(value: object, what: str) -> tuple[str, ...]:
         value = (value,)
     if not isinstance(value, Iterable) or isinstance(value, bytes | bytearray | Mapping | Set):
         came = f"{what} came as {type(value).__name__}"
-        raise PromptError(
-            came, expected="a string or a sequence of strings (in order)", fix="Pass a list of strings."
-        )
+        raise PromptError(came, expected="a string or a sequence of strings (in order)", fix="Pass a list of strings.")
     return tuple(check_text(text, f"{what}[{at}]") for at, text in enumerate(value))
 
 
@@ -205,9 +199,7 @@ def _templates(value: str | Iterable[str]) -> tuple[str, ...]:
     templates = _strings(value, "templates")
     if not templates:
         came = "No templates came (an empty list)"
-        raise PromptError(
-            came, expected="at least one", fix='Pass templates="none" for the prompts as they are.'
-        )
+        raise PromptError(came, expected="at least one", fix='Pass templates="none" for the prompts as they are.')
     for template in templates:
         _refuse_places(template)
     _refuse_twice(templates, "templates")
@@ -222,9 +214,7 @@ def _refuse_places(template: str) -> None:
     if places == 1 or set(template.replace(_PLACE, "")) & set(_PLACE):
         how = "has other braces than one {}"
     came = f"The template {_short(template)} {how}"
-    raise PromptError(
-        came, expected='exactly one empty "{}" and no other braces', fix='Write "a photo of a {}.", say.'
-    )
+    raise PromptError(came, expected='exactly one empty "{}" and no other braces', fix='Write "a photo of a {}.", say.')
 
 
 def _refuse_set_name(name: str) -> NoReturn:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-PACKAGES = ("denseclip_viz", "torch", "torchvision", "open_clip_torch", "timm", "numpy", "pillow", "xarray", "matplotlib")
+PACKAGES = (
+    "denseclip_viz",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "timm",
+    "numpy",
+    "pillow",
+    "xarray",
+    "matplotlib",
+)
 
 
 def versions() -> dict[str, str]:

@@ -56,9 +56,7 @@ def ramp(height, width):
 
 def cell_means(values, geometry):
     (tall, wide), (y, x) = geometry.cell, geometry.grid
-    return (
-        values[..., : y * tall, : x * wide].reshape(*values.shape[:-2], y, tall, x, wide).mean(axis=(-3, -1))
-    )
+    return values[..., : y * tall, : x * wide].reshape(*values.shape[:-2], y, tall, x, wide).mean(axis=(-3, -1))
 
 
 def window_cells(geometry):

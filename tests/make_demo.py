@@ -5,9 +5,8 @@ There are no pretrained weights in this repository, so the figures only show the
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import open_clip
-import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
@@ -29,19 +28,18 @@ def picture(path):
 
 
 def checkpoint(name, path):
-    """Save random weights as a user's own local checkpoint."""
-    torch.manual_seed(0)
-    save_file(open_clip.create_model(name).state_dict(), path, metadata={"random": "1"})
+    """Save random weights as a user's own local checkpoint; the note in the file's header is what `load` reads."""
+    clip = dcv.load(name, pretrained="random").clip
+    save_file(clip.state_dict(), path, metadata={"weights": "random"})
 
 
 def main(folder):
     folder.mkdir(exist_ok=True)
     picture(folder / "landscape.jpg")
     for name in ("RN50", "ViT-B-16"):
-        weights = folder / f"{name}-random.safetensors"
-        if not weights.exists():
-            checkpoint(name, weights)
-        model = dcv.load(name, pretrained=weights)
+        with TemporaryDirectory() as weights:
+            checkpoint(name, Path(weights, "random.safetensors"))
+            model = dcv.load(name, pretrained=Path(weights, "random.safetensors"))
         both = model.compare(folder / "landscape.jpg", PROMPTS)
         figure = dcv.plot.compare(both)
         print("wrote", dcv.plot.save(figure, folder / f"compare-{name}.png", force=True))

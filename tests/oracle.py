@@ -207,9 +207,7 @@ def pad_corner(pixels: Array, multiple: tuple[int, int]) -> Array:
     return np.pad(pixels, ((0, 0), (0, -pixels.shape[1] % multiple[0]), (0, -pixels.shape[2] % multiple[1])))
 
 
-def vit_streams(
-    sd: Weights, pixels: Array, vit: Vit, positional_embedding: Array | None = None
-) -> list[Array]:
+def vit_streams(sd: Weights, pixels: Array, vit: Vit, positional_embedding: Array | None = None) -> list[Array]:
     """The token stream (1 + y * x, C) before the first block (after ln_pre) and after each block."""
     patches = conv(pixels, sd["conv1.weight"], vit.patch)
     pe = sd["positional_embedding"] if positional_embedding is None else positional_embedding

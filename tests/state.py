@@ -9,7 +9,11 @@ def fingerprint(model):
     """Bits of every parameter and buffer, hooks, forward methods, flags, and torch's global switches."""
     digest = hashlib.sha256()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        flat = tensor.detach().cpu().contiguous().view(torch.uint8) if tensor.ndim else tensor.detach().cpu()[None].view(torch.uint8)
+        flat = (
+            tensor.detach().cpu().contiguous().view(torch.uint8)
+            if tensor.ndim
+            else tensor.detach().cpu()[None].view(torch.uint8)
+        )
         digest.update(name.encode() + flat.numpy().tobytes())
     modules = {
         name: (

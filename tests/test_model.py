@@ -34,7 +34,9 @@ def test_the_global_embedding_is_what_open_clip_returns_for_its_own_preprocessin
     assert torch.equal(model.encode_image(pixels[None])[0], theirs)
 
 
-@pytest.mark.parametrize("geometry", ["native", "whole", "tiles", dcv.Whole(short=160), dcv.Tiles(overlap=0.25, long=300)])
+@pytest.mark.parametrize(
+    "geometry", ["native", "whole", "tiles", dcv.Whole(short=160), dcv.Tiles(overlap=0.25, long=300)]
+)
 def test_contributions_and_rest_sum_to_the_embedding_in_every_geometry(model, picture_file, geometry):
     trace = model.trace(picture_file, geometry=geometry)
     assert oracle.relative_error(all_of(trace).numpy(), trace.global_embedding.numpy()) < 3e-6
@@ -53,7 +55,11 @@ def test_one_window_of_tiles_is_the_whole_picture(model, tmp_path):
 
 
 def test_many_pictures_equal_one_at_a_time_whatever_the_batch(model, picture_file):
-    pictures = [picture_file, Image.open(picture_file).rotate(90, expand=True), np.zeros((40, 60, 3), np.uint8)] * 2
+    pictures = [
+        picture_file,
+        Image.open(picture_file).rotate(90, expand=True),
+        np.zeros((40, 60, 3), np.uint8),
+    ] * 2
     one = [model.trace(picture) for picture in pictures]
     for batch_size in (1, 4, 100):
         many = list(model.trace_many(pictures, batch_size=batch_size))
@@ -77,7 +83,10 @@ def test_pictures_are_read_only_when_their_turn_comes(model, picture_file):
 @pytest.mark.parametrize("way", ["native", "whole"])
 def test_layers_and_attention_are_kept_when_asked_for_by_name(model, picture_file, way):
     last = model.layers[-1]
-    lean, full = model.trace(picture_file, geometry=way), model.trace(picture_file, geometry=way, layers="*", keys="key")
+    lean, full = (
+        model.trace(picture_file, geometry=way),
+        model.trace(picture_file, geometry=way, layers="*", keys="key"),
+    )
     assert lean.names == () and lean.keys is None and full.nbytes > lean.nbytes
     assert last in full.names and full[last].shape[-1] > 0
     assert torch.allclose(full.dense, lean.dense, rtol=1e-4, atol=1e-5)

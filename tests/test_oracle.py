@@ -49,9 +49,7 @@ def assert_equal(came: np.ndarray, expected: torch.Tensor | np.ndarray) -> None:
     assert oracle.relative_error(came, np.asarray(expected)) <= 1e-12
 
 
-def outputs(
-    visual: torch.nn.Module, modules: list, pixels: np.ndarray
-) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def outputs(visual: torch.nn.Module, modules: list, pixels: np.ndarray) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """The embedding, and what each module gave on the way to it."""
     seen: list[torch.Tensor] = []
     handles = [m.register_forward_hook(lambda m, i, out: seen.append(out[0].clone())) for m in modules]
@@ -65,9 +63,7 @@ def terms(pool: dict, out: torch.nn.Linear) -> torch.Tensor:
     """(token, D): attention times value through the out projection, all heads in one einsum."""
     attention, values = torch.tensor(pool["attention"]), torch.tensor(pool["values"])
     split = (len(attention), -1)
-    return torch.einsum(
-        "hj,jhc,dhc->jd", attention, values.unflatten(1, split), out.weight.unflatten(1, split)
-    )
+    return torch.einsum("hj,jhc,dhc->jd", attention, values.unflatten(1, split), out.weight.unflatten(1, split))
 
 
 def total(pool: dict) -> np.ndarray:
@@ -92,9 +88,7 @@ def test_the_layers_of_a_resnet_are_those_of_open_clip(resnet):
 def test_the_layers_of_a_resnet_are_those_of_open_clip_at_any_size(size):
     visual = tiny_resnet().visual
     pixels = random_pixels(*size)
-    expected = visual.layer4(
-        visual.layer3(visual.layer2(visual.layer1(visual.stem(torch.tensor(pixels)[None]))))
-    )
+    expected = visual.layer4(visual.layer3(visual.layer2(visual.layer1(visual.stem(torch.tensor(pixels)[None])))))
     assert_equal(oracle.resnet_layers(weights(visual), pixels, (1, 1, 1, 1))["layer4"], expected[0])
 
 
@@ -241,9 +235,7 @@ def test_attention_of_tiny_models_is_neither_flat_nor_on_one_position(seed):
     assert 1.5 < np.median(seen_positions(pool["attention"])) < 6
     visual = tiny_vit(seed=seed).visual
     sd, settings = weights(visual), vit_settings(visual)
-    pool = oracle.vit_pool(
-        sd, oracle.vit_streams(sd, random_pixels(32, 32, seed), settings), (4, 4), settings
-    )
+    pool = oracle.vit_pool(sd, oracle.vit_streams(sd, random_pixels(32, 32, seed), settings), (4, 4), settings)
     assert 1.5 < np.median(seen_positions(pool["attention"])) < 10
 
 

@@ -88,9 +88,7 @@ def test_gray_arrays_become_rgb(shape, dtype):
     np.testing.assert_array_equal(np.asarray(image), np.repeat(gray.reshape(6, 9, 1), 3, axis=2))
 
 
-@pytest.mark.parametrize(
-    "source", [np.zeros((1, 1), np.uint8), np.ones((1, 1, 3)), Image.new("CMYK", (1, 1))]
-)
+@pytest.mark.parametrize("source", [np.zeros((1, 1), np.uint8), np.ones((1, 1, 3)), Image.new("CMYK", (1, 1))])
 def test_a_picture_of_one_pixel_is_read(source):
     assert read(source).size == (1, 1)
 
@@ -111,9 +109,7 @@ def test_every_mode_gives_its_colours(image, colour):
 
 
 def test_a_cmyk_jpeg_is_not_inverted(tmp_path):
-    path = saved(
-        tmp_path / "print.jpg", Image.new("RGB", (16, 16), (200, 30, 30)).convert("CMYK"), quality=95
-    )
+    path = saved(tmp_path / "print.jpg", Image.new("RGB", (16, 16), (200, 30, 30)).convert("CMYK"), quality=95)
     assert np.abs(np.asarray(read(path)).astype(int) - (200, 30, 30)).max() <= 6
 
 
@@ -220,9 +216,7 @@ def test_all_eight_exif_orientations_are_turned_upright(tmp_path, orientation, e
     stored = Image.fromarray(np.ascontiguousarray(TURNS[orientation](scene())))
     exif = Image.Exif()
     exif[0x0112] = orientation
-    path = saved(
-        tmp_path / f"phone.{ending}", stored, exif=exif, **({"lossless": True} if ending == "webp" else {})
-    )
+    path = saved(tmp_path / f"phone.{ending}", stored, exif=exif, **({"lossless": True} if ending == "webp" else {}))
     np.testing.assert_array_equal(np.asarray(read(path)), scene())
     with Image.open(path) as opened:
         upright = read(opened)
@@ -271,9 +265,7 @@ def test_folders_empty_files_and_pipes_are_refused(tmp_path):
         refused(tmp_path / "pipe", "pipe is a pipe or a device")
 
 
-@pytest.mark.parametrize(
-    "content", [b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"\0" * 500]
-)
+@pytest.mark.parametrize("content", [b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"\0" * 500])
 def test_files_that_are_no_pictures_are_refused(tmp_path, content):
     (tmp_path / "notes.jpg").write_bytes(content)
     refused(tmp_path / "notes.jpg", "notes.jpg")

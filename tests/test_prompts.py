@@ -26,17 +26,13 @@ def test_every_prompt_is_said_in_every_template(prompts, around):
     around = [text.replace("{", "(").replace("}", ")") for text in around]
     templates = [f"{number} {text} {{}}!" for number, text in enumerate(around)]
     texts = Prompts(prompts, templates).texts
-    assert texts == [
-        [f"{number} {text} {prompt}!" for prompt in prompts] for number, text in enumerate(around)
-    ]
+    assert texts == [[f"{number} {text} {prompt}!" for prompt in prompts] for number, text in enumerate(around)]
 
 
 @given(distinct)
 def test_prompts_survive_a_second_look(prompts):
     ours = Prompts(prompts)
-    assert (
-        Prompts.of(ours) is ours and Prompts.of(prompts) == ours and hash(ours) == hash(Prompts.of(prompts))
-    )
+    assert Prompts.of(ours) is ours and Prompts.of(prompts) == ours and hash(ours) == hash(Prompts.of(prompts))
     assert len(ours) == len(prompts) == len(ours.absent)
     assert repr(ours) and ours._repr_html_()
 
@@ -124,9 +120,7 @@ def test_absent_prompts_are_checked_like_the_others():
 
 
 @given(
-    st.recursive(
-        st.none() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(), st.lists, max_leaves=4
-    )
+    st.recursive(st.none() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(), st.lists, max_leaves=4)
 )
 def test_whatever_comes_is_prompts_or_an_error_of_ours(anything):
     try:
@@ -136,15 +130,11 @@ def test_whatever_comes_is_prompts_or_an_error_of_ours(anything):
 
 
 def test_the_html_is_short_escaped_and_marks_what_is_absent():
-    html = Prompts(
-        [f"<b>{number}</b> & co" for number in range(400)], "imagenet-80", absent="no & where"
-    )._repr_html_()
+    html = Prompts([f"<b>{number}</b> & co" for number in range(400)], "imagenet-80", absent="no & where")._repr_html_()
     assert "<b>0" not in html and "&lt;b&gt;0" in html and "401 prompts × 80 templates = 32080 texts" in html
     assert len(html) < 2000 and "model.similarity(trace, prompts)" in html
     few = Prompts("grass", absent="a <giraffe>")
-    assert "&#x27;a &lt;giraffe&gt;&#x27; (absent)" in few._repr_html_() and "absent: 'a <giraffe>'" in repr(
-        few
-    )
+    assert "&#x27;a &lt;giraffe&gt;&#x27; (absent)" in few._repr_html_() and "absent: 'a <giraffe>'" in repr(few)
 
 
 def test_prompts_cannot_be_changed():

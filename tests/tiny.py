@@ -51,9 +51,7 @@ def randomise(module: Module, seed: int = 0, sharpness: float = 2.0) -> Module:
     """
     generator = torch.Generator().manual_seed(seed)
     tensors = dict(module.named_parameters())
-    tensors |= {
-        name: b for name, b in module.named_buffers() if name.endswith(("running_mean", "running_var"))
-    }
+    tensors |= {name: b for name, b in module.named_buffers() if name.endswith(("running_mean", "running_var"))}
     with torch.no_grad():
         for name, tensor in tensors.items():
             noise = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)

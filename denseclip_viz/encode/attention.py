@@ -85,14 +85,24 @@ def _fused(
 
 
 def _multi_head(call: dict[str, Any]) -> AttentionCall:
-    masks = ("bias_k", "bias_v", "add_zero_attn", "key_padding_mask", "attn_mask", "static_k", "static_v", "is_causal")
+    masks = (
+        "bias_k",
+        "bias_v",
+        "add_zero_attn",
+        "key_padding_mask",
+        "attn_mask",
+        "static_k",
+        "static_v",
+        "is_causal",
+    )
     _refuse(dropout=call.get("training", True) and call["dropout_p"], **{name: call.get(name) for name in masks})
     heads, width = call["num_heads"], call["embed_dim_to_check"]
     weights, biases = _projections(call)
 
     def part(name: str, rows: slice) -> Tensor:
-        tokens = call[name][rows].transpose(0, 1)  # (row, picture, width), as the function wants them
-        return F.linear(tokens, weights[name], biases[name]).unflatten(-1, (heads, -1)).transpose(1, 2)
+        tokens: Tensor = call[name][rows].transpose(0, 1)  # (row, picture, width), as the function wants them
+        projected: Tensor = F.linear(tokens, weights[name], biases[name])
+        return projected.unflatten(-1, (heads, -1)).transpose(1, 2)
 
     def output(outputs: Tensor) -> tuple[Tensor, None]:
         merged = outputs.transpose(1, 2).flatten(2)

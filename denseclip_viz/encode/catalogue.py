@@ -92,7 +92,7 @@ def find_source(name: str | os.PathLike[str]) -> Source:
     cleaned = text.replace("/", "-")
     if cleaned in open_clip.list_models():
         return Source(cleaned, cleaned, open_clip.get_model_config(cleaned))
-    if text.startswith(_FOLDER) or (text.strip() and Path(text).is_dir()):
+    if text.startswith(_FOLDER) or (text.strip() and os.path.isdir(text)):
         return _folder_source(Path(text.removeprefix(_FOLDER)))
     raise _unknown(text, cleaned, open_clip.list_models())
 
@@ -159,9 +159,9 @@ def _folder_source(folder: Path) -> Source:
 
 def _unknown(text: str, cleaned: str, names: list[str]) -> ModelNameError:
     by_lower = {name.lower(): name for name in names}
-    close = [by_lower[hit] for hit in difflib.get_close_matches(cleaned.lower(), by_lower, n=4, cutoff=0.5)]
+    close = [by_lower[hit] for hit in difflib.get_close_matches(cleaned[:80].lower(), by_lower, n=4, cutoff=0.5)]
     fix = f"The closest names: {', '.join(close)}." if close else "denseclip-viz models lists them."
-    if Path(text).is_file():
+    if os.path.isfile(text):
         fix = f"For a checkpoint, name its architecture first and pass pretrained={text!r}."
     elif text.startswith("hf-hub:"):
         fix = "Name the architecture and its tag, or download the repository and pass its folder."

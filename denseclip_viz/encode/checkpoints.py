@@ -21,11 +21,20 @@ from denseclip_viz.encode.pretrained import SEED, Weights, choose_weights, requi
 from denseclip_viz.encode.provenance import activation_of, describe_preprocess, versions
 from denseclip_viz.encode.switches import Switches, apply_switches, find_switches
 from denseclip_viz.encode.tokens import Tokenizer
-from denseclip_viz.encode.weights import first_line, hash_start, load_into, read_shapes
-from denseclip_viz.errors import DenseclipVizError, ModelNameError
+from denseclip_viz.encode.weights import first_line, hash_start, load_into, read_shapes, says_random
+from denseclip_viz.errors import ModelNameError
 from denseclip_viz.geometry import Preprocess
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
+_UNBUILDABLE = (
+    TypeError,
+    LookupError,
+    ValueError,
+    RuntimeError,
+    AssertionError,
+    AttributeError,
+    ArithmeticError,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +85,7 @@ def load_clip(
     Raises:
         ModelNameError: An unknown name, tag, device, dtype or switch.
         WeightsError: Weights not named, not here, broken, or of another architecture.
+        GeometryError: A folder's preprocessing that cannot be.
         OutOfMemoryError: The model does not fit.
 
     Example:
@@ -105,7 +115,7 @@ def load_clip(
         "device": str(where),
         "preset": switches.preset,
         "switches": ", ".join(done) or "none",
-        "random_weights": int(weights.file is None),
+        "random_weights": int(weights.file is None or says_random(weights.file)),
         "versions": versions(),
     }
     return Loaded(clip, tokenizer, preprocess, provenance)
@@ -118,22 +128,19 @@ def _device(device: str | torch.device | None) -> torch.device:
     here = ["cpu", *(f"cuda:{index}" for index in range(gpus)), *["mps"] * torch.backends.mps.is_available()]
     if str(device) in here or (gpus and str(device) == "cuda"):
         return torch.device(device)
-    expected = f"one of {', '.join(here)} (what there is)"
-    raise ModelNameError(
-        f"There is no device {str(device)!r} here", expected=expected, fix='Pass device="cpu".'
-    )
+    came, expected = f"There is no device {str(device)!r} here", f"one of {', '.join(here)} (what there is)"
+    raise ModelNameError(came, expected=expected, fix='Pass device="cpu".')
 
 
 def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    kind = DTYPES.get(dtype) if isinstance(dtype, str) else dtype or torch.float32
+    kind = DTYPES.get(dtype) if isinstance(dtype, str) else torch.float32 if dtype is None else dtype
     if kind is None or kind not in DTYPES.values():
         fix = 'Leave it out for "fp32".'
         raise ModelNameError(f"dtype={dtype!r}", expected=f"one of {', '.join(DTYPES)}", fix=fix)
     if (kind, device.type) in ((torch.float16, "cpu"), (torch.float64, "mps")):
         came = f"dtype {str(kind).removeprefix('torch.')} on the device {device.type}"
-        raise ModelNameError(
-            came, expected="a dtype that computes well there", fix='Pass dtype="bf16" or "fp32".'
-        )
+        fix = 'Pass dtype="bf16" or "fp32".'
+        raise ModelNameError(came, expected="a dtype that computes well there", fix=fix)
     return kind
 
 
@@ -145,18 +152,15 @@ def _check_text_parts(source: Source) -> None:
         return
     if importlib.util.find_spec("transformers") is None:
         came = f"The text tower of {source.name} ({model or words}) needs the package transformers"
-        raise ModelNameError(
-            came, expected="it to be installed", fix="Install transformers, or take another model."
-        )
-    if model and not Path(model).is_dir():
+        fix = "Install transformers, or take another model."
+        raise ModelNameError(came, expected="it to be installed", fix=fix)
+    if model and not os.path.isdir(model):
         require_hub_file(model, "config.json", asked=source.name)
     if words and source.folder is None:
         require_hub_file(words, "tokenizer_config.json", asked=source.name)
 
 
-def _build(
-    source: Source, weights: Weights, switches: Switches, cache_dir: str | None
-) -> tuple[nn.Module, Tokenizer]:
+def _build(source: Source, weights: Weights, switches: Switches, cache_dir: str | None) -> tuple[nn.Module, Tokenizer]:
     """The weights' own activation, the same random numbers every time, the caller's random state left."""
     import open_clip
 
@@ -165,12 +169,8 @@ def _build(
     options = {} if wanted == quick else {"quick_gelu": wanted}
     preprocess = {**weights.tag, "mean": switches.mean or weights.tag.get("mean")}
     preprocess["std"] = switches.std or weights.tag.get("std")
-    with (
-        _quiet(),
-        _described(source),
-        memory_guard("the size of the model"),
-        torch.random.fork_rng(devices=[]),
-    ):
+    guard = memory_guard("the size of the model")
+    with _quiet(), _described(source), guard, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
         clip = open_clip.create_model(
             source.handle,
@@ -188,16 +188,8 @@ def _described(source: Source) -> Iterator[None]:
     """A folder's configuration is user input, and open_clip says what is wrong with it in many ways."""
     try:
         yield
-    except (
-        TypeError,
-        LookupError,
-        ValueError,
-        RuntimeError,
-        AssertionError,
-        AttributeError,
-        ArithmeticError,
-    ) as error:
-        if source.folder is None or isinstance(error, DenseclipVizError):
+    except _UNBUILDABLE as error:
+        if source.folder is None:
             raise
         why = f"{type(error).__name__}: {first_line(error)}"
         came = f"The configuration in {source.folder} describes no model ({why})"
@@ -209,19 +201,19 @@ def _described(source: Source) -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     """Keeps open_clip from setting up the root logger and from telling that a model has no weights yet."""
 
-    def is_ours(record: logging.LogRecord) -> bool:
+    def may_pass(record: logging.LogRecord) -> bool:
         return record.levelno < logging.WARNING or "open_clip" not in Path(record.pathname).parts
 
     root, silent = logging.getLogger(), logging.NullHandler()
     root.addHandler(silent)
     handlers = list(root.handlers)
     for handler in handlers:
-        handler.addFilter(is_ours)
+        handler.addFilter(may_pass)
     try:
         yield
     finally:
         for handler in handlers:
-            handler.removeFilter(is_ours)
+            handler.removeFilter(may_pass)
         root.removeHandler(silent)
 
 

@@ -60,5 +60,5 @@ def _times(activations: Sequence[Tensor], score: Tensor) -> list[Tensor]:
 
 
 def _stack(maps: Sequence[Tensor], shape: torch.Size) -> Tensor:
-    stacked = torch.stack(list(maps)).unflatten(0, tuple(shape)).cpu()
+    stacked: Tensor = torch.stack(list(maps)).unflatten(0, tuple(shape)).cpu()
     return stacked if stacked.dtype == torch.float64 else stacked.float()

@@ -57,7 +57,7 @@ class Watch(TorchFunctionMode):
             positional embedding is resized without touching the model.
     """
 
-    def __init__(self, on_attention: OnAttention | None = None, *, swap: Mapping[int, Tensor] | None = None):
+    def __init__(self, on_attention: OnAttention | None = None, *, swap: Mapping[int, Tensor] | None = None) -> None:
         super().__init__()
         self.on_attention, self.swap = on_attention, dict(swap or {})
 
@@ -104,17 +104,17 @@ def inside(module: nn.Module, watch: Watch) -> Iterator[None]:
     Narrow on purpose: while a watch is on, PyTorch leaves its fused attention path, and results may differ from a
     plain pass in the last bits.
     """
-    owner, depth = threading.get_ident(), [0]
+    owner = threading.get_ident()
+    running: list[ExitStack] = []
 
     def enter(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
         if threading.get_ident() == owner:
-            watch.__enter__()
-            depth[0] += 1
+            running.append(ExitStack())
+            running[-1].enter_context(watch)
 
     def leave(_module: nn.Module, _inputs: tuple[Any, ...], _output: Any) -> None:
-        if threading.get_ident() == owner and depth[0]:
-            depth[0] -= 1
-            watch.__exit__(None, None, None)
+        if threading.get_ident() == owner and running:
+            running.pop().close()
 
     first = module.register_forward_pre_hook(enter)
     last = module.register_forward_hook(leave, always_call=True)
@@ -123,9 +123,8 @@ def inside(module: nn.Module, watch: Watch) -> Iterator[None]:
     finally:
         first.remove()
         last.remove()
-        while depth[0]:  # an interrupt skips even hooks that are always called
-            depth[0] -= 1
-            watch.__exit__(None, None, None)
+        while running:  # an interrupt skips even hooks that are always called
+            running.pop().close()
 
 
 class Record(Mapping[str, Tensor]):

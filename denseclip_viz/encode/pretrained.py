@@ -58,18 +58,21 @@ def choose_weights(
 
     if pretrained is None:
         return _own_weights(source)
+    if not isinstance(pretrained, str | os.PathLike):
+        came = f"pretrained came as {type(pretrained).__name__}"
+        raise WeightsError(came, expected=_choices(source), fix="Pass a string or a path.")
     text = os.fspath(pretrained)
     if text == "random":
         return Weights(f"random (seed {SEED})", None, {})
     if source.folder is None and open_clip.is_pretrained_cfg(source.name, text):
         tag = open_clip.get_pretrained_cfg(source.name, text)
         return Weights(text, tag_file(tag, asked=f"{source.name} ({text})", cache_dir=cache_dir), tag)
-    if os.sep in text or text.lower().endswith(ENDINGS) or (text and Path(text).exists()):
+    if os.sep in text or text.lower().endswith(ENDINGS) or (text and os.path.exists(text)):
         file = local_file(text)
         return Weights(file.name, file, {})
-    came = f"{source.name} has no pretrained tag {text!r}"
+    came = f"{source.name} has no pretrained tag {text[:80]!r}"
     elsewhere = open_clip.list_pretrained_models_by_tag(text)
-    close = difflib.get_close_matches(text.lower(), open_clip.list_pretrained_tags_by_model(source.name), n=2)
+    close = difflib.get_close_matches(text[:80].lower(), _tags(source), n=2)
     fix = f"The closest: {', '.join(close)}." if close else "Check the tag, or the file's ending."
     if elsewhere:
         fix = f"The tag belongs to {', '.join(elsewhere[:4])}."
@@ -133,28 +136,27 @@ def _own_weights(source: Source) -> Weights:
     """Weights are never chosen in silence: only a folder that holds one file has an answer of its own."""
     if source.folder is None:
         came = f"No weights were named for {source.name}"
-        raise WeightsError(
-            came, expected=_choices(source), fix='Pass pretrained="random" to try the mechanics.'
-        )
+        fix = 'Pass pretrained="random" to try the mechanics.'
+        raise WeightsError(came, expected=_choices(source), fix=fix)
     files = sorted(file for file in source.folder.iterdir() if file.suffix.lower() in ENDINGS)
     named = [file for file in files if file.stem.startswith("open_clip_")]
     best = [file for file in named or files if file.suffix == ".safetensors"] or named or files
     if len(best) != 1:
-        what = (
-            f"{len(best)} weights files ({', '.join(file.name for file in best)})"
-            if best
-            else "no weights file"
-        )
+        listed = ", ".join(file.name for file in best)
+        what = f"{len(best)} weights files ({listed})" if best else "no weights file"
         fix = 'Pass pretrained="FILE", or pretrained="random".'
         raise WeightsError(f"The folder {source.folder} has {what}", expected="one", fix=fix)
     return Weights(best[0].name, local_file(best[0]), {})
 
 
-def _choices(source: Source) -> str:
+def _tags(source: Source) -> list[str]:
     import open_clip
 
-    tags = [] if source.folder else open_clip.list_pretrained_tags_by_model(source.name)
-    listed = f"one of its tags ({', '.join(tags)}), " if tags else ""
+    return [] if source.folder else list(open_clip.list_pretrained_tags_by_model(source.name))
+
+
+def _choices(source: Source) -> str:
+    listed = f"one of its tags ({', '.join(_tags(source))}), " if _tags(source) else ""
     return f'{listed}a checkpoint file ({", ".join(ENDINGS)}), or "random"'
 
 

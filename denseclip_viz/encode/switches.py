@@ -146,9 +146,7 @@ def _preset(name: str | None) -> Switches:
 def _channels(values: Sequence[float], what: str, *, above: float) -> tuple[float, ...]:
     numbers = tuple(values) if isinstance(values, Iterable) else ()
     if len(numbers) != 3 or not all(_is_number(value, above=above) for value in numbers):
-        raise _refused(
-            f"{what}={values!r}", "three numbers (red, green, blue) for pixels in 0..1, std above 0"
-        )
+        raise _refused(f"{what}={values!r}", "three numbers (red, green, blue) for pixels in 0..1, std above 0")
     return tuple(float(value) for value in numbers)
 
 

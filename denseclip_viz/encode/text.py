@@ -95,9 +95,7 @@ def ensemble(vectors: Tensor) -> Tensor:
     length = torch.linalg.vector_norm(mean, dim=-1, keepdim=True)
     if not bool((length > 0).all()):
         came = "Vectors of one prompt whose mean over the templates is zero or not finite"
-        raise PromptError(
-            came, expected="unit vectors (template, prompt, D)", fix="Look at the templates one by one."
-        )
+        raise PromptError(came, expected="unit vectors (template, prompt, D)", fix="Look at the templates one by one.")
     return torch.div(mean, length)
 
 
@@ -196,7 +194,9 @@ def is_trimmable(clip: nn.Module) -> bool:
     from open_clip import CLIP
 
     mask = getattr(clip, "attn_mask", None)
-    if not isinstance(clip, CLIP) or clip.text_pool_type != "argmax" or not isinstance(mask, Tensor):
+    if not isinstance(clip, CLIP) or type(clip).encode_text is not CLIP.encode_text:
+        return False
+    if clip.text_pool_type != "argmax" or not isinstance(mask, Tensor):
         return False
     return mask.ndim == 2 and torch.equal(mask, torch.full_like(mask, float("-inf")).triu_(1))
 
@@ -232,7 +232,5 @@ def _unit(vectors: Tensor, texts: Sequence[str]) -> Tensor:
     if bad.any():
         text = texts[int(bad.nonzero()[0])]
         came = f"The text tower returned no direction for {text!r} (zero, NaN or infinite)"
-        raise WeightsError(
-            came, expected="finite numbers", fix='Load with dtype="fp32", or check the checkpoint.'
-        )
+        raise WeightsError(came, expected="finite numbers", fix='Load with dtype="fp32", or check the checkpoint.')
     return torch.div(vectors, lengths)

@@ -76,15 +76,11 @@ def _check_tokens(tokenizer: BytePairs, text: str, context: int, truncate: bool)
     """Control tokens are refused because an end of text inside a prompt hides what follows it."""
     tokens, more = _encode(tokenizer, text, context)
     if {tokenizer.sot_token_id, tokenizer.eot_token_id} & set(tokens):
-        came = (
-            f"The prompt {_ends(text)} holds one of the tokenizer's control tokens, which ends the text there"
-        )
+        came = f"The prompt {_ends(text)} holds one of the tokenizer's control tokens, which ends the text there"
         raise PromptError(came, expected="words only", fix="Take the control token out.")
     if text and not tokens:
         came = f"The prompt {text!r} has no tokens: the tokenizer cleans all of it away"
-        raise PromptError(
-            came, expected="a text with at least one visible character", fix="Write it in words."
-        )
+        raise PromptError(came, expected="a text with at least one visible character", fix="Write it in words.")
     if not truncate and len(tokens) + 2 > context:
         kept = tokenizer.decode(tokens[: context - 2]).strip()
         lost = tokenizer.decode(tokens[context - 2 :]).strip()

@@ -44,16 +44,14 @@ def local_file(path: str | os.PathLike[str]) -> Path:
     """
     file = Path(path)
     expected = f"a checkpoint ending in {', '.join(ENDINGS)}"
-    if not file.is_file():
-        what = "is a folder" if file.is_dir() else "does not exist"
+    if not os.path.isfile(file):
+        what = "is a folder" if os.path.isdir(file) else "does not exist"
         raise WeightsError(f"The checkpoint {file} {what}", expected=expected, fix="Check the path.")
     if file.suffix.lower() not in ENDINGS:
         came = f"The checkpoint {file.name} ends in {file.suffix or 'nothing'}"
         raise WeightsError(came, expected=expected, fix="Save the state dict as .safetensors.")
     if not file.stat().st_size:
-        raise WeightsError(
-            f"{file.name} is empty (0 bytes)", expected="weights", fix="Copy or download it again."
-        )
+        raise WeightsError(f"{file.name} is empty (0 bytes)", expected="weights", fix="Copy or download it again.")
     return file
 
 
@@ -115,6 +113,17 @@ def hash_start(file: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def says_random(file: Path) -> bool:
+    """Whether a safetensors file says of itself, in its header, that its weights are random.
+
+    Saved with `save_file(tensors, file, metadata={"weights": "random"})`: then figures and tables say so too.
+    """
+    if file.suffix.lower() != ".safetensors":
+        return False
+    with safe_open(file, framework="pt") as opened:
+        return (opened.metadata() or {}).get("weights") == "random"
+
+
 def first_line(error: BaseException) -> str:
     """Gives what an error says, in one line of at most 150 characters.
 
@@ -154,9 +163,7 @@ def _pickled_shapes(file: Path) -> Shapes:
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not state:
         return _no_tensors(file, f"a {type(state).__name__}{' of nothing' if not state else ''}")
-    others = [
-        f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)
-    ]
+    others = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
     if others:
         return _no_tensors(file, _some(others))
     return {str(key): tuple(tensor.shape) for key, tensor in state.items()}
@@ -168,15 +175,15 @@ def _is_zip(file: Path) -> bool:
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
             came = f"{file.name} is a TorchScript archive, which is code and not only weights"
-            fix = (
-                "Save its state dict once: save_file(torch.jit.load(FILE).state_dict(), NEW), or use the tag."
-            )
+            fix = "Save its state dict once: save_file(torch.jit.load(FILE).state_dict(), NEW), or use the tag."
             raise WeightsError(came, expected="a state dict, best as .safetensors", fix=fix)
     return True
 
 
 def _broken(file: Path, error: BaseException) -> WeightsError:
-    came = f"{file.name} ({file.stat().st_size} bytes) cannot be read as a checkpoint ({first_line(error)})"
+    found = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
+    why = found[1] if found else first_line(error)
+    came = f"{file.name} ({file.stat().st_size} bytes) cannot be read as a checkpoint ({why})"
     return WeightsError(came, expected="a whole checkpoint file", fix="Copy or download it again.")
 
 
@@ -202,14 +209,8 @@ def _misfit(
     parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
     said = "; ".join(f"{what}: {_some(keys)}" for what, keys in parts if keys)
     fits = [model for model in fitting_models(shapes) if model != name]
-    fix = (
-        f"Its tensors have the sizes of {_some(fits)}: pass that name."
-        if fits
-        else "Name the model it was made for."
-    )
-    return WeightsError(
-        f"{file.name} does not fit {name} ({said})", expected=f"the weights of {name}", fix=fix
-    )
+    fix = f"Its tensors have the sizes of {_some(fits)}: pass that name." if fits else "Name the model it was made for."
+    return WeightsError(f"{file.name} does not fit {name} ({said})", expected=f"the weights of {name}", fix=fix)
 
 
 def _resized(clip: nn.Module, shapes: Shapes, file: Path, name: str) -> str:

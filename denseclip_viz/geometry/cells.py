@@ -135,5 +135,5 @@ def _check_windows(geometry: Geometry) -> None:
             raise GeometryError(f"A window at {at}", expected=expected, fix="Plan it with Tiles().")
 
 
-def _tuples(value: Any) -> Any:  # noqa: ANN401
+def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value

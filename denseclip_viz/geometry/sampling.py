@@ -40,9 +40,7 @@ def weights(geometry: Geometry, rows: int, columns: int) -> Weights:
     return Weights(y, x, seen_rows, seen_columns)
 
 
-def upsample(
-    maps: NDArray[Any], geometry: Geometry, rows: int | None = None, columns: int | None = None
-) -> Floats:
+def upsample(maps: NDArray[Any], geometry: Geometry, rows: int | None = None, columns: int | None = None) -> Floats:
     """Maps (..., y, x) drawn over the picture, (..., row, column), NaN where the model saw nothing.
 
     In the picture's own size by default. GeometryError if the maps are not of this grid.

@@ -7,7 +7,7 @@ score cos(e, t) exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -168,7 +168,7 @@ def with_readings(
         "layer_score": (("layer", "template", "prompt"), _scores(pooled, texts).numpy()),
         "layer_agreement": (("layer",), F.cosine_similarity(pooled, dense.mean((1, 2)), dim=-1).numpy()),
     }
-    return both.assign(data).assign_coords(layer=list(readings)).assign_attrs(layer_reading=reading)
+    return _with(both, data, list(readings), reading)
 
 
 def _scores(pooled: Tensor, texts: Tensor) -> Tensor:
@@ -187,7 +187,12 @@ def with_gradients(both: xr.Dataset, maps: Mapping[str, tuple[Tensor, Tensor]], 
     dims = ("layer", "template", "prompt", "fine_y", "fine_x")
     fine = [np.stack([_repeat(pair[i], finest) for pair in maps.values()]) for i in (0, 1)]
     data = {"layer_global_gradient": (dims, fine[0]), "layer_dense_gradient": (dims, fine[1])}
-    return both.assign(data).assign_coords(layer=list(maps)).assign_attrs(layer_reading=reading)
+    return _with(both, data, list(maps), reading)
+
+
+def _with(both: xr.Dataset, data: Mapping[str, tuple[Any, ...]], layers: list[str], reading: str) -> xr.Dataset:
+    added: xr.Dataset = both.assign(data).assign_coords(layer=layers).assign_attrs(layer_reading=reading)
+    return added
 
 
 def _repeat(maps: Tensor, grid: tuple[int, ...]) -> np.ndarray:

@@ -55,11 +55,20 @@ class Background:
         """The rule in words, for captions."""
         if self.prompts:
             return f"background: best prompt is {', '.join(self.prompts)}"
-        return f"background: best probability below {self.below:g}" if self.below else "no background: every pixel named"
+        return (
+            f"background: best probability below {self.below:g}" if self.below else "no background: every pixel named"
+        )
 
 
 def label(
-    scores: np.ndarray, geometry: Geometry, *, rows: int, columns: int, scale: float, background: Sequence[bool], below: float
+    scores: np.ndarray,
+    geometry: Geometry,
+    *,
+    rows: int,
+    columns: int,
+    scale: float,
+    background: Sequence[bool],
+    below: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Name every pixel.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -64,9 +64,15 @@ def segment(
     if not kept.any():
         hidden = np.ones(len(names), dtype=bool)
     labels, probability = label(
-        scores.numpy(), trace.geometry, rows=rows, columns=columns, scale=multiplier, background=hidden, below=rule.below
+        scores.numpy(),
+        trace.geometry,
+        rows=rows,
+        columns=columns,
+        scale=multiplier,
+        background=hidden.tolist(),
+        below=rule.below,
     )
-    data = {"labels": (("row", "column"), labels), "probability": (("row", "column"), probability)}
+    data: dict[str, Any] = {"labels": (("row", "column"), labels), "probability": (("row", "column"), probability)}
     if soft:
         maps = probabilities(scores.numpy(), trace.geometry, rows=rows, columns=columns, scale=multiplier)
         data["probabilities"] = (("label", "row", "column"), maps)

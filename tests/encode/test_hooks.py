@@ -31,7 +31,10 @@ def test_names_of_taps_are_part_of_the_surface(vit):
         *("stem", "layer1.0", "layer1", "layer2.0", "layer2", "layer3.0", "layer3", "layer4.0", "layer4"),
         *("pool.query", "pool.key", "pool.value", "pool.attention", "pool.output"),
     ]
-    assert list(tower_for(vit).taps())[:7] == ["embed", *(f"blocks.0{p}" for p in (".query", ".key", ".value", ".attention", ".mlp", ""))]
+    assert list(tower_for(vit).taps())[:7] == [
+        "embed",
+        *(f"blocks.0{p}" for p in (".query", ".key", ".value", ".attention", ".mlp", "")),
+    ]
 
 
 def test_wildcards_mean_the_layers_and_not_what_is_inside_them():
@@ -87,7 +90,11 @@ def test_every_call_is_kept_in_order(vit, pixels):
 
 def test_records_nest(vit, pixels):
     taps = tower_for(vit).taps()
-    with torch.no_grad(), record(taps, ["blocks.2.attention"]) as outer, record(taps, ["blocks.2.attention"]) as inner:
+    with (
+        torch.no_grad(),
+        record(taps, ["blocks.2.attention"]) as outer,
+        record(taps, ["blocks.2.attention"]) as inner,
+    ):
         vit(pixels)
     assert torch.equal(outer["blocks.2.attention"], inner["blocks.2.attention"])
 
@@ -123,6 +130,7 @@ def test_an_exception_at_any_layer_leaves_no_trace_on_the_model(build, error):
     tower, pixels = tower_for(visual), torch.from_numpy(tiny.random_pixels(64, 64))[None]
     every, raised = [module for module in visual.modules() if not isinstance(module, torch.nn.ModuleList)], 0
     for broken in every:
+
         def fail(*_):
             raise error
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import open_clip
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 
 from denseclip_viz.encode.memory import memory_guard
 from denseclip_viz.encode.text import TextBank, encode_texts, ensemble, is_trimmable
-from denseclip_viz.encode.tokens import token_ids
 from denseclip_viz.errors import OutOfMemoryError, PromptError, WeightsError
 from denseclip_viz.prompts import Prompts
 
@@ -56,9 +54,7 @@ def longest_seen(clip):
 @given(st.lists(WORDS.map(" ".join), min_size=1, max_size=7), st.integers(1, 5))
 @settings(max_examples=25, deadline=None)
 def test_trimmed_texts_equal_the_models_own_answer_in_the_order_they_came(texts, batch_size):
-    assert (
-        encode_texts(CLIP, TOKENIZER, texts, batch_size=batch_size) - slow(CLIP, texts)
-    ).abs().max() <= 1e-12
+    assert (encode_texts(CLIP, TOKENIZER, texts, batch_size=batch_size) - slow(CLIP, texts)).abs().max() <= 1e-12
 
 
 @pytest.mark.parametrize("text", [{"proj_bias": True}, {"proj_type": "none"}, {"context_length": 20}])
@@ -117,74 +113,6 @@ def test_the_model_is_left_as_it_was():
     assert torch.is_grad_enabled()
 
 
-def test_a_prompt_that_is_too_long_is_refused_and_shown_where_it_would_be_cut():
-    words = [f"word{number}" for number in range(200)]
-    with pytest.raises(PromptError) as caught:
-        encode_texts(CLIP, TOKENIZER, ["grass", " ".join(words)])
-    kept = TOKENIZER.decode(TOKENIZER.encode(" ".join(words))[:75]).split()
-    assert f"{kept[-3]} {kept[-2]} {kept[-1]}'" in caught.value.came
-    assert "this text tower reads 77" in caught.value.came and "truncate=True" in caught.value.fix
-    cut = encode_texts(CLIP, TOKENIZER, [" ".join(words)], truncate=True)
-    assert (cut - slow(CLIP, [" ".join(words)])).abs().max() <= 1e-12
-
-
-def test_exactly_seventy_five_words_fit():
-    ids = token_ids(TOKENIZER, ["a " * 75], context=77, truncate=False)
-    assert ids[0, -1] == TOKENIZER.eot_token_id
-    with pytest.raises(PromptError, match="has 78 tokens"):
-        token_ids(TOKENIZER, ["a " * 76], context=77, truncate=False)
-
-
-class Padded:
-    """Stands in for tokenizers that only answer with padded rows: one id per letter, begin 1, end 2."""
-
-    context_length = 16
-
-    def __init__(self, *, pad=0, begin=(1,), end=2, last=()):
-        self.pad, self.begin, self.end, self.last = pad, begin, end, last
-
-    def __call__(self, texts, context_length=None):
-        size = (context_length or self.context_length) - len(self.last)
-        rows = [[*self.begin, *(ord(letter) + 10 for letter in text)] for text in texts]
-        rows = [[*row[: size - 1], self.end] for row in rows]
-        return torch.tensor([row + [self.pad] * (size - len(row)) + list(self.last) for row in rows])
-
-
-@pytest.mark.parametrize(
-    ("tokenizer", "most"),
-    [(Padded(), 14), (Padded(pad=2), 14), (Padded(pad=1, begin=(), end=1), 15), (Padded(last=(7,)), 13)],
-    ids=["padded with zero", "padded with the end", "sentence piece", "class token last"],
-)
-def test_padded_tokenizers_are_seen_through(tokenizer, most):
-    ids = token_ids(tokenizer, ["b" * most, "a", "b"], context=16, truncate=False)
-    assert torch.equal(ids, tokenizer(["b" * most, "a", "b"]))
-    for count in (most + 1, most + 2, 60, 5000):
-        with pytest.raises(PromptError, match="this text tower reads 16"):
-            token_ids(tokenizer, ["a", "b" * count], context=16, truncate=False)
-        assert token_ids(tokenizer, ["b" * count], context=16, truncate=True).shape == (1, 16)
-
-
-def test_a_control_token_inside_a_prompt_is_refused_since_it_hides_the_rest():
-    with pytest.raises(PromptError, match="control tokens"):
-        encode_texts(CLIP, TOKENIZER, ["a car <END_OF_TEXT> in the rain"])
-
-
-@pytest.mark.parametrize(
-    ("texts", "said"),
-    [
-        ([], "texts came as"),
-        ("grass", "texts came as 'grass'"),
-        (["grass", 3], r"texts\[1\] is 3"),
-        (["  "], r"texts\[0\]"),
-        (["\ud800"], "surrogate"),
-        (["&nbsp;"], "has no tokens"),
-    ],
-)
-def test_texts_that_cannot_be_encoded_are_refused_by_name(texts, said):
-    with pytest.raises(PromptError, match=said):
-        encode_texts(CLIP, TOKENIZER, texts)
-
-
 def test_the_empty_text_can_be_asked_for():
     assert (encode_texts(CLIP, TOKENIZER, [""]) - slow(CLIP, [""])).abs().max() <= 1e-12
 
@@ -193,19 +121,6 @@ def test_the_empty_text_can_be_asked_for():
 def test_batch_sizes_that_cannot_be_are_refused(batch_size):
     with pytest.raises(PromptError, match="batch_size"):
         encode_texts(CLIP, TOKENIZER, ["grass"], batch_size=batch_size)
-
-
-def test_a_word_as_long_as_a_book_is_refused_at_once():
-    letters = "".join(chr(97 + (number * number) % 26) for number in range(300_000))
-    start = time.perf_counter()
-    with pytest.raises(PromptError, match="more than"):
-        encode_texts(CLIP, TOKENIZER, [letters])
-    assert time.perf_counter() - start < 5
-
-
-def test_white_space_however_long_is_not_too_long():
-    long = "a" + " " * 100_000 + "car"
-    assert torch.equal(encode_texts(CLIP, TOKENIZER, [long]), encode_texts(CLIP, TOKENIZER, ["a car"]))
 
 
 def test_values_that_are_not_finite_are_an_error():
@@ -243,9 +158,7 @@ def test_other_errors_pass_the_memory_guard_unchanged():
 
 def test_progress_is_told_after_every_batch():
     told = []
-    encode_texts(
-        CLIP, TOKENIZER, list("abcde"), batch_size=2, progress=lambda done, of: told.append((done, of))
-    )
+    encode_texts(CLIP, TOKENIZER, list("abcde"), batch_size=2, progress=lambda done, of: told.append((done, of)))
     assert told == [(2, 5), (4, 5), (5, 5)]
 
 
@@ -312,9 +225,7 @@ def test_threads_can_share_a_bank():
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(
-        (found[n][0] - slow(CLIP, [f"thing {n % 4}", "grass"])).abs().max() <= 1e-12 for n in range(12)
-    )
+    assert all((found[n][0] - slow(CLIP, [f"thing {n % 4}", "grass"])).abs().max() <= 1e-12 for n in range(12))
 
 
 def test_an_ensemble_is_the_scaled_mean_of_unit_vectors_and_only_on_request():

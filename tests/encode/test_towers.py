@@ -12,7 +12,12 @@ from denseclip_viz.encode.towers import PATHS, Request, tower_for
 from denseclip_viz.encode.towers.tower import check_recomposition, resize_positional
 from denseclip_viz.errors import GeometryError, RecompositionError, UnsupportedTowerError
 
-VITS = {"gelu": {}, "quick_gelu": {"quick_gelu": True}, "layer scale": {"ls_init_value": 0.1}, "no ln_pre": {"no_ln_pre": True}}
+VITS = {
+    "gelu": {},
+    "quick_gelu": {"quick_gelu": True},
+    "layer scale": {"ls_init_value": 0.1},
+    "no ln_pre": {"no_ln_pre": True},
+}
 
 
 def open_tower(visual, pixels, **request):
@@ -83,15 +88,23 @@ def test_the_positional_switch_of_a_resnet_adds_the_embedding_before_the_value()
     pixels = tiny.random_pixels(96, 96)
     x4 = oracle.resnet_layers(weights, pixels, layers)["layer4"]
     positional = weights["attnpool.positional_embedding"][1:].T.reshape(x4.shape)
-    close(open_tower(visual, pixels, path=PATHS["value-positional"]).dense[0], oracle.resnet_dense(weights, x4 + positional))
+    close(
+        open_tower(visual, pixels, path=PATHS["value-positional"]).dense[0],
+        oracle.resnet_dense(weights, x4 + positional),
+    )
 
 
 @pytest.mark.parametrize("build", [tiny.tiny_resnet, tiny.tiny_vit])
 def test_listening_changes_the_way_but_not_the_answer(build):
     """With taps in the last layer the tower runs as it is; without, one call is answered for it."""
     visual = build().visual
-    pixels = tiny.random_pixels(visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size, 32 * 3)
-    lean, full = open_tower(visual, pixels), open_tower(visual, pixels, layers=tuple(tower_for(visual).taps()))
+    pixels = tiny.random_pixels(
+        visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size, 32 * 3
+    )
+    lean, full = (
+        open_tower(visual, pixels),
+        open_tower(visual, pixels, layers=tuple(tower_for(visual).taps())),
+    )
     for name in ("embedding", "dense", "attention", "contributions"):
         close(getattr(lean, name), getattr(full, name).numpy())
     assert list(full.layers) == list(tower_for(visual).taps())
@@ -191,7 +204,10 @@ def test_every_block_reads_as_the_reference_says(block):
     positional = oracle.resize_positional(weights["positional_embedding"], (4, 6), antialias=True)
     streams = oracle.vit_streams(weights, pixels, settings, positional)
     close(whole[0], oracle.vit_project(weights, streams[block + 1][:1], settings)[0])
-    close(dense[0].unflatten(0, (4, 6)), oracle.vit_dense(weights, streams[block], (4, 6), settings, block=block))
+    close(
+        dense[0].unflatten(0, (4, 6)),
+        oracle.vit_dense(weights, streams[block], (4, 6), settings, block=block),
+    )
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (4, 1), (1, 4), (2, 5), (9, 13)])

@@ -20,9 +20,7 @@ def reference(picture, clip):
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     names = ("size", "mean", "std", "interpolation", "resize_mode", "fill_color")
-    return image_transform_v2(PreprocessCfg(**{n: getattr(clip, n) for n in names}), is_train=False)(
-        picture
-    ).numpy()
+    return image_transform_v2(PreprocessCfg(**{n: getattr(clip, n) for n in names}), is_train=False)(picture).numpy()
 
 
 def noise(height, width, seed=0):

@@ -17,9 +17,7 @@ from denseclip_viz.geometry import Geometry, Native, Preprocess, Tiles, Whole
 HOSTILE = [0, -1, True, 2.0, "5", None, math.nan, 2**40]
 
 
-@pytest.mark.parametrize(
-    "bad", [*((n, 10) for n in HOSTILE), (10, 0), (10,), (1, 2, 3), 10, "ab", None, {}, [[1], 2]]
-)
+@pytest.mark.parametrize("bad", [*((n, 10) for n in HOSTILE), (10, 0), (10,), (1, 2, 3), 10, "ab", None, {}, [[1], 2]])
 def test_sizes_that_no_picture_has_are_refused(bad):
     clip = Preprocess((64, 64), **PLAIN)
     for way in (Native(), Whole(), Tiles()):
@@ -35,9 +33,7 @@ def test_sizes_that_no_picture_has_are_refused(bad):
 @pytest.mark.parametrize("name", ["short", "long"])
 def test_sides_outside_32_to_2048_are_refused(bad, name):
     for way in (Whole, Tiles):
-        with pytest.raises(
-            GeometryError, match=f"{name}=.* Expected a whole number of pixels from 32 to 2048"
-        ):
+        with pytest.raises(GeometryError, match=f"{name}=.* Expected a whole number of pixels from 32 to 2048"):
             way(**{name: bad})
         way(**{name: 32}), way(**{name: 2048}), way(**{name: np.int64(512)})
 
@@ -91,16 +87,10 @@ def test_text_that_is_no_geometry_is_refused(text):
         Geometry.from_json(text)
 
 
-@pytest.mark.parametrize(
-    "name", ["mode", "picture", "resized", "offset", "input", "cell", "windows", "window"]
-)
-@pytest.mark.parametrize(
-    "value", [None, -1, "x", [], [1.5, 2], [[1, 2]], [[-16, 0]], [[0, 10**9]], [0, 1, 2], {}]
-)
+@pytest.mark.parametrize("name", ["mode", "picture", "resized", "offset", "input", "cell", "windows", "window"])
+@pytest.mark.parametrize("value", [None, -1, "x", [], [1.5, 2], [[1, 2]], [[-16, 0]], [[0, 10**9]], [0, 1, 2], {}])
 def test_a_geometry_with_a_broken_field_is_refused(name, value):
-    fields = json.loads(
-        Tiles().plan((64, 64), preprocess=Preprocess((64, 64), **PLAIN), cell=(16, 16)).to_json()
-    )
+    fields = json.loads(Tiles().plan((64, 64), preprocess=Preprocess((64, 64), **PLAIN), cell=(16, 16)).to_json())
     if (name, value) == ("windows", []):
         return
     with pytest.raises(GeometryError):

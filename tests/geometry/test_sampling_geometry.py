@@ -40,9 +40,7 @@ def test_weights_are_bilinear(planned, rows, columns):
     np.testing.assert_allclose(x.sum(axis=1), 1)
     assert y.min() >= 0 and x.min() >= 0
     top, left, bottom, right = geometry.seen
-    at_y, at_x = (
-        (np.arange(n) + 0.5) / n * p for n, p in zip((rows, columns), geometry.picture, strict=True)
-    )
+    at_y, at_x = ((np.arange(n) + 0.5) / n * p for n, p in zip((rows, columns), geometry.picture, strict=True))
     np.testing.assert_array_equal(seen_rows, (top <= at_y) & (at_y <= bottom))
     np.testing.assert_array_equal(seen_columns, (left <= at_x) & (at_x <= right))
     if not geometry.stretch:

@@ -57,7 +57,11 @@ def test_similarity_is_the_raw_cosine_at_every_cell():
     assert maps.sel(template="a photo of {}.", prompt="a cat")[1, 2].item() == pytest.approx(
         f @ t / np.linalg.norm(f) / np.linalg.norm(t), rel=1e-12
     )
-    assert maps.y.values.tolist() == [15.5, 47.5, 79.5] and maps.absent.values.tolist() == [False, False, True]
+    assert maps.y.values.tolist() == [15.5, 47.5, 79.5] and maps.absent.values.tolist() == [
+        False,
+        False,
+        True,
+    ]
 
 
 def test_the_length_of_a_text_vector_does_not_matter():
@@ -91,7 +95,9 @@ def test_attention_in_the_top_decile_is_a_share():
     dense = both.dense.sel(template="{}", prompt="a cat").values.ravel()
     mean = both.attention.values.ravel()
     top = np.argsort(dense)[-2:]
-    assert both.attention_in_top_decile.sel(template="{}", prompt="a cat") == pytest.approx(mean[top].sum() / mean.sum())
+    assert both.attention_in_top_decile.sel(template="{}", prompt="a cat") == pytest.approx(
+        mean[top].sum() / mean.sum()
+    )
 
 
 def test_an_absent_prompt_does_not_look_as_strong_as_a_present_one():

@@ -21,7 +21,9 @@ def grids(seed, prompts=4, grid=(3, 5), channels=6):
 @given(seed=st.integers(0, 2**16))
 def test_key_smoothing_equals_the_reference(normalisation, threshold, seed):
     scores, keys = grids(seed)
-    ours = key_smoothing(torch.from_numpy(scores), torch.from_numpy(keys), threshold=threshold, normalisation=normalisation)
+    ours = key_smoothing(
+        torch.from_numpy(scores), torch.from_numpy(keys), threshold=threshold, normalisation=normalisation
+    )
     theirs = oracle.key_smoothing(scores, keys, threshold, normalisation=normalisation)
     assert oracle.relative_error(ours.numpy(), theirs) <= 1e-12
 

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from denseclip_viz.encode.towers.attention_pool import AttentionPoolTower
 from denseclip_viz.encode.towers.class_token import ClassTokenTower
 from denseclip_viz.encode.towers.tower import PATHS, Opened, Path, Request, Tower
 from denseclip_viz.errors import UnsupportedTowerError
 
-__all__ = ["PATHS", "Opened", "Path", "Request", "Tower", "tower_for"]
+__all__ = ["PATHS", "Opened", "Path", "Request", "Tower", "logit_scale", "tower_for", "tower_of"]
+
+
+def tower_of(clip: nn.Module) -> Tower:
+    """Pick the family of a whole CLIP's image tower; see `tower_for`."""
+    visual = clip.visual
+    assert isinstance(visual, nn.Module)
+    return tower_for(visual)
+
+
+def logit_scale(clip: nn.Module) -> float:
+    """Read what a CLIP multiplies cosines by: exp(logit_scale)."""
+    scale = clip.logit_scale
+    assert isinstance(scale, Tensor)
+    return float(scale.detach().exp())
 
 
 def tower_for(visual: nn.Module) -> Tower:
@@ -46,5 +60,7 @@ def tower_for(visual: nn.Module) -> Tower:
 def _describe(visual: nn.Module) -> str:
     switches = {name: getattr(visual, name) for name in ("pool_type", "attn_pool_type") if hasattr(visual, name)}
     inner = type(trunk).__name__ if isinstance(trunk := getattr(visual, "trunk", None), nn.Module) else ""
-    said = ", ".join([*(f"{name}={value!r}" for name, value in switches.items()), *([f"trunk {inner}"] if inner else [])])
+    said = ", ".join(
+        [*(f"{name}={value!r}" for name, value in switches.items()), *([f"trunk {inner}"] if inner else [])]
+    )
     return f"{type(visual).__name__} ({said})" if said else type(visual).__name__

@@ -117,9 +117,7 @@ class Pooled:
         query = torch.einsum("bhd,hdc->bhc", query * query.shape[-1] ** -0.5, key_weights)
         return torch.softmax(query @ tokens.transpose(1, 2), dim=-1)
 
-    def opened(
-        self, embedding: Tensor, grid: tuple[int, int], request: Request, layers: dict[str, Tensor]
-    ) -> Opened:
+    def opened(self, embedding: Tensor, grid: tuple[int, int], request: Request, layers: dict[str, Tensor]) -> Opened:
         """Take everything apart, once the tower has run."""
         project: nn.Linear = self.pool.c_proj
         terms = (self.weights[..., None] * self.values).transpose(1, 2).flatten(2)

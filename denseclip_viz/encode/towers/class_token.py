@@ -98,14 +98,15 @@ def values(block: Any, stream: Tensor) -> Tensor:
 
 def value_stream(block: Any, stream: Tensor, merged_values: Tensor, path: Path) -> Tensor:
     """Let every token attend to itself alone in `block`: `(picture, token, C)`."""
-    own = block.ls_1.forward(block.attn.out_proj.forward(merged_values))
+    own: Tensor = block.ls_1.forward(block.attn.out_proj.forward(merged_values))
     own = stream + own if path.residual else own
     if not path.mlp:
         return own
     hidden = block.ln_2.forward(own)
     for layer in block.mlp:  # layer by layer and through `forward`: nobody's hooks see this second run
         hidden = layer.forward(hidden)
-    return own + block.ls_2.forward(hidden)
+    branch: Tensor = block.ls_2.forward(hidden)
+    return own + branch
 
 
 def _project(attention: Any, which: int, tokens: Tensor) -> Tensor:
@@ -114,7 +115,8 @@ def _project(attention: Any, which: int, tokens: Tensor) -> Tensor:
 
 
 def _to_text(visual: Any, stream: Tensor) -> Tensor:
-    return visual.ln_post.forward(stream) @ visual.proj
+    text: Tensor = visual.ln_post.forward(stream) @ visual.proj
+    return text
 
 
 class LastBlock:
@@ -133,15 +135,13 @@ class LastBlock:
 
     def listen(self, stack: ExitStack) -> None:
         """Observe the block's input, attention, MLP branch and output until `stack` closes."""
-        see = {
-            "stream": (self.block.ln_1, lambda inputs, output: inputs[0]),
-            "normed": (self.block.ln_1, lambda inputs, output: output),
-            "mlp": (self.block.ls_2, lambda inputs, output: output[:, 0]),
-            "final": (self.visual.transformer, lambda inputs, output: output),
-        }
-        for name, (module, take) in see.items():
-            stack.enter_context(observe(module, lambda i, o, name=name, take=take: setattr(self, name, take(i, o))))
+        stack.enter_context(observe(self.block.ln_1, self._on_entry))
+        stack.enter_context(observe(self.block.ls_2, lambda _inputs, output: setattr(self, "mlp", output[:, 0])))
+        stack.enter_context(observe(self.visual.transformer, lambda _inputs, output: setattr(self, "final", output)))
         stack.enter_context(inside(self.block.attn, Watch(self.on_attention)))
+
+    def _on_entry(self, inputs: tuple[Any, ...], output: Tensor) -> None:
+        self.stream, self.normed = inputs[0], output
 
     def on_attention(self, call: AttentionCall) -> Tensor | None:
         """Keep weights and values; in one-hot mode, answer: the class token as it is, each patch its own value."""
@@ -151,9 +151,7 @@ class LastBlock:
             return None
         return torch.cat([self.weights[:, :, None] @ self.values, self.values[:, :, 1:]], dim=2)
 
-    def opened(
-        self, embedding: Tensor, grid: tuple[int, int], request: Request, layers: dict[str, Tensor]
-    ) -> Opened:
+    def opened(self, embedding: Tensor, grid: tuple[int, int], request: Request, layers: dict[str, Tensor]) -> Opened:
         """Take everything apart, once the tower has run."""
         terms, rest = self._terms()
         return Opened(
@@ -178,7 +176,8 @@ class LastBlock:
         deviation = (true.var(-1, keepdim=True, correction=0) + norm.eps).sqrt()
 
         def frozen(part: Tensor) -> Tensor:
-            return ((part - part.mean(-1, keepdim=True)) / deviation * norm.weight) @ self.visual.proj
+            text: Tensor = ((part - part.mean(-1, keepdim=True)) / deviation * norm.weight) @ self.visual.proj
+            return text
 
         own = (self.weights[..., None] * self.values).transpose(1, 2).flatten(2)
         terms = frozen(self.block.ls_1.forward(F.linear(own, project.weight)))
@@ -192,4 +191,5 @@ class LastBlock:
 
     def _keys(self, kind: str) -> Tensor:
         keys = _project(self.block.attn, 1, self.normed[:, 1:])
-        return self.block.attn.out_proj.forward(keys) if kind == "projected" else keys
+        pushed: Tensor = self.block.attn.out_proj.forward(keys) if kind == "projected" else keys
+        return pushed

@@ -88,11 +88,25 @@ class Opened:
 class Tower(Protocol):
     """One image tower behind one small interface; a family is a file that implements it."""
 
-    visual: nn.Module
-    family: str
-    cell: tuple[int, int]
-    layers: tuple[str, ...]
-    reading: str
+    @property
+    def visual(self) -> nn.Module:
+        """The image tower itself."""
+
+    @property
+    def family(self) -> str:
+        """What its pooling is, in words."""
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Input pixels of a grid cell, `(y, x)`."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that a picture goes through, in order."""
+
+    @property
+    def reading(self) -> str:
+        """How inner layers are read, in one line for figures."""
 
     def taps(self) -> dict[str, Tap]:
         """Every place that can be recorded, in the order in which a picture passes it."""
@@ -163,7 +177,7 @@ def check_recomposition(opened: Opened, family: str) -> float:
     if not relative <= TOLERANCE[dtype]:
         raise RecompositionError(
             f"contributions and rest miss the embedding by {relative:.1e} (relative)",
-            expected=f"at most {TOLERANCE[dtype]:.0e} in {str(dtype).removeprefix('torch.')}, for a tower taken for {family}",
+            expected=f"at most {TOLERANCE[dtype]:.0e} ({dtype}), for a tower taken for {family}",
             fix="Check the weights for NaN or infinity; if the tower was modified, it is not supported as it is.",
         )
     return relative

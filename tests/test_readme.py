@@ -1,0 +1,71 @@
+"""Every command of the README runs, as it stands there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_notebook_lines_run(tmp_path, monkeypatch, picture_file):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "street.jpg").write_bytes(picture_file.read_bytes())
+    names = {}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert abs(names["total"] - names["trace"].global_embedding).max() < 1e-5
+    assert names["labels"].labels.shape == (120, 180)
+
+
+@pytest.mark.slow
+def test_the_command_lines_run(tmp_path, monkeypatch, picture_file):
+    from denseclip_viz.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "street.jpg").write_bytes(picture_file.read_bytes())
+    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("denseclip-viz")]
+    assert len(lines) >= 7
+    for line in lines:
+        result = CliRunner().invoke(app, shlex.split(line)[1:])
+        assert result.exit_code == 0, (line, result.output)
+    assert {"street.png", "labels.png", "shares.csv", "layers.pdf"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_make_targets_of_the_readme_exist_and_ci_runs_them():
+    targets = set(re.findall(r"^make (\w+)", "\n".join(blocks("sh")), flags=re.MULTILINE))
+    makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci/run").read_text()
+    assert targets == {"test", "demo"}
+    assert all(f"\n{target}:" in makefile and f"make {target}" in ci for target in targets)
+
+
+def test_the_environment_file_agrees_with_the_package():
+    text = (ROOT / "environment.yml").read_text()
+    assert "python>=3.10" in text and "-e .[dev]" in text
+    assert 'requires-python = ">=3.10"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_import_is_light():
+    heavy = ("torch", "open_clip", "matplotlib", "xarray", "pandas", "PIL", "numpy")
+    code = f"import sys, denseclip_viz; print([m for m in {heavy} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_everything_that_is_promised_is_there():
+    import denseclip_viz as dcv
+
+    for name in dcv.__all__:
+        assert getattr(dcv, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = dcv.nothing
