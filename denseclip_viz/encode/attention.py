@@ -101,8 +101,8 @@ def _multi_head(call: dict[str, Any]) -> AttentionCall:
 
     def part(name: str, rows: slice) -> Tensor:
         tokens: Tensor = call[name][rows].transpose(0, 1)  # (row, picture, width), as the function wants them
-        projected: Tensor = F.linear(tokens, weights[name], biases[name])
-        return projected.unflatten(-1, (heads, -1)).transpose(1, 2)
+        projected: Tensor = F.linear(tokens, weights[name], biases[name]).unflatten(-1, (heads, -1))
+        return projected.transpose(1, 2)
 
     def output(outputs: Tensor) -> tuple[Tensor, None]:
         merged = outputs.transpose(1, 2).flatten(2)
