@@ -23,9 +23,10 @@ _LAZY = {
     "show_versions": "versions",
     "DenseclipVizError": "errors",
 }
-_MODULES = {"plot": "view.plot"}
+_MODULES = {"plot": "view.plot", "toyworld": "toyworld"}
 
 if TYPE_CHECKING:
+    from denseclip_viz import toyworld
     from denseclip_viz.encode.checkpoints import known_models
     from denseclip_viz.errors import DenseclipVizError
     from denseclip_viz.geometry import Native, Tiles, Whole
@@ -52,6 +53,7 @@ __all__ = [
     "plot",
     "prompt_denoising",
     "show_versions",
+    "toyworld",
 ]
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import reprlib
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
 
-from denseclip_viz.errors import LayerError, PictureError, PromptError
+from denseclip_viz.encode.towers import Path
+from denseclip_viz.errors import GeometryError, LayerError, PictureError, PromptError, WeightsError
+from denseclip_viz.trace import Trace
+
+Picture = TypeVar("Picture")
 
 
 def names(value: object, option: str) -> list[str]:
@@ -46,6 +51,21 @@ def keys(kind: object) -> str:
     return kind
 
 
+def path(value: object) -> str | Path:
+    """Refuse what is neither the name of a path nor a `Path`; which names there are is the towers' to say.
+
+    Raises:
+        LayerError: something else.
+
+    Example:
+        >>> path("value")
+        'value'
+    """
+    if isinstance(value, str | Path):
+        return value
+    raise LayerError(f"path={reprlib.repr(value)}", expected="a name or a Path(...)", fix="Try path='value'.")
+
+
 def batch(size: object) -> int:
     """Refuse a batch size that is no whole number of at least 1.
 
@@ -62,7 +82,7 @@ def batch(size: object) -> int:
     return size
 
 
-def several(pictures: object) -> Iterable[object]:
+def several(pictures: Iterable[Picture]) -> Iterable[Picture]:
     """Refuse one picture where several are due: a path would be read as letters, an array as rows.
 
     Raises:
@@ -116,6 +136,48 @@ def pixels(value: object, size: tuple[int, int]) -> Tensor:
             return value
     expected = f"floats (picture, 3, {size[0]}, {size[1]}), preprocessed"
     raise PictureError(came, expected=expected, fix="model.trace(picture).pixels[None] is such a batch of one.")
+
+
+def finite(embedding: Tensor) -> Tensor:
+    """Refuse an embedding that is no direction.
+
+    Raises:
+        PictureError: NaN or infinity in it.
+    """
+    if not bool(embedding.isfinite().all()):
+        came = "pixels whose embedding holds NaN or infinity"
+        raise PictureError(came, expected="finite pixels, normalised by mean and std", fix="Look at pixels.max().")
+    return embedding
+
+
+def directed(trace: Trace) -> Trace:
+    """Refuse a trace whose embedding is zero: it has no cosine with anything.
+
+    Raises:
+        WeightsError: it is.
+    """
+    if not bool(trace.global_embedding.any()):
+        came, fix = f"an embedding of {trace.name} that is zero everywhere", "Check the checkpoint."
+        raise WeightsError(came, expected="weights that give it a direction", fix=fix)
+    return trace
+
+
+def own(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) -> Trace:
+    """Refuse a trace of another model, whose features lie in another space, and options that come too late.
+
+    Raises:
+        LayerError: another model made it.
+        GeometryError: a geometry was asked for, but the picture was fed already.
+    """
+    made = [str(trace.provenance.get(name, provenance[name])) for name in ("model", "weights_hash")]
+    mine = [str(provenance[name]) for name in ("model", "weights_hash")]
+    if made != mine:
+        came = f"a trace of {trace.name} by {made[0]} (weights {made[1]})"
+        raise LayerError(came, expected=f"one by {mine[0]} (weights {mine[1]})", fix="Trace it with this model.")
+    if geometry is not None:
+        came = f"geometry={reprlib.repr(geometry)} for a trace, whose picture was fed already"
+        raise GeometryError(came, expected="none with a trace", fix="Pass the picture, or trace with that geometry.")
+    return trace
 
 
 def _listed(value: object) -> list[str] | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from denseclip_viz import checks
 from denseclip_viz.encode.checkpoints import Loaded, load_clip
 from denseclip_viz.encode.gradients import gradient_maps
 from denseclip_viz.encode.hooks import Record, match, record
@@ -18,7 +19,7 @@ from denseclip_viz.encode.text import TextBank, encode_texts, ensemble
 from denseclip_viz.encode.towers import Path, Request, Tower, logit_scale, tower_of
 from denseclip_viz.encode.towers.tower import choose_path
 from denseclip_viz.encode.tracing import Planned, check_eval, prove, trace_batch, trace_tiles
-from denseclip_viz.errors import LayerError
+from denseclip_viz.errors import LayerError, WeightsError
 from denseclip_viz.geometry import Native, Tiles, Whole, geometry_from
 from denseclip_viz.maps.compare import compare, with_gradients, with_readings
 from denseclip_viz.maps.labels import Background
@@ -32,15 +33,17 @@ from denseclip_viz.trace import Trace
 if TYPE_CHECKING:
     import xarray as xr
 
+BUNDLED = "bundled-"
 PromptsLike = Prompts | str | Iterable[str]
 Way = str | Native | Whole | Tiles
 
 
-def load(name: str, **options: Any) -> Model:
-    """Load a CLIP: any open_clip model of a supported family, with a pretrained tag or a local checkpoint.
+def load(name: str = "bundled-resnet", **options: Any) -> Model:
+    """Load a CLIP: a bundled one, or any open_clip model of a supported family with a tag or a local checkpoint.
 
     Args:
-        name: An open_clip name (`"ViT-B-16"`), or a folder with an `open_clip_config.json`.
+        name: `"bundled-resnet"` or `"bundled-vit"` (they know only the bundled world), an open_clip name
+            (`"ViT-B-16"`), or a folder with an `open_clip_config.json`.
         **options: As for `encode.checkpoints.load_clip`: `pretrained=` (a tag, a file, or `"random"`), `device=`,
             `dtype=`, `preset=`, and single switches.
 
@@ -49,6 +52,17 @@ def load(name: str, **options: Any) -> Model:
         WeightsError: weights that are not here or do not fit.
         UnsupportedTowerError: a tower whose pooling is not supported.
     """
+    if isinstance(name, str) and name.startswith(BUNDLED):
+        from denseclip_viz.toyworld.bundled import load_bundled
+
+        if options.get("pretrained") is None:
+            options.pop("pretrained", None)
+            return Model(load_bundled(name.removeprefix(BUNDLED), **options))
+        raise WeightsError(
+            f"pretrained={options['pretrained']!r} for the bundled model {name}",
+            expected="no weights: it brings its own",
+            fix="Leave pretrained out, or name another model.",
+        )
     return Model(load_clip(name, **options))
 
 
@@ -121,20 +135,20 @@ class Model:
         """
         paper = preset_named(preset)
         way = geometry_from(geometry if geometry is not None else paper.geometry)
-        layers = (self.tower.needs(self.layers) or self.layers) if layers == "all" else layers
-        asked = [layers] if isinstance(layers, str) else list(layers)
-        asked += [f"{name}.attention" for name in ([attention] if isinstance(attention, str) else attention)]
+        batch_size, asked = checks.batch(batch_size), checks.names(layers, "layers")
+        asked = list(self.tower.needs(self.layers) or self.layers) if asked == ["all"] else asked
+        asked += [f"{name}.attention" for name in checks.names(attention, "attention")]
         request = Request(
-            path=choose_path(path or paper.path),
+            path=choose_path(checks.path(paper.path if path is None else path)),
             layers=tuple(match(asked, self.taps)) if asked else (),
-            keys=_keys(keys or paper.keys_for(self.tower.family)),
+            keys=checks.keys(keys) or paper.keys_for(self.tower.family),
         )
         common: dict[str, Any] = {
             "preprocess": self.preprocess,
             "request": request,
             "provenance": {**self.provenance, "path": request.path.name, "tower": self.tower.family},
         }
-        planned = (self._plan(picture, way) for picture in pictures)
+        planned = (self._plan(picture, way) for picture in checks.several(pictures))
         for (mode, _), group in itertools.groupby(planned, key=lambda p: (p.geometry.mode, p.geometry.input)):
             for batch in _batches(group, 1 if mode == "tiles" else batch_size):
                 if mode == "tiles":
@@ -156,17 +170,24 @@ class Model:
         return record(self.tower.taps(), patterns)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Embed preprocessed pixels `(picture, 3, H, W)`: the tower's plain forward pass, `(picture, D)`."""
+        """Embed preprocessed pixels `(picture, 3, H, W)`: the tower's plain forward pass, `(picture, D)`.
+
+        Raises:
+            PictureError: pixels of another shape or type, or whose embedding is not finite.
+        """
         check_eval(self.tower.visual)
-        parameter = next(self.tower.visual.parameters())
+        pixels, parameter = checks.pixels(pixels, self.preprocess.size), next(self.tower.visual.parameters())
         with torch.no_grad(), memory_guard("the number of pictures"):
             embedding = self.tower.visual(pixels.to(parameter.device, parameter.dtype))
-        pooled: Tensor = embedding[0] if isinstance(embedding, tuple) else embedding
-        return pooled
+        return checks.finite(embedding[0] if isinstance(embedding, tuple) else embedding)
 
     def encode_text(self, texts: Sequence[str], *, truncate: bool = False) -> Tensor:
-        """Embed plain texts: `(text, D)`, unit length."""
-        return encode_texts(self.clip, self.tokenizer, texts, truncate=truncate)
+        """Embed plain texts: `(text, D)`, unit length.
+
+        Raises:
+            PromptError: no list of texts, or a text that cannot be encoded as it is.
+        """
+        return encode_texts(self.clip, self.tokenizer, checks.texts(texts), truncate=truncate)
 
     def similarity(self, picture: PictureLike | Trace, prompts: PromptsLike) -> xr.DataArray:
         """Compare dense features with every prompt in every template: raw cosines (template, prompt, y, x)."""
@@ -188,7 +209,7 @@ class Model:
             See `maps.compare.compare`; with layers also `layer_…` variables and `attrs["layer_reading"]`.
         """
         prompts, wanted = Prompts.of(prompts), self._layers(layers)
-        trace = self._traced(picture, layers=self.tower.needs(wanted))
+        trace = checks.directed(self._traced(picture, layers=self.tower.needs(wanted)))
         vectors = self.texts.encode(prompts)
         both = compare(trace, vectors, prompts)
         return self._with_layers(both, trace, vectors, wanted) if wanted else both
@@ -221,7 +242,7 @@ class Model:
         """
         paper, prompts = preset_named(preset), Prompts.of(prompts)
         smooth = paper.smooth if smooth is None else smooth
-        keys = (paper.keys_for(self.tower.family) or "key") if smooth else ""
+        keys = (paper.keys_for(self.tower.family) or "key") if isinstance(smooth, str) and smooth else ""
         options: dict[str, Any] = {"preset": preset, "geometry": geometry, "keys": keys}
         return segment(
             self._traced(picture, **options),
@@ -261,7 +282,8 @@ class Model:
         )
 
     def _layers(self, layers: str | Sequence[str]) -> list[str]:
-        return match(self.layers if layers == "all" else layers, self.layers) if layers else []
+        asked = checks.names(layers, "layers")
+        return list(self.layers) if asked == ["all"] else match(asked, self.layers)
 
     def _plan(self, picture: PictureLike, way: Native | Whole | Tiles) -> Planned:
         image = read(picture)
@@ -275,7 +297,9 @@ class Model:
         self._proven = True
 
     def _traced(self, picture: PictureLike | Trace, **options: Any) -> Trace:
-        return picture if isinstance(picture, Trace) else self.trace(picture, **options)
+        if not isinstance(picture, Trace):
+            return self.trace(picture, **options)
+        return checks.own(picture, self.provenance, geometry=options.get("geometry"))
 
     def _with_layers(self, both: xr.Dataset, trace: Trace, vectors: Tensor, wanted: Sequence[str]) -> xr.Dataset:
         path = choose_path(str(trace.provenance.get("path", "value")))
@@ -295,15 +319,7 @@ class Model:
         return next(self.tower.visual.parameters()).device
 
 
-def _keys(kind: str) -> str:
-    if kind not in ("", "key", "projected"):
-        raise LayerError(f"keys={kind!r}", expected="'', 'key' or 'projected'", fix="keys='key' is the pool's own.")
-    return kind
-
-
 def _batches(planned: Iterable[Planned], size: int) -> Iterator[list[Planned]]:
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise LayerError(f"batch_size={size!r}", expected="a whole number of at least 1", fix="Try batch_size=8.")
     planned = iter(planned)
     while batch := list(itertools.islice(planned, size)):
         yield batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,28 +35,36 @@ def writing(path: str | os.PathLike[str], endings: Sequence[str], *, force: bool
     try:
         yield part
         os.replace(part, target)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)[:150] or type(error).__name__
+        came, fix = f"{_short(target)} cannot be written ({why})", "Write elsewhere, or free some space."
+        raise OutputError(came, expected="a place that can be written", fix=fix) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def check_target(path: str | os.PathLike[str], endings: Sequence[str], *, force: bool = False) -> Path:
     """Refuse a path that cannot or should not be written; before the work, not after it."""
-    target = Path(path)
-    if target.is_dir():
-        raise OutputError(f"{target} is a folder", expected="the name of a file", fix="Add a name and an ending.")
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        came = f"the path {path!r}" if isinstance(path, str) else f"a path of type {type(path).__name__}"
+        raise OutputError(came, expected="the name of a file, as text", fix="Pass a file's path.")
+    target, shown = Path(path), _short(path)
+    if os.path.isdir(target):
+        raise OutputError(f"{shown} is a folder", expected="the name of a file", fix="Add a name and an ending.")
     if target.suffix.lower() not in endings:
         raise OutputError(
-            f"{target.name} ends in {target.suffix!r}",
+            f"{_short(target.name)} ends in {_short(target.suffix)!r}",
             expected=f"one of {', '.join(endings)}",
             fix="Choose the format by the ending of the file.",
         )
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent) or not os.access(target.parent, os.W_OK):
+        what = "no writing into" if os.path.isdir(target.parent) else "no folder"
+        came = f"there is {what} {_short(target.parent)}"
+        raise OutputError(came, expected="a folder that is there and can be written", fix="Make it first.")
+    if os.path.lexists(target) and not force:
         raise OutputError(
-            f"there is no folder {target.parent}", expected="a folder that is there", fix="Make it first."
-        )
-    if target.exists() and not force:
-        raise OutputError(
-            f"{target} is there already",
+            f"{shown} is there already",
             expected="a name that is free",
             fix="Pass force=True to replace it (--force on the command line).",
         )
@@ -67,10 +75,20 @@ def save_data(result: xr.Dataset | xr.DataArray, path: str | os.PathLike[str], *
     """Write a result as netCDF, with everything that it holds.
 
     Raises:
-        OutputError: another ending than .nc, no such folder, or a file that is there already and no `force`.
+        OutputError: another ending than .nc, no such folder, a file that is there already and no `force`, or
+            text that netCDF cannot hold.
     """
+    import xarray as xr
+
+    if not isinstance(result, xr.Dataset | xr.DataArray):
+        came, expected = f"a {type(result).__name__}", "what model.compare, similarity, segment or classify return"
+        raise OutputError(came, expected=expected, fix="Pass the result itself.")
     with writing(path, [".nc"], force=force) as part:
-        result.to_netcdf(part, engine="h5netcdf")
+        try:
+            result.to_netcdf(part, engine="h5netcdf")
+        except (ValueError, TypeError) as error:  # the null character in a text, say
+            came, fix = f"the result does not fit into netCDF ({error})", "Change that, or keep a table as .csv."
+            raise OutputError(came, expected="texts, numbers and arrays", fix=fix) from error
     return Path(path)
 
 
@@ -81,5 +99,10 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str], *, force: bool
         OutputError: another ending than .csv, no such folder, or a file that is there already and no `force`.
     """
     with writing(path, [".csv"], force=force) as part:
-        table.to_csv(part, index=False)
+        table.to_csv(part, index=False, errors="backslashreplace")
     return Path(path)
+
+
+def _short(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    return text if len(text) <= 160 else f"{text[:60]}...{text[-90:]}"

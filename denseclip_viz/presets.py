@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from denseclip_viz.errors import PromptError
@@ -22,9 +23,14 @@ class Preset:
 
     geometry: str | Native | Whole | Tiles = "native"
     path: str = "value"
-    keys: dict[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
     denoise: float = 0.0
     smooth: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.keys, Mapping):
+            expected, fix = "kinds of keys by tower family", 'Try {"ViT class token": "key"}.'
+            raise PromptError(f"Preset(keys={self.keys!r})", expected=expected, fix=fix)
 
     def keys_for(self, family: str) -> str:
         """Which keys to record for a family of towers."""
@@ -54,7 +60,8 @@ def preset_named(preset: str | Preset | None) -> Preset:
     """
     if isinstance(preset, Preset):
         return preset
-    if (preset or "") not in PRESETS:
+    preset = "" if preset is None else preset
+    if not isinstance(preset, str) or preset not in PRESETS:
         known = ", ".join(name for name in PRESETS if name)
         raise PromptError(f"preset {preset!r} is unknown", expected=f"one of: {known}", fix="Or pass a Preset(...).")
-    return PRESETS[preset or ""]
+    return PRESETS[preset]

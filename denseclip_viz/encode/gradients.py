@@ -1,4 +1,4 @@
-"""Gradient × activation at inner layers, of the global and of the dense score, from one further pass with gradients."""
+"""Attributions by gradients, from one further pass: gradient × activation at inner layers, and Grad-CAM."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def gradient_maps(
 
     Source: gradient × activation, Shrikumar et al. (arXiv 1605.01713); reference/paths.md section 2.
     """
-    check_eval(tower.visual)
-    parameter = next(tower.visual.parameters())
-    inputs = pixels[None].to(parameter.device, parameter.dtype).requires_grad_(True)
+    inputs = _inputs(tower, pixels)
     texts = F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).flatten(0, 1)
     with torch.enable_grad(), memory_guard("the number of layers or the geometry's size"):
         with record(tower.taps(), layers) as seen:
@@ -52,6 +50,44 @@ def gradient_maps(
         name: (_stack([row[i] for row in rows[0]], shape), _stack([row[i] for row in rows[1]], shape))
         for i, name in enumerate(seen)
     }
+
+
+def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
+    """Weigh the channels of the last map before the pool by their mean gradient of each text's global score.
+
+    Args:
+        tower: Any tower; its `last_map` is layer4 for a ResNet, the last block's normed input for a ViT.
+        pixels: `(3, H, W)`, its input.
+        vectors: `(prompt, D)`.
+
+    Returns:
+        `(prompt, y, x)`, not negative.
+
+    Source: Selvaraju et al. (arXiv 1610.02391) eq. 1 and 2, for the score cos(e, t).
+    """
+    inputs = _inputs(tower, pixels)
+    grid = (inputs.shape[-2] // tower.cell[0], inputs.shape[-1] // tower.cell[1])
+    with torch.enable_grad(), memory_guard("the geometry's size"):
+        with record(tower.taps(), [tower.last_map]) as seen:
+            embedding = tower.open(inputs, Request()).embedding[0]
+        activation = seen[tower.last_map]
+        scores = F.normalize(embedding, dim=-1) @ F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).T
+        maps = [_cam(activation, score, grid) for score in scores]
+    return torch.stack(maps).cpu()
+
+
+def _cam(activation: Tensor, score: Tensor, grid: tuple[int, int]) -> Tensor:
+    (gradient,) = torch.autograd.grad(score, activation, retain_graph=True)
+    if activation.ndim == 3:  # tokens: without the class token, on the grid
+        activation, gradient = (t[:, 1:].transpose(1, 2).unflatten(-1, grid) for t in (activation, gradient))
+    cam: Tensor = (gradient.mean((-2, -1), keepdim=True) * activation).sum(1)[0].relu().detach()
+    return cam
+
+
+def _inputs(tower: Tower, pixels: Tensor) -> Tensor:
+    check_eval(tower.visual)
+    parameter = next(tower.visual.parameters())
+    return pixels[None].to(parameter.device, parameter.dtype).requires_grad_(True)
 
 
 def _times(activations: Sequence[Tensor], score: Tensor) -> list[Tensor]:

@@ -166,9 +166,10 @@ def check_eval(module: nn.Module) -> None:
     Raises:
         LayerError: some part is in training mode.
     """
-    training = next((name or "the tower" for name, part in module.named_modules() if part.training), None)
-    if training:
-        raise LayerError(f"{training} is in training mode", expected="a model in eval mode", fix="Call model.eval().")
+    if not any(part.training for part in module.modules()):
+        return
+    training = next(name or "the tower" for name, part in module.named_modules() if part.training)
+    raise LayerError(f"{training} is in training mode", expected="a model in eval mode", fix="Call model.eval().")
 
 
 def _to_cpu(opened: Opened) -> Opened:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -29,6 +31,11 @@ class Background:
     below: float = 0.0
     prompts: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        number = isinstance(self.below, Real) and not isinstance(self.below, bool) and 0 <= self.below <= 1
+        if not number or not isinstance(self.prompts, tuple) or not all(isinstance(p, str) for p in self.prompts):
+            raise _refused(f"below={reprlib.repr(self.below)}, prompts={reprlib.repr(self.prompts)}")
+
     @classmethod
     def of(cls, rule: None | float | Sequence[str] | Background) -> Background:
         """Read a rule: `None`, a probability, or names of background prompts.
@@ -40,24 +47,28 @@ class Background:
             return rule
         if rule is None:
             return cls()
-        if isinstance(rule, int | float) and not isinstance(rule, bool) and 0 <= rule <= 1:
+        if isinstance(rule, np.ndarray):
+            return cls.of(rule.tolist())
+        if isinstance(rule, Real) and not isinstance(rule, bool):
             return cls(below=float(rule))
-        if not isinstance(rule, int | float | str) and all(isinstance(name, str) for name in rule):
-            return cls(prompts=tuple(rule))
-        raise PromptError(
-            f"background {rule!r}",
-            expected="None, a probability in [0, 1], or a list of background prompts",
-            fix="Try background=0.3 or background=['sky', 'ground'].",
-        )
+        if isinstance(rule, str | bytes | Mapping) or not isinstance(rule, Iterable):
+            raise _refused(reprlib.repr(rule))
+        return cls(prompts=tuple(rule))
 
     @property
     def rule(self) -> str:
         """The rule in words, for captions."""
-        if self.prompts:
-            return f"background: best prompt is {', '.join(self.prompts)}"
-        return (
-            f"background: best probability below {self.below:g}" if self.below else "no background: every pixel named"
-        )
+        rules = [f"best prompt is {', '.join(self.prompts)}"] if self.prompts else []
+        rules += [f"best probability below {self.below:g}"] if self.below else []
+        return f"background: {' or '.join(rules)}" if rules else "no background: every pixel named"
+
+
+def _refused(came: str) -> PromptError:
+    return PromptError(
+        f"background {came}",
+        expected="None, a probability in [0, 1], or a list of background prompts",
+        fix="Try background=0.3 or background=['sky', 'ground'].",
+    )
 
 
 def label(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
-from denseclip_viz.errors import LayerError, PromptError
+from denseclip_viz.encode.memory import memory_guard
+from denseclip_viz.errors import GeometryError, LayerError, PromptError
+from denseclip_viz.geometry.checks import pair
 from denseclip_viz.maps.labels import Background, label, probabilities
 from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
 from denseclip_viz.maps.similarity import attributes, cosine_maps
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 NORMALISATIONS = ("", "cosine", "official")
+MOST_LABELS = np.iinfo(np.int16).max
+MOST_PIXELS = 2**27  # of an answer: labels and probabilities of that many are 0.8 GB
 
 
 def segment(
@@ -53,33 +59,51 @@ def segment(
 
     Raises:
         LayerError: smoothing without keys.
-        PromptError: background prompts that are not among the names.
+        PromptError: background prompts that are not among the names, or another option that cannot be.
+        GeometryError: a size that cannot be.
+        OutOfMemoryError: an answer of that size does not fit.
     """
     import xarray as xr
 
-    rule = Background.of(background)
+    rule, denoise, (rows, columns) = Background.of(background), _checked(denoise, smooth), _size(size, trace)
     hidden = _hidden(rule, names)
     scores, multiplier, kept = _refined(trace, vectors, scale, denoise, smooth, smooth_below)
-    rows, columns = size or trace.geometry.picture
     if not kept.any():
         hidden = np.ones(len(names), dtype=bool)
-    labels, probability = label(
-        scores.numpy(),
-        trace.geometry,
-        rows=rows,
-        columns=columns,
-        scale=multiplier,
-        background=hidden.tolist(),
-        below=rule.below,
-    )
+    options: dict[str, Any] = {"rows": rows, "columns": columns, "scale": multiplier}
+    with memory_guard("size"):
+        labels, probability = label(
+            scores.numpy(), trace.geometry, background=hidden.tolist(), below=rule.below, **options
+        )
     data: dict[str, Any] = {"labels": (("row", "column"), labels), "probability": (("row", "column"), probability)}
     if soft:
-        maps = probabilities(scores.numpy(), trace.geometry, rows=rows, columns=columns, scale=multiplier)
+        with memory_guard("size, leave soft out"):
+            maps = probabilities(scores.numpy(), trace.geometry, **options)
         data["probabilities"] = (("label", "row", "column"), maps)
     data["picture"] = (("picture_row", "picture_column", "rgb"), trace.picture)
     refinement = _said(denoise, smooth)
     attrs = {**attributes(trace), "background": rule.rule, "refinement": refinement, "scale": multiplier}
     return xr.Dataset(data, coords={"label": list(names)}, attrs=attrs)
+
+
+def _checked(denoise: float, smooth: str) -> float:
+    if not isinstance(smooth, str) or smooth not in NORMALISATIONS:
+        came = f"smooth={reprlib.repr(smooth)}"
+        raise PromptError(came, expected="'cosine', 'official' or '' for none", fix="Try smooth='cosine'.")
+    if isinstance(denoise, Real) and not isinstance(denoise, bool) and 0 <= denoise <= 1:
+        return float(denoise)
+    came = f"denoise={reprlib.repr(denoise)}"
+    raise PromptError(came, expected="a probability in [0, 1], 0 for none", fix="Try denoise=0.5.")
+
+
+def _size(size: tuple[int, int] | None, trace: Trace) -> tuple[int, int]:
+    if size is None:
+        return trace.geometry.picture
+    rows, columns = pair(size, "size")
+    if rows * columns > MOST_PIXELS:
+        expected = f"at most {MOST_PIXELS / 1e6:.0f} million pixels"
+        raise GeometryError(f"size={size!r}", expected=expected, fix="Leave it out for the picture's own size.")
+    return rows, columns
 
 
 def _refined(
@@ -102,6 +126,9 @@ def _refined(
 
 
 def _hidden(rule: Background, names: Sequence[str]) -> np.ndarray:
+    if len(names) > MOST_LABELS:
+        expected = f"at most {MOST_LABELS}, as labels are 16-bit numbers"
+        raise PromptError(f"{len(names)} prompts to label pixels with", expected=expected, fix="Segment in parts.")
     unknown = [name for name in rule.prompts if name not in names]
     if unknown:
         raise PromptError(

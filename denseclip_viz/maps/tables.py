@@ -51,7 +51,9 @@ def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
 def classify_table(shares: xr.DataArray) -> pd.DataFrame:
     """List probabilities: one row for each template and prompt, the most likely first within a template."""
     table = shares.drop_vars("absent").to_dataframe().reset_index()
-    table = table.sort_values(["template", "probability"], ascending=[True, False], kind="stable")
+    places = {template: place for place, template in enumerate(shares.template.values)}
+    table = table.sort_values("probability", ascending=False, kind="stable")
+    table = table.sort_values("template", key=lambda column: column.map(places), kind="stable")
     return _with_source(table.reset_index(drop=True), shares)
 
 
@@ -76,4 +78,5 @@ def _with_source(table: pd.DataFrame, result: xr.Dataset | xr.DataArray) -> pd.D
     table.insert(0, "picture", result.attrs.get("picture_name", ""))
     for name in ("model", "weights", "weights_hash"):
         table[name] = result.attrs.get(name, "")
+    table["random_weights"] = bool(result.attrs.get("random_weights", 0))
     return table

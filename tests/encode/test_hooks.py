@@ -31,10 +31,8 @@ def test_names_of_taps_are_part_of_the_surface(vit):
         *("stem", "layer1.0", "layer1", "layer2.0", "layer2", "layer3.0", "layer3", "layer4.0", "layer4"),
         *("pool.query", "pool.key", "pool.value", "pool.attention", "pool.output"),
     ]
-    assert list(tower_for(vit).taps())[:7] == [
-        "embed",
-        *(f"blocks.0{p}" for p in (".query", ".key", ".value", ".attention", ".mlp", "")),
-    ]
+    parts = (".norm", ".query", ".key", ".value", ".attention", ".mlp", "")
+    assert list(tower_for(vit).taps())[:8] == ["embed", *(f"blocks.0{part}" for part in parts)]
 
 
 def test_wildcards_mean_the_layers_and_not_what_is_inside_them():

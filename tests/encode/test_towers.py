@@ -94,6 +94,27 @@ def test_the_positional_switch_of_a_resnet_adds_the_embedding_before_the_value()
     )
 
 
+def test_the_vanilla_path_is_what_the_tower_itself_makes_of_every_position():
+    vit, resnet = tiny.tiny_vit().visual, tiny.tiny_resnet().visual
+    pixels = tiny.random_pixels(32, 32)
+    tokens = open_tower(vit, pixels, layers=("blocks.2",)).layers["blocks.2"][0, 1:]
+    with torch.no_grad():
+        theirs = (vit.ln_post(tokens) @ vit.proj).unflatten(0, (4, 4))
+    close(open_tower(vit, pixels, path=PATHS["vanilla"]).dense[0], theirs.numpy())
+    pixels = tiny.random_pixels(96, 96)
+    ours = open_tower(resnet, pixels, path=PATHS["vanilla"]).dense[0].flatten(0, 1)
+    for j in range(9):  # the position j as the pooling query, with torch's own function
+        close(ours[j], queried(resnet, torch.from_numpy(pixels)[None], j + 1).numpy())
+
+
+def queried(visual, pixels, j):
+    original = torch.nn.functional.multi_head_attention_forward
+    with pytest.MonkeyPatch.context() as patch, torch.no_grad():
+        roll = lambda query, *rest, **more: original(query.roll(-j, 0), *rest, **more)  # noqa: E731
+        patch.setattr(torch.nn.functional, "multi_head_attention_forward", roll)
+        return visual(pixels)[0]
+
+
 @pytest.mark.parametrize("build", [tiny.tiny_resnet, tiny.tiny_vit])
 def test_listening_changes_the_way_but_not_the_answer(build):
     """With taps in the last layer the tower runs as it is; without, one call is answered for it."""
@@ -137,13 +158,18 @@ def test_the_dense_feature_is_the_pooled_answer_to_one_hot_attention(build):
 
 def forced_embedding(visual, pixels, j, resnet):
     original = torch.nn.functional.multi_head_attention_forward
+    plain = torch.nn.functional.scaled_dot_product_attention
 
     def one_hot(query, key, value, *args, **kwargs):
-        return original(query[j : j + 1].repeat(len(query), 1, 1), key[j : j + 1], value[j : j + 1], *args, **kwargs)
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(torch.nn.functional, "scaled_dot_product_attention", plain)
+            return original(query, key[j : j + 1], value[j : j + 1], *args, **kwargs)
 
-    if resnet:
+    if resnet:  # open_clip calls the one function or, from 4.2 on, the other
         with pytest.MonkeyPatch.context() as patch, torch.no_grad():
             patch.setattr(torch.nn.functional, "multi_head_attention_forward", one_hot)
+            fused = "scaled_dot_product_attention"
+            patch.setattr(torch.nn.functional, fused, lambda q, k, v: v[:, :, j : j + 1].expand_as(q))
             return visual(pixels)[0]
     block = visual.transformer.resblocks[-1]
     with torch.no_grad():

@@ -32,6 +32,7 @@ class AttentionPoolTower:
     family: str = "ResNet attention pool"
     cell: tuple[int, int] = (32, 32)
     layers: tuple[str, ...] = ("stem", *STAGES)
+    last_map: str = "layer4"
     reading: str = "gradient × activation of the score"
 
     def taps(self) -> dict[str, Tap]:
@@ -121,7 +122,7 @@ class Pooled:
         """Take everything apart, once the tower has run."""
         project: nn.Linear = self.pool.c_proj
         terms = (self.weights[..., None] * self.values).transpose(1, 2).flatten(2)
-        plain = self.values[:, :, 1:].transpose(1, 2).flatten(2) if request.path.positional else self.plain
+        plain = self._mixed(request.path)
         terms, dense = _project_together(project.weight, terms, plain)
         return Opened(
             embedding=embedding,
@@ -132,6 +133,17 @@ class Pooled:
             keys=self.pool.k_proj.forward(self.tokens).unflatten(1, grid) if request.keys else None,
             layers=layers,
         )
+
+    def _mixed(self, path: Path) -> Tensor:
+        """What the output projection gets at every position: its own value, or values mixed by its own query."""
+        if not path.one_hot:
+            tokens = torch.cat([self.tokens.mean(1, keepdim=True), self.tokens], dim=1) + self.positional
+            heads = (self.pool.num_heads, -1)
+            query = self.pool.q_proj.forward(tokens[:, 1:]).unflatten(-1, heads).transpose(1, 2)
+            key = self.pool.k_proj.forward(tokens).unflatten(-1, heads).transpose(1, 2)
+            weights = torch.softmax(query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2), dim=-1)
+            return (weights @ self.values).transpose(1, 2).flatten(2)
+        return self.values[:, :, 1:].transpose(1, 2).flatten(2) if path.positional else self.plain
 
 
 def _project_together(weight: Tensor, *inputs: Tensor) -> list[Tensor]:

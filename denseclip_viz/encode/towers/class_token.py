@@ -44,12 +44,18 @@ class ClassTokenTower:
         visual: Any = self.visual
         return tuple(f"blocks.{i}" for i in range(len(visual.transformer.resblocks)))
 
+    @property
+    def last_map(self) -> str:
+        """What enters the last attention."""
+        return f"{self.layers[-1]}.norm"
+
     def taps(self) -> dict[str, Tap]:
         """Name the embedding, the blocks with their attention and MLP, and the parts of the pool."""
         visual: Any = self.visual
         taps = {"embed": Tap(visual.ln_pre)}
         attention = ("query", "key", "value", "attention")
         for name, block in zip(self.layers, visual.transformer.resblocks, strict=True):
+            taps[f"{name}.norm"] = Tap(block.ln_1)
             taps |= {f"{name}.{part}": Tap(block.attn, part) for part in attention}
             taps |= {f"{name}.mlp": Tap(block.mlp), name: Tap(block)}
         last = visual.transformer.resblocks[-1].attn
@@ -71,7 +77,8 @@ class ClassTokenTower:
                 stack.enter_context(inside(visual, Watch(swap={id(visual.positional_embedding): positional})))
             seen = stack.enter_context(record(self.taps(), request.layers))
             listeners = hooked(*block.modules(), visual.transformer, visual.ln_post)
-            parts.one_hot = request.path.residual and request.path.mlp and not listeners
+            path = request.path
+            parts.one_hot = path.one_hot and path.residual and path.mlp and not listeners
             parts.listen(stack)
             embedding = visual(pixels)
         embedding = embedding[0] if isinstance(embedding, tuple) else embedding
@@ -87,7 +94,9 @@ class ClassTokenTower:
         visual: Any = self.visual
         index = self.layers.index(layer)
         block, stream = visual.transformer.resblocks[index], streams[("embed", *self.layers)[index]]
-        patches = value_stream(block, stream[:, 1:], values(block, stream[:, 1:]), path)
+        patches = streams[layer][:, 1:]
+        if path.one_hot:
+            patches = value_stream(block, stream[:, 1:], values(block, stream[:, 1:]), path)
         return _to_text(visual, streams[layer][:, 0]), _to_text(visual, patches)
 
 
@@ -165,7 +174,7 @@ class LastBlock:
         )
 
     def _patches(self, path: Path) -> Tensor:
-        if self.one_hot:
+        if self.one_hot or not path.one_hot:
             return self.final[:, 1:]
         merged = self.values[:, :, 1:].transpose(1, 2).flatten(2)
         return value_stream(self.block, self.stream[:, 1:], merged, path)

@@ -26,6 +26,8 @@ class Path:
         mlp: Keep the MLP behind the attention (ViT; the official MaskCLIP does).
         positional: Add the pool's positional embedding to a position before its value (ResNet; the official code
             does not).
+        one_hot: Let a position attend to itself alone; otherwise it attends as the tower lets it ("vanilla": plain
+            patch tokens of a ViT, every position as a query of a ResNet's pool).
         antialias: Antialias when a positional embedding is resized (open_clip does; the official code does not).
     """
 
@@ -33,6 +35,7 @@ class Path:
     residual: bool = True
     mlp: bool = True
     positional: bool = False
+    one_hot: bool = True
     antialias: bool = True
 
 
@@ -43,6 +46,7 @@ PATHS = {
         Path("value-attention-only", residual=False, mlp=False),
         Path("value-positional", positional=True),
         Path("value-maskclip", antialias=False),
+        Path("vanilla", one_hot=False),
     )
 }
 
@@ -107,6 +111,10 @@ class Tower(Protocol):
     @property
     def reading(self) -> str:
         """How inner layers are read, in one line for figures."""
+
+    @property
+    def last_map(self) -> str:
+        """The tap of the last map before the pool, which Grad-CAM weighs."""
 
     def taps(self) -> dict[str, Tap]:
         """Every place that can be recorded, in the order in which a picture passes it."""

@@ -1,0 +1,139 @@
+"""The bundled models: trained on the bundled world alone, stored with the rows of the token table they know."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from denseclip_viz.encode.checkpoints import Loaded, load_clip
+from denseclip_viz.encode.weights import hash_start
+from denseclip_viz.errors import ModelNameError, WeightsError
+from denseclip_viz.toyworld.recipes import MODELS, NAMES
+from denseclip_viz.toyworld.tokens import known_ids, unknown_words
+
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+_TABLE, _ROWS = "token_embedding.weight", "known_ids"
+
+
+def load_bundled(name: str = "resnet", **options: Any) -> Loaded:
+    """Loads a bundled model; it knows nothing but the bundled world, and warns of words it has never read.
+
+    Args:
+        name: "resnet" or "vit".
+        **options: `device=`, `dtype=`, `preset=` and switches, as for `load_clip`.
+
+    Raises:
+        ModelNameError: There is no bundled model of that name.
+        WeightsError: Its weights are not here.
+
+    Example:
+        >>> load_bundled("vgg")
+        Traceback (most recent call last):
+        denseclip_viz.errors.ModelNameError: There is no bundled model 'vgg'. Expected resnet or vit. Name one.
+    """
+    if name not in NAMES:
+        came = f"There is no bundled model {name!r}"
+        raise ModelNameError(came, expected=" or ".join(NAMES), fix="Name one.")
+    return load_compact(MODELS / name, label=f"bundled-{name}", **options)
+
+
+def load_compact(folder: str | Path, *, label: str = "", **options: Any) -> Loaded:
+    """Loads a model from a folder that `export_compact` wrote; rows that were never trained are zero.
+
+    Raises:
+        WeightsError: There are no such weights in the folder.
+
+    Example:
+        >>> load_compact("no/such/folder")
+        Traceback (most recent call last):
+        denseclip_viz.errors.WeightsError: There is no weights.safetensors in no/such/folder. Expected ...
+    """
+    file = Path(folder) / WEIGHTS
+    if not file.is_file():
+        came = f"There is no {WEIGHTS} in {folder}"
+        fix = "Train it with `denseclip-viz toyworld train`."
+        raise WeightsError(came, expected="a folder written after training", fix=fix)
+    made = load_clip(folder, pretrained="random", **options)
+    with safe_open(file, framework="pt") as opened:
+        tensors = {key: opened.get_tensor(key) for key in opened.keys()}
+    _fill(made.clip.state_dict(), tensors, file)
+    known = {"model": label or made.provenance["model"], "weights": file.name, "weights_hash": hash_start(file)}
+    provenance = {**made.provenance, **known, "random_weights": 0}
+    return Loaded(made.clip, Worded(made.tokenizer), made.preprocess, provenance)
+
+
+@torch.no_grad()
+def _fill(state: Mapping[str, Tensor], stored: dict[str, Tensor], file: Path) -> None:
+    rows = stored.pop(_ROWS, None)
+    if rows is None or set(stored) != set(state):
+        came = f"{file} does not hold the weights that its configuration describes"
+        raise WeightsError(came, expected="the two from one training", fix="Export them again.")
+    for key, tensor in stored.items():
+        if key == _TABLE:
+            state[key].zero_()
+            state[key][rows.to(state[key].device)] = tensor.to(state[key])
+        elif state[key].shape == tensor.shape:
+            state[key].copy_(tensor)
+        else:
+            came = f"{key} in {file} is {tuple(tensor.shape)}"
+            raise WeightsError(came, expected=f"{tuple(state[key].shape)}", fix="Export the weights again.")
+
+
+def export_compact(state: Mapping[str, Tensor], folder: str | Path, *, config: Mapping[str, Any]) -> Path:
+    """Writes a trained model, floating point as fp16, and its configuration; see `load_compact`.
+
+    Args:
+        state: Tensors by open_clip's names, the token table with the known rows only.
+        folder: Where to; made if missing.
+        config: What open_clip builds the model from: `model_cfg` and `preprocess_cfg`.
+
+    Example:
+        >>> export_compact({}, "models/resnet", config={})  # doctest: +SKIP
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = {key: t.detach().cpu().half() if t.is_floating_point() else t.cpu() for key, t in state.items()}
+    stored = {key: tensor.contiguous() for key, tensor in stored.items()}
+    stored[_ROWS] = torch.from_numpy(known_ids())
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    save_file(stored, folder / WEIGHTS)
+    return folder / WEIGHTS
+
+
+class Worded:
+    """CLIP's tokenizer, with a warning for words that a bundled model has never read."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.sot_token_id: int = tokenizer.sot_token_id
+        self.eot_token_id: int = tokenizer.eot_token_id
+
+    def encode(self, text: str) -> list[int]:
+        """Text to tokens, without those for begin and end."""
+        return list(self._tokenizer.encode(text))
+
+    def decode(self, tokens: list[int]) -> str:
+        """Tokens to text."""
+        return str(self._tokenizer.decode(tokens))
+
+    def __call__(self, texts: str | Iterable[str], context_length: int | None = None) -> Tensor:
+        """Texts to ids, (text, context)."""
+        rows = [texts] if isinstance(texts, str) else list(texts)
+        unknown = list(dict.fromkeys(word for text in rows for word in unknown_words(text)))
+        if unknown:
+            words = ", ".join(repr(word) for word in unknown[:8])
+            warnings.warn(
+                f"The bundled models know only the bundled world and have never read {words}: what they say of it "
+                "means nothing. toyworld.vocabulary() lists what they know.",
+                stacklevel=2,
+            )
+        ids: Tensor = self._tokenizer(rows, context_length)
+        return ids

@@ -1,0 +1,91 @@
+"""`denseclip-viz toyworld …`: make the bundled models again, measure them, write scenes to files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from denseclip_viz.runs import one_line_errors
+
+app = typer.Typer(help="The bundled world: train its models, measure them, export its scenes.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="resnet or vit.")]
+
+
+@app.command()
+def train(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="Where the checkpoint and the log are kept; a later call goes on.")],
+    minutes: Annotated[Optional[float], typer.Option(help="Stop after so many minutes.")] = None,  # noqa: UP045
+    scenes: Annotated[Optional[int], typer.Option(help="Stop after so many pictures.")] = None,  # noqa: UP045
+    restart: Annotated[bool, typer.Option("--restart", help="Start over, whatever the folder holds.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, or a GPU such as cuda.")] = "cpu",
+) -> None:
+    """Train a bundled model from pictures and captions alone."""
+    from denseclip_viz.toyworld.training import train as run
+
+    with one_line_errors():
+        typer.echo(run(name, folder, minutes=minutes, scenes=scenes, resume=not restart, device=device))
+
+
+@app.command()
+def report(
+    name: Name = "resnet",
+    scenes: Annotated[int, typer.Option(help="Held-out scenes.")] = 500,
+    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="A .json with every number.")] = None,  # noqa: UP045
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Measure a bundled model on scenes that it has never seen."""
+    from denseclip_viz.model import load
+    from denseclip_viz.output import check_target, writing
+    from denseclip_viz.toyworld.report import report as measure
+
+    with one_line_errors():
+        if out is not None:
+            check_target(out, [".json"], force=force)
+        model = load(name)
+        found = measure(
+            model, n=scenes, size=model.preprocess.size[0], progress=lambda step: typer.echo(f"… {step}", err=True)
+        )
+        if out is not None:
+            with writing(out, [".json"], force=force) as part:
+                part.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        _show(found)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    n: Annotated[int, typer.Argument(help="How many scenes.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    size: Annotated[int, typer.Option(help="Pixels a side.")] = 160,
+) -> None:
+    """Write scenes, masks and captions as files, in the layout that the evaluation reads."""
+    from denseclip_viz.toyworld import export as write
+
+    with one_line_errors():
+        typer.echo(write(folder, n, split=split, size=size))
+
+
+def _show(found: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("method", "mIoU", "things", "stuff", title=f"{found['scenes']} held-out scenes")
+    for method, scores in found["mIoU"].items():
+        table.add_row(method, *(_number(scores[part]) for part in ("all", "things", "stuff")))
+    console = Console()
+    console.print(table)
+    for name in ("retrieval top-1 of 64", "characters mIoU", "two siblings"):
+        console.print(f"{name}: {found[name]}")
+    console.print(
+        f"naming the main thing of {len(found['naming']['matrix'])} kinds: {_number(found['naming']['top-1'])}"
+    )
+    console.print(f"right among siblings: {found['naming']['among siblings']}")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,87 @@
+"""The loss that both bundled models are trained with, and what goes into it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+if TYPE_CHECKING:
+    from open_clip.model import CLIP
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+_SHORT = 100
+
+
+def contrast(images: Tensor, texts: Tensor, tokens: Tensor, scale: Tensor) -> Tensor:
+    """CLIP's symmetric loss, where every picture has several captions.
+
+    A picture's other captions, and texts that are the same as its own, are not taken as wrong answers.
+
+    Args:
+        images: (picture, channel) embeddings.
+        texts: (set, picture, channel) embeddings of captions.
+        tokens: (set, picture, token) what the captions are.
+        scale: The logarithm of the factor on cosines.
+
+    Example:
+        >>> one = torch.eye(3)
+        >>> tokens = torch.arange(3)[None, :, None]
+        >>> float(contrast(one, one[None], tokens, torch.tensor(5.0))) < 1e-3
+        True
+    """
+    cosines = F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).flatten(0, 1).T
+    logits = (scale.exp() * cosines).view(len(images), *texts.shape[:2])
+    same = _same(tokens)
+    target = torch.arange(len(images), device=images.device)
+    losses = []
+    for mine in range(len(texts)):
+        dropped = same[mine].clone()
+        dropped[target, mine, target] = False
+        rows = logits.masked_fill(dropped, float("-inf")).flatten(1)
+        losses.append(F.cross_entropy(rows, mine * len(images) + target))
+        columns = logits[:, mine].masked_fill(dropped[:, mine].T, float("-inf")).T
+        losses.append(F.cross_entropy(columns, target))
+    return torch.stack(losses).mean()
+
+
+def _same(tokens: Tensor) -> Tensor:
+    """(set, picture, set, picture): whether a caption says what a picture's own says, or is of that picture."""
+    sets, count = tokens.shape[:2]
+    flat = tokens.flatten(0, 1)
+    _, group = torch.unique(flat, dim=0, return_inverse=True)
+    same = (group[:, None] == group[None]).view(sets, count, sets, count)
+    own = torch.eye(count, dtype=torch.bool, device=tokens.device)
+    either: Tensor = same | own[None, :, None, :]
+    return either
+
+
+def encode_tokens(model: CLIP, tokens: Tensor) -> Tensor:
+    """CLIP's text encoder on rows that are only as long as the longest text: the causal mask makes it the same."""
+    long = tokens.shape[1]
+    x = model.token_embedding(tokens) + model.positional_embedding[:long]
+    x = model.transformer(x, attn_mask=model.attn_mask[:long, :long])
+    x = model.ln_final(x)[torch.arange(len(x), device=x.device), tokens.argmax(-1)]
+    projected: Tensor = x @ model.text_projection
+    return projected
+
+
+def normalized(pictures: NDArray[np.uint8], device: str = "cpu") -> Tensor:
+    """(picture, row, column, rgb) uint8 to what the tower takes, channels last in memory."""
+    x = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float().div_(255)
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return x.sub_(mean).div_(std)
+
+
+def attention_kernel(tokens: int, device: str) -> AbstractContextManager[None]:
+    """On a CPU, torch's fused attention is slower than plain matrices for short rows, most of all backwards."""
+    if device == "cpu" and tokens <= _SHORT:
+        made: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
+        return made
+    return nullcontext()

@@ -1,0 +1,116 @@
+"""How each bundled model is made: its open_clip configuration and its schedule."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from denseclip_viz.errors import ModelNameError
+
+MODELS = Path(__file__).parent / "models"
+NAMES = ("resnet", "vit")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of the schedule at one picture size; the learning rate goes in a straight line.
+
+    ``steps`` batches of ``batch`` pictures; ``chunk`` scenes are drawn at a time and used ``uses`` times.
+    """
+
+    size: int
+    steps: int
+    batch: int
+    rate: tuple[float, float]
+    chunk: int = 2048
+    uses: int = 6
+
+    @property
+    def scenes(self) -> int:
+        """Scenes that are drawn for it."""
+        per_chunk = self.chunk // self.batch * self.uses
+        return -(-self.steps // per_chunk) * self.chunk
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training, so that the same recipe gives the same weights on one machine."""
+
+    name: str
+    config: dict[str, Any]
+    phases: tuple[Phase, ...]
+    seed: int = 0
+    captions: int = 2
+    framed: float = 0.1
+    warm_up: int = 100
+    decay: float = 0.05
+    optimizer: str = "muon"
+    groups: int = 6
+    report: int = 100
+    first_scene: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return sum(phase.steps for phase in self.phases)
+
+    def at(self, step: int) -> tuple[int, float]:
+        """The number of the phase and the learning rate of a step."""
+        left = step
+        for number, phase in enumerate(self.phases):
+            if left < phase.steps or number == len(self.phases) - 1:
+                low, high = phase.rate
+                rate = low + (high - low) * min(left / phase.steps, 1.0)
+                return number, rate * min((step + 1) / self.warm_up, 1.0)
+            left -= phase.steps
+        return 0, 0.0
+
+    def reports_after(self, step: int) -> bool:
+        """Whether validation is due: after every so many steps, and at the end of a phase."""
+        ends = [sum(phase.steps for phase in self.phases[: k + 1]) for k in range(len(self.phases))]
+        return step % self.report == 0 or step in ends
+
+    def to_json(self) -> str:
+        """The recipe as text, for cards and checkpoints."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+_PHASES = {
+    "resnet": (
+        Phase(96, 700, 128, (2e-3, 2e-3)),
+        Phase(128, 420, 128, (2e-3, 1.6e-3)),
+        Phase(256, 260, 64, (1.4e-3, 0.0), chunk=1024, uses=4),
+    ),
+    "vit": (
+        Phase(96, 1110, 128, (2e-3, 2e-3)),
+        Phase(168, 260, 96, (1.8e-3, 1.8e-3), chunk=768, uses=4),
+        Phase(168, 260, 96, (1.8e-3, 0.0), chunk=768, uses=4),
+    ),
+    "tiny": (Phase(64, 6, 8, (1e-3, 1e-3), chunk=16, uses=2), Phase(96, 4, 8, (1e-3, 0.0), chunk=16, uses=2)),
+}
+_TINY = {
+    "embed_dim": 16,
+    "vision_cfg": {"layers": [1, 1, 1, 1], "width": 8, "image_size": 96},
+    "text_cfg": {"context_length": 48, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+def recipe_of(name: str) -> Recipe:
+    """The recipe of a bundled model, or "tiny", which takes a second and learns nothing.
+
+    Raises:
+        ModelNameError: There is no recipe of that name.
+
+    Example:
+        >>> recipe_of("tiny").steps
+        10
+    """
+    if name not in _PHASES:
+        expected = ", ".join(_PHASES)
+        raise ModelNameError(f"There is no bundled model {name!r}", expected=f"one of {expected}", fix="Name one.")
+    if name == "tiny":
+        return Recipe(name, _TINY, _PHASES[name], warm_up=2, groups=1)
+    config = json.loads((MODELS / name / "open_clip_config.json").read_text("utf-8"))["model_cfg"]
+    return Recipe(name, config, _PHASES[name])

@@ -1,0 +1,93 @@
+"""A folder with pictures in it, and commands run there as people type them."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from denseclip_viz import model as model_module
+from denseclip_viz.cli import app
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, picture_file):
+    """An own folder with a picture in it."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(picture_file, "street.jpg")
+    return tmp_path
+
+
+@pytest.fixture
+def many(here):
+    """Three pictures in a folder, with what else lies in folders."""
+    folder = here / "pictures"
+    (folder / "more.png").mkdir(parents=True)
+    for number, name in enumerate(["a.png", "b.JPG", "c.webp"]):
+        picture = np.random.default_rng(number).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(folder / name)
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "._a.png").write_bytes(b"what some systems leave beside a.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    return {}
+
+
+@pytest.fixture
+def load_once(monkeypatch, loaded):
+    """What was loaded once is not loaded again: a hundred commands need two models."""
+    plain = model_module.load
+
+    def load(name, **options):
+        key = (name, *options.items())
+        loaded[key] = loaded.get(key) or plain(name, **options)
+        return loaded[key]
+
+    monkeypatch.setattr(model_module, "load", load)
+
+
+@pytest.fixture
+def run(model_folder, here, load_once):
+    """Run a command with the tiny ViT; words of the command line, then what is expected of it."""
+
+    def call(*words, code=0, model="vit", prompts=("a red car", "grass")):
+        line = [str(word) for word in words]
+        if model:
+            line += ["-m", str(model_folder(model)), "--device", "cpu"]
+        for prompt in prompts:
+            line += ["-p", prompt]
+        result = CliRunner().invoke(app, line)
+        assert result.exit_code == code, (result.output, result.exception)
+        assert "Traceback" not in result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result
+
+    return call
+
+
+@pytest.fixture
+def refused(run):
+    """Run a command that must end with code 2, one line on standard error, and nothing else."""
+
+    def call(*words, **options):
+        result = run(*words, code=2, **options)
+        assert result.stdout == "" and result.stderr.count("\n") == 1 and "Expected" in result.stderr
+        return result.stderr
+
+    return call
+
+
+@pytest.fixture
+def no_model(monkeypatch, load_once):
+    """Loading a model fails the test."""
+
+    def load(*arguments, **options):
+        raise AssertionError("the model was loaded")
+
+    monkeypatch.setattr(model_module, "load", load)

@@ -1,0 +1,151 @@
+"""The command line, used as people use it: pictures in, files out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import xarray as xr
+from PIL import Image
+
+import denseclip_viz as dcv
+
+STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+COMMANDS = ("compare", "segment", "layers", "classify")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("kind", ["resnet", "vit"])
+def test_a_table_is_printed_without_any_file(run, here, command, kind):
+    result = run(command, "street.jpg", model=kind)
+    assert "street.jpg" in result.stdout and "grass" in result.stdout and result.stderr == ""
+    assert [path.name for path in here.iterdir()] == ["street.jpg"]
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf", "PNG"])
+@pytest.mark.parametrize("command", ["compare", "segment", "layers"])
+def test_figures_are_written_by_their_ending(run, here, command, ending):
+    run(command, "street.jpg", "--out", f"figure.{ending}")
+    assert (here / f"figure.{ending}").read_bytes().startswith(STARTS[ending.lower()])
+
+
+@pytest.mark.parametrize("ending", ["nc", "NC"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_all_data_is_written_as_netcdf(run, here, command, ending):
+    run(command, "street.jpg", "--out", f"data.{ending}")
+    load = xr.load_dataarray if command == "classify" else xr.load_dataset
+    data = load(here / f"data.{ending}", engine="h5netcdf")
+    assert data.attrs["picture_name"] == "street.jpg" and data.attrs["geometry"] and data.attrs["versions"]
+    wanted = {"compare": "gap", "segment": "labels", "layers": "layer_dense"}
+    assert data.name == "probability" if command == "classify" else wanted[command] in data
+
+
+@pytest.mark.parametrize("ending", ["csv", "CSV"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_tables_are_written_as_csv(run, here, command, ending):
+    run(command, "street.jpg", "--out", f"table.{ending}", prompts=["a red car", "고양이, so"])
+    table = pd.read_csv(here / f"table.{ending}")
+    names = table["label" if command == "segment" else "prompt"]
+    assert {"a red car", "고양이, so"} <= set(names) and set(table["picture"]) == {"street.jpg"}
+
+
+def test_a_folder_gives_a_file_for_each_picture(run, many, here):
+    result = run("compare", many, "--out", "{name}-dense.png")
+    assert {"a-dense.png", "b-dense.png", "c-dense.png"} < {path.name for path in here.iterdir()}
+    assert all(name in result.stdout for name in ("a.png", "b.JPG", "c.webp"))
+    run("classify", many, "--out", "{name}.csv")
+    assert set(pd.read_csv(here / "b.csv")["picture"]) == {"b.JPG"}
+
+
+def test_a_folder_and_a_picture_give_one_table(run, many, here):
+    run("classify", many, "street.jpg", "--out", "all.csv")
+    table = pd.read_csv(here / "all.csv")
+    assert table["picture"].unique().tolist() == ["a.png", "b.JPG", "c.webp", "street.jpg"] and len(table) == 8
+
+
+def test_a_picture_of_a_folder_gives_the_numbers_that_it_gives_alone(run, many, here):
+    run("compare", many, "-o", "all.csv"), run("compare", many / "b.JPG", "-o", "one.csv")
+    all_of_them, one = pd.read_csv("all.csv"), pd.read_csv("one.csv")
+    both = all_of_them[all_of_them["picture"] == "b.JPG"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(both, one, rtol=1e-4, atol=1e-6)
+
+
+def test_templates_absent_prompts_and_geometry_reach_the_result(run, here):
+    words = ["-t", "a photo of {}.", "-t", "{}", "-a", "a giraffe", "-g", "whole:64", "-o", "data.nc"]
+    run("compare", "street.jpg", *words)
+    data = xr.load_dataset(here / "data.nc", engine="h5netcdf")
+    assert data.template.values.tolist() == ["a photo of {}.", "{}"] and data.absent.values.tolist() == [0, 0, 1]
+    assert (data.sizes["y"], data.sizes["x"]) == (8, 12)
+    run("compare", "street.jpg", "-t", "imagenet-7", "-g", "tiles:40", "-o", "set.nc")
+    assert xr.load_dataset(here / "set.nc", engine="h5netcdf").sizes["template"] == 7
+
+
+@pytest.mark.parametrize(("words", "rule"), [
+    ([], "no background"), (["--background", "0.3"], "below 0.3"), (["--background", ".5"], "below 0.5"),
+    (["--background", "1"], "below 1"), (["--background", "grass"], "is grass"),
+    (["--background", "grass", "--background", "7"], "is grass, 7"), (["--background", "7"], "is 7"),
+])  # fmt: skip
+def test_a_background_is_a_probability_or_names(run, here, words, rule):
+    run("segment", "street.jpg", *words, "-o", "data.nc", prompts=["a red car", "grass", "7"])
+    assert rule in xr.load_dataset(here / "data.nc", engine="h5netcdf").attrs["background"]
+
+
+def test_refinements_reach_the_segmentation(run, here):
+    run("segment", "street.jpg", "--smooth", "official", "--denoise", "0.1", "-o", "data.nc")
+    data = xr.load_dataset(here / "data.nc", engine="h5netcdf")
+    assert data.attrs["refinement"] == "prompt denoising 0.1, key smoothing (official)"
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_was_done_to_a_picture_is_one_line_too(run, here):
+    Image.new("RGBA", (20, 20), (9, 9, 9, 9)).save("glass.png")
+    assert run("classify", "glass.png").stderr == "glass.png is transparent in places: drawn over white.\n"
+
+
+def test_layers_can_be_picked(run, here):
+    run("layers", "street.jpg", "-l", "blocks.-1", "-l", "blocks.0", "-o", "table.csv")
+    assert pd.read_csv("table.csv")["layer"].unique().tolist() == ["blocks.0", "blocks.2"]
+
+
+def test_random_weights_are_announced_and_in_every_table(run, here):
+    result = run("compare", "street.jpg", "-w", "random", "-o", "table.csv")
+    assert result.stderr.startswith("RANDOM WEIGHTS") and result.stderr.count("\n") == 1
+    assert pd.read_csv("table.csv")["random_weights"].all()
+    assert "random" in result.stdout
+    assert "RANDOM" not in run("compare", "street.jpg").stderr
+
+
+def test_taps_lists_every_place(run):
+    result = run("taps", "-m", "RN50", model=None, prompts=())
+    assert {"stem", "layer4", "layer3.2", "pool.attention"} <= set(result.stdout.split())
+    assert run("taps", "-m", "nothing", model=None, prompts=(), code=2).stderr.count("\n") == 1
+
+
+def test_models_lists_names_families_and_tags(run):
+    result = run("models", model=None, prompts=())
+    assert "RN50" in result.stdout and "ResNet" in result.stdout
+
+
+def test_versions_names_what_is_installed(run):
+    assert {"denseclip_viz", "torch", "python"} <= set(run("versions", model=None, prompts=()).stdout.split())
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "taps", "models", "versions", ""])
+def test_help_is_there(run, command):
+    assert "Usage" in run(*([command] if command else []), "--help", model=None, prompts=()).stdout
+
+
+def test_as_a_process_of_its_own(here, model_folder):
+    """In a terminal that cannot write the prompt; the second call is refused before anything heavy is imported."""
+    line = [sys.executable, "-m", "denseclip_viz.cli", "classify", "street.jpg", "-m", str(model_folder("vit"))]
+    root = str(Path(dcv.__file__).parents[1])
+    shell = {"PYTHONPATH": root, "PYTHONIOENCODING": "latin-1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    options = {"env": shell, "capture_output": True, "text": True, "encoding": "latin-1"}
+    done = subprocess.run([*line, "-p", "고양이", "-o", "t.csv"], **options)
+    assert (done.returncode, done.stderr) == (0, "") and "\\uace0" in done.stdout
+    assert pd.read_csv("t.csv")["prompt"].tolist() == ["고양이"]
+    again = subprocess.run([*line, "-p", "고양이", "-o", "t.csv"], **options)
+    assert (again.returncode, again.stdout) == (2, "") and again.stderr.count("\n") == 1

@@ -1,0 +1,83 @@
+"""What goes wrong is one line on standard error and exit code 2, before any work where that can be."""
+
+from __future__ import annotations
+
+import pytest
+from hostile_pictures import FILES
+
+COMMANDS = ("compare", "segment", "layers", "classify")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_picture_that_is_missing_is_said_before_any_work(refused, command, no_model):
+    assert "missing.jpg does not exist" in refused(command, "missing.jpg")
+    refused(command, "street.jpg", "missing.jpg")
+    refused(command, "n" * 5000)
+    refused(command, "/dev/null")
+
+
+@pytest.mark.parametrize("name", [name for name, (_, due) in FILES.items() if due])
+def test_a_picture_that_is_none_is_refused_by_name(refused, here, name):
+    ending, content = FILES[name][0]
+    (here / f"bad.{ending}").write_bytes(content)
+    assert f"bad.{ending}" in refused("classify", f"bad.{ending}")
+
+
+def test_a_folder_without_pictures_is_refused(refused, here, no_model):
+    (here / "empty").mkdir()
+    assert "holds no pictures" in refused("compare", "empty")
+
+
+@pytest.mark.parametrize("command", ["compare", "segment", "layers"])
+@pytest.mark.parametrize("way", [
+    "whole:abc", "whole:", "whole:31", "whole:-64", "whole:²", "whole:64.5", "whole:64:64", "tiles:5000", "native:64",
+    "", "centre", "Whole", "whole:" + "9" * 5000, "whole: 64",
+])  # fmt: skip
+def test_a_geometry_that_cannot_be_is_refused_before_any_work(refused, no_model, command, way):
+    refused(command, "street.jpg", "--geometry", way)
+
+
+@pytest.mark.parametrize("prompts", [[""], ["a", " a "], ["\t"], ["word " * 100], ["<end_of_text>"]])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_prompt_that_cannot_be_is_refused(refused, command, prompts):
+    refused(command, "street.jpg", prompts=prompts)
+
+
+@pytest.mark.parametrize("template", ["no place", "{} {}", "imagenet-81", "", "{0}"])
+def test_a_template_that_cannot_be_is_refused_before_any_work(refused, no_model, template):
+    refused("compare", "street.jpg", "--template", template)
+
+
+@pytest.mark.parametrize("layer", ["blocks.9", "nothing", "", "blocks.-9", "["])
+def test_a_layer_that_is_not_there_is_refused(refused, layer):
+    assert "the taps there are" in refused("layers", "street.jpg", "--layer", layer)
+
+
+@pytest.mark.parametrize("words", [
+    ["--background", "1.5"], ["--background", "-1"], ["--background", "nan"], ["--background", "²"],
+    ["--background", "sky"], ["--background", ""], ["--background", "0.3", "--background", "0.4"],
+    ["--denoise", "2"], ["--denoise", "nan"], ["--smooth", "gaussian"],
+])  # fmt: skip
+def test_an_option_of_segment_that_cannot_be_is_refused(refused, words):
+    refused("segment", "street.jpg", *words)
+
+
+@pytest.mark.parametrize("words", [
+    ["-m", "ViT-B-61", "-w", "random"], ["-m", "ViT-B-16"], ["-m", "ViT-B-16", "-w", "openia"], ["-m", ""],
+    ["-m", "RN50", "-w", "missing.safetensors"], ["-m", "nowhere/", "-w", "random"], ["-m", "."],
+    ["-m", "RN50", "-w", "random", "--device", "tpu"], ["-m", "convnext_base", "-w", "random"],
+])  # fmt: skip
+def test_a_model_that_cannot_be_had_is_refused(refused, words):
+    refused("classify", "street.jpg", *words, model=None)
+
+
+def test_weights_that_are_not_here_are_said_at_once(refused, monkeypatch):
+    monkeypatch.setattr("denseclip_viz.encode.pretrained._silence", lambda *_: "no network")
+    monkeypatch.setattr("denseclip_viz.encode.pretrained._cached", lambda *_: None)
+    message = refused("classify", "street.jpg", "-m", "RN50", "-w", "openai", model=None)
+    assert "not on this machine" in message and "random" in message
+
+
+@pytest.mark.parametrize("words", [["compare"], ["compare", "street.jpg"], ["nothing"], ["segment", "--denoise", "x"]])
+def test_a_command_that_is_not_whole_says_how_it_is_used(run, words):
+    assert "Usage" in run(*words, model=None, prompts=(), code=2).output

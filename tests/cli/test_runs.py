@@ -1,0 +1,95 @@
+"""Nothing is overwritten, nothing is lost: where results go, and what an interrupt leaves."""
+
+from __future__ import annotations
+
+import shutil
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from denseclip_viz import model as model_module
+
+COMMANDS = ("compare", "segment", "layers", "classify")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("out", ["there.csv", "there.nc", "{name}.nc", "{name}.csv"])
+def test_a_file_that_is_there_is_refused_before_any_work(refused, here, no_model, command, out):
+    for name in ("there.csv", "there.nc", "street.nc", "street.csv"):
+        (here / name).write_text("kept")
+    assert "there already" in refused(command, "street.jpg", "--out", out)
+
+
+def test_force_replaces(run, here):
+    (here / "table.csv").write_text("old")
+    run("compare", "street.jpg", "-o", "table.csv", "--force")
+    assert len(pd.read_csv("table.csv")) == 2
+
+
+def test_a_picture_is_never_replaced_by_its_figure(refused, many, no_model):
+    assert "is one of the pictures" in refused("compare", many, "-o", many / "{name}.png", "--force")
+
+
+@pytest.mark.parametrize("out", [
+    "nowhere/x.png", "x", "x.gif", ".png", "", "x.tar.gz", "pictures", "{name}", "nowhere/{name}.csv",
+])  # fmt: skip
+def test_places_that_cannot_be_written_are_refused_before_any_work(refused, many, no_model, out):
+    refused("compare", "street.jpg", "--out", out)
+    refused("compare", many, "street.jpg", "--out", out)
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
+def test_probabilities_have_no_figure(refused, no_model, ending):
+    assert "Expected one of .nc, .csv" in refused("classify", "street.jpg", "--out", f"shares.{ending}")
+
+
+def test_one_file_for_many_pictures_is_refused_with_the_name_that_would_do(refused, many, no_model):
+    assert "{name}.nc" in refused("compare", many, "--out", "all.nc")
+
+
+def test_pictures_of_one_name_in_two_folders_are_refused_but_make_one_table(run, refused, many, here):
+    shutil.copytree(many, here / "others")
+    assert "2 pictures whose result would be a.nc" in refused("classify", many, "others", "--out", "{name}.nc")
+    run("classify", many, "others", "--out", "all.csv")
+    assert len(pd.read_csv("all.csv")) == 12
+
+
+@pytest.fixture
+def broken_after(monkeypatch):
+    """After so many pictures, something happens."""
+
+    def arrange(count, error):
+        plain, done = model_module.compare, []
+
+        def compare(*arguments):
+            done.append(1)
+            if len(done) > count:
+                raise error
+            return plain(*arguments)
+
+        monkeypatch.setattr(model_module, "compare", compare)
+
+    return arrange
+
+
+@pytest.mark.parametrize("out", ["{name}.nc", "{name}.png", "{name}.csv", "all.csv"])
+def test_an_interrupt_keeps_what_was_done_and_ends_with_130(run, many, here, broken_after, out):
+    broken_after(2, KeyboardInterrupt())
+    result = run("compare", many, "--out", out, code=130)
+    made = {path.name for path in here.iterdir()} - {"street.jpg", "pictures"}
+    ending = out.rpartition(".")[2]
+    assert made == ({"all.csv"} if out == "all.csv" else {f"a.{ending}", f"b.{ending}"})
+    if out == "all.csv":
+        assert pd.read_csv(out)["picture"].unique().tolist() == ["a.png", "b.JPG"]
+    assert "stopped" in result.stderr and result.stderr.count("\n") == 1 and "a.png" in result.stdout
+
+
+def test_a_broken_picture_stops_the_run_by_name_and_keeps_what_was_done(run, here):
+    (here / "many").mkdir()
+    for number in range(9):
+        Image.new("RGB", (20, 20), (number, 0, 0)).save(here / "many" / f"{number}.png")
+    (here / "many" / "9.png").write_bytes(b"broken")
+    result = run("classify", "many", "-o", "all.csv", code=2)
+    assert "9.png" in result.stderr and result.stderr.count("\n") == 1
+    assert pd.read_csv("all.csv")["picture"].nunique() == 8  # a batch; the last one was not computed
