@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 # name -> module: everything is imported on first use, so that `import denseclip_viz` costs nothing
 _LAZY = {
-    "load": "model",
+    "load": "loading",
     "Model": "model",
     "Trace": "trace",
     "Prompts": "prompts",
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from denseclip_viz.encode.checkpoints import known_models
     from denseclip_viz.errors import DenseclipVizError
     from denseclip_viz.geometry import Native, Tiles, Whole
+    from denseclip_viz.loading import load
     from denseclip_viz.maps.labels import Background
     from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
-    from denseclip_viz.model import Model, load
+    from denseclip_viz.model import Model
     from denseclip_viz.prompts import Prompts
     from denseclip_viz.trace import Trace
     from denseclip_viz.versions import show_versions

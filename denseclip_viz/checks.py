@@ -182,3 +182,15 @@ def own(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) 
 
 def _listed(value: object) -> list[str] | None:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping) else None
+
+
+def untraced(picture: Picture) -> Picture:
+    """Refuse a trace where a picture is wanted: it holds a reduced copy, which would be traced in its place.
+
+    Raises:
+        PictureError: a trace.
+    """
+    if isinstance(picture, Trace):
+        came, fix = f"the trace of {picture.name}", "Pass the picture, or the trace to compare, segment or classify."
+        raise PictureError(came, expected="a picture", fix=fix)
+    return picture

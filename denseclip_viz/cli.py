@@ -195,7 +195,7 @@ def main() -> None:
 
 
 def _load(name: str, weights: str | None, device: str | None) -> Model:
-    from denseclip_viz.model import load
+    from denseclip_viz.loading import load
 
     return load(name, pretrained=weights, device=device)
 

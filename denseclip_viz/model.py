@@ -1,8 +1,7 @@
-"""The front door: load a model once, then ask it about pictures and texts."""
+"""A loaded model, to be asked about pictures and texts."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -11,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from denseclip_viz import checks
-from denseclip_viz.encode.checkpoints import Loaded, load_clip
+from denseclip_viz.encode.checkpoints import Loaded
 from denseclip_viz.encode.gradients import gradient_maps
 from denseclip_viz.encode.hooks import Record, match, record
 from denseclip_viz.encode.memory import memory_guard
+from denseclip_viz.encode.readings import read_layers
 from denseclip_viz.encode.text import TextBank, encode_texts, ensemble
 from denseclip_viz.encode.towers import Path, Request, Tower, logit_scale, tower_of
 from denseclip_viz.encode.towers.tower import choose_path
-from denseclip_viz.encode.tracing import Planned, check_eval, prove, trace_batch, trace_tiles
-from denseclip_viz.errors import LayerError, WeightsError
+from denseclip_viz.encode.tracing import Planned, check_eval, prove, traced
+from denseclip_viz.errors import LayerError
 from denseclip_viz.geometry import Native, Tiles, Whole, geometry_from
 from denseclip_viz.maps.compare import compare, with_gradients, with_readings
 from denseclip_viz.maps.labels import Background
@@ -33,37 +33,8 @@ from denseclip_viz.trace import Trace
 if TYPE_CHECKING:
     import xarray as xr
 
-BUNDLED = "bundled-"
 PromptsLike = Prompts | str | Iterable[str]
 Way = str | Native | Whole | Tiles
-
-
-def load(name: str = "bundled-resnet", **options: Any) -> Model:
-    """Load a CLIP: a bundled one, or any open_clip model of a supported family with a tag or a local checkpoint.
-
-    Args:
-        name: `"bundled-resnet"` or `"bundled-vit"` (they know only the bundled world), an open_clip name
-            (`"ViT-B-16"`), or a folder with an `open_clip_config.json`.
-        **options: As for `encode.checkpoints.load_clip`: `pretrained=` (a tag, a file, or `"random"`), `device=`,
-            `dtype=`, `preset=`, and single switches.
-
-    Raises:
-        ModelNameError: an unknown name or tag.
-        WeightsError: weights that are not here or do not fit.
-        UnsupportedTowerError: a tower whose pooling is not supported.
-    """
-    if isinstance(name, str) and name.startswith(BUNDLED):
-        from denseclip_viz.toyworld.bundled import load_bundled
-
-        if options.get("pretrained") is None:
-            options.pop("pretrained", None)
-            return Model(load_bundled(name.removeprefix(BUNDLED), **options))
-        raise WeightsError(
-            f"pretrained={options['pretrained']!r} for the bundled model {name}",
-            expected="no weights: it brings its own",
-            fix="Leave pretrained out, or name another model.",
-        )
-    return Model(load_clip(name, **options))
 
 
 class Model:
@@ -149,14 +120,9 @@ class Model:
             "provenance": {**self.provenance, "path": request.path.name, "tower": self.tower.family},
         }
         planned = (self._plan(picture, way) for picture in checks.several(pictures))
-        for (mode, _), group in itertools.groupby(planned, key=lambda p: (p.geometry.mode, p.geometry.input)):
-            for batch in _batches(group, 1 if mode == "tiles" else batch_size):
-                if mode == "tiles":
-                    yield trace_tiles(self.tower, batch[0], batch_size=batch_size, **common)
-                    continue
-                traces = trace_batch(self.tower, batch, **common)
-                self._prove(traces[0])
-                yield from traces
+        for trace in traced(self.tower, planned, batch_size=batch_size, **common):
+            self._prove(trace)
+            yield trace
 
     def record(self, *patterns: str) -> AbstractContextManager[Record]:
         """Record named taps while the tower runs: `with model.record("layer*") as seen: …`.
@@ -286,7 +252,7 @@ class Model:
         return list(self.layers) if asked == ["all"] else match(asked, self.layers)
 
     def _plan(self, picture: PictureLike, way: Native | Whole | Tiles) -> Planned:
-        image = read(picture)
+        image = read(checks.untraced(picture))
         geometry = way.plan((image.height, image.width), preprocess=self.preprocess, cell=self.tower.cell)
         return Planned(image, geometry, describe(picture))
 
@@ -304,22 +270,8 @@ class Model:
     def _with_layers(self, both: xr.Dataset, trace: Trace, vectors: Tensor, wanted: Sequence[str]) -> xr.Dataset:
         path = choose_path(str(trace.provenance.get("path", "value")))
         if self.tower.needs(wanted):
-            streams = {name: trace[name][None].to(self._device()) for name in self.tower.needs(wanted)}
-            with torch.no_grad():
-                pairs = {name: self.tower.read(streams, name, path) for name in wanted}
-            grid = trace.geometry.grid
-            readings = {n: (e[0].cpu(), f[0].unflatten(0, grid).cpu()) for n, (e, f) in pairs.items()}
-            return with_readings(both, readings, vectors, self.tower.reading)
+            return with_readings(both, read_layers(self.tower, trace, wanted, path), vectors, self.tower.reading)
         if trace.pixels is None:
             raise LayerError("layers of a tiled picture", expected="a single window", fix="Trace with 'whole'.")
         maps = gradient_maps(self.tower, trace.pixels, vectors, layers=wanted, path=path)
         return with_gradients(both, maps, self.tower.reading)
-
-    def _device(self) -> torch.device:
-        return next(self.tower.visual.parameters()).device
-
-
-def _batches(planned: Iterable[Planned], size: int) -> Iterator[list[Planned]]:
-    planned = iter(planned)
-    while batch := list(itertools.islice(planned, size)):
-        yield batch

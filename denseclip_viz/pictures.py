@@ -121,7 +121,8 @@ def describe(picture: object) -> str:
     path = getattr(source, "filename", None) if isinstance(source, Image.Image) else source
     if isinstance(path, (str, os.PathLike)) and (name := Path(os.fsdecode(path)).name):
         return _short(name)
-    return _name(source)
+    said = _name(source)
+    return said if source is picture else said.replace("array", type(picture).__name__.lower(), 1)
 
 
 def _unwrapped(picture: object) -> object:

@@ -156,7 +156,8 @@ def check_text(text: object, what: str) -> str:
     """Gives the text back when it is one that can be encoded, and names it in an error when it is not.
 
     Raises:
-        PromptError: Not a string, nothing but white space, or half of a surrogate pair (not encodable).
+        PromptError: Not a string, nothing but white space, half of a surrogate pair (not encodable), or a null
+            character (NumPy and netCDF cut names there).
 
     Example:
         >>> check_text("grass", "prompts[0]")
@@ -171,13 +172,17 @@ def check_text(text: object, what: str) -> str:
     if any("\ud800" <= character <= "\udfff" for character in text):
         came = f"{what} is {ascii(text)[:80]}, which holds half of a surrogate pair"
         raise PromptError(came, expected="text that can be written as UTF-8", fix="Type it again.")
+    if "\0" in text:
+        came = f"{what} is {_short(text)}, which holds a null character"
+        raise PromptError(came, expected="text that arrays and files can hold", fix="Take it out.")
     return str(text)
 
 
 def _strings(value: object, what: str) -> tuple[str, ...]:
     if isinstance(value, str):
         value = (value,)
-    if not isinstance(value, Iterable) or isinstance(value, bytes | bytearray | Mapping | Set):
+    scalar = getattr(value, "ndim", 1) == 0  # an array of no axes only looks as if it could be gone through
+    if scalar or not isinstance(value, Iterable) or isinstance(value, bytes | bytearray | Mapping | Set):
         came = f"{what} came as {type(value).__name__}"
         raise PromptError(came, expected="a string or a sequence of strings (in order)", fix="Pass a list of strings.")
     return tuple(check_text(text, f"{what}[{at}]") for at, text in enumerate(value))

@@ -105,6 +105,7 @@ FOLDERS = {
     "an empty pickle": (write("w.bin", b""), WeightsError),
     "code": (write("w.pt", dump({"a": Innocent()})), WeightsError),
     "no dictionary": (write("w.pt", dump([torch.zeros(3)])), WeightsError),
+    "one tensor": (write("w.pt", dump(torch.zeros(3))), WeightsError),
     "numbers": (write("w.pt", dump({"a": 3})), WeightsError),
     "an empty dictionary": (write("w.pt", dump({})), WeightsError),
     "keys that are numbers": (write("w.pt", dump({3: torch.zeros(3)})), WeightsError),
@@ -265,7 +266,7 @@ def test_options_of_a_figure(models, options):
 
 
 @pytest.mark.parametrize(
-    "text", ["$x$ \\frac{ %s", "a\x00b\x1b[31m", "고양이 🐈", "\u202eright", "<b>&amp;</b>", "x" * 70]
+    "text", ["$x$ \\frac{ %s", "\x1b[31mred", "고양이 🐈", "\u202eright", "<b>&amp;</b>", "x" * 70]
 )
 def test_prompts_of_every_kind_are_drawn_and_kept(models, tmp_path, text):
     maps = models["vit"].similarity(PICTURE, [text, "grass"])

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from denseclip_viz.errors import PromptError
 from denseclip_viz.prompts import TEMPLATE_SETS, Prompts, template_set
 
-visible = st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=30).filter(str.strip)
+visible = st.text(
+    st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=30
+).filter(str.strip)
 distinct = st.lists(visible, min_size=1, max_size=6, unique_by=lambda text: " ".join(text.split()))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +28,24 @@ class Planned:
     picture: Image.Image
     geometry: Geometry
     name: str
+
+
+def traced(tower: Tower, planned: Iterable[Planned], *, batch_size: int, **common: Any) -> Iterator[Trace]:
+    """Trace pictures in order: neighbours whose inputs have one size together, tiled ones each alone.
+
+    Args:
+        tower: An image tower.
+        planned: The pictures; each is read when its turn comes.
+        batch_size: Pictures, or windows of tiles, in one forward pass.
+        **common: `preprocess`, `request`, `provenance`, as for `trace_batch`.
+    """
+    for (mode, _), group in itertools.groupby(planned, key=lambda p: (p.geometry.mode, p.geometry.input)):
+        if mode == "tiles":
+            for one in group:
+                yield trace_tiles(tower, one, batch_size=batch_size, **common)
+            continue
+        while batch := list(itertools.islice(group, batch_size)):
+            yield from trace_batch(tower, batch, **common)
 
 
 def trace_batch(

@@ -162,7 +162,7 @@ def _pickled_shapes(file: Path) -> Shapes:
         raise _broken(file, error) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not state:
-        return _no_tensors(file, f"a {type(state).__name__}{' of nothing' if not state else ''}")
+        return _no_tensors(file, f"a {type(state).__name__}{' of nothing' if isinstance(state, dict) else ''}")
     others = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
     if others:
         return _no_tensors(file, _some(others))

@@ -13,7 +13,8 @@ Size = tuple[int, int]
 
 def pair(value: object, name: str, *, least: int = 1) -> Size:
     """Two whole numbers, as plain ints."""
-    pair = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else ()
+    listed = value.tolist() if isinstance(value, np.ndarray) else value
+    pair = tuple(listed) if isinstance(listed, (tuple, list)) else ()
     if len(pair) != 2 or not all(is_whole(n) for n in pair):
         expected, fix = "two whole numbers (height, width)", "Give the height first."
         raise GeometryError(f"{name}={value!r}", expected=expected, fix=fix)
@@ -30,6 +31,6 @@ def is_whole(number: object) -> bool:
 
 def one_of(value: object, names: tuple[str, ...], what: str) -> None:
     """Refuse a name that is not among these."""
-    if value not in names:
+    if not isinstance(value, str) or value not in names:
         expected = f"one of {', '.join(names)}"
         raise GeometryError(f"{what}={value!r}", expected=expected, fix="Pick one of these.")

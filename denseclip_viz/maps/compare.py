@@ -178,6 +178,8 @@ def _scores(pooled: Tensor, texts: Tensor) -> Tensor:
 def with_gradients(both: xr.Dataset, maps: Mapping[str, tuple[Tensor, Tensor]], reading: str) -> xr.Dataset:
     """Add layers that were read by gradients; coarser grids repeat their cells up to the finest.
 
+    `layer_cells` (layer) is how many cells each has itself: mean of a map x cells is its sum in cosine units.
+
     Args:
         both: What `compare` returned.
         maps: `{layer: (global (template, prompt, y, x), dense (template, prompt, y, x))}`, in cosine units.
@@ -186,8 +188,9 @@ def with_gradients(both: xr.Dataset, maps: Mapping[str, tuple[Tensor, Tensor]], 
     finest = max((whole.shape[-2:] for whole, _ in maps.values()), key=lambda grid: grid[0] * grid[1])
     dims = ("layer", "template", "prompt", "fine_y", "fine_x")
     fine = [np.stack([_repeat(pair[i], finest) for pair in maps.values()]) for i in (0, 1)]
+    cells = np.array([whole.shape[-2] * whole.shape[-1] for whole, _ in maps.values()])
     data = {"layer_global_gradient": (dims, fine[0]), "layer_dense_gradient": (dims, fine[1])}
-    return _with(both, data, list(maps), reading)
+    return _with(both, {**data, "layer_cells": (("layer",), cells)}, list(maps), reading)
 
 
 def _with(both: xr.Dataset, data: Mapping[str, tuple[Any, ...]], layers: list[str], reading: str) -> xr.Dataset:

@@ -68,7 +68,10 @@ def layers_table(both: xr.Dataset) -> pd.DataFrame:
         columns["agreement"] = both.layer_agreement.broadcast_like(both.layer_score)
     else:
         kinds = {"global": both.layer_global_gradient, "dense": both.layer_dense_gradient}
-        columns = {f"{kind}_gradient_x_activation": maps.sum(("fine_y", "fine_x")) for kind, maps in kinds.items()}
+        columns = {
+            f"{kind}_gradient_x_activation": maps.mean(("fine_y", "fine_x")) * both.layer_cells
+            for kind, maps in kinds.items()
+        }
     table = both[[]].assign(columns).drop_vars("absent").to_dataframe(["layer", "template", "prompt"])
     keep = ["layer", "template", "prompt", *columns]
     return _with_source(table.reset_index()[keep], both)

@@ -39,7 +39,7 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Measure a bundled model on scenes that it has never seen."""
-    from denseclip_viz.model import load
+    from denseclip_viz.loading import load
     from denseclip_viz.output import check_target, writing
     from denseclip_viz.toyworld.report import report as measure
 
@@ -54,6 +54,16 @@ def report(
             with writing(out, [".json"], force=force) as part:
                 part.write_text(json.dumps(found, indent=1), encoding="utf-8")
         _show(found)
+
+
+@app.command()
+def demo(folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("demo")) -> None:
+    """Compare global and dense on a scene, with both bundled models: figures and tables."""
+    from denseclip_viz.toyworld.demo import demo as files
+
+    with one_line_errors():
+        for file in files(folder):
+            typer.echo(f"wrote {file}")
 
 
 @app.command()

@@ -85,8 +85,8 @@ _PHASES = {
     ),
     "vit": (
         Phase(96, 1110, 128, (2e-3, 2e-3)),
-        Phase(168, 260, 96, (1.8e-3, 1.8e-3), chunk=768, uses=4),
-        Phase(168, 260, 96, (1.8e-3, 0.0), chunk=768, uses=4),
+        Phase(168, 170, 96, (1.8e-3, 1.8e-3), chunk=768, uses=4),
+        Phase(168, 200, 96, (1.8e-3, 0.0), chunk=768, uses=4),
     ),
     "tiny": (Phase(64, 6, 8, (1e-3, 1e-3), chunk=16, uses=2), Phase(96, 4, 8, (1e-3, 0.0), chunk=16, uses=2)),
 }

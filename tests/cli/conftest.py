@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from denseclip_viz import model as model_module
+from denseclip_viz import loading
 from denseclip_viz.cli import app
 
 
@@ -42,14 +42,14 @@ def loaded():
 @pytest.fixture
 def load_once(monkeypatch, loaded):
     """What was loaded once is not loaded again: a hundred commands need two models."""
-    plain = model_module.load
+    plain = loading.load
 
     def load(name, **options):
         key = (name, *options.items())
         loaded[key] = loaded.get(key) or plain(name, **options)
         return loaded[key]
 
-    monkeypatch.setattr(model_module, "load", load)
+    monkeypatch.setattr(loading, "load", load)
 
 
 @pytest.fixture
@@ -90,4 +90,4 @@ def no_model(monkeypatch, load_once):
     def load(*arguments, **options):
         raise AssertionError("the model was loaded")
 
-    monkeypatch.setattr(model_module, "load", load)
+    monkeypatch.setattr(loading, "load", load)

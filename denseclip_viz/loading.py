@@ -1,0 +1,39 @@
+"""The front door: a name becomes a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from denseclip_viz.encode.checkpoints import load_clip
+from denseclip_viz.errors import WeightsError
+from denseclip_viz.model import Model
+
+BUNDLED = "bundled-"
+
+
+def load(name: str = "bundled-resnet", **options: Any) -> Model:
+    """Load a CLIP: a bundled one, or any open_clip model of a supported family with a tag or a local checkpoint.
+
+    Args:
+        name: `"bundled-resnet"` or `"bundled-vit"` (they know only the bundled world), an open_clip name
+            (`"ViT-B-16"`), or a folder with an `open_clip_config.json`.
+        **options: As for `encode.checkpoints.load_clip`: `pretrained=` (a tag, a file, or `"random"`), `device=`,
+            `dtype=`, `preset=`, and single switches.
+
+    Raises:
+        ModelNameError: an unknown name or tag.
+        WeightsError: weights that are not here or do not fit.
+        UnsupportedTowerError: a tower whose pooling is not supported.
+    """
+    if isinstance(name, str) and name.startswith(BUNDLED):
+        from denseclip_viz.toyworld.bundled import load_bundled
+
+        if options.get("pretrained") is None:
+            options.pop("pretrained", None)
+            return Model(load_bundled(name.removeprefix(BUNDLED), **options))
+        raise WeightsError(
+            f"pretrained={options['pretrained']!r} for the bundled model {name}",
+            expected="no weights: it brings its own",
+            fix="Leave pretrained out, or name another model.",
+        )
+    return Model(load_clip(name, **options))
