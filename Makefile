@@ -21,6 +21,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 demo: $(VENV)/.installed
+	$(BIN)/denseclip-viz toyworld demo demo
 	$(BIN)/python tests/make_demo.py demo
 
 lab: $(VENV)/.installed

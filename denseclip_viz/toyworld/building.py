@@ -22,7 +22,7 @@ def build(recipe: Recipe, size: int) -> CLIP:
     Example:
         >>> from denseclip_viz.toyworld.recipes import recipe_of
         >>> build(recipe_of("tiny"), 64).get_submodule("visual").image_size
-        (64, 64)
+        64
     """
     from open_clip.model import CLIP
 

@@ -105,6 +105,7 @@ def export_compact(state: Mapping[str, Tensor], folder: str | Path, *, config: M
     stored[_ROWS] = torch.from_numpy(known_ids())
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
     save_file(stored, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)
     return folder / WEIGHTS
 
 

@@ -23,10 +23,10 @@ from denseclip_viz.toyworld import batches as batches_module
 from denseclip_viz.toyworld import dataset, seed_of
 from denseclip_viz.toyworld.batches import Batch, batches, drawn_ahead, sample_of, tokens_of
 from denseclip_viz.toyworld.building import build, fitted
-from denseclip_viz.toyworld.bundled import load_bundled, load_compact
+from denseclip_viz.toyworld.bundled import CARD, load_bundled, load_compact
 from denseclip_viz.toyworld.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from denseclip_viz.toyworld.contrast import contrast, encode_tokens
-from denseclip_viz.toyworld.recipes import Recipe, recipe_of
+from denseclip_viz.toyworld.contrast import contrast, encode_tokens, normalized
+from denseclip_viz.toyworld.recipes import MODELS, NAMES, Recipe, recipe_of
 from denseclip_viz.toyworld.tokens import compact_ids, known_ids, unknown_words
 from denseclip_viz.toyworld.training import export, train
 
@@ -214,6 +214,27 @@ def test_wrong_names_and_missing_weights_are_said(tmp_path):
 
 def test_a_recipe_says_all_of_itself_in_json():
     assert json.loads(TINY.to_json())["phases"][0]["size"] == 64
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bundled_model_is_small_and_its_card_tells_the_recipe_that_made_it(name):
+    card = json.loads((MODELS / name / CARD).read_text("utf-8"))
+    assert card["recipe"] == json.loads(recipe_of(name).to_json())
+    assert sum(file.stat().st_size for file in (MODELS / name).iterdir()) <= 12_000_000
+    loaded = load_bundled(name)
+    assert loaded.provenance["model"] == f"bundled-{name}" and loaded.provenance["random_weights"] == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bundled_model_finds_the_caption_of_a_scene_far_above_chance(name):
+    loaded = load_bundled(name)
+    size = loaded.preprocess.size[0]
+    scenes = {scene.caption(): scene for scene in dataset(64, "validation", size=size)}
+    with torch.no_grad():
+        images = loaded.clip.encode_image(normalized(np.stack([s.picture for s in scenes.values()])), normalize=True)
+        texts = loaded.clip.encode_text(loaded.tokenizer(list(scenes), 48), normalize=True)
+    right = (images @ texts.T).argmax(1) == torch.arange(len(scenes))
+    assert right.float().mean() > 0.4
 
 
 def _trained(folder: Path, *, scenes: int | None = None, recipe: Recipe = TINY) -> Checkpoint:
