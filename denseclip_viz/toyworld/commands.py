@@ -12,7 +12,7 @@ from denseclip_viz.runs import one_line_errors
 
 app = typer.Typer(help="The bundled world: train its models, measure them, export its scenes.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="resnet or vit.")]
+Name = Annotated[str, typer.Argument(help="resnet or vit; for a report also a folder with a model of this world.")]
 
 
 @app.command()
@@ -41,12 +41,13 @@ def report(
     """Measure a bundled model on scenes that it has never seen."""
     from denseclip_viz.loading import load
     from denseclip_viz.output import check_target, writing
+    from denseclip_viz.toyworld.recipes import NAMES
     from denseclip_viz.toyworld.report import report as measure
 
     with one_line_errors():
         if out is not None:
             check_target(out, [".json"], force=force)
-        model = load(name)
+        model = load(f"bundled-{name}" if name in NAMES else name)
         found = measure(
             model, n=scenes, size=model.preprocess.size[0], progress=lambda step: typer.echo(f"… {step}", err=True)
         )
