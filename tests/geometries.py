@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from denseclip_viz.errors import GeometryError
-from denseclip_viz.geometry import Native, Preprocess, Tiles, Whole
+from denseclip_viz.geometry import Native, Preprocess, Tiles, Whole, blend_weights
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}  # pixels come out as 0..1
@@ -61,3 +61,21 @@ def cell_means(values, geometry):
 
 def window_cells(geometry):
     return tuple(w // c for w, c in zip(geometry.window, geometry.cell, strict=True))
+
+
+def laid(values, geometry, weight):
+    """Windows (window, y, x, ...) times a weight (y, x), summed on the grid one by one."""
+    out = np.zeros((*geometry.grid, *values[0].shape[2:]))
+    for (top, left), value in zip(geometry.windows, values, strict=True):
+        y, x = top // geometry.cell[0], left // geometry.cell[1]
+        weighted = value * weight.reshape(weight.shape + (1,) * (value.ndim - 2))
+        out[y : y + weight.shape[0], x : x + weight.shape[1]] += weighted
+    return out
+
+
+def blend(values, geometry):
+    """Mean over the windows, weighted by the product's weights: a plain second way for what tiling does."""
+    weight = np.outer(*blend_weights(geometry))
+    share = laid([np.ones((*weight.shape, 1))] * len(geometry.windows), geometry, weight)
+    total = laid(values, geometry, weight)
+    return total / share.reshape(share.shape[:2] + (1,) * (total.ndim - 2))

@@ -5,6 +5,7 @@ import threading
 import weakref
 from dataclasses import replace
 
+import geometries
 import numpy as np
 import open_clip
 import oracle
@@ -14,7 +15,9 @@ from PIL import Image
 from state import fingerprint
 
 import denseclip_viz as dcv
+from denseclip_viz.encode.towers import Request
 from denseclip_viz.errors import DenseclipVizError, LayerError, PromptError, RecompositionError
+from denseclip_viz.geometry import pixels
 
 PROMPTS = dcv.Prompts(["a red car", "grass"], ["{}", "a photo of {}."], absent=["a giraffe"])
 
@@ -52,6 +55,21 @@ def test_one_window_of_tiles_is_the_whole_picture(model, tmp_path):
     assert len(tiles.geometry.windows) == 1
     for name in ("global_embedding", "dense", "attention", "contributions"):
         assert oracle.relative_error(getattr(tiles, name).numpy(), getattr(whole, name).numpy()) < 1e-5
+
+
+def test_tiles_are_the_blend_of_their_windows_traced_one_by_one(model, picture_file):
+    way = dcv.Tiles(overlap=0.5)
+    tiles = model.trace(picture_file, geometry=way)
+    geometry, (tall, wide) = tiles.geometry, tiles.geometry.window
+    canvas = torch.from_numpy(pixels(Image.open(picture_file), geometry, model.preprocess))
+    crops = [canvas[None, :, top : top + tall, left : left + wide] for top, left in geometry.windows]
+    assert len(crops) > 1
+    with torch.no_grad():
+        alone = [model.tower.open(crop, Request()) for crop in crops]
+    dense = geometries.blend([one.dense[0].numpy() for one in alone], geometry)
+    embedding = torch.stack([one.embedding[0] for one in alone]).mean(0)
+    assert oracle.relative_error(tiles.dense.numpy(), dense) < 1e-5
+    assert oracle.relative_error(tiles.global_embedding.numpy(), embedding.numpy()) < 1e-5
 
 
 def test_many_pictures_equal_one_at_a_time_whatever_the_batch(model, picture_file):
@@ -141,7 +159,7 @@ def test_layers_of_a_resnet_are_read_by_gradients_that_equal_finite_differences(
     def scores(factor):
         """Scale layer3's output: the derivative by the factor is the sum of gradient × activation."""
         handle = model.clip.visual.layer3.register_forward_hook(lambda m, i, o: o * factor)
-        opened = model.tower.open(trace.pixels[None].double(), dcv.model.Request())
+        opened = model.tower.open(trace.pixels[None].double(), Request())
         handle.remove()
         e, f = opened.embedding[0], opened.dense[0]
         cos = torch.nn.functional.cosine_similarity

@@ -7,7 +7,7 @@ from denseclip_viz.geometry.checks import Size
 from denseclip_viz.geometry.feed import pixels
 from denseclip_viz.geometry.sampling import Weights, downsample_mask, upsample, weights
 from denseclip_viz.geometry.ways import Native, Preprocess, Tiles, Way, Whole, geometry_from
-from denseclip_viz.geometry.windows import blend, blend_weights, overlay_sum
+from denseclip_viz.geometry.windows import blend_weights
 
 __all__ = [
     "Geometry",
@@ -20,11 +20,9 @@ __all__ = [
     "Way",
     "Weights",
     "Whole",
-    "blend",
     "blend_weights",
     "downsample_mask",
     "geometry_from",
-    "overlay_sum",
     "pixels",
     "upsample",
     "weights",

@@ -7,11 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from geometries import PLAIN, cells, geometries, quick, sides, window_cells
+from geometries import PLAIN, cells, geometries, laid, quick, sides, window_cells
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from denseclip_viz import geometry as geo
 from denseclip_viz.errors import GeometryError
 from denseclip_viz.geometry import Geometry, Native, Preprocess, Tiles, Whole, geometry_from
 
@@ -88,7 +87,8 @@ def test_whole_takes_the_models_short_side_by_default():
 def test_windows_lie_on_the_lattice_and_cover_every_cell(planned, overlap):
     (geometry, clip) = planned
     geometry = Tiles(overlap=overlap).plan(geometry.picture, preprocess=clip, cell=geometry.cell)
-    counts = geo.overlay_sum([np.ones(window_cells(geometry))] * len(geometry.windows), geometry)
+    one = np.ones(window_cells(geometry))
+    counts = laid([one] * len(geometry.windows), geometry, one)
     assert counts.min() >= 1 and len(set(geometry.windows)) == len(geometry.windows)
     assert geometry.windows[0] == (0, 0)
     assert geometry.windows[-1] == tuple(n - w for n, w in zip(geometry.input, geometry.window, strict=True))
