@@ -32,7 +32,7 @@ OnAttention = Callable[[AttentionCall], "Tensor | None"]
 class Tap:
     """A named place in a tower: the module to listen to, and what to take there.
 
-    `take` is `input`, `output`, or a part of the attention call that runs inside the module: `query`, `key`,
+    `take` is `output`, or a part of the attention call that runs inside the module: `query`, `key`,
     `value`, `attention`. With `pooled`, only the row of the pooling query is taken.
     """
 
@@ -180,13 +180,8 @@ def record(taps: Mapping[str, Tap], patterns: Sequence[str]) -> Iterator[Record]
 
 @contextmanager
 def _listen(tap: Tap, keep: Callable[[Tensor], None]) -> Iterator[None]:
-    if tap.take in ("input", "output"):
-
-        def callback(inputs: tuple[Any, ...], output: Any) -> None:
-            taken = inputs[0] if tap.take == "input" else output
-            keep(taken[0] if isinstance(taken, tuple) else taken)
-
-        with observe(tap.module, callback):
+    if tap.take == "output":
+        with observe(tap.module, lambda _, output: keep(output[0] if isinstance(output, tuple) else output)):
             yield
     else:
         with inside(tap.module, Watch(lambda call: keep(tap.part(call)))):

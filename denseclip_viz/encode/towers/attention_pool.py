@@ -80,6 +80,7 @@ class Pooled:
 
     stand_in: bool
     tokens: Tensor
+    placed: Tensor
     plain: Tensor
     values: Tensor
     weights: Tensor
@@ -88,8 +89,9 @@ class Pooled:
         self.pool, self.positional = pool, positional
 
     def feed(self, features: Tensor) -> None:
-        """Take layer4's output `(picture, C, y, x)`."""
+        """Take layer4's output `(picture, C, y, x)`; `placed` is what the pool sees: mean first, positions added."""
         self.tokens = features.flatten(2).transpose(1, 2)
+        self.placed = torch.cat([self.tokens.mean(1, keepdim=True), self.tokens], dim=1) + self.positional
 
     def on_attention(self, call: AttentionCall) -> Tensor | None:
         """Answer the tower's attention call for the one query that it keeps."""
@@ -111,12 +113,11 @@ class Pooled:
 
     def _attention(self) -> Tensor:
         pool, heads = self.pool, self.pool.num_heads
-        tokens = torch.cat([self.tokens.mean(1, keepdim=True), self.tokens], dim=1) + self.positional
-        query = pool.q_proj.forward(tokens[:, 0]).unflatten(-1, (heads, -1))
+        query = pool.q_proj.forward(self.placed[:, 0]).unflatten(-1, (heads, -1))
         # one query: q·(W_k x + b_k) = (q W_k)·x + a constant per head, so keys are never built
         key_weights = pool.k_proj.weight.unflatten(0, (heads, -1))
         query = torch.einsum("bhd,hdc->bhc", query * query.shape[-1] ** -0.5, key_weights)
-        return torch.softmax(query @ tokens.transpose(1, 2), dim=-1)
+        return torch.softmax(query @ self.placed.transpose(1, 2), dim=-1)
 
     def opened(self, embedding: Tensor, grid: tuple[int, int], request: Request, layers: dict[str, Tensor]) -> Opened:
         """Take everything apart, once the tower has run."""
@@ -137,10 +138,9 @@ class Pooled:
     def _mixed(self, path: Path) -> Tensor:
         """What the output projection gets at every position: its own value, or values mixed by its own query."""
         if not path.one_hot:
-            tokens = torch.cat([self.tokens.mean(1, keepdim=True), self.tokens], dim=1) + self.positional
             heads = (self.pool.num_heads, -1)
-            query = self.pool.q_proj.forward(tokens[:, 1:]).unflatten(-1, heads).transpose(1, 2)
-            key = self.pool.k_proj.forward(tokens).unflatten(-1, heads).transpose(1, 2)
+            query = self.pool.q_proj.forward(self.placed[:, 1:]).unflatten(-1, heads).transpose(1, 2)
+            key = self.pool.k_proj.forward(self.placed).unflatten(-1, heads).transpose(1, 2)
             weights = torch.softmax(query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2), dim=-1)
             return (weights @ self.values).transpose(1, 2).flatten(2)
         return self.values[:, :, 1:].transpose(1, 2).flatten(2) if path.positional else self.plain
