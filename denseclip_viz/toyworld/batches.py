@@ -32,7 +32,7 @@ class Captioned(Protocol):
     def picture(self) -> NDArray[np.uint8]:
         """(row, column, rgb) uint8."""
 
-    def caption(self, seed: int = 0) -> str:
+    def caption(self, seed: int = 0, *, brief: bool = False) -> str:
         """One of many true captions."""
 
 
@@ -52,15 +52,19 @@ class Batch:
     tokens: NDArray[np.int64]
 
 
-def sample_of(scene: Captioned, captions: int) -> Sample:
-    """The picture of a scene and its first captions; nothing else of it is read.
+def sample_of(scene: Captioned, captions: int, brief: int, uses: int) -> Sample:
+    """The picture of a scene and, for each use, that many captions and brief ones; nothing else of it is read.
 
     Example:
         >>> from denseclip_viz.toyworld.world import scene
-        >>> len(sample_of(scene(3, 64), 4).captions)
-        4
+        >>> len(sample_of(scene(3, 64), 2, 1, uses=4).captions)
+        12
     """
-    return Sample(scene.picture, tuple(scene.caption(seed) for seed in range(captions)))
+    said: list[str] = []
+    for use in range(uses):
+        said += [scene.caption(use * captions + k) for k in range(captions)]
+        said += [scene.caption(use * brief + k, brief=True) for k in range(brief)]
+    return Sample(scene.picture, tuple(said))
 
 
 def batches(recipe: Recipe, first: int = 0) -> Iterator[Batch]:
@@ -103,7 +107,7 @@ def _draw_to(drawn: dict[int, list[Sample]], recipe: Recipe, number: int, chunk:
     base = recipe.first_scene + sum(p.scenes for p in recipe.phases[:number]) + chunk * phase.chunk
     while len(samples) < count:
         made = scene(base + len(samples), phase.size, split="train")
-        samples.append(sample_of(made, phase.uses * recipe.captions))
+        samples.append(sample_of(made, recipe.captions, recipe.brief, phase.uses))
 
 
 def _batch(recipe: Recipe, number: int, chunk: int, at: int, samples: list[Sample]) -> Batch:
@@ -114,10 +118,10 @@ def _batch(recipe: Recipe, number: int, chunk: int, at: int, samples: list[Sampl
     rng = stream(recipe.seed, number, chunk, use, place)
     mirrored = [chance(rng, 0.5) for _ in chosen]
     pictures = np.stack([s.picture[:, ::-1] if m else s.picture for s, m in zip(chosen, mirrored, strict=True)])
-    mine = range(use * recipe.captions, (use + 1) * recipe.captions)
+    framed = [recipe.framed] * recipe.captions + [recipe.framed_brief] * recipe.brief
     sets = [
-        [_said(rng, s.captions[k], recipe.framed, mirror=m) for s, m in zip(chosen, mirrored, strict=True)]
-        for k in mine
+        [_said(rng, s.captions[use * len(framed) + k], share, mirror=m) for s, m in zip(chosen, mirrored, strict=True)]
+        for k, share in enumerate(framed)
     ]
     return Batch(pictures, tokens_of(sets))
 

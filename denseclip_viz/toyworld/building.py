@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from open_clip.model import CLIP
 
 
-def build(recipe: Recipe, size: int) -> CLIP:
+def build(recipe: Recipe, size: int, *, dropped: float = 0.0) -> CLIP:
     """A CLIP of the recipe at a picture size, with a token table of the known rows only.
+
+    Args:
+        recipe: Names the architecture and the seed of its first weights.
+        size: Pixels a side.
+        dropped: Share of its patches that a ViT in training drops.
 
     Example:
         >>> from denseclip_viz.toyworld.recipes import recipe_of
@@ -28,6 +33,8 @@ def build(recipe: Recipe, size: int) -> CLIP:
 
     config = copy.deepcopy(recipe.config)
     config["vision_cfg"]["image_size"] = size
+    if dropped:
+        config["vision_cfg"]["patch_dropout"] = dropped
     config["text_cfg"]["vocab_size"] = len(known_ids())
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)

@@ -50,6 +50,23 @@ def caption(rng: Rng, things: Sequence[Seen], stuff: Sequence[str], *, side: flo
     return _finished(rng, body + _place(rng, meant, stuff), _OPENERS)
 
 
+def brief(rng: Rng, things: Sequence[Seen], stuff: Sequence[str]) -> str:
+    """A true caption that names one thing, or one stuff, and hardly says more: how most alt texts are.
+
+    Example:
+        >>> from denseclip_viz.toyworld.chance import stream
+        >>> brief(stream(5), [], ["grass"]) in ("grass", "the grass", "a lawn", "the lawn", "a meadow", "the meadow")
+        True
+    """
+    if not things or (stuff and chance(rng, 0.25)):
+        return _stuff(rng, pick(rng, stuff))
+    thing = pick(rng, things)
+    noun = _noun(rng, thing)
+    said = "" if chance(rng, 0.7) else pick(rng, (thing.colour, thing.colour, thing.surface, thing.size))
+    words = f"{_other(rng, said)} {noun}" if said not in ("", "plain", "medium") else noun
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
 def _body(rng: Rng, named: Sequence[Seen], things: Sequence[Seen], side: float) -> tuple[str, Sequence[Seen]]:
     """Words for the things named, with a relation or a count where that is true, and what they mean."""
     first = named[0]
@@ -85,12 +102,7 @@ def _bare(rng: Rng, thing: Seen) -> str:
 
 def _noun_phrase(rng: Rng, thing: Seen) -> tuple[str, str]:
     """Adjectives and noun, and what follows the noun."""
-    groups = [group for group in GROUPS if fits(Phrase(group), thing)]
-    noun = thing.kind
-    if groups and chance(rng, 0.08):
-        noun = pick(rng, groups)
-    elif thing.kind in SYNONYMS and chance(rng, 0.12):
-        noun = pick(rng, SYNONYMS[thing.kind])
+    noun = _noun(rng, thing)
     size = _size(rng, thing.size)
     colour = _other(rng, thing.colour) if chance(rng, 0.74) else ""
     surface, after = "", ""
@@ -103,6 +115,16 @@ def _noun_phrase(rng: Rng, thing: Seen) -> tuple[str, str]:
         surface = "plain"
     adjectives = [surface, colour] if chance(rng, 0.7) else [colour, surface]
     return " ".join(word for word in (size, *adjectives, noun) if word), after
+
+
+def _noun(rng: Rng, thing: Seen) -> str:
+    """The kind, or now and then a synonym or a group that it belongs to."""
+    groups = [group for group in GROUPS if fits(Phrase(group), thing)]
+    if groups and chance(rng, 0.08):
+        return pick(rng, groups)
+    if thing.kind in SYNONYMS and chance(rng, 0.12):
+        return pick(rng, SYNONYMS[thing.kind])
+    return thing.kind
 
 
 def _size(rng: Rng, size: str) -> str:

@@ -82,8 +82,8 @@ class Scene:
             classes[thing.mask] = CLASSES.index(thing.kind)
         return classes
 
-    def caption(self, seed: int = 0) -> str:
-        """One of many true captions.
+    def caption(self, seed: int = 0, *, brief: bool = False) -> str:
+        """One of many true captions; a brief one names one thing or one stuff and hardly says more.
 
         Example:
             >>> from denseclip_viz.toyworld import scene
@@ -92,9 +92,9 @@ class Scene:
         """
         things = [thing for thing in self.things if thing.visible >= _NAMED_THING]
         area = self.size * self.size
-        seen = [name for name, mask in self.stuff.items() if mask.sum() >= _NAMED_STUFF * area]
-        rng = stream(self.seed, whole(seed, "The seed"), 1)
-        return captions.caption(rng, things, seen or list(self.stuff), side=self.size)
+        seen = [name for name, mask in self.stuff.items() if mask.sum() >= _NAMED_STUFF * area] or list(self.stuff)
+        rng = stream(self.seed, whole(seed, "The seed"), 2 if brief else 1)
+        return captions.brief(rng, things, seen) if brief else captions.caption(rng, things, seen, side=self.size)
 
     def captions(self, n: int = 5) -> tuple[str, ...]:
         """The first ``n`` captions that differ, fewer where there are no more.

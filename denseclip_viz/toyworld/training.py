@@ -19,7 +19,7 @@ from denseclip_viz.toyworld.batches import Batch, batches, drawn_ahead
 from denseclip_viz.toyworld.building import build, fitted
 from denseclip_viz.toyworld.bundled import export_compact
 from denseclip_viz.toyworld.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from denseclip_viz.toyworld.contrast import MEAN, STD, attention_kernel, contrast, encode_tokens, normalized
+from denseclip_viz.toyworld.contrast import MEAN, STD, attention_kernel, contrast, encode_sets, normalized
 from denseclip_viz.toyworld.optimizers import Optimizer
 from denseclip_viz.toyworld.recipes import Recipe, recipe_of
 from denseclip_viz.toyworld.retrieval import Retrieval, retrieval
@@ -120,16 +120,22 @@ class _Run:
     recipe: Recipe
     model: CLIP
     optimizer: Optimizer
-    size: int
+    phase: int
     step: int
     pictures: int
     seconds: float
     device: str
 
     @property
-    def grid(self) -> int:
-        """Cells a side."""
-        return self.size // int(self.recipe.config["vision_cfg"].get("patch_size", 32))
+    def size(self) -> int:
+        """Pixels a side."""
+        return self.recipe.phases[self.phase].size
+
+    @property
+    def attended(self) -> int:
+        """Tokens that attend to each other, about."""
+        cells = (self.size // int(self.recipe.config["vision_cfg"].get("patch_size", 32))) ** 2
+        return 1 + round(cells * (1 - self.recipe.phases[self.phase].dropped))
 
 
 def _go_on(run: _Run, drawn: Iterator[Batch], folder: Path, *, last: int, until: float, every: float) -> Progress:
@@ -160,18 +166,17 @@ def _report(run: _Run, losses: list[float], folder: Path) -> Progress:
 
 def _step(run: _Run, batch: Batch) -> float:
     phase, rate = run.recipe.at(run.step)
-    size = run.recipe.phases[phase].size
-    if size != run.size:
-        _resize(run, size)
+    if phase != run.phase:
+        _enter(run, phase)
     run.model.train()
     pictures = normalized(batch.pictures, run.device)
     tokens = torch.from_numpy(batch.tokens).to(run.device)
-    with torch.autocast(run.device.partition(":")[0], torch.bfloat16):
-        with attention_kernel(run.grid**2 + 1, run.device):
+    with torch.random.fork_rng(devices=[]), torch.autocast(run.device.partition(":")[0], torch.bfloat16):
+        torch.default_generator.manual_seed(run.recipe.seed * run.recipe.steps + run.step)  # for dropped patches
+        with attention_kernel(run.attended, run.device):
             images = run.model.get_submodule("visual")(pictures)
-        with attention_kernel(tokens.shape[-1], run.device):
-            texts = encode_tokens(run.model, tokens.flatten(0, 1))
-    loss = contrast(images.float(), texts.float().view(*tokens.shape[:2], -1), tokens, run.model.logit_scale)
+        texts = encode_sets(run.model, tokens)
+    loss = contrast(images.float(), texts.float(), tokens, run.model.logit_scale)
     loss.backward()
     nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
     run.optimizer.step(rate, run.step)
@@ -183,25 +188,26 @@ def _step(run: _Run, batch: Batch) -> float:
 
 
 def _begin(recipe: Recipe, checkpoint: Checkpoint | None, device: str) -> _Run:
-    size = checkpoint.facts["size"] if checkpoint else recipe.phases[0].size
-    model = _placed(build(recipe, size), device)
+    phase = checkpoint.facts["phase"] if checkpoint else 0
+    model = _built(recipe, phase, device)
     if checkpoint:
         model.load_state_dict(_under(checkpoint.tensors, "model/"))
     optimizer = Optimizer(model, decay=recipe.decay, muon=recipe.optimizer == "muon")
     if checkpoint is None:
-        return _Run(recipe, model, optimizer, size, 0, 0, 0.0, device)
+        return _Run(recipe, model, optimizer, phase, 0, 0, 0.0, device)
     optimizer.load(checkpoint.tensors)
     facts = checkpoint.facts
-    return _Run(recipe, model, optimizer, size, facts["step"], facts["pictures"], facts["seconds"], device)
+    return _Run(recipe, model, optimizer, phase, facts["step"], facts["pictures"], facts["seconds"], device)
 
 
-def _placed(model: CLIP, device: str) -> CLIP:
+def _built(recipe: Recipe, phase: int, device: str) -> CLIP:
+    model = build(recipe, recipe.phases[phase].size, dropped=recipe.phases[phase].dropped)
     return model.to(device=device, memory_format=torch.channels_last)
 
 
 def _checkpoint(run: _Run) -> Checkpoint:
     tensors = {f"model/{name}": tensor for name, tensor in run.model.state_dict().items()} | run.optimizer.state
-    facts = {"step": run.step, "pictures": run.pictures, "seconds": run.seconds, "size": run.size}
+    facts = {"step": run.step, "pictures": run.pictures, "seconds": run.seconds, "phase": run.phase}
     return Checkpoint(tensors, {**facts, "recipe": run.recipe.to_json()})
 
 
@@ -209,15 +215,15 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _resize(run: _Run, size: int) -> None:
-    """The same weights in a tower for another picture size; position embeddings are interpolated."""
+def _enter(run: _Run, phase: int) -> None:
+    """The same weights in a tower for another phase; position embeddings are interpolated."""
     old, state = run.model.state_dict(), run.optimizer.state
-    run.model = _placed(build(run.recipe, size), run.device)
+    run.model = _built(run.recipe, phase, run.device)
     shapes = {name: tensor.shape for name, tensor in run.model.state_dict().items()}
     run.model.load_state_dict({name: fitted(tensor, shapes[name]) for name, tensor in old.items()})
     run.optimizer = Optimizer(run.model, decay=run.recipe.decay, muon=run.optimizer.muon)
     run.optimizer.load({name: fitted(state[name], t.shape) for name, t in run.optimizer.state.items()})
-    run.size = size
+    run.phase = phase
 
 
 def _steps_for(recipe: Recipe, scenes: int) -> int:

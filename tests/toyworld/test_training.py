@@ -25,7 +25,7 @@ from denseclip_viz.toyworld.batches import Batch, batches, drawn_ahead, sample_o
 from denseclip_viz.toyworld.building import build, fitted
 from denseclip_viz.toyworld.bundled import CARD, load_bundled, load_compact
 from denseclip_viz.toyworld.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from denseclip_viz.toyworld.contrast import contrast, encode_tokens, normalized
+from denseclip_viz.toyworld.contrast import contrast, encode_sets, encode_tokens, normalized
 from denseclip_viz.toyworld.recipes import MODELS, NAMES, Recipe, recipe_of
 from denseclip_viz.toyworld.tokens import compact_ids, known_ids, unknown_words
 from denseclip_viz.toyworld.training import export, train
@@ -48,7 +48,9 @@ class OnlySaid:
         assert split == "train"
         self.picture = np.full((size, size, 3), number % 251, np.uint8)
 
-    def caption(self, seed: int = 0) -> str:
+    def caption(self, seed: int = 0, *, brief: bool = False) -> str:
+        if brief:
+            return f"a {('taxi', 'tree')[seed % 2]}"
         return f"a {('red', 'blue', 'green')[seed % 3]} taxi left of a tree"
 
     def __getattr__(self, name: str):
@@ -58,14 +60,15 @@ class OnlySaid:
 def test_training_reads_pictures_and_captions_and_nothing_else_of_a_scene(monkeypatch):
     monkeypatch.setattr(batches_module, "scene", OnlySaid)
     assert len(list(batches(TINY))) == TINY.steps
-    assert sample_of(OnlySaid(3, 64), 2).captions[0] == "a red taxi left of a tree"
+    said = sample_of(OnlySaid(3, 64), 2, 1, uses=2).captions
+    assert said[0] == "a red taxi left of a tree" and said[2] == "a taxi" and said[5] == "a tree"
 
 
 def test_a_batch_has_room_for_pictures_and_tokens_only():
     assert {field.name for field in dataclasses.fields(Batch)} == {"pictures", "tokens"}
     batch = next(batches(TINY))
     assert batch.pictures.shape == (8, 64, 64, 3) and batch.pictures.dtype == np.uint8
-    assert batch.tokens.shape[:2] == (TINY.captions, 8)
+    assert batch.tokens.shape[:2] == (TINY.captions + TINY.brief, 8)
 
 
 def test_the_first_steps_come_out_again_from_the_seed(tmp_path):
@@ -150,6 +153,24 @@ def test_text_rows_cut_to_the_longest_text_encode_the_same():
     tokens = torch.from_numpy(tokens_of([["a taxi", "a red taxi next to a blue whale, on grass"]])[0])
     padded = torch.nn.functional.pad(tokens, (0, 48 - tokens.shape[1]))
     torch.testing.assert_close(encode_tokens(model, tokens), model.encode_text(padded))
+
+
+def test_sets_of_captions_encode_as_each_caption_alone():
+    model = build(TINY, 64).eval()
+    tokens = tokens_of([["a taxi", "a red taxi next to a blue whale, on grass"], ["an oak", "a taxi"]])
+    alone = [[encode_tokens(model, torch.from_numpy(row[None, : row.argmax() + 1]))[0] for row in s] for s in tokens]
+    torch.testing.assert_close(encode_sets(model, torch.from_numpy(tokens)), torch.stack([*map(torch.stack, alone)]))
+
+
+def test_dropped_patches_are_the_same_after_a_stop(tmp_path):
+    config = {**TINY.config, "vision_cfg": {"layers": 1, "width": 64, "patch_size": 16, "image_size": 64}}
+    phases = tuple(dataclasses.replace(phase, size=64, dropped=0.5 * (k == 0)) for k, phase in enumerate(TINY.phases))
+    recipe = dataclasses.replace(TINY, config=config, phases=phases)
+    whole = _trained(tmp_path / "whole", recipe=recipe)
+    _trained(tmp_path / "parts", scenes=24, recipe=recipe)
+    assert _same(whole, _trained(tmp_path / "parts", recipe=recipe))
+    kept = dataclasses.replace(recipe, phases=tuple(dataclasses.replace(phase, dropped=0.0) for phase in phases))
+    assert not _same(whole, _trained(tmp_path / "kept", recipe=kept))
 
 
 def test_a_second_caption_of_a_picture_is_not_a_wrong_answer():

@@ -86,6 +86,14 @@ def test_captions_are_true_of_their_scenes():
             assert scene.says(text), (scene.seed, text)
 
 
+def test_brief_captions_name_one_thing_or_stuff_and_are_true():
+    for scene in toyworld.dataset(60, "validation", size=64):
+        for seed in range(8):
+            text = scene.caption(seed, brief=True)
+            assert scene.says(text), (scene.seed, text)
+            assert len(parse(text).things) + len(parse(text).stuff) == 1
+
+
 def test_captions_of_another_scene_are_mostly_false():
     scenes = list(toyworld.dataset(60, size=64))
     wrong = [other.says(one.caption(1)) for one in scenes for other in scenes if one is not other]
