@@ -25,24 +25,27 @@ class AttentionCall:
         scale: What query · key is multiplied by before the softmax.
         output: Turns heads' outputs `(picture, head, row, channel)` into the caller's return value.
         whole: True where the caller needs as many rows back as it sent queries.
+        bias: What is added to every logit, such as relative positions: `(…, row, token)`.
     """
 
     part: Callable[[str, slice], Tensor]
     scale: float
     output: Callable[[Tensor], Any]
     whole: bool
+    bias: Tensor | None = None
 
     def weights(self, rows: slice) -> Tensor:
         """Attention weights of some queries: `(picture, head, row, token)`, each row sums to 1."""
         query, key = self.part("query", rows), self.part("key", slice(None))
-        return torch.softmax((query * self.scale) @ key.transpose(-1, -2), dim=-1)
+        logits = (query * self.scale) @ key.transpose(-1, -2)
+        return torch.softmax(logits if self.bias is None else logits + self.bias[..., rows, :], dim=-1)
 
 
 def attention_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AttentionCall | None:
     """Read an attention call off a torch function and its arguments; `None` for any other function.
 
     Raises:
-        UnsupportedTowerError: a call with masks, extra keys or dropout, which no image tower known here makes.
+        UnsupportedTowerError: a call with yes-or-no masks, extra keys or dropout, which no image tower known here makes.
 
     Example:
         >>> q = torch.randn(1, 2, 3, 4)
@@ -74,13 +77,15 @@ def _fused(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> AttentionCall:
-    _refuse(attn_mask=attn_mask, dropout_p=dropout_p, is_causal=is_causal, enable_gqa=enable_gqa)
+    masked = attn_mask is not None and not (attn_mask.is_floating_point() and attn_mask.shape[-2] == query.shape[-2])
+    _refuse(attn_mask=masked, dropout_p=dropout_p, is_causal=is_causal, enable_gqa=enable_gqa)
     parts = {"query": query, "key": key, "value": value}
     return AttentionCall(
         part=lambda name, rows: parts[name][:, :, rows],
         scale=query.shape[-1] ** -0.5 if scale is None else scale,
         output=lambda heads: heads,
         whole=True,
+        bias=attn_mask,
     )
 
 

@@ -37,6 +37,7 @@ def gradient_maps(
     Source: gradient × activation, Shrikumar et al. (arXiv 1605.01713); reference/paths.md section 2.
     """
     inputs = _inputs(tower, pixels)
+    tower = tower.at(inputs)
     texts = F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).flatten(0, 1)
     with torch.enable_grad(), memory_guard("the number of layers or the geometry's size"):
         with record(tower.taps(), layers) as seen:
@@ -66,6 +67,7 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
     Source: Selvaraju et al. (arXiv 1610.02391) eq. 1 and 2, for the score cos(e, t).
     """
     inputs = _inputs(tower, pixels)
+    tower = tower.at(inputs)
     grid = (inputs.shape[-2] // tower.cell[0], inputs.shape[-1] // tower.cell[1])
     with torch.enable_grad(), memory_guard("the geometry's size"):
         with record(tower.taps(), [tower.last_map]) as seen:
@@ -78,8 +80,9 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
 
 def _cam(activation: Tensor, score: Tensor, grid: tuple[int, int]) -> Tensor:
     (gradient,) = torch.autograd.grad(score, activation, retain_graph=True)
-    if activation.ndim == 3:  # tokens: without the class token, on the grid
-        activation, gradient = (t[:, 1:].transpose(1, 2).unflatten(-1, grid) for t in (activation, gradient))
+    if activation.ndim == 3:  # tokens: those of the patches, which come last, on the grid
+        first = activation.shape[1] - grid[0] * grid[1]
+        activation, gradient = (t[:, first:].transpose(1, 2).unflatten(-1, grid) for t in (activation, gradient))
     cam: Tensor = (gradient.mean((-2, -1), keepdim=True) * activation).sum(1)[0].relu().detach()
     return cam
 

@@ -32,13 +32,20 @@ OnAttention = Callable[[AttentionCall], "Tensor | None"]
 class Tap:
     """A named place in a tower: the module to listen to, and what to take there.
 
-    `take` is `output`, or a part of the attention call that runs inside the module: `query`, `key`,
-    `value`, `attention`. With `pooled`, only the row of the pooling query is taken.
+    `take` is `input`, `output`, or a part of the attention call that runs inside the module: `query`, `key`,
+    `value`, `attention`. With `pooled`, only the row of the pooling query is taken. A module whose maps are
+    `(picture, y, x, C)` is `channels_last`; what is taken is always `(picture, C, y, x)`.
     """
 
     module: nn.Module
     take: str = "output"
     pooled: bool = False
+    channels_last: bool = False
+
+    def map(self, inputs: tuple[Any, ...], output: Any) -> Tensor:
+        """Take this tap's map or stream off what went into a module and what came out of it."""
+        taken: Tensor = inputs[0] if self.take == "input" else output[0] if isinstance(output, tuple) else output
+        return taken.permute(0, 3, 1, 2) if self.channels_last else taken
 
     def part(self, call: AttentionCall) -> Tensor:
         """Take this tap's part of an attention call: `(picture, head, row, …)`, or without `row` if pooled."""
@@ -180,8 +187,8 @@ def record(taps: Mapping[str, Tap], patterns: Sequence[str]) -> Iterator[Record]
 
 @contextmanager
 def _listen(tap: Tap, keep: Callable[[Tensor], None]) -> Iterator[None]:
-    if tap.take == "output":
-        with observe(tap.module, lambda _, output: keep(output[0] if isinstance(output, tuple) else output)):
+    if tap.take in ("input", "output"):
+        with observe(tap.module, lambda inputs, output: keep(tap.map(inputs, output))):
             yield
     else:
         with inside(tap.module, Watch(lambda call: keep(tap.part(call)))):

@@ -72,7 +72,7 @@ def run(tower: Tower, inputs: Tensor, request: Request) -> Opened:
     check_eval(tower.visual)
     parameter = next(tower.visual.parameters())
     with torch.no_grad(), memory_guard("batch_size or the geometry's size"):
-        opened = tower.open(inputs.to(parameter.device, parameter.dtype), request)
+        opened = tower.at(inputs).open(inputs.to(parameter.device, parameter.dtype), request)
         check_recomposition(opened, tower.family)
     return _to_cpu(opened)
 

@@ -35,6 +35,10 @@ class AttentionPoolTower:
     last_map: str = "layer4"
     reading: str = "gradient × activation of the score"
 
+    def at(self, pixels: Tensor) -> AttentionPoolTower:
+        """Read any size as it is; positions are resized by function."""
+        return self
+
     def taps(self) -> dict[str, Tap]:
         """Name the stem, the stages, their blocks and the parts of the pool."""
         visual: Any = self.visual

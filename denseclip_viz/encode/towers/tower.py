@@ -116,11 +116,14 @@ class Tower(Protocol):
     def last_map(self) -> str:
         """The tap of the last map before the pool, which Grad-CAM weighs."""
 
+    def at(self, pixels: Tensor) -> Tower:
+        """The tower for the size of this input: itself, or one on a private copy of the structure."""
+
     def taps(self) -> dict[str, Tap]:
         """Every place that can be recorded, in the order in which a picture passes it."""
 
     def open(self, pixels: Tensor, request: Request) -> Opened:
-        """Run the tower once on `(picture, 3, H, W)` and take its pooling apart."""
+        """Run the tower once on `(picture, 3, H, W)`, a size that it is `at`, and take its pooling apart."""
 
     def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
         """The taps that `read` wants recorded for these layers; empty where it reads by gradients."""

@@ -1,0 +1,83 @@
+"""Private copies of a module's structure on the same weights: for another input size, and to run a part unseen."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from denseclip_viz.errors import GeometryError
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def twin(module: Module, *, hooks: bool = True) -> Module:
+    """Copy the structure of a module, not its weights: both hold the same parameters and buffers.
+
+    What is set on the copy stays there. Hooks that are on the module fire on the copy too, unless `hooks` is off.
+
+    Example:
+        >>> layer = nn.Sequential(nn.Linear(2, 2))
+        >>> other = twin(layer)
+        >>> other[0].weight is layer[0].weight, other[0] is layer[0]
+        (True, False)
+    """
+    return _copied(module, hooks, {})
+
+
+def _copied(module: Module, hooks: bool, done: dict[int, Any]) -> Module:
+    if id(module) in done:  # a module that stands in two places is one module in the copy too
+        copied: Module = done[id(module)]
+        return copied
+    other = module.__class__.__new__(module.__class__)
+    done[id(module)] = other
+    state = dict(vars(module))
+    for name, value in state.items():
+        if name.endswith("_hooks") and isinstance(value, OrderedDict):
+            state[name] = copy.copy(value) if hooks else OrderedDict()
+        elif name in ("_parameters", "_buffers", "_non_persistent_buffers_set"):
+            state[name] = copy.copy(value)
+    state["_modules"] = {n: None if m is None else _copied(m, hooks, done) for n, m in module._modules.items()}
+    vars(other).update(state)
+    return other
+
+
+def sized(visual: Module, size: tuple[int, int]) -> Module:
+    """Give a timm tower of open_clip for another input size: itself, or a twin whose tables are resized.
+
+    Args:
+        visual: A `TimmModel`; one without tables of positions takes any size as it is.
+        size: `(height, width)` in pixels.
+
+    Raises:
+        GeometryError: the architecture cannot read this size; the message says which are possible.
+
+    Source: timm's `set_input_size`, which changes the model it is called on; here that is the twin.
+    """
+    trunk: Any = visual.get_submodule("trunk")
+    embed = getattr(trunk, "patch_embed", None)
+    if embed is None or getattr(embed, "img_size", None) is None or tuple(embed.img_size) == size:
+        return visual
+    other = twin(visual)
+    inner: Any = other.get_submodule("trunk")
+    try:
+        inner.set_input_size(img_size=size)
+    except (AssertionError, AttributeError, RuntimeError, ValueError) as error:
+        raise GeometryError(
+            f"an input of {size[0]} x {size[1]} pixels for a {type(trunk).__name__} ({error})",
+            expected=f"{embed.img_size[0]} x {embed.img_size[1]}, the size that it was made for",
+            fix="Trace with geometry='native'.",
+        ) from error
+    return other
+
+
+def tables(module: nn.Module) -> dict[str, Tensor]:
+    """Give every parameter and buffer by name, to see what a twin has of its own.
+
+    Example:
+        >>> list(tables(nn.Linear(2, 2)))
+        ['weight', 'bias']
+    """
+    return dict(module.named_parameters()) | dict(module.named_buffers())
