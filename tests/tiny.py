@@ -16,6 +16,7 @@ from torch import nn
 
 Module = TypeVar("Module", bound=nn.Module)
 
+TABLES = ("embedding", "pos_embed", "token", "latent", "relative_position_bias_table", "rel_pos.mlp")
 BRANCH = 0.5  # on what a bottleneck adds: random running statistics tame nothing, deep maps would blow up
 RESNET = {"layers": (1, 1, 1, 1), "width": 16, "image_size": 96, "head_width": 64}
 VIT = {"layers": 3, "width": 48, "head_width": 16, "patch_size": 8, "image_size": 32}
@@ -33,13 +34,13 @@ def new_values(name: str, parameter: torch.Tensor, noise: torch.Tensor, sharpnes
         return 0.6 + 0.2 * noise
     if parameter.ndim < 2 and word == "weight":
         return (BRANCH if owner == "bn3" and "layer" in name else 1.0) * (1 + 0.3 * noise)
-    if parameter.ndim < 2 or "embedding" in name:
+    if parameter.ndim < 2 or any(part in name for part in TABLES):
         return 0.3 * noise
     fan_in = parameter.shape[0] if word in ("proj", "text_projection") else parameter[0].numel()
     values = fan_in**-0.5 * noise
-    if name.endswith(("q_proj.weight", "k_proj.weight")):
+    if name.endswith(("q_proj.weight", "k_proj.weight", "attn_pool.q.weight")):
         return sharpness * values
-    if word == "in_proj_weight":
+    if word == "in_proj_weight" or name.endswith("qkv.weight"):
         values[: 2 * len(values) // 3] *= sharpness
     return values
 

@@ -45,7 +45,7 @@ def attention_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     """Read an attention call off a torch function and its arguments; `None` for any other function.
 
     Raises:
-        UnsupportedTowerError: a call with yes-or-no masks, extra keys or dropout, which no image tower known here makes.
+        UnsupportedTowerError: a call with yes-or-no masks, causal masks or dropout, which no image tower known makes.
 
     Example:
         >>> q = torch.randn(1, 2, 3, 4)

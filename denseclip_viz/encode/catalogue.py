@@ -13,7 +13,12 @@ from typing import Any, TypedDict
 
 from denseclip_viz.errors import ModelNameError
 
-RESNET, CLASS_TOKEN, OTHER = "ResNet attention pool", "ViT class token", "not yet supported"
+RESNET, CLASS_TOKEN, OTHER = "ResNet attention pool", "ViT class token", "not supported"
+AVERAGE, LATENT_QUERY = "average", "latent query"
+_POOLS = {"tok": CLASS_TOKEN, "token": CLASS_TOKEN, "avg": AVERAGE, "map": LATENT_QUERY}
+# How timm's models pool where a configuration leaves it to them.
+_TIMM = {"convnext": "avg", "fastvit": "avg", "swin": "avg", "vitamin": "avg", "vit_medium_patch16_gap": "avg"}
+_TIMM |= {"vit_relpos_medium_patch16_cls": "token", "vit": "", "eva": ""}
 _FOLDER = "local-dir:"
 _PARTS = {"vision_cfg", "text_cfg", "multimodal_cfg"}  # a model with further parts is no CLIP
 _CONFIG_FILE = "open_clip_config.json"
@@ -65,12 +70,16 @@ def family_of(config: Mapping[str, Any]) -> str:
         'ResNet attention pool'
     """
     vision = config["vision_cfg"]
-    parts = {key for key in config if key.endswith("_cfg")} - _PARTS
-    if parts or vision.get("timm_model_name") or vision.get("attentional_pool"):
+    if {key for key in config if key.endswith("_cfg")} - _PARTS:
         return OTHER
+    if name := vision.get("timm_model_name"):
+        usual = next((pool for start, pool in _TIMM.items() if name.startswith(start)), None)
+        return OTHER if usual is None else _POOLS.get(vision.get("timm_pool", "avg") or usual, OTHER)
+    if vision.get("attentional_pool"):
+        return LATENT_QUERY if vision["attentional_pool"] is True else OTHER
     if isinstance(vision.get("layers"), list | tuple):
         return RESNET
-    return CLASS_TOKEN if vision.get("pool_type", "tok") == "tok" else OTHER
+    return _POOLS.get(vision.get("pool_type", "tok"), OTHER)
 
 
 def find_source(name: str | os.PathLike[str]) -> Source:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz.encode.hooks import record
+from denseclip_viz.encode.hooks import Tap, record
 from denseclip_viz.encode.memory import memory_guard
 from denseclip_viz.encode.towers import Path, Request, Tower
 from denseclip_viz.encode.tracing import check_eval
@@ -40,11 +40,12 @@ def gradient_maps(
     tower = tower.at(inputs)
     texts = F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).flatten(0, 1)
     with torch.enable_grad(), memory_guard("the number of layers or the geometry's size"):
-        with record(tower.taps(), layers) as seen:
+        taps = tower.taps()
+        with record(taps, layers, raw=True) as seen:
             opened = tower.open(inputs, Request(path=path))
         whole = F.normalize(opened.embedding[0], dim=-1) @ texts.T
         dense = (F.normalize(opened.dense[0], dim=-1) @ texts.T).mean((0, 1))
-        activations = [seen[name] for name in seen]
+        activations = [(taps[name], seen[name]) for name in seen]
         rows = [[_times(activations, score) for score in scores] for scores in (whole, dense)]
     shape = vectors.shape[:2]
     return {
@@ -57,7 +58,7 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
     """Weigh the channels of the last map before the pool by their mean gradient of each text's global score.
 
     Args:
-        tower: Any tower; its `last_map` is layer4 for a ResNet, the last block's normed input for a ViT.
+        tower: Any tower; its `last_map` is layer4 for a ResNet, what enters the last attention of a ViT.
         pixels: `(3, H, W)`, its input.
         vectors: `(prompt, D)`.
 
@@ -70,16 +71,18 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
     tower = tower.at(inputs)
     grid = (inputs.shape[-2] // tower.cell[0], inputs.shape[-1] // tower.cell[1])
     with torch.enable_grad(), memory_guard("the geometry's size"):
-        with record(tower.taps(), [tower.last_map]) as seen:
+        tap = tower.taps()[tower.last_map]
+        with record({tower.last_map: tap}, [tower.last_map], raw=True) as seen:
             embedding = tower.open(inputs, Request()).embedding[0]
         activation = seen[tower.last_map]
         scores = F.normalize(embedding, dim=-1) @ F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).T
-        maps = [_cam(activation, score, grid) for score in scores]
+        maps = [_cam(tap, activation, score, grid) for score in scores]
     return torch.stack(maps).cpu()
 
 
-def _cam(activation: Tensor, score: Tensor, grid: tuple[int, int]) -> Tensor:
+def _cam(tap: Tap, activation: Tensor, score: Tensor, grid: tuple[int, int]) -> Tensor:
     (gradient,) = torch.autograd.grad(score, activation, retain_graph=True)
+    activation, gradient = tap.laid(activation), tap.laid(gradient)
     if activation.ndim == 3:  # tokens: those of the patches, which come last, on the grid
         first = activation.shape[1] - grid[0] * grid[1]
         activation, gradient = (t[:, first:].transpose(1, 2).unflatten(-1, grid) for t in (activation, gradient))
@@ -93,9 +96,9 @@ def _inputs(tower: Tower, pixels: Tensor) -> Tensor:
     return pixels[None].to(parameter.device, parameter.dtype).requires_grad_(True)
 
 
-def _times(activations: Sequence[Tensor], score: Tensor) -> list[Tensor]:
-    gradients = torch.autograd.grad(score, activations, retain_graph=True)
-    return [(a * g).sum(1)[0].detach() for a, g in zip(activations, gradients, strict=True)]
+def _times(activations: Sequence[tuple[Tap, Tensor]], score: Tensor) -> list[Tensor]:
+    gradients = torch.autograd.grad(score, [a for _, a in activations], retain_graph=True)
+    return [tap.laid(a * g).sum(1)[0].detach() for (tap, a), g in zip(activations, gradients, strict=True)]
 
 
 def _stack(maps: Sequence[Tensor], shape: torch.Size) -> Tensor:

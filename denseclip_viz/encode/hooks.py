@@ -42,10 +42,18 @@ class Tap:
     pooled: bool = False
     channels_last: bool = False
 
-    def map(self, inputs: tuple[Any, ...], output: Any) -> Tensor:
-        """Take this tap's map or stream off what went into a module and what came out of it."""
+    def raw(self, inputs: tuple[Any, ...], output: Any) -> Tensor:
+        """Take this tap's map or stream, as the tower made it, off what went into a module and what came out."""
         taken: Tensor = inputs[0] if self.take == "input" else output[0] if isinstance(output, tuple) else output
+        return taken
+
+    def laid(self, taken: Tensor) -> Tensor:
+        """Lay a map out as `(picture, C, y, x)`; a stream of tokens stays as it is."""
         return taken.permute(0, 3, 1, 2) if self.channels_last else taken
+
+    def map(self, inputs: tuple[Any, ...], output: Any) -> Tensor:
+        """Take this tap's map or stream, and lay it out."""
+        return self.laid(self.raw(inputs, output))
 
     def part(self, call: AttentionCall) -> Tensor:
         """Take this tap's part of an attention call: `(picture, head, row, …)`, or without `row` if pooled."""
@@ -164,12 +172,13 @@ class Record(Mapping[str, Tensor]):
 
 
 @contextmanager
-def record(taps: Mapping[str, Tap], patterns: Sequence[str]) -> Iterator[Record]:
+def record(taps: Mapping[str, Tap], patterns: Sequence[str], *, raw: bool = False) -> Iterator[Record]:
     """Record the taps that `patterns` name, for runs of the tower in this thread.
 
     Args:
         taps: All taps of a tower by name.
         patterns: Names, wildcards (`layer*`), negative indices (`blocks.-1`).
+        raw: Keep the very tensors that the tower goes on with, for gradients, whatever their layout.
 
     Raises:
         LayerError: a pattern that names no tap, or (on leaving) a tap that never fired.
@@ -178,7 +187,7 @@ def record(taps: Mapping[str, Tap], patterns: Sequence[str]) -> Iterator[Record]
     seen = Record(names)
     with ExitStack() as stack:
         for name in names:
-            stack.enter_context(_listen(taps[name], seen._calls[name].append))
+            stack.enter_context(_listen(taps[name], seen._calls[name].append, raw))
         yield seen
     silent = [name for name in names if not seen.calls(name)]
     if silent:
@@ -186,9 +195,10 @@ def record(taps: Mapping[str, Tap], patterns: Sequence[str]) -> Iterator[Record]
 
 
 @contextmanager
-def _listen(tap: Tap, keep: Callable[[Tensor], None]) -> Iterator[None]:
+def _listen(tap: Tap, keep: Callable[[Tensor], None], raw: bool) -> Iterator[None]:
     if tap.take in ("input", "output"):
-        with observe(tap.module, lambda inputs, output: keep(tap.map(inputs, output))):
+        take = tap.raw if raw else tap.map
+        with observe(tap.module, lambda inputs, output: keep(take(inputs, output))):
             yield
     else:
         with inside(tap.module, Watch(lambda call: keep(tap.part(call)))):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, nn
 
 from denseclip_viz.encode.towers.attention_pool import AttentionPoolTower
+from denseclip_viz.encode.towers.average import AverageTower
 from denseclip_viz.encode.towers.class_token import ClassTokenTower
+from denseclip_viz.encode.towers.latent_query import LatentQueryTower
 from denseclip_viz.encode.towers.tower import PATHS, Opened, Path, Request, Tower
 from denseclip_viz.errors import UnsupportedTowerError
 
@@ -41,20 +46,55 @@ def tower_for(visual: nn.Module) -> Tower:
         'ResNet attention pool'
     """
     from open_clip.modified_resnet import AttentionPool2d, ModifiedResNet
-    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+    from open_clip.timm_model import TimmModel
+    from open_clip.transformer import VisionTransformer
 
-    if isinstance(visual, ModifiedResNet) and isinstance(visual.attnpool, AttentionPool2d):
-        return AttentionPoolTower(visual)
-    if isinstance(visual, VisionTransformer):
-        blocks = visual.transformer.resblocks
-        plain = all(isinstance(block, ResidualAttentionBlock) for block in blocks)
-        if plain and visual.attn_pool is None and visual.pool_type == "tok" and visual.proj is not None:
-            return ClassTokenTower(visual)
-    raise UnsupportedTowerError(
-        f"the image tower is a {_describe(visual)}",
-        expected="a ModifiedResNet with attention pool, or a VisionTransformer that pools its class token",
-        fix="`denseclip-viz models` lists what is supported.",
-    )
+    family: Callable[[nn.Module], Tower] | None = None
+    if isinstance(visual, ModifiedResNet):
+        family = AttentionPoolTower if isinstance(visual.attnpool, AttentionPool2d) else None
+    elif isinstance(visual, VisionTransformer):
+        family = _POOLS.get(_open_clip_pool(visual))
+    elif isinstance(visual, TimmModel):
+        family = _POOLS.get(_timm_pool(visual))
+    if family is None:
+        raise UnsupportedTowerError(
+            f"the image tower is a {_describe(visual)}",
+            expected="a ModifiedResNet, or a tower that pools by a class token, a mean or one learned query",
+            fix="`denseclip-viz models` lists what is supported.",
+        )
+    return family(visual)
+
+
+_POOLS: dict[str, Callable[[nn.Module], Tower]] = {
+    "token": ClassTokenTower,
+    "avg": AverageTower,
+    "map": LatentQueryTower,
+}
+
+
+def _open_clip_pool(visual: Any) -> str:
+    """How a `VisionTransformer` pools; "" where that is none of the known ways."""
+    plain = all(type(block).__name__ == "ResidualAttentionBlock" for block in visual.transformer.resblocks)
+    if not plain or visual.proj is None:
+        return ""
+    if visual.attn_pool is not None:
+        return "map" if visual.attn_pool_contrastive is None and visual.pool_type == "tok" else ""
+    return {"tok": "token", "avg": "avg"}.get(visual.pool_type, "")
+
+
+def _timm_pool(visual: Any) -> str:
+    """How a timm trunk pools; "" where that is none of the known ways."""
+    trunk, kind = visual.trunk, type(visual.trunk).__name__
+    if set(dict(visual.head.named_children())) - {"drop", "proj", "mlp"}:
+        return ""  # open_clip's own attention pools for feature maps, which no configuration uses
+    if kind in ("ConvNeXt", "FastVit", "SwinTransformer"):
+        return str(trunk.head.global_pool.pool_type)
+    if kind not in ("VisionTransformer", "VisionTransformerRelPos", "Eva"):
+        return ""
+    pool = getattr(trunk, "attn_pool", None)
+    if pool is not None and (type(pool).__name__, pool.pool, pool.latent_len) != ("AttentionPoolLatent", "token", 1):
+        return ""
+    return "" if getattr(trunk, "pool_include_prefix", False) and pool is None else str(trunk.global_pool)
 
 
 def _describe(visual: nn.Module) -> str:

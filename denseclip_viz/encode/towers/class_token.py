@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from denseclip_viz.encode.attention import AttentionCall
 from denseclip_viz.encode.hooks import Tap, Watch, hooked, inside, observe, record
 from denseclip_viz.encode.towers.behind import Added, carry, run
-from denseclip_viz.encode.towers.tower import Opened, Path, Request, grid_of
+from denseclip_viz.encode.towers.tower import Opened, Path, Request, grid_of, unseen
 from denseclip_viz.encode.towers.transformers import Block, Trunk, block_of, trunk_of
 from denseclip_viz.encode.towers.twins import twin
 
@@ -117,7 +117,7 @@ class LastBlock:
     final: Tensor
     weights: Tensor
     values: Tensor
-    call: AttentionCall
+    _call: AttentionCall | None = None
 
     def __init__(self, trunk: Trunk) -> None:
         self.trunk, self.block = trunk, trunk.blocks[-1]
@@ -132,11 +132,16 @@ class LastBlock:
 
     def on_attention(self, call: AttentionCall) -> Tensor | None:
         """Keep weights and values; in one-hot mode, answer: the class token as it is, each patch its own value."""
-        self.call, self.weights = call, call.weights(slice(0, 1))[:, :, 0]
+        self._call, self.weights = call, call.weights(slice(0, 1))[:, :, 0]
         self.values = call.part("value", slice(None))
         if not self.one_hot:
             return None
         return torch.cat([self.weights[:, :, None] @ self.values, self.values[:, :, 1:]], dim=2)
+
+    @property
+    def call(self) -> AttentionCall:
+        """The attention call of the block."""
+        return unseen() if self._call is None else self._call
 
     def opened(self, embedding: Tensor, grid: tuple[int, int], request: Request, layers: dict[str, Tensor]) -> Opened:
         """Take everything apart, once the tower has run."""

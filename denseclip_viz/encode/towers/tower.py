@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denseclip_viz.encode.hooks import Tap
-from denseclip_viz.errors import GeometryError, LayerError, RecompositionError
+from denseclip_viz.errors import GeometryError, LayerError, RecompositionError, UnsupportedTowerError
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 
@@ -146,6 +146,19 @@ def grid_of(pixels: Tensor, cell: tuple[int, int]) -> tuple[int, int]:
             fix="Let model.trace(picture, geometry='whole') resize and pad it.",
         )
     return height // cell[0], width // cell[1]
+
+
+def unseen() -> NoReturn:
+    """Say that a pool ran without an attention call that can be seen.
+
+    Raises:
+        UnsupportedTowerError: always.
+    """
+    raise UnsupportedTowerError(
+        "the pool of this image tower ran without a fused attention call",
+        expected="attention by torch.nn.functional.scaled_dot_product_attention",
+        fix="Load the model again without the environment variable TIMM_FUSED_ATTN=0.",
+    )
 
 
 def resize_positional(embedding: Tensor, grid: tuple[int, int], *, prefix: int = 1, antialias: bool = True) -> Tensor:
