@@ -109,3 +109,61 @@ def random_pixels(height: int, width: int, seed: int = 0) -> np.ndarray:
     generator = np.random.default_rng(seed)
     coarse = np.kron(generator.normal(size=(3, -(-height // 16), -(-width // 16))), np.ones((16, 16)))
     return coarse[:, :height, :width] + 0.5 * generator.normal(size=(3, height, width))
+
+
+# Image towers of every kind of pooling, small: what open_clip is asked for, and what makes timm's model small.
+TIMM = {
+    "EVA01": ("eva_giant_patch14_224", "token", {"embed_dim": 32, "num_heads": 2}, 14),
+    "EVA02": ("eva02_base_patch16_clip_224", "token", {"embed_dim": 32, "num_heads": 2}, 16),
+    "EVA02-E": ("eva02_enormous_patch14_clip_224", "token", {"embed_dim": 32, "num_heads": 2}, 14),
+    "MobileCLIP-B": ("vit_base_mci_224", "token", {}, 16),
+    "MobileCLIP2-L": ("vit_large_patch14_clip_224", "token", {"embed_dim": 32, "num_heads": 2}, 14),
+    "relpos": ("vit_relpos_medium_patch16_cls_224", "", {"embed_dim": 32, "num_heads": 2}, 16),
+    "GAP": ("vit_medium_patch16_gap_256", "", {"embed_dim": 32, "num_heads": 2}, 16),
+    "SigLIP": ("vit_base_patch16_siglip_224", "map", {"embed_dim": 32, "num_heads": 2}, 16),
+    "PE": ("vit_pe_core_tiny_patch16_384", "map", {"embed_dim": 32, "num_heads": 2}, 16),
+    "ConvNeXt": ("test_convnext", "", {}, 32),
+    "ConvNeXt-mlp": ("test_convnext", "", {}, 32),
+    "FastViT": ("fastvit_t8", "avg", {"layers": (1, 1, 1, 1), "embed_dims": (16, 16, 32, 32)}, 32),
+    "Swin": (
+        "swin_tiny_patch4_window7_224",
+        "",
+        {"depths": (2, 2, 2, 2), "embed_dim": 16, "num_heads": (1, 2, 2, 4)},
+        32,
+    ),
+}
+OPEN_CLIP = {
+    "CLIPA": {"pool_type": "avg", "final_ln_after_pool": True},
+    "norm before mean": {"pool_type": "avg"},
+    "CoCa": {"attentional_pool": True, "output_tokens": True},
+}
+KINDS = (*TIMM, *OPEN_CLIP)
+POOLS = {"token": "ViT class token", "avg": "average", "map": "latent query"}
+
+
+def tiny_tower(kind: str, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
+    """An image tower of a kind in `KINDS`, everything random."""
+    if kind in OPEN_CLIP:
+        return tiny_vit(seed=seed, dtype=dtype, **OPEN_CLIP[kind]).visual
+    from unittest import mock
+
+    import timm
+    from open_clip.timm_model import TimmModel
+
+    name, pool, smaller, cell = TIMM[kind]
+    conv = kind in ("ConvNeXt", "ConvNeXt-mlp", "FastViT", "Swin")
+    smaller = smaller if conv else {**smaller, "depth": 2, "img_size": 3 * cell}
+    create = timm.create_model
+    with mock.patch.object(timm, "create_model", lambda name, **given: create(name, **{**given, **smaller})):
+        proj = "mlp" if kind.endswith("mlp") else None if pool in ("token", "map") else "linear"
+        proj = "none" if kind == "SigLIP" else None if kind == "FastViT" else proj
+        width = 32 if kind == "SigLIP" else 24
+        side = {"Swin": 224}.get(kind, 3 * cell)
+        tower = TimmModel(name, width, image_size=side, pool=pool, proj=proj)
+    return randomise(tower.to(dtype), seed)
+
+
+def native_side(visual: nn.Module) -> int:
+    """Pixels a side that a tower was made for."""
+    side = visual.image_size
+    return side if isinstance(side, int) else side[0]

@@ -117,7 +117,7 @@ class LastBlock:
     final: Tensor
     weights: Tensor
     values: Tensor
-    _call: AttentionCall | None = None
+    call: AttentionCall
 
     def __init__(self, trunk: Trunk) -> None:
         self.trunk, self.block = trunk, trunk.blocks[-1]
@@ -132,19 +132,16 @@ class LastBlock:
 
     def on_attention(self, call: AttentionCall) -> Tensor | None:
         """Keep weights and values; in one-hot mode, answer: the class token as it is, each patch its own value."""
-        self._call, self.weights = call, call.weights(slice(0, 1))[:, :, 0]
+        self.call, self.weights = call, call.weights(slice(0, 1))[:, :, 0]
         self.values = call.part("value", slice(None))
         if not self.one_hot:
             return None
         return torch.cat([self.weights[:, :, None] @ self.values, self.values[:, :, 1:]], dim=2)
 
-    @property
-    def call(self) -> AttentionCall:
-        """The attention call of the block."""
-        return unseen() if self._call is None else self._call
-
     def opened(self, embedding: Tensor, grid: tuple[int, int], request: Request, layers: dict[str, Tensor]) -> Opened:
         """Take everything apart, once the tower has run."""
+        if not hasattr(self, "call"):
+            unseen()
         prefix = self.trunk.prefix
         block = block_of(twin(self.block, hooks=False))
         terms, rest = self._terms(block)

@@ -73,6 +73,7 @@ class LatentQueryTower:
             seen = stack.enter_context(record(self.taps(), request.layers))
             heard.listen(stack, pool)
             embedding = self.visual(pixels)
+        heard.check()
         embedding = embedding[0] if isinstance(embedding, tuple) else embedding
         return self._opened(heard, embedding, grid, request, dict(seen))
 
@@ -132,20 +133,20 @@ class Heard:
     tokens: Tensor
     weights: Tensor
     values: Tensor
-    _call: AttentionCall | None = None
+    call: AttentionCall
 
     def listen(self, stack: ExitStack, pool: nn.Module) -> None:
         """Observe a pool until `stack` closes."""
         stack.enter_context(observe(pool, lambda inputs, _output: setattr(self, "tokens", inputs[0])))
         stack.enter_context(inside(pool, Watch(self._on_attention)))
 
-    @property
-    def call(self) -> AttentionCall:
-        """The attention call."""
-        return unseen() if self._call is None else self._call
+    def check(self) -> None:
+        """Refuse a pool that ran without an attention call."""
+        if not hasattr(self, "call"):
+            unseen()
 
     def _on_attention(self, call: AttentionCall) -> None:
-        self._call, self.weights = call, call.weights(slice(0, 1))[:, :, 0]
+        self.call, self.weights = call, call.weights(slice(0, 1))[:, :, 0]
         self.values = call.part("value", slice(None))
 
 

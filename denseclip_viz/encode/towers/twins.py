@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import OrderedDict
 from typing import Any, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from denseclip_viz.errors import GeometryError
 
@@ -63,7 +64,9 @@ def sized(visual: Module, size: tuple[int, int]) -> Module:
     other = twin(visual)
     inner: Any = other.get_submodule("trunk")
     try:
-        inner.set_input_size(img_size=size)
+        with warnings.catch_warnings():  # timm's interpolation makes torch remark on its speed and its style
+            warnings.filterwarnings("ignore", message=r"torch\.searchsorted|Using a non-tuple sequence")
+            inner.set_input_size(img_size=size)
     except (AssertionError, AttributeError, RuntimeError, ValueError) as error:
         raise GeometryError(
             f"an input of {size[0]} x {size[1]} pixels for a {type(trunk).__name__} ({error})",
@@ -71,13 +74,3 @@ def sized(visual: Module, size: tuple[int, int]) -> Module:
             fix="Trace with geometry='native'.",
         ) from error
     return other
-
-
-def tables(module: nn.Module) -> dict[str, Tensor]:
-    """Give every parameter and buffer by name, to see what a twin has of its own.
-
-    Example:
-        >>> list(tables(nn.Linear(2, 2)))
-        ['weight', 'bias']
-    """
-    return dict(module.named_parameters()) | dict(module.named_buffers())

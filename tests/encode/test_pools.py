@@ -1,0 +1,248 @@
+"""Every kind of pooling: the dense feature is the pooled answer to one position alone, and the sum is exact."""
+
+import copy
+from dataclasses import replace
+from unittest import mock
+
+import oracle
+import pytest
+import tiny
+import torch
+from state import fingerprint
+from torch import nn
+from torch.nn import functional as F
+
+from denseclip_viz.encode.gradients import grad_cam, gradient_maps
+from denseclip_viz.encode.towers import PATHS, Request, tower_for
+from denseclip_viz.encode.towers.tower import check_recomposition
+from denseclip_viz.errors import GeometryError, LayerError, RecompositionError, UnsupportedTowerError
+
+TIMM_SIZED = [kind for kind in tiny.TIMM if kind not in ("ConvNeXt", "ConvNeXt-mlp", "FastViT")]
+
+
+def pixels_for(visual, *sides, dtype=torch.float64):
+    sides = sides or (tiny.native_side(visual),) * 2
+    return torch.from_numpy(tiny.random_pixels(*sides))[None].to(dtype)
+
+
+def plain(visual, pixels):
+    with torch.no_grad():
+        out = visual(pixels)
+    return out[0] if isinstance(out, tuple) else out
+
+
+def opened(visual, pixels, **request):
+    with torch.no_grad():
+        return tower_for(visual).at(pixels).open(pixels, Request(**request))
+
+
+def miss(ours, theirs):
+    return oracle.relative_error(ours.detach().numpy(), theirs.detach().numpy())
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_contributions_and_rest_are_the_models_own_answer(kind):
+    visual = tiny.tiny_tower(kind)
+    pixels = pixels_for(visual)
+    ours = opened(visual, pixels)
+    total = ours.contributions.sum((1, 2)) + sum(ours.rest.values())
+    assert miss(total, plain(visual, pixels)) <= 1e-12
+    covered = ours.attention.sum((-2, -1))
+    assert (covered <= 1 + 1e-12).all() and (covered > 0).all()
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_the_dense_feature_is_the_pooled_answer_to_one_position_alone(kind):
+    """The slow way: position by position, the tower again with its pool forced onto that one."""
+    visual = tiny.tiny_tower(kind)
+    pixels = pixels_for(visual)
+    ours = opened(visual, pixels).dense[0].flatten(0, 1)
+    forced = {"ViT class token": alone_in_the_last_block, "average": alone_in_the_mean, "latent query": alone_in_pool}
+    for j in range(len(ours)):
+        assert miss(ours[j], forced[tower_for(visual).family](visual, pixels, j, len(ours))) <= 1e-12
+
+
+def alone_in_the_last_block(visual, pixels, j, count):
+    """A sequence of one token attends to itself; then the tower's own norm and head."""
+    trunk, streams = visual.trunk, []
+    handle = trunk.blocks[-1].register_forward_pre_hook(lambda _, inputs: streams.append(inputs[0]))
+    plain(visual, pixels)
+    handle.remove()
+    own = streams[0][:, streams[0].shape[1] - count + j][:, None]
+    itself = mock.patch.object(F, "scaled_dot_product_attention", lambda q, k, v, **_: v)
+    with torch.no_grad(), itself:
+        return visual.head(trunk.forward_head(trunk.norm(trunk.blocks[-1](own))))[0]
+
+
+def alone_in_the_mean(visual, pixels, j, count):
+    """What is averaged is position j everywhere."""
+
+    def everywhere(values):
+        if values.ndim == 4 and hasattr(visual.trunk, "layers"):  # Swin: (picture, y, x, C)
+            return values.flatten(1, 2)[:, j][:, None, None].expand_as(values)
+        if values.ndim == 4:
+            return values.flatten(2)[:, :, j][:, :, None, None].expand_as(values)
+        return values[:, values.shape[1] - count + j][:, None].expand_as(values)
+
+    if hasattr(visual, "trunk") and not hasattr(visual.trunk, "blocks"):
+        handle = visual.trunk.head.global_pool.register_forward_pre_hook(lambda _, i: (everywhere(i[0]),))
+    else:
+        behind = visual.trunk.norm if hasattr(visual, "trunk") else visual.transformer
+        handle = behind.register_forward_hook(lambda _, i, output: everywhere(output))
+    try:
+        return plain(visual, pixels)[0]
+    finally:
+        handle.remove()
+
+
+def alone_in_pool(visual, pixels, j, count):
+    """The one query reads the value of position j, whatever its keys."""
+    fused, multi = F.scaled_dot_product_attention, F.multi_head_attention_forward
+
+    def pooled(q, k, v, *args, **more):
+        if q.shape[-2] == k.shape[-2]:  # a block of the trunk
+            return fused(q, k, v, *args, **more)
+        return v[:, :, v.shape[2] - count + j][:, :, None].expand(-1, -1, q.shape[2], -1)
+
+    def pooled_multi(query, key, value, *args, **more):
+        if len(query) == len(key):
+            return multi(query, key, value, *args, **more)
+        at = len(key) - count + j
+        with mock.patch.object(F, "scaled_dot_product_attention", fused):
+            return multi(query, key[at : at + 1], value[at : at + 1], *args, **more)
+
+    with (
+        mock.patch.object(F, "scaled_dot_product_attention", pooled),
+        mock.patch.object(F, "multi_head_attention_forward", pooled_multi),
+    ):
+        return plain(visual, pixels)[0]
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_another_input_size_leaves_the_model_alone(kind, dtype):
+    visual = tiny.tiny_tower(kind, dtype=dtype)
+    cell = tower_for(visual).cell
+    sides = (224, 448) if kind == "Swin" else (2 * cell[0], 5 * cell[1])
+    pixels, before = pixels_for(visual, *sides, dtype=dtype), fingerprint(visual)
+    ours = opened(visual, pixels)
+    assert fingerprint(visual) == before
+    assert ours.dense.shape[1:3] == (sides[0] // cell[0], sides[1] // cell[1])
+    check_recomposition(ours, kind)
+
+
+@pytest.mark.filterwarnings("ignore:torch.searchsorted|Using a non-tuple sequence")  # timm's, seen by us alone there
+@pytest.mark.parametrize("kind", TIMM_SIZED)
+def test_another_input_size_reads_as_timm_itself_would(kind):
+    visual = tiny.tiny_tower(kind)
+    cell = tower_for(visual).cell
+    sides = (448, 224) if kind == "Swin" else (4 * cell[0], 2 * cell[1])
+    pixels, other = pixels_for(visual, *sides), copy.deepcopy(visual)
+    other.trunk.set_input_size(sides)
+    assert miss(opened(visual, pixels).embedding, plain(other, pixels)) <= 1e-12
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_sides_that_are_no_multiple_of_the_cell_are_refused(kind):
+    visual = tiny.tiny_tower(kind)
+    with pytest.raises(GeometryError, match="multiples"):
+        opened(visual, pixels_for(visual, tower_for(visual).cell[0] + 1, tower_for(visual).cell[1]))
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_listening_changes_the_way_but_not_the_answer(kind):
+    visual = tiny.tiny_tower(kind)
+    pixels, before = pixels_for(visual), fingerprint(visual)
+    names = tuple(tower_for(visual).taps())
+    lean, full = opened(visual, pixels), opened(visual, pixels, layers=names)
+    for name in ("embedding", "dense", "attention", "contributions"):
+        assert miss(getattr(lean, name), getattr(full, name)) <= 1e-12
+    assert list(full.layers) == list(names) and fingerprint(visual) == before
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_the_last_layer_reads_as_the_answer_and_every_layer_can_be_read(kind):
+    visual = tiny.tiny_tower(kind)
+    tower, pixels = tower_for(visual), pixels_for(visual)
+    vectors = torch.randn(1, 2, plain(visual, pixels).shape[-1], dtype=torch.float64)
+    if needed := tower.needs(tower.layers):
+        ours = opened(visual, pixels, layers=needed)
+        with torch.no_grad():
+            whole, dense = tower.read(ours.layers, tower.layers[-1], PATHS["value"])
+        assert miss(whole, ours.embedding) <= 1e-12 and miss(dense, ours.dense.flatten(1, 2)) <= 1e-12
+    else:
+        maps = gradient_maps(tower, pixels[0], vectors, layers=tower.layers, path=PATHS["value"])
+        assert list(maps) == list(tower.layers)
+        assert all(m.isfinite().all() and m.shape[:2] == (1, 2) for pair in maps.values() for m in pair)
+    cam = grad_cam(tower, pixels[0], vectors[0])
+    assert cam.shape == (2, *opened(visual, pixels).dense.shape[1:3]) and (cam >= 0).all()
+
+
+def test_gradients_of_maps_with_channels_last_are_those_of_the_plain_pass():
+    visual = tiny.tiny_tower("Swin")
+    pixels, kept = pixels_for(visual, 224, 448), []
+    tower = tower_for(visual).at(pixels)
+    text = F.normalize(torch.randn(24, dtype=torch.float64), dim=0)
+    handle = tower.visual.trunk.layers[1].register_forward_hook(lambda _, i, output: kept.append(output))
+    score = F.cosine_similarity(tower.visual(pixels)[0], text, dim=0)
+    (gradient,) = torch.autograd.grad(score, kept[0])
+    handle.remove()
+    ours = gradient_maps(tower, pixels[0], text[None, None], layers=["stages.1"], path=PATHS["value"])["stages.1"][0]
+    assert miss(ours[0, 0], (kept[0] * gradient).sum(-1)[0]) <= 1e-12
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_a_missing_term_is_loud(kind):
+    visual = tiny.tiny_tower(kind)
+    ours = opened(visual, pixels_for(visual))
+    for name, term in ours.rest.items():
+        if term.any():
+            with pytest.raises(RecompositionError, match=kind):
+                check_recomposition(replace(ours, rest={n: t for n, t in ours.rest.items() if n != name}), kind)
+
+
+@pytest.mark.parametrize("kind", ["SigLIP", "PE", "CoCa", "EVA02"])
+def test_keys_are_those_that_the_pool_compares_with(kind):
+    visual = tiny.tiny_tower(kind)
+    pixels = pixels_for(visual)
+    ours = opened(visual, pixels, keys="key", layers=("pool.key",))
+    heads = ours.layers["pool.key"].transpose(1, 2).flatten(2)
+    assert miss(ours.keys.flatten(1, 2), heads[:, heads.shape[1] - ours.keys[0, ..., 0].numel() :]) <= 1e-12
+
+
+@pytest.mark.parametrize("kind", ["ConvNeXt", "CLIPA"])
+def test_a_mean_has_no_keys_and_says_so(kind):
+    visual = tiny.tiny_tower(kind)
+    with pytest.raises(LayerError, match="plain mean"):
+        opened(visual, pixels_for(visual), keys="key")
+
+
+def test_where_nothing_stands_behind_the_mean_but_a_projection_the_dense_mean_is_the_embedding():
+    for kind in ("Swin", "GAP", "FastViT"):
+        visual = tiny.tiny_tower(kind)
+        ours = opened(visual, pixels_for(visual))
+        assert miss(ours.dense.mean((1, 2)), ours.embedding) <= 1e-12
+
+
+def test_attention_that_cannot_be_seen_is_an_error():
+    visual = tiny.tiny_tower("SigLIP")
+    visual.trunk.attn_pool.fused_attn = False
+    with pytest.raises(UnsupportedTowerError, match="TIMM_FUSED_ATTN"):
+        opened(visual, pixels_for(visual))
+    visual = tiny.tiny_tower("EVA02")
+    visual.trunk.blocks[-1].attn.fused_attn = False
+    with pytest.raises(UnsupportedTowerError, match="TIMM_FUSED_ATTN"):
+        opened(visual, pixels_for(visual))
+
+
+def test_unknown_towers_are_named_and_never_guessed():
+    from open_clip.timm_model import TimmModel
+
+    strange = [
+        (TimmModel("test_resnet", 8, image_size=64, pool="avg", proj="linear"), "ResNet"),
+        (TimmModel("test_convnext", 8, image_size=64, pool="max", proj="linear"), "ConvNeXt"),
+        (nn.Linear(2, 2), "Linear"),
+    ]
+    for visual, name in strange:
+        with pytest.raises(UnsupportedTowerError, match=name):
+            tower_for(visual)
