@@ -28,7 +28,7 @@ lab: $(VENV)/.installed
 	$(BIN)/jupyter lab notebooks
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/trace.py
+	$(BIN)/python benchmarks/towers.py
 	$(BIN)/python benchmarks/segment.py
 
 clean:
