@@ -24,6 +24,10 @@ _WAYS_OUT = (
     'Connect once and call again, pass a file with pretrained="FILE.safetensors", '
     'or pass pretrained="random" to try the mechanics only.'
 )
+_WAYS_TO_PARTS = (
+    "Connect once and call again, or load a folder that holds the tokenizer and whose hf_model_name "
+    "is a folder with the config.json."
+)
 
 
 @dataclass(frozen=True)
@@ -104,17 +108,17 @@ def tag_file(config: Mapping[str, Any], *, asked: str, cache_dir: str | None = N
         raise WeightsError(came, expected="the whole file", fix=_WAYS_OUT) from error
 
 
-def require_hub_file(repo: str, name: str, *, asked: str) -> None:
+def require_hub_file(repo: str, name: str, *, asked: str, cache_dir: str | None = None) -> None:
     """Makes sure that a file of the hub is here or can be had, before somebody waits for it.
 
     Raises:
         WeightsError: Neither.
     """
-    if not _cached(repo, [name], None):
-        require_answer("", wanted=f"{repo}/{name}", asked=asked)
+    if not _cached(repo, [name], cache_dir):
+        require_answer("", wanted=f"{repo}/{name}", asked=asked, fix=_WAYS_TO_PARTS)
 
 
-def require_answer(url: str, *, wanted: str, asked: str, timeout: float = 3.0) -> None:
+def require_answer(url: str, *, wanted: str, asked: str, timeout: float = 3.0, fix: str = _WAYS_OUT) -> None:
     """Asks the host of a URL (the hub's when empty) for a sign of life, once, and proxies are respected.
 
     Raises:
@@ -129,7 +133,7 @@ def require_answer(url: str, *, wanted: str, asked: str, timeout: float = 3.0) -
         why = _silence(host, timeout)
     if why:
         came = f"The file {wanted} for {asked} is not on this machine, and {host} does not answer ({why})"
-        raise WeightsError(came, expected="the file in the download cache, or a network", fix=_WAYS_OUT)
+        raise WeightsError(came, expected="the file in the download cache, or a network", fix=fix)
 
 
 def _own_weights(source: Source) -> Weights:
