@@ -42,6 +42,7 @@ HUGGING_FACE = {
     "mt5": {"vocab_size": 160, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2},
     "m2m_100": M2M,
 }
+FAMILIES = {"xlm": "xlm-roberta", "roberta": "roberta", "mt5": "mt5", "nllb": "m2m_100"}  # what is in a shipped name
 
 
 class Letters:
@@ -86,7 +87,11 @@ def shrunk(config, folder):
     """A shipped configuration with tiny widths; what a token attends to and where the vector is taken stay."""
     text = {**config["text_cfg"], "width": 16, "heads": 2, "layers": 1, "vocab_size": 160}
     if name := text.get("hf_model_name"):
-        kind = next(k for word, k in (("xlm", "xlm-roberta"), ("roberta", "roberta"), ("mt5", "mt5"), ("nllb", "m2m_100")) if word in name)
+        kind = next(
+            k
+            for word, k in (("xlm", "xlm-roberta"), ("roberta", "roberta"), ("mt5", "mt5"), ("nllb", "m2m_100"))
+            if word in name
+        )
         text["hf_model_name"] = write_architecture(folder / kind, kind)
     small = {**config, "embed_dim": 8, "vision_cfg": VISION, "text_cfg": text}
     if "multimodal_cfg" in small:

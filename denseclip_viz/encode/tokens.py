@@ -127,11 +127,10 @@ def _refuse_unknown(tokenizer: Tokenizer, texts: list[str], rows: Tensor) -> Non
     if unknown is None or unknown in rows[-1]:
         return
     for text, row in zip(texts, rows, strict=False):
-        seen = "".join(character for character in text if not _invisible(character))
-        if unknown in row and unknown in (ids := tokenizer([seen, *dict.fromkeys(seen)]))[0]:
-            known = [unknown not in one for one in ids[1:]]
-            lost = [c for c, is_known in zip(dict.fromkeys(seen), known, strict=True) if not is_known]
-            came = f"The prompt {_ends(text)} holds {' '.join(lost[:8]) or 'words'} that the tokenizer does not know"
+        words = "".join(character for character in text if not _invisible(character)).split()
+        if unknown in row and unknown in tokenizer([" ".join(words)]):
+            lost = [word for word in words if unknown in tokenizer([word])] or words
+            came = f"The prompt {_ends(text)} holds {_head(' '.join(lost))}, which the tokenizer does not know"
             fix = "Say it in other words, or take a model that reads this language."
             raise PromptError(came, expected="a text of which nothing is lost", fix=fix)
 
