@@ -19,7 +19,7 @@ from denseclip_viz.encode.memory import memory_guard
 from denseclip_viz.encode.pretrained import SEED, Weights, choose_weights
 from denseclip_viz.encode.provenance import activation_of, describe_preprocess, versions
 from denseclip_viz.encode.switches import Switches, apply_switches, find_switches
-from denseclip_viz.encode.text_parts import text_parts
+from denseclip_viz.encode.text_parts import TextParts, read_tokenizer, text_parts
 from denseclip_viz.encode.tokens import Tokenizer
 from denseclip_viz.encode.weights import first_line, hash_start, load_into, read_shapes, says_random
 from denseclip_viz.errors import ModelNameError
@@ -97,10 +97,10 @@ def load_clip(
     kind = _dtype(dtype, where)
     switches = find_switches(preset, activation=activation, layer_norm_eps=layer_norm_eps, mean=mean, std=std)
     source = find_source(name)
-    text = text_parts(source, cache_dir=cache_dir)
+    parts = text_parts(source, cache_dir=cache_dir)
     weights = choose_weights(source, pretrained, cache_dir=cache_dir)
     shapes = read_shapes(weights.file) if weights.file else {}
-    clip, tokenizer = _build(source, text, weights, switches, cache_dir)
+    clip, tokenizer = _build(source, parts, weights, switches, cache_dir)
     note = load_into(clip, weights.file, shapes=shapes, name=source.name) if weights.file else ""
     done = apply_switches(clip, switches, name=source.name)
     _place(clip, where, kind)
@@ -116,7 +116,7 @@ def load_clip(
         "preset": switches.preset,
         "switches": ", ".join(done) or "none",
         "random_weights": int(weights.file is None or says_random(weights.file)),
-        "versions": versions(),
+        "versions": versions(*["transformers"] * parts.needs_transformers),
     }
     return Loaded(clip, tokenizer, preprocess, provenance)
 
@@ -145,7 +145,7 @@ def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype
 
 
 def _build(
-    source: Source, text: Mapping[str, Any], weights: Weights, switches: Switches, cache_dir: str | None
+    source: Source, parts: TextParts, weights: Weights, switches: Switches, cache_dir: str | None
 ) -> tuple[nn.Module, Tokenizer]:
     """The weights' own activation, the same random numbers every time, the caller's random state left."""
     import open_clip
@@ -164,10 +164,10 @@ def _build(
             pretrained_text=False,
             force_preprocess_cfg=preprocess,
             cache_dir=cache_dir,
-            text_cfg=dict(text),
+            text_cfg=dict(parts.config),
             **options,
         )
-        return clip, open_clip.get_tokenizer(source.handle, cache_dir=cache_dir)
+        return clip, read_tokenizer(source, parts, cache_dir=cache_dir)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import os
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -108,14 +108,27 @@ def tag_file(config: Mapping[str, Any], *, asked: str, cache_dir: str | None = N
         raise WeightsError(came, expected="the whole file", fix=_WAYS_OUT) from error
 
 
-def require_hub_file(repo: str, name: str, *, asked: str, cache_dir: str | None = None) -> None:
-    """Makes sure that a file of the hub is here or can be had, before somebody waits for it.
+def hub_folder(repo: str, names: Sequence[str], *, asked: str, cache_dir: str | None = None) -> Path | None:
+    """Gives the folder of the download cache that holds a file of the hub and one of its companions.
+
+    Args:
+        repo: The repository.
+        names: The file; then others, any one of which makes it complete.
+        asked: The model, for the message.
+        cache_dir: Where downloads are kept.
+
+    Returns:
+        The folder, or None where the files are still to be had from the network.
 
     Raises:
-        WeightsError: Neither.
+        WeightsError: They are not here, and nobody answers (known within seconds).
     """
-    if not _cached(repo, [name], cache_dir):
-        require_answer("", wanted=f"{repo}/{name}", asked=asked, fix=_WAYS_TO_PARTS)
+    first, *others = names
+    found = _cached(repo, [first], cache_dir)
+    if found and (not others or any((found.parent / name).exists() for name in others)):
+        return found.parent
+    require_answer("", wanted=f"{repo}/{first}", asked=asked, fix=_WAYS_TO_PARTS)
+    return None
 
 
 def require_answer(url: str, *, wanted: str, asked: str, timeout: float = 3.0, fix: str = _WAYS_OUT) -> None:
