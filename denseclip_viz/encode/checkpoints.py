@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,9 +16,10 @@ from torch import nn
 from denseclip_viz.encode.catalogue import Source, find_source, pair
 from denseclip_viz.encode.catalogue import known_models as known_models
 from denseclip_viz.encode.memory import memory_guard
-from denseclip_viz.encode.pretrained import SEED, Weights, choose_weights, require_hub_file
+from denseclip_viz.encode.pretrained import SEED, Weights, choose_weights
 from denseclip_viz.encode.provenance import activation_of, describe_preprocess, versions
 from denseclip_viz.encode.switches import Switches, apply_switches, find_switches
+from denseclip_viz.encode.text_parts import TextParts, read_tokenizer, text_parts
 from denseclip_viz.encode.tokens import Tokenizer
 from denseclip_viz.encode.weights import first_line, hash_start, load_into, read_shapes, says_random
 from denseclip_viz.errors import ModelNameError
@@ -97,10 +97,10 @@ def load_clip(
     kind = _dtype(dtype, where)
     switches = find_switches(preset, activation=activation, layer_norm_eps=layer_norm_eps, mean=mean, std=std)
     source = find_source(name)
-    _check_text_parts(source)
+    parts = text_parts(source, cache_dir=cache_dir)
     weights = choose_weights(source, pretrained, cache_dir=cache_dir)
     shapes = read_shapes(weights.file) if weights.file else {}
-    clip, tokenizer = _build(source, weights, switches, cache_dir)
+    clip, tokenizer = _build(source, parts, weights, switches, cache_dir)
     note = load_into(clip, weights.file, shapes=shapes, name=source.name) if weights.file else ""
     done = apply_switches(clip, switches, name=source.name)
     _place(clip, where, kind)
@@ -116,7 +116,7 @@ def load_clip(
         "preset": switches.preset,
         "switches": ", ".join(done) or "none",
         "random_weights": int(weights.file is None or says_random(weights.file)),
-        "versions": versions(),
+        "versions": versions(*["transformers"] * parts.needs_transformers),
     }
     return Loaded(clip, tokenizer, preprocess, provenance)
 
@@ -144,23 +144,9 @@ def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype
     return kind
 
 
-def _check_text_parts(source: Source) -> None:
-    """Some text towers are made by transformers, from files of the hub, before any weights are read."""
-    text = source.config["text_cfg"]
-    model, words = text.get("hf_model_name"), text.get("hf_tokenizer_name")
-    if not (model or words):
-        return
-    if importlib.util.find_spec("transformers") is None:
-        came = f"The text tower of {source.name} ({model or words}) needs the package transformers"
-        fix = "Install transformers, or take another model."
-        raise ModelNameError(came, expected="it to be installed", fix=fix)
-    if model and not os.path.isdir(model):
-        require_hub_file(model, "config.json", asked=source.name)
-    if words and source.folder is None:
-        require_hub_file(words, "tokenizer_config.json", asked=source.name)
-
-
-def _build(source: Source, weights: Weights, switches: Switches, cache_dir: str | None) -> tuple[nn.Module, Tokenizer]:
+def _build(
+    source: Source, parts: TextParts, weights: Weights, switches: Switches, cache_dir: str | None
+) -> tuple[nn.Module, Tokenizer]:
     """The weights' own activation, the same random numbers every time, the caller's random state left."""
     import open_clip
 
@@ -178,9 +164,10 @@ def _build(source: Source, weights: Weights, switches: Switches, cache_dir: str 
             pretrained_text=False,
             force_preprocess_cfg=preprocess,
             cache_dir=cache_dir,
+            text_cfg=dict(parts.config),
             **options,
         )
-        return clip, open_clip.get_tokenizer(source.handle, cache_dir=cache_dir)
+        return clip, read_tokenizer(source, parts, cache_dir=cache_dir)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import os
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -23,6 +23,10 @@ SEED = 0
 _WAYS_OUT = (
     'Connect once and call again, pass a file with pretrained="FILE.safetensors", '
     'or pass pretrained="random" to try the mechanics only.'
+)
+_WAYS_TO_PARTS = (
+    "Connect once and call again, or load a folder that holds the tokenizer and whose hf_model_name "
+    "is a folder with the config.json."
 )
 
 
@@ -104,17 +108,30 @@ def tag_file(config: Mapping[str, Any], *, asked: str, cache_dir: str | None = N
         raise WeightsError(came, expected="the whole file", fix=_WAYS_OUT) from error
 
 
-def require_hub_file(repo: str, name: str, *, asked: str) -> None:
-    """Makes sure that a file of the hub is here or can be had, before somebody waits for it.
+def hub_folder(repo: str, names: Sequence[str], *, asked: str, cache_dir: str | None = None) -> Path | None:
+    """Gives the folder of the download cache that holds a file of the hub and one of its companions.
+
+    Args:
+        repo: The repository.
+        names: The file; then others, any one of which makes it complete.
+        asked: The model, for the message.
+        cache_dir: Where downloads are kept.
+
+    Returns:
+        The folder, or None where the files are still to be had from the network.
 
     Raises:
-        WeightsError: Neither.
+        WeightsError: They are not here, and nobody answers (known within seconds).
     """
-    if not _cached(repo, [name], None):
-        require_answer("", wanted=f"{repo}/{name}", asked=asked)
+    first, *others = names
+    found = _cached(repo, [first], cache_dir)
+    if found and (not others or any((found.parent / name).exists() for name in others)):
+        return found.parent
+    require_answer("", wanted=f"{repo}/{first}", asked=asked, fix=_WAYS_TO_PARTS)
+    return None
 
 
-def require_answer(url: str, *, wanted: str, asked: str, timeout: float = 3.0) -> None:
+def require_answer(url: str, *, wanted: str, asked: str, timeout: float = 3.0, fix: str = _WAYS_OUT) -> None:
     """Asks the host of a URL (the hub's when empty) for a sign of life, once, and proxies are respected.
 
     Raises:
@@ -129,7 +146,7 @@ def require_answer(url: str, *, wanted: str, asked: str, timeout: float = 3.0) -
         why = _silence(host, timeout)
     if why:
         came = f"The file {wanted} for {asked} is not on this machine, and {host} does not answer ({why})"
-        raise WeightsError(came, expected="the file in the download cache, or a network", fix=_WAYS_OUT)
+        raise WeightsError(came, expected="the file in the download cache, or a network", fix=fix)
 
 
 def _own_weights(source: Source) -> Weights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import torch
@@ -45,8 +46,11 @@ def describe_preprocess(preprocess: Preprocess) -> str:
     return f"{height} x {width} px, {how}, mean {mean}, std {std}"
 
 
-def versions() -> str:
+def versions(*more: str) -> str:
     """Gives the versions that decide the numbers.
+
+    Args:
+        *more: Further packages that a model is made of.
 
     Example:
         >>> versions()
@@ -56,8 +60,9 @@ def versions() -> str:
 
     import denseclip_viz
 
-    ours = denseclip_viz.__version__
-    return f"denseclip_viz {ours} · open_clip {open_clip.__version__} · torch {torch.__version__}"
+    found = {"denseclip_viz": denseclip_viz.__version__, "open_clip": open_clip.__version__, "torch": torch.__version__}
+    found |= {name: metadata.version(name) for name in more}
+    return " · ".join(f"{name} {version}" for name, version in found.items())
 
 
 def _gates(modules: Iterable[nn.Module]) -> str:

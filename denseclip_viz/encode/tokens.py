@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import threading
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
@@ -17,6 +19,8 @@ Tokenizer = Callable[..., Tensor]
 
 _PROBE = 4000  # characters: they fill any context, and even as a single word they are split at once
 _ROOM = 8  # times the context, for tokenizers that only answer with padded rows
+# The tokenizers of transformers keep in themselves how to cut and pad: two threads at once would mix it up.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @runtime_checkable
@@ -46,8 +50,9 @@ def token_ids(tokenizer: Tokenizer, texts: Sequence[str], *, context: int, trunc
         (text, context), int64.
 
     Raises:
-        PromptError: No texts; a text that is not a string, has no tokens, holds a control token, or is longer
-            than the context (the message shows where it would be cut).
+        PromptError: No texts; a text that is not a string, has no tokens, holds a control token or a character
+            that the tokenizer does not know, or is longer than the context (the message shows where it would be
+            cut).
 
     Example:
         >>> import open_clip
@@ -61,9 +66,12 @@ def token_ids(tokenizer: Tokenizer, texts: Sequence[str], *, context: int, trunc
     if isinstance(tokenizer, BytePairs):
         for text in rows:
             _check_tokens(tokenizer, text, context, truncate)
-    elif not truncate:
-        _refuse_cut_rows(tokenizer, rows, context)
-    return _call(tokenizer, rows, context)
+        return _call(tokenizer, rows, context)
+    with _ONE_AT_A_TIME:
+        if "context_length" in inspect.signature(tokenizer).parameters:
+            for start in range(0, len(rows), 256):
+                _check_padded(tokenizer, rows[start : start + 256], context, truncate)
+        return _call(tokenizer, rows, context)
 
 
 def _call(tokenizer: Tokenizer, texts: list[str], context: int) -> Tensor:
@@ -79,8 +87,7 @@ def _check_tokens(tokenizer: BytePairs, text: str, context: int, truncate: bool)
         came = f"The prompt {_ends(text)} holds one of the tokenizer's control tokens, which ends the text there"
         raise PromptError(came, expected="words only", fix="Take the control token out.")
     if text and not tokens:
-        came = f"The prompt {text!r} has no tokens: the tokenizer cleans all of it away"
-        raise PromptError(came, expected="a text with at least one visible character", fix="Write it in words.")
+        raise _cleaned_away(text)
     if not truncate and len(tokens) + 2 > context:
         kept = tokenizer.decode(tokens[: context - 2]).strip()
         lost = tokenizer.decode(tokens[context - 2 :]).strip()
@@ -96,27 +103,51 @@ def _encode(tokenizer: BytePairs, text: str, context: int) -> tuple[list[int], b
     return tokenizer.encode(text), False
 
 
-def _refuse_cut_rows(tokenizer: Tokenizer, texts: list[str], context: int) -> None:
+def _check_padded(tokenizer: Tokenizer, texts: list[str], context: int, truncate: bool) -> None:
     """For tokenizers that only answer with padded rows: once at the context, and once with room to spare.
 
     A short text shows what padding looks like, and whether the last place is kept for a class token.
     """
-    if "context_length" not in inspect.signature(tokenizer).parameters:
+    tight, wide = (tokenizer([*texts, "", "a"], context_length=size) for size in (context, _ROOM * context))
+    for text, row in zip(texts, wide, strict=False):
+        if text and torch.equal(row, wide[-2]):
+            raise _cleaned_away(text)
+    _refuse_unknown(tokenizer, texts, wide)
+    same = context if torch.equal(tight[-1], wide[-1, :context]) else context - 1
+    lost = (tight[:, :same] != wide[:, :same]).any(1) | (wide[:, context:] != wide[-1, context:]).any(1)
+    if lost.any() and not truncate:
+        at = int(lost.nonzero()[0])
+        count = int((wide[at] != wide[-1]).nonzero()[-1]) + 1
+        raise _cut(texts[at], _decoded(tokenizer, tight[at]), "", f"at least {count}", context)
+
+
+def _refuse_unknown(tokenizer: Tokenizer, texts: list[str], rows: Tensor) -> None:
+    """Two prompts whose only difference is unknown would get one vector, and a map of neither."""
+    unknown = getattr(getattr(tokenizer, "tokenizer", None), "unk_token_id", None)
+    if unknown is None or unknown in rows[-1]:
         return
-    for start in range(0, len(texts), 256):
-        part = texts[start : start + 256]
-        tight, wide = (tokenizer([*part, "a"], context_length=size) for size in (context, _ROOM * context))
-        same = context if torch.equal(tight[-1], wide[-1, :context]) else context - 1
-        lost = (tight[:, :same] != wide[:, :same]).any(1) | (wide[:, context:] != wide[-1, context:]).any(1)
-        if lost.any():
-            at = int(lost.nonzero()[0])
-            count = int((wide[at] != wide[-1]).nonzero()[-1]) + 1
-            raise _cut(part[at], _decoded(tokenizer, tight[at]), "", f"at least {count}", context)
+    for text, row in zip(texts, rows, strict=False):
+        words = "".join(character for character in text if not _invisible(character)).split()
+        if unknown in row and unknown in tokenizer([" ".join(words)]):
+            lost = [word for word in words if unknown in tokenizer([word])] or words
+            came = f"The prompt {_ends(text)} holds {_head(' '.join(lost))}, which the tokenizer does not know"
+            fix = "Say it in other words, or take a model that reads this language."
+            raise PromptError(came, expected="a text of which nothing is lost", fix=fix)
+
+
+def _invisible(character: str) -> bool:
+    """Joiners and variation selectors say how a character is drawn, and many tokenizers do not know them."""
+    return unicodedata.category(character) == "Cf" or "\ufe00" <= character <= "\ufe0f"
 
 
 def _decoded(tokenizer: Tokenizer, ids: Tensor) -> str:
     decode = getattr(getattr(tokenizer, "tokenizer", None), "decode", None)
     return str(decode(ids.tolist(), skip_special_tokens=True)).strip() if decode else ""
+
+
+def _cleaned_away(text: str) -> PromptError:
+    came = f"The prompt {text!r} has no tokens: the tokenizer cleans all of it away"
+    return PromptError(came, expected="a text with at least one word", fix="Write it in words.")
 
 
 def _cut(text: str, kept: str, lost: str, count: str, context: int) -> PromptError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import socket
 import time
 from functools import partial
@@ -13,7 +12,7 @@ from checkpoint_files import add_name, go_offline, same, state, write_cache, wri
 from safetensors.torch import save_file
 
 from denseclip_viz.encode.checkpoints import load_clip
-from denseclip_viz.encode.pretrained import require_answer, require_hub_file
+from denseclip_viz.encode.pretrained import hub_folder, require_answer
 from denseclip_viz.errors import ModelNameError, WeightsError
 
 
@@ -101,15 +100,9 @@ def test_cached_weights_need_no_network(named, cache, offline):
     assert loaded.preprocess.mean == (0.1, 0.2, 0.3) and loaded.preprocess.resize_mode == "squash"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("transformers") is not None, reason="transformers is installed")
-def test_text_towers_of_transformers_say_what_they_need():
-    with pytest.raises(ModelNameError, match="needs the package transformers"):
-        load_clip("roberta-ViT-B-32", pretrained="random")
-
-
 def test_files_of_the_hub_that_a_text_tower_needs_are_missed_at_once(offline):
     with pytest.raises(WeightsError, match="nobody/words/config.json for Tiny"):
-        require_hub_file("nobody/words", "config.json", asked="Tiny")
+        hub_folder("nobody/words", ["config.json"], asked="Tiny")
 
 
 @pytest.mark.parametrize(
