@@ -140,5 +140,5 @@ def write_multilingual(folder, sentences, *, pooler="mean_pooler", **text):
     (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}), encoding="utf-8")
     built = {**config, "text_cfg": {**text, "hf_model_name": str(folder / "words"), "hf_model_pretrained": False}}
     clip = tiny.randomise(open_clip.CustomTextCLIP(**built))
-    save_file(clip.state_dict(), folder / "open_clip_model.safetensors")
+    save_file(clip.state_dict(), folder / "open_clip_model.safetensors", metadata={"weights": "random"})
     return clip

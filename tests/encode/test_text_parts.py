@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import sentencepiece
 import torch
 from checkpoint_files import TINY, add_name, go_offline, same, write_config
 from safetensors.torch import load_file, save_file
@@ -178,3 +179,15 @@ def test_the_other_architectures_load_from_a_folder_too(kind, folder):
     rename(folder, hf_proj_type="linear")
     loaded = load_clip(folder, pretrained="random")
     assert loaded.clip.text.config.model_type == kind
+
+
+def test_a_vocabulary_that_is_a_sentencepiece_file_alone_is_read(folder):
+    for file in folder.glob("*token*"):
+        file.unlink()
+    pieces = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1, "vocab_size": 60, "hard_vocab_limit": False}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES * 9), model_prefix=str(folder / "spiece"), minloglevel=2, **pieces
+    )
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "T5Tokenizer"}', encoding="utf-8")
+    ids = load_clip(folder, pretrained="random").tokenizer(["빨간 자동차"])
+    assert ids.shape == (1, 77) and not (ids == 2).any() and ids[0, -1] == 0
