@@ -63,7 +63,7 @@ def bars(found: Found, *, figure: Figure | None = None) -> Figure:
     blocks = _blocks(found)
     rows = [method for methods in blocks for method in methods]
     heights = [k + 0.5 * b for k, b in enumerate(b for b, methods in enumerate(blocks) for _ in methods)]
-    top = MARGIN + STAMP * is_random(found["model"]) + 0.75
+    top = MARGIN + STAMP * is_random(found["model"]) + 0.95
     height = (heights[-1] + 1) * ROW
     on = new_sheet(
         MARGIN + ROOM + len(PARTS) * (COLUMN + GAP) + MARGIN,

@@ -112,8 +112,9 @@ def test_matrices_name_every_kind_twice_and_every_family_with_its_share(found):
     assert said.count("83% right") == 1 and sum(text.endswith(" right") for text in said) == 1  # five of six trees
 
 
-def test_no_text_of_a_matrix_lies_on_another(found):
-    drawn = confusions(found)
+@pytest.mark.parametrize("draw", [bars, confusions])
+def test_no_text_lies_on_another_or_leaves_the_sheet(draw, found):
+    drawn = draw(found)
     drawn.draw_without_rendering()
     boxes = [text.get_window_extent() for text in drawn.texts if not text.get_rotation()]
     assert not [(a, b) for i, a in enumerate(boxes) for b in boxes[:i] if a.overlaps(b)]
