@@ -59,11 +59,11 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
 
     Args:
         tower: Any tower; its `last_map` is layer4 for a ResNet, what enters the last attention of a ViT.
-        pixels: `(3, H, W)`, its input.
+        pixels: `(…, 3, H, W)`, its input: one picture, or several that are opened together.
         vectors: `(prompt, D)`.
 
     Returns:
-        `(prompt, y, x)`, not negative.
+        `(…, prompt, y, x)`, not negative.
 
     Source: Selvaraju et al. (arXiv 1610.02391) eq. 1 and 2, for the score cos(e, t).
     """
@@ -73,11 +73,12 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
     with torch.enable_grad(), memory_guard("the geometry's size"):
         tap = tower.taps()[tower.last_map]
         with record({tower.last_map: tap}, [tower.last_map], raw=True) as seen:
-            embedding = tower.open(inputs, Request()).embedding[0]
+            embedding = tower.open(inputs, Request()).embedding
         activation = seen[tower.last_map]
         scores = F.normalize(embedding, dim=-1) @ F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).T
-        maps = [_cam(tap, activation, score, grid) for score in scores]
-    return torch.stack(maps).cpu()
+        # no picture depends on another one, so the gradient of the sum is each picture's own
+        maps = [_cam(tap, activation, score, grid) for score in scores.sum(0)]
+    return torch.stack(maps, dim=1).reshape(*pixels.shape[:-3], len(vectors), *grid).cpu()
 
 
 def _cam(tap: Tap, activation: Tensor, score: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -86,14 +87,16 @@ def _cam(tap: Tap, activation: Tensor, score: Tensor, grid: tuple[int, int]) -> 
     if activation.ndim == 3:  # tokens: those of the patches, which come last, on the grid
         first = activation.shape[1] - grid[0] * grid[1]
         activation, gradient = (t[:, first:].transpose(1, 2).unflatten(-1, grid) for t in (activation, gradient))
-    cam: Tensor = (gradient.mean((-2, -1), keepdim=True) * activation).sum(1)[0].relu().detach()
+    cam: Tensor = (gradient.mean((-2, -1), keepdim=True) * activation).sum(1).relu().detach()
     return cam
 
 
 def _inputs(tower: Tower, pixels: Tensor) -> Tensor:
     check_eval(tower.visual)
     parameter = next(tower.visual.parameters())
-    return pixels[None].to(parameter.device, parameter.dtype).requires_grad_(True)
+    batch = pixels.reshape(-1, *pixels.shape[-3:])
+    # a copy, so that the caller's own pixels never ask for gradients
+    return batch.to(parameter.device, parameter.dtype, copy=True).requires_grad_(True)
 
 
 def _times(activations: Sequence[tuple[Tap, Tensor]], score: Tensor) -> list[Tensor]:

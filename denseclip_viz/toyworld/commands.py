@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -34,27 +34,34 @@ def train(
 @app.command()
 def report(
     name: Name = "resnet",
-    scenes: Annotated[int, typer.Option(help="Held-out scenes.")] = 500,
+    scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes.")] = 500,
+    slow: Annotated[int, typer.Option(min=0, help="How many of them Grad-CAM is measured on.")] = 100,
     out: Annotated[Optional[Path], typer.Option("--out", "-o", help="A .json with every number.")] = None,  # noqa: UP045
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    figures: Annotated[Optional[Path], typer.Option(help="A folder for figures; made if missing.")] = None,  # noqa: UP045
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
 ) -> None:
     """Measure a bundled model on scenes that it has never seen."""
     from denseclip_viz.loading import load
     from denseclip_viz.output import check_target, writing
     from denseclip_viz.toyworld.recipes import NAMES
     from denseclip_viz.toyworld.report import report as measure
+    from denseclip_viz.toyworld.summary import check_folder, draw, show
 
     with one_line_errors():
         if out is not None:
             check_target(out, [".json"], force=force)
+        if figures is not None:
+            check_folder(figures, force=force)
         model = load(f"bundled-{name}" if name in NAMES else name)
-        found = measure(
-            model, n=scenes, size=model.preprocess.size[0], progress=lambda step: typer.echo(f"… {step}", err=True)
-        )
+        size = model.preprocess.size[0]
+        found = measure(model, n=scenes, slow=slow, size=size, progress=lambda step: typer.echo(f"… {step}", err=True))
         if out is not None:
             with writing(out, [".json"], force=force) as part:
                 part.write_text(json.dumps(found, indent=1), encoding="utf-8")
-        _show(found)
+        show(found)
+        if figures is not None:
+            for file in draw(model, found, figures, size=size, force=force):
+                typer.echo(f"wrote {file}")
 
 
 @app.command()
@@ -79,24 +86,3 @@ def export(
 
     with one_line_errors():
         typer.echo(write(folder, n, split=split, size=size))
-
-
-def _show(found: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("method", "mIoU", "things", "stuff", title=f"{found['scenes']} held-out scenes")
-    for method, scores in found["mIoU"].items():
-        table.add_row(method, *(_number(scores[part]) for part in ("all", "things", "stuff")))
-    console = Console()
-    console.print(table)
-    for name in ("retrieval top-1 of 64", "characters mIoU", "two siblings"):
-        console.print(f"{name}: {found[name]}")
-    console.print(
-        f"naming the main thing of {len(found['naming']['matrix'])} kinds: {_number(found['naming']['top-1'])}"
-    )
-    console.print(f"right among siblings: {found['naming']['among siblings']}")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

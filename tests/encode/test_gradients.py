@@ -52,3 +52,14 @@ def test_grad_cam_equals_the_second_way(build):
             assert oracle.relative_error(ours.numpy(), theirs.numpy()) < 1e-10
         else:
             assert not ours.any()
+
+
+@pytest.mark.parametrize("build", [tiny.tiny_resnet, tiny.tiny_vit])
+def test_several_pictures_together_get_the_maps_that_each_gets_alone(build):
+    tower = tower_for(build().visual)
+    side = 96 if build is tiny.tiny_resnet else 32
+    pixels = torch.stack([torch.from_numpy(tiny.random_pixels(side, side)) * scale for scale in (1.0, 0.5, -1.0)])
+    together = grad_cam(tower, pixels, VECTORS)
+    for maps, picture in zip(together, pixels, strict=True):
+        assert oracle.relative_error(maps.numpy(), grad_cam(tower, picture, VECTORS).numpy()) < 1e-10
+    assert not pixels.requires_grad

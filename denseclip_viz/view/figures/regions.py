@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -33,7 +35,7 @@ from denseclip_viz.view.figures.sheet import (
     stamp,
     write,
 )
-from denseclip_viz.view.figures.typesetting import fit
+from denseclip_viz.view.figures.typesetting import fit, width_of
 from denseclip_viz.view.fonts import lettering
 from denseclip_viz.view.render import Bytes, softened
 
@@ -42,6 +44,7 @@ LARGEST = (6.4, 4.8)  # inches: of the picture
 SHOWN_PIXELS = 1200  # long side; more cannot be seen at this size
 OPACITY, EDGE = 0.62, 0.75  # of the colours, and of the white line between two labels
 NOTHING = "no label"
+Colour = tuple[float, float, float]
 
 
 def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figure:
@@ -96,7 +99,9 @@ def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figur
     for i, (index, share) in enumerate(shares.items()):
         column, row = divmod(i, rows)
         left = MARGIN + size[0] + 0.2 + column * LEGEND
-        _entry(on, left, top + row * ENTRY, names[index] if index >= 0 else NOTHING, index, share)
+        name, colour = (names[index], label_colour(index)) if index >= 0 else (NOTHING, None)
+        percent = f"{share:.0%}" if share >= 0.005 else "<1%"
+        entry(on, left, top + row * ENTRY, name, colour, percent, width=LEGEND - 0.25)
     footer(on, height - 2 * LINE - MARGIN / 2, [rule, made])
     return on.figure
 
@@ -128,37 +133,60 @@ def _picture_size(where: Placement) -> tuple[float, float]:
 
 
 def _painted(segmentation: xr.Dataset, where: Placement) -> Bytes:
-    """Colour what has a label, leave what has none, fade what was not seen, line between neighbours."""
+    """Paint what can be seen at this size, and fade what the model did not see."""
     labels = segmentation["labels"].to_numpy()
     step = -(-max(labels.shape) // SHOWN_PIXELS)
-    labels = labels[step // 2 :: step, step // 2 :: step]
-    image = Image.fromarray(np.asarray(segmentation["picture"].to_numpy(), dtype=np.uint8))
-    picture = np.asarray(image.resize(labels.shape[::-1], Image.Resampling.LANCZOS))
-    colours = np.array([label_colour(i) for i in range(segmentation.sizes["label"])]) * 255
-    mixed = OPACITY * colours[np.maximum(labels, 0)] + (1 - OPACITY) * softened(picture)
+    colours = [label_colour(i) for i in range(segmentation.sizes["label"])]
+    picture = segmentation["picture"].to_numpy()
+    return fade_unseen(painted(labels[step // 2 :: step, step // 2 :: step], picture, colours), where)
+
+
+def painted(labels: npt.NDArray[np.integer], picture: npt.ArrayLike, colours: Sequence[Colour]) -> Bytes:
+    """Colour what has a label over the softened picture, leave what has none, line between neighbours.
+
+    Args:
+        labels: (row, column), indices of colours, -1 where there is none.
+        picture: uint8 (row, column, rgb) of any size.
+        colours: One for each label, red, green and blue in 0..1.
+
+    Returns:
+        uint8 (row, column, rgb) of the labels' size.
+
+    Example:
+        >>> painted(np.array([[0, 0], [-1, -1]]), np.zeros((2, 2, 3), np.uint8), [(1.0, 0.0, 0.0)])[:, 0].tolist()
+        [[168, 10, 10], [191, 191, 191]]
+    """
+    image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
+    pixels = np.asarray(image.resize(labels.shape[::-1], Image.Resampling.LANCZOS))
+    mixed = OPACITY * np.array(colours)[np.maximum(labels, 0)] * 255 + (1 - OPACITY) * softened(pixels)
     edge = np.zeros(labels.shape, dtype=bool)
     edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     edge[1:] |= labels[1:] != labels[:-1]
-    painted = np.where((labels >= 0)[..., None], mixed, picture)
-    painted[edge] = (1 - EDGE) * painted[edge] + EDGE * 255
-    return fade_unseen(np.round(painted).astype(np.uint8), where)
+    result = np.where((labels >= 0)[..., None], mixed, pixels)
+    result[edge] = (1 - EDGE) * result[edge] + EDGE * 255
+    return np.round(result).astype(np.uint8)
 
 
-def _mixed(index: int) -> tuple[float, ...]:
-    """Give the colour that a label has over a middle grey, as it mostly looks in the picture."""
-    return tuple(
-        OPACITY * c + (1 - OPACITY) * grey for c, grey in zip(label_colour(index), to_rgb(BEHIND), strict=True)
-    )
+def entry(on: Sheet, left: float, top: float, name: str, colour: Colour | None, note: str, *, width: float) -> None:
+    """Write one line of a legend: a swatch as the colour looks over a middle grey, name, note.
 
-
-def _entry(on: Sheet, left: float, top: float, name: str, index: int, share: float) -> None:
-    """Write one line of the legend: swatch, name, share."""
+    Args:
+        on: The sheet.
+        left: In inches.
+        top: In inches.
+        name: Shortened if it is too long.
+        colour: Of the label; None for what has no label.
+        note: Such as a share, at the right end.
+        width: Of the line, in inches.
+    """
     corner = (left / on.width, 1 - (top + 0.115) / on.height)
     swatch = Rectangle(corner, 0.16 / on.width, 0.13 / on.height, transform=on.figure.transFigure)
-    swatch.set(facecolor=_mixed(index) if index >= 0 else "white", edgecolor=FAINT, linewidth=0.6)
+    grey = to_rgb(BEHIND)
+    mixed = [OPACITY * c + (1 - OPACITY) * g for c, g in zip(colour or grey, grey, strict=True)]
+    swatch.set(facecolor=mixed if colour else "white", edgecolor=FAINT, linewidth=0.6)
     on.figure.add_artist(swatch)
-    colour = INK if index >= 0 else GREY
-    text = fit(name, on.letters, width=(LEGEND - 1.05) * POINTS, size=BODY)[0]
-    write(on, left + 0.25, top, isolated(text), size=BODY, colour=colour)
-    percent = f"{share:.0%}" if share >= 0.005 else "<1%"
-    write(on, left + LEGEND - 0.25, top, percent, size=BODY, colour=GREY, align="right")
+    room = width - 0.25 - width_of(note, on.letters, size=BODY) / POINTS - 0.1 * bool(note)
+    text = fit(name, on.letters, width=room * POINTS, size=BODY)[0]
+    write(on, left + 0.25, top, isolated(text), size=BODY, colour=INK if colour else GREY)
+    if note:
+        write(on, left + width, top, note, size=BODY, colour=GREY, align="right")
