@@ -19,7 +19,7 @@ _LAZY = {
     "Background": "maps.labels",
     "key_smoothing": "maps.refine",
     "prompt_denoising": "maps.refine",
-    "known_models": "encode.checkpoints",
+    "models": "encode.listing",
     "show_versions": "versions",
     "DenseclipVizError": "errors",
 }
@@ -27,7 +27,7 @@ _MODULES = {"plot": "view.plot", "toyworld": "toyworld"}
 
 if TYPE_CHECKING:
     from denseclip_viz import toyworld
-    from denseclip_viz.encode.checkpoints import known_models
+    from denseclip_viz.encode.listing import models
     from denseclip_viz.errors import DenseclipVizError
     from denseclip_viz.geometry import Native, Tiles, Whole
     from denseclip_viz.loading import load
@@ -49,8 +49,8 @@ __all__ = [
     "Trace",
     "Whole",
     "key_smoothing",
-    "known_models",
     "load",
+    "models",
     "plot",
     "prompt_denoising",
     "show_versions",

@@ -164,17 +164,21 @@ def taps(model: ModelName = DEFAULT) -> None:
 
 
 @app.command()
-def models() -> None:
-    """List open_clip's models: family, size, pretrained tags."""
+def models(
+    pattern: Annotated[str, typer.Argument(help="A name, with wildcards: 'ViT-B*'.")] = "*",
+) -> None:
+    """List open_clip's models: pooling, pixels, grid, size, whether prompts are read trimmed, pretrained tags."""
     from rich.console import Console
     from rich.table import Table
 
-    from denseclip_viz.encode.checkpoints import known_models
+    from denseclip_viz.encode.listing import models as listed
 
-    table = Table("model", "family", "pixels", "D", "pretrained tags")
-    for known in known_models():
-        size = " x ".join(str(side) for side in known["image_size"])
-        table.add_row(known["name"], known["family"], size, str(known["embed_dim"]), ", ".join(known["tags"]))
+    with one_line_errors():
+        found = listed(pattern)
+    table = Table("model", "pooling", "pixels", "grid", "M", "trimmed", "pretrained tags")
+    for name, row in found.iterrows():
+        size = f"{row.image_parameters:.0f}"
+        table.add_row(name, row.pooling, row.pixels, row.grid, size, "yes" if row.trimmed else "no", row.tags)
     Console().print(table)
 
 

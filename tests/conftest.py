@@ -16,23 +16,23 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory):
-    """Local checkpoints as a user has them: `model_folder("resnet")` and `model_folder("vit")`."""
+    """Local checkpoints as a user has them, by kind of pooling: "resnet", "vit", "mean", "query"."""
     import json
 
     import tiny
     from safetensors.torch import save_file
 
     made = {}
-    vision = {"resnet": tiny.RESNET, "vit": tiny.VIT}
+    vision = {"resnet": tiny.RESNET, "vit": tiny.VIT, "mean": tiny.MEAN, "query": tiny.QUERY}
 
     def folder(kind):
         if kind not in made:
-            build = {"resnet": tiny.tiny_resnet, "vit": tiny.tiny_vit}[kind]
             made[kind] = tmp_path_factory.mktemp(kind)
             config = {"embed_dim": 24, "vision_cfg": vision[kind], "text_cfg": tiny.TEXT}
             text = json.dumps({"model_cfg": config, "preprocess_cfg": {}})
             (made[kind] / "open_clip_config.json").write_text(text)
-            save_file(build(dtype=torch.float32).state_dict(), made[kind] / "open_clip_model.safetensors")
+            clip = tiny.clip_of(vision[kind], dtype=torch.float32)
+            save_file(clip.state_dict(), made[kind] / "open_clip_model.safetensors")
         return made[kind]
 
     return folder
@@ -46,7 +46,7 @@ def load_tiny(model_folder):
     return lambda kind, **options: dcv.load(str(model_folder(kind)), device="cpu", **options)
 
 
-@pytest.fixture(params=["resnet", "vit"])
+@pytest.fixture(params=["resnet", "vit", "mean", "query"])
 def model(request, load_tiny):
     """A fresh tiny model of each family."""
     return load_tiny(request.param)

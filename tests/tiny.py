@@ -20,6 +20,8 @@ TABLES = ("embedding", "pos_embed", "token", "latent", "relative_position_bias_t
 BRANCH = 0.5  # on what a bottleneck adds: random running statistics tame nothing, deep maps would blow up
 RESNET = {"layers": (1, 1, 1, 1), "width": 16, "image_size": 96, "head_width": 64}
 VIT = {"layers": 3, "width": 48, "head_width": 16, "patch_size": 8, "image_size": 32}
+MEAN = {"timm_model_name": "test_convnext", "timm_pool": "", "timm_proj": "linear", "image_size": 96}
+QUERY = {"timm_model_name": "test_vit3", "timm_pool": "map", "timm_proj": "linear", "image_size": 160}
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 
 
@@ -83,6 +85,11 @@ def tiny_resnet(*, seed: int = 0, dtype: torch.dtype = torch.float64, **options)
 def tiny_vit(*, seed: int = 0, dtype: torch.dtype = torch.float64, **options) -> nn.Module:
     """CLIP with a VisionTransformer on a 4 × 4 grid; options as in `tiny_resnet`."""
     return tiny_clip(VIT, seed=seed, dtype=dtype, sharpness=2.0, **options)
+
+
+def clip_of(vision: dict, **options) -> nn.Module:
+    """CLIP with a tower of this configuration, on the usual sharpness of its kind."""
+    return tiny_clip(vision, **{"seed": 0, "dtype": torch.float64, "sharpness": 3.5 if vision is RESNET else 2.0} | options)
 
 
 def weights(visual: nn.Module) -> dict[str, np.ndarray]:

@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from denseclip_viz.encode.catalogue import Source, find_source, pair
-from denseclip_viz.encode.catalogue import known_models as known_models
 from denseclip_viz.encode.memory import memory_guard
 from denseclip_viz.encode.pretrained import SEED, Weights, choose_weights
 from denseclip_viz.encode.provenance import activation_of, describe_preprocess, versions

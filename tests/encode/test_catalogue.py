@@ -9,7 +9,16 @@ from checkpoint_files import write_folder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denseclip_viz.encode.catalogue import CLASS_TOKEN, OTHER, RESNET, fitting_models, known_models
+from denseclip_viz.encode.catalogue import (
+    AVERAGE,
+    CLASS_TOKEN,
+    LATENT_QUERY,
+    OTHER,
+    RESNET,
+    family_of,
+    fitting_models,
+    known_models,
+)
 from denseclip_viz.encode.checkpoints import load_clip
 from denseclip_viz.errors import ModelNameError, WeightsError
 
@@ -28,7 +37,9 @@ def test_the_known_models_are_open_clips_with_their_families():
         f"RN{size}{end}" for size in ("50", "101", "50x4", "50x16", "50x64") for end in ("", "-quickgelu")
     }
     assert models["ViT-B-16"]["family"] == CLASS_TOKEN and models["ViT-B-16"]["image_size"] == (224, 224)
-    assert {models[name]["family"] for name in ("ViT-B-16-SigLIP", "coca_ViT-B-32", "convnext_base")} == {OTHER}
+    assert {models[name]["family"] for name in ("ViT-B-16-SigLIP", "coca_ViT-B-32")} == {LATENT_QUERY}
+    assert {models[name]["family"] for name in ("convnext_base", "ViT-L-14-CLIPA")} == {AVERAGE}
+    assert family_of({"vision_cfg": {"timm_model_name": "resnet50"}}) == OTHER
     assert "openai" in models["RN50"]["tags"] and models["RN50"]["needs"] == ""
     assert models["roberta-ViT-B-32"]["needs"] == "transformers"
     assert all(isinstance(model["embed_dim"], int) and len(model["image_size"]) == 2 for model in models.values())
@@ -37,7 +48,7 @@ def test_the_known_models_are_open_clips_with_their_families():
 def test_the_sizes_of_every_supported_model_are_told_apart():
     for model in known_models():
         config = open_clip.get_model_config(model["name"])
-        if model["family"] == OTHER or model["needs"] or config.pop("custom_text", False):
+        if model["family"] not in (RESNET, CLASS_TOKEN) or model["needs"] or config.pop("custom_text", False):
             continue
         if "text_arch" in config["text_cfg"]:
             continue

@@ -19,8 +19,8 @@ import torch
 from open_clip.factory import _MODEL_CONFIGS
 from open_clip.model import _build_vision_tower
 
-from denseclip_viz.encode.catalogue import AVERAGE, CLASS_TOKEN, LATENT_QUERY, OTHER, RESNET
-from denseclip_viz.encode.checkpoints import known_models
+from denseclip_viz.encode.catalogue import AVERAGE, CLASS_TOKEN, LATENT_QUERY, OTHER, RESNET, known_models
+from denseclip_viz.encode.listing import sizes_of
 from denseclip_viz.encode.towers import Request, tower_for
 from denseclip_viz.encode.towers.tower import TOLERANCE, check_recomposition
 
@@ -100,6 +100,7 @@ def test_contributions_and_rest_are_what_encode_image_returns(embed_dim, vision,
         missed.append(oracle.relative_error(total.numpy(), plain.numpy()))
         assert missed[-1] <= TOLERANCE[dtype]
     assert tower_for(visual).family == same[0]["family"]
+    assert all(sizes_of(known["name"])["image"] == size for known in same)
     with capsys.disabled():
         note = f"stand-in for {size / 1e6:.0f} M parameters" if smaller else f"{size / 1e6:.0f} M parameters"
         names = ", ".join(known["name"] for known in same)
