@@ -20,7 +20,8 @@ from denseclip_viz.encode.tracing import run
 
 ROUNDS = {1: 21, 8: 7}
 FAMILIES = (
-    "RN50", "ViT-B-16", "EVA02-B-16", "MobileCLIP-B", "vit_relpos_medium_patch16_cls_224",  # attention pool, class token
+    "RN50",  # attention pool
+    "ViT-B-16", "EVA02-B-16", "MobileCLIP-B", "vit_relpos_medium_patch16_cls_224",  # class token
     "convnext_tiny", "MobileCLIP-S1", "swin_base_patch4_window7_224", "ViTamin-S", "vit_medium_patch16_gap_256",  # mean
     "ViT-B-16-SigLIP", "PE-Core-T-16-384", "coca_ViT-B-32",  # a learned query
 )  # fmt: skip

@@ -178,7 +178,7 @@ def models(
     table = Table("model", "pooling", "pixels", "grid", "M", "trimmed", "pretrained tags")
     for name, row in found.iterrows():
         size = f"{row.image_parameters:.0f}"
-        table.add_row(name, row.pooling, row.pixels, row.grid, size, "yes" if row.trimmed else "no", row.tags)
+        table.add_row(str(name), row.pooling, row.pixels, row.grid, size, "yes" if row.trimmed else "no", row.tags)
     Console().print(table)
 
 

@@ -79,17 +79,18 @@ def tiny_resnet(*, seed: int = 0, dtype: torch.dtype = torch.float64, **options)
     Options: fields of CLIPVisionCfg, `text={...}` with fields of CLIPTextCfg, arguments of CLIP (`embed_dim`,
     `quick_gelu`, …).
     """
-    return tiny_clip(RESNET, seed=seed, dtype=dtype, sharpness=3.5, **options)
+    return clip_of(RESNET, seed=seed, dtype=dtype, **options)
 
 
 def tiny_vit(*, seed: int = 0, dtype: torch.dtype = torch.float64, **options) -> nn.Module:
     """CLIP with a VisionTransformer on a 4 × 4 grid; options as in `tiny_resnet`."""
-    return tiny_clip(VIT, seed=seed, dtype=dtype, sharpness=2.0, **options)
+    return clip_of(VIT, seed=seed, dtype=dtype, **options)
 
 
 def clip_of(vision: dict, **options) -> nn.Module:
     """CLIP with a tower of this configuration, on the usual sharpness of its kind."""
-    return tiny_clip(vision, **{"seed": 0, "dtype": torch.float64, "sharpness": 3.5 if vision is RESNET else 2.0} | options)
+    usual = {"seed": 0, "dtype": torch.float64, "sharpness": 3.5 if vision is RESNET else 2.0}
+    return tiny_clip(vision, **usual | options)
 
 
 def weights(visual: nn.Module) -> dict[str, np.ndarray]:
