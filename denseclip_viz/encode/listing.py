@@ -53,7 +53,8 @@ def models(pattern: str = "*") -> pd.DataFrame:
     if not chosen:
         came = f"No model of open_clip is named {pattern!r}"
         raise ModelNameError(came, expected="a name or a pattern such as 'ViT-B*'", fix="models() lists all.")
-    return pd.DataFrame([_row(dict(known)) for known in chosen]).set_index("name")
+    table: pd.DataFrame = pd.DataFrame([_row(dict(known)) for known in chosen]).set_index("name")
+    return table
 
 
 def _row(known: dict[str, Any]) -> dict[str, Any]:
