@@ -32,6 +32,26 @@ def train(
 
 
 @app.command()
+def pack(
+    run: Annotated[Path, typer.Argument(help="The folder of a training.")],
+    folder: Annotated[Path, typer.Argument(help="Where the model goes.")],
+    scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes to measure on.")] = 500,
+    slow: Annotated[int, typer.Option(min=0, help="How many of them Grad-CAM is measured on.")] = 100,
+    machine: Annotated[str, typer.Option(help="What it was trained on.")] = "",
+    note: Annotated[Optional[list[str]], typer.Option(help="What else people should know.")] = None,  # noqa: UP045
+) -> None:
+    """Turn a training into a model to ship: weights, and a card with everything measured."""
+    from denseclip_viz.toyworld.cards import pack as packed
+
+    def say(step: str) -> None:
+        typer.echo(f"… {step}", err=True)
+
+    with one_line_errors():
+        made = packed(run, folder, scenes=scenes, slow=slow, machine=machine, notes=note or (), progress=say)
+        typer.echo(f"wrote {made}")
+
+
+@app.command()
 def report(
     name: Name = "resnet",
     scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes.")] = 500,

@@ -24,6 +24,7 @@ from denseclip_viz.toyworld import dataset, seed_of
 from denseclip_viz.toyworld.batches import Batch, batches, drawn_ahead, sample_of, tokens_of
 from denseclip_viz.toyworld.building import build, fitted
 from denseclip_viz.toyworld.bundled import CARD, load_bundled, load_compact
+from denseclip_viz.toyworld.cards import pack
 from denseclip_viz.toyworld.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from denseclip_viz.toyworld.contrast import contrast, encode_sets, encode_tokens, normalized
 from denseclip_viz.toyworld.recipes import MODELS, NAMES, Recipe, recipe_of
@@ -244,6 +245,19 @@ def test_a_bundled_model_is_small_and_its_card_tells_the_recipe_that_made_it(nam
     assert sum(file.stat().st_size for file in (MODELS / name).iterdir()) <= 12_000_000
     loaded = load_bundled(name)
     assert loaded.provenance["model"] == f"bundled-{name}" and loaded.provenance["random_weights"] == 0
+
+
+@pytest.mark.slow
+def test_a_training_is_packed_with_a_card_that_says_how_it_went(tmp_path):
+    _trained(tmp_path / "run", scenes=16)
+    card = json.loads(
+        pack(tmp_path / "run", tmp_path / "model", scenes=2, slow=1, notes=["nothing learned"]).read_text()
+    )
+    assert card["steps"] == 2 and card["steps_planned"] == TINY.steps and card["pictures_seen"] == 16
+    assert card["recipe"] == json.loads(TINY.to_json()) and card["notes"] == ["nothing learned"]
+    assert card["held_out_test"]["scenes"] == 2 and card["held_out_test"]["mIoU"]["value"]["scenes"] == 2
+    assert any("patch tokens" in line for line in card["findings"])
+    assert load_compact(tmp_path / "model").provenance["random_weights"] == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
