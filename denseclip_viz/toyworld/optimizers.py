@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 _MOMENTUM, _BETAS, _EPS = 0.95, (0.9, 0.98), 1e-8
-_OUTER = ("embedding", "text_projection", "visual.proj", "visual.conv1", "c_proj")
+_OUTER = ("embedding", "text_projection", "visual.proj", "visual.conv1", "visual.attn_pool.query", "c_proj")
 
 
 def is_inner(name: str, parameter: Tensor) -> bool:
