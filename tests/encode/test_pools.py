@@ -1,6 +1,7 @@
 """Every kind of pooling: the dense feature is the pooled answer to one position alone, and the sum is exact."""
 
 import copy
+from collections import Counter
 from dataclasses import replace
 from unittest import mock
 
@@ -189,6 +190,25 @@ def test_gradients_of_maps_with_channels_last_are_those_of_the_plain_pass():
     handle.remove()
     ours = gradient_maps(tower, pixels[0], text[None, None], layers=["stages.1"], path=PATHS["value"])["stages.1"][0]
     assert miss(ours[0, 0], (kept[0] * gradient).sum(-1)[0]) <= 1e-12
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
+def test_somebody_elses_hooks_hear_the_one_pass_and_nothing_more(kind):
+    visual, heard = tiny.tiny_tower(kind), Counter()
+    tower, pixels = tower_for(visual), pixels_for(visual)
+    full = opened(visual, pixels, layers=tower.needs(tower.layers))
+    for name, module in visual.named_modules():
+        module.register_forward_hook(lambda _module, _inputs, _output, name=name: heard.update([name]))
+    plain(visual, pixels)
+    expected = Counter(heard)
+    heard.clear()
+    opened(visual, pixels)
+    assert heard == expected
+    heard.clear()
+    with torch.no_grad():
+        for layer in tower.layers if tower.needs(tower.layers) else ():
+            tower.read(full.layers, layer, PATHS["value"])
+    assert not heard
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
