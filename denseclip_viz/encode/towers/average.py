@@ -104,7 +104,7 @@ class AverageTower:
         parts, grid, found = self.parts, grid_of(pixels, self.cell), []
         with ExitStack() as stack:
             parts.place(stack, grid, antialias=request.path.antialias)
-            seen = stack.enter_context(record(self.taps(), request.layers))
+            seen = stack.enter_context(record(self.taps() if request.layers else {}, request.layers))
             keep = observe(parts.pool.module, lambda i, o: found.append(parts.pool.map(i, o)))
             stack.enter_context(keep)
             embedding = self.visual(pixels)

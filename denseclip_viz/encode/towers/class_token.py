@@ -75,12 +75,12 @@ class ClassTokenTower:
         grid, trunk = grid_of(pixels, self.cell), self.trunk
         parts = LastBlock(trunk)
         with ExitStack() as stack:
-            trunk.place(stack, grid, antialias=request.path.antialias)
-            seen = stack.enter_context(record(self.taps(), request.layers))
+            seen = stack.enter_context(record(self.taps() if request.layers else {}, request.layers))
             listeners = hooked(*trunk.blocks[-1].modules(), *trunk.after())
             path = request.path
             parts.one_hot = path.one_hot and path.residual and path.mlp and not listeners
             parts.listen(stack)
+            trunk.place(stack, grid, antialias=path.antialias)
             embedding = self.visual(pixels)
         embedding = embedding[0] if isinstance(embedding, tuple) else embedding
         return parts.opened(embedding, grid, request, dict(seen))

@@ -70,7 +70,7 @@ class LatentQueryTower:
         heard, pool = Heard(), pool_of(self.visual)
         with ExitStack() as stack:
             trunk.place(stack, grid, antialias=request.path.antialias)
-            seen = stack.enter_context(record(self.taps(), request.layers))
+            seen = stack.enter_context(record(self.taps() if request.layers else {}, request.layers))
             heard.listen(stack, pool)
             embedding = self.visual(pixels)
         heard.check()
