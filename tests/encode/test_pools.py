@@ -251,6 +251,32 @@ def test_attention_that_cannot_be_seen_is_an_error():
         opened(visual, pixels_for(visual))
     visual = tiny.tiny_tower("EVA02")
     visual.trunk.blocks[-1].attn.fused_attn = False
+@pytest.mark.parametrize("include", [True, False])
+def test_layers_are_pooled_with_or_without_the_tokens_before_the_patches_as_the_pool_is(include):
+    visual = tiny.tiny_vit(dtype=torch.float64, **tiny.QUERY).visual
+    visual.trunk.pool_include_prefix = include
+    tower, pixels = tower_for(visual), pixels_for(visual)
+    ours = opened(visual, pixels, layers=tower.needs(tower.layers[-1:]))
+    with torch.no_grad():
+        whole, dense = tower.read(ours.layers, tower.layers[-1], PATHS["value"])
+    assert miss(whole, ours.embedding) <= 1e-12 and miss(dense, ours.dense.flatten(1, 2)) <= 1e-12
+
+
+def test_plain_tokens_of_another_width_than_their_pool_are_refused():
+    visual = tiny.tiny_tower("CoCa")
+    with pytest.raises(LayerError, match="48 channels and answers with 24"):
+        opened(visual, pixels_for(visual), path=PATHS["vanilla"])
+
+
+def test_tokens_that_a_tower_gives_beside_its_answer_are_never_our_stand_ins():
+    visual, given = tiny.tiny_vit(output_tokens=True).visual, []
+    pixels = pixels_for(visual)
+    visual.register_forward_hook(lambda _module, _inputs, output: given.append(output[1]))
+    plain(visual, pixels)
+    opened(visual, pixels)
+    assert miss(given[1], given[0]) <= 1e-12
+
+
     with pytest.raises(UnsupportedTowerError, match="TIMM_FUSED_ATTN"):
         opened(visual, pixels_for(visual))
 

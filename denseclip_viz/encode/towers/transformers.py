@@ -134,7 +134,12 @@ class Trunk:
 
     def after(self) -> list[nn.Module]:
         """Modules that see the patches behind the last block."""
-        return [self.container, *(step for step in self.norm if isinstance(step, nn.Module))]
+        norms = [step for step in self.norm if isinstance(step, nn.Module)]
+        return [self.container, *norms, *([self.visual] if getattr(self.visual, "output_tokens", False) else [])]
+
+    def grid(self, pixels: Tensor) -> tuple[int, int]:
+        """Count the patches `(y, x)` of an input."""
+        return grid_of(pixels, self.cell, self.native)
 
     def at(self, pixels: Tensor) -> nn.Module:
         """Give the image tower for the size of an input: itself, or a private copy of its structure."""
