@@ -23,6 +23,7 @@ from denseclip_viz.encode.towers.behind import Added, Step, carry, run, steps_of
 from denseclip_viz.encode.towers.tower import Opened, Path, Request, grid_of, unseen
 from denseclip_viz.encode.towers.transformers import Trunk, trunk_of
 from denseclip_viz.encode.towers.twins import twin
+from denseclip_viz.errors import LayerError
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,14 @@ class LatentQueryTower:
 
     def read(self, streams: Mapping[str, Tensor], layer: str, path: Path) -> tuple[Tensor, Tensor]:
         """Pool a block's tokens as the last ones are pooled: what they would answer, and the value path."""
-        tokens, pool, heard = streams[layer], twin(pool_of(self.visual), hooks=False), Heard()
+        pool, heard, prefix = twin(pool_of(self.visual), hooks=False), Heard(), self.trunk.prefix
+        left_out = 0 if _pools_prefix(self.visual) else prefix
         with ExitStack() as stack:
             heard.listen(stack, pool)
-            pool(run(_entry(self.visual), tokens))
+            pool(run(_entry(self.visual), streams[layer])[:, left_out:])
         behind = self._behind(pool)
         whole = (heard.weights[:, :, None] @ heard.values).transpose(1, 2).flatten(2)
-        patches = self._patches(heard, pool, self.trunk.prefix, path)
+        patches = self._patches(heard, pool, prefix - left_out, path)
         return run(behind, whole)[:, 0], patches
 
     def _behind(self, pool: Any, *, mlp: bool = True) -> tuple[Step, ...]:
@@ -102,6 +104,13 @@ class LatentQueryTower:
         behind = self._behind(pool, mlp=path.mlp)
         if not path.one_hot:  # plain tokens: they skip the pool's value and output projections
             return run(behind[1:], heard.tokens[:, prefix:])
+            if heard.tokens.shape[-1] != heard.values.shape[1] * heard.values.shape[-1]:
+                raise LayerError(
+                    f"path {path.name!r} takes tokens as they are, and this pool reads {heard.tokens.shape[-1]} "
+                    f"channels and answers with {heard.values.shape[1] * heard.values.shape[-1]}",
+                    expected="a path with one_hot=True, or a tower whose tokens are as wide as its pool",
+                    fix="Trace with path='value'.",
+                )
         return run(behind, heard.values[:, :, prefix:].transpose(1, 2).flatten(2))
 
     def _opened(
@@ -164,5 +173,10 @@ def _anatomy(pool: Any) -> tuple[nn.Module, tuple[Step, ...]]:
 
 
 def _entry(visual: Any) -> tuple[Step, ...]:
+def _pools_prefix(visual: Any) -> bool:
+    """Whether the pool reads the tokens before the patches: open_clip's and EVA's do, timm's ViT asks a switch."""
+    return bool(getattr(getattr(visual, "trunk", None), "pool_include_prefix", True))
+
+
     """From the stream behind a block to what the pool reads."""
     return steps_of(visual.trunk.norm) if hasattr(visual, "trunk") else ()
