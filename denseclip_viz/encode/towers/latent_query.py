@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from denseclip_viz.encode.attention import AttentionCall
 from denseclip_viz.encode.hooks import Tap, Watch, inside, observe, record
 from denseclip_viz.encode.towers.behind import Added, Step, carry, run, steps_of
-from denseclip_viz.encode.towers.tower import Opened, Path, Request, grid_of, unseen
+from denseclip_viz.encode.towers.tower import Opened, Path, Request, unseen
 from denseclip_viz.encode.towers.transformers import Trunk, trunk_of
 from denseclip_viz.encode.towers.twins import twin
 from denseclip_viz.errors import LayerError
@@ -67,7 +67,8 @@ class LatentQueryTower:
 
     def open(self, pixels: Tensor, request: Request) -> Opened:
         """Run the tower once, listen to its pool, and take that apart."""
-        grid, trunk = grid_of(pixels, self.cell), self.trunk
+        trunk = self.trunk
+        grid = trunk.grid(pixels)
         heard, pool = Heard(), pool_of(self.visual)
         with ExitStack() as stack:
             trunk.place(stack, grid, antialias=request.path.antialias)
@@ -103,7 +104,6 @@ class LatentQueryTower:
     def _patches(self, heard: Heard, pool: Any, prefix: int, path: Path) -> Tensor:
         behind = self._behind(pool, mlp=path.mlp)
         if not path.one_hot:  # plain tokens: they skip the pool's value and output projections
-            return run(behind[1:], heard.tokens[:, prefix:])
             if heard.tokens.shape[-1] != heard.values.shape[1] * heard.values.shape[-1]:
                 raise LayerError(
                     f"path {path.name!r} takes tokens as they are, and this pool reads {heard.tokens.shape[-1]} "
@@ -111,6 +111,7 @@ class LatentQueryTower:
                     expected="a path with one_hot=True, or a tower whose tokens are as wide as its pool",
                     fix="Trace with path='value'.",
                 )
+            return run(behind[1:], heard.tokens[:, prefix:])
         return run(behind, heard.values[:, :, prefix:].transpose(1, 2).flatten(2))
 
     def _opened(
@@ -172,11 +173,11 @@ def _anatomy(pool: Any) -> tuple[nn.Module, tuple[Step, ...]]:
     return pool.attn.out_proj, ()
 
 
-def _entry(visual: Any) -> tuple[Step, ...]:
 def _pools_prefix(visual: Any) -> bool:
     """Whether the pool reads the tokens before the patches: open_clip's and EVA's do, timm's ViT asks a switch."""
     return bool(getattr(getattr(visual, "trunk", None), "pool_include_prefix", True))
 
 
+def _entry(visual: Any) -> tuple[Step, ...]:
     """From the stream behind a block to what the pool reads."""
     return steps_of(visual.trunk.norm) if hasattr(visual, "trunk") else ()
