@@ -6,6 +6,7 @@ attention near uniform. Here nothing is 0, 1 or flat.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import TypeVar
 
@@ -149,26 +150,32 @@ KINDS = (*TIMM, *OPEN_CLIP)
 POOLS = {"token": "ViT class token", "avg": "average", "map": "latent query"}
 
 
-def tiny_tower(kind: str, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> nn.Module:
-    """An image tower of a kind in `KINDS`, everything random."""
+def tiny_tower(kind: str, *, seed: int = 0, dtype: torch.dtype = torch.float64, **options) -> nn.Module:
+    """An image tower of a kind in `KINDS`, everything random; options: further ones of timm's."""
     if kind in OPEN_CLIP:
         return tiny_vit(seed=seed, dtype=dtype, **OPEN_CLIP[kind]).visual
-    from unittest import mock
-
-    import timm
     from open_clip.timm_model import TimmModel
 
     name, pool, smaller, cell = TIMM[kind]
     conv = kind in ("ConvNeXt", "ConvNeXt-mlp", "FastViT", "Swin")
-    smaller = smaller if conv else {**smaller, "depth": 2, "img_size": 3 * cell}
-    create = timm.create_model
-    with mock.patch.object(timm, "create_model", lambda name, **given: create(name, **{**given, **smaller})):
+    smaller = smaller if conv else {**smaller, "depth": 2, "img_size": 3 * cell} | options
+    with smaller_timm(smaller):
         proj = "mlp" if kind.endswith("mlp") else None if pool in ("token", "map") else "linear"
         proj = "none" if kind == "SigLIP" else None if kind == "FastViT" else proj
         width = 32 if kind == "SigLIP" else 24
         side = {"Swin": 224}.get(kind, 3 * cell)
         tower = TimmModel(name, width, image_size=side, pool=pool, proj=proj)
     return randomise(tower.to(dtype), seed)
+
+
+def smaller_timm(smaller: dict) -> AbstractContextManager:
+    """Let timm make its models with these arguments, whatever open_clip says."""
+    from unittest import mock
+
+    import timm
+
+    create = timm.create_model
+    return mock.patch.object(timm, "create_model", lambda name, **given: create(name, **{**given, **smaller}))
 
 
 def native_side(visual: nn.Module) -> int:

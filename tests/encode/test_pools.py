@@ -1,6 +1,7 @@
 """Every kind of pooling: the dense feature is the pooled answer to one position alone, and the sum is exact."""
 
 import copy
+from collections import Counter
 from dataclasses import replace
 from unittest import mock
 
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from denseclip_viz.encode.gradients import grad_cam, gradient_maps
 from denseclip_viz.encode.towers import PATHS, Request, tower_for
-from denseclip_viz.encode.towers.tower import check_recomposition
+from denseclip_viz.encode.towers.tower import check_recomposition, resize_positional
 from denseclip_viz.errors import GeometryError, LayerError, RecompositionError, UnsupportedTowerError
 
 TIMM_SIZED = [kind for kind in tiny.TIMM if kind not in ("ConvNeXt", "ConvNeXt-mlp", "FastViT")]
@@ -142,6 +143,36 @@ def test_another_input_size_reads_as_timm_itself_would(kind):
     assert miss(opened(visual, pixels).embedding, plain(other, pixels)) <= 1e-12
 
 
+@pytest.mark.parametrize("kind", ["SigLIP", "GAP", "EVA01"])
+def test_the_native_size_need_not_be_whole_patches(kind):
+    """As ViT-SO400M-14-SigLIP-384: the patch embedding leaves out what fills no patch."""
+    cell, side = tiny.TIMM[kind][3], 5 * tiny.TIMM[kind][3] // 2
+    visual = tiny.tiny_tower(kind, img_size=side)
+    pixels = pixels_for(visual, side, side)
+    ours = opened(visual, pixels)
+    assert tower_for(visual).cell == (cell, cell) and ours.dense.shape[1:3] == (2, 2)
+    assert miss(ours.embedding, plain(visual, pixels)) <= 1e-12
+    check_recomposition(ours, kind)
+    assert opened(visual, pixels_for(visual, 3 * cell, cell)).dense.shape[1:3] == (3, 1)
+
+
+def test_a_vit_made_for_wide_pictures_reads_them_and_others():
+    visual = tiny.tiny_vit(image_size=(32, 48)).visual
+    pixels = pixels_for(visual, 32, 48)
+    ours = opened(visual, pixels)
+    assert ours.dense.shape[1:3] == (4, 6) and miss(ours.embedding, plain(visual, pixels)) <= 1e-12
+    table = visual.positional_embedding
+    there = resize_positional(table, (8, 3), native=(4, 6))
+    assert miss(opened(visual, pixels_for(visual, 64, 24)).embedding, with_table(visual, there)) <= 1e-12
+
+
+def with_table(visual, table):
+    """The plain tower with another table of positions, on 64 x 24 pixels."""
+    other = copy.deepcopy(visual)
+    other.positional_embedding = nn.Parameter(table.detach())
+    return plain(other, pixels_for(visual, 64, 24))
+
+
 @pytest.mark.parametrize("kind", tiny.KINDS)
 def test_sides_that_are_no_multiple_of_the_cell_are_refused(kind):
     visual = tiny.tiny_tower(kind)
@@ -192,6 +223,25 @@ def test_gradients_of_maps_with_channels_last_are_those_of_the_plain_pass():
 
 
 @pytest.mark.parametrize("kind", tiny.KINDS)
+def test_somebody_elses_hooks_hear_the_one_pass_and_nothing_more(kind):
+    visual, heard = tiny.tiny_tower(kind), Counter()
+    tower, pixels = tower_for(visual), pixels_for(visual)
+    full = opened(visual, pixels, layers=tower.needs(tower.layers))
+    for name, module in visual.named_modules():
+        module.register_forward_hook(lambda _module, _inputs, _output, name=name: heard.update([name]))
+    plain(visual, pixels)
+    expected = Counter(heard)
+    heard.clear()
+    opened(visual, pixels)
+    assert heard == expected
+    heard.clear()
+    with torch.no_grad():
+        for layer in tower.layers if tower.needs(tower.layers) else ():
+            tower.read(full.layers, layer, PATHS["value"])
+    assert not heard
+
+
+@pytest.mark.parametrize("kind", tiny.KINDS)
 def test_a_missing_term_is_loud(kind):
     visual = tiny.tiny_tower(kind)
     ours = opened(visual, pixels_for(visual))
@@ -199,6 +249,32 @@ def test_a_missing_term_is_loud(kind):
         if term.any():
             with pytest.raises(RecompositionError, match=kind):
                 check_recomposition(replace(ours, rest={n: t for n, t in ours.rest.items() if n != name}), kind)
+
+
+@pytest.mark.parametrize("include", [True, False])
+def test_layers_are_pooled_with_or_without_the_tokens_before_the_patches_as_the_pool_is(include):
+    visual = tiny.tiny_vit(dtype=torch.float64, **tiny.QUERY).visual
+    visual.trunk.pool_include_prefix = include
+    tower, pixels = tower_for(visual), pixels_for(visual)
+    ours = opened(visual, pixels, layers=tower.needs(tower.layers[-1:]))
+    with torch.no_grad():
+        whole, dense = tower.read(ours.layers, tower.layers[-1], PATHS["value"])
+    assert miss(whole, ours.embedding) <= 1e-12 and miss(dense, ours.dense.flatten(1, 2)) <= 1e-12
+
+
+def test_plain_tokens_of_another_width_than_their_pool_are_refused():
+    visual = tiny.tiny_tower("CoCa")
+    with pytest.raises(LayerError, match="48 channels and answers with 24"):
+        opened(visual, pixels_for(visual), path=PATHS["vanilla"])
+
+
+def test_tokens_that_a_tower_gives_beside_its_answer_are_never_our_stand_ins():
+    visual, given = tiny.tiny_vit(output_tokens=True).visual, []
+    pixels = pixels_for(visual)
+    visual.register_forward_hook(lambda _module, _inputs, output: given.append(output[1]))
+    plain(visual, pixels)
+    opened(visual, pixels)
+    assert miss(given[1], given[0]) <= 1e-12
 
 
 @pytest.mark.parametrize("kind", ["SigLIP", "PE", "CoCa", "EVA02"])

@@ -31,6 +31,7 @@ class Averaged:
 
     Attributes:
         cell: Pixels of a position, `(y, x)`.
+        native: The size of an input that need not be whole cells, if there is one.
         pool: The tap whose map or stream is averaged.
         prefix: Tokens of a stream that the mean leaves out.
         behind: From the mean to text space.
@@ -42,6 +43,7 @@ class Averaged:
     """
 
     cell: tuple[int, int]
+    native: tuple[int, int] | None
     pool: Tap
     prefix: int
     behind: tuple[Step, ...]
@@ -84,8 +86,9 @@ class AverageTower:
 
     def at(self, pixels: Tensor) -> AverageTower:
         """Give the tower for the size of this input: itself, or one on a private copy of the structure."""
-        grid_of(pixels, self.cell)
-        visual = self.parts.at(pixels)
+        parts = self.parts
+        grid_of(pixels, parts.cell, parts.native)
+        visual = parts.at(pixels)
         return self if visual is self.visual else replace(self, visual=visual)
 
     def taps(self) -> dict[str, Tap]:
@@ -101,10 +104,11 @@ class AverageTower:
                 expected="a tower that pools by attention",
                 fix="Leave key smoothing out.",
             )
-        parts, grid, found = self.parts, grid_of(pixels, self.cell), []
+        parts, found = self.parts, []
+        grid = grid_of(pixels, parts.cell, parts.native)
         with ExitStack() as stack:
             parts.place(stack, grid, antialias=request.path.antialias)
-            seen = stack.enter_context(record(self.taps(), request.layers))
+            seen = stack.enter_context(record(self.taps() if request.layers else {}, request.layers))
             keep = observe(parts.pool.module, lambda i, o: found.append(parts.pool.map(i, o)))
             stack.enter_context(keep)
             embedding = self.visual(pixels)
@@ -166,6 +170,7 @@ def _of_tokens(visual: Any) -> Averaged:
     assert isinstance(norm, nn.Module)
     return Averaged(
         cell=trunk.cell,
+        native=trunk.native,
         pool=Tap(trunk.container if late else norm),
         prefix=trunk.prefix,
         behind=steps_of(norm if late else None, *trunk.project),
@@ -189,6 +194,7 @@ def _of_maps(visual: Any, trunk: Any) -> Averaged:
     behind = (getattr(head, "norm", None), getattr(head, "pre_logits", None), head.fc, visual.head)
     return Averaged(
         cell=(cell, cell),
+        native=None,
         pool=Tap(head.global_pool, "input", channels_last=last),
         prefix=0,
         behind=steps_of(*behind),

@@ -114,7 +114,7 @@ def _exact(step: Step, x: Tensor) -> Tensor:
         assert isinstance(step, nn.LayerNorm)
         return F.layer_norm(x, step.normalized_shape, step.weight, step.bias, step.eps)
     assert isinstance(step, nn.Module)
-    out: Tensor = step(x)
+    out: Tensor = step.forward(x)  # not a call: nobody's hooks see this second run
     return out
 
 

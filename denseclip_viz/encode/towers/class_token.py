@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from denseclip_viz.encode.attention import AttentionCall
 from denseclip_viz.encode.hooks import Tap, Watch, hooked, inside, observe, record
 from denseclip_viz.encode.towers.behind import Added, carry, run
-from denseclip_viz.encode.towers.tower import Opened, Path, Request, grid_of, unseen
+from denseclip_viz.encode.towers.tower import Opened, Path, Request, unseen
 from denseclip_viz.encode.towers.transformers import Block, Trunk, block_of, trunk_of
 from denseclip_viz.encode.towers.twins import twin
 
@@ -72,14 +72,15 @@ class ClassTokenTower:
         The class token never reads what the last attention gives to patches, so they take the value path through
         the tower's own residual, MLP and norms, and the dense features cost no second MLP.
         """
-        grid, trunk = grid_of(pixels, self.cell), self.trunk
+        trunk = self.trunk
+        grid = trunk.grid(pixels)
         parts = LastBlock(trunk)
         with ExitStack() as stack:
-            trunk.place(stack, grid, antialias=request.path.antialias)
-            seen = stack.enter_context(record(self.taps(), request.layers))
+            seen = stack.enter_context(record(self.taps() if request.layers else {}, request.layers))
             listeners = hooked(*trunk.blocks[-1].modules(), *trunk.after())
             path = request.path
             parts.one_hot = path.one_hot and path.residual and path.mlp and not listeners
+            trunk.place(stack, grid, antialias=path.antialias)
             parts.listen(stack)
             embedding = self.visual(pixels)
         embedding = embedding[0] if isinstance(embedding, tuple) else embedding

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from denseclip_viz.encode.attention import AttentionCall
 from denseclip_viz.encode.hooks import Tap, Watch, inside, observe, record
 from denseclip_viz.encode.towers.behind import Added, Step, carry, run, steps_of
-from denseclip_viz.encode.towers.tower import Opened, Path, Request, grid_of, unseen
+from denseclip_viz.encode.towers.tower import Opened, Path, Request, unseen
 from denseclip_viz.encode.towers.transformers import Trunk, trunk_of
 from denseclip_viz.encode.towers.twins import twin
+from denseclip_viz.errors import LayerError
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,12 @@ class LatentQueryTower:
 
     def open(self, pixels: Tensor, request: Request) -> Opened:
         """Run the tower once, listen to its pool, and take that apart."""
-        grid, trunk = grid_of(pixels, self.cell), self.trunk
+        trunk = self.trunk
+        grid = trunk.grid(pixels)
         heard, pool = Heard(), pool_of(self.visual)
         with ExitStack() as stack:
             trunk.place(stack, grid, antialias=request.path.antialias)
-            seen = stack.enter_context(record(self.taps(), request.layers))
+            seen = stack.enter_context(record(self.taps() if request.layers else {}, request.layers))
             heard.listen(stack, pool)
             embedding = self.visual(pixels)
         heard.check()
@@ -83,13 +85,14 @@ class LatentQueryTower:
 
     def read(self, streams: Mapping[str, Tensor], layer: str, path: Path) -> tuple[Tensor, Tensor]:
         """Pool a block's tokens as the last ones are pooled: what they would answer, and the value path."""
-        tokens, pool, heard = streams[layer], twin(pool_of(self.visual), hooks=False), Heard()
+        pool, heard, prefix = twin(pool_of(self.visual), hooks=False), Heard(), self.trunk.prefix
+        left_out = 0 if _pools_prefix(self.visual) else prefix
         with ExitStack() as stack:
             heard.listen(stack, pool)
-            pool(run(_entry(self.visual), tokens))
+            pool(run(_entry(self.visual), streams[layer])[:, left_out:])
         behind = self._behind(pool)
         whole = (heard.weights[:, :, None] @ heard.values).transpose(1, 2).flatten(2)
-        patches = self._patches(heard, pool, self.trunk.prefix, path)
+        patches = self._patches(heard, pool, prefix - left_out, path)
         return run(behind, whole)[:, 0], patches
 
     def _behind(self, pool: Any, *, mlp: bool = True) -> tuple[Step, ...]:
@@ -101,6 +104,13 @@ class LatentQueryTower:
     def _patches(self, heard: Heard, pool: Any, prefix: int, path: Path) -> Tensor:
         behind = self._behind(pool, mlp=path.mlp)
         if not path.one_hot:  # plain tokens: they skip the pool's value and output projections
+            if heard.tokens.shape[-1] != heard.values.shape[1] * heard.values.shape[-1]:
+                raise LayerError(
+                    f"path {path.name!r} takes tokens as they are, and this pool reads {heard.tokens.shape[-1]} "
+                    f"channels and answers with {heard.values.shape[1] * heard.values.shape[-1]}",
+                    expected="a path with one_hot=True, or a tower whose tokens are as wide as its pool",
+                    fix="Trace with path='value'.",
+                )
             return run(behind[1:], heard.tokens[:, prefix:])
         return run(behind, heard.values[:, :, prefix:].transpose(1, 2).flatten(2))
 
@@ -161,6 +171,11 @@ def _anatomy(pool: Any) -> tuple[nn.Module, tuple[Step, ...]]:
     if hasattr(pool, "proj"):
         return pool.proj, () if pool.mlp is None else (pool.norm, pool.mlp)
     return pool.attn.out_proj, ()
+
+
+def _pools_prefix(visual: Any) -> bool:
+    """Whether the pool reads the tokens before the patches: open_clip's and EVA's do, timm's ViT asks a switch."""
+    return bool(getattr(getattr(visual, "trunk", None), "pool_include_prefix", True))
 
 
 def _entry(visual: Any) -> tuple[Step, ...]:

@@ -23,12 +23,13 @@ class Path:
     Attributes:
         name: What figures and provenance call it.
         residual: Keep the position's own stream beside the attention (ViT; the official MaskCLIP does).
-        mlp: Keep the MLP behind the attention (ViT; the official MaskCLIP does).
+        mlp: Keep the MLP that is added behind the attention (ViT, where the official MaskCLIP does; learned query).
         positional: Add the pool's positional embedding to a position before its value (ResNet; the official code
             does not).
         one_hot: Let a position attend to itself alone; otherwise it attends as the tower lets it ("vanilla": plain
             patch tokens of a ViT, every position as a query of a ResNet's pool).
         antialias: Antialias when a positional embedding is resized (open_clip does; the official code does not).
+            timm's towers resize their own, always antialiased.
     """
 
     name: str
@@ -132,14 +133,20 @@ class Tower(Protocol):
         """Read one recorded layer in text space: `(picture, D)` global and `(picture, y, x, D)` dense."""
 
 
-def grid_of(pixels: Tensor, cell: tuple[int, int]) -> tuple[int, int]:
+def grid_of(pixels: Tensor, cell: tuple[int, int], native: tuple[int, int] | None = None) -> tuple[int, int]:
     """Count the grid cells `(y, x)` of an input `(picture, 3, H, W)`.
 
+    Args:
+        pixels: The input.
+        cell: Its pixels per grid cell, `(y, x)`.
+        native: The size that a tower was made for, whole cells or not: what fills none is not seen, as by itself
+            (384 pixels in patches of 14).
+
     Raises:
-        GeometryError: sides that are no multiple of the cell.
+        GeometryError: other sides that are no multiple of the cell.
     """
     height, width = pixels.shape[-2:]
-    if height % cell[0] or width % cell[1] or not height or not width:
+    if (height, width) != native and (height % cell[0] or width % cell[1] or not height or not width):
         raise GeometryError(
             f"an input of {height} x {width} pixels",
             expected=f"sides that are multiples of {cell[0]} x {cell[1]}, the tower's grid cell",
@@ -161,21 +168,30 @@ def unseen() -> NoReturn:
     )
 
 
-def resize_positional(embedding: Tensor, grid: tuple[int, int], *, prefix: int = 1, antialias: bool = True) -> Tensor:
-    """Resize a square positional embedding `(prefix + n·n, C)` to another grid; at its own grid it is returned as is.
+def resize_positional(
+    embedding: Tensor,
+    grid: tuple[int, int],
+    *,
+    prefix: int = 1,
+    antialias: bool = True,
+    native: tuple[int, int] | None = None,
+) -> Tensor:
+    """Resize a positional embedding `(prefix + y·x, C)` to another grid; at its own grid it is returned as is.
 
-    Bicubic, as open_clip/model.py `resize_pos_embed` (antialiased) or the official MaskCLIP (not).
+    Its own grid `native` is a square unless given. Bicubic, as open_clip/model.py `resize_pos_embed` (antialiased) or
+    the official MaskCLIP (not).
 
     Example:
         >>> resize_positional(torch.zeros(1 + 49, 8), (3, 10)).shape
         torch.Size([31, 8])
     """
     side = round((embedding.shape[0] - prefix) ** 0.5)
-    if grid == (side, side):
+    native = (side, side) if native is None else native
+    if grid == native:
         return embedding
-    rows, columns = (_bicubic(side, cells, antialias, embedding) for cells in grid)
-    square = embedding[prefix:].unflatten(0, (side, side)).to(rows.dtype)
-    sized = torch.einsum("ry,cx,yxd->rcd", rows, columns, square).flatten(0, 1)
+    rows, columns = (_bicubic(own, cells, antialias, embedding) for own, cells in zip(native, grid, strict=True))
+    table = embedding[prefix:].unflatten(0, native).to(rows.dtype)
+    sized = torch.einsum("ry,cx,yxd->rcd", rows, columns, table).flatten(0, 1)
     return torch.cat([embedding[:prefix], sized.to(embedding.dtype)])
 
 

@@ -39,7 +39,7 @@ class Block:
         """Compute the merged values `(picture, token, C)` of the stream that enters the block."""
         for step in self.entry:
             assert isinstance(step, nn.Module)
-            stream = step(stream)
+            stream = step.forward(stream)  # not a call: nobody's hooks see this second run
         return _values(self.attention, stream)
 
 
@@ -107,6 +107,7 @@ class Trunk:
         visual: The whole image tower.
         blocks: Its blocks, in order.
         cell: Pixels per patch, `(y, x)`.
+        native: Pixels of the input that it was made for, `(y, x)`; they need not fill whole patches.
         prefix: Tokens before the patches.
         norm: What every token goes through behind the last block.
         project: What the pooled vector goes through behind that.
@@ -117,6 +118,7 @@ class Trunk:
     visual: nn.Module
     blocks: Sequence[nn.Module]
     cell: tuple[int, int]
+    native: tuple[int, int]
     prefix: int
     norm: tuple[Step, ...]
     project: tuple[Step, ...]
@@ -134,11 +136,16 @@ class Trunk:
 
     def after(self) -> list[nn.Module]:
         """Modules that see the patches behind the last block."""
-        return [self.container, *(step for step in self.norm if isinstance(step, nn.Module))]
+        norms = [step for step in self.norm if isinstance(step, nn.Module)]
+        return [self.container, *norms, *([self.visual] if getattr(self.visual, "output_tokens", False) else [])]
+
+    def grid(self, pixels: Tensor) -> tuple[int, int]:
+        """Count the patches `(y, x)` of an input."""
+        return grid_of(pixels, self.cell, self.native)
 
     def at(self, pixels: Tensor) -> nn.Module:
         """Give the image tower for the size of an input: itself, or a private copy of its structure."""
-        grid_of(pixels, self.cell)
+        self.grid(pixels)
         height, width = pixels.shape[-2:]
         return self.visual if self.positional is not None else sized(self.visual, (height, width))
 
@@ -146,7 +153,8 @@ class Trunk:
         """Let the tower read positions resized to `grid`, in this thread, until `stack` closes."""
         if self.positional is None:
             return
-        resized = resize_positional(self.positional, grid, antialias=antialias)
+        native = self.native[0] // self.cell[0], self.native[1] // self.cell[1]
+        resized = resize_positional(self.positional, grid, antialias=antialias, native=native)
         if resized is not self.positional:
             stack.enter_context(inside(self.visual, Watch(swap={id(self.positional): resized})))
 
@@ -171,11 +179,11 @@ def trunk_of(visual: Any) -> Trunk:
         ((8, 8), 1, ('blocks.0', 'blocks.1'))
     """
     if not hasattr(visual, "trunk"):
-        height, width = visual.patch_size
         return Trunk(
             visual=visual,
             blocks=visual.transformer.resblocks,
-            cell=(int(height), int(width)),
+            cell=_pair(visual.patch_size),
+            native=_pair(visual.image_size),
             prefix=1,
             norm=(visual.ln_post,),
             project=(visual.proj,),
@@ -183,14 +191,19 @@ def trunk_of(visual: Any) -> Trunk:
             container=visual.transformer,
         )
     trunk = visual.trunk
-    (height, width), (rows, columns) = trunk.patch_embed.img_size, trunk.patch_embed.grid_size
     return Trunk(
         visual=visual,
         blocks=trunk.blocks,
-        cell=(height // rows, width // columns),
+        cell=_pair(trunk.patch_embed.feat_ratio(as_scalar=False)),
+        native=_pair(trunk.patch_embed.img_size),
         prefix=trunk.num_prefix_tokens,
         norm=(trunk.norm,),
         project=(trunk.fc_norm, trunk.head, *visual.head),
         positional=None,
         container=trunk.blocks,
     )
+
+
+def _pair(size: Sequence[int]) -> tuple[int, int]:
+    height, width = size
+    return int(height), int(width)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections import OrderedDict
+from types import MethodType
 from typing import Any, TypeVar
 
+import torch
 from torch import nn
 
 from denseclip_viz.errors import GeometryError
 
 Module = TypeVar("Module", bound=nn.Module)
+
+_HOOKS = tuple(name for name in vars(nn.Module()) if "_hooks" in name)  # tables of hooks, and of their options
 
 
 def twin(module: Module, *, hooks: bool = True) -> Module:
@@ -34,15 +36,29 @@ def _copied(module: Module, hooks: bool, done: dict[int, Any]) -> Module:
         return copied
     other = module.__class__.__new__(module.__class__)
     done[id(module)] = other
-    state = dict(vars(module))
-    for name, value in state.items():
-        if name.endswith("_hooks") and isinstance(value, OrderedDict):
-            state[name] = copy.copy(value) if hooks else OrderedDict()
-        elif name in ("_parameters", "_buffers", "_non_persistent_buffers_set"):
-            state[name] = copy.copy(value)
+    state = {name: _own(value, module, other) for name, value in vars(module).items()}
+    state["_compiled_call_impl"] = None  # it is bound to the original
     state["_modules"] = {n: None if m is None else _copied(m, hooks, done) for n, m in module._modules.items()}
     vars(other).update(state)
+    if not hooks:
+        for name in _HOOKS:
+            state[name].clear()
     return other
+
+
+def _own(value: Any, module: nn.Module, other: nn.Module) -> Any:
+    """What the copy has of its own: containers, so that nothing is set in the original's, and methods."""
+    if isinstance(value, MethodType) and value.__self__ is module:
+        return MethodType(value.__func__, other)
+    return value.copy() if isinstance(value, (dict, list, set)) else value
+
+
+def _hang(hooks_of: nn.Module, other: nn.Module) -> None:
+    """Let the hooks of a module and of all in it fire on its copy too."""
+    for module, copied in zip(hooks_of.modules(), other.modules(), strict=True):
+        for name in _HOOKS:
+            if hung := vars(module)[name]:
+                vars(copied)[name].update(hung)
 
 
 def sized(visual: Module, size: tuple[int, int]) -> Module:
@@ -61,16 +77,19 @@ def sized(visual: Module, size: tuple[int, int]) -> Module:
     embed = getattr(trunk, "patch_embed", None)
     if embed is None or getattr(embed, "img_size", None) is None or tuple(embed.img_size) == size:
         return visual
-    other = twin(visual)
+    other = twin(visual, hooks=False)  # timm may run a part on zeros to find its size: nobody's hooks see that
     inner: Any = other.get_submodule("trunk")
     try:
         with warnings.catch_warnings():  # timm's interpolation makes torch remark on its speed and its style
             warnings.filterwarnings("ignore", message=r"torch\.searchsorted|Using a non-tuple sequence")
             inner.set_input_size(img_size=size)
+    except torch.OutOfMemoryError:
+        raise
     except (AssertionError, AttributeError, RuntimeError, ValueError) as error:
         raise GeometryError(
             f"an input of {size[0]} x {size[1]} pixels for a {type(trunk).__name__} ({error})",
             expected=f"{embed.img_size[0]} x {embed.img_size[1]}, the size that it was made for",
             fix="Trace with geometry='native'.",
         ) from error
+    _hang(visual, other)
     return other
