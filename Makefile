@@ -30,6 +30,7 @@ lab: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/towers.py
 	$(BIN)/python benchmarks/segment.py
+	$(BIN)/python benchmarks/text.py
 
 clean:
 	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,6 +13,11 @@ _LAZY = {
     "Model": "model",
     "Trace": "trace",
     "Prompts": "prompts",
+    "CLASS_LISTS": "prompts",
+    "class_list": "prompts",
+    "TEMPLATE_SETS": "prompts",
+    "template_set": "prompts",
+    "ensemble": "encode.text",
     "Native": "geometry",
     "Whole": "geometry",
     "Tiles": "geometry",
@@ -28,32 +33,38 @@ _MODULES = {"plot": "view.plot", "toyworld": "toyworld"}
 if TYPE_CHECKING:
     from denseclip_viz import toyworld
     from denseclip_viz.encode.listing import models
+    from denseclip_viz.encode.text import ensemble
     from denseclip_viz.errors import DenseclipVizError
     from denseclip_viz.geometry import Native, Tiles, Whole
     from denseclip_viz.loading import load
     from denseclip_viz.maps.labels import Background
     from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
     from denseclip_viz.model import Model
-    from denseclip_viz.prompts import Prompts
+    from denseclip_viz.prompts import CLASS_LISTS, TEMPLATE_SETS, Prompts, class_list, template_set
     from denseclip_viz.trace import Trace
     from denseclip_viz.versions import show_versions
     from denseclip_viz.view import plot
 
 __all__ = [
     "Background",
+    "CLASS_LISTS",
     "DenseclipVizError",
     "Model",
     "Native",
     "Prompts",
+    "TEMPLATE_SETS",
     "Tiles",
     "Trace",
     "Whole",
+    "class_list",
+    "ensemble",
     "key_smoothing",
     "load",
     "models",
     "plot",
     "prompt_denoising",
     "show_versions",
+    "template_set",
     "toyworld",
 ]
 

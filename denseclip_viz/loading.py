@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from denseclip_viz.encode.checkpoints import load_clip
+from denseclip_viz.encode.text_key import Cache
 from denseclip_viz.errors import WeightsError
 from denseclip_viz.model import Model
 
 BUNDLED = "bundled-"
 
 
-def load(name: str = "bundled-resnet", **options: Any) -> Model:
+def load(name: str = "bundled-resnet", *, cache: Cache = None, **options: Any) -> Model:
     """Load a CLIP: a bundled one, or any open_clip model of a supported family with a tag or a local checkpoint.
 
     Args:
         name: `"bundled-resnet"` or `"bundled-vit"` (they know only the bundled world), an open_clip name
             (`"ViT-B-16"`), or a folder with an `open_clip_config.json`.
+        cache: Where text vectors are kept on disk: a folder, `False` for nowhere, `None` for the folder that the
+            variable DENSECLIP_VIZ_CACHE names, or the system's own. The bundled models keep none unless a folder is
+            given: they encode as fast as a file is read, and say each time which words they do not know.
         **options: As for `encode.checkpoints.load_clip`: `pretrained=` (a tag, a file, or `"random"`), `device=`,
             `dtype=`, `preset=`, and single switches.
 
@@ -30,10 +34,10 @@ def load(name: str = "bundled-resnet", **options: Any) -> Model:
 
         if options.get("pretrained") is None:
             options.pop("pretrained", None)
-            return Model(load_bundled(name.removeprefix(BUNDLED), **options))
+            return Model(load_bundled(name.removeprefix(BUNDLED), **options), cache=cache or False)
         raise WeightsError(
             f"pretrained={options['pretrained']!r} for the bundled model {name}",
             expected="no weights: it brings its own",
             fix="Leave pretrained out, or name another model.",
         )
-    return Model(load_clip(name, **options))
+    return Model(load_clip(name, **options), cache=cache)

@@ -16,6 +16,7 @@ from denseclip_viz.encode.hooks import Record, match, record
 from denseclip_viz.encode.memory import memory_guard
 from denseclip_viz.encode.readings import read_layers
 from denseclip_viz.encode.text import TextBank, encode_texts, ensemble
+from denseclip_viz.encode.text_key import Cache
 from denseclip_viz.encode.towers import Path, Request, Tower, logit_scale, tower_of
 from denseclip_viz.encode.towers.tower import choose_path
 from denseclip_viz.encode.tracing import Planned, check_eval, prove, traced
@@ -27,13 +28,13 @@ from denseclip_viz.maps.segment import segment
 from denseclip_viz.maps.similarity import similarity
 from denseclip_viz.pictures import PictureLike, describe, read
 from denseclip_viz.presets import Preset, preset_named
-from denseclip_viz.prompts import Prompts
+from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.trace import Trace
 
 if TYPE_CHECKING:
     import xarray as xr
 
-PromptsLike = Prompts | str | Iterable[str]
+PromptsLike = Prompts | Named
 Way = str | Native | Whole | Tiles
 
 
@@ -42,13 +43,14 @@ class Model:
 
     Args:
         loaded: What `encode.checkpoints.load_clip` returns.
+        cache: Where text vectors are kept on disk, as for `TextBank`.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, *, cache: Cache = None) -> None:
         self.clip: nn.Module = loaded.clip
         self.preprocess, self.provenance = loaded.preprocess, loaded.provenance
         self.tower: Tower = tower_of(loaded.clip)
-        self.texts = TextBank(loaded.clip, loaded.tokenizer)
+        self.texts = TextBank(loaded.clip, loaded.tokenizer, provenance=loaded.provenance, cache=cache)
         self.tokenizer = loaded.tokenizer
         self._proven = False
 
@@ -199,7 +201,8 @@ class Model:
             picture: A trace, or a picture to trace with what is needed.
             prompts: Texts, or `Prompts`.
             geometry: As for `trace`, if a picture came.
-            background: `None`, a probability, or names of background prompts.
+            background: `None`, a probability, or names of background prompts; prompts marked as background always
+                count as such.
             denoise: Threshold of prompt denoising (0: none).
             smooth: `"cosine"` or `"official"` key smoothing (`""`: none).
             preset: `"maskclip-paper"`.
@@ -210,12 +213,13 @@ class Model:
         smooth = paper.smooth if smooth is None else smooth
         keys = (paper.keys_for(self.tower.family) or "key") if isinstance(smooth, str) and smooth else ""
         options: dict[str, Any] = {"preset": preset, "geometry": geometry, "keys": keys}
+        marked = [name for name, is_so in zip(prompts.prompts, prompts.background, strict=True) if is_so]
         return segment(
             self._traced(picture, **options),
             ensemble(self.texts.encode(prompts)),
             prompts.prompts,
             scale=self.scale,
-            background=background,
+            background=Background.of(background).joined(marked),
             denoise=paper.denoise if denoise is None else denoise,
             smooth=smooth,
             soft=soft,

@@ -14,6 +14,14 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nothing_is_kept_on_disk():
+    """Tests of the cache name a folder of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DENSECLIP_VIZ_CACHE", "off")
+        yield
+
+
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory):
     """Local checkpoints as a user has them, by kind of pooling: "resnet", "vit", "mean", "query"."""

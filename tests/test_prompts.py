@@ -53,7 +53,8 @@ def test_the_named_sets_are_open_clips_and_five_about_the_scene():
     paper = template_set("maskclip-85")
     assert paper[:80] == template_set("imagenet-80") and len(set(paper)) == 85
     assert all(text.endswith(" {} in the scene.") for text in paper[80:])
-    assert [len(template_set(name)) for name in TEMPLATE_SETS] == [1, 1, 7, 80, 85]
+    assert [len(template_set(name)) for name in TEMPLATE_SETS] == [1, 1, 7, 80, 85, 5]
+    assert template_set("scene") == paper[80:]
 
 
 def test_absent_prompts_are_marked_and_added_when_they_were_not_named():

@@ -55,6 +55,15 @@ class Background:
             raise _refused(reprlib.repr(rule))
         return cls(prompts=tuple(rule))
 
+    def joined(self, prompts: Sequence[str]) -> Background:
+        """Take further prompts for background.
+
+        Example:
+            >>> Background(below=0.4).joined(["sky"])
+            Background(below=0.4, prompts=('sky',))
+        """
+        return Background(self.below, tuple(dict.fromkeys([*self.prompts, *prompts])))
+
     @property
     def rule(self) -> str:
         """The rule in words, for captions."""

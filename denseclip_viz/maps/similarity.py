@@ -59,11 +59,12 @@ def similarity(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.DataArray:
 
 
 def coordinates(trace: Trace, prompts: Prompts) -> dict[str, Any]:
-    """Name the axes `template, prompt, y, x`, and mark the absent prompts."""
+    """Name the axes `template, prompt, y, x`, and mark the absent and the background prompts."""
     return {
         "template": list(prompts.templates),
         "prompt": list(prompts.prompts),
         "absent": ("prompt", np.asarray(prompts.absent, dtype=bool)),
+        "background": ("prompt", np.asarray(prompts.background, dtype=bool)),
         "y": np.asarray(trace.geometry.y),
         "x": np.asarray(trace.geometry.x),
     }

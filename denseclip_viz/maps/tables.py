@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+MARKS = ("absent", "background")  # what is said of a prompt beside its name
+
 
 def compare_table(both: xr.Dataset) -> pd.DataFrame:
     """Summarise a comparison: one row for each template and prompt.
 
     Columns: `score` (cosine of the global embedding); `contributions` and each rest term, which sum to it; `dense_max`
-    and where it is (`dense_y, dense_x`, pixels of the picture); `absent`; the agreement numbers.
+    and where it is (`dense_y, dense_x`, pixels of the picture); `absent, background`; the agreement numbers.
     """
     import pandas as pd
 
@@ -33,7 +35,8 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     index = pd.MultiIndex.from_product([both.template.values, both.prompt.values], names=["template", "prompt"])
     table = pd.DataFrame({name: np.ravel(values.values) for name, values in columns.items()}, index=index)
     table["dense_y"], table["dense_x"] = zip(*best.ravel(), strict=True)
-    table["absent"] = np.tile(both.absent.values, both.sizes["template"])
+    for mark in MARKS:
+        table[mark] = np.tile(both[mark].values, both.sizes["template"])
     return _with_source(table.reset_index(), both)
 
 
@@ -50,7 +53,7 @@ def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
 
 def classify_table(shares: xr.DataArray) -> pd.DataFrame:
     """List probabilities: one row for each template and prompt, the most likely first within a template."""
-    table = shares.drop_vars("absent").to_dataframe().reset_index()
+    table = shares.drop_vars(MARKS).to_dataframe().reset_index()
     places = {template: place for place, template in enumerate(shares.template.values)}
     table = table.sort_values("probability", ascending=False, kind="stable")
     table = table.sort_values("template", key=lambda column: column.map(places), kind="stable")
@@ -72,7 +75,7 @@ def layers_table(both: xr.Dataset) -> pd.DataFrame:
             f"{kind}_gradient_x_activation": maps.mean(("fine_y", "fine_x")) * both.layer_cells
             for kind, maps in kinds.items()
         }
-    table = both[[]].assign(columns).drop_vars("absent").to_dataframe(["layer", "template", "prompt"])
+    table = both[[]].assign(columns).drop_vars(MARKS).to_dataframe(["layer", "template", "prompt"])
     keep = ["layer", "template", "prompt", *columns]
     return _with_source(table.reset_index()[keep], both)
 

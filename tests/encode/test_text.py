@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import numpy as np
 import open_clip
 import pytest
 import torch
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from denseclip_viz.encode.memory import memory_guard
-from denseclip_viz.encode.text import TextBank, encode_texts, ensemble
+from denseclip_viz.encode.text import TextBank, encode_texts
 from denseclip_viz.encode.text_towers import trimming
 from denseclip_viz.errors import OutOfMemoryError, PromptError, WeightsError
 from denseclip_viz.prompts import Prompts
@@ -211,7 +210,8 @@ def test_an_interrupt_leaves_the_bank_usable():
     bank = TextBank(CLIP, TOKENIZER)
     with pytest.raises(KeyboardInterrupt):
         bank.encode(["grass", "sky"], batch_size=1, progress=stop)
-    assert len(bank) == 0 and bank.encode(["grass", "sky"]).shape == (1, 2, 8)
+    assert len(bank) == 1, "what was encoded before is kept"
+    assert bank.encode(["grass", "sky"]).shape == (1, 2, 8)
 
 
 def test_threads_can_share_a_bank():
@@ -228,11 +228,13 @@ def test_threads_can_share_a_bank():
     assert all((found[n][0] - slow(CLIP, [f"thing {n % 4}", "grass"])).abs().max() <= 1e-12 for n in range(12))
 
 
-def test_an_ensemble_is_the_scaled_mean_of_unit_vectors_and_only_on_request():
-    vectors = torch.randn(5, 3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    vectors = vectors / vectors.norm(dim=-1, keepdim=True)
-    mean = vectors.numpy().mean(axis=0)
-    expected = mean / np.sqrt((mean**2).sum(axis=-1, keepdims=True))
-    assert np.abs(ensemble(vectors).numpy() - expected).max() <= 1e-15
-    with pytest.raises(PromptError, match="mean over the templates"):
-        ensemble(torch.stack([vectors[0], -vectors[0]]))
+def test_a_text_that_is_too_long_in_some_templates_names_prompt_and_templates():
+    long = "an orange tree " + "and another " * 34
+    prompts = Prompts(["grass", long], ["a photo of {}.", "{}", "the {}", "one photo of the very same {}."])
+    with pytest.raises(PromptError, match="80 tokens and this text tower reads 77") as caught:
+        TextBank(CLIP, TOKENIZER).encode(prompts)
+    assert "(the prompt 'an orange tree" in caught.value.came
+    assert "in the template 'one photo of the very same {}.'; it fits into the other 3 templates)" in caught.value.came
+    longer = Prompts(long + "and " * 3, ["a photo of {}.", "{}", "photo of a {}"])
+    with pytest.raises(PromptError, match=r"in the template 'a photo of .*' and 1 more; it fits .* other 1 template\)"):
+        TextBank(CLIP, TOKENIZER).encode(longer)

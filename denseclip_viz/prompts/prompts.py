@@ -1,0 +1,212 @@
+"""Prompts × templates: what is named, and in which words."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+
+from denseclip_viz.errors import PromptError
+from denseclip_viz.prompts.grammar import say
+from denseclip_viz.prompts.strings import check_text, many, refuse_twice, short, strings
+from denseclip_viz.prompts.templates import templates_from
+
+ARTICLES = ("as written", "right")
+
+Named = str | Iterable[str] | Mapping[str, str | Iterable[str]]
+"""One prompt, several, or several with their wordings: {"car": ["car", "automobile"], "grass": "grass"}."""
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Prompts:
+    """Prompts × templates: every prompt said in every way, as two axes that are never averaged unasked.
+
+    Prompts are kept as typed. The default is no template, so that "a red car" is encoded as "a red car". Templates
+    are filled in as they were published, "a photo of a airplane." included: that is what numbers of the literature
+    were made with, and `articles="right"` is the other choice.
+
+    Args:
+        prompts: One text, several, or a mapping from a name to the wordings that mean it (synonyms): the vector of
+            such a prompt is the mean of its wordings' unit vectors, scaled to length one, in each template by itself.
+        templates: The name of a set (`TEMPLATE_SETS`), a file that ends in ".txt" (one a line, "#" for comments),
+            one template with one "{}", or several.
+        absent: Prompts known not to be in the picture, the baseline; those not among the prompts are added.
+        background: Prompts that stand for "nothing of interest"; those not among the prompts are added.
+        articles: "as written", or "right": "a photo of an orange tree.", "the plastic car." for "a car".
+        plural: Say "a photo of many cars." for "car" (after many, several, two, …).
+
+    Attributes:
+        prompts: The names, (prompt,).
+        templates: The ways of saying them, (template,).
+        absent: Which prompts are known not to be in the picture, (prompt,).
+        background: Which prompts are background, (prompt,).
+        wordings: The wordings of each prompt, (prompt, any number); one, the prompt itself, unless synonyms came.
+        articles: As given.
+        plural: As given.
+
+    Raises:
+        PromptError: No prompts; a prompt that is empty, not a string or there twice; a name without wordings; a
+            template without just one "{}"; a set name that is not known, a file that cannot be read; another switch.
+
+    Example:
+        >>> Prompts(["a red car", "grass"], "a photo of {}.", absent="a giraffe").texts
+        [['a photo of a red car.', 'a photo of grass.', 'a photo of a giraffe.']]
+        >>> Prompts({"car": ["car", "automobile"], "grass": "grass"}, "a {}.", articles="right").texts
+        [['a car.', 'an automobile.', 'grass.']]
+    """
+
+    prompts: tuple[str, ...]
+    templates: tuple[str, ...]
+    absent: tuple[bool, ...]
+    background: tuple[bool, ...]
+    wordings: tuple[tuple[str, ...], ...]
+    articles: str
+    plural: bool
+
+    def __init__(
+        self,
+        prompts: Named,
+        templates: str | PathLike[str] | Iterable[str] = "none",
+        *,
+        absent: Named = (),
+        background: Named = (),
+        articles: str = "as written",
+        plural: bool = False,
+    ) -> None:
+        named = _worded(prompts, "prompts")
+        if not named:
+            raise PromptError(
+                "No prompts came (an empty list)",
+                expected="at least one prompt",
+                fix='Pass ["a red car"], say.',
+            )
+        marked = {"absent": _worded(absent, "absent"), "background": _worded(background, "background")}
+        every = _joined(named, marked)
+        values = {
+            "prompts": tuple(every),
+            "templates": templates_from(templates),
+            **{mark: tuple(name in names for name in every) for mark, names in marked.items()},
+            "wordings": tuple(every.values()),
+            "articles": _one_of(articles, ARTICLES, "articles"),
+            "plural": _one_of(plural, (False, True), "plural"),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def of(cls, prompts: Prompts | Named) -> Prompts:
+        """Turns a text, a list of texts, a mapping or Prompts into Prompts; nothing but Prompts has templates.
+
+        Example:
+            >>> Prompts.of("grass") == Prompts.of(["grass"]) == Prompts.of(Prompts("grass"))
+            True
+        """
+        if isinstance(prompts, Prompts):
+            return prompts
+        return cls(prompts)
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """What the text tower reads, one list per template: (template, wording), the wordings of a prompt together.
+
+        Without synonyms that is (template, prompt). `owners` says which prompt a wording belongs to.
+
+        Example:
+            >>> Prompts("a {} sign", ["{}", "the {}."]).texts  # braces in a prompt are only braces
+            [['a {} sign'], ['the a {} sign.']]
+        """
+        return [self.texts_of(template) for template in self.templates]
+
+    def texts_of(self, template: str) -> list[str]:
+        """Says every wording in one template: (wording,).
+
+        Example:
+            >>> Prompts("orange tree", articles="right").texts_of("a {}")
+            ['an orange tree']
+        """
+        right = self.articles == "right"
+        said = (wording for wordings in self.wordings for wording in wordings)
+        return [say(template, wording, articles=right, plural=self.plural) for wording in said]
+
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """Gives the index of each wording's prompt: (wording,).
+
+        Example:
+            >>> Prompts({"car": ["car", "automobile"], "grass": "grass"}).owners
+            (0, 0, 1)
+        """
+        return tuple(at for at, wordings in enumerate(self.wordings) for _ in wordings)
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __repr__(self) -> str:
+        marks = "".join(f", {mark}: {', '.join(names)}" for mark, names in self._marks())
+        return f"Prompts({self._counts()}{marks}; first: {short(self.texts_of(self.templates[0])[0])})"
+
+    def _repr_html_(self) -> str:
+        shown = [self._tag(at) for at in range(min(len(self), 12))]
+        more = f" and {len(self) - len(shown)} more" if len(self) > len(shown) else ""
+        return (
+            f"<div><b>{self._counts()}</b><br>{', '.join(shown)}{more}<br>"
+            f"first text: <code>{html.escape(short(self.texts_of(self.templates[0])[0]))}</code><br>"
+            "next: <code>model.similarity(trace, prompts)</code></div>"
+        )
+
+    def _tag(self, at: int) -> str:
+        text, synonyms = html.escape(short(self.prompts[at])), len(self.wordings[at])
+        notes = [mark for mark in ("absent", "background") if getattr(self, mark)[at]]
+        notes += [many(synonyms, "wording")] if synonyms > 1 else []
+        tag = f"{text} ({', '.join(notes)})" if notes else text
+        return f"<i>{tag}</i>" if self.absent[at] or self.background[at] else tag
+
+    def _marks(self) -> list[tuple[str, list[str]]]:
+        marks = {"absent": self.absent, "background": self.background}
+        return [(mark, [short(text) for text, is_so in zip(self.prompts, which, strict=True) if is_so])
+                for mark, which in marks.items() if any(which)]  # fmt: skip
+
+    def _counts(self) -> str:
+        prompt, template, wording = len(self.prompts), len(self.templates), len(self.owners)
+        said = f"{many(prompt, 'prompt')}{f' ({wording} wordings)' if wording > prompt else ''}"
+        return f"{said} × {many(template, 'template')} = {many(wording * template, 'text')}"
+
+
+def _worded(value: object, what: str) -> dict[str, tuple[str, ...]]:
+    """Names with their wordings."""
+    if not isinstance(value, Mapping):
+        texts = strings(value, what)
+        refuse_twice(texts, what)
+        return {text: (text,) for text in texts}
+    said: dict[str, tuple[str, ...]] = {}
+    for name, wordings in value.items():
+        here = f"{what} came as {type(value).__name__} whose {short(name)}"
+        said[check_text(name, f"{what} came as {type(value).__name__}; a key")] = strings(wordings, here)
+        refuse_twice(said[name], here)
+        if not said[name]:
+            came = f"{here} has no wordings (an empty list)"
+            raise PromptError(came, expected="at least one", fix=f"Pass {{{short(name)}: {short(name)}}}, say.")
+    refuse_twice(tuple(said), what)
+    return said
+
+
+def _joined(
+    named: Mapping[str, tuple[str, ...]], marked: Mapping[str, Mapping[str, tuple[str, ...]]]
+) -> dict[str, tuple[str, ...]]:
+    """The prompts and those that are only marked; a mark on a prompt need not repeat its wordings."""
+    every = dict(named)
+    for mark, names in marked.items():
+        for name, wordings in names.items():
+            if every.setdefault(name, wordings) != wordings and wordings != (name,):
+                came = f"{mark} says {short(name)} in other words than the prompts do"
+                raise PromptError(came, expected="one list of wordings", fix=f"Pass {mark}=[{short(name)}].")
+    refuse_twice(tuple(every), "prompts")
+    return every
+
+
+def _one_of(value: object, known: Sequence[object], switch: str) -> object:
+    if any(value is one or (isinstance(value, str) and value == one) for one in known):
+        return value
+    said = " or ".join(map(repr, known))
+    raise PromptError(f"{switch}={short(value)}", expected=said, fix=f"Leave it out for {known[0]!r}.")
