@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from denseclip_viz.encode.gradients import grad_cam
 from denseclip_viz.encode.towers.class_token import ClassTokenTower
+from denseclip_viz.errors import LayerError
 from denseclip_viz.maps.refine import REMOVED, key_smoothing, prompt_denoising
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.model import Model
@@ -52,9 +54,7 @@ def views(model: Model, scenes: Sequence[Scene], texts: Texts, *, slow: int = 0)
         texts: Vectors of all classes.
         slow: How many of the first scenes get Grad-CAM.
     """
-    paths = {PLAIN: "vanilla"}
-    if isinstance(model.tower, ClassTokenTower):  # elsewhere no residual stands beside the pool
-        paths[BARE] = "value-attention-only"
+    paths = _other_paths(model, scenes[0]) if len(scenes) else {}
     for start in range(0, len(scenes), _BATCH):
         batch = list(scenes[start : start + _BATCH])
         traces = list(model.trace_many(batch, keys="key", batch_size=_BATCH))
@@ -65,6 +65,17 @@ def views(model: Model, scenes: Sequence[Scene], texts: Texts, *, slow: int = 0)
         for k, (scene, trace) in enumerate(zip(batch, traces, strict=True)):
             dense = {name: every[k] for name, every in zip(paths, others, strict=True)}
             yield View(scene, trace, dense, cams[k] if k < len(cams) else None)
+
+
+def _other_paths(model: Model, scene: Scene) -> dict[str, str]:
+    """The paths beside the value path that this tower has."""
+    paths = {}
+    if isinstance(model.tower, ClassTokenTower):  # elsewhere no residual stands beside the pool
+        paths[BARE] = "value-attention-only"
+    with suppress(LayerError):  # plain tokens that are wider than what the pool answers with have no way to text
+        model.trace(scene, path="vanilla")
+        paths = {PLAIN: "vanilla", **paths}
+    return paths
 
 
 def _cams(model: Model, traces: Sequence[Trace], texts: Texts) -> Sequence[Tensor]:
