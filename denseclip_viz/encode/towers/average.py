@@ -102,7 +102,7 @@ class AverageTower:
             raise LayerError(
                 "keys were asked for, and this tower has none: its pool is a plain mean",
                 expected="a tower that pools by attention",
-                fix="Leave key smoothing out.",
+                fix="Leave key smoothing out: smooth='' in segment, keys='' in trace.",
             )
         parts, found = self.parts, []
         grid = grid_of(pixels, parts.cell, parts.native)
