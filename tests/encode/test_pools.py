@@ -314,7 +314,12 @@ def test_attention_that_cannot_be_seen_is_an_error():
 def test_unknown_towers_are_named_and_never_guessed():
     from open_clip.timm_model import TimmModel
 
+    unusual = tiny.tiny_vit().visual
+    unusual.proj = None
     strange = [
+        (tiny.tiny_vit(qk_norm=True).visual, "blocks CustomResidualAttentionBlock"),
+        (unusual, "no projection"),
+        (TimmModel("test_convnext", 8, image_size=64, pool="avgmax", proj="linear"), "pool 'avgmax'"),
         (TimmModel("test_resnet", 8, image_size=64, pool="avg", proj="linear"), "ResNet"),
         (TimmModel("test_convnext", 8, image_size=64, pool="max", proj="linear"), "ConvNeXt"),
         (nn.Linear(2, 2), "Linear"),
