@@ -81,7 +81,7 @@ class AverageTower:
     def reading(self) -> str:
         """How inner layers are read."""
         if self.parts.norm is None:
-            return "gradient × activation of the score"
+            return "gradient × activation of the score, LayerNorm statistics frozen"
         return "patch tokens of each block, and their mean, through the final norm and projection"
 
     def at(self, pixels: Tensor) -> AverageTower:
