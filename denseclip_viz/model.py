@@ -170,8 +170,9 @@ class Model:
         Args:
             picture: A trace, or a picture to trace with what is needed.
             prompts: Texts, or `Prompts`.
-            layers: Layers to read too: names, wildcards, negative indices, or `"all"`. A ViT's are read in text
-                space and must be in the trace; a ResNet's are read by gradients, in one further pass.
+            layers: Layers to read too: names, wildcards, negative indices, or `"all"`. A transformer's are read in
+                text space and must be in the trace (`model.needs(layers)`); those of a ResNet, ConvNeXt, FastViT or
+                Swin are read by gradients, in one further pass.
 
         Returns:
             See `maps.compare.compare`; with layers also `layer_…` variables and `attrs["layer_reading"]`.

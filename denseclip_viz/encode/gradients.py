@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from denseclip_viz.encode.hooks import Tap, record
 from denseclip_viz.encode.memory import memory_guard
@@ -22,7 +24,9 @@ def gradient_maps(
     """Multiply activations with the gradients of two scores, and sum over channels.
 
     The global score is cos(e, t); the dense score is the mean over positions of cos(F_j, t). The tower runs once;
-    each text costs two backward passes. Parameters' gradients are not touched.
+    each text costs two backward passes. Parameters' gradients are not touched. A LayerNorm's deviation counts as a
+    constant, as in contributions: a LayerNorm does not care how large its input is, so behind a stage of ConvNeXt or
+    Swin the product would be 0 everywhere and the map nothing but rounding.
 
     Args:
         tower: A tower whose layers are feature maps `(picture, C, y, x)`.
@@ -34,14 +38,15 @@ def gradient_maps(
     Returns:
         `{layer: (global, dense)}`, each `(template, prompt, y, x)` on the layer's own grid, in cosine units.
 
-    Source: gradient × activation, Shrikumar et al. (arXiv 1605.01713); reference/paths.md section 2.
+    Source: gradient × activation, Shrikumar et al. (arXiv 1605.01713); reference/paths.md section 2; frozen norms, Ali
+    et al. (arXiv 2202.07304) section 3.
     """
     inputs = _inputs(tower, pixels)
     tower = tower.at(inputs)
     texts = F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).flatten(0, 1)
     with torch.enable_grad(), memory_guard("the number of layers or the geometry's size"):
         taps = tower.taps()
-        with record(taps, layers, raw=True) as seen:
+        with record(taps, layers, raw=True) as seen, _FrozenNorms():
             opened = tower.open(inputs, Request(path=path))
         whole = F.normalize(opened.embedding[0], dim=-1) @ texts.T
         dense = (F.normalize(opened.dense[0], dim=-1) @ texts.T).mean((0, 1))
@@ -52,6 +57,29 @@ def gradient_maps(
         name: (_stack([row[i] for row in rows[0]], shape), _stack([row[i] for row in rows[1]], shape))
         for i, name in enumerate(seen)
     }
+
+
+class _FrozenNorms(TorchFunctionMode):
+    """Let no gradient flow through the deviation that a LayerNorm of this thread divides by."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return (_frozen_norm if func is F.layer_norm else func)(*args, **(kwargs or {}))
+
+
+def _frozen_norm(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    axes = tuple(range(-len(normalized_shape), 0))
+    scale = (x.var(axes, keepdim=True, correction=0) + eps).rsqrt().detach()
+    normed = (x - x.mean(axes, keepdim=True)) * scale
+    normed = normed if weight is None else normed * weight
+    return normed if bias is None else normed + bias
 
 
 def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:

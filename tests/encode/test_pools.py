@@ -209,13 +209,38 @@ def test_the_last_layer_reads_as_the_answer_and_every_layer_can_be_read(kind):
     assert cam.shape == (2, *opened(visual, pixels).dense.shape[1:3]) and (cam >= 0).all()
 
 
+def frozen_layer_norm(x, shape, weight, bias, eps, *, plainly):
+    still = x.detach()
+    moved = plainly(still, shape, weight, bias, eps)
+    change = x - still  # zero, but gradients flow through it
+    change = change - change.mean(-1, keepdim=True)
+    return moved + change / (still.var(-1, keepdim=True, correction=0) + eps).sqrt() * weight
+
+
+def test_a_layer_before_a_norm_is_read_as_more_than_rounding():
+    """A norm undoes any scale, so with its deviation left to the gradient the product is 0 at every position."""
+    for kind, layers in (("ConvNeXt", ["stages.1", "stages.3"]), ("Swin", ["stages.3"])):
+        visual = tiny.tiny_tower(kind)
+        text = F.normalize(torch.randn(24, dtype=torch.float64, generator=torch.Generator().manual_seed(0)), dim=0)
+        pixels = pixels_for(visual, *([64, 96] if kind == "ConvNeXt" else ()))
+        maps = gradient_maps(tower_for(visual), pixels[0], text[None, None], layers=layers, path=PATHS["value"])
+        assert all(m.abs().max() > 1e-5 for pair in maps.values() for m in pair)
+        if kind == "ConvNeXt":  # what is averaged: each position's share of the score, as its contribution has it
+            ours = opened(visual, pixels)
+            embedding = ours.embedding[0].requires_grad_()
+            (towards,) = torch.autograd.grad(F.cosine_similarity(embedding, text, dim=0), embedding)
+            assert miss(maps["stages.3"][0][0, 0], ours.contributions[0] @ towards) <= 1e-10
+
+
 def test_gradients_of_maps_with_channels_last_are_those_of_the_plain_pass():
     visual = tiny.tiny_tower("Swin")
     pixels, kept = pixels_for(visual, 224, 448), []
     tower = tower_for(visual).at(pixels)
     text = F.normalize(torch.randn(24, dtype=torch.float64), dim=0)
     handle = tower.visual.trunk.layers[1].register_forward_hook(lambda _, i, output: kept.append(output))
-    score = F.cosine_similarity(tower.visual(pixels)[0], text, dim=0)
+    layer_norm = F.layer_norm
+    with mock.patch.object(F, "layer_norm", lambda *given: frozen_layer_norm(*given, plainly=layer_norm)):
+        score = F.cosine_similarity(tower.visual(pixels)[0], text, dim=0)
     (gradient,) = torch.autograd.grad(score, kept[0])
     handle.remove()
     ours = gradient_maps(tower, pixels[0], text[None, None], layers=["stages.1"], path=PATHS["value"])["stages.1"][0]
@@ -314,7 +339,12 @@ def test_attention_that_cannot_be_seen_is_an_error():
 def test_unknown_towers_are_named_and_never_guessed():
     from open_clip.timm_model import TimmModel
 
+    unusual = tiny.tiny_vit().visual
+    unusual.proj = None
     strange = [
+        (tiny.tiny_vit(qk_norm=True).visual, "blocks CustomResidualAttentionBlock"),
+        (unusual, "no projection"),
+        (TimmModel("test_convnext", 8, image_size=64, pool="avgmax", proj="linear"), "pool 'avgmax'"),
         (TimmModel("test_resnet", 8, image_size=64, pool="avg", proj="linear"), "ResNet"),
         (TimmModel("test_convnext", 8, image_size=64, pool="max", proj="linear"), "ConvNeXt"),
         (nn.Linear(2, 2), "Linear"),

@@ -209,8 +209,8 @@ def test_nan_weights_are_loud():
 def test_a_tower_that_is_not_known_is_refused_by_name():
     with pytest.raises(UnsupportedTowerError, match="Linear"):
         tower_for(torch.nn.Linear(1, 1))
-    with pytest.raises(UnsupportedTowerError, match="pool_type='avg'"):
-        tower_for(tiny.tiny_vit(pool_type="avg").visual)
+    with pytest.raises(UnsupportedTowerError, match="pool_type='none'"):
+        tower_for(tiny.tiny_vit(pool_type="none").visual)
 
 
 def test_an_input_off_the_grid_is_refused():

@@ -85,6 +85,14 @@ def test_heads_come_after_their_mean_on_one_scale_with_their_shares(both):
     )
 
 
+def test_heads_of_a_pool_without_a_token_are_not_said_to_share_with_one(both):
+    alike = xr.full_like(both.attention_heads[:1], 1 / both.attention.size)
+    mean = both.drop_dims(["head", "term"]).assign(attention_heads=alike).assign_coords(term=["bias"])
+    assert "all of the weight goes to positions, alike: this pool is a plain mean" in texts(plot.heads(mean))
+    query = both.drop_dims("term").assign_coords(term=["bias", "mlp"])
+    assert "all of the weight goes to positions" in texts(plot.heads(query))
+
+
 def test_a_legend_lists_what_is_there_with_shares_of_what_was_seen():
     result = fake_results.segmentation(mode="native")
     said = texts(plot.segments(result))

@@ -97,10 +97,14 @@ def _timm_pool(visual: Any) -> str:
     return "" if getattr(trunk, "pool_include_prefix", False) and pool is None else str(trunk.global_pool)
 
 
-def _describe(visual: nn.Module) -> str:
-    switches = {name: getattr(visual, name) for name in ("pool_type", "attn_pool_type") if hasattr(visual, name)}
-    inner = type(trunk).__name__ if isinstance(trunk := getattr(visual, "trunk", None), nn.Module) else ""
-    said = ", ".join(
-        [*(f"{name}={value!r}" for name, value in switches.items()), *([f"trunk {inner}"] if inner else [])]
-    )
-    return f"{type(visual).__name__} ({said})" if said else type(visual).__name__
+def _describe(visual: Any) -> str:
+    """Name a tower by its class and by what its pooling hangs on."""
+    said = [f"{name}={getattr(visual, name)!r}" for name in ("pool_type", "attn_pool_type") if hasattr(visual, name)]
+    if (blocks := getattr(getattr(visual, "transformer", None), "resblocks", None)) is not None:
+        said.append(f"blocks {', '.join(sorted({type(block).__name__ for block in blocks}))}")
+    if hasattr(visual, "proj") and visual.proj is None:
+        said.append("no projection")
+    if (trunk := getattr(visual, "trunk", None)) is not None:
+        pool = getattr(trunk, "global_pool", None) or getattr(getattr(trunk, "head", None), "global_pool", None)
+        said.append(f"trunk {type(trunk).__name__}, pool {getattr(pool, 'pool_type', pool)!r}")
+    return f"{type(visual).__name__} ({', '.join(said)})" if said else type(visual).__name__

@@ -81,7 +81,7 @@ class AverageTower:
     def reading(self) -> str:
         """How inner layers are read."""
         if self.parts.norm is None:
-            return "gradient × activation of the score"
+            return "gradient × activation of the score, LayerNorm statistics frozen"
         return "patch tokens of each block, and their mean, through the final norm and projection"
 
     def at(self, pixels: Tensor) -> AverageTower:
@@ -102,7 +102,7 @@ class AverageTower:
             raise LayerError(
                 "keys were asked for, and this tower has none: its pool is a plain mean",
                 expected="a tower that pools by attention",
-                fix="Leave key smoothing out.",
+                fix="Leave key smoothing out: smooth='' in segment, keys='' in trace.",
             )
         parts, found = self.parts, []
         grid = grid_of(pixels, parts.cell, parts.native)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -34,7 +35,8 @@ def heads(both: xr.Dataset, *, interpolation: Interpolation = "bilinear", figure
     """Draw where each head of the pooling looks, the mean first, on one scale.
 
     Each panel's title says which share of the weight goes to positions; what is left goes to the class token
-    or mean token, which the figure's title names when the result does.
+    or mean token, which the figure's title names when the result does. A tower without either gives it all to
+    positions; a plain mean, alike.
 
     Args:
         both: What `Model.compare` returns; `attention_heads` (head, y, x), weights.
@@ -93,5 +95,9 @@ def heads(both: xr.Dataset, *, interpolation: Interpolation = "bilinear", figure
 
 def _shares(both: xr.Dataset, share: float) -> str:
     terms = [str(term) for term in both["term"].to_numpy()] if "term" in both.coords else []
+    if terms and not {"class token", "mean token"} & set(terms):
+        heads = both["attention_heads"].to_numpy()
+        alike = heads.shape[0] == 1 and float(np.ptp(heads)) == 0
+        return "all of the weight goes to positions" + (", alike: this pool is a plain mean" if alike else "")
     token = next((term for term in terms if term in ("class token", "mean token")), "class or mean token")
     return f"{share:.0%} of the weight goes to positions, {max(0.0, 1 - share):.0%} to the {token}"
