@@ -21,7 +21,7 @@ from denseclip_viz.encode.checkpoints import load_clip
 from denseclip_viz.encode.text import TextBank, ensemble
 from denseclip_viz.prompts import Prompts, class_list, template_set
 
-BATCH = 64  # small enough that one name's 85 texts fill batches as those of twenty do
+BATCH = 32  # small enough that the 85 texts of one name fill batches as those of twenty do
 TEMPLATES = template_set("maskclip-85")
 
 
