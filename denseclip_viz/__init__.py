@@ -19,6 +19,12 @@ _LAZY = {
     "Background": "maps.labels",
     "key_smoothing": "maps.refine",
     "prompt_denoising": "maps.refine",
+    "templates_table": "measure.templates",
+    "disagreement": "measure.templates",
+    "rank_templates": "measure.ranking",
+    "rank_wordings": "measure.ranking",
+    "small_ensemble": "measure.committee",
+    "word_attribution": "measure.words",
     "known_models": "encode.checkpoints",
     "show_versions": "versions",
     "DenseclipVizError": "errors",
@@ -33,6 +39,10 @@ if TYPE_CHECKING:
     from denseclip_viz.loading import load
     from denseclip_viz.maps.labels import Background
     from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
+    from denseclip_viz.measure.committee import small_ensemble
+    from denseclip_viz.measure.ranking import rank_templates, rank_wordings
+    from denseclip_viz.measure.templates import disagreement, templates_table
+    from denseclip_viz.measure.words import word_attribution
     from denseclip_viz.model import Model
     from denseclip_viz.prompts import Prompts
     from denseclip_viz.trace import Trace
@@ -48,13 +58,19 @@ __all__ = [
     "Tiles",
     "Trace",
     "Whole",
+    "disagreement",
     "key_smoothing",
     "known_models",
     "load",
     "plot",
     "prompt_denoising",
+    "rank_templates",
+    "rank_wordings",
     "show_versions",
+    "small_ensemble",
+    "templates_table",
     "toyworld",
+    "word_attribution",
 ]
 
 

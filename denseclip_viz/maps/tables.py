@@ -34,7 +34,7 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     table = pd.DataFrame({name: np.ravel(values.values) for name, values in columns.items()}, index=index)
     table["dense_y"], table["dense_x"] = zip(*best.ravel(), strict=True)
     table["absent"] = np.tile(both.absent.values, both.sizes["template"])
-    return _with_source(table.reset_index(), both)
+    return with_source(table.reset_index(), both)
 
 
 def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
@@ -45,7 +45,7 @@ def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
     counts = np.bincount(labels + 1, minlength=segmentation.sizes["label"] + 1)
     names = ["(background)", *segmentation.label.values]
     table = pd.DataFrame({"label": names, "pixels": counts, "share": counts / max(1, counts.sum())})
-    return _with_source(table, segmentation)
+    return with_source(table, segmentation)
 
 
 def classify_table(shares: xr.DataArray) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def classify_table(shares: xr.DataArray) -> pd.DataFrame:
     places = {template: place for place, template in enumerate(shares.template.values)}
     table = table.sort_values("probability", ascending=False, kind="stable")
     table = table.sort_values("template", key=lambda column: column.map(places), kind="stable")
-    return _with_source(table.reset_index(drop=True), shares)
+    return with_source(table.reset_index(drop=True), shares)
 
 
 def layers_table(both: xr.Dataset) -> pd.DataFrame:
@@ -74,10 +74,11 @@ def layers_table(both: xr.Dataset) -> pd.DataFrame:
         }
     table = both[[]].assign(columns).drop_vars("absent").to_dataframe(["layer", "template", "prompt"])
     keep = ["layer", "template", "prompt", *columns]
-    return _with_source(table.reset_index()[keep], both)
+    return with_source(table.reset_index()[keep], both)
 
 
-def _with_source(table: pd.DataFrame, result: xr.Dataset | xr.DataArray) -> pd.DataFrame:
+def with_source(table: pd.DataFrame, result: xr.Dataset | xr.DataArray) -> pd.DataFrame:
+    """Say in every row which picture and which weights it is about."""
     table.insert(0, "picture", result.attrs.get("picture_name", ""))
     for name in ("model", "weights", "weights_hash"):
         table[name] = result.attrs.get(name, "")
