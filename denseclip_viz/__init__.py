@@ -21,8 +21,8 @@ _LAZY = {
     "prompt_denoising": "maps.refine",
     "templates_table": "measure.templates",
     "disagreement": "measure.templates",
-    "rank_templates": "measure.ranking",
-    "rank_wordings": "measure.ranking",
+    "rank_templates": "measure.contest",
+    "rank_wordings": "measure.contest",
     "small_ensemble": "measure.committee",
     "word_attribution": "measure.words",
     "known_models": "encode.checkpoints",
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from denseclip_viz.maps.labels import Background
     from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
     from denseclip_viz.measure.committee import small_ensemble
-    from denseclip_viz.measure.ranking import rank_templates, rank_wordings
+    from denseclip_viz.measure.contest import rank_templates, rank_wordings
     from denseclip_viz.measure.templates import disagreement, templates_table
     from denseclip_viz.measure.words import word_attribution
     from denseclip_viz.model import Model

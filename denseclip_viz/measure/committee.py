@@ -10,9 +10,9 @@ import numpy as np
 
 from denseclip_viz.errors import OutOfMemoryError, PictureError, PromptError
 from denseclip_viz.measure.bootstrap import intervals, resampled
+from denseclip_viz.measure.contest import check_draws, replaced
 from denseclip_viz.measure.entrants import Entrants, templates_of
 from denseclip_viz.measure.judging import EachMasks, Judge, judge_of, look
-from denseclip_viz.measure.ranking import check_draws, replaced
 from denseclip_viz.measure.seen import Floats, Seen
 from denseclip_viz.prompts import Prompts
 

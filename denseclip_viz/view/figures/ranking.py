@@ -36,7 +36,7 @@ from denseclip_viz.view.figures.typesetting import fit
 from denseclip_viz.view.fonts import base_families, lettering
 
 ROW, NAMES, AXIS, NUMBERS = 0.22, 3.0, 3.2, 2.35  # inches: of a row, of names, of the dots, of the numbers
-HEAD, FOOT = 0.92, 0.36  # inches: above and below the rows
+HEAD, FOOT = 0.74, 0.36  # inches: above and below the rows
 TIED, BEHIND = PALETTE[0], "#8a8a8a"  # within noise of the best; behind by more than noise
 
 
@@ -90,9 +90,9 @@ def _notes(ranking: Ranking) -> list[str]:
 def _names(on: Sheet, ranking: Ranking, names: list[str], top: float) -> None:
     for row, (name, tied) in enumerate(zip(names, ranking.table["within_noise"], strict=True)):
         text = fit(name, on.letters, width=(NAMES - 0.2) * POINTS, size=SMALL + 0.5)[0]
-        weight = "bold" if row == 0 else "normal"
         at = top + row * ROW + 0.07
-        write(on, MARGIN, at, isolated(text), size=SMALL + 0.5, colour=INK if tied else GREY, weight=weight)
+        written = write(on, MARGIN, at, isolated(text), size=SMALL + 0.5, colour=INK if tied else GREY)
+        written.set_weight("normal" if row else "bold")
 
 
 def _dots(ax: Axes, ranking: Ranking) -> None:
@@ -127,10 +127,11 @@ def _numbers(on: Sheet, ranking: Ranking, top: float) -> None:
     left = MARGIN + NAMES + AXIS + 0.55
     write(on, left, top - 0.2, "mean", size=TINY, colour=GREY, align="right")
     write(on, left + 0.15, top - 0.2, "difference to the best", size=TINY, colour=GREY)
-    for row, line in enumerate(ranking.table.itertuples()):
+    columns = ("score", "to_best", "to_best_low", "to_best_high")
+    rows = ranking.table[list(columns)].to_numpy(dtype=float)
+    for row, ((score, apart, low, high), tied) in enumerate(zip(rows, ranking.table["within_noise"], strict=True)):
         at = top + row * ROW + 0.07
-        write(on, left, at, number(line.score, 3), size=SMALL, align="right")
+        write(on, left, at, number(score, 3), size=SMALL, align="right")
         if row:
-            apart = " … ".join(number(value, 3) for value in (line.to_best_low, line.to_best_high))
-            text = f"{number(line.to_best, 3)}   ({apart})"
-            write(on, left + 0.15, at, text, size=SMALL, colour=INK if line.within_noise else GREY)
+            text = f"{number(apart, 3)}   ({number(low, 3)} … {number(high, 3)})"
+            write(on, left + 0.15, at, text, size=SMALL, colour=INK if tied else GREY)

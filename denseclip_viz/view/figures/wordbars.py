@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from denseclip_viz.view.characters import isolated
 from denseclip_viz.view.figures.panels import Interpolation, draw_map, panel_size, placement, reduced
-from denseclip_viz.view.figures.scales import Scale, diverging, draw_bar, sequential
+from denseclip_viz.view.figures.scales import CONTRIBUTION, Scale, diverging, draw_bar, sequential
 from denseclip_viz.view.figures.selection import pick_template, require
 from denseclip_viz.view.figures.sheet import (
     GREY,
@@ -40,7 +41,7 @@ from denseclip_viz.view.fonts import base_families, lettering
 
 SIDE, LEAST, GAP, BARS, BAR = 1.1, 0.85, 0.1, 0.72, 1.5  # inches: a panel, a column, between, bars, the scale's bar
 RAISES, LOWERS = "#b2182b", "#2166ac"  # as the ends of the diverging scale
-HEAD, LABEL = 0.85, 0.26  # inches: title and the heads' first line; the line above each kind
+HEAD, LABEL = 0.55, 0.26  # inches: title and the heads' first line; the line above each kind
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,10 @@ def _block(
 ) -> None:
     """One answer: its title with the scale, a bar under each word, and the maps."""
     slot, panel = size
-    scale = kind.first_scale if kind.first is not None and kind.first_name != "whole prompt" else None
-    scale = scale or diverging(kind.maps, unit="cosine")
+    alike = kind.first_scale.colours == CONTRIBUTION
+    scale = kind.first_scale if alike else diverging(kind.maps, unit="cosine")
+    if not alike:
+        draw_bar(place(on, lefts[0], top + LABEL + 0.18, panel[0], 0.07), kind.first_scale)
     write(on, MARGIN, top + 0.06, kind.title, size=SMALL, colour=INK)
     reach = float(np.nanmax(np.abs(kind.bars), initial=0.0)) or 1.0
     for left, value in zip(lefts[1:], kind.bars.to_numpy(), strict=True):
@@ -173,4 +176,6 @@ def _bar(ax: Axes, value: float, reach: float) -> None:
     ax.bar([0], [value], width=0.7, color=RAISES if value > 0 else LOWERS, gid="word bar", zorder=2)
     text: dict[str, Any] = {"size": TINY, "color": INK, "weight": "normal", "family": list(base_families()), **LITERAL}
     side = "bottom" if value >= 0 else "top"
-    ax.text(0, value + (0.08 if value >= 0 else -0.08) * reach, number(value, 3), ha="center", va=side, **text)
+    decimals = max(2, 1 - math.floor(math.log10(reach)))
+    said = number(value, decimals) if round(value, decimals) else "0"
+    ax.text(0, value + (0.08 if value >= 0 else -0.08) * reach, said, ha="center", va=side, **text)
