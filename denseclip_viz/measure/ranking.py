@@ -94,6 +94,7 @@ def dataset_of(
 
 
 def table_of(scores: xr.Dataset, entrants: Entrants, interval: float, resamples: int, seed: int) -> pd.DataFrame:
+    """Average over pictures, with intervals, and sort: the table of a `Ranking`."""
     import pandas as pd
 
     score, gain = scores["score"].values, scores["left_out"].values - scores["ensemble"].values[:, None]
@@ -111,6 +112,7 @@ def table_of(scores: xr.Dataset, entrants: Entrants, interval: float, resamples:
 
 
 def warn_of_noise(ranking: Ranking) -> None:
+    """Warn when some are no worse than the best as far as these pictures can tell."""
     ties = ranking.within_noise
     if len(ties) > 1:
         more = f" and {len(ties) - 4} more" if len(ties) > 4 else ""

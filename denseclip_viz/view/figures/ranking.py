@@ -92,7 +92,7 @@ def _names(on: Sheet, ranking: Ranking, names: list[str], top: float) -> None:
         text = fit(name, on.letters, width=(NAMES - 0.2) * POINTS, size=SMALL + 0.5)[0]
         at = top + row * ROW + 0.07
         written = write(on, MARGIN, at, isolated(text), size=SMALL + 0.5, colour=INK if tied else GREY)
-        written.set_weight("normal" if row else "bold")
+        written.set_fontweight("normal" if row else "bold")
 
 
 def _dots(ax: Axes, ranking: Ranking) -> None:

@@ -108,7 +108,7 @@ def words(
     return on.figure
 
 
-_NOTE = "Bars: at the map’s highest cell. Red raises the cosine, blue lowers it. Each answer has a scale of its own."
+_NOTE = "Red raises the cosine, blue lowers it. Gradient bars: at the map’s highest cell. Each answer has its own scale."
 
 
 def _kinds(one: xr.Dataset) -> list[_Kind]:
