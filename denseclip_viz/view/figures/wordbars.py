@@ -108,7 +108,9 @@ def words(
     return on.figure
 
 
-_NOTE = "Red raises the cosine, blue lowers it. Gradient bars: at the map’s highest cell. Each answer has its own scale."
+_NOTE = (
+    "Red raises the cosine, blue lowers it. Gradient bars: at the map’s highest cell. Each answer has its own scale."
+)
 
 
 def _kinds(one: xr.Dataset) -> list[_Kind]:
