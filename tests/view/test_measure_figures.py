@@ -112,7 +112,7 @@ def test_a_ranking_shows_means_and_intervals_in_order_and_names_what_is_noise():
     drawn = plot.template_ranking(made)
     means, lines = with_gid(drawn, "mean"), with_gid(drawn, "interval")
     assert [dot.get_xdata()[0] for dot in means] == made.table["score"].tolist()
-    assert [line.get_xdata() for line in lines] == made.table[["low", "high"]].to_numpy().tolist()
+    assert [list(line.get_xdata()) for line in lines] == made.table[["low", "high"]].to_numpy().tolist()
     ties = made.table["within_noise"].tolist()
     colours = [dot.get_color() for dot in means]
     assert ties == [True, True, False, False] and colours[0] == colours[1] != colours[2] == colours[3]

@@ -37,6 +37,7 @@ from denseclip_viz.view.fonts import base_families, lettering
 
 ROW, NAMES, AXIS, NUMBERS = 0.22, 3.0, 3.2, 2.35  # inches: of a row, of names, of the dots, of the numbers
 HEAD, FOOT = 0.74, 0.36  # inches: above and below the rows
+BOLD = 1.2  # bold letters are wider than those that are measured
 TIED, BEHIND = PALETTE[0], "#8a8a8a"  # within noise of the best; behind by more than noise
 
 
@@ -89,7 +90,7 @@ def _notes(ranking: Ranking) -> list[str]:
 
 def _names(on: Sheet, ranking: Ranking, names: list[str], top: float) -> None:
     for row, (name, tied) in enumerate(zip(names, ranking.table["within_noise"], strict=True)):
-        text = fit(name, on.letters, width=(NAMES - 0.2) * POINTS, size=SMALL + 0.5)[0]
+        text = fit(name, on.letters, width=(NAMES - 0.2) * POINTS / (1 if row else BOLD), size=SMALL + 0.5)[0]
         at = top + row * ROW + 0.07
         written = write(on, MARGIN, at, isolated(text), size=SMALL + 0.5, colour=INK if tied else GREY)
         written.set_fontweight("normal" if row else "bold")

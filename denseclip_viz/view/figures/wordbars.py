@@ -39,7 +39,8 @@ from denseclip_viz.view.figures.sheet import (
 from denseclip_viz.view.figures.typesetting import fit
 from denseclip_viz.view.fonts import base_families, lettering
 
-SIDE, LEAST, GAP, BARS, BAR = 1.1, 0.85, 0.1, 0.72, 1.5  # inches: a panel, a column, between, bars, the scale's bar
+SIDE, LEAST, GAP, BARS, BAR = 1.1, 0.98, 0.1, 0.72, 1.5  # inches: a panel, a column, between, bars, the scale's bar
+BOLD = 1.2  # bold letters are wider than those that are measured
 RAISES, LOWERS = "#b2182b", "#2166ac"  # as the ends of the diverging scale
 HEAD, LABEL = 0.55, 0.26  # inches: title and the heads' first line; the line above each kind
 
@@ -86,7 +87,7 @@ def words(
     letters = lettering([*names, str(one.attrs.get("prompt", "")), said, provenance(one.attrs)])
     panel = panel_size(where, side=SIDE)
     slot = max(panel[0], LEAST)
-    heads = [fit(name, letters, width=slot * POINTS, size=SMALL + 1, lines=2) for name in names]
+    heads = [fit(name, letters, width=slot * POINTS / BOLD, size=SMALL + 1, lines=2) for name in names]
     above = MARGIN + STAMP * is_random(one.attrs)
     top = above + HEAD + LINE * max(map(len, heads))
     block = LABEL + BARS + panel[1] + 0.12
@@ -134,10 +135,11 @@ def _kinds(one: xr.Dataset) -> list[_Kind]:
 
 
 def _title(on: Sheet, above: float, one: xr.Dataset, said: str) -> None:
-    prompt = fit(str(one.attrs.get("prompt", "")), on.letters, width=(on.width - 2 * MARGIN) * POINTS, size=TITLE)[0]
+    room = (on.width - 2 * MARGIN) * POINTS
+    prompt = fit(str(one.attrs.get("prompt", "")), on.letters, width=room / BOLD, size=TITLE)[0]
     write(on, MARGIN, above, isolated(prompt), size=TITLE, weight="bold")
     what = f"which words carry the map · {said}" if said else "which words carry the map"
-    line = fit(what, on.letters, width=(on.width - 2 * MARGIN) * POINTS, size=SMALL)[0]
+    line = fit(what, on.letters, width=room, size=SMALL)[0]
     write(on, MARGIN, above + 0.23, line, size=SMALL, colour=GREY)
 
 
@@ -154,7 +156,7 @@ def _block(
     alike = kind.first_scale.colours == CONTRIBUTION
     scale = kind.first_scale if alike else diverging(kind.maps, unit="cosine")
     if not alike:
-        draw_bar(place(on, lefts[0], top + LABEL + 0.18, panel[0], 0.07), kind.first_scale)
+        draw_bar(place(on, lefts[0], top + LABEL + 0.18, slot, 0.07), kind.first_scale)
     write(on, MARGIN, top + 0.06, kind.title, size=SMALL, colour=INK)
     reach = float(np.nanmax(np.abs(kind.bars), initial=0.0)) or 1.0
     for left, value in zip(lefts[1:], kind.bars.to_numpy(), strict=True):
