@@ -25,6 +25,12 @@ _LAZY = {
     "key_smoothing": "maps.refine",
     "prompt_denoising": "maps.refine",
     "models": "encode.listing",
+    "templates_table": "measure.templates",
+    "disagreement": "measure.templates",
+    "rank_templates": "measure.contest",
+    "rank_wordings": "measure.contest",
+    "small_ensemble": "measure.committee",
+    "word_attribution": "measure.words",
     "show_versions": "versions",
     "DenseclipVizError": "errors",
 }
@@ -39,6 +45,10 @@ if TYPE_CHECKING:
     from denseclip_viz.loading import load
     from denseclip_viz.maps.labels import Background
     from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
+    from denseclip_viz.measure.committee import small_ensemble
+    from denseclip_viz.measure.contest import rank_templates, rank_wordings
+    from denseclip_viz.measure.templates import disagreement, templates_table
+    from denseclip_viz.measure.words import word_attribution
     from denseclip_viz.model import Model
     from denseclip_viz.prompts import CLASS_LISTS, TEMPLATE_SETS, Prompts, class_list, template_set
     from denseclip_viz.trace import Trace
@@ -57,15 +67,21 @@ __all__ = [
     "Trace",
     "Whole",
     "class_list",
+    "disagreement",
     "ensemble",
     "key_smoothing",
     "load",
     "models",
     "plot",
     "prompt_denoising",
+    "rank_templates",
+    "rank_wordings",
     "show_versions",
+    "small_ensemble",
     "template_set",
+    "templates_table",
     "toyworld",
+    "word_attribution",
 ]
 
 

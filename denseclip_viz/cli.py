@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from denseclip_viz.measure.commands import templates
 from denseclip_viz.runs import Kind, check_out, find, no_figure, one_line_errors, plotted, run
 from denseclip_viz.toyworld.commands import app as world
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 
 app.add_typer(world, name="toyworld")
+app.command()(templates)
 
 DEFAULT = "bundled-resnet"
 Pictures = Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.")]

@@ -37,7 +37,7 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     table["dense_y"], table["dense_x"] = zip(*best.ravel(), strict=True)
     for mark in MARKS:
         table[mark] = np.tile(both[mark].values, both.sizes["template"])
-    return _with_source(table.reset_index(), both)
+    return with_source(table.reset_index(), both)
 
 
 def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
     counts = np.bincount(labels + 1, minlength=segmentation.sizes["label"] + 1)
     names = ["(background)", *segmentation.label.values]
     table = pd.DataFrame({"label": names, "pixels": counts, "share": counts / max(1, counts.sum())})
-    return _with_source(table, segmentation)
+    return with_source(table, segmentation)
 
 
 def classify_table(shares: xr.DataArray) -> pd.DataFrame:
@@ -57,7 +57,7 @@ def classify_table(shares: xr.DataArray) -> pd.DataFrame:
     places = {template: place for place, template in enumerate(shares.template.values)}
     table = table.sort_values("probability", ascending=False, kind="stable")
     table = table.sort_values("template", key=lambda column: column.map(places), kind="stable")
-    return _with_source(table.reset_index(drop=True), shares)
+    return with_source(table.reset_index(drop=True), shares)
 
 
 def layers_table(both: xr.Dataset) -> pd.DataFrame:
@@ -77,10 +77,11 @@ def layers_table(both: xr.Dataset) -> pd.DataFrame:
         }
     table = both[[]].assign(columns).drop_vars(MARKS).to_dataframe(["layer", "template", "prompt"])
     keep = ["layer", "template", "prompt", *columns]
-    return _with_source(table.reset_index()[keep], both)
+    return with_source(table.reset_index()[keep], both)
 
 
-def _with_source(table: pd.DataFrame, result: xr.Dataset | xr.DataArray) -> pd.DataFrame:
+def with_source(table: pd.DataFrame, result: xr.Dataset | xr.DataArray) -> pd.DataFrame:
+    """Say in every row which picture and which weights it is about."""
     table.insert(0, "picture", result.attrs.get("picture_name", ""))
     for name in ("model", "weights", "weights_hash"):
         table[name] = result.attrs.get(name, "")

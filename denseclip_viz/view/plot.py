@@ -1,6 +1,7 @@
 """Figures that are kept: each function returns what it drew, and pyplot never hears of it.
 
-`compare`, `grid`, `layers`, `heads` and `segments` make whole figures; `map` draws one panel on any axes.
+`compare`, `grid`, `layers`, `heads`, `segments`, `template_ranking`, `disagreement` and `words` make whole figures;
+`map` draws one panel on any axes.
 """
 
 from __future__ import annotations
@@ -21,12 +22,26 @@ from denseclip_viz.view.figures.grids import grid
 from denseclip_viz.view.figures.heads import heads
 from denseclip_viz.view.figures.layers import layers
 from denseclip_viz.view.figures.panels import Interpolation, draw_map, placement
+from denseclip_viz.view.figures.ranking import template_ranking
 from denseclip_viz.view.figures.regions import segments
 from denseclip_viz.view.figures.scales import OPACITY, Scale, diverging, draw_bar, sequential
 from denseclip_viz.view.figures.selection import one_of
 from denseclip_viz.view.figures.sheet import ALARM, DPI, LITERAL, RANDOM, SMALL, NotebookFigure, is_random
+from denseclip_viz.view.figures.spread import disagreement
+from denseclip_viz.view.figures.wordbars import words
 
-__all__ = ["compare", "grid", "heads", "layers", "map", "save", "segments"]
+__all__ = [
+    "compare",
+    "disagreement",
+    "grid",
+    "heads",
+    "layers",
+    "map",
+    "save",
+    "segments",
+    "template_ranking",
+    "words",
+]
 
 SAVED_DPI = 200  # of pixels in a saved figure; paper needs more than a screen
 

@@ -1,0 +1,169 @@
+"""`denseclip-viz templates street.jpg -p "a red car" --templates imagenet-7`: which wording sees best."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from denseclip_viz.errors import OutputError
+from denseclip_viz.output import FIGURES, check_target, save_table, writing
+from denseclip_viz.runs import find, one_line_errors
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from denseclip_viz.model import Model
+    from denseclip_viz.prompts import Prompts
+
+ENDINGS = (".csv", ".html", *FIGURES)
+_SOURCE = ("model", "weights", "weights_hash", "random_weights")
+
+
+def templates(
+    pictures: Annotated[list[Path], typer.Argument(help="A picture, or a folder of them.")],
+    prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="What to look for; repeat for more.")],
+    template: Annotated[
+        list[str], typer.Option("--templates", "--template", "-t", help="A set (imagenet-7), or templates with {}.")
+    ],
+    masks: Annotated[
+        Optional[Path],  # noqa: UP045  typer reads this at run time, also on Python 3.10
+        typer.Option(help="Folder of masks: NAME.png of class indices for each picture, with classes.txt."),
+    ] = None,
+    absent: Annotated[
+        list[str], typer.Option("--absent", "-a", help="A prompt known not to be there: the baseline.")
+    ] = [],  # noqa: B006  typer copies it
+    score: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="What several pictures are ranked by: average_precision, margin_absent, iou_best, …"),
+    ] = None,
+    model: Annotated[str, typer.Option("--model", "-m", help="As for compare.")] = "bundled-resnet",
+    weights: Annotated[Optional[str], typer.Option("--weights", "-w", help="As for compare.")] = None,  # noqa: UP045
+    geometry: Annotated[str, typer.Option("--geometry", "-g", help="native, whole or tiles.")] = "native",
+    out: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--out", "-o", help="csv: table; html: table and figures in one file; png, svg, pdf: figure."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    device: Annotated[Optional[str], typer.Option("--device", help="cpu, cuda, …")] = None,  # noqa: UP045
+) -> None:
+    """Say which template sees best: numbers for one picture, a ranking with its noise for several."""
+    from denseclip_viz.loading import load
+    from denseclip_viz.measure.folders import MaskFolder
+    from denseclip_viz.measure.templates import refuse_one
+    from denseclip_viz.prompts import Prompts
+
+    with one_line_errors():
+        said: Any = template[0] if len(template) == 1 else template
+        prompts, files = Prompts(prompt, said, absent=absent), find(pictures)
+        if len(files) > 1:
+            refuse_one(list(prompts.templates), "ranking")
+        _check_out(out, files, force=force)
+        truth = None if masks is None else MaskFolder.of(masks, files, prompts)
+        loaded = load(model, pretrained=weights, device=device)
+        if len(files) == 1:
+            result = _one(loaded, files[0], prompts, truth, geometry)
+        else:
+            result = _several(loaded, files, prompts, truth, score=score, geometry=geometry)
+        _keep(result, out, force=force)
+        if result.stopped:
+            raise KeyboardInterrupt
+
+
+@dataclass
+class _Result:
+    """What is printed, written and drawn."""
+
+    title: str
+    table: pd.DataFrame
+    attrs: dict[str, Any]
+    lines: list[str] = field(default_factory=list)
+    draw: tuple[Any, ...] = ()
+    stopped: bool = False
+
+
+def _check_out(out: str | None, files: list[Path], *, force: bool) -> None:
+    if out is None:
+        return
+    check_target(out, ENDINGS, force=force)
+    if any(os.path.exists(out) and os.path.samefile(out, path) for path in files):
+        came, fix = f"{out} is one of the pictures", "Choose another name."
+        raise OutputError(came, expected="a name for the result", fix=fix)
+
+
+def _one(model: Model, file: Path, prompts: Prompts, truth: Any, geometry: str) -> _Result:
+    from denseclip_viz.measure.templates import templates_table
+
+    trace = model.trace(file, geometry=geometry)
+    maps = model.similarity(trace, prompts)
+    vectors = model.texts.encode(prompts)
+    masks = None if truth is None else truth(file)
+    table = templates_table(maps, masks, vectors=vectors, scale=model.scale)
+
+    def grid() -> Any:
+        from denseclip_viz.view import plot
+
+        return plot.grid(maps, picture=trace.picture)
+
+    def spread() -> Any:
+        from denseclip_viz.view import plot
+
+        return plot.disagreement(maps, picture=trace.picture)
+
+    draw = (grid, spread) if len(prompts.templates) > 1 else (grid,)
+    lines = ["Cosines; see templates_table for each column. One picture ranks no templates: pass a folder for that."]
+    return _Result(f"Templates on {file.name}", table, dict(maps.attrs), lines, draw)
+
+
+def _several(model: Model, files: list[Path], prompts: Prompts, truth: Any, **options: Any) -> _Result:
+    from denseclip_viz.measure.contest import rank_templates
+
+    ranking = rank_templates(model, files, prompts, truth, **options)
+
+    def bars() -> Any:
+        from denseclip_viz.view import plot
+
+        return plot.template_ranking(ranking)
+
+    table, attrs = ranking.table.copy(), dict(ranking.scores.attrs)
+    table.insert(1, "number", ranking.score)
+    for name in _SOURCE:
+        table[name] = attrs.get(name, "")
+    table["random_weights"] = bool(attrs.get("random_weights", 0))
+    ties = ranking.within_noise
+    lines = [f"Prompts: {', '.join(prompts.prompts)}.", f"Within noise of the best: {', '.join(ties)}."]
+    title = f"Templates on {ranking.scores.sizes['picture']} pictures"
+    return _Result(title, table, attrs, lines, (bars,), ranking.stopped)
+
+
+def _keep(result: _Result, out: str | None, *, force: bool) -> None:
+    """Write the result, then print its table."""
+    ending = Path(out).suffix.lower() if out else ""
+    if out and ending == ".csv":
+        save_table(result.table, out, force=force)
+    elif out and ending == ".html":
+        _write_page(result, out, force=force)
+    elif out:
+        from denseclip_viz.view.plot import save
+
+        save(result.draw[0](), out, force=force)
+    shown = result.table.drop(columns=["weights", "weights_hash"])
+    if result.table["random_weights"].any():
+        typer.echo("RANDOM WEIGHTS: these numbers only show the mechanics.", err=True)
+    else:
+        shown = shown.drop(columns=["random_weights"])
+    typer.echo(shown.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+
+
+def _write_page(result: _Result, out: str, *, force: bool) -> None:
+    from denseclip_viz.measure.pages import page
+    from denseclip_viz.view.figures.sheet import provenance
+
+    random = ["RANDOM WEIGHTS: nothing here was learned."] if result.attrs.get("random_weights") else []
+    figures = [draw() for draw in result.draw]
+    text = page(result.title, [*random, *result.lines], figures, result.table, foot=provenance(result.attrs))
+    with writing(out, [".html"], force=force) as part:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -1,0 +1,176 @@
+"""A few templates instead of all: chosen greedily on one part of the pictures, judged on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from denseclip_viz.errors import OutOfMemoryError, PictureError, PromptError
+from denseclip_viz.measure.bootstrap import intervals, resampled
+from denseclip_viz.measure.contest import check_draws, replaced
+from denseclip_viz.measure.entrants import Entrants, templates_of
+from denseclip_viz.measure.judging import EachMasks, Judge, judge_of, look
+from denseclip_viz.measure.seen import Floats, Seen
+from denseclip_viz.prompts import Prompts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from denseclip_viz.model import Model
+
+_MOST_BYTES = 2 * 2**30  # of maps that are held while templates are tried out
+
+
+@dataclass(frozen=True)
+class SmallEnsemble:
+    """A few templates, and whether they are worth more than all of them.
+
+    Attributes:
+        templates: Those chosen, in the order in which they were taken.
+        steps: One row for each: the template, and the score of the ensemble so far on the validation part.
+        score: The name of the number.
+        full, small: Mean score of all templates and of the chosen ones, on the held-out part.
+        gain, low, high: Their paired difference there and its bootstrap interval.
+        validation, held_out: How many pictures chose, and how many judged.
+    """
+
+    templates: tuple[str, ...]
+    steps: pd.DataFrame
+    score: str
+    full: float
+    small: float
+    gain: float
+    low: float
+    high: float
+    validation: int
+    held_out: int
+
+    @property
+    def verdict(self) -> str:
+        """What was found, in one sentence; most often that there is no gain."""
+        what = f"{len(self.templates)} of the templates give {self.score} {self.small:.4f}, all of them {self.full:.4f}"
+        gain = f"gain {self.gain:+.4f} [{self.low:+.4f}, {self.high:+.4f}] on {self.held_out} held-out pictures"
+        if self.low > 0:
+            return f"{what}: {gain}, more than noise."
+        if self.high < 0:
+            return f"{what}: {gain}; the small ensemble is worse."
+        return f"{what}: {gain}: within noise, so no gain was shown."
+
+
+def small_ensemble(
+    model: Model,
+    pictures: Iterable[Any],
+    prompts: Prompts,
+    masks: EachMasks | None = None,
+    *,
+    score: str | None = None,
+    threshold: float | None = None,
+    most: int = 8,
+    held_out: float = 0.5,
+    interval: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    progress: bool = True,
+    **options: Any,
+) -> SmallEnsemble:
+    """Choose a small ensemble greedily on one part of the pictures, and judge it on the other against the full one.
+
+    It starts with the best template and takes the one that helps most, while one does. What was chosen always looks
+    good where it was chosen; only the held-out part says whether it is. Maps of all pictures are held, at most 2 GiB.
+
+    Args:
+        model: A loaded model.
+        pictures: As for `rank_templates`.
+        prompts: As for `rank_templates`.
+        masks: As for `rank_templates`.
+        score: As for `rank_templates`.
+        threshold: As for `rank_templates`.
+        most: How many templates at the most.
+        held_out: The share of pictures that judge and do not choose.
+        interval: Of the bootstrap over held-out pictures.
+        resamples: How often they are drawn again.
+        seed: Of the split and of the bootstrap.
+        progress: Show a bar where somebody can see it.
+        **options: As for `model.trace_many`.
+
+    Raises:
+        PromptError: as `rank_templates`; a `most` or `held_out` that cannot be.
+        PictureError: fewer than two pictures on either side.
+        OutOfMemoryError: the maps need more than 2 GiB.
+    """
+    check_draws(interval, resamples)
+    _check(most, held_out)
+    entrants = templates_of(model, Prompts.of(prompts))
+    judge = judge_of(entrants, masks, score=score, threshold=threshold, progress=progress, **options)
+    kept = _kept(model, pictures, entrants, judge)
+    order = np.random.default_rng(seed).permutation(len(kept))
+    count = round(len(kept) * held_out)
+    judging, choosing = ([kept[at] for at in part] for part in (order[:count], order[count:]))
+    if min(len(judging), len(choosing)) < 2:
+        came = f"{len(choosing)} pictures to choose on and {len(judging)} to judge on"
+        raise PictureError(came, expected="at least two each that can be judged", fix="Pass more pictures.")
+    chosen, steps = _greedy(choosing, entrants, judge, most)
+    full, small = (_scores(judging, entrants, judge, [members])[:, 0] for members in (None, chosen))
+    low, high = intervals(resampled((small - full)[:, None], resamples=resamples, seed=seed), interval)
+    return SmallEnsemble(
+        templates=tuple(entrants.names[at] for at in chosen),
+        steps=steps,
+        score=judge.score,
+        full=float(full.mean()),
+        small=float(small.mean()),
+        gain=float((small - full).mean()),
+        low=float(low[0]),
+        high=float(high[0]),
+        validation=len(choosing),
+        held_out=len(judging),
+    )
+
+
+def _check(most: int, held_out: float) -> None:
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise PromptError(f"most={most!r}", expected="a whole number of at least 1", fix="Try most=8.")
+    if isinstance(held_out, bool) or not isinstance(held_out, int | float) or not 0 < held_out < 1:
+        raise PromptError(f"held_out={held_out!r}", expected="a share between 0 and 1", fix="Try held_out=0.5.")
+
+
+def _kept(model: Model, pictures: Iterable[Any], entrants: Entrants, judge: Judge) -> list[Seen]:
+    """Hold what was seen in the pictures that can be judged."""
+    kept: list[Seen] = []
+    held = 0
+    for _, seen, _ in look(model, pictures, entrants, judge):
+        if np.isfinite(judge.count(seen, entrants)).all():
+            kept.append(seen)
+            held += seen.maps.nbytes
+        if held > _MOST_BYTES:
+            came = f"The maps of {len(kept)} pictures in {len(entrants.names)} templates need more than 2 GiB"
+            raise OutOfMemoryError(came, expected="less", fix="Pass fewer pictures, prompts or templates.")
+    return kept
+
+
+def _scores(pictures: Sequence[Seen], entrants: Entrants, judge: Judge, ensembles: Sequence[Any]) -> Floats:
+    """The score of each ensemble in each picture, `(picture, ensemble)`; None is all templates."""
+    rows = []
+    for seen in pictures:
+        maps = np.stack([entrants.ensembled(seen.maps, members) for members in ensembles])
+        rows.append(judge.count(replaced(seen, maps), entrants))
+    return np.stack(rows)
+
+
+def _greedy(pictures: Sequence[Seen], entrants: Entrants, judge: Judge, most: int) -> tuple[list[int], pd.DataFrame]:
+    import pandas as pd
+
+    chosen: list[int] = []
+    reached: list[float] = []
+    while len(chosen) < min(most, len(entrants.names)):
+        left = [at for at in range(len(entrants.names)) if at not in chosen]
+        means = _scores(pictures, entrants, judge, [[*chosen, at] for at in left]).mean(0)
+        best = int(means.argmax())
+        if reached and means[best] <= reached[-1]:
+            break
+        chosen.append(left[best])
+        reached.append(float(means[best]))
+    names = [entrants.names[at] for at in chosen]
+    return chosen, pd.DataFrame({"template": names, f"{judge.score} so far": reached})

@@ -1,0 +1,96 @@
+"""Masks in a folder beside pictures, in the layout of the bundled world's export."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denseclip_viz.errors import PictureError, PromptError
+from denseclip_viz.prompts import Prompts
+
+CLASSES = "classes.txt"
+_ARTICLE = re.compile(r"^(a|an|the)\s+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class MaskFolder:
+    """Masks as indexed PNG files, one for each picture and named as it is; line i of `classes.txt`, from 0, names i.
+
+    Call it with the path of a picture for `{prompt: (row, column) bool}`.
+
+    Attributes:
+        folder: Where the masks are.
+        indices: Which class each judged prompt names.
+    """
+
+    folder: Path
+    indices: dict[str, int]
+
+    @classmethod
+    def of(cls, folder: Path, pictures: Sequence[Path], prompts: Prompts) -> MaskFolder:
+        """Find the masks of pictures and the classes of prompts, before any work.
+
+        A prompt names a class by its name, with an article or without, small letters or large. Prompts that name
+        none are not judged; absent ones are the baseline.
+
+        Raises:
+            PictureError: no such folder, no `classes.txt` in it or beside it, or a picture without a mask.
+            PromptError: no prompt names a class.
+        """
+        names = _names(folder)
+        indices = {
+            prompt: names.index(_bare(prompt))
+            for prompt, absent in zip(prompts.prompts, prompts.absent, strict=True)
+            if not absent and _bare(prompt) in names
+        }
+        if not indices:
+            came = f"None of the prompts {', '.join(map(repr, prompts.prompts[:6]))} is a class of these masks"
+            expected = f"some of {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
+            raise PromptError(came, expected=expected, fix=f"Name them as {CLASSES} does, with an article or without.")
+        masks = cls(folder, indices)
+        for picture in pictures:
+            if not masks.file(picture).is_file():
+                came, fix = f"{picture} has no mask {masks.file(picture)}", "Name each mask as its picture is named."
+                raise PictureError(came, expected="a .png of class indices for every picture", fix=fix)
+        return masks
+
+    def file(self, picture: Path) -> Path:
+        """Where the mask of a picture is."""
+        return self.folder / f"{picture.stem}.png"
+
+    def __call__(self, picture: Path) -> dict[str, NDArray[np.bool_]]:
+        """Read the masks of one picture."""
+        indices = _read(self.file(picture))
+        return {prompt: indices == index for prompt, index in self.indices.items()}
+
+
+def _names(folder: Path) -> list[str]:
+    for place in (folder / CLASSES, folder.parent / CLASSES):
+        if place.is_file():
+            return [_bare(line) for line in place.read_text(encoding="utf-8").splitlines()]
+    what = f"{folder} has no {CLASSES}, nor has the folder it is in" if folder.is_dir() else f"{folder} is no folder"
+    expected, fix = f"a folder of masks with {CLASSES}", "Run denseclip-viz toyworld export for an example."
+    raise PictureError(what, expected=expected, fix=fix)
+
+
+def _bare(text: str) -> str:
+    return _ARTICLE.sub("", text.strip()).casefold()
+
+
+def _read(file: Path) -> NDArray[np.integer]:
+    """Class indices; a palette is for people and is not looked at."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as opened:
+            if opened.mode in ("P", "L", "I;16", "I"):
+                return np.asarray(opened).astype(np.int64)
+            came = f"{file} is a picture in mode {opened.mode}"
+    except (OSError, UnidentifiedImageError) as error:
+        came = f"{file} cannot be read ({type(error).__name__})"
+    raise PictureError(came, expected="a PNG of class indices, with a palette or grey", fix="Export the masks again.")

@@ -1,0 +1,166 @@
+"""Maps, made ready to be counted: cells in one row, with their areas and with what the masks say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denseclip_viz.errors import GeometryError, PictureError, PromptError
+from denseclip_viz.geometry import Geometry, downsample_mask
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Floats = NDArray[np.floating[Any]]
+Masks = Mapping[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Where prompts are, on the grid.
+
+    Masks are brought to the grid, and maps are not drawn at the picture's size: a cell counts with the area that a
+    mask covers of it, so the numbers are those of the map drawn in flat cells, exact to the pixel, with no
+    interpolation to choose. What a grid cannot say is not held against a template: `iou_ceiling` tells it.
+
+    Attributes:
+        shares: `(prompt, cell)`, the share of each cell that the mask covers; NaN for a prompt without one.
+        centred: `(prompt, cell)`, whether the mask holds the pixel at the cell's centre.
+    """
+
+    shares: Floats
+    centred: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Maps of one picture, ready to be counted.
+
+    Attributes:
+        maps: `(template, prompt, cell)`, raw cosines; cells of nothing but padding are left out.
+        absent: `(prompt,)`, which prompts are known not to be in the picture.
+        areas: `(cell,)`, pixels of the original picture in each cell.
+        truth: What masks say, if there are any.
+        scale: What cosines are multiplied by before a softmax.
+        threshold: A cosine above which a cell counts as named; NaN: above every absent prompt of the template.
+    """
+
+    maps: Floats
+    absent: NDArray[np.bool_]
+    areas: Floats
+    truth: Truth | None = None
+    scale: float = 100.0
+    threshold: float = float("nan")
+
+    @property
+    def baseline(self) -> Floats:
+        """The highest value of the absent prompts, `(template, 1)`; NaN where none is known to be absent."""
+        if not self.absent.any():
+            return np.full((len(self.maps), 1), np.nan)
+        highest: Floats = self.maps[:, self.absent].max(axis=(1, 2))[:, None]
+        return highest
+
+
+def seen(
+    maps: Floats,
+    absent: Sequence[bool] | NDArray[np.bool_],
+    geometry: Geometry | None,
+    truth: Truth | None = None,
+    **options: float,
+) -> Seen:
+    """Lay maps `(template, prompt, y, x)` out as rows of cells, without those of nothing but padding.
+
+    Args:
+        maps: Raw cosines.
+        absent: `(prompt,)`.
+        geometry: Where the grid lies; without it all cells count alike.
+        truth: As `truth_of` gives it, on the whole grid.
+        **options: `scale` and `threshold` of `Seen`.
+    """
+    flat = maps.reshape(*maps.shape[:2], -1)
+    areas = np.ones(flat.shape[-1]) if geometry is None else cell_areas(geometry).ravel()
+    there = areas > 0
+    kept = truth and Truth(truth.shares[:, there], truth.centred[:, there])
+    return Seen(flat[..., there], np.asarray(absent, dtype=bool), areas[there], kept, **options)
+
+
+def cell_areas(geometry: Geometry) -> Floats:
+    """How many pixels of the original picture each cell holds, `(y, x)`; 0 for padding.
+
+    Example:
+        >>> from denseclip_viz.geometry import Native, Preprocess
+        >>> clip = Preprocess((2, 2), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> cell_areas(Native().plan((4, 4), preprocess=clip, cell=(1, 1))).tolist()
+        [[4.0, 4.0], [4.0, 4.0]]
+    """
+    heights, widths = (np.diff(geometry.edges(axis).clip(0, geometry.picture[axis])) for axis in (0, 1))
+    return np.outer(heights, widths)
+
+
+def geometry_of(maps: xr.DataArray) -> Geometry | None:
+    """Where maps lie, if they say so."""
+    text = maps.attrs.get("geometry")
+    return None if text is None else Geometry.from_json(str(text))
+
+
+def truth_of(masks: Masks, geometry: Geometry | None, prompts: Sequence[str]) -> Truth:
+    """Bring masks of the original picture to the grid, as exact shares of each cell's area.
+
+    Pixels that the model did not see (cropped away) are not counted.
+
+    Args:
+        masks: `{prompt: (row, column) bool}` of the upright original picture; prompts without one are not judged.
+        geometry: Where the grid lies.
+        prompts: The prompts of the maps.
+
+    Raises:
+        PromptError: no dict, or a mask of a prompt that is not among the prompts.
+        PictureError: a mask of another size, or not of booleans.
+        GeometryError: the maps do not say where their cells lie.
+
+    Example:
+        >>> from denseclip_viz.geometry import Native, Preprocess
+        >>> clip = Preprocess((2, 2), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> geometry = Native().plan((4, 4), preprocess=clip, cell=(1, 1))
+        >>> truth_of({"grass": np.eye(4, dtype=bool)}, geometry, ["sky", "grass"]).shares
+        array([[nan, nan, nan, nan],
+               [0.5, 0. , 0. , 0.5]])
+    """
+    if not isinstance(masks, Mapping):
+        came, expected = f"masks came as {type(masks).__name__}", "a dict of prompts and their masks"
+        raise PromptError(came, expected=expected, fix='Pass {"grass": mask}, boolean, of the picture\'s size.')
+    if geometry is None:
+        came, fix = "Maps that do not say where they lie", "Keep attrs: xarray.set_options(keep_attrs=True)."
+        raise GeometryError(came, expected='attrs["geometry"], to lay masks on them', fix=fix)
+    unknown = [name for name in masks if name not in prompts]
+    if unknown:
+        came, expected = f"A mask of {unknown[0]!r}", f"masks of prompts: {', '.join(map(repr, prompts[:8]))}"
+        raise PromptError(came, expected=expected, fix="Name the mask as the prompt is written.")
+    cells = geometry.grid[0] * geometry.grid[1]
+    shares, centred = np.full((len(prompts), cells), np.nan), np.zeros((len(prompts), cells), dtype=bool)
+    rows, columns = (_middles(geometry, axis) for axis in (0, 1))
+    for name, mask in masks.items():
+        mask = _fitting(mask, name, geometry)
+        shares[prompts.index(name)] = downsample_mask(mask, geometry).ravel()
+        centred[prompts.index(name)] = mask[np.ix_(rows, columns)].ravel()
+    return Truth(shares, centred)
+
+
+def _middles(geometry: Geometry, axis: int) -> NDArray[np.intp]:
+    centres = (geometry.y, geometry.x)[axis]
+    return np.rint(centres).clip(0, geometry.picture[axis] - 1).astype(np.intp)
+
+
+def _fitting(mask: Any, name: str, geometry: Geometry) -> NDArray[np.bool_]:
+    mask = np.asarray(mask)
+    if mask.dtype == np.bool_ and mask.shape == geometry.picture:
+        return np.asarray(mask, dtype=np.bool_)
+    raise PictureError(
+        f"The mask of {name!r} is {mask.dtype} of shape {mask.shape}",
+        expected=f"booleans of the upright picture's shape (row, column) = {geometry.picture}",
+        fix="Write mask > 0 for booleans; resize with the nearest neighbour if the picture was resized.",
+    )

@@ -1,0 +1,123 @@
+"""`denseclip-viz templates`, as people type it: one picture, or a folder with masks."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from denseclip_viz.measure import commands
+from denseclip_viz.toyworld import export, vocabulary
+
+# On a few pictures of noise, random weights cannot be told apart.
+pytestmark = [pytest.mark.filterwarnings("default:Within noise"), pytest.mark.filterwarnings("default:Interrupted")]
+SAID = ("--templates", "{}", "--templates", "a photo of {}", "-t", "no {} <b>&")
+
+
+@pytest.fixture
+def toy(here):
+    """Four scenes with masks."""
+    return export(here / "toy", 4, size=64)
+
+
+@pytest.fixture
+def there(toy):
+    """Two classes that most of the scenes hold, with articles."""
+    masks = [np.asarray(Image.open(file)) for file in sorted((toy / "masks").iterdir())]
+    counts = np.bincount(np.concatenate([np.unique(mask) for mask in masks]), minlength=256)
+    return [f"a {vocabulary().classes[at]}" for at in np.argsort(-counts)[:3]]
+
+
+def test_one_picture_gives_a_table_of_numbers_for_each_template_and_prompt(run, here):
+    result = run("templates", "street.jpg", *SAID, "-a", "a giraffe", "--out", "table.csv")
+    table = pd.read_csv(here / "table.csv")
+    assert len(table) == 9 and set(table["template"]) == {"{}", "a photo of {}", "no {} <b>&"}
+    assert {"peak", "margin_absent", "entropy", "pearson", "text_distance"} <= set(table) and "iou" not in table
+    assert table[table["absent"]]["prompt"].unique().tolist() == ["a giraffe"]
+    assert "a photo of {}" in result.stdout and result.stderr == ""
+
+
+def test_a_folder_with_masks_gives_a_ranking(run, here, toy, there):
+    result = run("templates", toy / "images", *SAID, "--masks", toy / "masks", "--out", "rank.csv", prompts=there)
+    table = pd.read_csv(here / "rank.csv")
+    assert len(table) == 3 and table["score"].is_monotonic_decreasing and set(table["number"]) == {"average_precision"}
+    assert set(table["pictures"]) <= {2, 3, 4} and {"low", "high", "to_best", "within_noise", "left_out"} <= set(table)
+    assert table["template"].iloc[0] in result.stdout
+
+
+def test_a_page_is_one_file_with_nothing_from_elsewhere_and_nothing_typed_runs(run, here, many):
+    odd = "<script>alert(1)</script>"
+    for what in ("street.jpg", many):
+        run("templates", what, *SAID, "-w", "random", "--out", "page.html", "--force", prompts=[odd, "고양이"])
+        page = (here / "page.html").read_text(encoding="utf-8")
+        assert "<script" not in page and "<b>" not in page and "no {} &lt;b&gt;&amp;" in page
+        assert not re.search(r'(src|href)="(?!data:image/png;base64,)', page) and page.count("data:image/png") >= 1
+        assert "RANDOM WEIGHTS" in page and "고양이" in page
+    run("templates", "street.jpg", *SAID, "--out", "page.html", code=2)
+
+
+def test_figures_are_written_by_their_ending(run, here, many):
+    run("templates", "street.jpg", *SAID, "--out", "one.png")
+    run("templates", many, *SAID, "--out", "many.svg")
+    assert (here / "one.png").read_bytes().startswith(b"\x89PNG")
+    assert (here / "many.svg").read_bytes().startswith(b"<?xml")
+
+
+def test_an_interrupt_writes_what_was_done_and_says_so(run, here, many, monkeypatch):
+    import denseclip_viz.measure.contest as contest
+
+    plain = contest.look
+
+    def stopped(*arguments):
+        for at, one in enumerate(plain(*arguments)):
+            if at == 2:
+                raise KeyboardInterrupt
+            yield one
+
+    monkeypatch.setattr(contest, "look", stopped)
+    result = run("templates", many, *SAID, "--out", "rank.csv", code=130)
+    assert set(pd.read_csv(here / "rank.csv")["pictures"]) == {2} and "Interrupted" in result.stderr
+    assert list(here.glob(".*part")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("PICTURES", "-t", "{}"), "One template only.*no ranking"),
+        (("PICTURES", "-t", "imagenet-8"), "no template set"),
+        (("PICTURES", "-t", "no place", "-t", "{}"), "has no place for the prompt"),
+        (("PICTURES", *SAID, "--out", "table.xlsx"), "one of .csv, .html, .png"),
+        (("PICTURES", *SAID, "--masks", "nowhere"), "nowhere is no folder"),
+        (("PICTURES", *SAID, "--masks", "pictures"), "has no classes.txt"),
+        (("PICTURES", *SAID, "--masks", "masks"), "None of the prompts 'a red car', 'grass' is a class.*taxi"),
+        (("PICTURES", *SAID, "--masks", "masks", "-p", "a taxi"), r"a\.png has no mask"),
+        (("street.jpg", *SAID, "--out", "street.jpg"), "ends in '.jpg'"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_model_is_loaded(refused, here, many, no_model, words, said):
+    (here / "masks").mkdir()
+    (here / "masks" / "classes.txt").write_text("taxi\nbus\n")
+    assert re.search(said, refused("templates", *(many if word == "PICTURES" else word for word in words)))
+
+
+@pytest.mark.parametrize(("odd", "said"), [("RGB", "in mode RGB"), ("L", "of shape"), ("text", "cannot be read")])
+def test_masks_that_do_not_fit_are_refused_by_name(run, toy, there, odd, said):
+    file = sorted((toy / "masks").iterdir())[1]
+    if odd == "text":
+        file.write_text("no picture")
+    else:
+        Image.new(odd, (64, 60)).save(file)
+    result = run("templates", toy / "images", *SAID, "--masks", toy / "masks", prompts=there, code=2)
+    assert said in result.stderr and "Traceback" not in result.stderr
+
+
+def test_the_command_is_light_until_it_is_run():
+    import subprocess
+    import sys
+
+    heavy = "('torch', 'pandas', 'matplotlib')"
+    code = f"import sys, {commands.__name__}; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
