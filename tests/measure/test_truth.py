@@ -51,8 +51,6 @@ def test_two_hundred_scenes_take_less_than_a_minute_of_one_core_and_tell_the_sam
     ranking = ranked(bundled, scenes)
     assert time.process_time() - start < 60
     check_bottom(ranking)
-    for score in ("iou_best", "pointing_hit"):
-        check_bottom(ranked(bundled, scenes[:60], score=score))
 
 
 @pytest.mark.slow
