@@ -64,6 +64,10 @@ def ended(number):
     return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
 
 
+def files(folder):
+    return sum(1 for _ in Path(folder).rglob("*.safetensors"))
+
+
 def check(folder, clip, texts):
     """The next run: what is there is read, the rest made, and all of it is right."""
     found = bank_in(folder, clip).encode(texts, batch_size=BATCH)[0]
@@ -71,14 +75,16 @@ def check(folder, clip, texts):
 
 
 def kill(folder, clip, rounds):
-    """Kills a process while it fills the bank, at a random moment of the time that filling takes."""
+    """Kills a process while it fills the bank: at any moment, and every other time when it has begun to write."""
     start = time.monotonic()
     assert ended(child(lambda: bank_in(folder, clip).encode(said("first"), batch_size=BATCH))) == 0
     whole, kept, killed = time.monotonic() - start, [], []
     for turn in range(rounds):
-        texts = said(turn)
+        texts, before = said(turn), files(folder)
         number = child(lambda texts=texts: bank_in(folder, clip).encode(texts, batch_size=BATCH))
-        time.sleep(random.Random(turn).uniform(0, whole))
+        while turn % 2 and files(folder) == before:
+            time.sleep(0.001)
+        time.sleep(random.Random(turn).uniform(0, whole / 4 if turn % 2 else whole))
         os.kill(number, signal.SIGKILL)
         killed.append(ended(number) == -signal.SIGKILL)
         kept.append(len(bank_in(folder, clip)._disk.recall(texts, truncate=False)))
