@@ -91,10 +91,11 @@ _PHASES = {
         Phase(128, 700, 128, (2e-3, 1.8e-3)),
         Phase(192, 400, 96, (1.6e-3, 8e-4), chunk=1536, uses=4),
         Phase(256, 200, 64, (8e-4, 0.0), chunk=1024, uses=4),
+        Phase(256, 240, 64, (1.2e-3, 0.0), chunk=1024, uses=4),
     ),
     "vit": (
-        Phase(168, 1400, 128, (2e-3, 1.6e-3), dropped=0.6),
-        Phase(168, 250, 96, (1.2e-3, 0.0), chunk=1536, uses=4),
+        Phase(168, 1150, 128, (2e-3, 0.0016714286), dropped=0.6),
+        Phase(168, 200, 96, (1.2e-3, 0.0), chunk=1536, uses=4),
     ),
     "tiny": (Phase(64, 6, 8, (1e-3, 1e-3), chunk=16, uses=2), Phase(96, 4, 8, (1e-3, 0.0), chunk=16, uses=2)),
 }
