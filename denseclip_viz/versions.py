@@ -11,6 +11,7 @@ PACKAGES = (
     "torchvision",
     "open_clip_torch",
     "timm",
+    "transformers",
     "numpy",
     "pillow",
     "xarray",
