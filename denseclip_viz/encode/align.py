@@ -126,7 +126,7 @@ def _find(text: str, cache_dir: str | None) -> Source:
         came, fix = f"ALIGN ({text}) needs the package transformers", 'pip install "denseclip_viz[transformers]"'
         raise ModelNameError(came, expected="it to be installed", fix=f"{fix}.")
     folder, name = Path(text), Path(text).resolve().name
-    if not folder.is_dir():
+    if not (text and folder.is_dir()):
         if not _HUB_NAME.fullmatch(text):
             came, expected = f"There is no folder {text!r}", "a folder with an ALIGN, or OWNER/NAME of the hub"
             raise ModelNameError(came, expected=expected, fix="Check the path.")

@@ -79,16 +79,26 @@ class BertTokens:
 
 
 def _read(folder: Path) -> Any:
-    from transformers import AutoTokenizer
+    from transformers import BertTokenizerFast
 
     if not any((folder / name).is_file() for name in FILES):
         fix = "Save it there: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)."
         came = f"The folder {folder} holds no tokenizer"
         raise ModelNameError(came, expected=" or ".join(FILES), fix=fix)
+    expected, fix = "a BERT tokenizer, as transformers writes it", "Copy the model's own."
     try:
-        if (folder / FILES[0]).is_file():  # the tokenizers' own reader has no error of its own
-            json.loads((folder / FILES[0]).read_text(encoding="utf-8"))["model"]
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        kind = _said(folder / "tokenizer_config.json").get("tokenizer_class", "BertTokenizer")
+        _said(folder / FILES[0], "model")  # read here first: the tokenizers' own reader has no error of its own
+        if kind in ("BertTokenizer", "BertTokenizerFast"):
+            return BertTokenizerFast.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         came = f"The tokenizer in {folder} cannot be read ({first_line(error)})"
-        raise ModelNameError(came, expected="a tokenizer as transformers writes it", fix="Copy it again.") from error
+        raise ModelNameError(came, expected=expected, fix=fix) from error
+    raise ModelNameError(f"The tokenizer in {folder} is a {kind!r}", expected=expected, fix=fix)
+
+
+def _said(file: Path, *needed: str) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else dict.fromkeys(needed)
+    if missing := [name for name in needed if name not in said]:
+        raise LookupError(f"{file.name} says nothing of its {missing[0]}")
+    return said
