@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from denseclip_viz.encode.align import is_align, load_align
 from denseclip_viz.encode.checkpoints import load_clip
 from denseclip_viz.encode.text_key import Cache
 from denseclip_viz.errors import WeightsError
@@ -13,16 +14,17 @@ BUNDLED = "bundled-"
 
 
 def load(name: str = "bundled-resnet", *, cache: Cache = None, **options: Any) -> Model:
-    """Load a CLIP: a bundled one, or any open_clip model of a supported family with a tag or a local checkpoint.
+    """Load a CLIP: a bundled one, any open_clip model with a tag or a local checkpoint, or an ALIGN of transformers.
 
     Args:
         name: `"bundled-resnet"` or `"bundled-vit"` (they know only the bundled world), an open_clip name
-            (`"ViT-B-16"`), or a folder with an `open_clip_config.json`.
+            (`"ViT-B-16"`), a folder with an `open_clip_config.json`, or an ALIGN: `"align:kakaobrain/align-base"` out
+            of the download cache, `"align:FOLDER"`, or the folder alone.
         cache: Where text vectors are kept on disk: a folder, `False` for nowhere, `None` for the folder that the
             variable DENSECLIP_VIZ_CACHE names, or the system's own. The bundled models keep none unless a folder is
             given: they encode as fast as a file is read, and say each time which words they do not know.
         **options: As for `encode.checkpoints.load_clip`: `pretrained=` (a tag, a file, or `"random"`), `device=`,
-            `dtype=`, `preset=`, and single switches.
+            `dtype=`, `preset=`, and single switches; for an ALIGN as for `encode.align.load_align`.
 
     Raises:
         ModelNameError: an unknown name or tag.
@@ -40,4 +42,5 @@ def load(name: str = "bundled-resnet", *, cache: Cache = None, **options: Any) -
             expected="no weights: it brings its own",
             fix="Leave pretrained out, or name another model.",
         )
-    return Model(load_clip(name, **options), cache=cache)
+    loaded = load_align(name, **options) if is_align(name) else load_clip(name, **options)
+    return Model(loaded, cache=cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -259,7 +260,7 @@ class Model:
     def _plan(self, picture: PictureLike, way: Native | Whole | Tiles) -> Planned:
         image = read(checks.untraced(picture))
         geometry = way.plan((image.height, image.width), preprocess=self.preprocess, cell=self.tower.cell)
-        return Planned(image, geometry, describe(picture))
+        return Planned(image, replace(geometry, shift=self.tower.shift("pool.input")), describe(picture))
 
     def _prove(self, trace: Trace) -> None:
         if self._proven or trace.pixels is None or trace.geometry.mode != "native":
@@ -279,4 +280,5 @@ class Model:
         if trace.pixels is None:
             raise LayerError("layers of a tiled picture", expected="a single window", fix="Trace with 'whole'.")
         maps = gradient_maps(self.tower, trace.pixels, vectors, layers=wanted, path=path)
-        return with_gradients(both, maps, self.tower.reading)
+        shifts = [self.tower.shift(name) for name in maps]
+        return with_gradients(both, maps, self.tower.reading, shifts=shifts)

@@ -92,8 +92,8 @@ def load_clip(
         Traceback (most recent call last):
         denseclip_viz.errors.ModelNameError: There is no model 'ViT-B-61'. ... closest names: ViT-B-16, ...
     """
-    where = _device(device)
-    kind = _dtype(dtype, where)
+    where = choose_device(device)
+    kind = choose_dtype(dtype, where)
     switches = find_switches(preset, activation=activation, layer_norm_eps=layer_norm_eps, mean=mean, std=std)
     source = find_source(name)
     parts = text_parts(source, cache_dir=cache_dir)
@@ -102,7 +102,7 @@ def load_clip(
     clip, tokenizer = _build(source, parts, weights, switches, cache_dir)
     note = load_into(clip, weights.file, shapes=shapes, name=source.name) if weights.file else ""
     done = apply_switches(clip, switches, name=source.name)
-    _place(clip, where, kind)
+    settle(clip, where, kind)
     preprocess = _preprocess(clip)
     provenance: dict[str, str | int] = {
         "model": source.name,
@@ -120,7 +120,8 @@ def load_clip(
     return Loaded(clip, tokenizer, preprocess, provenance)
 
 
-def _device(device: str | torch.device | None) -> torch.device:
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """Gives the device that is meant, a GPU when there is one; ModelNameError where it is not here."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device is None:
         return torch.device("cuda" if gpus else "cpu")
@@ -131,7 +132,8 @@ def _device(device: str | torch.device | None) -> torch.device:
     raise ModelNameError(came, expected=expected, fix='Pass device="cpu".')
 
 
-def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    """Gives the dtype that is meant; ModelNameError for one that does not compute well on the device."""
     kind = DTYPES.get(dtype) if isinstance(dtype, str) else torch.float32 if dtype is None else dtype
     if kind is None or kind not in DTYPES.values():
         fix = 'Leave it out for "fp32".'
@@ -203,7 +205,8 @@ def _quiet() -> Iterator[None]:
         root.removeHandler(silent)
 
 
-def _place(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+def settle(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Brings a model that was just built to its device and dtype, in eval mode; the logit scale stays exact."""
     exact = clip.get_parameter("logit_scale").detach().clone()
     with memory_guard("the size of the model"):
         clip.to(device=device, dtype=dtype)

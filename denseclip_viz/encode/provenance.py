@@ -42,8 +42,10 @@ def describe_preprocess(preprocess: Preprocess) -> str:
     """
     height, width = preprocess.size
     mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (preprocess.mean, preprocess.std))
+    before = preprocess.before_crop
+    cropped = f" from the middle of {before[0]} x {before[1]}" if before else ""
     how = f"{preprocess.resize_mode}, {preprocess.interpolation}"
-    return f"{height} x {width} px, {how}, mean {mean}, std {std}"
+    return f"{height} x {width} px{cropped}, {how}, mean {mean}, std {std}"
 
 
 def versions(*more: str) -> str:

@@ -97,10 +97,10 @@ def load_into(clip: nn.Module, file: Path, *, shapes: Shapes, name: str) -> str:
             keys = open_clip.load_checkpoint(clip, str(file), strict=False, weights_only=True)
     except (RuntimeError, LookupError, AttributeError, TypeError, ValueError, AssertionError) as error:
         mine = {key: tuple(tensor.shape) for key, tensor in clip.state_dict().items()}
-        raise _misfit(file, name, shapes, mine.keys() - shapes, shapes.keys() - mine, mine) from error
+        raise misfit(file, name, shapes, mine.keys() - shapes, shapes.keys() - mine, mine) from error
     unexpected = set(keys.unexpected_keys) - _NOT_WEIGHTS
     if keys.missing_keys or unexpected:
-        raise _misfit(file, name, shapes, keys.missing_keys, unexpected, {})
+        raise misfit(file, name, shapes, keys.missing_keys, unexpected, {})
     return _resized(clip, shapes, file, name)
 
 
@@ -201,9 +201,19 @@ def _no_tensors(file: Path, came: str) -> Shapes:
     raise WeightsError(f"{file.name} holds {came}", expected=expected, fix="Save model.state_dict().")
 
 
-def _misfit(
+def misfit(
     file: Path, name: str, shapes: Shapes, missing: Iterable[str], unexpected: Iterable[str], mine: Shapes
 ) -> WeightsError:
+    """Makes the error for a checkpoint of another architecture: its keys, and the models that it would fit.
+
+    Args:
+        file: The checkpoint.
+        name: The model that it was meant for.
+        shapes: What the file holds.
+        missing: Names that the model has and the file has not.
+        unexpected: Names that the file has and the model has not.
+        mine: The model's own shapes, to find those that differ; may be empty.
+    """
     differ = [key for key in shapes if mine.get(key, shapes[key]) != shapes[key]]
     other = [f"{key} {shapes[key]} instead of {mine[key]}" for key in differ]
     parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", other))

@@ -30,7 +30,8 @@ class Geometry:
 
     `offset` is the (top, left) of the input in the resized picture, negative where padded before it.
     `windows` are (top, left) in the input. `stretch` draws the grid over the unpadded picture, as the
-    official MaskCLIP code does. GeometryError if the numbers cannot be.
+    official MaskCLIP code does. `shift` is (down, right), in input pixels, from the middle of a cell's square
+    to the middle of what it sees: 0 unless a tower pads one side only. GeometryError if the numbers cannot be.
 
     Example:
         >>> from denseclip_viz.geometry import Preprocess, Whole
@@ -49,12 +50,16 @@ class Geometry:
     windows: tuple[Size, ...] = ()
     window: Size | None = None
     stretch: bool = False
+    shift: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         one_of(self.mode, ("native", "whole", "tiles"), "mode")
         for name in ("picture", "resized", "input", "cell"):
             pair(getattr(self, name), name)
         pair(self.offset, "offset", least=-(2**31))
+        if np.shape(self.shift) != (2,) or not np.isfinite(self.shift).all():
+            fix = "Give (0.0, 0.0) where cells see what lies around their middle."
+            raise GeometryError(f"shift={self.shift!r}", expected="two numbers (down, right)", fix=fix)
         if min(self.grid) < 1:
             came, expected = f"An input of {self.input} px", f"at least one cell of {self.cell} px"
             raise GeometryError(came, expected=expected, fix="Resize the picture to more pixels.")
@@ -82,8 +87,8 @@ class Geometry:
     @property
     def seen(self) -> Box:
         """The box of the original picture that the model saw, pixel edges at whole numbers."""
-        (top, bottom), (left, right) = (self.edges(i)[[0, -1]].clip(0, self.picture[i]) for i in (0, 1))
-        return float(top), float(left), float(bottom), float(right)
+        (top, bottom), (left, right) = self.sight(0), self.sight(1)
+        return top, left, bottom, right
 
     @property
     def extent(self) -> Box:
@@ -96,7 +101,22 @@ class Geometry:
         cells = np.arange(self.grid[axis] + 1)
         if self.stretch:
             return cells * self.picture[axis] / self.grid[axis]
-        return (self.offset[axis] + cells * self.cell[axis]) * self.picture[axis] / self.resized[axis]
+        return self._drawn(axis, cells * self.cell[axis] + self.shift[axis])
+
+    def sight(self, axis: int) -> tuple[float, float]:
+        """From where to where along y (axis 0) or x (axis 1) the model saw the original picture, in its pixels."""
+        picture = float(self.picture[axis])
+        if self.stretch:
+            return 0.0, picture
+        overlap = self.shift != (0.0, 0.0)  # then the rest that fills no cell of its own is seen too
+        used = self.input[axis] if overlap else self.grid[axis] * self.cell[axis]
+        first, last = self._drawn(axis, np.array([0, used]))
+        return max(float(first), 0.0), min(float(last), picture)
+
+    def _drawn(self, axis: int, at: Floats | NDArray[np.integer[Any]]) -> Floats:
+        """Where places of the input lie in the original picture."""
+        drawn: Floats = (self.offset[axis] + at) * self.picture[axis] / self.resized[axis]
+        return drawn
 
     def cell_box(self, y: int, x: int) -> Box:
         """The box of a cell in original pixels, not clipped where it reaches into padding."""

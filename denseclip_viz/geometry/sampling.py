@@ -82,7 +82,7 @@ def downsample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> Floats:
         raise GeometryError(came, expected=expected, fix="Resize it to the picture and threshold it.")
     covered: Floats = mask.astype(np.float64)
     for axis in (0, 1):
-        edges = geometry.edges(axis).clip(0, geometry.picture[axis])
+        edges = geometry.edges(axis).clip(*geometry.sight(axis))
         sums = np.concatenate([np.zeros_like(covered[:1]), covered.cumsum(axis=0)])
         with np.errstate(invalid="ignore"):  # 0 / 0 is a cell of padding
             covered = (np.diff(_between(sums, edges), axis=0) / np.diff(edges)[:, None]).T
@@ -92,7 +92,8 @@ def downsample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> Floats:
 def _axis_weights(geometry: Geometry, axis: int, n: int) -> tuple[Floats, NDArray[np.bool_]]:
     edges, cells, middles = geometry.edges(axis), geometry.grid[axis], (np.arange(n) + 0.5) / n
     at = middles * geometry.picture[axis]
-    seen = (edges[0] <= at) & (at <= edges[-1])
+    first, last = geometry.sight(axis)
+    seen = (first <= at) & (at <= last)
     matrix: Floats = np.eye(cells)
     if not geometry.stretch:
         return _between(matrix, (at - edges[0]) / (edges[-1] - edges[0]) * cells - 0.5), seen

@@ -17,6 +17,9 @@ from denseclip_viz.geometry.checks import Size, is_whole, one_of, pair
 class Preprocess:
     """What a model expects of its pictures, as in open_clip's `PreprocessCfg`; GeometryError if it cannot be.
 
+    With `before_crop` the picture is squashed to that size and its middle cropped to `size`, as transformers'
+    image processors do it.
+
     Example:
         >>> Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)).resize_mode
         'shortest'
@@ -28,6 +31,7 @@ class Preprocess:
     interpolation: str = "bicubic"
     resize_mode: str = "shortest"
     fill_color: int = 0
+    before_crop: Size | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", pair(self.size, "model input size"))
@@ -36,6 +40,11 @@ class Preprocess:
         if np.shape(self.mean) != (3,) or np.shape(self.std) != (3,) or min(self.std) <= 0:
             came, expected = f"mean={self.mean!r}, std={self.std!r}", "three numbers each, std above 0"
             raise GeometryError(came, expected=expected, fix="Give one for each of red, green, blue.")
+        if self.before_crop is not None:
+            before = pair(self.before_crop, "size before the crop")
+            if self.resize_mode != "squash" or before[0] < self.size[0] or before[1] < self.size[1]:
+                came = f"A crop of {self.size} px from {before} px, resize_mode {self.resize_mode!r}"
+                raise GeometryError(came, expected="a crop inside it, 'squash'", fix="Give the larger size first.")
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,8 @@ class Native:
         picture, size = pair(picture, "picture"), preprocess.size
         resized = _native_resized(picture, preprocess)
         offset = (_centred(resized[0], size[0]), _centred(resized[1], size[1]))
+        if preprocess.before_crop is not None:  # transformers rounds down
+            offset = ((resized[0] - size[0]) // 2, (resized[1] - size[1]) // 2)
         return Geometry("native", picture, resized, offset, size, pair(cell, "cell"))
 
 
@@ -147,7 +158,7 @@ def _native_resized(picture: Size, preprocess: Preprocess) -> Size:
     """What torchvision's Resize or open_clip's ResizeKeepRatio resizes to, but at least 1 px."""
     (height, width), size = picture, preprocess.size
     if preprocess.resize_mode == "squash":
-        return size
+        return preprocess.before_crop or size
     if preprocess.resize_mode == "shortest" and size[0] == size[1]:
         long = int(size[0] * max(picture) / min(picture))
         return (long, size[0]) if width <= height else (size[0], long)

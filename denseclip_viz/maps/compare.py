@@ -6,7 +6,7 @@ score cos(e, t) exactly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -175,22 +175,35 @@ def _scores(pooled: Tensor, texts: Tensor) -> Tensor:
     return torch.einsum("ld,tpd->ltp", F.normalize(pooled, dim=-1), texts)
 
 
-def with_gradients(both: xr.Dataset, maps: Mapping[str, tuple[Tensor, Tensor]], reading: str) -> xr.Dataset:
+def with_gradients(
+    both: xr.Dataset,
+    maps: Mapping[str, tuple[Tensor, Tensor]],
+    reading: str,
+    *,
+    shifts: Sequence[tuple[float, float]] = (),
+) -> xr.Dataset:
     """Add layers that were read by gradients; coarser grids repeat their cells up to the finest.
 
     `layer_cells` (layer) is how many cells each has itself: mean of a map x cells is its sum in cosine units.
+    `layer_shift` (layer, axis) is there where cells see beside their middle: a layer's own `Geometry.shift`.
 
     Args:
         both: What `compare` returned.
         maps: `{layer: (global (template, prompt, y, x), dense (template, prompt, y, x))}`, in cosine units.
         reading: One line that says which reading it is, printed on figures.
+        shifts: The shift of each layer; none where no cell sees beside its middle.
     """
     finest = max((whole.shape[-2:] for whole, _ in maps.values()), key=lambda grid: grid[0] * grid[1])
     dims = ("layer", "template", "prompt", "fine_y", "fine_x")
     fine = [np.stack([_repeat(pair[i], finest) for pair in maps.values()]) for i in (0, 1)]
     cells = np.array([whole.shape[-2] * whole.shape[-1] for whole, _ in maps.values()])
-    data = {"layer_global_gradient": (dims, fine[0]), "layer_dense_gradient": (dims, fine[1])}
-    return _with(both, {**data, "layer_cells": (("layer",), cells)}, list(maps), reading)
+    data: dict[str, tuple[Any, ...]] = {
+        "layer_global_gradient": (dims, fine[0]),
+        "layer_dense_gradient": (dims, fine[1]),
+    }
+    data |= {"layer_cells": (("layer",), cells)}
+    data |= {"layer_shift": (("layer", "axis"), np.array(shifts))} if np.any(shifts) else {}
+    return _with(both, data, list(maps), reading)
 
 
 def _with(both: xr.Dataset, data: Mapping[str, tuple[Any, ...]], layers: list[str], reading: str) -> xr.Dataset:

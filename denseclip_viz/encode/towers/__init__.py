@@ -1,4 +1,4 @@
-"""The only code that knows attribute paths of open_clip; one file per kind of pooling."""
+"""The only code that knows attribute paths of open_clip, timm and transformers; one file per kind of pooling."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from denseclip_viz.encode.towers.align import Align, AlignImage, align_tower
 from denseclip_viz.encode.towers.attention_pool import AttentionPoolTower
 from denseclip_viz.encode.towers.average import AverageTower
 from denseclip_viz.encode.towers.class_token import ClassTokenTower
@@ -14,7 +15,7 @@ from denseclip_viz.encode.towers.latent_query import LatentQueryTower
 from denseclip_viz.encode.towers.tower import PATHS, Opened, Path, Request, Tower
 from denseclip_viz.errors import UnsupportedTowerError
 
-__all__ = ["PATHS", "Opened", "Path", "Request", "Tower", "logit_scale", "tower_for", "tower_of"]
+__all__ = ["PATHS", "Align", "Opened", "Path", "Request", "Tower", "logit_scale", "tower_for", "tower_of"]
 
 
 def tower_of(clip: nn.Module) -> Tower:
@@ -35,7 +36,7 @@ def tower_for(visual: nn.Module) -> Tower:
     """Pick the family of an image tower, by what it is made of; a guess is never made.
 
     Args:
-        visual: The image tower of an open_clip model (`model.visual`).
+        visual: The image tower of an open_clip model (`model.visual`), or of `Align`.
 
     Raises:
         UnsupportedTowerError: a tower that no family here describes.
@@ -56,6 +57,8 @@ def tower_for(visual: nn.Module) -> Tower:
         family = _POOLS.get(_open_clip_pool(visual))
     elif isinstance(visual, TimmModel):
         family = _POOLS.get(_timm_pool(visual))
+    elif isinstance(visual, AlignImage):
+        family = align_tower
     if family is None:
         raise UnsupportedTowerError(
             f"the image tower is a {_describe(visual)}",

@@ -35,6 +35,10 @@ class AttentionPoolTower:
     last_map: str = "layer4"
     reading: str = "gradient × activation of the score"
 
+    def shift(self, layer: str) -> tuple[float, float]:
+        """No cell sees beside its middle."""
+        return 0.0, 0.0
+
     def at(self, pixels: Tensor) -> AttentionPoolTower:
         """Read any size as it is; positions are resized by function."""
         return self

@@ -1,4 +1,4 @@
-"""Towers whose pool is a plain mean: ConvNeXt, FastViT, Swin, ViTamin, CLIPA, ViT-GAP.
+"""Towers whose pool is a plain mean: ConvNeXt, FastViT, Swin, ViTamin, CLIPA, ViT-GAP, ALIGN.
 
     e   = H(Σ_j z_j / N)        z: the map that is averaged, behind whatever norm each position has of its own
     F_j = H(z_j)                 H: norm, MLP and projection behind the mean, frozen at the mean for the terms
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class Averaged:
         norm: What a stream goes through before the mean; None for maps, whose channels differ from layer to layer.
         at: Gives the image tower for the size of an input.
         place: Resizes the table of positions by function, until the stack closes.
+        grid: Counts the cells of an input, `(y, x)`; None where an input is whole cells.
+        shifts: Where a layer's cells see beside their middle, as `Tower.shift` says it.
     """
 
     cell: tuple[int, int]
@@ -52,6 +54,12 @@ class Averaged:
     norm: tuple[Step, ...] | None
     at: Callable[[Tensor], nn.Module]
     place: Callable[..., None] = lambda *_, **__: None
+    grid: Callable[[Tensor], tuple[int, int]] | None = None
+    shifts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    def cells(self, pixels: Tensor) -> tuple[int, int]:
+        """Count the cells of an input, `(y, x)`."""
+        return self.grid(pixels) if self.grid else grid_of(pixels, self.cell, self.native)
 
 
 @dataclass(frozen=True)
@@ -61,11 +69,12 @@ class AverageTower:
     visual: nn.Module
     family: str = "average"
     last_map: str = "pool.input"
+    find: Callable[[Any], Averaged] = lambda visual: averaged(visual)
 
     @property
     def parts(self) -> Averaged:
         """Where the parts are."""
-        return averaged(self.visual)
+        return self.find(self.visual)
 
     @property
     def cell(self) -> tuple[int, int]:
@@ -84,10 +93,14 @@ class AverageTower:
             return "gradient × activation of the score, LayerNorm statistics frozen"
         return "patch tokens of each block, and their mean, through the final norm and projection"
 
+    def shift(self, layer: str) -> tuple[float, float]:
+        """Say how far beside its middle a cell sees, where the tower's padding makes it so."""
+        return self.parts.shifts.get(layer, (0.0, 0.0))
+
     def at(self, pixels: Tensor) -> AverageTower:
         """Give the tower for the size of this input: itself, or one on a private copy of the structure."""
         parts = self.parts
-        grid_of(pixels, parts.cell, parts.native)
+        parts.cells(pixels)
         visual = parts.at(pixels)
         return self if visual is self.visual else replace(self, visual=visual)
 
@@ -105,7 +118,7 @@ class AverageTower:
                 fix="Leave key smoothing out: smooth='' in segment, keys='' in trace.",
             )
         parts, found = self.parts, []
-        grid = grid_of(pixels, parts.cell, parts.native)
+        grid = parts.cells(pixels)
         with ExitStack() as stack:
             parts.place(stack, grid, antialias=request.path.antialias)
             seen = stack.enter_context(record(self.taps() if request.layers else {}, request.layers))

@@ -55,6 +55,10 @@ class ClassTokenTower:
         """What enters the last attention."""
         return f"{self.layers[-1]}.norm"
 
+    def shift(self, layer: str) -> tuple[float, float]:
+        """No cell sees beside its middle."""
+        return 0.0, 0.0
+
     def at(self, pixels: Tensor) -> ClassTokenTower:
         """Give the tower for the size of this input: itself, or one on a private copy of the structure."""
         visual = self.trunk.at(pixels)

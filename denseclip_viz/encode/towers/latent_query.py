@@ -54,6 +54,10 @@ class LatentQueryTower:
         """What the pool reads."""
         return "pool.input"
 
+    def shift(self, layer: str) -> tuple[float, float]:
+        """No cell sees beside its middle."""
+        return 0.0, 0.0
+
     def at(self, pixels: Tensor) -> LatentQueryTower:
         """Give the tower for the size of this input: itself, or one on a private copy of the structure."""
         visual = self.trunk.at(pixels)

@@ -117,6 +117,9 @@ class Tower(Protocol):
     def last_map(self) -> str:
         """The tap of the last map before the pool, which Grad-CAM weighs."""
 
+    def shift(self, layer: str) -> tuple[float, float]:
+        """Input pixels `(down, right)` from the middle of a cell of this layer to the middle of what it sees."""
+
     def at(self, pixels: Tensor) -> Tower:
         """The tower for the size of this input: itself, or one on a private copy of the structure."""
 

@@ -15,6 +15,7 @@ from denseclip_viz.view.figures.panels import (
     Interpolation,
     Placement,
     draw_map,
+    layer_placement,
     panel_size,
     placement,
     reduced,
@@ -201,10 +202,11 @@ def _draw_block(
         write(on, lattice.x(column), top + 0.29, str(name), size=SMALL)
         if len(block.scales) > 1:
             draw_bar(place(on, lattice.x(column), top + 0.45, lattice.slot, 0.06), scale)
+        there = layer_placement(shown, column)
         for row in range(lattice.rows):
             values = block.maps.isel(layer=column, prompt=row)
             ax = lattice.panel_at(on, row, column)
-            draw_map(ax, values, where, scale, picture=picture, interpolation=interpolation)
+            draw_map(ax, values, there, scale, picture=picture, interpolation=interpolation)
     for row in range(lattice.rows):
         _draw_row_head(on, lattice.y(row) + 0.07, shown.isel(prompt=row), row if lattice.rows > 1 else None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -47,11 +47,12 @@ class Placement:
         return top > 0.5 or left > 0.5 or bottom < self.size[0] - 0.5 or right < self.size[1] - 0.5
 
 
-def placement(data: xr.Dataset | xr.DataArray) -> Placement:
+def placement(data: xr.Dataset | xr.DataArray, *, shift: tuple[float, float] | None = None) -> Placement:
     """Read from a result where its grid lies.
 
     Args:
         data: A result with `attrs["geometry"]`, or with coordinates y and x of at least two cells each.
+        shift: Another shift than the geometry's: that of an inner layer.
 
     Returns:
         The placement.
@@ -67,6 +68,7 @@ def placement(data: xr.Dataset | xr.DataArray) -> Placement:
     """
     if "geometry" in data.attrs:
         geometry = Geometry.from_json(str(data.attrs["geometry"]))
+        geometry = geometry if shift is None else replace(geometry, shift=shift)
         return Placement(geometry.picture, geometry.extent, geometry.seen)
     if min(data.sizes.get("y", 0), data.sizes.get("x", 0)) < 2 or not {"y", "x"} <= set(data.coords):
         raise GeometryError(
@@ -77,6 +79,14 @@ def placement(data: xr.Dataset | xr.DataArray) -> Placement:
     (top, bottom), (left, right) = (_edges(data[axis].to_numpy()) for axis in ("y", "x"))
     size = int(np.ceil(bottom + 0.5)), int(np.ceil(right + 0.5))
     return Placement(size, (left, right, bottom, top), (top + 0.5, left + 0.5, bottom + 0.5, right + 0.5))
+
+
+def layer_placement(data: xr.Dataset, layer: int) -> Placement:
+    """Read where the grid of an inner layer lies: where its own cells see, which `layer_shift` says."""
+    if "layer_shift" not in data:
+        return placement(data)
+    down, right = data["layer_shift"].isel(layer=layer).to_numpy().tolist()
+    return placement(data, shift=(down, right))
 
 
 def _edges(centres: Floats) -> tuple[float, float]:
