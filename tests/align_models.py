@@ -8,7 +8,7 @@ import shutil
 import tiny
 import torch
 import transformers
-from transformers import AlignConfig, AlignModel, AlignProcessor, BertTokenizer, EfficientNetImageProcessor
+from transformers import AlignConfig, AlignModel, AlignProcessor, BertTokenizerFast, EfficientNetImageProcessor
 
 # Ten blocks, so that some stages have a second one.
 VISION = {"width_coefficient": 0.25, "depth_coefficient": 0.4, "hidden_dim": 64, "image_size": 97}
@@ -50,19 +50,26 @@ def write(folder, model=None):
     words = folder / "words.txt"
     words.write_text("\n".join(WORDS), encoding="utf-8")
     try:
-        tokenizer = BertTokenizer(vocab=str(words))
+        tokenizer = BertTokenizerFast(vocab=str(words))
     except TypeError:  # before version 5
-        tokenizer = BertTokenizer(vocab_file=str(words))
+        tokenizer = BertTokenizerFast(vocab_file=str(words))
     tokenizer.model_max_length = 16
     words.unlink()
     AlignProcessor(EfficientNetImageProcessor(**PICTURES), tokenizer).save_pretrained(folder)
+    remove(folder, "vocab.txt")  # before version 5 there is both
     return folder
+
+
+def remove(folder, *names):
+    """Files that are there, or not, by the version that wrote the folder."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def write_older(folder, model):
     """The same as versions before 5 left it: preprocessor_config.json, a pickle, and position ids in it."""
     write(folder, model)
-    (folder / "processor_config.json").unlink(missing_ok=True)
+    remove(folder, "processor_config.json")
     settings = {"image_processor_type": "EfficientNetImageProcessor", **PICTURES}
     (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "model.safetensors").unlink()

@@ -180,7 +180,9 @@ def test_layers_are_read_by_gradients_and_drawn_where_each_layers_cells_see(mode
     panels = dcv.plot.layers(compared).axes
     extents = {tuple(np.round(image.get_extent(), 3)) for ax in panels for image in ax.images[1:]}
     scale = 180 / 116  # of the picture's width to what it was squashed to, 9 pixels cropped off the left
-    assert sorted(round((left + 0.5) / scale - 9, 1) for left, *_ in extents) == [0.5, 1.5, 3.5, 7.5, 15.5]
+    # columns of 2 pixels; as many more in front, held, as fill the strip that the model saw too
+    starts = [0.5 - 2, 1.5 - 2, 3.5 - 4, 7.5 - 8, 15.5 - 16]
+    np.testing.assert_allclose(sorted((left + 0.5) / scale - 9 for left, *_ in extents), sorted(starts), atol=0.01)
 
 
 def test_names_of_blocks_and_stages_follow_the_tower(model):

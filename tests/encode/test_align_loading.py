@@ -9,7 +9,7 @@ import shutil
 import align_models
 import pytest
 import torch
-from align_models import write_cache, write_older
+from align_models import remove, write_cache, write_older
 from checkpoint_files import go_offline, same
 from safetensors.torch import load_file, save_file
 
@@ -38,6 +38,15 @@ def rewrite(file, **changes):
             where = where[part]
         where[last] = value
     file.write_text(json.dumps(said), encoding="utf-8")
+
+
+def rewrite_pictures(folder, **changes):
+    """The image processor's settings, in the file where the version at hand puts them."""
+    own, shared = folder / "preprocessor_config.json", folder / "processor_config.json"
+    if own.is_file():
+        rewrite(own, **changes)
+    else:
+        rewrite(shared, **{f"image_processor__{name}": value for name, value in changes.items()})
 
 
 def reweigh(folder, change):
@@ -83,13 +92,23 @@ def test_the_download_cache_is_enough_and_nothing_is_asked_of_the_network(whole,
     assert torch.equal(texts_of(model), texts_of(dcv.load(str(whole), device="cpu")))
 
 
-@pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json", "processor_config.json"])
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ["config.json"],
+        ["model.safetensors"],
+        ["tokenizer.json"],
+        ["preprocessor_config.json", "processor_config.json"],
+    ],
+    ids=lambda names: names[0],
+)
 def test_a_cache_that_lacks_a_file_is_never_filled_in_silence(missing, whole, tmp_path, monkeypatch):
     go_offline(monkeypatch)
     snapshot = write_cache(tmp_path, whole)
-    (snapshot / missing).unlink()
-    named = {"processor_config.json": "preprocessor_config.json"}.get(missing, missing)
-    with pytest.raises(WeightsError, match=f"{named} of nobody/align-tiny is not in the download cache.*hf download"):
+    remove(snapshot, *missing)
+    with pytest.raises(
+        WeightsError, match=f"{missing[0]} of nobody/align-tiny is not in the download cache.*hf download"
+    ):
         dcv.load("align:nobody/align-tiny", cache_dir=str(tmp_path), device="cpu")
 
 
@@ -174,17 +193,17 @@ BROKEN = {
         "vocab|tokens|word_embeddings",
     ),
     "no image processor": (
-        lambda f: (f / "processor_config.json").unlink(),
+        lambda f: remove(f, "preprocessor_config.json", "processor_config.json"),
         GeometryError,
         "does not say how its pictures are made ready",
     ),
     "another image processor": (
-        lambda f: rewrite(f / "processor_config.json", image_processor__image_processor_type="CLIPImageProcessor"),
+        lambda f: rewrite_pictures(f, image_processor_type="CLIPImageProcessor"),
         GeometryError,
         "by a 'CLIPImageProcessor'",
     ),
     "a filter that nobody has": (
-        lambda f: rewrite(f / "processor_config.json", image_processor__resample=0),
+        lambda f: rewrite_pictures(f, resample=0),
         GeometryError,
         "resample is 0",
     ),

@@ -15,7 +15,7 @@ import denseclip_viz as dcv
 from denseclip_viz.encode.hooks import record
 from denseclip_viz.encode.towers import Align, tower_of
 from denseclip_viz.errors import GeometryError
-from denseclip_viz.geometry import Native, Preprocess, Whole, downsample_mask, upsample
+from denseclip_viz.geometry import Geometry, Native, Preprocess, Whole, downsample_mask, upsample
 
 # Blocks that pad both sides alike, and the shift of the last map. By hand: the stem has the middle of output i at
 # input 2 i + 1, a block that pads one side more at 2 i + 1 too, one that pads both sides alike at 2 i.
@@ -97,7 +97,7 @@ def test_a_shift_moves_cells_and_not_what_was_seen(way):
     np.testing.assert_allclose(moved.y - plain.y, 15.5 * tall)
     np.testing.assert_allclose(moved.x - plain.x, 8 * wide)
     np.testing.assert_allclose(np.subtract(moved.extent, plain.extent), [8 * wide, 8 * wide, 15.5 * tall, 15.5 * tall])
-    assert dcv.geometry.Geometry.from_json(moved.to_json()) == moved
+    assert Geometry.from_json(moved.to_json()) == moved
     if isinstance(way, Native):  # one pixel of 97 fills no cell of its own, and overlapping cells see it
         assert (plain.seen[2], moved.seen[2]) == ((9 + 96) * 2, (9 + 97) * 2)
 
@@ -121,12 +121,20 @@ def test_a_shift_that_cannot_be_is_refused(shift):
         replace(plain, shift=shift)
 
 
-def test_a_map_that_is_drawn_over_a_picture_has_its_peak_where_the_cell_sees(tmp_path):
+def test_a_map_is_drawn_where_its_cells_see_and_only_over_what_was_seen(tmp_path):
     model = dcv.load(str(align_models.write(tmp_path)), device="cpu")
     noise = np.random.default_rng(1).integers(0, 256, (12, 18, 3), dtype=np.uint8)
-    both = model.compare(Image.fromarray(noise).resize((180, 120)), ["a red car"])
-    assert both.y.values[0] * 116 / 120 > 9 + 31 - 0.6  # the last row of pixels of the first cell
-    left, right, bottom, top = dcv.plot.map(both.dense[0, 0]).images[-1].get_extent()
-    np.testing.assert_allclose(np.diff(both.x), (right - left) / 3)
-    np.testing.assert_allclose(np.diff(both.y), (bottom - top) / 3)
-    np.testing.assert_allclose([left + (right - left) / 6, top + (bottom - top) / 6], [both.x[0], both.y[0]])
+    map_ = model.similarity(Image.fromarray(noise).resize((180, 120)), ["a red car"])[0, 0]
+    np.testing.assert_allclose((map_.y[0] + 0.5) * 116 / 120, 9 + 31.5)  # the last pixel of the first cell
+    image = dcv.plot.map(map_).images[-1]
+    left, right, bottom, top = image.get_extent()
+    cells = image.get_array()
+    assert cells.shape == (4, 4)  # one row and column more, held, where the model saw and no cell is
+    np.testing.assert_array_equal(cells[1:, 1:], map_)
+    np.testing.assert_array_equal(cells[0, 1:], map_[0])
+    np.testing.assert_allclose(np.diff(map_.x), (right - left) / 4)
+    np.testing.assert_allclose(np.diff(map_.y), (bottom - top) / 4)
+    np.testing.assert_allclose([left + (right - left) * 3 / 8, top + (bottom - top) * 3 / 8], [map_.x[0], map_.y[0]])
+    top, left, bottom, right = (edge - 0.5 for edge in Geometry.from_json(map_.attrs["geometry"]).seen)
+    corners = image.axes.transData.inverted().transform(image.get_clip_box().get_points())
+    np.testing.assert_allclose([corners.min(0), corners.max(0)], [(left, top), (right, bottom)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -163,9 +164,10 @@ def draw_map(
     one_of(interpolation, ("bilinear", "nearest"), name="interpolation")
     if picture is not None:
         draw_picture(ax, picture, where, tone="grey")
+    cells, extent = _held(np.asarray(values, dtype=float), where)
     image = ax.imshow(
-        np.ma.masked_invalid(np.asarray(values, dtype=float)),
-        extent=where.extent,
+        np.ma.masked_invalid(cells),
+        extent=extent,
         origin="upper",
         aspect="equal",
         cmap=scale.colours,
@@ -175,7 +177,26 @@ def draw_map(
         interpolation=interpolation,
     )
     ax.set(xlim=(-0.5, where.size[1] - 0.5), ylim=(where.size[0] - 0.5, -0.5))
+    if extent != where.extent:  # cells that see beside their middle also reach beyond what was seen
+        top, left, bottom, right = (edge - 0.5 for edge in where.seen)
+        image.set_clip_path(Rectangle((left, top), right - left, bottom - top, transform=ax.transData))
     return image
+
+
+def _held(values: Floats, where: Placement) -> tuple[Floats, Box]:
+    """The cells and their extent, with edge cells held where the model saw more of the picture than they cover."""
+    (left, right, bottom, top), (rows, columns) = where.extent, values.shape
+    above, before, below, behind = (edge - 0.5 for edge in where.seen)
+    height, width = (bottom - top) / rows, (right - left) / columns
+    over = _whole((top - above) / height), _whole((below - bottom) / height)
+    beside = _whole((left - before) / width), _whole((behind - right) / width)
+    extent = (left - width * beside[0], right + width * beside[1], bottom + height * over[1], top - height * over[0])
+    return np.pad(values, (over, beside), mode="edge"), extent
+
+
+def _whole(cells: float) -> int:
+    """How many cells fill a strip, none where it is only rounding."""
+    return max(0, math.ceil(cells - 1e-3))
 
 
 def draw_peak(ax: Axes, values: xr.DataArray, *, marker: Literal["x", "o"]) -> None:
