@@ -126,7 +126,7 @@ FOLDERS = {
     "a patch of 0": (vision(patch_size=0), DenseclipVizError),
     "a patch beyond the picture": (vision(patch_size=99), DenseclipVizError),
     "an option that nobody knows": (vision(colour="red"), ModelNameError),
-    "another pooling": (vision(pool_type="avg"), DenseclipVizError),
+    "another pooling": (vision(pool_type="none"), DenseclipVizError),
     "a timm model that there is not": (vision(timm_model_name="nothing"), DenseclipVizError),
     "a resize mode": (preprocess(resize_mode="stretch"), DenseclipVizError),
     "an interpolation": (preprocess(interpolation="nearest"), DenseclipVizError),
@@ -154,7 +154,7 @@ NAMES = {
     "a surrogate": ("\udcff", ModelNameError),
     "a letter": ("x" * 10_000, ModelNameError),
     "a hub": ("hf-hub:nobody/nothing", ModelNameError),
-    "another family": ("convnext_base", DenseclipVizError),
+    "no tokenizer here": ("ViT-B-16-SigLIP", DenseclipVizError),
 }
 
 

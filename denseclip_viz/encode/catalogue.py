@@ -180,7 +180,9 @@ def _unknown(text: str, cleaned: str, names: list[str]) -> ModelNameError:
 
 def _sizes_of_config(config: Mapping[str, Any]) -> tuple[Any, ...] | None:
     vision, text = config.get("vision_cfg"), config["text_cfg"]
-    if vision is None or family_of(config) == OTHER or config.get("custom_text") or "hf_model_name" in text:
+    if vision is None or config.get("custom_text") or "hf_model_name" in text or "timm_model_name" in vision:
+        return None
+    if family_of(config) not in (RESNET, CLASS_TOKEN):
         return None
     side, layers = pair(vision.get("image_size", 224))[0], vision.get("layers", 12)
     resnet = isinstance(layers, list)

@@ -44,8 +44,8 @@ def models(pattern: str = "*") -> pd.DataFrame:
         ModelNameError: No name fits the pattern.
 
     Example:
-        >>> models("RN50x4").loc["RN50x4", ["pooling", "grid", "trimmed"]].tolist()
-        ['ResNet attention pool', '9 x 9', True]
+        >>> models("RN50x4").loc["RN50x4", ["pooling", "grid"]].tolist()
+        ['ResNet attention pool', '9 x 9']
     """
     import pandas as pd
 

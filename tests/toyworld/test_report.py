@@ -13,7 +13,7 @@ import denseclip_viz as dcv
 from denseclip_viz.maps.labels import label
 from denseclip_viz.maps.refine import REMOVED
 from denseclip_viz.toyworld import dataset, sibling_scenes
-from denseclip_viz.toyworld.methods import BARE, CEILING, PRESENT, View, methods, views
+from denseclip_viz.toyworld.methods import BARE, CEILING, PLAIN, PRESENT, View, methods, views
 from denseclip_viz.toyworld.recipes import MODELS
 from denseclip_viz.toyworld.report import report
 from denseclip_viz.toyworld.siblings import Names, Pairs, block, share_right
@@ -23,13 +23,19 @@ from denseclip_viz.toyworld.vocabulary import FAMILIES, FAMILY_OF, KINDS
 ONE_HOT = Texts(torch.eye(len(CLASSES)), torch.eye(len(CLASSES)))
 
 
-def random_model(name):
-    return dcv.load(str(MODELS / name), pretrained="random", device="cpu")
+def random_model(folder):
+    return dcv.load(str(folder), pretrained="random", device="cpu")
 
 
 @pytest.fixture(scope="module")
-def model():
-    return random_model("vit")
+def model(tmp_path_factory):
+    """The bundled ViT, not trained, and with a class token as its pool: that has every path."""
+    folder = tmp_path_factory.mktemp("model")
+    config = json.loads((MODELS / "vit" / "open_clip_config.json").read_text("utf-8"))
+    vision = config["model_cfg"]["vision_cfg"]
+    config["model_cfg"]["vision_cfg"] = {key: value for key, value in vision.items() if not key.startswith("att")}
+    (folder / "open_clip_config.json").write_text(json.dumps(config), "utf-8")
+    return random_model(folder)
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +106,13 @@ def test_only_classes_that_are_there_compete_where_that_is_said(model, traced):
         assert not np.isin(pixels(named["value"], trace, 168), scene.labels()).all()
 
 
-@pytest.mark.parametrize(("name", "has_it"), [("vit", True), ("resnet", False)])
-def test_the_path_without_residual_is_measured_where_there_is_one(model, name, has_it):
-    tested = model if name == "vit" else random_model(name)
+@pytest.mark.parametrize(("name", "paths"), [("", {BARE, PLAIN}), ("resnet", {PLAIN}), ("vit", set())])
+def test_other_paths_are_measured_where_the_tower_has_them(model, name, paths):
+    tested = random_model(MODELS / name) if name else model
     texts = Texts(torch.randn(3, 128), torch.randn(3, 128))
     (view,) = views(tested, dataset(1, "test", size=tested.preprocess.size[0]), texts, slow=1)
-    assert (BARE in view.others) == has_it
-    if has_it:
+    assert set(view.others) == paths
+    if BARE in paths:
         alone = tested.trace(view.scene, path="value-attention-only").dense
         torch.testing.assert_close(view.others[BARE], alone)
     assert view.cams is not None and view.cams.shape == (3, *view.trace.geometry.grid)
