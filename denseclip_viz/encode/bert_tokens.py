@@ -79,7 +79,7 @@ class BertTokens:
 
 
 def _read(folder: Path) -> Any:
-    from transformers import BertTokenizerFast
+    from transformers import BertTokenizer
 
     if not any((folder / name).is_file() for name in FILES):
         fix = "Save it there: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)."
@@ -90,7 +90,7 @@ def _read(folder: Path) -> Any:
         kind = _said(folder / "tokenizer_config.json").get("tokenizer_class", "BertTokenizer")
         _said(folder / FILES[0], "model")  # read here first: the tokenizers' own reader has no error of its own
         if kind in ("BertTokenizer", "BertTokenizerFast"):
-            return BertTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+            return BertTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         came = f"The tokenizer in {folder} cannot be read ({first_line(error)})"
         raise ModelNameError(came, expected=expected, fix=fix) from error
