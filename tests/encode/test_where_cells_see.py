@@ -7,13 +7,16 @@ from dataclasses import replace
 import align_models
 import numpy as np
 import pytest
+import timm
+import tiny
 import torch
+from open_clip.timm_model import TimmModel
 from PIL import Image
 from transformers.models.align.modeling_align import AlignVisionSqueezeExciteLayer
 
 import denseclip_viz as dcv
 from denseclip_viz.encode.hooks import record
-from denseclip_viz.encode.towers import Align, tower_of
+from denseclip_viz.encode.towers import Align, tower_for, tower_of
 from denseclip_viz.errors import GeometryError
 from denseclip_viz.geometry import Geometry, Native, Preprocess, Whole, downsample_mask, upsample
 
@@ -25,7 +28,7 @@ PADDING = {"as ALIGN": ((), 15.5), "square in one block": ((2,), 11.5), "square 
 def even(model):
     """Every kernel the same at all its places, so that what moves a cell lies evenly around where it sees."""
     with torch.no_grad():
-        for module in model.vision_model.modules():
+        for module in model.modules():
             if isinstance(module, torch.nn.Conv2d):
                 module.weight.copy_(module.weight.mean((2, 3), keepdim=True).expand_as(module.weight))
     return model
@@ -60,6 +63,24 @@ def test_the_shift_of_every_layer_is_where_the_pixels_lie_that_move_its_cells(pa
         cell, size, found = middle(tower, layer, side)
         np.testing.assert_allclose(found - (cell * size + (size - 1) / 2), tower.shift(layer), atol=1e-6)
     assert tower.shift("pool.input") == (last, last)
+
+
+TIMM = {
+    "fastvit_t8": ({"layers": (1, 1, 1, 1), "embed_dims": (16, 32, 64, 128)}, [-1.5, -1.5, -3.5, -7.5, -15.5]),
+    "convnext_atto": ({"depths": (1, 1, 1, 1), "dims": (8, 8, 16, 16)}, [0, 0, 0, 0, 0]),
+}
+
+
+@pytest.mark.parametrize(("name", "shifts"), [(name, shifts) for name, (_, shifts) in TIMM.items()], ids=TIMM)
+def test_the_other_towers_of_maps_say_too_where_their_cells_see(name, shifts, monkeypatch):
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, **given: create(name, **given, **TIMM[name][0]))
+    tower = tower_for(even(tiny.randomise(TimmModel(name, 8, image_size=768, pool="", proj="linear").double())))
+    for layer, shift in zip(tower.layers, shifts, strict=True):
+        assert tower.shift(layer) == (shift, shift)
+        cell, size, found = middle(tower, layer, 768)
+        np.testing.assert_allclose(found - (cell * size + (size - 1) / 2), shift, atol=1e-6)
+    assert tower.shift("pool.input") == (shifts[-1], shifts[-1])
 
 
 @pytest.mark.parametrize(

@@ -205,14 +205,26 @@ def _of_maps(visual: Any, trunk: Any) -> Averaged:
         taps[f"stages.{i}"] = Tap(stage, channels_last=last)
     head, cell = trunk.head, trunk.feature_info[-1]["reduction"]
     behind = (getattr(head, "norm", None), getattr(head, "pre_logits", None), head.fc, visual.head)
+    layers = ("stem", *(f"stages.{i}" for i in range(len(stages))))
     return Averaged(
         cell=(cell, cell),
         native=None,
         pool=Tap(head.global_pool, "input", channels_last=last),
         prefix=0,
         behind=steps_of(*behind),
-        layers=("stem", *(f"stages.{i}" for i in range(len(stages)))),
+        layers=layers,
         taps=taps,
         norm=None,
         at=lambda pixels: sized(visual, (pixels.shape[-2], pixels.shape[-1])),
+        shifts=_shifts(trunk, layers) if type(trunk).__name__ == "FastVit" else {},
     )
+
+
+def _shifts(trunk: Any, layers: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """FastViT halves with odd kernels, padded alike on both sides: output i has its middle at input 2 i.
+
+    So the middle of what a cell sees is the first pixel of its square. Towers that halve by patches see its middle.
+    """
+    cells = [info["reduction"] for info in trunk.feature_info]
+    sizes = zip((*layers, "pool.input"), (cells[0], *cells, cells[-1]), strict=True)
+    return {name: ((1 - size) / 2, (1 - size) / 2) for name, size in sizes}
