@@ -74,9 +74,7 @@ def widths(module):
 def check_exact(clip, tokenizer, *, extra=0, tolerance=1e-12):
     seen = widths((getattr(clip, "text", clip)).transformer)
     mine = encode_texts(clip, tokenizer, TEXTS, batch_size=2)
-    assert seen == [
-        length + extra for length in (3, 7, 11)
-    ]  # "x", "grass" with "sky", "a giraffe"; with ends
+    assert seen == [length + extra for length in (3, 7, 11)]  # "x", "grass" with "sky", "a giraffe"; with ends
     assert (mine - theirs(clip, tokenizer(TEXTS))).abs().max() <= tolerance
     full = ["b" * 14, "a", "c" * 13]  # one fills the context to the last place
     assert (encode_texts(clip, tokenizer, full) - theirs(clip, tokenizer(full))).abs().max() <= tolerance
