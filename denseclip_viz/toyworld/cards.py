@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from denseclip_viz.errors import WeightsError
 from denseclip_viz.model import Model
 from denseclip_viz.toyworld.bundled import CARD, load_compact
 from denseclip_viz.toyworld.checkpoint import read_checkpoint
@@ -52,11 +51,9 @@ def pack(
         Traceback (most recent call last):
         denseclip_viz.errors.WeightsError: There is no training in no/such/folder. Expected ... Train first.
     """
+    export(run, to)  # refuses a folder without a training
     checkpoint = read_checkpoint(Path(run))
-    if checkpoint is None:
-        came = f"There is no training in {run}"
-        raise WeightsError(came, expected="a folder with a checkpoint", fix="Train first.")
-    export(run, to)
+    assert checkpoint is not None
     facts = checkpoint.facts
     recipe = json.loads(facts["recipe"])
     model = Model(load_compact(to, label=f"bundled-{recipe['name']}"))
@@ -75,19 +72,19 @@ def pack(
     return file
 
 
-def _training(recipe: Mapping[str, Any], facts: Mapping[str, Any], log: Sequence[str]) -> dict[str, Any]:
-    steps = sum(phase["steps"] for phase in recipe["phases"])
+def _training(said: Mapping[str, Any], facts: Mapping[str, Any], log: Sequence[str]) -> dict[str, Any]:
+    recipe = _recipe(said)
     return {
-        "model": f"bundled-{recipe['name']}",
+        "model": f"bundled-{recipe.name}",
         "knows": KNOWS,
-        "command": f"denseclip-viz toyworld train {recipe['name']} FOLDER",
+        "command": f"denseclip-viz toyworld train {recipe.name} FOLDER",
         "objective": "image-caption contrast only; no mask, box or label",
-        "seed": recipe["seed"],
+        "seed": recipe.seed,
         "steps": facts["step"],
-        "steps_planned": steps,
+        "steps_planned": recipe.steps,
         "pictures_seen": facts["pictures"],
-        "distinct_scenes": sum(_recipe(recipe).phases[i].scenes for i in range(len(recipe["phases"]))),
-        "captions_per_picture": recipe["captions"] + recipe["brief"],
+        "distinct_scenes": sum(phase.scenes for phase in recipe.phases),
+        "captions_per_picture": recipe.captions + recipe.brief,
         "minutes": round(facts["seconds"] / 60, 1),
         "validation_during_training": [line.split("  ", 1)[1] for line in log],
     }

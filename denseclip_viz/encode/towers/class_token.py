@@ -13,56 +13,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from denseclip_viz.encode.attention import AttentionCall
 from denseclip_viz.encode.hooks import Tap, Watch, hooked, inside, observe, record
 from denseclip_viz.encode.towers.behind import Added, carry, run
 from denseclip_viz.encode.towers.tower import Opened, Path, Request, unseen
-from denseclip_viz.encode.towers.transformers import Block, Trunk, block_of, trunk_of
+from denseclip_viz.encode.towers.transformers import Block, OnTrunk, Trunk, block_of
 from denseclip_viz.encode.towers.twins import twin
 
 
 @dataclass(frozen=True)
-class ClassTokenTower:
+class ClassTokenTower(OnTrunk):
     """Blocks over a class token and patches; the class token is the answer."""
 
-    visual: nn.Module
     family: str = "ViT class token"
     reading: str = "value path and class token of each block through the final norm and projection"
-
-    @property
-    def trunk(self) -> Trunk:
-        """Where the parts of the transformer are."""
-        return trunk_of(self.visual)
-
-    @property
-    def cell(self) -> tuple[int, int]:
-        """Pixels per patch, `(y, x)`."""
-        return self.trunk.cell
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The blocks, in order."""
-        return self.trunk.layers
 
     @property
     def last_map(self) -> str:
         """What enters the last attention."""
         return f"{self.layers[-1]}.norm"
-
-    def shift(self, layer: str) -> tuple[float, float]:
-        """No cell sees beside its middle."""
-        return 0.0, 0.0
-
-    def at(self, pixels: Tensor) -> ClassTokenTower:
-        """Give the tower for the size of this input: itself, or one on a private copy of the structure."""
-        visual = self.trunk.at(pixels)
-        return self if visual is self.visual else replace(self, visual=visual)
 
     def taps(self) -> dict[str, Tap]:
         """Name the embedding, the blocks with their attention and MLP, and the parts of the pool."""

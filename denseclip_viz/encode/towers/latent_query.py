@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -21,47 +21,22 @@ from denseclip_viz.encode.attention import AttentionCall
 from denseclip_viz.encode.hooks import Tap, Watch, inside, observe, record
 from denseclip_viz.encode.towers.behind import Added, Step, carry, run, steps_of
 from denseclip_viz.encode.towers.tower import Opened, Path, Request, unseen
-from denseclip_viz.encode.towers.transformers import Trunk, trunk_of
+from denseclip_viz.encode.towers.transformers import OnTrunk
 from denseclip_viz.encode.towers.twins import twin
 from denseclip_viz.errors import LayerError
 
 
 @dataclass(frozen=True)
-class LatentQueryTower:
+class LatentQueryTower(OnTrunk):
     """A transformer whose tokens are pooled by attention with a learned query."""
 
-    visual: nn.Module
     family: str = "latent query"
     reading: str = "tokens of each block through the final norm, the pool and the projection"
-
-    @property
-    def trunk(self) -> Trunk:
-        """Where the parts of the transformer are."""
-        return trunk_of(self.visual)
-
-    @property
-    def cell(self) -> tuple[int, int]:
-        """Pixels per patch, `(y, x)`."""
-        return self.trunk.cell
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """The blocks, in order."""
-        return self.trunk.layers
 
     @property
     def last_map(self) -> str:
         """What the pool reads."""
         return "pool.input"
-
-    def shift(self, layer: str) -> tuple[float, float]:
-        """No cell sees beside its middle."""
-        return 0.0, 0.0
-
-    def at(self, pixels: Tensor) -> LatentQueryTower:
-        """Give the tower for the size of this input: itself, or one on a private copy of the structure."""
-        visual = self.trunk.at(pixels)
-        return self if visual is self.visual else replace(self, visual=visual)
 
     def taps(self) -> dict[str, Tap]:
         """Name the embedding, the blocks with their attention and MLP, and the parts of the pool."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +15,8 @@ from denseclip_viz.encode.towers.behind import Step, steps_of
 from denseclip_viz.encode.towers.tower import grid_of, resize_positional
 from denseclip_viz.encode.towers.twins import sized
 from denseclip_viz.errors import UnsupportedTowerError
+
+Pool = TypeVar("Pool", bound="OnTrunk")
 
 
 @dataclass(frozen=True)
@@ -207,3 +209,34 @@ def trunk_of(visual: Any) -> Trunk:
 def _pair(size: Sequence[int]) -> tuple[int, int]:
     height, width = size
     return int(height), int(width)
+
+
+@dataclass(frozen=True)
+class OnTrunk:
+    """What is the same for every pool that stands on a vision transformer."""
+
+    visual: nn.Module
+
+    @property
+    def trunk(self) -> Trunk:
+        """Where the parts of the transformer are."""
+        return trunk_of(self.visual)
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Pixels per patch, `(y, x)`."""
+        return self.trunk.cell
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The blocks, in order."""
+        return self.trunk.layers
+
+    def shift(self, layer: str) -> tuple[float, float]:
+        """No cell sees beside its middle."""
+        return 0.0, 0.0
+
+    def at(self: Pool, pixels: Tensor) -> Pool:
+        """Give the tower for the size of this input: itself, or one on a private copy of the structure."""
+        visual = self.trunk.at(pixels)
+        return self if visual is self.visual else replace(self, visual=visual)
