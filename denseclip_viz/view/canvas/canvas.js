@@ -295,14 +295,15 @@ function makeParts(el) {
   parts.where = make("div", "dcv-where", { "aria-live": "polite" });
   parts.bars = make("div", "dcv-bars", { role: "group", "aria-label": "values of this cell" });
   parts.ramp = make("canvas", "dcv-ramp", { width: 256, height: 1 });
-  for (const name of ["baseline", "needle"]) parts[name] = make("div", `dcv-${name}`, { hidden: "" });
+  for (const name of ["baseline", "needle"]) parts[name] = make("div", `dcv-${name}`, { hidden: "" }, make("span"));
+  parts.key = make("div", "dcv-key", {}, "the whole picture’s cosine");
   parts.ticks = make("div", "dcv-ticks", {}, make("span"), make("span"), make("span"));
   parts.unit = make("div", "dcv-unit", {}, make("span"), make("span"));
   const threshold = field("threshold", "hide below", make("input", "", { type: "range" }));
   parts.limit = make("output", "dcv-limit");
   threshold.append(parts.limit);
   parts.scale = make("div", "dcv-scale", {}, parts.unit, make("div", "dcv-strip", {}, parts.ramp, parts.baseline, parts.needle), parts.ticks, threshold);
-  const side = make("div", "dcv-side", {}, parts.scale, parts.where, parts.bars);
+  const side = make("div", "dcv-side", {}, parts.scale, parts.where, parts.bars, parts.key);
   parts.stage = make("div", "dcv-stage", {}, parts.frame, parts.caption);
   parts.body = make("div", "dcv-body", {}, parts.stage, side);
   parts.bar = bar;
@@ -330,6 +331,7 @@ function showControls(view) {
   const views = viewsOf(data, state.layer), labels = state.view === "segments" && !shown;
   const hidden = {
     view: data.choices.view.length < 2,
+    prompt: !data.stacks.length, // labels have no map of one prompt
     template: data.choices.template.length < 2,
     layer: data.choices.layer.length < 2,
     head: state.view !== "attention" || data.choices.head.length < 2,
@@ -376,7 +378,7 @@ function shownMap(view) {
   if (state.hover && data.cells) {
     const { grid } = data.features, cell = cellAt(data, grid, spotOf(view).place);
     if (cell) {
-      const at = cell[0] * grid.columns + cell[1], decimals = 3, named = { unit: "cosine with this cell", decimals };
+      const at = cell[0] * grid.columns + cell[1], decimals = 3, named = { unit: "cosine", decimals };
       return { ...data.features, ...named, diverging: false, key: `cell ${at}`, values: () => likeness(data, at) };
     }
   }
@@ -464,7 +466,7 @@ function showScale(view) {
   if (!shown) return;
   const { low, high, unit, diverging } = shown, decimals = Math.min(6, Math.max(0, 1 - Math.floor(Math.log10((high - low) / 3))));
   const [question, name] = parts.unit.children;
-  question.textContent = state.hover ? "where does it look like this cell?" : data.questions[shown.view] ?? "";
+  question.textContent = state.hover ? "what is like this cell?" : data.questions[shown.view] ?? "";
   name.textContent = unit;
   [low, (low + high) / 2, high].forEach((value, i) => (parts.ticks.children[i].textContent = value === 0 ? "0" : pretty(value, decimals)));
   const table = data.tables[coloursOf(data, state, shown)], image = new ImageData(256, 1);
@@ -484,7 +486,7 @@ function showBaseline({ data, state, parts, shown }) {
   const at = (baseline - shown.low) / (shown.high - shown.low);
   parts.baseline.style.left = `${100 * at}%`;
   parts.baseline.dataset.side = at < 0.2 ? "left" : at > 0.8 ? "right" : "middle";
-  parts.baseline.textContent = `absent ${pretty(baseline, shown.decimals)}`;
+  parts.baseline.firstChild.textContent = `absent ${pretty(baseline, shown.decimals)}`;
 }
 
 function showCaption(view) {
@@ -492,8 +494,8 @@ function showCaption(view) {
   const map = stack && mapFor(data, stack, state), byText = stack?.axes[0] === "template";
   const name = byText || !stack ? state.prompt : state.head === MEAN ? "mean of heads" : `head ${state.head}`;
   const score = data.scores?.[templateOf(data, state)]?.[data.choices.prompt.indexOf(state.prompt)];
-  if (byText && score !== undefined) words.push(`whole picture ${pretty(score, 3)}`);
-  if (hottest && !state.hover) words.push(`hottest cell ${pretty(valueAt(stack, map, hottest[0] * stack.grid.columns + hottest[1]), stack.decimals)}`);
+  if (byText && shown && score !== undefined) words.push(`whole picture ${pretty(score, 3)}`);
+  if (hottest && shown && !state.hover) words.push(`hottest cell ${pretty(valueAt(stack, map, hottest[0] * stack.grid.columns + hottest[1]), stack.decimals)}`);
   if (data.labels) words.push(data.labels.background, data.labels.refinement === "none" ? "" : data.labels.refinement);
   if (stack && stack.layer !== OUTPUT) words.push(`${stack.layer}, ${data.reading}`);
   const title = state.view === "segments" ? "segments" : name;
@@ -548,6 +550,7 @@ function tellValues(view, cell, byHead) {
     share.textContent = segments ? `${Math.round(100 * view.shares[i])}%` : "";
   });
   parts.bars.classList.toggle("dcv-legend", segments);
+  parts.key.hidden = !scores;
   parts.needle.hidden = !shown || !cell;
   if (shown && cell) pointNeedle(view);
 }
@@ -566,6 +569,7 @@ function place(fill, [from, to], ends) {
 function tellLabels({ data, state, rows, labels, shares, parts }, cell) {
   const at = cell ? cell[0] * data.labels.grid.columns + cell[1] : -1, label = labels.numbers[at] ?? UNNAMED;
   parts.bars.classList.add("dcv-legend");
+  parts.key.hidden = true;
   rows.forEach(({ row, fill, whole, number, share, name }, i) => {
     const value = i === label && data.labels.probability ? labels.probability[at] : NaN;
     row.dataset.value = Number.isNaN(value) ? "" : value.toFixed(2);
@@ -737,7 +741,7 @@ async function load(view) {
   if (turn !== view.loads || view.gone) return decoded.bitmap?.close();
   view.bitmap?.close();
   Object.assign(view, decoded, { data, state: resolved(view.model.get("state"), data), pointed: null, size: "" });
-  parts.frame.style.setProperty("--dcv-ratio", data.size[1] / data.size[0]);
+  parts.stage.style.setProperty("--dcv-ratio", data.size[1] / data.size[0]);
   parts.warning.textContent = data.random ? "random weights · nothing here was learned" : "";
   parts.made.textContent = data.made;
   fillSelects(view);
