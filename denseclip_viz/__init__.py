@@ -33,6 +33,7 @@ _LAZY = {
     "word_attribution": "measure.words",
     "Canvas": "view.canvas.widget",
     "link": "view.canvas.widget",
+    "save_html": "view.page",
     "show_versions": "versions",
     "DenseclipVizError": "errors",
 }
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from denseclip_viz.versions import show_versions
     from denseclip_viz.view import plot
     from denseclip_viz.view.canvas.widget import Canvas, link
+    from denseclip_viz.view.page import save_html
 
 __all__ = [
     "Background",
@@ -81,6 +83,7 @@ __all__ = [
     "prompt_denoising",
     "rank_templates",
     "rank_wordings",
+    "save_html",
     "show_versions",
     "small_ensemble",
     "template_set",
