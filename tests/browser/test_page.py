@@ -1,8 +1,12 @@
 """The offline page in a real Chromium, from disk and without a network: what is drawn and said is what NumPy says."""
 
+import base64
+import io
+
 import fake_results
 import numpy as np
 import pytest
+from PIL import Image
 
 import denseclip_viz as dcv
 from denseclip_viz.geometry import Geometry, upsample
@@ -10,8 +14,6 @@ from denseclip_viz.view.figures.scales import label_colour
 from denseclip_viz.view.render import colourise, dimmed, overlay, softened
 
 NASTY = "<img src=x onerror=alert(1)>"
-PIXELS = """() => { const c = document.querySelector('.dcv-picture'), d = c.getContext('2d');
-    return [c.height, c.width, Array.from(d.getImageData(0, 0, c.width, c.height).data)]; }"""
 
 
 class Shown:
@@ -63,8 +65,8 @@ class Shown:
         return tuple(map(int, self.root.get_attribute("data-hottest").split(",")))
 
     def pixels(self):
-        height, width, flat = self.page.evaluate(PIXELS)
-        return np.array(flat, dtype=np.uint8).reshape(height, width, 4)[..., :3]
+        file = self.root.locator(".dcv-picture").evaluate("n => n.toDataURL('image/png').split(',')[1]")
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(file))).convert("RGB"))
 
 
 @pytest.fixture
@@ -116,10 +118,8 @@ def test_bars_say_what_numpy_says_in_every_cell_template_and_view(show, street):
             maps = both[view].mean("template") if template == "ensemble" else both[view].sel(template=template)
             for y, x in ((0, 0), (5, 3), (7, 7)):
                 shown.point(y, x, grid)
-                expected = {
-                    str(name): f"{float(maps.sel(prompt=name)[y, x]):.{decimals}f}" for name in both.prompt.values
-                }
-                assert shown.bars() == expected
+                values = zip(map(str, both.prompt.values), maps[:, y, x].values.tolist(), strict=True)
+                assert shown.bars() == {name: f"{value:.{decimals}f}" for name, value in values}
 
 
 def test_prompt_template_and_view_redraw_and_the_hottest_cell_is_where_numpy_has_it(show, street):
@@ -157,18 +157,17 @@ def test_a_map_lies_where_its_geometry_says_in_the_colours_of_the_figures(show, 
     maps = both.dense.sel(prompt="the sun")[0].to_numpy()
     full = upsample(maps, where, *pixels.shape[:2])
     if interpolation == "nearest":
-        rows, columns = (
-            ((np.arange(n) + 0.5) / n * where.picture[i] - where.edges(i)[0]) / np.diff(where.edges(i))[0]
-            for i, n in enumerate(pixels.shape[:2])
-        )
-        cells = maps[
-            np.ix_(*(np.clip(at.astype(int), 0, n - 1) for at, n in zip((rows, columns), where.grid, strict=True)))
-        ]
-        full = np.where(np.isnan(full), np.nan, cells)
+        full = np.where(np.isnan(full), np.nan, maps[np.ix_(*(_cells(where, i, pixels.shape[i]) for i in (0, 1)))])
     coloured = colourise(full, low=float(both.dense.min()), high=float(both.dense.max()))
     seen = ~np.isnan(full)
     frame = np.zeros_like(seen) if seen.all() else _frame(seen)
     assert nearly_all(pixels[seen & ~frame], coloured[seen & ~frame], within=4)
+
+
+def _cells(where, axis, count):
+    """The cell of each pixel along an axis."""
+    at = (np.arange(count) + 0.5) / count * where.picture[axis]
+    return np.clip(np.searchsorted(where.edges(axis), at, side="right") - 1, 0, where.grid[axis] - 1)
 
 
 def _frame(seen):
@@ -351,8 +350,8 @@ def test_the_policy_of_the_page_stops_scripts_and_requests(show, offline_page):
     offline_page.watch.expect("Content Security Policy")
     offline_page.watch.expect("Content-Security-Policy|Content Security Policy|violates")
     outcome = offline_page.evaluate(
-        "async () => { const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s);"
-        "return [window.ran ?? 'no', await fetch('https://example.invalid').then(() => 'sent', () => 'refused')]; }"
+        "async () => { const s = document.createElement('script'); s.textContent = 'window.ran = 1';"
+        "document.body.append(s); return [window.ran ?? 'no', await fetch('https://example.invalid').then(() => 'sent', () => 'refused')]; }"
     )
     assert outcome == ["no", "refused"]
 
@@ -376,10 +375,8 @@ def test_controls_can_be_seen_and_used_and_do_not_overlap(show, open_page, width
         control = shown.root.locator(f".dcv-{name}")
         control.click(trial=True)
         boxes.append(control.bounding_box())
-    assert all(
-        box["width"] >= (14 if name in ("interpolation", "hover") else 60)
-        for name, box in zip(wanted, boxes, strict=True)
-    )
+    least = [14 if name in ("interpolation", "hover") else 60 for name in wanted]
+    assert all(box["width"] >= width for box, width in zip(boxes, least, strict=True))
     for i, one in enumerate(boxes):
         for other in boxes[i + 1 :]:
             apart = one["x"] + one["width"] <= other["x"] or other["x"] + other["width"] <= one["x"]
