@@ -38,7 +38,7 @@ def templates(
     ] = [],  # noqa: B006  typer copies it
     score: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="What several pictures are ranked by: average_precision, margin_absent, iou_best, …"),
+        typer.Option(help="What several pictures are ranked by: shared_precision, iou_won, margin_absent, …"),
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="As for compare.")] = "bundled-resnet",
     weights: Annotated[Optional[str], typer.Option("--weights", "-w", help="As for compare.")] = None,  # noqa: UP045

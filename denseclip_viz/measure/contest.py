@@ -43,9 +43,10 @@ def rank_templates(
         pictures: Anything `model.trace_many` takes, also a generator.
         prompts: With two templates or more; those marked absent are in none of the pictures.
         masks: For each picture `{prompt: (row, column) bool}`, as an iterable in their order or as a function of the
-            picture. Prompts without a mask there are not judged there.
-        score: A number of `templates_table`; by default "average_precision" with masks, "margin_absent" with absent
-            prompts, else "margin_runner_up".
+            picture. Prompts without a mask there are not judged there; a prompt that is not in a picture has a mask
+            of nothing, or else nobody knows whether its map is wrong.
+        score: A number of `templates_table`; by default "shared_precision" with masks (average precision with one
+            threshold for all prompts), "margin_absent" with absent prompts, else "margin_runner_up".
         threshold: For the score "iou".
         interval: Width of the bootstrap intervals over pictures.
         resamples: How often pictures are drawn again.

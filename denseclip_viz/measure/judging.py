@@ -63,8 +63,11 @@ def judge_of(
 ) -> Judge:
     """Choose what to judge by, and refuse what cannot be.
 
-    The score is average precision if there are masks, else the margin over the absent prompts, else the one over the
-    runner-up.
+    With masks the score is the average precision with one threshold for all prompts: it is about cosines as people
+    look at them, on one scale, so a map pays both for its own cells and for standing above or below the others'. In
+    average precision by itself a map is never too high as a whole; where each cell goes to the highest prompt, what a
+    template adds to all prompts costs nothing. Without masks it is the margin over the absent prompts, else the one
+    over the runner-up.
 
     Raises:
         PromptError: a score that does not rank, that needs masks, or that needs prompts which are not there.
@@ -72,7 +75,7 @@ def judge_of(
     rivals = sum(not absent for absent in entrants.absent) > 1
     chosen = score or ("margin_absent" if any(entrants.absent) else "margin_runner_up")
     if score is None and masks is not None:
-        chosen = "average_precision"
+        chosen = "shared_precision"
     able = [name for name, number in NUMBERS.items() if number.ranks]
     if not isinstance(chosen, str) or chosen not in able:
         raise PromptError(f"score={score!r}", expected=f"one of {', '.join(able)}", fix="More of it must be better.")
@@ -81,6 +84,7 @@ def judge_of(
         "masks": NUMBERS[chosen].masks and masks is None,
         "absent prompts": baseline and not any(entrants.absent),
         "a second prompt": chosen == "margin_runner_up" and not rivals,
+        "another prompt to win against": chosen == "iou_won" and len(entrants.prompts) < 2,
     }
     for what, missing in lacks.items():
         if missing:
@@ -114,7 +118,7 @@ def look(
 def _truth(masks: Masks, geometry: Any, entrants: Entrants, what: str) -> Any:
     """Masks that are not those of the judged prompts would change nothing, and a misspelt one would hide that."""
     try:
-        return truth_of(masks, geometry, list(entrants.prompts))
+        return truth_of(masks, geometry, entrants.prompts, entrants.absent)
     except (PromptError, PictureError) as error:
         raise type(error)(f"{what}: {error.came}", expected=error.expected, fix=error.fix) from error
 

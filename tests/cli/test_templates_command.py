@@ -43,7 +43,7 @@ def test_one_picture_gives_a_table_of_numbers_for_each_template_and_prompt(run, 
 def test_a_folder_with_masks_gives_a_ranking(run, here, toy, there):
     result = run("templates", toy / "images", *SAID, "--masks", toy / "masks", "--out", "rank.csv", prompts=there)
     table = pd.read_csv(here / "rank.csv")
-    assert len(table) == 3 and table["score"].is_monotonic_decreasing and set(table["number"]) == {"average_precision"}
+    assert len(table) == 3 and table["score"].is_monotonic_decreasing and set(table["number"]) == {"shared_precision"}
     assert set(table["pictures"]) <= {2, 3, 4} and {"low", "high", "to_best", "within_noise", "left_out"} <= set(table)
     assert table["template"].iloc[0] in result.stdout
 
