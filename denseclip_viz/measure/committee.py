@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz.errors import OutOfMemoryError, PictureError, PromptError
-from denseclip_viz.measure.bootstrap import intervals, resampled
+from denseclip_viz.measure.bootstrap import intervals
 from denseclip_viz.measure.contest import check_draws, replaced
 from denseclip_viz.measure.entrants import Entrants, templates_of
 from denseclip_viz.measure.judging import EachMasks, Judge, judge_of, look
@@ -114,7 +114,7 @@ def small_ensemble(
         raise PictureError(came, expected="at least two each that can be judged", fix="Pass more pictures.")
     chosen, steps = _greedy(choosing, entrants, judge, most)
     full, small = (_scores(judging, entrants, judge, [members])[:, 0] for members in (None, chosen))
-    low, high = intervals(resampled((small - full)[:, None], resamples=resamples, seed=seed), interval)
+    low, high = intervals((small - full)[:, None], interval, resamples=resamples, seed=seed)
     return SmallEnsemble(
         templates=tuple(entrants.names[at] for at in chosen),
         steps=steps,
