@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,13 @@ import numpy as np
 
 from denseclip_viz import checks
 from denseclip_viz.errors import PictureError, PromptError
-from denseclip_viz.maps.similarity import attributes, cosine_maps
+from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.entrants import Entrants
 from denseclip_viz.measure.numbers import NUMBERS
+from denseclip_viz.measure.progress import bar
 from denseclip_viz.measure.seen import Floats, Masks, Seen, seen, truth_of
 from denseclip_viz.measure.templates import number_of
+from denseclip_viz.trace import Trace
 
 if TYPE_CHECKING:
     from denseclip_viz.model import Model
@@ -94,11 +95,10 @@ def judge_of(
     return Judge(chosen, masks, limit, options, progress)
 
 
-def look(
-    model: Model, pictures: Iterable[Any], entrants: Entrants, judge: Judge
-) -> Iterator[tuple[str, Seen, dict[str, Any]]]:
-    """Look at pictures one by one: name, what each way of saying sees `(way, prompt, cell)`, and provenance."""
+def look(model: Model, pictures: Iterable[Any], entrants: Entrants, judge: Judge) -> Iterator[tuple[Trace, Seen]]:
+    """Look at pictures one by one: each one's trace, and what each way of saying sees there `(way, prompt, cell)`."""
     several = checks.several(pictures)
+    total = len(several) if isinstance(several, Sized) else None
     waiting: deque[tuple[str, Masks | None]] = deque()
 
     def feed() -> Iterator[Any]:
@@ -106,13 +106,14 @@ def look(
             waiting.append((f"masks of picture {number}", masks))
             yield picture
 
-    with _shown(model.trace_many(feed(), **judge.options), several, judge.progress) as traces:
-        for trace in traces:
+    with bar("pictures", wanted=judge.progress, total=total) as said:
+        for done, trace in enumerate(model.trace_many(feed(), **judge.options), 1):
             what, masks = waiting.popleft()
             truth = None if masks is None else _truth(masks, trace.geometry, entrants, f"{what} ({trace.name})")
             maps = cosine_maps(trace.dense, entrants.vectors).numpy()
             numbers = {"scale": model.scale, "threshold": judge.threshold}
-            yield trace.name, seen(maps, entrants.absent, trace.geometry, truth, **numbers), attributes(trace)
+            yield trace, seen(maps, entrants.absent, trace.geometry, truth, **numbers)
+            said(done, total or 0)
 
 
 def _truth(masks: Masks, geometry: Any, entrants: Entrants, what: str) -> Any:
@@ -145,15 +146,3 @@ def _paired(pictures: Iterable[Any], masks: EachMasks | None) -> Iterator[tuple[
 
 def _unequal(came: str) -> PromptError:
     return PromptError(came, expected="a dict of masks for each picture, in their order", fix="Pass {} for none.")
-
-
-@contextmanager
-def _shown(steps: Iterator[Any], of: Iterable[Any], wanted: bool) -> Iterator[Iterable[Any]]:
-    """Show a progress bar where somebody can see it."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console, total = Console(stderr=True), len(of) if isinstance(of, Sized) else None
-    visible = wanted and (console.is_terminal or console.is_jupyter)
-    with Progress(console=console, disable=not visible) as bar:
-        yield bar.track(steps, total=total, description="pictures")
