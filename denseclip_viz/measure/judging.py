@@ -71,7 +71,8 @@ def judge_of(
     over the runner-up.
 
     Raises:
-        PromptError: a score that does not rank, that needs masks, or that needs prompts which are not there.
+        PromptError: a score that does not rank, that needs masks or prompts which are not there, or a threshold for
+            one that has none.
     """
     rivals = sum(not absent for absent in entrants.absent) > 1
     chosen = score or ("margin_absent" if any(entrants.absent) else "margin_runner_up")
@@ -92,6 +93,9 @@ def judge_of(
             fix = f"Pass {what}, or choose another score: {', '.join(able)}."
             raise PromptError(f"score={chosen!r} without {what}", expected=what, fix=fix)
     limit = float("nan") if threshold is None else number_of(threshold, "threshold")
+    if threshold is not None and chosen != "iou":
+        came, fix = f"threshold={threshold!r} for the score {chosen!r}", 'Pass score="iou", or leave threshold out.'
+        raise PromptError(came, expected="a score that has one", fix=fix)
     return Judge(chosen, masks, limit, options, progress)
 
 

@@ -155,6 +155,9 @@ def _seen(maps: xr.DataArray, masks: Masks | None, scale: float, threshold: floa
     options = {"scale": number_of(scale, "scale", positive=True)}
     if threshold is not None:
         options["threshold"] = number_of(threshold, "threshold")
+        if masks is None:
+            came, fix = f"threshold={threshold!r} without masks", "Pass masks, or leave it out."
+            raise PromptError(came, expected="masks, as it is for iou", fix=fix)
     return seen(maps.values, absent, geometry, truth, **options)
 
 

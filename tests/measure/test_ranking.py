@@ -184,6 +184,7 @@ ABSENT = {"prompts": dcv.Prompts(["grass", "sky"], TEMPLATES)}
         ({"prompts": dcv.Prompts(["grass"], "single")}, PromptError, "One template only.*no ranking.*imagenet-7"),
         ({"score": "entropy"}, PromptError, "score='entropy'.*one of peak"),
         ({"score": "iou_best"}, PromptError, "without masks"),
+        ({"threshold": 0.2, "masks": blobs}, PromptError, "threshold=0.2 for the score 'shared_precision'"),
         ({**ABSENT, "score": "margin_absent"}, PromptError, "without absent prompts"),
         ({**ABSENT, "score": "iou", "masks": blobs}, PromptError, "without absent prompts"),
         ({"prompts": dcv.Prompts(["grass"], TEMPLATES)}, PromptError, "without a second prompt"),
