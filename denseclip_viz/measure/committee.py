@@ -163,7 +163,7 @@ def _kept(
     try:
         for trace, seen in look(model, pictures, entrants, judge):
             if np.isfinite(judge.count(seen, entrants)).all():
-                kept.append((hashlib.blake2b(np.ascontiguousarray(trace.picture), digest_size=16).digest(), seen))
+                kept.append((hashlib.blake2b(trace.picture.tobytes()).digest(), seen))
                 held += seen.maps.nbytes
             if held > _MOST_BYTES:
                 came = f"The maps of {len(kept)} pictures in {len(entrants.names)} templates need more than 2 GiB"
