@@ -68,7 +68,8 @@ def behind_best(scores: Floats, interval: float, *, resamples: int = 2000, seed:
 
     Which one is the best is not known, only which one looks best here; of many that are equal, some look worse than
     the luckiest by more than any two of them would. So for each column the widest of its differences to all others,
-    in standard errors, sets how wide its intervals are. A column whose upper end is 0 may be the best one, and the
+    in standard errors, sets how wide its intervals are; no error counts as less than their median, or else a twin
+    that is better by next to nothing, but surely, would decide. A column whose upper end is 0 may be the best one, and the
     best one is among them with the probability `interval`, however many there are.
 
     Args:
@@ -95,6 +96,8 @@ def behind_best(scores: Floats, interval: float, *, resamples: int = 2000, seed:
     for at in range(len(mean)):
         apart = moves - moves[:, [at]]
         error = apart.std(0)
+        error = np.maximum(error, np.median(np.delete(error, at))) if len(error) > 1 else error
+        error[at] = 0.0
         largest = (np.abs(apart) / np.where(error > _ROUNDING, error, np.inf)).max(1)
         reach = wide * np.quantile(largest, interval) * error
         ends[:, at] = (mean[at] - mean - reach).min(), (mean[at] - mean + reach).min()
