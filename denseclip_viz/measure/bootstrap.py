@@ -69,8 +69,8 @@ def behind_best(scores: Floats, interval: float, *, resamples: int = 2000, seed:
     Which one is the best is not known, only which one looks best here; of many that are equal, some look worse than
     the luckiest by more than any two of them would. So for each column the widest of its differences to all others,
     in standard errors, sets how wide its intervals are; no error counts as less than their median, or else a twin
-    that is better by next to nothing, but surely, would decide. A column whose upper end is 0 may be the best one, and the
-    best one is among them with the probability `interval`, however many there are.
+    that is better by next to nothing, but surely, would decide. A column whose upper end is 0 may be the best one,
+    and the best one is among them with the probability `interval`, however many there are.
 
     Args:
         scores: As for `intervals`.
