@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test check lint types demo lab bench clean
+.PHONY: test check lint types demo lab notebooks bench clean
 
 test: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -25,7 +25,10 @@ demo: $(VENV)/.installed
 	$(BIN)/python tests/make_demo.py demo
 
 lab: $(VENV)/.installed
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/denseclip-viz lab my-notebooks
+
+notebooks: $(VENV)/.installed
+	$(BIN)/python tests/make_notebooks.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/towers.py
