@@ -31,6 +31,8 @@ _LAZY = {
     "rank_wordings": "measure.contest",
     "small_ensemble": "measure.committee",
     "word_attribution": "measure.words",
+    "Canvas": "view.canvas.widget",
+    "link": "view.canvas.widget",
     "show_versions": "versions",
     "DenseclipVizError": "errors",
 }
@@ -54,10 +56,12 @@ if TYPE_CHECKING:
     from denseclip_viz.trace import Trace
     from denseclip_viz.versions import show_versions
     from denseclip_viz.view import plot
+    from denseclip_viz.view.canvas.widget import Canvas, link
 
 __all__ = [
     "Background",
     "CLASS_LISTS",
+    "Canvas",
     "DenseclipVizError",
     "Model",
     "Native",
@@ -70,6 +74,7 @@ __all__ = [
     "disagreement",
     "ensemble",
     "key_smoothing",
+    "link",
     "load",
     "models",
     "plot",
