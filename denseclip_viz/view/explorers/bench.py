@@ -69,6 +69,7 @@ class Answer:
         question: The question.
         result: What `Model.compare` returned; refined segments as `labels` and `probability` (row, column).
         trace: The trace that it came from.
+        model: What made them.
         status: One line: what was shown to what, and how long it took.
         warning: What has to be known about it, or nothing.
     """
@@ -76,6 +77,7 @@ class Answer:
     question: Question
     result: xr.Dataset
     trace: Trace
+    model: Model
     status: str
     warning: str = ""
 
@@ -135,7 +137,8 @@ class Bench:
         if question.smooth or question.denoise:
             result = _refined(model, trace, question, result)
         spent = time.perf_counter() - began
-        return Answer(question, result, trace, _status(question, trace, spent), _warning(model, question, result))
+        status, warning = _status(question, trace, spent), _warning(model, question, result)
+        return Answer(question, result, trace, model, status, warning)
 
     def trace(self, question: Question, tell: Tell) -> Trace:
         """Open the picture, unless the trace that is kept has what is needed."""

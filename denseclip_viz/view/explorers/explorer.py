@@ -8,7 +8,7 @@ from denseclip_viz.pictures import PictureLike
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.view.explorers.bench import Answer, Bench, Models
 from denseclip_viz.view.explorers.controls import TEXTS
-from denseclip_viz.view.explorers.panel import Kind, Panel
+from denseclip_viz.view.explorers.panel import Kind, Panel, panel
 from denseclip_viz.view.explorers.starting import starting_prompts, starting_scene
 
 CONTROLS = (*TEXTS, "model", "picture", "geometry", "refinement", "run")
@@ -47,7 +47,7 @@ def explore(
     """
     picture = starting_scene() if picture is None else picture
     kind = Kind("explore", CONTROLS, answer=Bench.answer, show=_nothing)
-    return Panel(kind, model, picture, starting_prompts(prompts, picture), lock=lock)
+    return panel(kind, model, picture, starting_prompts(prompts, picture), lock=lock)
 
 
 def _nothing(panel: Panel, answer: Answer) -> None:

@@ -66,7 +66,7 @@ def too_large(name: str, size: int, limit: int = MOST_BYTES) -> PictureError:
 
     Example:
         >>> print(too_large("cat.png", 9_500_000))
-        cat.png has 9.5 MB. Expected at most 8 MB, as it goes through the notebook's connection. Shrink it, or open it ...
+        cat.png has 9.5 MB. Expected at most 8 MB, as it goes through the notebook's connection. Shrink it, or ...
     """
     expected = f"at most {limit / 1e6:.0f} MB, as it goes through the notebook's connection"
     fix = "Shrink it, or open it from a cell with explorer.look_at(path)."
