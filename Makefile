@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test check lint types demo lab bench clean
+.PHONY: test check lint types demo lab notebooks bench clean
 
 test: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -26,6 +26,9 @@ demo: $(VENV)/.installed
 
 lab: $(VENV)/.installed
 	$(BIN)/jupyter lab notebooks
+
+notebooks: $(VENV)/.installed
+	$(BIN)/python tests/make_notebooks.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/towers.py

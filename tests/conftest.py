@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "browser")]
+pytest.register_assert_rewrite("lab", "watch")
 
 
 @pytest.fixture(autouse=True, scope="session")

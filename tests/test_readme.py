@@ -56,7 +56,7 @@ def test_the_environment_file_agrees_with_the_package():
 
 
 def test_the_import_is_light():
-    heavy = ("torch", "open_clip", "matplotlib", "xarray", "pandas", "PIL", "numpy")
+    heavy = ("torch", "open_clip", "matplotlib", "xarray", "pandas", "PIL", "numpy", "anywidget", "ipywidgets")
     code = f"import sys, denseclip_viz; print([m for m in {heavy} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

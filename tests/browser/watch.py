@@ -1,0 +1,113 @@
+"""A page that keeps account of everything that should not happen on it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+HERE = ("127.0.0.1", "localhost", "::1")
+FLAGS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # a request that leaves the machine is noted, and goes nowhere
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+]
+HOW_TO_GET_IT = (
+    "no Chromium was found: install it (Debian, Ubuntu: `apt-get install chromium`; elsewhere Chromium or Chrome), or "
+    "name it: DCV_CHROMIUM=/path/to/chromium"
+)
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# What a widget's callback says on standard error is seen by nobody, wherever it ends up.
+SWALLOWED = """() => [...document.querySelectorAll(
+    '.jupyter-widgets [data-mime-type="application/vnd.jupyter.stderr"],' +
+    '.jupyter-widgets [data-mime-type="application/vnd.jupyter.error"]')].map(node => node.textContent.trim())"""
+
+SETTLED = "() => !(window.dcvPending?.size > 0)"  # the kernel has answered everything that the page's widgets sent
+
+
+def chromium_path():
+    """Where a Chromium is on this machine, or None."""
+    named = os.environ.get("DCV_CHROMIUM")
+    return shutil.which(named) if named else next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def required():
+    """Whether this machine promised to run the browser tests."""
+    return os.environ.get("DCV_BROWSER") == "required" or os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+def launch(playwright):
+    """A headless Chromium of the system's, with a profile of its own."""
+    flags = [*FLAGS, "--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else FLAGS
+    return playwright.chromium.launch(executable_path=chromium_path(), headless=True, args=flags)
+
+
+class Watch:
+    """What went wrong on a page until now; `expect(pattern)` takes out what a test provokes on purpose."""
+
+    def __init__(self, page, *, offline):
+        self.page, self.offline, self.problems, self.expected, self.told = page, offline, [], [], []
+        page.on("pageerror", lambda error: self.note("page error", error))
+        page.on("console", lambda line: line.type == "error" and self.note("console error", _said(line)))
+        page.on("request", lambda request: self._sent(request.url))
+        page.on("websocket", lambda socket: self._sent(socket.url))
+        page.on("crash", lambda _: self.note("crash", "the page crashed"))
+        page.expose_function("dcvProblem", self.note)
+
+    def note(self, kind, what):
+        self.problems.append(f"{kind}: {what}")
+
+    def expect(self, pattern):
+        """A problem that must be there, once or more, when the page is checked."""
+        self.expected.append(pattern)
+
+    def check(self):
+        """Fail with every problem that came since the last check, once the kernel is done with what the page sent."""
+        self.page.wait_for_function(SETTLED, timeout=60_000)
+        swallowed = [f"swallowed in a widget: {text}" for text in self.page.evaluate(SWALLOWED)]
+        found, expected = self.problems + [text for text in swallowed if text not in self.told], self.expected
+        self.problems, self.expected, self.told = [], [], swallowed
+        left = [text for text in found if not any(re.search(pattern, text) for pattern in expected)]
+        missing = [pattern for pattern in expected if not any(re.search(pattern, text) for text in found)]
+        assert not left, "on the page:\n" + "\n".join(left)
+        assert not missing, f"did not happen on the page: {missing}"
+
+    def _sent(self, url):
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https", "ws", "wss") and (self.offline or parts.hostname not in HERE):
+            self.note("request that leaves the machine", url)
+
+
+@contextmanager
+def watched(browser, *, offline=False, name="page", **options):
+    """Lend a page with `page.watch`; at the end it is drawn into DCV_SCREENSHOTS and its problems fail the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=offline, **options)
+    page = context.new_page()
+    page.watch = Watch(page, offline=offline)
+    try:
+        yield page
+        page.watch.check()
+    finally:
+        picture(page, name)
+        context.close()
+
+
+def picture(page, name):
+    """Keep a screenshot where the variable DCV_SCREENSHOTS says, if it says so."""
+    folder = os.environ.get("DCV_SCREENSHOTS")
+    if folder and not page.is_closed():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=Path(folder) / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-')}.png")
+
+
+def _said(line):
+    where = line.location.get("url", "")
+    return f"{line.text} ({where})" if where else line.text

@@ -1,0 +1,142 @@
+"""Run the notebooks and keep what they show: `make notebooks`, or `python tests/make_notebooks.py notebooks/00*.ipynb`.
+
+Each runs from the top in a kernel of its own, in a folder that is thrown away, and is then written back whole. Kept
+are sources, cell ids, tags, what is hidden, and outputs without anything of this machine or of this run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from notebook_dirt import dirt
+
+import denseclip_viz
+from denseclip_viz.output import writing
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
+VIEW = "application/vnd.jupyter.widget-view+json"
+KEPT = ("tags", "jupyter")
+
+
+def execute(path):
+    """Run a notebook in a fresh kernel, one thread, beside copies of its neighbours; what it writes is thrown away.
+
+    Raises:
+        CellExecutionError: a cell failed.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory() as private:
+        folder = Path(private) / "notebooks"
+        shutil.copytree(Path(path).parent, folder, ignore=shutil.ignore_patterns(".*"))
+        here = {"metadata": {"path": str(folder)}}
+        client = NotebookClient(
+            notebook, timeout=300, kernel_name="python3", resources=here, store_widget_state=False, record_timing=False
+        )
+        client.execute(env=_environment(private))
+    return notebook
+
+
+def _environment(private):
+    package = str(Path(denseclip_viz.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    one = {"OMP_NUM_THREADS": "1", "DENSECLIP_VIZ_CACHE": "off", "IPYTHONDIR": f"{private}/ipython"}
+    return {**os.environ, **one, "PYTHONPATH": path}
+
+
+def clean(notebook):
+    """Take out, in place, what belongs to this machine or this run.
+
+    Raises:
+        ValueError: a widget without a still picture, which nobody would see before running the notebook.
+    """
+    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    count = 0
+    for at, cell in enumerate(notebook.cells):
+        cell.metadata = nbformat.from_dict({name: cell.metadata[name] for name in KEPT if name in cell.metadata})
+        if cell.cell_type == "code":
+            count += 1
+            cell.execution_count = count
+            cell.outputs = [_clean_output(output, at, count) for output in _joined(cell.outputs)]
+    _name_cells(notebook.cells)
+    return notebook
+
+
+def _clean_output(output, at, count):
+    output.pop("transient", None)
+    if output.output_type == "execute_result":
+        output.execution_count = count
+    if VIEW in output.get("data", {}):
+        if "image/png" not in output.data:
+            raise ValueError(f"cell {at}: a widget without a still picture ({output.data.get('text/plain', '')[:60]})")
+        # JupyterLab would look for the widget of an ended kernel, and show an error in the picture's place
+        del output.data[VIEW]
+        output.metadata = nbformat.from_dict({})
+    return output
+
+
+def _joined(outputs):
+    """What was printed in several pieces, in one."""
+    joined = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if last is not None and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
+
+
+def _name_cells(cells):
+    """Ids that are there stay; cells without one, or with another's, are named after their text."""
+    seen = Counter()
+    for cell in cells:
+        name = cell.get("id", "")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or seen[name]:
+            name = hashlib.sha256(cell.source.encode()).hexdigest()[:8]
+        while seen[name]:
+            name += "x"
+        seen[name] += 1
+        cell.id = name
+
+
+def make(path):
+    """Run, clean and write back one notebook; returns what is still wrong with it."""
+    began = time.monotonic()
+    notebook = clean(execute(path))
+    with writing(path, [".ipynb"], force=True) as part:
+        nbformat.write(notebook, part)
+    print(f"{path.name}: {time.monotonic() - began:.1f} s, {path.stat().st_size / 1e3:.0f} kB", flush=True)
+    return dirt(path)
+
+
+def main(names):
+    wrong = False
+    for path in [Path(name) for name in names] or sorted(NOTEBOOKS.glob("*.ipynb")):
+        try:
+            said = make(path)
+        except (CellExecutionError, ValueError) as error:
+            said = [f"not written: {error}"]
+        wrong = wrong or bool(said)
+        print(*[f"  {path.name}: {line}" for line in said], sep="\n", end="\n" if said else "")
+    sys.exit(int(wrong))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,107 @@
+"""What must not be in a notebook that is kept."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+
+LARGEST, LINES = 1_000_000, 6
+PATHS = re.compile(r"""(?<![\w./:])(?:/(?:home|Users|tmp|root|work|opt|usr|var|mnt|srv)/[\w.-]+|[A-Z]:\\[\w.-]+)""")
+DATA = re.compile(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=\s]+")
+ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
+WIDGET = re.compile(r"^[A-Z]\w*\((children|layout|value|description|outputs)=")
+FETCHED = re.compile(
+    r"""!\[[^\]]*\]\(\s*https?:|<(script|link|img|iframe)\b[^>]*\b(src|href)\s*=\s*["']?(https?:)?//|@import"""
+)
+MAGIC = re.compile(r"^\s*(%matplotlib (widget|notebook|ipympl)|[!%]\s*(pip|conda|uv)\b)", re.MULTILINE)
+EXERCISE = re.compile(r"^\s*(#+\s+|\*\*)exercise\b", re.IGNORECASE | re.MULTILINE)
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def dirt(path):
+    """Everything that is wrong with a stored notebook, a line each; an empty list is what is wanted."""
+    notebook = nbformat.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))  # nbformat.read would repair it
+    found = [f"{size} bytes, at most {LARGEST}" for size in [Path(path).stat().st_size] if size >= LARGEST]
+    try:
+        nbformat.validate(notebook, repair_duplicate_cell_ids=False)
+    except nbformat.ValidationError as error:
+        return [*found, f"not a valid notebook: {error.message}"]
+    return [*found, *_of_the_whole(notebook), *_of_exercises(notebook.cells), *_of_cells(notebook.cells)]
+
+
+def _of_the_whole(notebook):
+    if (notebook.nbformat, notebook.nbformat_minor) < (4, 5):
+        yield "a format before 4.5, without cell ids"
+    if extra := set(notebook.metadata) - {"kernelspec", "language_info"}:
+        yield f"metadata that is not needed: {', '.join(sorted(extra))}"
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        yield "no kernel python3 in the metadata: JupyterLab would ask for one"
+    if not notebook.cells or notebook.cells[0].cell_type != "markdown" or not notebook.cells[0].source.startswith("# "):
+        yield "the first cell is no title"
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"execution counts {counts}"
+
+
+def _of_exercises(cells):
+    """Between an exercise and the next lies an answer, hidden."""
+    asked = None
+    for at, cell in enumerate(cells):
+        answers = "answer" in cell.metadata.get("tags", []) or "<details" in cell.source
+        if cell.cell_type == "markdown" and EXERCISE.search(cell.source):
+            if asked is not None:
+                yield f"cell {asked}: an exercise without an answer"
+            asked = at
+        if "answer" in cell.metadata.get("tags", []) and not _hidden(cell):
+            yield f"cell {at}: an answer that is not hidden"
+        asked = None if answers else asked
+    if asked is not None:
+        yield f"cell {asked}: an exercise without an answer"
+
+
+def _hidden(cell):
+    hiding = cell.metadata.get("jupyter", {})
+    return bool(hiding.get("source_hidden") and (hiding.get("outputs_hidden") or cell.cell_type != "code"))
+
+
+def _of_cells(cells):
+    for at, cell in enumerate(cells):
+        code = cell.cell_type == "code"
+        lines = len(cell.source.splitlines())
+        if extra := set(cell.metadata) - {"tags", "jupyter"}:
+            yield f"cell {at}: metadata that is not needed: {', '.join(sorted(extra))}"
+        if not cell.source.strip():
+            yield f"cell {at}: empty"
+        if code and lines > LINES and "parameters" not in cell.metadata.get("tags", []):
+            yield f"cell {at}: {lines} lines, at most {LINES}"
+        if code and (magic := MAGIC.search(cell.source)):
+            yield f"cell {at}: {magic[0].strip()}"
+        yield from (f"cell {at}: {line}" for line in _of_text(cell.source))
+        for output in cell.outputs if code else []:
+            yield from (f"cell {at}, output: {line}" for line in _of_output(output))
+
+
+def _of_output(output):
+    data = output.get("data", {})
+    if output.output_type == "error":
+        yield f"an error, {output.ename}: {output.evalue}"
+    if output.get("name") == "stderr":
+        yield f"standard error: {output.text.strip()[:80]}"
+    if VIEW in data:
+        yield "a live widget's id, for which JupyterLab shows an error instead of the still picture"
+    if set(data) == {"text/plain"} and WIDGET.match(data["text/plain"]):
+        yield "a widget without a still picture"
+    texts = [output.get("text", ""), *(value for mime, value in data.items() if mime.startswith("text/"))]
+    yield from (line for text in texts for line in _of_text(text))
+
+
+def _of_text(text):
+    text = DATA.sub("", text)
+    yield from (f"a path of one machine, {found}" for found in sorted(set(PATHS.findall(text))))
+    if ADDRESS.search(text):
+        yield "an address in memory, which changes with every run"
+    if FETCHED.search(text):
+        yield "something that is fetched from the network"
