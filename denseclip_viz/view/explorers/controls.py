@@ -18,11 +18,11 @@ from denseclip_viz.view.explorers.notice import Upload
 
 TEXTS = ("prompts", "absent", "templates")  # what every explorer has
 GEOMETRIES = (
-    ("native: the model's own crop", "native"),
-    ("whole picture", "whole"),
-    ("tiles: finer cells", "tiles"),
+    ("the model's own crop", "native"),
+    ("the whole picture", "whole"),
+    ("tiles, finer cells", "tiles"),
 )
-LABEL = "76px"
+LABEL = "68px"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Controls:
         present = [name for name, gone in zip(prompts.prompts, prompts.absent, strict=True) if not gone]
         absent = [name for name, gone in zip(prompts.prompts, prompts.absent, strict=True) if gone]
         chosen = choice_of(prompts.templates)
-        self.prompts = _area("prompts", typed(present or absent), "one a line; Enter looks again", rows=4)
+        lines = min(max(4, len(present)), 10)
+        self.prompts = _area("prompts", typed(present or absent), "one a line; Enter looks again", rows=lines)
         self.absent = _area("absent", typed(absent), "what is surely not there: the baseline", rows=2)
         self.templates = _choice("templates", TEMPLATE_CHOICES, chosen)
         self.own = _area("", "\n".join(prompts.templates) if chosen == OWN else "", "a photo of {}.", rows=3)
@@ -89,7 +90,7 @@ class Controls:
         shown = [name for name in names if name not in hidden and (name != "model" or len(models) > 1)]
         self._own_shown = "templates" in shown
         self.box = widgets.VBox([row for name in shown for row in rows[name]])
-        self.box.add_class("dcv-controls")
+        self.box.add_class("dcvx-controls")
         self._show_own()
 
     def question(self, picture: Picture, *, layers: str = "") -> Question:
@@ -132,8 +133,8 @@ class Controls:
         refine = widgets.HBox([widgets.Label("refine"), widgets.VBox([self.smooth, self.denoise])])
         upload = widgets.HBox([widgets.Label("picture"), self.picture])
         for row in (buttons, refine, upload):
-            row.add_class("dcv-row")
-        buttons.add_class("dcv-buttons")
+            row.add_class("dcvx-row")
+        buttons.add_class("dcvx-buttons")
         return {
             "prompts": [self.prompts],
             "absent": [self.absent],

@@ -138,16 +138,16 @@ def _show(panel: Panel, lab: _Lab) -> None:
     names = [str(name) for name in both["prompt"].to_numpy()]
     templates = [*map(str, both["template"].to_numpy()), ENSEMBLE][: len(dense.values)]
     cells = table.set_index(["template", "prompt"])
-    low, high = float(means.min()), float(means.max())
-    rows = [(_called(name), f"{value:.3f}", _share(value, low, high)) for name, value in means.items()]
+    most = 1.0 if by == "average_precision" else float(means.max())
+    rows = [(_called(name), f"{value:.3f}", _share(value, most)) for name, value in means.items()]
     tiles = [
         [_tile(dense.values[templates.index(row), at], dense.scale, row, name, cells) for at, name in enumerate(names)]
         for row in means.index
     ]
     gone = both["absent"].to_numpy().tolist()
     columns = [(f"{name} (absent)" if is_so else name, bool(is_so)) for name, is_so in zip(names, gone, strict=True)]
-    unit = "average precision" if by == "average_precision" else "cosine"
-    note = f"One colour scale for all, {dense.scale.low:.2f} to {dense.scale.high:.2f} cosine. Best first, by {unit}."
+    unit = "Best template first." if len(means) > 1 else ""
+    note = f"One colour scale for all, {dense.scale.low:.2f} to {dense.scale.high:.2f} cosine. {unit}"
     lattice = Lattice("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
     lab.grid.show([lattice], picture=both["picture"].to_numpy(), where=placement(both))
     _ask_words(panel, lab)
@@ -157,9 +157,9 @@ def _called(template: str) -> str:
     return {"{}": "as typed", ENSEMBLE: "ensemble: the mean of all"}.get(template, template)
 
 
-def _share(value: float, low: float, high: float) -> float:
-    """How long a number's bar is: the best is full, the worst is short, whatever the numbers are."""
-    return 0.15 + 0.85 * (value - low) / (high - low) if high > low else 1.0
+def _share(value: float, most: float) -> float:
+    """How long a number's bar is: in parts of the longest, from zero."""
+    return max(0.0, value / most) if most > 0 else 0.0
 
 
 def _tile(values: np.ndarray, scale: Scale, template: str, prompt: str, cells: pd.DataFrame) -> Tile:

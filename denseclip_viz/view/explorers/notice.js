@@ -1,7 +1,7 @@
 // One line of text and a thin bar. Everything that came from outside goes in as text, never as markup.
 
 function render({ model, el }) {
-  el.classList.add("dcv-notice");
+  el.classList.add("dcvx-notice");
   const bar = document.createElement("div");
   const done = document.createElement("div");
   const line = document.createElement("div");
@@ -16,7 +16,7 @@ function render({ model, el }) {
     const kind = model.get("kind");
     const share = Math.min(1, Math.max(0, model.get("share")));
     el.dataset.kind = kind;
-    line.className = kind === "error" ? "dcv-error" : "dcv-line";
+    line.className = kind === "error" ? "dcv-error" : "dcvx-line";
     line.setAttribute("role", kind === "error" ? "alert" : "status");
     line.textContent = model.get("text");
     done.style.width = `${100 * share}%`;

@@ -60,8 +60,10 @@ class Panel(widgets.VBox):
         self.notice, self.canvas = Notice(), Canvas(locked=list(hidden.canvas))
         self._jobs = Jobs(told=self._told, failed=self.failed, settled=self._settled)
         self.aside = Jobs(told=lambda text, share: None, failed=self.failed)
-        super().__init__([self._laid_out(), *kind.below])
+        below = widgets.HBox(list(kind.below))
+        super().__init__([self._laid_out(), below])
         self.add_class("dcv-explorer")
+        below.add_class("dcvx-below")
         self._show(answer)
         self._listen()
 
@@ -136,9 +138,9 @@ class Panel(widgets.VBox):
 
     def _laid_out(self) -> widgets.Widget:
         side = widgets.VBox([self.controls.box, self.notice])
-        side.add_class("dcv-side")
+        side.add_class("dcvx-side")
         top = widgets.HBox([side, self.canvas])
-        top.add_class("dcv-top")
+        top.add_class("dcvx-top")
         return top
 
     def _listen(self) -> None:

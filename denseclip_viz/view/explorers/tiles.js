@@ -47,7 +47,7 @@ function drawTile(canvas, cell, data, picture, maps, tables) {
 
 /** A curve over the columns, its points in their middles. */
 function curve(line, count) {
-  const box = make("div", "dcv-curve");
+  const box = make("div", "dcvx-curve");
   box.style.gridColumn = `2 / span ${count}`;
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", `0 0 ${count} 1`);
@@ -59,32 +59,34 @@ function curve(line, count) {
   svg.append(path);
   box.append(svg);
   line.values.forEach((value, i) => {
-    const mark = make("span", "dcv-mark", value.toFixed(2));
-    mark.style.left = `${(100 * (i + 0.5)) / count}%`;
-    mark.style.top = `${100 * height(value)}%`;
-    mark.classList.toggle("dcv-under", height(value) < 0.45);
-    box.append(mark);
+    const dot = make("i", "dcvx-dot"), mark = make("span", "dcvx-mark", value.toFixed(2));
+    for (const node of [dot, mark]) {
+      node.style.left = `${(100 * (i + 0.5)) / count}%`;
+      node.style.top = `${100 * height(value)}%`;
+    }
+    mark.classList.toggle("dcvx-under", height(value) < 0.45);
+    box.append(dot, mark);
   });
   return box;
 }
 
 function gridOf(section, draw, choose) {
-  const box = make("div", "dcv-lattice");
+  const box = make("div", section.rows.length > 10 ? "dcvx-lattice dcvx-long" : "dcvx-lattice");
   const numbers = section.number_title ? " minmax(70px, auto)" : "";
   box.style.gridTemplateColumns = `minmax(60px, max-content) repeat(${section.columns.length}, max-content)${numbers}`;
-  box.append(make("span", "dcv-corner"));
+  box.append(make("span", "dcvx-corner"));
   for (const column of section.columns) {
-    box.append(make("span", column.muted ? "dcv-head dcv-muted" : "dcv-head", column.label));
+    box.append(make("span", column.muted ? "dcvx-head dcvx-muted" : "dcvx-head", column.label));
   }
-  if (numbers) box.append(make("span", "dcv-head dcv-number", section.number_title));
+  if (numbers) box.append(make("span", "dcvx-head dcvx-number", section.number_title));
   section.rows.forEach((row, at) => {
-    box.append(make("span", "dcv-row-head", row.label));
+    box.append(make("span", "dcvx-row-head", row.label));
     for (const cell of section.cells[at]) {
       if (!cell) {
         box.append(make("span"));
         continue;
       }
-      const tile = make("button", "dcv-tile");
+      const tile = make("button", "dcvx-tile");
       tile.type = "button";
       tile.title = cell.tip;
       tile.setAttribute("aria-label", cell.tip);
@@ -96,7 +98,7 @@ function gridOf(section, draw, choose) {
       box.append(tile);
     }
     if (numbers) {
-      const number = make("span", "dcv-number");
+      const number = make("span", "dcvx-number");
       number.append(make("span", "", row.number));
       const bar = make("i");
       bar.style.width = `${Math.max(0, Math.min(1, row.share)) * 56}px`;
@@ -104,33 +106,33 @@ function gridOf(section, draw, choose) {
       box.append(number);
     }
   });
-  for (const line of section.curves) box.append(make("span", "dcv-row-head", line.label), curve(line, section.columns.length));
+  for (const line of section.curves) box.append(make("span", "dcvx-row-head", line.label), curve(line, section.columns.length));
   return box;
 }
 
 function barsOf(section) {
-  const box = make("div", "dcv-words");
+  const box = make("div", "dcvx-words");
   const most = Math.max(...section.items.map((item) => Math.abs(item.value)), 1e-9);
   for (const item of section.items) {
-    const track = make("span", "dcv-track");
-    const bar = make("i", item.value < 0 ? "dcv-lowers" : "dcv-raises");
+    const track = make("span", "dcvx-track");
+    const bar = make("i", item.value < 0 ? "dcvx-lowers" : "dcvx-raises");
     bar.style.width = `${(50 * Math.abs(item.value)) / most}%`;
     track.append(bar);
-    const row = make("div", "dcv-word");
+    const row = make("div", "dcvx-word");
     row.dataset.value = item.value;
-    row.append(make("span", "", item.label), track, make("span", "dcv-value", item.text));
+    row.append(make("span", "", item.label), track, make("span", "dcvx-value", item.text));
     box.append(row);
   }
   return box;
 }
 
 function render({ model, el }) {
-  el.classList.add("dcv-tiles");
+  el.classList.add("dcvx-tiles");
   let version = 0;
 
   function mark() {
     const current = model.get("current");
-    for (const tile of el.querySelectorAll(".dcv-tile")) {
+    for (const tile of el.querySelectorAll(".dcvx-tile")) {
       const same = Object.entries(tile.dcvPatch).every(([name, value]) => current[name] === value);
       tile.setAttribute("aria-pressed", String(same));
     }
@@ -149,7 +151,7 @@ function render({ model, el }) {
     if (mine !== version) return;
     const draw = (canvas, cell) => drawTile(canvas, cell, data, under, bytes(maps), bytes(tables));
     const parts = data.sections.map((section) => {
-      const part = make("section", `dcv-${section.kind}`);
+      const part = make("section", `dcvx-${section.kind}`);
       part.append(make("h4", "", section.title));
       if (section.note) part.append(make("p", "", section.note));
       part.append(section.kind === "bars" ? barsOf(section) : gridOf(section, draw, choose));

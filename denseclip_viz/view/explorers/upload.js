@@ -1,15 +1,15 @@
 // A picture from the reader's own disk. A file that is too large is refused here: sent, it would cut the connection.
 
 function render({ model, el }) {
-  el.classList.add("dcv-upload-row");
+  el.classList.add("dcvx-upload-row");
   const label = document.createElement("label");
   const input = document.createElement("input");
   const words = document.createElement("span");
-  label.className = "dcv-drop";
+  label.className = "dcvx-drop";
   input.type = "file";
   input.accept = "image/*";
   input.setAttribute("aria-label", "choose a picture, or drop one here");
-  words.textContent = "choose a picture, or drop one here";
+  words.textContent = "choose, or drop one here";
   label.append(input, words);
   el.append(label);
 
@@ -32,14 +32,14 @@ function render({ model, el }) {
     label.addEventListener(kind, (event) => {
       event.preventDefault();
       event.stopPropagation();
-      label.classList.add("dcv-over");
+      label.classList.add("dcvx-over");
     });
   }
-  label.addEventListener("dragleave", () => label.classList.remove("dcv-over"));
+  label.addEventListener("dragleave", () => label.classList.remove("dcvx-over"));
   label.addEventListener("drop", (event) => {
     event.preventDefault();
     event.stopPropagation();
-    label.classList.remove("dcv-over");
+    label.classList.remove("dcvx-over");
     send(event.dataTransfer.files[0]);
   });
 }
