@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -13,10 +12,9 @@ import xarray as xr
 
 from denseclip_viz.errors import PictureError
 from denseclip_viz.trace import Trace
+from denseclip_viz.view.canvas.module import MODULE, STYLE
 from denseclip_viz.view.canvas.payload import Payload, payload
 from denseclip_viz.view.canvas.state import CONTROLS, DEFAULTS, completed, kept
-
-HERE = Path(__file__).parent
 
 
 class Canvas(anywidget.AnyWidget):
@@ -49,8 +47,8 @@ class Canvas(anywidget.AnyWidget):
         0.5
     """
 
-    _esm = HERE / "canvas.js"
-    _css = HERE / "canvas.css"
+    _esm = MODULE
+    _css = STYLE
     _payload = traitlets.Dict().tag(sync=True)
     _links = traitlets.List(traitlets.Unicode()).tag(sync=True)
     state = traitlets.Dict(DEFAULTS).tag(sync=True)
