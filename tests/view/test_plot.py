@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 
 import fake_results
@@ -12,6 +13,7 @@ import xarray as xr
 from drawn import everything_said, texts
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from denseclip_viz.errors import LayerError, OutputError, PictureError, PromptError
 from denseclip_viz.view import plot
@@ -65,6 +67,15 @@ def test_no_setting_and_no_registry_of_matplotlib_is_touched(name):
     drawn = FIGURES[name](**({} if name == "segments" else ONE))
     assert isinstance(drawn, NotebookFigure) and drawn._repr_png_().startswith(b"\x89PNG")
     assert dict(matplotlib.rcParams) == before and plt.get_fignums() == open_figures
+
+
+def test_a_notebook_shows_the_same_pixels_as_the_saved_figure_without_alpha_where_that_says_nothing():
+    drawn, saved = FIGURES["grid"](**ONE), io.BytesIO()
+    drawn.savefig(saved, format="png")
+    shown = Image.open(io.BytesIO(drawn._repr_png_()))
+    assert shown.mode == "RGB" and np.array_equal(shown, Image.open(saved).convert("RGB"))
+    drawn.set_facecolor("none")
+    assert Image.open(io.BytesIO(drawn._repr_png_())).mode == "RGBA"
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from PIL import Image
 
 from denseclip_viz.view.characters import isolated
 from denseclip_viz.view.figures.typesetting import fit, width_of
@@ -39,9 +40,13 @@ class NotebookFigure(Figure):
     """
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png")
-        return buffer.getvalue()
+        drawn, kept = io.BytesIO(), io.BytesIO()
+        self.savefig(drawn, format="png")
+        image: Image.Image = Image.open(drawn)
+        if image.getchannel("A").getextrema() == (255, 255):
+            image = image.convert("RGB")  # a notebook keeps what it shows; a tenth of it is alpha that says nothing
+        image.save(kept, "PNG")
+        return kept.getvalue()
 
 
 @dataclass(frozen=True)
