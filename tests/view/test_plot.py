@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import itertools
 
@@ -76,6 +77,12 @@ def test_a_notebook_shows_the_same_pixels_as_the_saved_figure_without_alpha_wher
     assert shown.mode == "RGB" and np.array_equal(shown, Image.open(saved).convert("RGB"))
     drawn.set_facecolor("none")
     assert Image.open(io.BytesIO(drawn._repr_png_())).mode == "RGBA"
+
+
+def test_matplotlibs_own_formatter_of_notebooks_is_not_asked_and_cannot_crop_a_figure():
+    drawn = FIGURES["grid"](**ONE)
+    bundle = drawn._repr_mimebundle_(include=None, exclude=None)
+    assert base64.b64decode(bundle["image/png"]) == drawn._repr_png_() and "NotebookFigure" in bundle["text/plain"]
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +39,10 @@ class NotebookFigure(Figure):
         >>> NotebookFigure(figsize=(1, 1))._repr_png_()[1:4]
         b'PNG'
     """
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        # asked before the formatter that matplotlib's inline backend registers for every figure, which crops
+        return {"text/plain": repr(self), "image/png": base64.b64encode(self._repr_png_()).decode()}
 
     def _repr_png_(self) -> bytes:
         drawn, kept = io.BytesIO(), io.BytesIO()
