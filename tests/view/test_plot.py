@@ -79,10 +79,15 @@ def test_a_notebook_shows_the_same_pixels_as_the_saved_figure_without_alpha_wher
     assert Image.open(io.BytesIO(drawn._repr_png_())).mode == "RGBA"
 
 
-def test_matplotlibs_own_formatter_of_notebooks_is_not_asked_and_cannot_crop_a_figure():
-    drawn = FIGURES["grid"](**ONE)
-    bundle = drawn._repr_mimebundle_(include=None, exclude=None)
-    assert base64.b64decode(bundle["image/png"]) == drawn._repr_png_() and "NotebookFigure" in bundle["text/plain"]
+def test_a_notebook_shows_a_whole_figure_though_matplotlibs_inline_formatter_crops(monkeypatch):
+    from IPython.core.formatters import DisplayFormatter
+
+    shown, drawn = [], FIGURES["grid"](**ONE)
+    monkeypatch.setattr("IPython.display.publish_display_data", shown.append)
+    asked = DisplayFormatter()
+    asked.formatters["image/png"].for_type(Figure, lambda figure: b"cropped")
+    assert asked.format(drawn) == ({}, {})
+    assert base64.b64decode(shown[0]["image/png"]) == drawn._repr_png_()
 
 
 @pytest.mark.parametrize("name", FIGURES)

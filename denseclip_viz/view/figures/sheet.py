@@ -40,9 +40,13 @@ class NotebookFigure(Figure):
         b'PNG'
     """
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        # asked before the formatter that matplotlib's inline backend registers for every figure, which crops
-        return {"text/plain": repr(self), "image/png": base64.b64encode(self._repr_png_()).decode()}
+    def _ipython_display_(self) -> None:
+        # Not left to the formatter that matplotlib's inline backend registers for every figure: it crops what was laid
+        # out in inches, and it wins over any other way of saying how a figure looks.
+        import IPython.display
+
+        publish: Any = IPython.display.publish_display_data  # not typed
+        publish({"text/plain": repr(self), "image/png": base64.b64encode(self._repr_png_()).decode()})
 
     def _repr_png_(self) -> bytes:
         drawn, kept = io.BytesIO(), io.BytesIO()
