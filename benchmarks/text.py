@@ -4,9 +4,9 @@ The 85 templates of MaskCLIP × the names of VOC20 on ViT-B-32's text tower with
 give the mean of a class's unit vectors over the templates; their difference is printed, and what a second session
 costs that reads the vectors from disk.
 
-Memory is measured in a fresh process for each number of texts: the peak of what it holds while it encodes, above what
-it holds after 850 other texts, less what is there afterwards on purpose: the result, and the bank's own copy of at most
-16384 vectors. What is left is what the encoding needs, and it should not grow with the texts.
+Memory is measured in a fresh process for each number of texts: the most that it ever holds while it encodes, the
+result included, above what it holds after 850 other texts. Beside the result it should not grow with the texts; what
+the other texts left free is used again, so it may be less than the result.
 Usage: python benchmarks/text.py [--names N] [--model NAME] [--only time|memory]
 """
 
@@ -51,7 +51,7 @@ def mebibytes(what: str) -> float:
 
 
 def memory(model: str, count: int) -> None:
-    """In a process of its own: what encoding so many names needs, in MiB (peak, result, kept by the bank)."""
+    """In a process of its own: print what encoding so many names adds at its peak, and what of it is the result."""
     loaded, names = load_clip(model, pretrained="random", device="cpu"), class_list("imagenet")
     names = list(dict.fromkeys(names))[: count + NAMES[0]]
     bank = TextBank(loaded.clip, loaded.tokenizer, provenance=loaded.provenance, cache=False)
@@ -61,24 +61,17 @@ def memory(model: str, count: int) -> None:
     before = mebibytes("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is held now
     vectors = bank.encode(Prompts(names[:count], TEMPLATES), batch_size=BATCH)
-    result = vectors.numel() * vectors.element_size() / 2**20
-    print(mebibytes("VmHWM") - before, result, len(bank) * result / vectors[..., 0].numel())
+    print(mebibytes("VmHWM") - before, vectors.numel() * vectors.element_size() / 2**20)
 
 
 def say_memory(model: str) -> None:
-    peaks, beside = [], []
-    for count in NAMES:
-        asked = [sys.executable, __file__, "--model", model, "--names", str(count), "--only", "one-memory"]
-        said = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
-        peak, result, kept = map(float, said.split())
-        peaks.append(peak)
-        beside.append(peak - result - kept)
+    asked = [sys.executable, __file__, "--model", model, "--only", "one-memory", "--names"]
+    said = [subprocess.run([*asked, str(count)], check=True, capture_output=True, text=True).stdout for count in NAMES]
+    peaks, results = zip(*(map(float, line.split()) for line in said), strict=True)
     texts = [count * len(TEMPLATES) for count in NAMES]
-    grown = 1024 * (beside[-1] - beside[0]) / (texts[-1] - texts[0])
-    print(f"{model}, {len(TEMPLATES)} templates × {_row(NAMES)} names, a fresh process each")
     print(
-        f"memory for {_row(texts)} texts: {_row(beside, '.1f')} MiB beside the vectors ({grown:+.2f} KiB a text); "
-        f"with result and bank {_row(peaks, '.1f')} MiB"
+        f"{model}, a fresh process each: {_row(texts)} texts add {_row(peaks, '.1f')} MiB at the peak, "
+        f"of which {_row(results, '.1f')} MiB are the result"
     )
 
 
