@@ -30,6 +30,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+STILLS = {"image/png", "image/jpeg"}
 VIEW = "application/vnd.jupyter.widget-view+json"
 KEPT = ("tags", "jupyter")
 
@@ -83,7 +84,7 @@ def _clean_output(output, at, count):
     if output.output_type == "execute_result":
         output.execution_count = count
     if VIEW in output.get("data", {}):
-        if "image/png" not in output.data:
+        if not STILLS & set(output.data):
             raise ValueError(f"cell {at}: a widget without a still picture ({output.data.get('text/plain', '')[:60]})")
         # JupyterLab would look for the widget of an ended kernel, and show an error in the picture's place
         del output.data[VIEW]
