@@ -25,7 +25,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python tests/make_demo.py demo
 
 lab: $(VENV)/.installed
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/denseclip-viz lab my-notebooks
 
 notebooks: $(VENV)/.installed
 	$(BIN)/python tests/make_notebooks.py

@@ -185,6 +185,25 @@ def models(
 
 
 @app.command()
+def lab(
+    folder: Annotated[Path, typer.Argument(help="Where your copy of the notebooks lies; made if it is not there.")] = (
+        Path("denseclip-viz-notebooks")
+    ),
+    options: Annotated[list[str], typer.Argument(help="For JupyterLab, after --: -- --no-browser --port 8890")] = [],  # noqa: B006
+    no_open: Annotated[bool, typer.Option("--no-open", help="Only copy.")] = False,
+) -> None:
+    """Copy the course's notebooks to a folder of yours and open JupyterLab there; what you changed stays yours."""
+    from denseclip_viz.course import check_jupyterlab, copy_course, open_lab
+
+    with one_line_errors():
+        if not no_open:
+            check_jupyterlab()
+        typer.echo(copy_course(folder))
+        if not no_open:
+            open_lab(folder, options)
+
+
+@app.command()
 def versions() -> None:
     """Say what is installed; the first thing to paste into a report."""
     from denseclip_viz.versions import show_versions

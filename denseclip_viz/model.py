@@ -27,6 +27,7 @@ from denseclip_viz.maps.compare import compare, with_gradients, with_readings
 from denseclip_viz.maps.labels import Background
 from denseclip_viz.maps.segment import segment
 from denseclip_viz.maps.similarity import similarity
+from denseclip_viz.nameplate import listed, nameplate, shape
 from denseclip_viz.pictures import PictureLike, describe, read
 from denseclip_viz.presets import Preset, preset_named
 from denseclip_viz.prompts import Named, Prompts
@@ -252,6 +253,19 @@ class Model:
         return (
             f"Model({said['model']}, {said['weights']}: {self.tower.family}, {len(self.layers)} layers, {size:.1f} M)"
         )
+
+    def _repr_html_(self) -> str:
+        said, size, cell = self.provenance, self.preprocess.size, self.tower.cell
+        facts = {
+            "weights": f"{said['weights']} ({said['weights_hash']})",
+            "pooling": self.tower.family,
+            "reads": f"{shape(size)} pixels as {size[0] // cell[0]} × {size[1] // cell[1]} positions",
+            "layers": listed(self.layers),
+            "parameters": f"{sum(p.numel() for p in self.clip.parameters()) / 1e6:.1f} million",
+            "runs": f"{said['dtype']}, {said['device']}, {said['activation']}",
+        }
+        after, random = 'model.trace("street.jpg")', "random weights: only the mechanics show"
+        return nameplate(f"Model {said['model']}", facts, after=after, warning=random if said["random_weights"] else "")
 
     def _layers(self, layers: str | Sequence[str]) -> list[str]:
         asked = checks.names(layers, "layers")

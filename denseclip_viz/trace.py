@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,6 +10,7 @@ from torch import Tensor
 
 from denseclip_viz.errors import LayerError
 from denseclip_viz.geometry import Geometry
+from denseclip_viz.nameplate import listed, nameplate, shape, thumbnail
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -98,22 +96,26 @@ class Trace:
         )
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{html.escape(name)}</td><td>{' × '.join(map(str, tensor.shape))}</td></tr>"
-            for name, tensor in self.tensors().items()
-        )
-        return (
-            f'<div style="display:flex;gap:1em;align-items:start"><img alt="" src="{_thumbnail(self.picture)}">'
-            f"<div><b>{html.escape(self.name)}</b><br>{html.escape(repr(self))}"
-            f"<table>{rows}</table>next: <code>model.compare(trace, prompts)</code></div></div>"
-        )
-
-
-def _thumbnail(picture: np.ndarray, longest: int = 160) -> str:
-    from PIL import Image
-
-    image = Image.fromarray(picture)
-    image.thumbnail((longest, longest))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        y, x = self.geometry.grid
+        height, width = self.geometry.picture
+        sizes = {
+            f"{name} ({axes})": shape(getattr(self, name).shape)
+            for name, axes in (
+                ("global_embedding", "D"),
+                ("dense", "y, x, D"),
+                ("attention", "head, y, x"),
+                ("contributions", "y, x, D"),
+            )
+        }
+        facts = {
+            "model": f"{self.provenance.get('model', '')}, {self.provenance.get('weights', '')}".strip(", "),
+            "grid": f"{y} × {x} positions on {height} × {width} pixels, {self.geometry.mode}",
+            **sizes,
+            "rest (D each)": ", ".join(self.rest),
+            "keys (y, x, C)": shape(self.keys.shape) if self.keys is not None else "",
+            "layers": listed([f"{name} {shape(kept.shape)}" for name, kept in self.layers.items()], most=5),
+            "memory": f"{self.nbytes / 1e6:.1f} MB",
+        }
+        after, seen = "model.compare(trace, prompts)", thumbnail(self.picture)
+        random = "random weights: only the mechanics show" if self.provenance.get("random_weights") else ""
+        return nameplate(f"Trace of {self.name}", facts, picture=seen, after=after, warning=random)

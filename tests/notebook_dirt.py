@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+from copy import deepcopy
 from pathlib import Path
 
 import nbformat
@@ -23,10 +23,10 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 
 def dirt(path):
     """Everything that is wrong with a stored notebook, a line each; an empty list is what is wanted."""
-    notebook = nbformat.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))  # nbformat.read would repair it
+    notebook = nbformat.v4.reads(Path(path).read_text(encoding="utf-8"))  # nbformat.read would repair it
     found = [f"{size} bytes, at most {LARGEST}" for size in [Path(path).stat().st_size] if size >= LARGEST]
     try:
-        nbformat.validate(notebook, repair_duplicate_cell_ids=False)
+        nbformat.validate(deepcopy(notebook))  # which repairs it too
     except nbformat.ValidationError as error:
         return [*found, f"not a valid notebook: {error.message}"]
     return [*found, *_of_the_whole(notebook), *_of_exercises(notebook.cells), *_of_cells(notebook.cells)]
@@ -35,6 +35,8 @@ def dirt(path):
 def _of_the_whole(notebook):
     if (notebook.nbformat, notebook.nbformat_minor) < (4, 5):
         yield "a format before 4.5, without cell ids"
+    if len({cell.get("id") for cell in notebook.cells}) < len(notebook.cells):
+        yield "two cells of one id"
     if extra := set(notebook.metadata) - {"kernelspec", "language_info"}:
         yield f"metadata that is not needed: {', '.join(sorted(extra))}"
     if notebook.metadata.get("kernelspec", {}).get("name") != "python3":

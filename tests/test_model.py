@@ -310,7 +310,7 @@ def test_a_tower_that_was_modified_is_found_out_on_the_first_trace(load_tiny, pi
 def test_the_repr_says_what_it_is(model, picture_file):
     assert model.tower.family in repr(model)
     page = model.trace(np.zeros((9, 9, 3), np.uint8))._repr_html_()
-    assert "data:image/png" in page and "dense" in page and "<script" not in page
+    assert "data:image/" in page and "dense" in page and "<script" not in page
 
 
 @pytest.mark.parametrize("dtype", ["fp64", "bf16"])

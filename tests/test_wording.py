@@ -77,7 +77,7 @@ def test_background_prompts_are_marked_and_added_like_absent_ones():
     assert ours.absent == (False, False, True, False) and ours.background == (False, True, False, True)
     assert ours.wordings[1] == ("grass",) and ours.wordings[0] == ("car", "automobile")
     assert "background: 'grass', 'sky'" in repr(ours)
-    assert "<i>&#x27;sky&#x27; (background)</i>" in ours._repr_html_()
+    assert "&#x27;sky&#x27; (background)" in ours._repr_html_()
 
 
 def test_marked_prompts_may_have_synonyms_but_only_one_list_of_them():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 
 from denseclip_viz.errors import PromptError
+from denseclip_viz.nameplate import listed, nameplate
 from denseclip_viz.prompts.grammar import say
 from denseclip_viz.prompts.strings import check_text, many, refuse_twice, short, strings
 from denseclip_viz.prompts.templates import templates_from
@@ -147,20 +147,18 @@ class Prompts:
         return f"Prompts({self._counts()}{marks}; first: {short(self.texts_of(self.templates[0])[0])})"
 
     def _repr_html_(self) -> str:
-        shown = [self._tag(at) for at in range(min(len(self), 12))]
-        more = f" and {len(self) - len(shown)} more" if len(self) > len(shown) else ""
-        return (
-            f"<div><b>{self._counts()}</b><br>{', '.join(shown)}{more}<br>"
-            f"first text: <code>{html.escape(short(self.texts_of(self.templates[0])[0]))}</code><br>"
-            "next: <code>model.similarity(trace, prompts)</code></div>"
-        )
+        facts = {
+            "prompts": listed([self._tag(at) for at in range(len(self))], most=12),
+            "templates": listed([short(template) for template in self.templates], most=4),
+            "first text": short(self.texts_of(self.templates[0])[0]),
+        }
+        return nameplate(f"Prompts: {self._counts()}", facts, after="model.similarity(trace, prompts)")
 
     def _tag(self, at: int) -> str:
-        text, synonyms = html.escape(short(self.prompts[at])), len(self.wordings[at])
+        text, synonyms = short(self.prompts[at]), len(self.wordings[at])
         notes = [mark for mark in ("absent", "background") if getattr(self, mark)[at]]
         notes += [many(synonyms, "wording")] if synonyms > 1 else []
-        tag = f"{text} ({', '.join(notes)})" if notes else text
-        return f"<i>{tag}</i>" if self.absent[at] or self.background[at] else tag
+        return f"{text} ({', '.join(notes)})" if notes else text
 
     def _marks(self) -> list[tuple[str, list[str]]]:
         marks = {"absent": self.absent, "background": self.background}

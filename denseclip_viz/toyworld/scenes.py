@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from denseclip_viz.errors import PictureError
+from denseclip_viz.nameplate import listed, nameplate, thumbnail
 from denseclip_viz.toyworld import captions
 from denseclip_viz.toyworld.chance import stream, whole
 from denseclip_viz.toyworld.drawing import Drawing, draw
@@ -137,11 +136,18 @@ class Scene:
         return buffer.getvalue()
 
     def _repr_html_(self) -> str:
-        words = escape(self.caption(), quote=True)
-        data = b64encode(self._repr_png_()).decode()
-        look = f"width:{max(self.size, 240)}px;border-radius:6px"
-        image = f'<img src="data:image/png;base64,{data}" alt="{words}" style="{look}">'
-        return f'<figure style="margin:0">{image}<figcaption>{words}</figcaption></figure>'
+        area = self.size * self.size
+        facts = {
+            "things": listed([f"{thing.colour} {thing.kind} {_share(thing.mask, area)}" for thing in self.things]),
+            "stuff": listed([f"{name} {_share(mask, area)}" for name, mask in self.stuff.items()]),
+            "size": f"{self.size} × {self.size} pixels, seed {self.seed}, {self.split}",
+        }
+        seen, after = thumbnail(self.picture, longest=self.size, quality=92), "model.compare(scene, prompts)"
+        return nameplate(self.caption(), facts, picture=seen, after=after, width=max(self.size, 240))
+
+
+def _share(mask: NDArray[np.bool_], area: int) -> str:
+    return f"{np.count_nonzero(mask) / area:.0%}"
 
 
 def checked_size(size: int) -> int:

@@ -16,7 +16,7 @@ import xarray as xr
 from denseclip_viz.errors import OutputError
 from denseclip_viz.output import writing
 from denseclip_viz.trace import Trace
-from denseclip_viz.view.canvas.module import MODULE, STYLE
+from denseclip_viz.view.canvas.module import module, style
 from denseclip_viz.view.canvas.payload import Payload, payload
 from denseclip_viz.view.canvas.state import DEFAULTS, completed, kept
 
@@ -145,7 +145,7 @@ def _page(
     shown: Sequence[Payload], title: str, notes: str, state: Mapping[str, Any], *, links: list[str], locked: list[str]
 ) -> str:
     script, data = (
-        MODULE + START,
+        module() + START,
         json.dumps([_values(one, state, links, locked) for one in shown]).replace("<", "\\u003c"),
     )
     policy = f"default-src 'none'; script-src 'sha256-{_digest(script)}'; style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
@@ -156,7 +156,7 @@ def _page(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>{html.escape(title)}</title>\n<link rel="icon" href="data:,">\n<style>{PAGE_STYLE}{STYLE}</style></head>\n'
+        f'<title>{html.escape(title)}</title>\n<link rel="icon" href="data:,">\n<style>{PAGE_STYLE}{style()}</style></head>\n'
         f'<body><main{several}><h1 dir="auto">{html.escape(title)}</h1>{written}<div class="dcv-page">{frames}</div>'
         f"<footer>{_provenance(shown)}</footer></main>\n"
         f'<script type="application/json" id="dcv-data">{data}</script>\n'

@@ -267,7 +267,7 @@ def test_a_notebook_shows_the_picture_and_a_caption():
     scene = toyworld.scene("a red taxi on a road", 64)
     assert (np.asarray(Image.open(io.BytesIO(scene._repr_png_()))) == scene.picture).all()
     html = scene._repr_html_()
-    assert html.count("<img") == 1 and f"<figcaption>{scene.caption()}</figcaption>" in html
+    assert html.count("<img") == 1 and f"<b>{scene.caption()}</b>" in html and "red taxi" in html
 
 
 def test_words_are_escaped_in_a_notebook(monkeypatch):

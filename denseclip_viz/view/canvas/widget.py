@@ -12,7 +12,7 @@ import xarray as xr
 
 from denseclip_viz.errors import PictureError
 from denseclip_viz.trace import Trace
-from denseclip_viz.view.canvas.module import MODULE, STYLE
+from denseclip_viz.view.canvas.module import module, style
 from denseclip_viz.view.canvas.payload import Payload, payload
 from denseclip_viz.view.canvas.state import CONTROLS, DEFAULTS, completed, kept
 
@@ -47,8 +47,8 @@ class Canvas(anywidget.AnyWidget):
         0.5
     """
 
-    _esm = MODULE
-    _css = STYLE
+    _esm = module()
+    _css = style()
     _payload = traitlets.Dict().tag(sync=True)
     _links = traitlets.List(traitlets.Unicode()).tag(sync=True)
     state = traitlets.Dict(DEFAULTS).tag(sync=True)
