@@ -97,11 +97,14 @@ def test_a_new_prompt_is_answered_out_of_the_same_forward_pass(opened, small):
 def test_another_geometry_takes_one_pass_and_key_smoothing_shows_its_segments(opened, small, picture_file):
     opened.controls.geometry.value = "whole"
     assert opened.trace.geometry.mode == "whole"
+    opened.canvas.state = {"view": "gap"}
     opened.controls.smooth.value = True
     assert opened.canvas.state["view"] == "segments"
     trace = small.trace(picture_file, geometry="whole", keys="key")
     said = small.segment(trace, opened.answer.question.prompts, smooth="cosine", size=trace.picture.shape[:2])
-    np.testing.assert_array_equal(opened.result.labels, said.labels)
+    xr.testing.assert_identical(opened.answer.segments, said)
+    opened.controls.smooth.value = False
+    assert (opened.answer.segments, opened.canvas.state["view"]) == (None, "gap")
 
 
 def test_own_templates_begin_as_those_before(opened):
@@ -205,6 +208,14 @@ def test_words_that_the_bundled_model_never_read_are_named():
         panel.controls.prompts.value = "a zebra\n"
     assert panel.notice.kind == "warning" and "has never read 'zebra'" in panel.notice.text
     panel.close()
+
+
+def test_lines_from_the_browser_that_come_too_late_are_let_go(opened):
+    opened.controls.templates.value = "scene"
+    late = {**opened.canvas.state, "template": "ensemble", "opacity": 0.3}
+    opened.controls.templates.value = "none"
+    opened.canvas.set_state({"state": late})
+    assert (opened.canvas.state["template"], opened.canvas.state["opacity"]) == ("{}", 0.3)
 
 
 # threads

@@ -110,6 +110,12 @@ class Canvas(anywidget.AnyWidget):
             bundle[0]["image/png"] = base64.b64encode(still(self._shown, self.state)).decode()
         return bundle
 
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what the browser says; of a state that was another result's only what this one has too."""
+        if self._shown is not None and "state" in sync_data:
+            sync_data = {**sync_data, "state": kept(sync_data["state"], self._shown.choices)}
+        super().set_state(sync_data)
+
     @traitlets.validate("state")
     def _complete(self, proposal: Mapping[str, Any]) -> dict[str, Any]:
         choices = self._shown.choices if self._shown is not None else {}

@@ -67,7 +67,8 @@ class Answer:
 
     Attributes:
         question: The question.
-        result: What `Model.compare` returned; refined segments as `labels` and `probability` (row, column).
+        result: What `Model.compare` returned.
+        segments: What `Model.segment` returned, where refinement was asked for.
         trace: The trace that it came from.
         model: What made them.
         status: One line: what was shown to what, and how long it took.
@@ -76,6 +77,7 @@ class Answer:
 
     question: Question
     result: xr.Dataset
+    segments: xr.Dataset | None
     trace: Trace
     model: Model
     status: str
@@ -134,11 +136,10 @@ class Bench:
         _read(model, question.prompts, tell)
         tell("comparing", 0.9)
         result = model.compare(trace, question.prompts, layers=question.layers or ())
-        if question.smooth or question.denoise:
-            result = _refined(model, trace, question, result)
+        segments = _segments(model, trace, question) if question.smooth or question.denoise else None
         spent = time.perf_counter() - began
-        status, warning = _status(question, trace, spent), _warning(model, question, result)
-        return Answer(question, result, trace, model, status, warning)
+        status, warning = _status(question, trace, spent), _warning(model, question, segments)
+        return Answer(question, result, segments, trace, model, status, warning)
 
     def trace(self, question: Question, tell: Tell) -> Trace:
         """Open the picture, unless the trace that is kept has what is needed."""
@@ -168,16 +169,15 @@ def _read(model: Model, prompts: Prompts, tell: Tell) -> None:
     model.texts.encode(prompts, progress=told)
 
 
-def _refined(model: Model, trace: Trace, question: Question, result: xr.Dataset) -> xr.Dataset:
-    parts = model.segment(
+def _segments(model: Model, trace: Trace, question: Question) -> xr.Dataset:
+    """Refined segments, no larger than the picture that is shown."""
+    return model.segment(
         trace,
         question.prompts,
         smooth="cosine" if question.smooth else "",
         denoise=DENOISE if question.denoise else 0.0,
         size=trace.picture.shape[:2],
     )
-    added: xr.Dataset = result.assign({name: parts[name] for name in ("labels", "probability")})
-    return added.assign_attrs(refinement=parts.attrs["refinement"])
 
 
 def _status(question: Question, trace: Trace, spent: float) -> str:
@@ -195,7 +195,7 @@ def _status(question: Question, trace: Trace, spent: float) -> str:
     return " · ".join(parts)
 
 
-def _warning(model: Model, question: Question, result: xr.Dataset) -> str:
+def _warning(model: Model, question: Question, segments: xr.Dataset | None) -> str:
     """What the package would warn of on the command line."""
     said = []
     if isinstance(model.tokenizer, Worded):
@@ -205,7 +205,7 @@ def _warning(model: Model, question: Question, result: xr.Dataset) -> str:
         if unknown:
             words = ", ".join(short(word) for word in unknown[:4])
             said.append(f"{question.model} has never read {words}{more}: what it says of that means nothing.")
-    if "labels" in result and bool((result["labels"] < 0).all()):
+    if segments is not None and bool((segments["labels"] < 0).all()):
         said.append("Prompt denoising removed every prompt: none is likely anywhere.")
     return " ".join(said)
 

@@ -65,6 +65,10 @@ class Controls:
         models: The names of the models to choose from.
         names: The controls that this explorer has.
         hidden: Those of them that are locked.
+
+    Attributes:
+        box: Those that are shown, each in a row.
+        every: All rows, shown or not.
     """
 
     def __init__(self, prompts: Prompts, models: Sequence[str], *, names: Sequence[str], hidden: Sequence[str]) -> None:
@@ -88,7 +92,7 @@ class Controls:
             getattr(self, name).add_class(f"dcv-{css}")
         rows = self._rows()
         shown = [name for name in names if name not in hidden and (name != "model" or len(models) > 1)]
-        self._own_shown = "templates" in shown
+        self._own_shown, self.every = "templates" in shown, [row for group in rows.values() for row in group]
         self.box = widgets.VBox([row for name in shown for row in rows[name]])
         self.box.add_class("dcvx-controls")
         self._show_own()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from denseclip_viz.pictures import PictureLike
 from denseclip_viz.prompts import Named, Prompts
-from denseclip_viz.view.explorers.bench import Answer, Bench, Models
+from denseclip_viz.view.explorers.bench import Bench, Models
 from denseclip_viz.view.explorers.controls import TEXTS
 from denseclip_viz.view.explorers.panel import Kind, Panel, panel
 from denseclip_viz.view.explorers.starting import starting_prompts, starting_scene
@@ -43,14 +43,8 @@ def explore(
     Example:
         >>> explorer = explore(lock=["picture"])
         >>> explorer.result.sizes["prompt"]
-        4
+        5
     """
     picture = starting_scene() if picture is None else picture
-    kind = Kind("explore", CONTROLS, answer=Bench.answer, show=_nothing)
+    kind = Kind("explore", CONTROLS, answer=Bench.answer, show=lambda panel, answer: None)
     return panel(kind, model, picture, starting_prompts(prompts, picture), lock=lock)
-
-
-def _nothing(panel: Panel, answer: Answer) -> None:
-    """All of it is on the canvas."""
-    if "refinement" in answer.result.attrs:
-        panel.canvas.state = {"view": "segments"}

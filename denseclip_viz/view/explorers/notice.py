@@ -12,7 +12,7 @@ import traitlets
 
 from denseclip_viz.errors import DenseclipVizError, PictureError
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent  # its files are read here: anywidget keeps every widget that was given a path
 MOST_BYTES = 8 * 10**6  # of an uploaded file: a notebook server drops the connection at messages of 10 MiB
 Given = ParamSpec("Given")
 
@@ -26,8 +26,8 @@ class Notice(anywidget.AnyWidget):
         share: What is done of the work, 0 to 1.
     """
 
-    _esm = HERE / "notice.js"
-    _css = HERE / "explorers.css"
+    _esm = (HERE / "notice.js").read_text("utf-8")
+    _css = (HERE / "explorers.css").read_text("utf-8")
     text = traitlets.Unicode("").tag(sync=True)
     kind = traitlets.Enum(("ok", "busy", "warning", "error"), "ok").tag(sync=True)
     share = traitlets.Float(0.0).tag(sync=True)
@@ -48,8 +48,8 @@ class Upload(anywidget.AnyWidget):
         limit: The most bytes.
     """
 
-    _esm = HERE / "upload.js"
-    content = traitlets.Bytes(b"").tag(sync=True, echo_update=False)  # not sent back again
+    _esm = (HERE / "upload.js").read_text("utf-8")
+    content = traitlets.CBytes(b"").tag(sync=True, echo_update=False)  # not sent back again
     name = traitlets.Unicode("").tag(sync=True)
     refused = traitlets.Dict().tag(sync=True)
     limit = traitlets.Int(MOST_BYTES).tag(sync=True)
@@ -86,8 +86,18 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
+def told(error: BaseException) -> None:
+    """Bring an error that is none of our own to where the notebook shows tracebacks; without one, raise it."""
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    if shell is None:
+        raise error
+    shell.showtraceback((type(error), error, error.__traceback__))
+
+
 class Shown:
-    """Shows what a block raises; what is not one of our own errors goes on, so that it is logged as well.
+    """Shows what a block raises in one line, and what is not one of our own errors as a traceback too.
 
     Args:
         fail: Called with the error.
@@ -104,7 +114,9 @@ class Shown:
     ) -> bool:
         if error is not None:
             self._fail(error)
-        return isinstance(error, DenseclipVizError)
+            if not isinstance(error, DenseclipVizError):
+                told(error)
+        return True
 
 
 def shown(fail: Callable[[BaseException], None], call: Callable[Given, Any]) -> Callable[Given, None]:

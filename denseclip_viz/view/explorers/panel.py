@@ -8,7 +8,6 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from denseclip_viz.errors import DenseclipVizError
 from denseclip_viz.model import Model
 from denseclip_viz.pictures import PictureLike
 from denseclip_viz.prompts import Prompts
@@ -16,8 +15,8 @@ from denseclip_viz.trace import Trace
 from denseclip_viz.view.canvas.widget import Canvas
 from denseclip_viz.view.explorers.bench import Answer, Bench, Models, Picture, Question
 from denseclip_viz.view.explorers.controls import Controls, Locked, locked
-from denseclip_viz.view.explorers.jobs import Jobs, Stopped, Tell
-from denseclip_viz.view.explorers.notice import Notice, in_words, shown, too_large
+from denseclip_viz.view.explorers.jobs import Jobs, Tell
+from denseclip_viz.view.explorers.notice import Notice, Shown, in_words, shown, too_large
 from denseclip_viz.view.explorers.tiles import Tiles
 
 
@@ -54,7 +53,8 @@ class Panel(widgets.VBox):
     """
 
     def __init__(self, kind: Kind, bench: Bench, answer: Answer, hidden: Locked) -> None:
-        self._kind, self._bench, self._showing = kind, bench, False
+        self._kind, self._bench = kind, bench
+        self._showing, self._refined, self._view = False, False, "dense"
         prompts = answer.question.prompts
         self.controls = Controls(prompts, bench.names, names=kind.controls, hidden=hidden.beside)
         self.notice, self.canvas = Notice(), Canvas(locked=list(hidden.canvas))
@@ -108,8 +108,11 @@ class Panel(widgets.VBox):
         """Take the explorer down: stop its work, close every part, let go of trace and model."""
         self.stop()
         self.aside.stop()
+        for row in self.controls.every:
+            for part in _parts(row):
+                part.close()
         for part in _parts(self):
-            super(Panel, part).close() if part is self else part.close()
+            super().close() if part is self else part.close()
 
     def follow(self, tiles: Tiles, call: Callable[[], Any] = lambda: None) -> None:
         """Let tiles and canvas move together.
@@ -167,13 +170,24 @@ class Panel(widgets.VBox):
     def _show(self, answer: Answer) -> None:
         self._showing = True  # what moves on the canvas now moves with the answer
         try:
-            self.canvas.show(answer.result, trace=answer.trace)
+            self._put(answer)
         finally:
             self._showing = False
         self.answer, self._picture = answer, answer.question.picture
         self.canvas.status = answer.status
         self.notice.say(answer.warning, "warning" if answer.warning else "ok")
         self._kind.show(self, answer)
+
+    def _put(self, answer: Answer) -> None:
+        """Refined segments stand alone on the canvas; behind them the view comes back that was there before."""
+        refined, view = self._refined, self.canvas.state["view"]
+        if answer.segments is None:
+            self.canvas.show(answer.result, trace=answer.trace)
+            self.canvas.state = {"view": self._view} if refined else {}
+        else:
+            self.canvas.show(answer.segments, trace=answer.trace)
+            self._view = self._view if refined else view
+        self._refined = answer.segments is not None
 
     def _told(self, text: str, share: float) -> None:
         self.notice.say(text + " …", "busy", share)
@@ -182,11 +196,8 @@ class Panel(widgets.VBox):
         self.controls.stop.disabled = True
 
     def failed(self, error: BaseException) -> None:
-        """What the work raised: shown, and raised on if it is none of our own, so that it is logged too."""
-        if isinstance(error, Stopped):
-            return
-        self.fail(error)
-        if not isinstance(error, DenseclipVizError):
+        """What the work raised: shown in one line, and as a traceback too if it is none of our own."""
+        with Shown(self.fail):
             raise error
 
     def _repr_mimebundle_(self, **options: Any) -> Any:

@@ -18,7 +18,7 @@ from denseclip_viz.view.figures.panels import Placement, fade_unseen
 from denseclip_viz.view.figures.scales import OPACITY, Scale
 from denseclip_viz.view.render import softened
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent  # its files are read here: anywidget keeps every widget that was given a path
 THUMB = 192  # pixels of the picture beneath, on the longer side: twice the tile
 
 
@@ -115,8 +115,8 @@ class Tiles(anywidget.AnyWidget):
         current: The state of the canvas, whose tiles are marked.
     """
 
-    _esm = HERE / "tiles.js"
-    _css = HERE / "tiles.css"
+    _esm = (HERE / "tiles.js").read_text("utf-8")
+    _css = (HERE / "tiles.css").read_text("utf-8")
     _packed = traitlets.Dict().tag(sync=True)
     chosen = traitlets.Dict().tag(sync=True)
     current = traitlets.Dict().tag(sync=True)
