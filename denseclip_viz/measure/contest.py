@@ -92,8 +92,9 @@ def rank_wordings(
         model: A loaded model.
         pictures: As for `rank_templates`.
         wordings: Two or more; the first one names the thing in masks.
-        masks: For each picture `{first wording: (row, column) bool}`.
-        others: Prompts of other things, the same beside every wording: rivals for "margin_runner_up".
+        masks: For each picture `{first wording: (row, column) bool}`; with masks of others, they compete too.
+        others: Prompts of other things, the same beside every wording: rivals for "margin_runner_up" and "iou_won",
+            and for "shared_precision" where a mask says where they are.
         absent: Prompts that are in none of the pictures: the baseline.
         template: One template for all.
         score: As for `rank_templates`.

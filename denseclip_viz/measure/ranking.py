@@ -130,5 +130,5 @@ def warn_of_noise(ranking: Ranking) -> None:
             f"Within noise of the best {ranking.noun} {ties[0]!r} ({ranking.interval:.0%} interval of what each is "
             f"behind the best in {ranking.score}, {ranking.scores.sizes['picture']} pictures): "
             f"{', '.join(map(repr, ties[1:4]))}{more}. More pictures may tell them apart.",
-            stacklevel=5,
+            stacklevel=4,
         )

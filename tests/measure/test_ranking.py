@@ -68,8 +68,9 @@ def test_the_ensemble_and_it_without_each_template_are_those_of_the_mean_vectors
 
 def test_templates_that_say_the_same_are_within_noise_and_a_warning_says_so(tiny):
     same = dcv.Prompts(["a red car", "grass"], ["a photo of {}", "A PHOTO of {}"])
-    with pytest.warns(UserWarning, match="Within noise of the best template.*A PHOTO.*More pictures"):
+    with pytest.warns(UserWarning, match="Within noise of the best template.*A PHOTO.*More pictures") as told:
         ranking = dcv.rank_templates(tiny, pictures(4), same, progress=False)
+    assert told[0].filename == __file__, "a warning names the line that asked"
     assert len(ranking.within_noise) == 2 and ranking.table["to_best"].tolist() == [0, 0]
 
 

@@ -73,6 +73,9 @@ DRAWN = {
     "disagreement of many": lambda: plot.disagreement(
         fake_results.similarity(prompts=fake_results.MANY, random_weights=1)
     ),
+    "disagreement of one, centred": lambda: plot.disagreement(
+        dcv.disagreement(fake_results.similarity(prompts=("grass",)), centred=True)
+    ),
     "disagreement of long": lambda: plot.disagreement(fake_results.similarity(prompts=(fake_results.LONG, "W" * 300))),
 }
 

@@ -1,0 +1,18 @@
+"""The module and the style of the canvas, as a notebook and the offline page get them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+WEB = Path(__file__).parent / "web"
+MODULE = ("numbers", "choices", "places", "pixels", "parts", "telling", "drawing", "canvas")
+
+
+def module(*more: str) -> str:
+    """One ES module: its files, as they are, one after the other; `more` follows them."""
+    return "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in (*MODULE, *more))
+
+
+def style(*more: str) -> str:
+    """The style sheet of the canvas; `more` goes before it."""
+    return "\n".join((WEB / f"{name}.css").read_text(encoding="utf-8") for name in (*more, "canvas"))

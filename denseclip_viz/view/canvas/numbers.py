@@ -1,0 +1,82 @@
+"""Maps as 16-bit numbers whose printed decimals are those of the true values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+LEVELS = 2**16 - 2  # the highest number; the one above it stands for NaN
+NOTHING = 2**16 - 1
+LEAST, MOST = 3, 7  # decimals that are printed
+FINEST = 99_999  # steps to a printed decimal; more are never seen
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Values as whole numbers: value = (first + number) / per_unit.
+
+    Attributes:
+        first: The number that stands for 0 on the way.
+        per_unit: Steps in 1.0.
+        decimals: How many decimals are printed.
+        bytes: uint16, little-endian, in the order of the values; 65535 is NaN.
+    """
+
+    first: int
+    per_unit: int
+    decimals: int
+    bytes: bytes
+
+    def values(self) -> npt.NDArray[np.float64]:
+        """Unpack, flat."""
+        numbers = np.frombuffer(self.bytes, "<u2").astype(np.float64)
+        return np.where(numbers == NOTHING, np.nan, (self.first + numbers) / self.per_unit)
+
+
+def packed(values: npt.ArrayLike) -> Packed:
+    """Pack values so that they print as the true ones do.
+
+    A step is an odd fraction of the last printed decimal. Then what rounds to one step rounds to one printed number
+    too: no value changes its printed decimals by being packed.
+
+    Args:
+        values: Of any shape; NaN stays NaN.
+
+    Returns:
+        The numbers, three decimals for values of 0.1 and above, one more for each power of ten below.
+
+    Example:
+        >>> [f"{value:.3f}" for value in packed([0.24949, 0.2495001, -0.1]).values()]
+        ['0.249', '0.250', '-0.100']
+    """
+    flat = np.ravel(np.asarray(values, dtype=np.float64))
+    finite = flat[np.isfinite(flat)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    decimals = printed_decimals(max(abs(low), abs(high)))
+    odd = _odd(high - low, decimals)
+    while odd < 1 and decimals > 0:
+        decimals -= 1
+        odd = _odd(high - low, decimals)
+    per_unit = max(odd, 1) * 10**decimals
+    first = round(low * per_unit)
+    numbers = np.where(np.isfinite(flat), np.rint(flat * per_unit) - first, NOTHING)
+    return Packed(first, per_unit, decimals, np.clip(numbers, 0, NOTHING).astype("<u2").tobytes())
+
+
+def printed_decimals(reach: float) -> int:
+    """How many decimals show three digits of a value.
+
+    Example:
+        >>> printed_decimals(0.4), printed_decimals(0.02), printed_decimals(0.0)
+        (3, 4, 3)
+    """
+    return LEAST if reach <= 0 else min(MOST, max(LEAST, LEAST - 1 - math.floor(math.log10(reach))))
+
+
+def _odd(width: float, decimals: int) -> int:
+    """The largest odd number of steps to a decimal with which a width fits; negative if none does."""
+    steps = int((LEVELS - 2) / (width * 10**decimals)) if width * 10**decimals * FINEST > LEVELS - 2 else FINEST
+    return steps if steps % 2 else steps - 1

@@ -1,0 +1,133 @@
+"""What a canvas shows: one flat table of named choices, checked against the result that it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+from denseclip_viz.errors import DenseclipVizError, LayerError, PictureError, PromptError
+
+ENSEMBLE = "ensemble"  # the mean of the maps over templates
+MEAN = "mean"  # of attention over heads
+OUTPUT = "output"  # the pooling layer itself, as a choice beside the inner layers
+AUTO = "auto"  # each view in its own colours
+VIEWS = ("dense", "contribution", "attention", "gap", "segments")
+DEFAULTS: dict[str, Any] = {
+    "prompt": "",
+    "template": "",
+    "layer": OUTPUT,
+    "view": "dense",
+    "head": MEAN,
+    "opacity": 0.64,
+    "threshold": None,
+    "colours": AUTO,
+    "interpolation": "bilinear",
+    "hover": False,
+    "pinned": None,
+}
+CONTROLS = tuple(name for name in DEFAULTS if name != "pinned")  # what `locked` may name
+
+
+def completed(
+    given: Mapping[str, Any], before: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]
+) -> dict[str, Any]:
+    """Lay what is given over what was there, and refuse what cannot be.
+
+    Args:
+        given: Some of the names of `DEFAULTS`.
+        before: The state until now.
+        choices: `{name: what the result offers}`; empty while there is no result.
+
+    Returns:
+        The whole state.
+
+    Raises:
+        PromptError, LayerError, PictureError: a name or a value that is not there, by what it is about.
+
+    Example:
+        >>> completed({"opacity": 1}, DEFAULTS, {})["opacity"]
+        1.0
+    """
+    unknown = [name for name in given if name not in DEFAULTS]
+    if unknown:
+        fix = "See Canvas.state for the names and their values."
+        raise PictureError(f"Canvas state {unknown[0]!r}", expected=f"one of {', '.join(DEFAULTS)}", fix=fix)
+    whole = {**before, **given}
+    for name, value in whole.items():
+        if name in given and name in choices:
+            _offered(name, value, choices[name])
+    return {name: _typed(name, value) for name, value in whole.items()}
+
+
+def kept(state: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """Keep of a state what another result offers too; for the rest take that result's first.
+
+    Example:
+        >>> kept(DEFAULTS | {"prompt": "grass"}, {"prompt": ["a car"], "view": ["segments"]})["prompt"]
+        'a car'
+    """
+    taken = {name: offered[0] for name, offered in choices.items() if state[name] not in offered}
+    return {**state, **taken}
+
+
+def checked_controls(names: Sequence[str]) -> list[str]:
+    """Names of controls, as a list.
+
+    Raises:
+        PictureError: One of them is no control.
+
+    Example:
+        >>> checked_controls(("view",))
+        ['view']
+    """
+    for name in [names] if isinstance(names, str) else names:
+        if isinstance(names, str) or name not in CONTROLS:
+            expected, fix = f"a list of some of {', '.join(CONTROLS)}", "Name the controls that are not to be shown."
+            raise PictureError(f"locked={names!r}", expected=expected, fix=fix)
+    return list(names)
+
+
+def _offered(name: str, value: Any, offered: Sequence[Any]) -> None:
+    if value not in offered:
+        errors: dict[str, type[DenseclipVizError]] = {"prompt": PromptError, "template": PromptError}
+        errors |= {"layer": LayerError, "head": LayerError, "view": LayerError}
+        shown = ", ".join(map(repr, offered[:8])) + (", …" if len(offered) > 8 else "")
+        fix = "Pick one of these, or show a result that has it."
+        raise errors[name](f"The canvas has no {name} {value!r}", expected=f"one of {shown}", fix=fix)
+
+
+def _typed(name: str, value: Any) -> Any:
+    wanted, right, read = _TYPES[name]
+    if not right(value):
+        raise PictureError(f"Canvas state {name}={value!r}", expected=wanted, fix="See Canvas.state.")
+    return read(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_cell(value: Any) -> bool:
+    return value is None or (isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)))
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_Rule = tuple[str, Callable[[Any], bool], Callable[[Any], Any]]
+_TEXT: _Rule = ("a text", lambda value: isinstance(value, str), _same)
+_TYPES: dict[str, _Rule] = {
+    "prompt": _TEXT,
+    "template": _TEXT,
+    "layer": _TEXT,
+    "view": (f"one of {', '.join(VIEWS)}", lambda value: value in VIEWS, _same),
+    "head": ("a head's number, or 'mean'", lambda value: value == MEAN or _is_number(value), _same),
+    "opacity": ("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1, float),
+    "threshold": ("a number, or None", lambda value: value is None or _is_number(value), _same),
+    "colours": _TEXT,
+    "interpolation": ("'bilinear' or 'nearest'", lambda value: value in ("bilinear", "nearest"), _same),
+    "hover": ("True or False", lambda value: isinstance(value, bool), _same),
+    "pinned": ("a cell [y, x], or None", _is_cell, lambda value: None if value is None else [int(n) for n in value]),
+}

@@ -1,0 +1,82 @@
+// Drawing: from a state to pixels.
+
+function draw(view) {
+  const { data, parts, state } = view;
+  if (!data || !view.backs) return;
+  const stack = (view.stack = stackFor(data, state));
+  view.hottest = stack ? hottestOf(data, stack.grid, mapOf(stack, mapFor(data, stack, state))) : null;
+  view.shown = shownMap(view);
+  paintOver(view);
+  compose(view);
+  showControls(view);
+  showScale(view);
+  showCaption(view);
+  tell(view);
+  parts.root.dataset.hottest = view.hottest?.join() ?? "";
+  parts.root.dataset.version = ++view.version;
+}
+
+// The map that is drawn: one of the result, or the likeness of one cell to all; null where labels are drawn instead.
+function shownMap(view) {
+  const { data, state, stack } = view;
+  const cell = state.hover && data.cells ? cellAt(data, data.features.grid, spotOf(view).place) : null;
+  if (cell) {
+    const at = indexOf(data.features.grid, cell), values = likeness(data, at);
+    return { ...data.features, decimals: 3, key: `cell ${at}`, values: () => values, read: (other) => values[other] };
+  }
+  if (state.view === "segments") return null;
+  const map = mapFor(data, stack, state), key = `map ${data.stacks.indexOf(stack)} ${map}`;
+  return { ...stack, key, values: () => mapOf(stack, map), read: (other) => valueAt(stack, map, other) };
+}
+
+// Colours the map, or the labels, unless they are as they were.
+function paintOver(view) {
+  const { data, state, shown, over, image } = view, colours = shown && coloursOf(data, state, shown);
+  const what = shown ? [shown.key, colours, state.threshold] : ["labels", state.layer, state.template];
+  const asked = [...what, state.interpolation].join("|");
+  if (view.painted === asked) return;
+  view.painted = asked;
+  const { width, height } = over, out = new Uint32Array(image.data.buffer).fill(0);
+  if (shown) {
+    const where = placesOf(data, shown.grid, width, height, state.interpolation === "nearest");
+    const table = inks(data.tables[colours], shown, state.threshold);
+    shade(out, width, where, shown.values(), shown.grid.columns, shown, table);
+  } else view.shares = paintLabels(out, labelsOf(view, width, height), width, data.palette);
+  over.getContext("2d").putImageData(image, 0, 0);
+}
+
+// The label of every pixel: as the segmentation has it, or the prompt with the strongest dense map.
+function labelsOf({ data, state, stack, labels }, width, height) {
+  const drawn = new Int16Array(width * height).fill(UNSEEN), { grid } = data.labels ?? stack;
+  const where = placesOf(data, grid, width, height, data.labels || state.interpolation === "nearest");
+  if (data.labels) nearestLabels(drawn, width, where, labels.numbers, grid.columns);
+  else {
+    const maps = data.choices.prompt.map((name) => mapOf(stack, mapFor(data, stack, state, name)));
+    strongest(drawn, width, where, maps, grid.columns);
+  }
+  return drawn;
+}
+
+function compose({ data, parts, state, backs, over }) {
+  const { width, height } = parts.picture, ctx = parts.picture.getContext("2d");
+  const lay = (source, alpha) => {
+    ctx.globalAlpha = alpha;
+    ctx.drawImage(source, 0, 0, width, height);
+  };
+  lay(backs.colour, 1);
+  lay(backs.grey, Math.min(1, state.opacity / COLOURFUL));
+  ctx.imageSmoothingEnabled = state.interpolation !== "nearest";
+  lay(over, state.opacity);
+  ctx.globalAlpha = 1;
+  outline(ctx, data, width, height);
+}
+
+// A thin frame around what was seen, where that is not the whole picture.
+function outline(ctx, { size: [rows, columns], seen: [top, left, bottom, right] }, width, height) {
+  if (top < 0.5 && left < 0.5 && bottom > rows - 0.5 && right > columns - 0.5) return;
+  const across = width / columns, down = height / rows;
+  for (const [strokeStyle, line] of [["#fff", 3], ["#1f1f1f", 1]]) {
+    Object.assign(ctx, { strokeStyle, lineWidth: line * Math.max(1, width / 900) });
+    ctx.strokeRect(left * across, top * down, (right - left) * across, (bottom - top) * down);
+  }
+}

@@ -1,0 +1,56 @@
+// One canvas: a picture, a map over it, and everything that moves. It is given all maps at once and draws from them;
+// the kernel is told what was chosen, and is asked for nothing. What users typed reaches the page as text, never as
+// markup. These files are one ES module, put together as they are: numbers, choices, places, pixels, parts, telling,
+// drawing, canvas.
+
+// Numbers: from the bytes of a result to values.
+
+const STEPS = 4096; // colours of a map between the two ends of its scale: sixteen for each entry of its table
+const NOTHING = 65535; // the 16-bit number of a value that is not there
+const UNSEEN = -2, UNNAMED = -1; // labels of pixels
+const FADED = 0.62, PAPER = 255, BEHIND = 180, DARK = 25, LIGHT = 250; // as view/render.py fades and softens
+const COLOURFUL = 0.3; // below this opacity the picture's own colours come back
+const LARGEST = 2048, FINEST = 1408; // longest side in device pixels: of the canvas, of a map before it is enlarged
+const QUIET = 150; // ms without a choice before the kernel is told
+const BUS = "denseclip-viz";
+const OUTPUT = "output", ENSEMBLE = "ensemble", MEAN = "mean", AUTO = "auto";
+
+const bytesOf = (buffer) => new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+const wordsOf = (buffer) => new Uint16Array(bytesOf(buffer).slice().buffer); // a copy lies on an even address
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+const pretty = (value, decimals) => value.toFixed(decimals).replace("-", "−");
+
+function unpack({ meta, buffers }) {
+  const stacks = meta.stacks.map((stack) => ({ ...stack, numbers: wordsOf(buffers[stack.buffer]) }));
+  const { sequential, diverging } = meta.tables, tables = { isSequential: sequential, isDiverging: diverging };
+  [...sequential, ...diverging].forEach((name, i) => {
+    tables[name] = bytesOf(buffers.colours).subarray(i * 768, (i + 1) * 768);
+  });
+  return { ...meta, stacks, tables, cells: meta.features && halves(wordsOf(buffers.cells)) };
+}
+
+function halves(numbers) {
+  return Float32Array.from(numbers, (h) => {
+    const exponent = (h >> 10) & 31, fraction = h & 1023, sign = h & 32768 ? -1 : 1;
+    return sign * (exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : fraction / 2 ** 24);
+  });
+}
+
+const cellsIn = ({ grid }) => grid.rows * grid.columns;
+
+function valueAt(stack, map, cell) {
+  const number = stack.numbers[map * cellsIn(stack) + cell];
+  return number === NOTHING ? NaN : (stack.first + number) / stack.perUnit;
+}
+
+const mapOf = (stack, map) => Float32Array.from({ length: cellsIn(stack) }, (_, cell) => valueAt(stack, map, cell));
+
+// Cosines of one cell with all: the features are unit vectors.
+function likeness({ cells, features }, cell) {
+  const width = features.width, one = cells.subarray(cell * width, (cell + 1) * width);
+  return Float32Array.from({ length: cellsIn(features) }, (_, other) => {
+    let sum = 0;
+    for (let i = 0, at = other * width; i < width; i++) sum += one[i] * cells[at + i];
+    return sum;
+  });
+}

@@ -1,0 +1,120 @@
+// Parts: the elements of a canvas, and its controls.
+
+function make(tag, name, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  if (name) node.className = name;
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
+
+const SELECTS = ["view", "prompt", "template", "layer", "head", "colours"];
+const SWITCHES = { interpolation: "cells", hover: "compare cells" };
+
+function makeParts(el) {
+  const parts = { controls: {}, fields: {} }, plain = ["warning", "empty", "caption", "made", "pin", "peak", "cell"];
+  for (const name of plain) parts[name] = make("div", `dcv-${name}`);
+  parts.status = make("div", "dcv-status", { role: "status" });
+  makeControls(parts);
+  const told = { tabindex: 0, role: "application", "aria-roledescription": "map over a picture" };
+  parts.picture = make("canvas", "dcv-picture", told);
+  const frame = (parts.frame = make("div", "dcv-frame", {}, parts.picture, parts.pin, parts.peak, parts.cell));
+  parts.stage = make("div", "dcv-stage", {}, frame, parts.caption);
+  const side = make("div", "dcv-side", {}, makeScale(parts), ...makeBars(parts));
+  parts.body = make("div", "dcv-body", {}, parts.stage, side);
+  // JupyterLab would take the arrow keys for its own
+  parts.root = make("div", "dcv-canvas", { role: "group", "data-version": 0, "data-lm-suppress-shortcuts": "true" });
+  parts.root.append(parts.warning, parts.bar, parts.empty, parts.body, parts.status, parts.made);
+  el.append(parts.root);
+  return parts;
+}
+
+function makeField(parts, name, said, input) {
+  input.classList.add(`dcv-${name}`);
+  parts.controls[name] = input;
+  return (parts.fields[name] = make("label", "dcv-field", { "data-control": name }, make("span", "", {}, said), input));
+}
+
+function makeControls(parts) {
+  parts.bar = make("div", "dcv-controls", {}, ...SELECTS.map((name) => makeField(parts, name, name, make("select"))));
+  const slider = make("input", "", { type: "range", min: 0, max: 1, step: 0.01 });
+  parts.bar.append(makeField(parts, "opacity", "opacity", slider));
+  for (const [name, said] of Object.entries(SWITCHES)) {
+    parts.bar.append(makeField(parts, name, said, make("input", "", { type: "checkbox" })));
+  }
+}
+
+function makeScale(parts) {
+  parts.ramp = make("canvas", "dcv-ramp", { width: 256, height: 1 });
+  for (const name of ["baseline", "needle"]) parts[name] = make("div", `dcv-${name}`, {}, make("span"));
+  parts.unit = make("div", "dcv-unit", {}, make("span"), make("span"));
+  parts.ticks = make("div", "dcv-ticks", {}, make("span"), make("span"), make("span"));
+  parts.limit = make("output", "dcv-limit");
+  const threshold = makeField(parts, "threshold", "hide below", make("input", "", { type: "range" }));
+  threshold.append(parts.limit);
+  const strip = make("div", "dcv-strip", {}, parts.ramp, parts.baseline, parts.needle);
+  return (parts.scale = make("div", "dcv-scale", {}, parts.unit, strip, parts.ticks, threshold));
+}
+
+function makeBars(parts) {
+  parts.where = make("div", "dcv-where", { "aria-live": "polite" });
+  parts.bars = make("div", "dcv-bars", { role: "group", "aria-label": "values of this cell" });
+  parts.key = make("div", "dcv-key", {}, "the whole picture’s cosine");
+  return [parts.where, parts.bars, parts.key];
+}
+
+function fillSelects({ data, parts }) {
+  const { choices, prompts } = data, count = choices.template.length - 1;
+  const said = {
+    prompt: (name, i) => (prompts[i].absent ? `${name} · absent` : name),
+    template: (name) => (name === ENSEMBLE ? `mean of ${count > 0 ? `${count} ` : ""}templates` : name),
+    head: (head) => (head === MEAN ? "mean of heads" : `head ${head}`),
+  };
+  for (const [name, offered] of Object.entries(choices)) {
+    const text = said[name] ?? String;
+    parts.controls[name].replaceChildren(
+      ...offered.map((value, i) => make("option", "", { value, dir: "auto" }, text(value, i))),
+    );
+  }
+}
+
+// What leaves no choice is not shown, nor what a teacher locked.
+function hiddenControls({ data, state, shown, model }) {
+  const { choices, stacks, cells } = data, isOne = (name) => choices[name].length < 2;
+  const hidden = {
+    view: isOne("view"),
+    prompt: !stacks.length, // labels have no map of one prompt
+    template: isOne("template"),
+    layer: isOne("layer"),
+    head: state.view !== "attention" || isOne("head"),
+    hover: !cells,
+    colours: !shown,
+    interpolation: !stacks.length && !cells,
+  };
+  for (const name of model.get("locked") ?? []) hidden[name] = true;
+  return hidden;
+}
+
+// Every control says what the state says.
+function showControls(view) {
+  const { data, state, parts, stack, shown } = view, { controls } = parts, hidden = hiddenControls(view);
+  for (const [name, field] of Object.entries(parts.fields)) field.hidden = Boolean(hidden[name]);
+  for (const name of Object.keys(data.choices)) controls[name].value = String(state[name]);
+  const views = viewsOf(data, state.layer);
+  for (const option of controls.view.options) option.disabled = !views.has(option.value);
+  controls.prompt.disabled = controls.template.disabled = stack?.axes[0] !== "template";
+  controls.opacity.value = state.opacity;
+  controls.interpolation.checked = state.interpolation === "nearest";
+  controls.hover.checked = state.hover;
+  if (shown) showColours(data, state, controls.colours, shown);
+}
+
+function showColours({ tables }, { colours }, select, { diverging }) {
+  const names = [AUTO, ...tables[diverging ? "isDiverging" : "isSequential"]];
+  if (select.dataset.names !== names.join()) {
+    const said = (name) => (name === AUTO ? "as in figures" : name);
+    select.replaceChildren(...names.map((name) => make("option", "", { value: name }, said(name))));
+    select.dataset.names = names.join();
+  }
+  select.value = names.includes(colours) ? colours : AUTO;
+}

@@ -1,0 +1,119 @@
+// Pixels: maps, labels and pictures as colours.
+
+const rgba = (red, green, blue, alpha = 255) => ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+
+// Colours by step of the scale; place 0 is for what has no colour: values that are not there or below the threshold.
+function inks(table, { low, high, diverging }, threshold) {
+  return Uint32Array.from({ length: STEPS + 2 }, (_, place) => {
+    if (place === 0) return 0;
+    const scaled = (place - 1) / STEPS, value = low + scaled * (high - low);
+    if (threshold !== null && (diverging ? Math.abs(value) : value) < threshold) return 0;
+    const at = 3 * Math.min(255, Math.floor(scaled * 256));
+    return rgba(table[at], table[at + 1], table[at + 2]);
+  });
+}
+
+// A map as pixels: linear between cells first, coloured then, as matplotlib and view/render.py do.
+function shade(out, width, { down, across }, values, columns, { low, high }, colours) {
+  const line = new Float32Array(columns), steps = STEPS / (high - low);
+  for (let y = down.from; y < down.to; y++) {
+    const above = down.cell[y] * columns, below = down.next[y] * columns, share = down.share[y];
+    for (let c = 0; c < columns; c++) {
+      const value = values[above + c] + (values[below + c] - values[above + c]) * share;
+      line[c] = 1 + clamp((value - low) * steps, 0, STEPS);
+    }
+    for (let x = across.from, at = y * width + x; x < across.to; x++, at++) {
+      const left = line[across.cell[x]];
+      out[at] = colours[(left + (line[across.next[x]] - left) * across.share[x]) | 0];
+    }
+  }
+}
+
+// The strongest of several maps at each pixel. Between two cells where one map wins at both ends it wins all the way,
+// since everything in between is linear; so only few pixels, and there only the maps that can win, are looked at.
+function strongest(out, width, { down, across }, maps, columns) {
+  const lines = maps.map(() => new Float32Array(columns)), best = new Int16Array(columns);
+  for (let y = down.from; y < down.to; y++) {
+    const above = down.cell[y] * columns, below = down.next[y] * columns, share = down.share[y];
+    for (let c = 0; c < columns; c++) {
+      maps.forEach((map, i) => (lines[i][c] = map[above + c] + (map[below + c] - map[above + c]) * share));
+      best[c] = lines.reduce((top, line, i) => (line[c] > lines[top][c] ? i : top), 0);
+    }
+    for (let x = across.from; x < across.to; ) {
+      const a = across.cell[x], b = across.next[x], from = x;
+      while (x < across.to && across.cell[x] === a) x++;
+      if (best[a] === best[b]) out.fill(best[a], y * width + from, y * width + x);
+      else contest(out, y * width, from, x, across.share, lines, a, b, best);
+    }
+  }
+}
+
+function contest(out, row, from, to, share, lines, a, b, best) {
+  const rivals = [];
+  lines.forEach((line, i) => {
+    const beaten = line[b] <= lines[best[a]][b] || line[a] <= lines[best[b]][a];
+    if (!beaten || i === best[a] || i === best[b]) rivals.push(i);
+  });
+  for (let x = from; x < to; x++) {
+    let top = -Infinity, winner = UNNAMED;
+    for (const i of rivals) {
+      const value = lines[i][a] + (lines[i][b] - lines[i][a]) * share[x];
+      if (value > top) [top, winner] = [value, i];
+    }
+    out[row + x] = winner;
+  }
+}
+
+// Labels as pixels, with a white line between neighbours; counts of labels, of what was seen.
+function paintLabels(out, labels, width, palette) {
+  const colours = palette.map((colour) => rgba(...colour)), counts = new Float64Array(palette.length);
+  let seen = 0;
+  for (let at = 0; at < labels.length; at++) {
+    const label = labels[at];
+    if (label === UNSEEN) continue;
+    seen++;
+    if (label >= 0) counts[label]++;
+    const left = at % width ? labels[at - 1] : label, up = at >= width ? labels[at - width] : label;
+    const edge = (left !== label && left !== UNSEEN) || (up !== label && up !== UNSEEN);
+    out[at] = edge ? 0xffffffff : label >= 0 ? colours[label] : 0;
+  }
+  return Array.from(counts, (count) => count / Math.max(seen, 1));
+}
+
+function nearestLabels(out, width, { down, across }, labels, columns) {
+  for (let y = down.from; y < down.to; y++)
+    for (let x = across.from; x < across.to; x++) out[y * width + x] = labels[down.cell[y] * columns + across.cell[x]];
+}
+
+function surface(width, height) {
+  return Object.assign(document.createElement("canvas"), { width, height });
+}
+
+const ALL = { top: 0, left: 0, bottom: 1, right: 1, rows: 1, columns: 1 };
+
+// The picture in its own colours and softened to greys, both faded where the model saw nothing.
+function backgrounds(data, bitmap, width, height) {
+  const colour = surface(width, height), grey = surface(width, height);
+  const ctx = colour.getContext("2d", { willReadFrequently: true });
+  ctx.fillStyle = `rgb(${BEHIND} ${BEHIND} ${BEHIND})`;
+  ctx.fillRect(0, 0, width, height);
+  ctx.imageSmoothingQuality = "high";
+  if (bitmap) ctx.drawImage(bitmap, 0, 0, width, height);
+  const own = ctx.getImageData(0, 0, width, height), soft = new ImageData(width, height);
+  soften(own.data, soft.data, placesOf(data, ALL, width, height, true), width, height);
+  ctx.putImageData(own, 0, 0);
+  grey.getContext("2d").putImageData(soft, 0, 0);
+  return { colour, grey };
+}
+
+function soften(own, soft, { down, across }, width, height) {
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, at += 4) {
+      soft[at + 3] = 255;
+      if (y >= down.from && y < down.to && x >= across.from && x < across.to) {
+        const luma = 0.299 * own[at] + 0.587 * own[at + 1] + 0.114 * own[at + 2];
+        soft[at] = soft[at + 1] = soft[at + 2] = Math.round(DARK + (luma / 255) * (LIGHT - DARK));
+      } else for (let i = at; i < at + 3; i++) soft[i] = own[i] = Math.round(own[i] * (1 - FADED) + PAPER * FADED);
+    }
+  }
+}

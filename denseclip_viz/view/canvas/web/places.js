@@ -1,0 +1,56 @@
+// Places: where cells lie in the picture, in its pixels, and where pixels lie between cells.
+
+// For each of n pixels along an axis the two cells around it and the share of the second, as geometry/sampling.py.
+function places(n, size, [start, end, cells], [first, last], nearest) {
+  const cell = new Int32Array(n), next = new Int32Array(n), share = new Float32Array(n);
+  let from = n, to = 0;
+  for (let i = 0; i < n; i++) {
+    const at = ((i + 0.5) / n) * size;
+    if (at < first || at > last) continue;
+    from = Math.min(from, i);
+    to = i + 1;
+    const place = clamp(((at - start) / (end - start)) * cells - 0.5, 0, cells - 1);
+    cell[i] = nearest ? Math.round(place) : Math.floor(place);
+    next[i] = Math.min(cell[i] + 1, cells - 1);
+    share[i] = nearest ? 0 : place - cell[i];
+  }
+  return { cell, next, share, from, to };
+}
+
+function placesOf(data, grid, width, height, nearest) {
+  const [rows, columns] = data.size, [top, left, bottom, right] = data.seen;
+  return {
+    down: places(height, rows, [grid.top, grid.bottom, grid.rows], [top, bottom], nearest),
+    across: places(width, columns, [grid.left, grid.right, grid.columns], [left, right], nearest),
+  };
+}
+
+// The box of a cell as far as it was seen, [top, left, bottom, right] in pixels of the picture; null if it was not.
+function boxOf({ seen }, grid, y, x) {
+  const high = (grid.bottom - grid.top) / grid.rows, wide = (grid.right - grid.left) / grid.columns;
+  const top = Math.max(grid.top + y * high, seen[0]), left = Math.max(grid.left + x * wide, seen[1]);
+  const bottom = Math.min(grid.top + (y + 1) * high, seen[2]), right = Math.min(grid.left + (x + 1) * wide, seen[3]);
+  return bottom - top > 1e-3 && right - left > 1e-3 ? [top, left, bottom, right] : null;
+}
+
+// The cell at a place in the picture; null outside of what was seen.
+function cellAt({ seen }, grid, [row, column]) {
+  if (row < seen[0] || row > seen[2] || column < seen[1] || column > seen[3]) return null;
+  const y = Math.floor(((row - grid.top) / (grid.bottom - grid.top)) * grid.rows);
+  const x = Math.floor(((column - grid.left) / (grid.right - grid.left)) * grid.columns);
+  return [clamp(y, 0, grid.rows - 1), clamp(x, 0, grid.columns - 1)];
+}
+
+const middleOf = (grid, [y, x]) => [
+  grid.top + ((y + 0.5) * (grid.bottom - grid.top)) / grid.rows,
+  grid.left + ((x + 0.5) * (grid.right - grid.left)) / grid.columns,
+];
+
+function hottestOf(data, grid, values) {
+  let best = null, top = -Infinity;
+  values.forEach((value, cell) => {
+    const y = Math.floor(cell / grid.columns), x = cell % grid.columns;
+    if (value > top && boxOf(data, grid, y, x)) [best, top] = [[y, x], value];
+  });
+  return best;
+}

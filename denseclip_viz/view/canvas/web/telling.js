@@ -1,0 +1,157 @@
+// Telling: the scale, the caption, the bars and the marks. `spotOf` says which cell they are about.
+
+const percent = (value, [low, high]) => `${clamp(((value - low) / (high - low)) * 100, 0, 100)}%`;
+const indexOf = ({ columns }, [y, x]) => y * columns + x;
+
+// Where the reader is: pointing, else the pin, else the hottest cell. A place is [row, column] in the picture's pixels.
+function spotOf({ data, state, pointed, hottest, stack }) {
+  if (pointed) return { place: pointed, said: "" };
+  if (state.pinned) return { place: middleOf(mainGrid(data), state.pinned), said: "pinned" };
+  if (hottest) return { place: middleOf(stack.grid, hottest), said: "hottest cell" };
+  const [top, left, bottom, right] = data.seen;
+  return { place: [(top + bottom) / 2, (left + right) / 2], said: "middle" };
+}
+
+function showScale({ data, state, parts, shown }) {
+  parts.scale.hidden = !shown;
+  if (!shown) return;
+  const { low, high, unit, diverging } = shown, decimals = 1 - Math.floor(Math.log10((high - low) / 3));
+  const [question, name] = parts.unit.children, least = diverging ? 0 : low;
+  question.textContent = shown.view ? data.questions[shown.view] : "what is like this cell?";
+  name.textContent = unit;
+  [low, (low + high) / 2, high].forEach((value, i) => {
+    parts.ticks.children[i].textContent = value === 0 ? "0" : pretty(value, clamp(decimals, 0, 6));
+  });
+  parts.ramp.getContext("2d").putImageData(rampOf(data.tables[coloursOf(data, state, shown)]), 0, 0);
+  parts.ramp.style.opacity = state.opacity;
+  showBaseline(data, state, parts.baseline, shown);
+  const value = state.threshold ?? least;
+  Object.assign(parts.controls.threshold, { min: least, max: high, step: (high - least) / 200, value });
+  parts.limit.textContent = state.threshold === null ? "off" : pretty(state.threshold, shown.decimals);
+}
+
+function rampOf(table) {
+  const image = new ImageData(256, 1);
+  for (let i = 0; i < 256; i++) image.data.set([...table.subarray(3 * i, 3 * i + 3), 255], 4 * i);
+  return image;
+}
+
+function showBaseline(data, state, node, { baseline, low, high, decimals }) {
+  const value = baseline?.[templateOf(data, state)];
+  node.hidden = value === undefined;
+  if (node.hidden) return;
+  const at = (value - low) / (high - low);
+  node.style.left = `${100 * at}%`;
+  node.dataset.side = at < 0.2 ? "left" : at > 0.8 ? "right" : "middle";
+  node.firstChild.textContent = `absent ${pretty(value, decimals)}`;
+}
+
+function showCaption(view) {
+  const { data, state, parts, stack, shown } = view;
+  const byText = stack?.axes[0] === "template", head = state.head === MEAN ? "mean of heads" : `head ${state.head}`;
+  const name = state.view === "segments" ? "segments" : byText ? state.prompt : head;
+  const words = make("span", "", {}, captionOf(view, byText).filter(Boolean).join(" · "));
+  parts.caption.replaceChildren(make("b", "", { dir: "auto" }, name), words);
+  const what = shown ? `${shown.view ?? "likeness"} map, ${name}` : "segments";
+  parts.picture.setAttribute("aria-label", `${data.title}: ${what}. Arrow keys move, Enter pins.`);
+}
+
+function captionOf({ data, state, stack, hottest, shown }, byText) {
+  if (data.labels) return [data.labels.background, data.labels.refinement === "none" ? "" : data.labels.refinement];
+  const words = [stack.layer === OUTPUT ? "" : `${stack.layer}, ${data.reading}`];
+  if (!shown?.view) return words;
+  const score = data.scores?.[templateOf(data, state)][data.choices.prompt.indexOf(state.prompt)];
+  if (byText && score !== undefined) words.unshift(`whole picture ${pretty(score, 3)}`);
+  if (hottest) words.unshift(`hottest cell ${pretty(shown.read(indexOf(stack.grid, hottest)), stack.decimals)}`);
+  return words;
+}
+
+// The rows below the scale: the prompts, or the heads where a map has none.
+function buildBars(view, axis) {
+  const { data, parts, loads } = view;
+  if (view.barsOf === `${loads} ${axis}`) return;
+  view.barsOf = `${loads} ${axis}`;
+  view.rows = data.choices[axis].map((name, i) => makeRow(view, axis, name, i));
+  parts.bars.replaceChildren(...view.rows.map(({ row }) => row));
+}
+
+function makeRow(view, axis, name, i) {
+  const part = (kind, ...children) => make("span", `dcv-${kind}`, {}, ...children);
+  const [swatch, fill, whole, number, share] = ["swatch", "fill", "score", "number", "share"].map((kind) => part(kind));
+  const said = axis === "prompt" ? name : name === MEAN ? "mean" : `head ${name}`;
+  const label = make("span", "dcv-name", { title: said, dir: "auto" }, said);
+  const row = make("button", "dcv-bar", { type: "button", [`data-${axis}`]: name });
+  if (axis === "prompt") swatch.style.background = `rgb(${view.data.palette[i].join(" ")})`;
+  row.classList.toggle("dcv-absent", axis === "prompt" && view.data.prompts[i].absent);
+  row.append(swatch, label, part("track", fill, whole), number, share);
+  row.addEventListener("click", () => change(view, { [axis]: name }));
+  return { row, fill, whole, number, share, name };
+}
+
+// Everything that follows the pointer.
+function tell(view) {
+  const { data, stack, parts, shown } = view, spot = spotOf(view), isLabels = data.labels && !shown;
+  const grid = (isLabels ? data.labels : shown ?? stack).grid, cell = cellAt(data, grid, spot.place);
+  buildBars(view, stack?.view === "attention" ? "head" : "prompt");
+  showMarks(view, grid, cell);
+  const words = [`${isLabels ? "pixel " : ""}row ${cell?.[0]}, column ${cell?.[1]}`, spot.said];
+  parts.where.textContent = cell ? words.filter(Boolean).join(" · ") : "";
+  parts.root.dataset.cell = cell ? cell.join() : "";
+  parts.needle.hidden = !shown || !cell;
+  if (shown && cell) parts.needle.style.left = percent(shown.read(indexOf(grid, cell)), [shown.low, shown.high]);
+  if (data.labels) tellLabels(view, cellAt(data, data.labels.grid, spot.place));
+  else tellValues(view, cellAt(data, stack.grid, spot.place));
+}
+
+function tellValues(view, cell) {
+  const { data, state, stack, rows, parts, shown } = view, heads = stack.view === "attention";
+  const scores = stack.view === "dense" && stack.layer === OUTPUT && data.scores?.[templateOf(data, state)];
+  const ends = [Math.min(0, stack.low), Math.max(0, stack.high, ...(scores || []))];
+  rows.forEach((bar, i) => {
+    const asked = heads ? { ...state, head: bar.name } : { ...state, prompt: bar.name }, own = stackFor(data, asked);
+    const value = cell ? valueAt(own, mapFor(data, own, asked), indexOf(own.grid, cell)) : NaN;
+    tellBar(bar, value, stack.decimals, ends, bar.name === (heads ? state.head : state.prompt));
+    bar.whole.hidden = !scores;
+    if (scores) bar.whole.style.left = percent(scores[i], ends);
+    bar.share.textContent = shown ? "" : `${Math.round(100 * view.shares[i])}%`;
+  });
+  parts.bars.classList.toggle("dcv-legend", !shown);
+  parts.key.hidden = !scores;
+}
+
+// A segmentation knows the probability of the label that it gave.
+function tellLabels({ data, rows, labels, shares, parts, shown }, cell) {
+  const at = cell ? indexOf(data.labels.grid, cell) : -1, label = labels.numbers[at];
+  rows.forEach((bar, i) => {
+    tellBar(bar, i === label && data.labels.probability ? labels.probability[at] : NaN, 2, [0, 1], i === label);
+    bar.whole.hidden = true;
+    bar.share.textContent = shown ? "" : `${Math.round(100 * shares[i])}%`;
+  });
+  parts.bars.classList.add("dcv-legend");
+  parts.key.hidden = true;
+}
+
+function tellBar({ row, fill, number }, value, decimals, ends, isCurrent) {
+  const known = !Number.isNaN(value), [from, to] = known ? [Math.min(0, value), Math.max(0, value)] : [0, 0];
+  row.dataset.value = known ? value.toFixed(decimals) : "";
+  number.textContent = known ? pretty(value, decimals) : "";
+  row.setAttribute("aria-pressed", isCurrent);
+  fill.style.left = percent(from, ends);
+  fill.style.width = `${parseFloat(percent(to, ends)) - parseFloat(percent(from, ends))}%`;
+}
+
+function showMarks({ data, state, parts, hottest, stack, shown, pointed }, grid, cell) {
+  const boxes = {
+    pin: state.pinned && boxOf(data, mainGrid(data), ...state.pinned),
+    cell: cell && pointed && (shown || !data.labels) && boxOf(data, grid, ...cell),
+    peak: hottest && shown?.view && boxOf(data, stack.grid, ...hottest),
+  };
+  for (const [name, box] of Object.entries(boxes)) {
+    const node = parts[name], [rows, columns] = data.size, share = (part, whole) => `${(100 * part) / whole}%`;
+    node.hidden = !box;
+    if (!box) continue;
+    const [top, left, bottom, right] = box;
+    Object.assign(node.style, { top: share(top, rows), left: share(left, columns) });
+    Object.assign(node.style, { height: share(bottom - top, rows), width: share(right - left, columns) });
+  }
+}
