@@ -36,6 +36,7 @@ _LAZY = {
     "template_lab": "view.explorers.lab",
     "Canvas": "view.canvas.widget",
     "link": "view.canvas.widget",
+    "save_html": "view.page",
     "show_versions": "versions",
     "DenseclipVizError": "errors",
 }
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from denseclip_viz.view.explorers.explorer import explore
     from denseclip_viz.view.explorers.lab import template_lab
     from denseclip_viz.view.explorers.lens import layer_lens
+    from denseclip_viz.view.page import save_html
 
 __all__ = [
     "Background",
@@ -89,6 +91,7 @@ __all__ = [
     "prompt_denoising",
     "rank_templates",
     "rank_wordings",
+    "save_html",
     "show_versions",
     "small_ensemble",
     "template_lab",

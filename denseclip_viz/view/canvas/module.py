@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 WEB = Path(__file__).parent / "web"
-PARTS = ("numbers", "choices", "places", "pixels", "parts", "telling", "drawing", "canvas")
+MODULE = ("numbers", "choices", "places", "pixels", "parts", "telling", "drawing", "canvas")
 
 
-def module() -> str:
-    """One ES module: its files, as they are, one after the other."""
-    return "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in PARTS)
+def module(*more: str) -> str:
+    """One ES module: its files, as they are, one after the other; `more` follows them."""
+    return "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in (*MODULE, *more))
 
 
-def style() -> str:
-    """The style sheet."""
-    return (WEB / "canvas.css").read_text(encoding="utf-8")
+def style(*more: str) -> str:
+    """The style sheet of the canvas; `more` goes before it."""
+    return "\n".join((WEB / f"{name}.css").read_text(encoding="utf-8") for name in (*more, "canvas"))

@@ -170,6 +170,7 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
         "size": list(where.size),
         "seen": list(where.seen),
         "picture": None,
+        "labels": None,
     }
 
 

@@ -1,4 +1,4 @@
-"""A result as stacks of maps: each has one grid, one unit, one colour scale and one answer to "which view, which layer"."""
+"""A result as stacks of maps: each has one grid, one unit, one scale, and belongs to one view and one layer."""
 
 from __future__ import annotations
 

@@ -71,6 +71,23 @@ def kept(state: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]) -> dict
     return {**state, **taken}
 
 
+def checked_controls(names: Sequence[str]) -> list[str]:
+    """Names of controls, as a list.
+
+    Raises:
+        PictureError: One of them is no control.
+
+    Example:
+        >>> checked_controls(("view",))
+        ['view']
+    """
+    for name in [names] if isinstance(names, str) else names:
+        if isinstance(names, str) or name not in CONTROLS:
+            expected, fix = f"a list of some of {', '.join(CONTROLS)}", "Name the controls that are not to be shown."
+            raise PictureError(f"locked={names!r}", expected=expected, fix=fix)
+    return list(names)
+
+
 def _offered(name: str, value: Any, offered: Sequence[Any]) -> None:
     if value not in offered:
         errors: dict[str, type[DenseclipVizError]] = {"prompt": PromptError, "template": PromptError}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,11 +11,11 @@ import anywidget
 import traitlets
 import xarray as xr
 
-from denseclip_viz.errors import PictureError
 from denseclip_viz.trace import Trace
 from denseclip_viz.view.canvas.module import module, style
 from denseclip_viz.view.canvas.payload import Payload, payload
-from denseclip_viz.view.canvas.state import CONTROLS, DEFAULTS, completed, kept
+from denseclip_viz.view.canvas.state import DEFAULTS, checked_controls, completed, kept
+from denseclip_viz.view.canvas.still import still
 
 
 class Canvas(anywidget.AnyWidget):
@@ -24,6 +25,7 @@ class Canvas(anywidget.AnyWidget):
         result: What `Model.compare`, `Model.similarity` or `Model.segment` returned; nothing yet by default.
         trace: The trace that it came from: gives a `similarity` its picture, and lets a hovered cell be compared
             with all other cells.
+        leave_out: Parts that a large result is sent without, for example `["layers"]`; see `payload.payload`.
         still: Add a still picture for places that show no widgets.
         **state: Where to start, for example `view="gap"`, `prompt="a taxi"`, `opacity=0.5`.
 
@@ -37,6 +39,7 @@ class Canvas(anywidget.AnyWidget):
         locked: Names of controls that are not shown, for teachers.
 
     Raises:
+        GeometryError: The trace is not the result's.
         LayerError: The result is none of the known kinds, or has no such layer, view or head.
         PromptError: It has no such prompt or template.
         PictureError: Another name or value in the state.
@@ -61,6 +64,7 @@ class Canvas(anywidget.AnyWidget):
         result: xr.Dataset | xr.DataArray | None = None,
         *,
         trace: Trace | None = None,
+        leave_out: Sequence[str] = (),
         still: bool = True,
         locked: Sequence[str] = (),
         **state: Any,
@@ -69,21 +73,24 @@ class Canvas(anywidget.AnyWidget):
         self._still = still
         super().__init__(locked=list(locked))
         if result is not None:
-            self.show(result, trace=trace)
+            self.show(result, trace=trace, leave_out=leave_out)
         if state:
             self.state = state
 
-    def show(self, result: xr.Dataset | xr.DataArray, *, trace: Trace | None = None) -> None:
+    def show(
+        self, result: xr.Dataset | xr.DataArray, *, trace: Trace | None = None, leave_out: Sequence[str] = ()
+    ) -> None:
         """Show another result; prompt, template, layer, view and head stay where it has them too.
 
         Args:
             result: As for `Canvas`.
             trace: As for `Canvas`.
+            leave_out: As for `Canvas`.
 
         Raises:
-            LayerError, OutputError: As for `Canvas`; what was shown stays.
+            LayerError, GeometryError, OutputError: As for `Canvas`; what was shown stays.
         """
-        shown = payload(result, features=trace)
+        shown = payload(result, features=trace, leave_out=leave_out)
         state = kept(self.state, shown.choices)
         with self.hold_sync():
             self._shown = shown
@@ -96,6 +103,19 @@ class Canvas(anywidget.AnyWidget):
             sync_data = {**sync_data, "state": kept(sync_data["state"], self._shown.choices)}
         super().set_state(sync_data)
 
+    def __repr__(self) -> str:
+        if self._shown is None:
+            return "Canvas(nothing to show yet)"
+        state, title = self.state, self._shown.meta["title"]
+        of = "" if state["view"] in ("attention", "segments") else f" of {state['prompt']!r}"
+        return f"Canvas({title}: {state['view']}{of}, template {state['template']!r}, layer {state['layer']})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        bundle: tuple[dict[str, Any], dict[str, Any]] | None = super()._repr_mimebundle_(**kwargs)
+        if bundle is not None and self._still and self._shown is not None:
+            bundle[0]["image/png"] = base64.b64encode(still(self._shown, self.state)).decode()
+        return bundle
+
     @traitlets.validate("state")
     def _complete(self, proposal: Mapping[str, Any]) -> dict[str, Any]:
         choices = self._shown.choices if self._shown is not None else {}
@@ -103,12 +123,7 @@ class Canvas(anywidget.AnyWidget):
 
     @traitlets.validate("locked")
     def _check_locked(self, proposal: Mapping[str, Any]) -> list[str]:
-        names: list[str] = list(proposal["value"])
-        for name in names:
-            if name not in CONTROLS:
-                expected, fix = f"some of {', '.join(CONTROLS)}", "Name the controls that are not to be shown."
-                raise PictureError(f"locked {name!r}", expected=expected, fix=fix)
-        return names
+        return checked_controls(proposal["value"])
 
 
 def link(first: Canvas, second: Canvas, *more: Canvas) -> None:
