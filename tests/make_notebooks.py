@@ -7,7 +7,6 @@ are sources, cell ids, tags, what is hidden, and outputs without anything of thi
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import sys
@@ -17,11 +16,11 @@ from collections import Counter
 from pathlib import Path
 
 import nbformat
+from kernels import environment
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from notebook_dirt import dirt
 
-import denseclip_viz
 from denseclip_viz.output import writing
 
 ROOT = Path(__file__).parent.parent
@@ -49,15 +48,8 @@ def execute(path):
         client = NotebookClient(
             notebook, timeout=300, kernel_name="python3", resources=here, store_widget_state=False, record_timing=False
         )
-        client.execute(env=_environment(private))
+        client.execute(env=environment(private))
     return notebook
-
-
-def _environment(private):
-    package = str(Path(denseclip_viz.__file__).parents[1])
-    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    one = {"OMP_NUM_THREADS": "1", "DENSECLIP_VIZ_CACHE": "off", "IPYTHONDIR": f"{private}/ipython"}
-    return {**os.environ, **one, "PYTHONPATH": path}
 
 
 def clean(notebook):
