@@ -166,7 +166,7 @@ def _share(value: float, most: float) -> float:
 
 
 def _tile(values: np.ndarray, scale: Scale, template: str, prompt: str, cells: pd.DataFrame) -> Tile:
-    numbers = cells.loc[(template, prompt)]
+    numbers = cells.loc[(template, prompt), :]
     known = {"peak": "peak", "average_precision": "AP", "iou_best": "best IoU", "margin_absent": "above absent"}
     said = ", ".join(f"{word} {numbers[name]:.3f}" for name, word in known.items() if name in numbers.index)
     patch = {"prompt": prompt, "template": template, "view": "dense", "layer": OUTPUT}
