@@ -121,7 +121,8 @@ class Controls:
             text.observe(lambda change: call() if _entered(change) else None, "value")
         for choice in (self.model, self.geometry, self.smooth, self.denoise):
             choice.observe(lambda _: call(), "value")
-        self.templates.observe(lambda _: self._start_own() or call(), "value")
+        self.templates.observe(lambda _: self._start_own(), "value")
+        self.templates.observe(lambda _: call(), "value")
 
     def _start_own(self) -> None:
         """Own templates start as what was chosen before."""

@@ -89,6 +89,7 @@ def template_lab(
     picture = starting_scene() if picture is None else picture
     lab = _Lab(Tiles(), Tiles(), masks)
     kind = Kind("template_lab", CONTROLS, Bench.answer, lambda panel, answer: _show(panel, lab), (lab.grid, lab.words))
+    lab.words.add_class("dcvx-aside")
     opened = panel(kind, model, picture, _worded(prompts, picture, templates), lock=lock)
     opened.follow(lab.grid, lambda: _ask_words(opened, lab))
     return opened
@@ -146,8 +147,10 @@ def _show(panel: Panel, lab: _Lab) -> None:
     ]
     gone = both["absent"].to_numpy().tolist()
     columns = [(f"{name} (absent)" if is_so else name, bool(is_so)) for name, is_so in zip(names, gone, strict=True)]
-    unit = "Best template first." if len(means) > 1 else ""
-    note = f"One colour scale for all, {dense.scale.low:.2f} to {dense.scale.high:.2f} cosine. {unit}"
+    order = "Best template first." if len(means) > 1 else ""
+    note = f"One colour scale for all, {dense.scale.low:.2f} to {dense.scale.high:.2f} cosine. {order}".replace(
+        "-", "−"
+    )
     lattice = Lattice("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
     lab.grid.show([lattice], picture=both["picture"].to_numpy(), where=placement(both))
     _ask_words(panel, lab)
@@ -163,7 +166,7 @@ def _share(value: float, most: float) -> float:
 
 
 def _tile(values: np.ndarray, scale: Scale, template: str, prompt: str, cells: pd.DataFrame) -> Tile:
-    numbers = cells.loc[(template, prompt)]
+    numbers = cells.loc[(template, prompt), :]
     known = {"peak": "peak", "average_precision": "AP", "iou_best": "best IoU", "margin_absent": "above absent"}
     said = ", ".join(f"{word} {numbers[name]:.3f}" for name, word in known.items() if name in numbers.index)
     patch = {"prompt": prompt, "template": template, "view": "dense", "layer": OUTPUT}

@@ -131,4 +131,4 @@ def _heads(every: Sequence[Stack]) -> Lattice:
                 patch = {"view": "attention", "layer": OUTPUT, "head": head}
                 tip = f"attention, {columns[-1][0]}: {values.sum():.0%} of the weight goes to positions"
                 tiles.append(Tile(values, stack.scale, patch, tip))
-    return Lattice("where the pooling looks, head by head", columns, [("attention", "", 0.0)], [tiles])
+    return Lattice("where the pooling looks, head by head", columns, [("", "", 0.0)], [tiles], strip=True)

@@ -41,7 +41,7 @@ class Kind:
     layers: str = ""
 
 
-class Panel(widgets.VBox):
+class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
     """An explorer: what `explore`, `template_lab` and `layer_lens` return. Change it by hand or from a cell.
 
     Attributes:

@@ -59,13 +59,36 @@ function curve(line, count) {
   svg.append(path);
   box.append(svg);
   line.values.forEach((value, i) => {
-    const dot = make("i", "dcvx-dot"), mark = make("span", "dcvx-mark", value.toFixed(2));
+    const dot = make("i", "dcvx-dot"), mark = make("span", "dcvx-mark", value.toFixed(2).replace("-", "−"));
     for (const node of [dot, mark]) {
       node.style.left = `${(100 * (i + 0.5)) / count}%`;
       node.style.top = `${100 * height(value)}%`;
     }
     mark.classList.toggle("dcvx-under", height(value) < 0.45);
     box.append(dot, mark);
+  });
+  return box;
+}
+
+function tileOf(cell, draw, choose) {
+  const tile = make("button", "dcvx-tile"), canvas = make("canvas");
+  tile.type = "button";
+  tile.title = cell.tip;
+  tile.setAttribute("aria-label", cell.tip);
+  tile.dcvPatch = cell.patch;
+  tile.addEventListener("click", () => choose(cell.patch));
+  tile.append(canvas);
+  draw(canvas, cell);
+  return tile;
+}
+
+/** One row that goes on in the next line. */
+function stripOf(section, draw, choose) {
+  const box = make("div", "dcvx-strip");
+  section.cells[0].forEach((cell, at) => {
+    const part = make("div");
+    part.append(make("span", "dcvx-head", section.columns[at].label), tileOf(cell, draw, choose));
+    box.append(part);
   });
   return box;
 }
@@ -82,20 +105,7 @@ function gridOf(section, draw, choose) {
   section.rows.forEach((row, at) => {
     box.append(make("span", "dcvx-row-head", row.label));
     for (const cell of section.cells[at]) {
-      if (!cell) {
-        box.append(make("span"));
-        continue;
-      }
-      const tile = make("button", "dcvx-tile");
-      tile.type = "button";
-      tile.title = cell.tip;
-      tile.setAttribute("aria-label", cell.tip);
-      tile.dcvPatch = cell.patch;
-      tile.addEventListener("click", () => choose(cell.patch));
-      const canvas = make("canvas");
-      tile.append(canvas);
-      draw(canvas, cell);
-      box.append(tile);
+      box.append(cell ? tileOf(cell, draw, choose) : make("span"));
     }
     if (numbers) {
       const number = make("span", "dcvx-number");
@@ -154,7 +164,7 @@ function render({ model, el }) {
       const part = make("section", `dcvx-${section.kind}`);
       part.append(make("h4", "", section.title));
       if (section.note) part.append(make("p", "", section.note));
-      part.append(section.kind === "bars" ? barsOf(section) : gridOf(section, draw, choose));
+      part.append(section.kind === "bars" ? barsOf(section) : (section.strip ? stripOf : gridOf)(section, draw, choose));
       return part;
     });
     el.replaceChildren(...parts);

@@ -61,6 +61,7 @@ class Lattice:
         note: One line below the title.
         number_title: What the numbers are.
         curves: Below the maps.
+        strip: One row without a name, which goes on in the next line where it is too long.
     """
 
     title: str
@@ -70,6 +71,7 @@ class Lattice:
     note: str = ""
     number_title: str = ""
     curves: Sequence[Curve] = ()
+    strip: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,7 @@ def _lattice(lattice: Lattice, store: _Store, where: Placement) -> dict[str, Any
         "number_title": lattice.number_title,
         "cells": tiles,
         "curves": [_curve(curve) for curve in lattice.curves],
+        "strip": lattice.strip,
     }
 
 
@@ -161,7 +164,9 @@ def _curve(curve: Curve) -> dict[str, Any]:
 
 
 def _bars(bars: Bars) -> dict[str, Any]:
-    items = [{"label": word, "value": float(value), "text": f"{value:+.3f}"} for word, value in bars.items]
+    items = [
+        {"label": word, "value": float(value), "text": f"{value:+.3f}".replace("-", "−")} for word, value in bars.items
+    ]
     return {"kind": "bars", "title": bars.title, "note": bars.note, "items": items}
 
 
