@@ -351,7 +351,8 @@ def test_the_policy_of_the_page_stops_scripts_and_requests(show, offline_page):
     offline_page.watch.expect("Content-Security-Policy|Content Security Policy|violates")
     outcome = offline_page.evaluate(
         "async () => { const s = document.createElement('script'); s.textContent = 'window.ran = 1';"
-        "document.body.append(s); return [window.ran ?? 'no', await fetch('https://example.invalid').then(() => 'sent', () => 'refused')]; }"
+        "document.body.append(s); "
+        "return [window.ran ?? 'no', await fetch('https://example.invalid').then(() => 'sent', () => 'refused')]; }"
     )
     assert outcome == ["no", "refused"]
 
