@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 import xarray as xr
 from PIL import Image, ImageDraw
 
 from denseclip_viz.geometry import Geometry, Native, Preprocess, Tiles, Whole
+from denseclip_viz.trace import Trace
 
 PROMPTS = ("a red car", "grass", "the sun", "a giraffe")
 MANY = (
@@ -164,6 +166,14 @@ def _with_resnet_layers(both, rng):
     both = both.assign(layer_global_gradient=(dims, stack[0]), layer_dense_gradient=(dims, stack[1]))
     both = both.assign(layer_cells=("layer", 10 / sizes.ravel()))
     return both.assign_coords(layer=names).assign_attrs(layer_reading="gradient x activation of the score")
+
+
+def trace(result, depth=6) -> Trace:
+    """Make a trace with the grid of a result."""
+    where = Geometry.from_json(result.attrs["geometry"])
+    cells = torch.randn(*where.grid, depth, generator=torch.Generator().manual_seed(0))
+    attention = torch.ones(1, *where.grid) / (where.grid[0] * where.grid[1])
+    return Trace(cells.sum((0, 1)), cells, attention, cells, {}, where, picture(where.picture), "car.jpg")
 
 
 def similarity(**options) -> xr.DataArray:

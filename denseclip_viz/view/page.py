@@ -107,7 +107,7 @@ def _title(shown: Sequence[Payload]) -> str:
 def _values(one: Payload, state: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """The values of the stand-in's model."""
     buffers = {name: base64.b64encode(data).decode() for name, data in one.buffers.items()}
-    start = completed(state, kept(DEFAULTS, one.choices), one.choices)
+    start = completed(state, kept(DEFAULTS, one.choices), one.choices, grid=one.grid)
     return {"meta": one.meta, "buffers": buffers, "state": start, **more}
 
 

@@ -16,7 +16,7 @@ from denseclip_viz.errors import GeometryError, LayerError, OutputError
 from denseclip_viz.trace import Trace
 from denseclip_viz.view.canvas.pictures import label_file, picture_file
 from denseclip_viz.view.canvas.stacks import TEXT, grid, stacks, with_axes
-from denseclip_viz.view.canvas.state import ENSEMBLE, MEAN, OUTPUT, VIEWS
+from denseclip_viz.view.canvas.state import DIVERGING, ENSEMBLE, MEAN, OUTPUT, SEQUENTIAL, VIEWS
 from denseclip_viz.view.figures.comparison import QUESTIONS
 from denseclip_viz.view.figures.panels import Placement, placement
 from denseclip_viz.view.figures.scales import label_colour
@@ -24,7 +24,6 @@ from denseclip_viz.view.figures.sheet import is_random, provenance
 
 PARTS = ("contribution", "gap", "attention", "heads", "layers", "cells", "picture")
 LIMIT = 32.0  # MB that a notebook's browser is asked to hold for one canvas
-SEQUENTIAL, DIVERGING = ("viridis", "magma", "cividis"), ("RdBu_r", "PuOr_r")
 COLOURS = 256  # entries of a colour table, as many as matplotlib has
 
 
@@ -45,6 +44,12 @@ class Payload:
         """What the state may name: `{"prompt": […], "template": […], "layer": […], "view": […], "head": […]}`."""
         choices: dict[str, list[Any]] = self.meta["choices"]
         return choices
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The cells (y, x) that a pin counts: of the maps, or the pixels of the labels."""
+        there = self.meta["labels"] or self.meta["stacks"][0]
+        return there["grid"]["rows"], there["grid"]["columns"]
 
     @property
     def megabytes(self) -> float:
@@ -151,7 +156,7 @@ def _said(result: object) -> str:
 def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
     """Names, places and where the numbers come from."""
     names = [str(name) for name in whole["label" if "labels" in whole else "prompt"].to_numpy()]
-    marked = whole["absent"].to_numpy().tolist() if "absent" in whole.coords else [False] * len(names)
+    marked = np.atleast_1d(whole["absent"].to_numpy()).tolist() if "absent" in whole.coords else [False] * len(names)
     scores = whole["score"].transpose(*TEXT).to_numpy() if "score" in whole else None
     if scores is not None and len(scores) > 1:
         scores = np.concatenate([scores, scores.mean(0, keepdims=True, dtype=np.float64)])

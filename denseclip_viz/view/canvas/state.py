@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -12,6 +13,7 @@ ENSEMBLE = "ensemble"  # the mean of the maps over templates
 MEAN = "mean"  # of attention over heads
 OUTPUT = "output"  # the pooling layer itself, as a choice beside the inner layers
 AUTO = "auto"  # each view in its own colours
+SEQUENTIAL, DIVERGING = ("viridis", "magma", "cividis"), ("RdBu_r", "PuOr_r")  # matplotlib's names
 VIEWS = ("dense", "contribution", "attention", "gap", "segments")
 DEFAULTS: dict[str, Any] = {
     "prompt": "",
@@ -30,7 +32,11 @@ CONTROLS = tuple(name for name in DEFAULTS if name != "pinned")  # what `locked`
 
 
 def completed(
-    given: Mapping[str, Any], before: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]
+    given: Mapping[str, Any],
+    before: Mapping[str, Any],
+    choices: Mapping[str, Sequence[Any]],
+    *,
+    grid: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """Lay what is given over what was there, and refuse what cannot be.
 
@@ -38,6 +44,7 @@ def completed(
         given: Some of the names of `DEFAULTS`.
         before: The state until now.
         choices: `{name: what the result offers}`; empty while there is no result.
+        grid: The result's cells (y, x), for the pin.
 
     Returns:
         The whole state.
@@ -57,18 +64,29 @@ def completed(
     for name, value in whole.items():
         if name in given and name in choices:
             _offered(name, value, choices[name])
+    if "pinned" in given and _is_cell(given["pinned"]) and not _is_inside(given["pinned"], grid):
+        came, fix = f"Canvas state pinned={given['pinned']!r}", "Count from 0, from the top left."
+        raise PictureError(came, expected=f"a cell of the grid {grid}", fix=fix)
     return {name: _typed(name, value) for name, value in whole.items()}
 
 
-def kept(state: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+def kept(
+    state: Mapping[str, Any], choices: Mapping[str, Sequence[Any]], *, grid: tuple[int, int] | None = None
+) -> dict[str, Any]:
     """Keep of a state what another result offers too; for the rest take that result's first.
+
+    Args:
+        state: The whole state.
+        choices: What the other result offers.
+        grid: Its cells (y, x): a pin outside of it is taken out.
 
     Example:
         >>> kept(DEFAULTS | {"prompt": "grass"}, {"prompt": ["a car"], "view": ["segments"]})["prompt"]
         'a car'
     """
     taken = {name: offered[0] for name, offered in choices.items() if state[name] not in offered}
-    return {**state, **taken}
+    pinned = state["pinned"] if _is_inside(state["pinned"], grid) else None
+    return {**state, **taken, "pinned": pinned}
 
 
 def checked_controls(names: Sequence[str]) -> list[str]:
@@ -105,11 +123,23 @@ def _typed(name: str, value: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_inside(cell: Any, grid: tuple[int, int] | None) -> bool:
+    return cell is None or grid is None or all(0 <= at < size for at, size in zip(cell, grid, strict=True))
 
 
 def _is_cell(value: Any) -> bool:
     return value is None or (isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)))
+
+
+def _head(value: Any) -> str | int:
+    return MEAN if value == MEAN else int(value)
+
+
+def _maybe(value: Any) -> float | None:
+    return None if value is None else float(value)
 
 
 def _same(value: Any) -> Any:
@@ -117,16 +147,17 @@ def _same(value: Any) -> Any:
 
 
 _Rule = tuple[str, Callable[[Any], bool], Callable[[Any], Any]]
+_COLOURS = (AUTO, *SEQUENTIAL, *DIVERGING)
 _TEXT: _Rule = ("a text", lambda value: isinstance(value, str), _same)
 _TYPES: dict[str, _Rule] = {
     "prompt": _TEXT,
     "template": _TEXT,
     "layer": _TEXT,
     "view": (f"one of {', '.join(VIEWS)}", lambda value: value in VIEWS, _same),
-    "head": ("a head's number, or 'mean'", lambda value: value == MEAN or _is_number(value), _same),
+    "head": ("a head's number, or 'mean'", lambda value: value == MEAN or _is_number(value), _head),
     "opacity": ("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1, float),
-    "threshold": ("a number, or None", lambda value: value is None or _is_number(value), _same),
-    "colours": _TEXT,
+    "threshold": ("a number, or None", lambda value: value is None or _is_number(value), _maybe),
+    "colours": (f"one of {', '.join(_COLOURS)}", lambda value: value in _COLOURS, _same),
     "interpolation": ("'bilinear' or 'nearest'", lambda value: value in ("bilinear", "nearest"), _same),
     "hover": ("True or False", lambda value: isinstance(value, bool), _same),
     "pinned": ("a cell [y, x], or None", _is_cell, lambda value: None if value is None else [int(n) for n in value]),

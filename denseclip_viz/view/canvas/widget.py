@@ -91,7 +91,7 @@ class Canvas(anywidget.AnyWidget):
             LayerError, GeometryError, OutputError: As for `Canvas`; what was shown stays.
         """
         shown = payload(result, features=trace, leave_out=leave_out)
-        state = kept(self.state, shown.choices)
+        state = kept(self.state, shown.choices, grid=shown.grid)
         with self.hold_sync():
             self._shown = shown
             self._payload = {"meta": shown.meta, "buffers": shown.buffers}
@@ -118,8 +118,8 @@ class Canvas(anywidget.AnyWidget):
 
     @traitlets.validate("state")
     def _complete(self, proposal: Mapping[str, Any]) -> dict[str, Any]:
-        choices = self._shown.choices if self._shown is not None else {}
-        return completed(proposal["value"], self.state, choices)
+        choices, grid = ({}, None) if self._shown is None else (self._shown.choices, self._shown.grid)
+        return completed(proposal["value"], self.state, choices, grid=grid)
 
     @traitlets.validate("locked")
     def _check_locked(self, proposal: Mapping[str, Any]) -> list[str]:

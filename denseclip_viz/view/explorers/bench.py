@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from denseclip_viz.errors import ModelNameError
 from denseclip_viz.loading import load
 from denseclip_viz.model import Model
 from denseclip_viz.pictures import PictureLike, describe, from_bytes
@@ -17,13 +16,12 @@ from denseclip_viz.toyworld.bundled import Worded
 from denseclip_viz.toyworld.tokens import unknown_words
 from denseclip_viz.trace import Trace
 from denseclip_viz.view.explorers.jobs import Tell
+from denseclip_viz.view.explorers.models import Models, named
 
 if TYPE_CHECKING:
     import xarray as xr
 
-BUNDLED = ("bundled-resnet", "bundled-vit")
 DENOISE = 0.5  # MaskCLIP's threshold
-Models = Model | str | Mapping[str, Model | str] | Sequence[Model | str] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +94,7 @@ class Bench:
     """
 
     def __init__(self, models: Models = None) -> None:
-        self._given = _named(models)
+        self._given = named(models)
         self._loaded: tuple[str, Model] | None = None
         self._traced: tuple[tuple[Any, ...], Trace] | None = None
         self.passes = 0
@@ -208,45 +206,3 @@ def _warning(model: Model, question: Question, segments: xr.Dataset | None) -> s
     if segments is not None and bool((segments["labels"] < 0).all()):
         said.append("Prompt denoising removed every prompt: none is likely anywhere.")
     return " ".join(said)
-
-
-def _named(models: Models) -> dict[str, Model | str]:
-    if models is None:
-        return {name: name for name in BUNDLED}
-    if isinstance(models, Mapping):
-        named = {str(name): _model(one) for name, one in models.items()}
-    else:
-        several = [models] if isinstance(models, Model | str) else _several(models)
-        named = {}
-        for one in several:
-            named.setdefault(_free(_name(one), named), _model(one))
-    if named:
-        return named
-    raise ModelNameError("No models came", expected="at least one", fix="Leave it out for the bundled ones.")
-
-
-def _several(models: object) -> list[Model | str]:
-    if isinstance(models, Sequence):
-        return list(models)
-    raise _no_model(models)
-
-
-def _model(one: object) -> Model | str:
-    if isinstance(one, Model | str):
-        return one
-    raise _no_model(one)
-
-
-def _no_model(one: object) -> ModelNameError:
-    expected = "a model, the name of one, or several"
-    return ModelNameError(f"A {type(one).__name__}", expected=expected, fix="Pass what denseclip_viz.load returns.")
-
-
-def _name(one: object) -> str:
-    known = _model(one)
-    return known if isinstance(known, str) else str(known.provenance["model"])
-
-
-def _free(name: str, taken: Mapping[str, Any]) -> str:
-    names = (name, *(f"{name} ({number})" for number in range(2, len(taken) + 3)))
-    return next(each for each in names if each not in taken)

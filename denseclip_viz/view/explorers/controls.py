@@ -121,11 +121,11 @@ class Controls:
             text.observe(lambda change: call() if _entered(change) else None, "value")
         for choice in (self.model, self.geometry, self.smooth, self.denoise):
             choice.observe(lambda _: call(), "value")
+        # the order counts: own templates start as what was chosen before, and are then asked for
         self.templates.observe(lambda _: self._start_own(), "value")
         self.templates.observe(lambda _: call(), "value")
 
     def _start_own(self) -> None:
-        """Own templates start as what was chosen before."""
         if self.templates.value == OWN and not self.own.value.strip():
             self.own.value = "\n".join(self._last)
         self._show_own()

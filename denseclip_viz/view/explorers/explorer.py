@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from denseclip_viz.pictures import PictureLike
 from denseclip_viz.prompts import Named, Prompts
-from denseclip_viz.view.explorers.bench import Bench, Models
+from denseclip_viz.view.explorers.bench import Bench
 from denseclip_viz.view.explorers.controls import TEXTS
+from denseclip_viz.view.explorers.models import Models
 from denseclip_viz.view.explorers.panel import Kind, Panel, panel
 from denseclip_viz.view.explorers.starting import starting_prompts, starting_scene
 

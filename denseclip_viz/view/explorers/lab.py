@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -17,9 +17,10 @@ from denseclip_viz.pictures import PictureLike
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.view.canvas.stacks import stacks
 from denseclip_viz.view.canvas.state import ENSEMBLE, OUTPUT
-from denseclip_viz.view.explorers.bench import Bench, Models
+from denseclip_viz.view.explorers.bench import Bench
 from denseclip_viz.view.explorers.controls import TEXTS
 from denseclip_viz.view.explorers.jobs import Tell
+from denseclip_viz.view.explorers.models import Models
 from denseclip_viz.view.explorers.panel import Kind, Panel, panel
 from denseclip_viz.view.explorers.starting import starting_prompts, starting_scene
 from denseclip_viz.view.explorers.tiles import Bars, Lattice, Tile, Tiles
@@ -29,6 +30,7 @@ from denseclip_viz.view.figures.scales import Scale
 if TYPE_CHECKING:
     import pandas as pd
 
+Cells = Mapping[tuple[str, str], Mapping[Any, Any]]  # by template and prompt, the numbers by name
 CONTROLS = (*TEXTS, "model", "run")
 TEMPLATES = "imagenet-7"
 _MARKS = ("absent", "background")
@@ -138,19 +140,18 @@ def _show(panel: Panel, lab: _Lab) -> None:
     means = present.groupby("template", sort=False)[by].mean().sort_values(ascending=False, kind="stable")
     names = [str(name) for name in both["prompt"].to_numpy()]
     templates = [*map(str, both["template"].to_numpy()), ENSEMBLE][: len(dense.values)]
-    cells = table.set_index(["template", "prompt"])
+    cells = {(str(row["template"]), str(row["prompt"])): row for row in table.to_dict("records")}
     most = 1.0 if by == "average_precision" else float(means.max())
-    rows = [(_called(name), f"{value:.3f}", _share(value, most)) for name, value in means.items()]
+    order = [str(name) for name in means.index]
+    rows = [(_called(name), f"{means[name]:.3f}", _share(float(means[name]), most)) for name in order]
     tiles = [
         [_tile(dense.values[templates.index(row), at], dense.scale, row, name, cells) for at, name in enumerate(names)]
-        for row in means.index
+        for row in order
     ]
     gone = both["absent"].to_numpy().tolist()
     columns = [(f"{name} (absent)" if is_so else name, bool(is_so)) for name, is_so in zip(names, gone, strict=True)]
-    order = "Best template first." if len(means) > 1 else ""
-    note = f"One colour scale for all, {dense.scale.low:.2f} to {dense.scale.high:.2f} cosine. {order}".replace(
-        "-", "−"
-    )
+    best = "Best template first." if len(order) > 1 else ""
+    note = f"One colour scale for all, {dense.scale.low:.2f} to {dense.scale.high:.2f} cosine. {best}".replace("-", "−")
     lattice = Lattice("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
     lab.grid.show([lattice], picture=both["picture"].to_numpy(), where=placement(both))
     _ask_words(panel, lab)
@@ -165,10 +166,10 @@ def _share(value: float, most: float) -> float:
     return max(0.0, value / most) if most > 0 else 0.0
 
 
-def _tile(values: np.ndarray, scale: Scale, template: str, prompt: str, cells: pd.DataFrame) -> Tile:
-    numbers = cells.loc[(template, prompt), :]
+def _tile(values: np.ndarray, scale: Scale, template: str, prompt: str, cells: Cells) -> Tile:
+    numbers = cells[template, prompt]
     known = {"peak": "peak", "average_precision": "AP", "iou_best": "best IoU", "margin_absent": "above absent"}
-    said = ", ".join(f"{word} {numbers[name]:.3f}" for name, word in known.items() if name in numbers.index)
+    said = ", ".join(f"{word} {numbers[name]:.3f}" for name, word in known.items() if name in numbers)
     patch = {"prompt": prompt, "template": template, "view": "dense", "layer": OUTPUT}
     return Tile(values, scale, patch, f"{prompt} · {_called(template)}: {said}")
 

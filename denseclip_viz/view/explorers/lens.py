@@ -13,8 +13,9 @@ from denseclip_viz.pictures import PictureLike
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.view.canvas.stacks import TEXT, Stack, stacks
 from denseclip_viz.view.canvas.state import ENSEMBLE, MEAN, OUTPUT
-from denseclip_viz.view.explorers.bench import Bench, Models
+from denseclip_viz.view.explorers.bench import Bench
 from denseclip_viz.view.explorers.controls import TEXTS
+from denseclip_viz.view.explorers.models import Models
 from denseclip_viz.view.explorers.panel import Kind, Panel, panel
 from denseclip_viz.view.explorers.starting import starting_prompts, starting_scene
 from denseclip_viz.view.explorers.tiles import Curve, Lattice, Tile, Tiles

@@ -13,9 +13,10 @@ from denseclip_viz.pictures import PictureLike
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 from denseclip_viz.view.canvas.widget import Canvas
-from denseclip_viz.view.explorers.bench import Answer, Bench, Models, Picture, Question
+from denseclip_viz.view.explorers.bench import Answer, Bench, Picture, Question
 from denseclip_viz.view.explorers.controls import Controls, Locked, locked
 from denseclip_viz.view.explorers.jobs import Jobs, Tell
+from denseclip_viz.view.explorers.models import Models
 from denseclip_viz.view.explorers.notice import Notice, Shown, in_words, shown, too_large
 from denseclip_viz.view.explorers.tiles import Tiles
 
@@ -41,7 +42,7 @@ class Kind:
     layers: str = ""
 
 
-class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
+class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """An explorer: what `explore`, `template_lab` and `layer_lens` return. Change it by hand or from a cell.
 
     Attributes:
@@ -54,6 +55,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
 
     def __init__(self, kind: Kind, bench: Bench, answer: Answer, hidden: Locked) -> None:
         self._kind, self._bench = kind, bench
+        self.answer, self._picture = answer, answer.question.picture
         self._showing, self._refined, self._view = False, False, "dense"
         prompts = answer.question.prompts
         self.controls = Controls(prompts, bench.names, names=kind.controls, hidden=hidden.beside)
@@ -199,6 +201,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets is not typed
         """What the work raised: shown in one line, and as a traceback too if it is none of our own."""
         with Shown(self.fail):
             raise error
+
+    def __repr__(self) -> str:
+        return f"{self._kind.name}({self.answer.status.rpartition(' · ')[0]})"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The widget, and a still picture for places that show none."""

@@ -15,10 +15,10 @@ function render({ model, el }) {
 
   async function send(file) {
     if (!file) return;
-    words.textContent = file.name;
     if (file.size > model.get("limit")) {
       model.set("refused", { name: file.name, size: file.size, at: Date.now() });
     } else {
+      words.textContent = file.name;
       model.set("name", file.name);
       model.set("content", new DataView(await file.arrayBuffer()));
     }
