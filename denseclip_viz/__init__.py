@@ -31,6 +31,9 @@ _LAZY = {
     "rank_wordings": "measure.contest",
     "small_ensemble": "measure.committee",
     "word_attribution": "measure.words",
+    "explore": "view.explorers.explorer",
+    "layer_lens": "view.explorers.lens",
+    "template_lab": "view.explorers.lab",
     "Canvas": "view.canvas.widget",
     "link": "view.canvas.widget",
     "save_html": "view.page",
@@ -58,6 +61,9 @@ if TYPE_CHECKING:
     from denseclip_viz.versions import show_versions
     from denseclip_viz.view import plot
     from denseclip_viz.view.canvas.widget import Canvas, link
+    from denseclip_viz.view.explorers.explorer import explore
+    from denseclip_viz.view.explorers.lab import template_lab
+    from denseclip_viz.view.explorers.lens import layer_lens
     from denseclip_viz.view.page import save_html
 
 __all__ = [
@@ -75,7 +81,9 @@ __all__ = [
     "class_list",
     "disagreement",
     "ensemble",
+    "explore",
     "key_smoothing",
+    "layer_lens",
     "link",
     "load",
     "models",
@@ -86,6 +94,7 @@ __all__ = [
     "save_html",
     "show_versions",
     "small_ensemble",
+    "template_lab",
     "template_set",
     "templates_table",
     "toyworld",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
@@ -84,6 +85,33 @@ def read(picture: PictureLike) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     image.info = {}  # a kept EXIF orientation would turn the upright picture again
     return image
+
+
+def from_bytes(content: bytes, *, name: str) -> Image.Image:
+    """Reads a picture out of the bytes of its file, as `read` does, and keeps its name for titles.
+
+    Args:
+        content: The whole file.
+        name: The file's name.
+
+    Returns:
+        A new image, upright, RGB, or RGBA where it is transparent.
+
+    Raises:
+        PictureError: As for `read`.
+
+    Example:
+        >>> from_bytes(b"", name="cat.jpg")
+        Traceback (most recent call last):
+        denseclip_viz.errors.PictureError: cat.jpg is empty (0 bytes). Expected a picture file. Copy it again.
+    """
+    shown = _short(name)
+    if not content:
+        raise PictureError(f"{shown} is empty (0 bytes)", expected="a picture file", fix="Copy it again.")
+    with _naming(shown), Image.open(io.BytesIO(content)) as opened:
+        image: Any = _decoded(opened, shown)
+    image.filename = name  # where `describe` looks
+    return image  # type: ignore[no-any-return]
 
 
 def display(picture: Image.Image, *, longest: int = 1024) -> NDArray[np.uint8]:

@@ -97,6 +97,12 @@ class Canvas(anywidget.AnyWidget):
             self._payload = {"meta": shown.meta, "buffers": shown.buffers}
             self.state = state
 
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what the browser says; of a state that was another result's only what this one has too."""
+        if self._shown is not None and "state" in sync_data:
+            sync_data = {**sync_data, "state": kept(sync_data["state"], self._shown.choices)}
+        super().set_state(sync_data)
+
     def __repr__(self) -> str:
         if self._shown is None:
             return "Canvas(nothing to show yet)"

@@ -1,0 +1,1 @@
+"""Explorers: the canvas with the controls that need the model."""

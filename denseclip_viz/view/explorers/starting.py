@@ -1,0 +1,50 @@
+"""What an explorer shows when little was said: the bundled scene, and prompts that suit a picture."""
+
+from __future__ import annotations
+
+from denseclip_viz.pictures import PictureLike
+from denseclip_viz.prompts import Named, Prompts
+from denseclip_viz.toyworld.scenes import Scene
+from denseclip_viz.toyworld.world import scene
+
+WORDS = "a red taxi left of a limousine on a road"
+ABSENT = ("whale", "castle", "penguin")  # the first that a scene does not hold is its baseline
+ANYWHERE = ("a car", "a tree", "a house", "the sky")
+
+
+def starting_scene() -> Scene:
+    """Draw the scene that an explorer opens with.
+
+    Example:
+        >>> sorted(thing.kind for thing in starting_scene().things)
+        ['limousine', 'taxi']
+    """
+    return scene(WORDS, 320)
+
+
+def starting_prompts(prompts: Prompts | Named | None, picture: PictureLike) -> Prompts:
+    """Make prompts of what came, or of what a scene holds; articles are set right inside templates.
+
+    Example:
+        >>> starting_prompts(None, starting_scene()).prompts
+        ('a limousine', 'a taxi', 'sky', 'a road', 'a whale')
+    """
+    if isinstance(prompts, Prompts):
+        return prompts
+    if prompts is not None:
+        return Prompts(prompts, articles="right")
+    if not isinstance(picture, Scene):
+        return Prompts(ANYWHERE, absent=f"a {ABSENT[0]}", articles="right")
+    things = list(dict.fromkeys(thing.kind for thing in picture.things))
+    gone = next(kind for kind in ABSENT if kind not in things)
+    named = [f"{_article(kind)} {kind}" for kind in things]
+    return Prompts([*named, *map(_said, picture.stuff)], absent=f"a {gone}", articles="right")
+
+
+def _said(stuff: str) -> str:
+    """Stuff as captions say it: "a road", but "grass"."""
+    return f"a {stuff}" if stuff in ("road", "brick wall", "wooden floor", "night sky") else stuff
+
+
+def _article(kind: str) -> str:
+    return "an" if kind[0] in "aeiou" else "a"

@@ -1,0 +1,90 @@
+"""The laboratory of wordings and the lens on layers, without a browser: what stands on the tiles."""
+
+import numpy as np
+import pytest
+
+import denseclip_viz as dcv
+from denseclip_viz.view.explorers.lab import ranking
+
+TEMPLATES = ["{}", "a photo of {}.", "an image of {}."]
+
+
+@pytest.fixture
+def lab(load_tiny, picture_file):
+    mask = np.zeros((120, 180), bool)
+    mask[40:90, 60:140] = True
+    prompts = dcv.Prompts(["a red taxi", "road"], absent="a whale")
+    panel = dcv.template_lab(load_tiny("resnet"), picture_file, prompts, TEMPLATES, masks={"a red taxi": mask})
+    panel.mask = mask
+    yield panel
+    panel.close()
+
+
+def tiles(panel, at=0):
+    return panel._kind.below[at]
+
+
+def section(panel, at=0, number=0):
+    return tiles(panel, at)._packed["data"]["sections"][number]
+
+
+def shown_value(panel, cell):
+    """What a tile shows, as shares of the scale."""
+    size = int(np.prod(cell["shape"]))
+    return np.frombuffer(tiles(panel)._packed["maps"], np.uint8)[cell["at"] : cell["at"] + size] / 255
+
+
+def test_templates_stand_best_first_by_what_the_table_says(lab):
+    dense = lab.result["dense"].assign_attrs(lab.result.attrs)
+    table = dcv.templates_table(dense, {"a red taxi": lab.mask})
+    means = table[~table.absent].groupby("template").average_precision.mean()
+    rows = [row for row in section(lab)["rows"] if not row["label"].startswith("ensemble")]
+    expected = [("as typed" if name == "{}" else name) for name in means.sort_values(ascending=False).index]
+    assert [row["label"] for row in rows] == expected
+    assert [float(row["number"]) for row in rows] == pytest.approx(sorted(means, reverse=True), abs=0.0005)
+
+
+def test_without_masks_they_are_ordered_by_the_absent_baseline(lab):
+    table, by = ranking(lab.result)
+    assert (by, len(table)) == ("margin_absent", (len(TEMPLATES) + 1) * 3)
+
+
+def test_every_tile_has_its_own_map_on_one_scale_and_sets_what_it_shows(lab):
+    dense = lab.result["dense"].values
+    every = np.concatenate([dense, dense.mean(0, keepdims=True)])
+    names, low, high = [*TEMPLATES, "ensemble"], every.min(), every.max()
+    seen = set()
+    for row in section(lab)["cells"]:
+        for at, cell in enumerate(row):
+            values = every[names.index(cell["patch"]["template"]), at].ravel()
+            np.testing.assert_allclose(shown_value(lab, cell), (values - low) / (high - low), atol=0.6 / 255)
+            seen.add((cell["patch"]["prompt"], cell["patch"]["template"]))
+    assert len(seen) == 12
+    tiles(lab).chosen = {"prompt": "road", "template": "ensemble", "view": "dense", "layer": "output"}
+    assert [lab.canvas.state[name] for name in ("prompt", "template")] == ["road", "ensemble"]
+
+
+def test_words_are_those_of_the_prompt_that_the_canvas_shows(lab):
+    found = dcv.word_attribution(lab.model, lab.trace, "a red taxi", ["{}"], gradient=False)
+    items = section(lab, at=1)["items"]
+    assert [item["label"] for item in items] == ["a", "red", "taxi"]
+    assert [item["value"] for item in items] == pytest.approx(found["peak_change"].values[0])
+    lab.canvas.state = {"prompt": "road"}
+    assert (section(lab, at=1)["items"], "one word" in section(lab, at=1)["note"]) == ([], True)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit"])
+def test_the_lens_has_a_tile_for_each_layer_and_head_and_a_curve(load_tiny, picture_file, kind):
+    model = load_tiny(kind)
+    panel = dcv.layer_lens(model, picture_file, dcv.Prompts(["a taxi", "a road"], ["{}", "a {}"]))
+    layers, heads = section(panel), section(panel, number=1)
+    names = [*model.layers, "output"]
+    assert [column["label"] for column in layers["columns"]] == names
+    assert [cell["patch"]["layer"] for cell in layers["cells"][0]] == names
+    assert len(heads["columns"]) == panel.result.sizes["head"] + 1
+    assert all(len(curve["values"]) == len(names) for curve in layers["curves"])
+    tiles(panel).chosen = layers["cells"][0][1]["patch"]
+    assert panel.canvas.state["layer"] == names[1]
+    panel.canvas.state = {"prompt": "a road", "template": "ensemble"}
+    assert "a road" in section(panel)["title"]
+    panel.close()
