@@ -76,11 +76,11 @@ class Shown:
 
 
 @pytest.fixture
-def show(offline_page, tmp_path):
+def show(request, tmp_path):
     """Write a page of results and open it: `show(result, **options)`."""
 
     def call(results, **options):
-        page = options.pop("page", offline_page)
+        page = options.pop("page", None) or request.getfixturevalue("offline_page")
         several = results if isinstance(results, list) else [results]
         path = dcv.save_html(results, tmp_path / f"{len(list(tmp_path.iterdir()))}.html", **options)
         page.goto(path.as_uri())
@@ -150,6 +150,11 @@ def test_attention_is_drawn_and_told_head_by_head(show, street):
     assert shown.hottest() == peak_of(both.attention_heads[3].values)
     shown.point(5, 3, grid)
     told = shown.bars("head")
+    widths = shown.root.locator(".dcv-fill").evaluate_all("all => all.map(n => n.offsetWidth)")
+    track = shown.root.locator(".dcv-track").first.bounding_box()["width"]
+    strongest = float(max(both.attention.max(), both.attention_heads.max()))
+    lengths = [track * float(told[name]) / strongest for name in ["mean", *map(str, range(12))]]
+    assert np.abs(np.array(widths) - lengths).max() <= 1
     assert told["mean"] == f"{float(both.attention[5, 3]):.3f}"
     assert [told[str(i)] for i in range(12)] == [f"{float(both.attention_heads[i, 5, 3]):.3f}" for i in range(12)]
 
