@@ -271,6 +271,24 @@ def test_a_newer_run_supersedes_an_older_and_never_two_run_at_once():
     assert came == [19]
 
 
+def test_an_interrupt_in_a_script_ends_the_work_and_leaves_nothing_running(monkeypatch):
+    settled_, came = [], []
+    jobs = Jobs(told=print, failed=came.append, settled=lambda: settled_.append(1))
+
+    def endless(tell):
+        while True:
+            torch.ones(4) * 2
+
+    def interrupted(futures):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("denseclip_viz.view.explorers.jobs.wait", interrupted)
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        jobs.start(endless, came.append)
+    assert (jobs.busy, settled_, came, set(threading.enumerate())) == (False, [1], [], before)
+
+
 def test_stop_ends_the_work_at_its_next_torch_call_and_leaves_no_thread():
     ended, came = threading.Event(), []
     jobs = Jobs(told=lambda *_: None, failed=came.append)
