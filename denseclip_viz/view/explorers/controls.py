@@ -47,6 +47,9 @@ def locked(names: str | Sequence[str], there: Sequence[str]) -> Locked:
         >>> locked(["prompts", "opacity"], there=["prompts", "model"])
         Locked(beside=('prompts',), canvas=('opacity',))
     """
+    if not isinstance(names, Sequence):
+        came = f"lock={names!r}"
+        raise PromptError(came, expected="names of controls", fix='Write lock=["model", "picture"], say.')
     asked_for = [names] if isinstance(names, str) else list(names)
     unknown = [name for name in asked_for if name not in there and name not in CANVAS_CONTROLS]
     if unknown:

@@ -117,7 +117,8 @@ class Jobs:
             try:
                 wait([future])
             finally:
-                job.stop.set()  # an interrupt of the waiting ends the work too
+                if not future.done():
+                    self.stop()  # an interrupt of the waiting ends the work too
         self._deliver(job, future)
 
     def _tell(self, job: _Job, text: str, share: float) -> None:
