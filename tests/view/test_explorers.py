@@ -83,6 +83,12 @@ def test_enter_asks_and_typing_does_not(opened):
     assert opened.result.absent.values.tolist() == [False, False, True]
 
 
+def test_a_text_that_reaches_the_kernel_after_the_click_on_run_is_asked_for_too(opened):
+    opened.controls.run.click()
+    opened.controls.prompts.value = "a bus"
+    assert opened.result.prompt.values.tolist() == ["a bus", "a whale"]
+
+
 def test_a_new_prompt_is_answered_out_of_the_same_forward_pass(opened, small):
     passes = []
     handle = small.tower.visual.register_forward_pre_hook(lambda *_: passes.append(1))
@@ -287,6 +293,29 @@ def test_an_interrupt_in_a_script_ends_the_work_and_leaves_nothing_running(monke
     with pytest.raises(KeyboardInterrupt):
         jobs.start(endless, came.append)
     assert (jobs.busy, settled_, came, set(threading.enumerate())) == (False, [1], [], before)
+
+
+def test_callbacks_from_two_threads_end_with_what_was_typed_last(opened):
+    """JupyterLab handles the messages of a button and of a text in two threads of the kernel."""
+
+    async def steps():
+        for number in range(20):
+            texts = threading.Thread(target=setattr, args=(opened.controls.prompts, "value", f"a bus {number}"))
+            clicks = threading.Thread(target=opened.controls.run.click)
+            for thread in (clicks, texts)[:: 1 if number % 2 else -1]:
+                thread.start()
+            for thread in (clicks, texts):
+                await asyncio.to_thread(thread.join)
+            await settled(opened)
+            assert opened.result.prompt.values[0] == f"a bus {number}"
+
+    opened._jobs._home = None
+
+    async def at_home():
+        opened._jobs._home = asyncio.get_running_loop()
+        await steps()
+
+    assert on_a_loop(at_home) == []
 
 
 def test_stop_ends_the_work_at_its_next_torch_call_and_leaves_no_thread():
