@@ -12,7 +12,7 @@ from watch import picture, watched
 
 from denseclip_viz.toyworld import scene
 
-WORDS = "a red taxi left of a limousine on a road"
+WORDS = "a large red taxi left of a limousine on a road"
 READY = "() => Number(document.querySelector('.dcv-explorer .dcv-canvas')?.dataset.version) > 0"
 PIXELS = "() => document.querySelector('.dcv-explorer canvas.dcv-picture').toDataURL()"
 CONTROLS = {  # by selector, the least width in pixels that a person can use
