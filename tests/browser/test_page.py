@@ -265,6 +265,15 @@ def test_a_cell_is_compared_with_all_others(show, street):
     assert shown.bars()["a taxi"] == f"{float(both.dense[0, 0, 5, 6]):.3f}"
 
 
+def test_cells_are_compared_on_a_segmentation_too(show):
+    segmentation = fake_results.segmentation()
+    shown, where = show(segmentation, trace=fake_results.trace(segmentation)), geometry_of(segmentation)
+    shown.tick("hover")
+    shown.point(4, 7, where.grid)
+    assert shown.root.locator(".dcv-scale").is_visible()
+    assert [name for name, value in shown.bars().items() if value] == ["sky"]
+
+
 def test_layers_are_switched_and_offer_only_the_views_that_they_were_read_in(show):
     both = fake_results.comparison(layers="vit")
     shown = show(both, view="gap")

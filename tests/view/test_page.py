@@ -39,7 +39,7 @@ def test_a_page_beyond_its_limit_is_refused_and_nothing_is_left(tmp_path):
     with pytest.raises(OutputError, match="leave_out="):
         dcv.save_html(both, tmp_path / "x.html", limit_mb=0.5)
     with pytest.raises(OutputError, match="The page takes"):
-        dcv.save_html([fake_results.comparison()] * 9, tmp_path / "x.html", limit_mb=0.5)
+        dcv.save_html([fake_results.comparison()] * 20, tmp_path / "x.html", limit_mb=0.5)
     assert list(tmp_path.iterdir()) == []
     dcv.save_html(both, tmp_path / "x.html", limit_mb=0.5, leave_out=["layers"])
 

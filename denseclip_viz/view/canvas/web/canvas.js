@@ -9,7 +9,8 @@ function change(view, patch, { relayed = false } = {}) {
   model.set("state", { ...state });
   clearTimeout(view.timer);
   view.timer = setTimeout(() => model.save_changes(), QUIET);
-  if (!relayed) publish(view, { patch, pin: patch.pinned && shareOf(data, middleOf(mainGrid(data), patch.pinned)) });
+  const pin = patch.pinned && shareOf(data, middleOf(data, mainGrid(data), patch.pinned));
+  if (!relayed) publish(view, { patch, pin });
 }
 
 function point(view, place, { relayed = false } = {}) {
@@ -40,10 +41,9 @@ function press(view, event) {
 // One cell further, as long as it was seen; through labels, which have a cell for each pixel, in larger steps.
 function step(view, [down, right]) {
   const { data } = view, grid = mainGrid(data), far = data.labels ? Math.ceil(grid.rows / 64) : 1;
-  const [y, x] = cellAt(data, grid, spotOf(view).place);
+  const [y, x] = cellAt(data, grid, spotOf(view).place) ?? [0, 0];
   const next = [clamp(y + down * far, 0, grid.rows - 1), clamp(x + right * far, 0, grid.columns - 1)];
-  const box = boxOf(data, grid, ...next);
-  if (box) point(view, [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]);
+  if (boxOf(data, grid, ...next)) point(view, middleOf(data, grid, next));
 }
 
 // Between linked canvases places are shares of the picture, since their grids may differ.

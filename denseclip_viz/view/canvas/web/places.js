@@ -41,10 +41,11 @@ function cellAt({ seen }, grid, [row, column]) {
   return [clamp(y, 0, grid.rows - 1), clamp(x, 0, grid.columns - 1)];
 }
 
-const middleOf = (grid, [y, x]) => [
-  grid.top + ((y + 0.5) * (grid.bottom - grid.top)) / grid.rows,
-  grid.left + ((x + 0.5) * (grid.right - grid.left)) / grid.columns,
-];
+// The middle of what was seen of a cell, so that it is a place in the picture.
+function middleOf(data, grid, [y, x]) {
+  const box = boxOf(data, grid, y, x);
+  return box ? [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2] : [-1, -1];
+}
 
 function hottestOf(data, grid, values) {
   let best = null, top = -Infinity;

@@ -6,8 +6,8 @@ const indexOf = ({ columns }, [y, x]) => y * columns + x;
 // Where the reader is: pointing, else the pin, else the hottest cell. A place is [row, column] in the picture's pixels.
 function spotOf({ data, state, pointed, hottest, stack }) {
   if (pointed) return { place: pointed, said: "" };
-  if (state.pinned) return { place: middleOf(mainGrid(data), state.pinned), said: "pinned" };
-  if (hottest) return { place: middleOf(stack.grid, hottest), said: "hottest cell" };
+  if (state.pinned) return { place: middleOf(data, mainGrid(data), state.pinned), said: "pinned" };
+  if (hottest) return { place: middleOf(data, stack.grid, hottest), said: "hottest cell" };
   const [top, left, bottom, right] = data.seen;
   return { place: [(top + bottom) / 2, (left + right) / 2], said: "middle" };
 }
