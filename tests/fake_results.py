@@ -164,6 +164,7 @@ def _with_resnet_layers(both, rng):
     sizes = np.array([0.02, 0.04, 0.1, 0.4, 1.0])[:, None, None, None, None]
     stack = [fine * sizes + 0.02 * sizes * np.abs(fine).max() * rng.standard_normal((5, *fine.shape)) for _ in (0, 1)]
     both = both.assign(layer_global_gradient=(dims, stack[0]), layer_dense_gradient=(dims, stack[1]))
+    both = both.assign(layer_cells=("layer", 10 / sizes.ravel()))
     return both.assign_coords(layer=names).assign_attrs(layer_reading="gradient x activation of the score")
 
 

@@ -7,7 +7,6 @@ are sources, cell ids, tags, what is hidden, and outputs without anything of thi
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import sys
@@ -17,11 +16,11 @@ from collections import Counter
 from pathlib import Path
 
 import nbformat
+from kernels import environment
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from notebook_dirt import dirt
 
-import denseclip_viz
 from denseclip_viz.output import writing
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +29,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+STILLS = {"image/png", "image/jpeg"}
 VIEW = "application/vnd.jupyter.widget-view+json"
 KEPT = ("tags", "jupyter")
 
@@ -48,15 +48,8 @@ def execute(path):
         client = NotebookClient(
             notebook, timeout=300, kernel_name="python3", resources=here, store_widget_state=False, record_timing=False
         )
-        client.execute(env=_environment(private))
+        client.execute(env=environment(private))
     return notebook
-
-
-def _environment(private):
-    package = str(Path(denseclip_viz.__file__).parents[1])
-    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
-    one = {"OMP_NUM_THREADS": "1", "DENSECLIP_VIZ_CACHE": "off", "IPYTHONDIR": f"{private}/ipython"}
-    return {**os.environ, **one, "PYTHONPATH": path}
 
 
 def clean(notebook):
@@ -83,7 +76,7 @@ def _clean_output(output, at, count):
     if output.output_type == "execute_result":
         output.execution_count = count
     if VIEW in output.get("data", {}):
-        if "image/png" not in output.data:
+        if not STILLS & set(output.data):
             raise ValueError(f"cell {at}: a widget without a still picture ({output.data.get('text/plain', '')[:60]})")
         # JupyterLab would look for the widget of an ended kernel, and show an error in the picture's place
         del output.data[VIEW]

@@ -17,7 +17,9 @@ FETCHED = re.compile(
     r"""!\[[^\]]*\]\(\s*https?:|<(script|link|img|iframe)\b[^>]*\b(src|href)\s*=\s*["']?(https?:)?//|@import"""
 )
 MAGIC = re.compile(r"^\s*(%matplotlib (widget|notebook|ipympl)|[!%]\s*(pip|conda|uv)\b)", re.MULTILINE)
-EXERCISE = re.compile(r"^\s*(#+\s+|\*\*)exercise\b", re.IGNORECASE | re.MULTILINE)
+EXERCISES = re.compile(r"exercises?\b", re.IGNORECASE)
+# under a heading "Exercises", each starts with its number in bold: **1.** or **1. Its name.**
+SIGN = re.compile(r"^#+ +(?P<heading>.+)|^(?P<item>\*\*\d+\.)|(?P<details><details)", re.MULTILINE)
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -29,6 +31,8 @@ def dirt(path):
         nbformat.validate(deepcopy(notebook))  # which repairs it too
     except nbformat.ValidationError as error:
         return [*found, f"not a valid notebook: {error.message}"]
+    if re.match(r"\d\d_", Path(path).name) and not any(EXERCISES.match(text) for text in _headings(notebook.cells)):
+        found.append("a lesson without exercises")
     return [*found, *_of_the_whole(notebook), *_of_exercises(notebook.cells), *_of_cells(notebook.cells)]
 
 
@@ -49,19 +53,30 @@ def _of_the_whole(notebook):
 
 
 def _of_exercises(cells):
-    """Between an exercise and the next lies an answer, hidden."""
-    asked = None
+    """Between an exercise and the next, or the end, lies an answer, hidden."""
+    asked, inside = None, False
     for at, cell in enumerate(cells):
-        answers = "answer" in cell.metadata.get("tags", []) or "<details" in cell.source
-        if cell.cell_type == "markdown" and EXERCISE.search(cell.source):
-            if asked is not None:
-                yield f"cell {asked}: an exercise without an answer"
-            asked = at
-        if "answer" in cell.metadata.get("tags", []) and not _hidden(cell):
-            yield f"cell {at}: an answer that is not hidden"
-        asked = None if answers else asked
-    if asked is not None:
-        yield f"cell {asked}: an exercise without an answer"
+        for sign in SIGN.finditer(cell.source) if cell.cell_type == "markdown" else ():
+            if sign["heading"]:
+                inside = bool(EXERCISES.match(sign["heading"]))
+            if asked and (sign["item"] or sign["heading"]):
+                yield f"{asked} without an answer"
+                asked = None
+            if inside and sign["item"]:
+                asked = f"cell {at}: exercise {sign['item'].strip('*. ')}"
+            asked = None if sign["details"] else asked
+        if "answer" in cell.metadata.get("tags", []):
+            asked = None
+            if not _hidden(cell):
+                yield f"cell {at}: an answer that is not hidden"
+    if asked:
+        yield f"{asked} without an answer"
+
+
+def _headings(cells):
+    """The texts of all headings."""
+    signs = [sign for cell in cells if cell.cell_type == "markdown" for sign in SIGN.finditer(cell.source)]
+    return [sign["heading"] for sign in signs if sign["heading"]]
 
 
 def _hidden(cell):

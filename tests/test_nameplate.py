@@ -147,3 +147,17 @@ def test_a_deep_tower_lists_its_first_layers_and_its_last(things):
     assert "next" not in text and "layersa" in text
     trace = Shown(things["trace"]._repr_html_()).text
     assert "…" in trace and f"({len(things['trace'].names)} in all)" in trace
+
+
+def test_every_family_and_every_way_of_feeding_has_one(model, tmp_path):
+    picture = np.zeros((70, 90, 3), np.uint8)
+    assert model.tower.family in Shown(model._repr_html_()).text
+    for way in ("native", "whole", "tiles"):
+        assert way in Shown(model.trace(picture, geometry=way)._repr_html_()).text
+
+
+def test_an_align_has_one_too(tmp_path):
+    import align_models
+
+    model = dcv.load(f"align:{align_models.write(tmp_path / 'tiny-align')}", device="cpu")
+    assert "average" in Shown(model._repr_html_()).text

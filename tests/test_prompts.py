@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from denseclip_viz.prompts import TEMPLATE_SETS, Prompts, template_set
 visible = st.text(
     st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=30
 ).filter(str.strip)
-distinct = st.lists(visible, min_size=1, max_size=6, unique_by=lambda text: " ".join(text.split()))
+distinct = st.lists(visible, min_size=1, max_size=6, unique_by=lambda text: normalize("NFC", " ".join(text.split())))
 
 
 def test_a_prompt_is_said_as_it_was_typed_unless_templates_are_asked_for():
@@ -37,6 +38,12 @@ def test_prompts_survive_a_second_look(prompts):
     assert Prompts.of(ours) is ours and Prompts.of(prompts) == ours and hash(ours) == hash(Prompts.of(prompts))
     assert len(ours) == len(prompts) == len(ours.absent)
     assert repr(ours) and ours._repr_html_()
+
+
+def test_one_word_with_its_accent_written_in_two_ways_is_there_twice():
+    for prompts, marked in ((["caf\u00e9", "cafe\u0301"], {}), (["caf\u00e9"], {"absent": ["cafe\u0301"]})):
+        with pytest.raises(PromptError, match="which prompts.0. is already"):
+            Prompts(prompts, **marked)
 
 
 @pytest.mark.parametrize("prompt", ["{}", "{0}", "{name}", "{", "}}", "%s", "{prompt!r:>{width}}"])

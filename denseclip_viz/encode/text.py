@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
@@ -15,9 +14,28 @@ from denseclip_viz.encode.text_vectors import Progress, context, encoded, fold
 from denseclip_viz.encode.text_vectors import encode_texts as encode_texts
 from denseclip_viz.encode.text_vectors import ensemble as ensemble
 from denseclip_viz.encode.tokens import Tokenizer, token_ids
+from denseclip_viz.encode.vector_shelf import VectorShelf
 from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.prompts.strings import many, short
+
+
+class _Rows:
+    """The vectors of texts in their order, each copied to its places as it comes: nothing else is held of them."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.places: dict[str, list[int]] = {}
+        for place, text in enumerate(texts):
+            self.places.setdefault(text, []).append(place)
+        self.missing = dict.fromkeys(self.places)
+        self.whole, self._count = torch.empty(0), len(texts)
+
+    def put(self, text: str, vector: Tensor) -> None:
+        if not self.whole.numel():
+            self.whole = vector.new_empty(self._count, len(vector))
+        for place in self.places[text]:
+            self.whole[place] = vector
+        self.missing.pop(text, None)
 
 
 class TextBank:
@@ -57,7 +75,7 @@ class TextBank:
         cache: Cache = None,
     ) -> None:
         self._clip, self._tokenizer, self._size = clip, tokenizer, size
-        self._kept: OrderedDict[tuple[str, bool], Tensor] = OrderedDict()
+        self._kept = VectorShelf(size)
         self._lock = threading.Lock()
         self._provenance = dict(provenance or {})
         self.cache = cache_folder(cache) if self._provenance.get("weights_hash") else None
@@ -94,17 +112,16 @@ class TextBank:
         """
         prompts = Prompts.of(prompts)
         table = prompts.texts
-        flat = [text for row in table for text in row]
-        found = self._recall(flat, truncate)
-        new = [text for text in dict.fromkeys(flat) if text not in found]
-        if new:
+        rows = _Rows([text for texts in table for text in texts])
+        self._recall(rows, truncate)
+        if rows.missing:
             try:
-                self._encode(new, found, batch_size, truncate, progress)
+                self._encode(list(rows.missing), rows, batch_size, truncate, progress)
             except PromptError as error:
                 if (named := self._named(error, prompts, truncate)) is None:
                     raise
                 raise named from error
-        vectors = torch.stack([found[text] for text in flat]).reshape(len(table), len(table[0]), -1)
+        vectors = rows.whole.reshape(len(table), len(table[0]), -1)
         return fold(vectors, prompts.owners)
 
     def clear(self) -> None:
@@ -121,14 +138,15 @@ class TextBank:
         return f"TextBank({len(self)} of at most {self._size} texts{where})"
 
     def _encode(
-        self, new: Sequence[str], found: dict[str, Tensor], batch_size: int, truncate: bool, progress: Progress | None
+        self, new: Sequence[str], into: _Rows, batch_size: int, truncate: bool, progress: Progress | None
     ) -> None:
         disk, done = self._open(), 0
         batches = encoded(self._clip, self._tokenizer, new, batch_size=batch_size, truncate=truncate)
         try:
             for rows, vectors in batches:
                 texts = [new[row] for row in rows.tolist()]
-                found.update(zip(texts, vectors, strict=True))
+                for text, vector in zip(texts, vectors, strict=True):
+                    into.put(text, vector)
                 self._keep(texts, vectors, truncate)
                 if disk is not None:
                     disk.add(texts, vectors, truncate=truncate)
@@ -146,28 +164,24 @@ class TextBank:
                 self._disk = TextCache(self.cache, identity(self._clip, self._tokenizer, self._provenance))
             return self._disk
 
-    def _recall(self, texts: Sequence[str], truncate: bool) -> dict[str, Tensor]:
+    def _recall(self, rows: _Rows, truncate: bool) -> None:
         """A text that was cut on request is still refused when nobody asks for the cut, hence the key."""
         with self._lock:
-            known = [text for text in dict.fromkeys(texts) if (text, truncate) in self._kept]
-            for text in known:
-                self._kept.move_to_end((text, truncate))
-            found = {text: self._kept[text, truncate] for text in known}
-        missing = [text for text in dict.fromkeys(texts) if text not in found]
-        disk = self._open() if missing else None
+            for text in list(rows.missing):
+                vector = self._kept.get((text, truncate))
+                if vector is not None:
+                    rows.put(text, vector)
+        disk = self._open() if rows.missing else None
         if disk is not None:
-            read = disk.recall(missing, truncate=truncate)
+            read = disk.recall(list(rows.missing), truncate=truncate)
+            for text, vector in read.items():
+                rows.put(text, vector)
             self._keep(list(read), read.values(), truncate)
-            found.update(read)
-        return found
 
     def _keep(self, texts: Sequence[str], vectors: Iterable[Tensor], truncate: bool) -> None:
-        """Each row on its own: a view would keep the whole batch alive when the other rows are dropped."""
         with self._lock:
             for text, vector in zip(texts, vectors, strict=True):
-                self._kept[text, truncate] = vector.clone()
-            while len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+                self._kept.put((text, truncate), vector)
 
     def _named(self, error: PromptError, prompts: Prompts, truncate: bool) -> PromptError | None:
         """Says which prompt cannot be read in which templates, where that is not the text itself."""

@@ -130,9 +130,12 @@ class TextCache:
         try:
             with safe_open(self.folder / name, framework="pt") as file:
                 said = json.loads(file.metadata()[_SAID])
+                shape = file.get_slice("vectors").get_shape()
             texts, cut = list(said["texts"]), bool(said["truncate"])
             if said["identity"] != self._identity:
                 raise ValueError("it is of another model")
+            if len(shape) != 2 or shape[0] != len(texts) or not all(isinstance(text, str) for text in texts):
+                raise ValueError("its texts are not those of its vectors")
         except FileNotFoundError:
             return
         except OSError as error:

@@ -112,10 +112,17 @@ def tokenizer_print(tokenizer: Tokenizer, length: int) -> str:
     said: list[object] = [type(tokenizer).__qualname__, length, cut]
     said += [getattr(inside, "vocab_size", None) for inside in (tokenizer, getattr(tokenizer, "tokenizer", None))]
     if isinstance(tokenizer, BytePairs):
-        said += [tokenizer.sot_token_id, tokenizer.eot_token_id, *map(tokenizer.encode, _PROBES)]
+        said += [tokenizer.sot_token_id, tokenizer.eot_token_id, *(_pairs(tokenizer, text) for text in _PROBES)]
     else:
         said += [_ids(tokenizer, text, length) for text in _PROBES]
     return hashlib.blake2b(repr(said).encode(), digest_size=16).hexdigest()
+
+
+def _pairs(tokenizer: BytePairs, text: str) -> list[int] | str:
+    try:
+        return tokenizer.encode(text)
+    except PromptError as error:  # BERT's, of a script that it has no pieces for
+        return error.came
 
 
 def _ids(tokenizer: Tokenizer, text: str, length: int) -> list[list[int]] | str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from denseclip_viz.errors import OutputError
+from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.output import FIGURES, check_target, save_table, writing
 from denseclip_viz.runs import find, one_line_errors
 
@@ -38,7 +38,11 @@ def templates(
     ] = [],  # noqa: B006  typer copies it
     score: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="What several pictures are ranked by: average_precision, margin_absent, iou_best, …"),
+        typer.Option(help="What several pictures are ranked by: shared_precision, iou_won, margin_absent, …"),
+    ] = None,
+    threshold: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="A cosine for the number iou; above every absent prompt by default."),
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help="As for compare.")] = "bundled-resnet",
     weights: Annotated[Optional[str], typer.Option("--weights", "-w", help="As for compare.")] = None,  # noqa: UP045
@@ -62,12 +66,14 @@ def templates(
         if len(files) > 1:
             refuse_one(list(prompts.templates), "ranking")
         _check_out(out, files, force=force)
+        _check_numbers(files, masks, score, threshold)
         truth = None if masks is None else MaskFolder.of(masks, files, prompts)
         loaded = load(model, pretrained=weights, device=device)
         if len(files) == 1:
-            result = _one(loaded, files[0], prompts, truth, geometry)
+            result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=geometry)
         else:
-            result = _several(loaded, files, prompts, truth, score=score, geometry=geometry)
+            options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": geometry}
+            result = _several(loaded, files, prompts, truth, **options)
         _keep(result, out, force=force)
         if result.stopped:
             raise KeyboardInterrupt
@@ -81,6 +87,7 @@ class _Result:
     table: pd.DataFrame
     attrs: dict[str, Any]
     lines: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     draw: tuple[Any, ...] = ()
     stopped: bool = False
 
@@ -94,14 +101,24 @@ def _check_out(out: str | None, files: list[Path], *, force: bool) -> None:
         raise OutputError(came, expected="a name for the result", fix=fix)
 
 
-def _one(model: Model, file: Path, prompts: Prompts, truth: Any, geometry: str) -> _Result:
+def _check_numbers(files: list[Path], masks: Path | None, score: str | None, threshold: float | None) -> None:
+    """Refuse, before any model is loaded, an option that would change nothing."""
+    if score is not None and len(files) == 1:
+        came, fix = f"--score {score} for one picture", "Leave it out, or pass a folder."
+        raise PromptError(came, expected="several pictures to rank templates on", fix=fix)
+    if threshold is not None and (masks is None or (len(files) > 1 and score != "iou")):
+        came = f"--threshold {threshold:g} {'without --masks' if masks is None else 'without --score iou'}"
+        raise PromptError(came, expected="something that it is for", fix="It is for the number iou, with masks.")
+
+
+def _one(model: Model, file: Path, prompts: Prompts, truth: Any, *, threshold: float | None, geometry: str) -> _Result:
     from denseclip_viz.measure.templates import templates_table
 
     trace = model.trace(file, geometry=geometry)
     maps = model.similarity(trace, prompts)
     vectors = model.texts.encode(prompts)
     masks = None if truth is None else truth(file)
-    table = templates_table(maps, masks, vectors=vectors, scale=model.scale)
+    table = templates_table(maps, masks, vectors=vectors, scale=model.scale, threshold=threshold)
 
     def grid() -> Any:
         from denseclip_viz.view import plot
@@ -115,7 +132,7 @@ def _one(model: Model, file: Path, prompts: Prompts, truth: Any, geometry: str) 
 
     draw = (grid, spread) if len(prompts.templates) > 1 else (grid,)
     lines = ["Cosines; see templates_table for each column. One picture ranks no templates: pass a folder for that."]
-    return _Result(f"Templates on {file.name}", table, dict(maps.attrs), lines, draw)
+    return _Result(f"Templates on {file.name}", table, dict(maps.attrs), lines, _not_judged(prompts, truth), draw)
 
 
 def _several(model: Model, files: list[Path], prompts: Prompts, truth: Any, **options: Any) -> _Result:
@@ -136,7 +153,14 @@ def _several(model: Model, files: list[Path], prompts: Prompts, truth: Any, **op
     ties = ranking.within_noise
     lines = [f"Prompts: {', '.join(prompts.prompts)}.", f"Within noise of the best: {', '.join(ties)}."]
     title = f"Templates on {ranking.scores.sizes['picture']} pictures"
-    return _Result(title, table, attrs, lines, (bars,), ranking.stopped)
+    return _Result(title, table, attrs, lines, _not_judged(prompts, truth), (bars,), ranking.stopped)
+
+
+def _not_judged(prompts: Prompts, truth: Any) -> list[str]:
+    """A misspelt prompt must not go unnoticed."""
+    marked = zip(prompts.prompts, prompts.absent, strict=True)
+    rest = [name for name, absent in marked if truth is not None and not absent and name not in truth.indices]
+    return [f"Not judged, as no class of the masks has these names: {', '.join(rest)}."] if rest else []
 
 
 def _keep(result: _Result, out: str | None, *, force: bool) -> None:
@@ -155,6 +179,8 @@ def _keep(result: _Result, out: str | None, *, force: bool) -> None:
         typer.echo("RANDOM WEIGHTS: these numbers only show the mechanics.", err=True)
     else:
         shown = shown.drop(columns=["random_weights"])
+    for note in result.notes:
+        typer.echo(note, err=True)
     typer.echo(shown.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
 
 
@@ -164,6 +190,8 @@ def _write_page(result: _Result, out: str, *, force: bool) -> None:
 
     random = ["RANDOM WEIGHTS: nothing here was learned."] if result.attrs.get("random_weights") else []
     figures = [draw() for draw in result.draw]
-    text = page(result.title, [*random, *result.lines], figures, result.table, foot=provenance(result.attrs))
+    text = page(
+        result.title, [*random, *result.lines, *result.notes], figures, result.table, foot=provenance(result.attrs)
+    )
     with writing(out, [".html"], force=force) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz.errors import PromptError
+from denseclip_viz.maps.similarity import attributes
 from denseclip_viz.measure.entrants import Entrants, templates_of, wordings_of
 from denseclip_viz.measure.judging import EachMasks, Judge, judge_of, look
 from denseclip_viz.measure.ranking import Ranking, dataset_of, table_of, warn_of_noise
@@ -27,6 +28,7 @@ def rank_templates(
     *,
     score: str | None = None,
     threshold: float | None = None,
+    weights: Sequence[float] | None = None,
     interval: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
@@ -43,10 +45,12 @@ def rank_templates(
         pictures: Anything `model.trace_many` takes, also a generator.
         prompts: With two templates or more; those marked absent are in none of the pictures.
         masks: For each picture `{prompt: (row, column) bool}`, as an iterable in their order or as a function of the
-            picture. Prompts without a mask there are not judged there.
-        score: A number of `templates_table`; by default "average_precision" with masks, "margin_absent" with absent
-            prompts, else "margin_runner_up".
+            picture. Prompts without a mask there are not judged there; a prompt that is not in a picture has a mask
+            of nothing, or else nobody knows whether its map is wrong.
+        score: A number of `templates_table`; by default "shared_precision" with masks (average precision with one
+            threshold for all prompts), "margin_absent" with absent prompts, else "margin_runner_up".
         threshold: For the score "iou".
+        weights: How much each template counts in the ensemble that all are compared with; all the same by default.
         interval: Width of the bootstrap intervals over pictures.
         resamples: How often pictures are drawn again.
         seed: Of the bootstrap; the same seed gives the same intervals.
@@ -57,11 +61,12 @@ def rank_templates(
         UserWarning: Templates differ from the best within noise; or the run was interrupted.
 
     Raises:
-        PromptError: one template only, a score that cannot be, masks that are not of the prompts or not as many.
+        PromptError: one template only, a score or weights that cannot be, masks that are not of the prompts or not
+            as many.
         PictureError: fewer than two pictures that can be judged, or masks that do not fit.
     """
-    named = Prompts.of(prompts)
-    return _rank(model, pictures, templates_of(model, named), masks, **_options(locals()), **options)
+    entrants = templates_of(model, Prompts.of(prompts), weights=weights, progress=progress)
+    return _rank(model, pictures, entrants, masks, **_options(locals()), **options)
 
 
 def rank_wordings(
@@ -87,8 +92,9 @@ def rank_wordings(
         model: A loaded model.
         pictures: As for `rank_templates`.
         wordings: Two or more; the first one names the thing in masks.
-        masks: For each picture `{first wording: (row, column) bool}`.
-        others: Prompts of other things, the same beside every wording: rivals for "margin_runner_up".
+        masks: For each picture `{first wording: (row, column) bool}`; with masks of others, they compete too.
+        others: Prompts of other things, the same beside every wording: rivals for "margin_runner_up" and "iou_won",
+            and for "shared_precision" where a mask says where they are.
         absent: Prompts that are in none of the pictures: the baseline.
         template: One template for all.
         score: As for `rank_templates`.
@@ -129,15 +135,16 @@ def _rank(
     attrs: dict[str, Any] = {}
     stopped = False
     try:
-        for name, seen, attrs in look(model, pictures, entrants, judge):  # noqa: B007  the last one is kept
+        for trace, seen in look(model, pictures, entrants, judge):
             rows.append(scored(seen, entrants, judge))
-            names.append(name)
+            names.append(trace.name)
+            attrs = attributes(trace)
     except KeyboardInterrupt:
         stopped = True
         if len(rows) < 2:
             raise
         warnings.warn(f"Interrupted: this is about the {len(rows)} pictures until then.", stacklevel=3)
-    scores = dataset_of(names, rows, entrants, judge, attrs)
+    scores = dataset_of(names, rows[: len(names)], entrants, judge, attrs)
     table = table_of(scores, entrants, interval, resamples, seed)
     ranking = Ranking(table, scores, judge.score, entrants.noun, interval, stopped)
     warn_of_noise(ranking)

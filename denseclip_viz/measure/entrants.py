@@ -10,13 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from denseclip_viz.encode.text_vectors import ensemble
 from denseclip_viz.errors import PromptError
+from denseclip_viz.measure.progress import bar
 from denseclip_viz.measure.seen import Floats
 from denseclip_viz.measure.templates import refuse_one
 from denseclip_viz.prompts import Prompts
 
 if TYPE_CHECKING:
     from denseclip_viz.model import Model
+
+_NOTHING = 1e-6  # the length of a sum of unit vectors that is only rounding
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Entrants:
         absent: `(prompt,)`, which prompts are known not to be in any picture.
         judged: `(prompt,)`, whose numbers make the score.
         vectors: `(way, prompt, D)`, unit vectors.
+        weights: `(way,)`, how much each counts in an ensemble; all the same when empty.
     """
 
     noun: str
@@ -38,6 +43,7 @@ class Entrants:
     absent: tuple[bool, ...]
     judged: tuple[bool, ...]
     vectors: Tensor
+    weights: tuple[float, ...] = ()
 
     def ensembled(self, maps: Floats, members: Sequence[int] | None = None) -> Floats:
         """The map of the mean vector of some ways, all of them by default: `(prompt, …)`.
@@ -49,26 +55,54 @@ class Entrants:
             members: Which ways.
         """
         chosen = list(range(len(self.names))) if members is None else list(members)
-        return _over(maps[chosen].sum(0), self.vectors[chosen].sum(0))
+        return _over(*(part[chosen].sum(0) for part in self._weighed(maps)))
 
     def left_out(self, maps: Floats) -> Floats:
         """The ensemble's map without one way after the other: `(way, prompt, …)`, of at least two."""
-        return _over(maps.sum(0) - maps, self.vectors.sum(0) - self.vectors)
+        return _over(*(part.sum(0) - part for part in self._weighed(maps)))
+
+    def joined(self, maps: Floats, members: Sequence[int], more: Sequence[int]) -> Floats:
+        """The map of the ensemble of some ways and one more, one after the other: `(one more, prompt, …)`.
+
+        Args:
+            maps: As for `ensembled`.
+            members: Those that are in all of them; may be none.
+            more: Those that join them, one in each.
+        """
+        return _over(*(part[list(members)].sum(0) + part[list(more)] for part in self._weighed(maps)))
+
+    def _weighed(self, maps: Floats) -> tuple[Floats, Floats]:
+        vectors: Floats = self.vectors.numpy()
+        if not self.weights:
+            return maps, vectors
+        shares = np.array(self.weights) / np.mean(self.weights)
+        return tuple(part * shares.astype(part.dtype).reshape(-1, *[1] * (part.ndim - 1)) for part in (maps, vectors))
 
 
-def templates_of(model: Model, prompts: Prompts) -> Entrants:
+def templates_of(
+    model: Model, prompts: Prompts, *, weights: Sequence[float] | None = None, progress: bool = False
+) -> Entrants:
     """The templates of prompts.
 
+    Args:
+        model: A loaded model.
+        prompts: With two templates or more.
+        weights: `(template,)`, how much each counts in an ensemble; all the same by default.
+        progress: Show a bar while texts are encoded.
+
     Raises:
-        PromptError: one template only, or nothing but absent prompts.
+        PromptError: one template only, nothing but absent prompts, or weights that are not one number from 0 each.
     """
     refuse_one(list(prompts.templates), "ranking")
     if all(prompts.absent):
         came, expected = "Nothing but absent prompts", "at least one prompt that can be in a picture"
         raise PromptError(came, expected=expected, fix="Pass it among the prompts.")
     judged = tuple(not absent for absent in prompts.absent)
-    vectors = model.texts.encode(prompts)
-    return Entrants("template", prompts.templates, prompts.prompts, prompts.absent, judged, vectors)
+    with bar("texts", wanted=progress) as said:
+        vectors = model.texts.encode(prompts, progress=said)
+    ensemble(vectors, weights)  # refuses weights that cannot be
+    counts = () if weights is None else tuple(map(float, weights))
+    return Entrants("template", prompts.templates, prompts.prompts, prompts.absent, judged, vectors, counts)
 
 
 def wordings_of(
@@ -95,9 +129,12 @@ def wordings_of(
     return Entrants("wording", said.prompts, rivals.prompts, rivals.absent, judged, vectors)
 
 
-def _over(maps: Floats, vectors: Tensor) -> Floats:
+def _over(maps: Floats, vectors: Floats) -> Floats:
     """Divide by the length of each mean; ways that cancel out have no direction, and no map."""
-    lengths = np.asarray(torch.linalg.vector_norm(vectors, dim=-1).numpy(), dtype=maps.dtype)
-    lengths = np.where(lengths > 0, lengths, np.nan)
+    lengths = np.sqrt((vectors**2).sum(-1)).astype(maps.dtype)
+    if not (lengths > _NOTHING).all():
+        came = "An ensemble of ways of saying whose mean vector is zero for a prompt"
+        expected, fix = "ways that do not cancel out", "Look at them one by one, or weigh them otherwise."
+        raise PromptError(came, expected=expected, fix=fix)
     divided: Floats = maps / lengths.reshape(*lengths.shape, *[1] * (maps.ndim - lengths.ndim))
     return divided

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,16 +53,28 @@ class MaskFolder:
             came = f"None of the prompts {', '.join(map(repr, prompts.prompts[:6]))} is a class of these masks"
             expected = f"some of {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
             raise PromptError(came, expected=expected, fix=f"Name them as {CLASSES} does, with an article or without.")
+        twice = next((prompt for prompt in indices if names.count(_bare(prompt)) > 1), None)
+        if twice is not None:
+            came, fix = f"{CLASSES} has two classes that {twice!r} names", "Give each class a name of its own."
+            raise PromptError(came, expected="each name once", fix=fix)
         masks = cls(folder, indices)
-        for picture in pictures:
-            if not masks.file(picture).is_file():
-                came, fix = f"{picture} has no mask {masks.file(picture)}", "Name each mask as its picture is named."
-                raise PictureError(came, expected="a .png of class indices for every picture", fix=fix)
+        masks._check(pictures)
         return masks
 
     def file(self, picture: Path) -> Path:
         """Where the mask of a picture is."""
         return self.folder / f"{picture.stem}.png"
+
+    def _check(self, pictures: Sequence[Path]) -> None:
+        owners: dict[str, Path] = {}
+        for picture in pictures:
+            file, other = self.file(picture), owners.setdefault(picture.stem, picture)
+            if other != picture:
+                came, fix = f"{other} and {picture} both have the mask {file}", "Rename one of them."
+                raise PictureError(came, expected="a mask for each picture", fix=fix)
+            if not file.is_file():
+                came, fix = f"{picture} has no mask {file}", "Name each mask as its picture is named."
+                raise PictureError(came, expected="a .png of class indices for every picture", fix=fix)
 
     def __call__(self, picture: Path) -> dict[str, NDArray[np.bool_]]:
         """Read the masks of one picture."""
@@ -72,14 +85,26 @@ class MaskFolder:
 def _names(folder: Path) -> list[str]:
     for place in (folder / CLASSES, folder.parent / CLASSES):
         if place.is_file():
-            return [_bare(line) for line in place.read_text(encoding="utf-8").splitlines()]
+            return _lines(place)
     what = f"{folder} has no {CLASSES}, nor has the folder it is in" if folder.is_dir() else f"{folder} is no folder"
     expected, fix = f"a folder of masks with {CLASSES}", "Run denseclip-viz toyworld export for an example."
     raise PictureError(what, expected=expected, fix=fix)
 
 
+def _lines(file: Path) -> list[str]:
+    try:
+        return [_bare(line) for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        why = "it is not UTF-8"
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    came = f"{file} cannot be read ({why})"
+    raise PictureError(came, expected="a text file in UTF-8, a class a line", fix="Save it again as UTF-8.")
+
+
 def _bare(text: str) -> str:
-    return _ARTICLE.sub("", text.strip()).casefold()
+    """Without article, small, and letters with accents in one of their two ways."""
+    return normalize("NFC", _ARTICLE.sub("", text.strip()).casefold())
 
 
 def _read(file: Path) -> NDArray[np.integer]:
@@ -91,6 +116,6 @@ def _read(file: Path) -> NDArray[np.integer]:
             if opened.mode in ("P", "L", "I;16", "I"):
                 return np.asarray(opened).astype(np.int64)
             came = f"{file} is a picture in mode {opened.mode}"
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         came = f"{file} cannot be read ({type(error).__name__})"
     raise PictureError(came, expected="a PNG of class indices, with a palette or grey", fix="Export the masks again.")

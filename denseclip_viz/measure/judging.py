@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,13 @@ import numpy as np
 
 from denseclip_viz import checks
 from denseclip_viz.errors import PictureError, PromptError
-from denseclip_viz.maps.similarity import attributes, cosine_maps
+from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.entrants import Entrants
 from denseclip_viz.measure.numbers import NUMBERS
+from denseclip_viz.measure.progress import bar
 from denseclip_viz.measure.seen import Floats, Masks, Seen, seen, truth_of
 from denseclip_viz.measure.templates import number_of
+from denseclip_viz.trace import Trace
 
 if TYPE_CHECKING:
     from denseclip_viz.model import Model
@@ -63,16 +64,20 @@ def judge_of(
 ) -> Judge:
     """Choose what to judge by, and refuse what cannot be.
 
-    The score is average precision if there are masks, else the margin over the absent prompts, else the one over the
-    runner-up.
+    With masks the score is the average precision with one threshold for all prompts: it is about cosines as people
+    look at them, on one scale, so a map pays both for its own cells and for standing above or below the others'. In
+    average precision by itself a map is never too high as a whole; where each cell goes to the highest prompt, what a
+    template adds to all prompts costs nothing. Without masks it is the margin over the absent prompts, else the one
+    over the runner-up.
 
     Raises:
-        PromptError: a score that does not rank, that needs masks, or that needs prompts which are not there.
+        PromptError: a score that does not rank, that needs masks or prompts which are not there, or a threshold for
+            one that has none.
     """
     rivals = sum(not absent for absent in entrants.absent) > 1
     chosen = score or ("margin_absent" if any(entrants.absent) else "margin_runner_up")
     if score is None and masks is not None:
-        chosen = "average_precision"
+        chosen = "shared_precision"
     able = [name for name, number in NUMBERS.items() if number.ranks]
     if not isinstance(chosen, str) or chosen not in able:
         raise PromptError(f"score={score!r}", expected=f"one of {', '.join(able)}", fix="More of it must be better.")
@@ -81,20 +86,23 @@ def judge_of(
         "masks": NUMBERS[chosen].masks and masks is None,
         "absent prompts": baseline and not any(entrants.absent),
         "a second prompt": chosen == "margin_runner_up" and not rivals,
+        "another prompt to win against": chosen == "iou_won" and len(entrants.prompts) < 2,
     }
     for what, missing in lacks.items():
         if missing:
             fix = f"Pass {what}, or choose another score: {', '.join(able)}."
             raise PromptError(f"score={chosen!r} without {what}", expected=what, fix=fix)
     limit = float("nan") if threshold is None else number_of(threshold, "threshold")
+    if threshold is not None and chosen != "iou":
+        came, fix = f"threshold={threshold!r} for the score {chosen!r}", 'Pass score="iou", or leave threshold out.'
+        raise PromptError(came, expected="a score that has one", fix=fix)
     return Judge(chosen, masks, limit, options, progress)
 
 
-def look(
-    model: Model, pictures: Iterable[Any], entrants: Entrants, judge: Judge
-) -> Iterator[tuple[str, Seen, dict[str, Any]]]:
-    """Look at pictures one by one: name, what each way of saying sees `(way, prompt, cell)`, and provenance."""
+def look(model: Model, pictures: Iterable[Any], entrants: Entrants, judge: Judge) -> Iterator[tuple[Trace, Seen]]:
+    """Look at pictures one by one: each one's trace, and what each way of saying sees there `(way, prompt, cell)`."""
     several = checks.several(pictures)
+    total = len(several) if isinstance(several, Sized) else None
     waiting: deque[tuple[str, Masks | None]] = deque()
 
     def feed() -> Iterator[Any]:
@@ -102,19 +110,20 @@ def look(
             waiting.append((f"masks of picture {number}", masks))
             yield picture
 
-    with _shown(model.trace_many(feed(), **judge.options), several, judge.progress) as traces:
-        for trace in traces:
+    with bar("pictures", wanted=judge.progress, total=total) as said:
+        for done, trace in enumerate(model.trace_many(feed(), **judge.options), 1):
             what, masks = waiting.popleft()
             truth = None if masks is None else _truth(masks, trace.geometry, entrants, f"{what} ({trace.name})")
             maps = cosine_maps(trace.dense, entrants.vectors).numpy()
             numbers = {"scale": model.scale, "threshold": judge.threshold}
-            yield trace.name, seen(maps, entrants.absent, trace.geometry, truth, **numbers), attributes(trace)
+            yield trace, seen(maps, entrants.absent, trace.geometry, truth, **numbers)
+            said(done, total or 0)
 
 
 def _truth(masks: Masks, geometry: Any, entrants: Entrants, what: str) -> Any:
     """Masks that are not those of the judged prompts would change nothing, and a misspelt one would hide that."""
     try:
-        return truth_of(masks, geometry, list(entrants.prompts))
+        return truth_of(masks, geometry, entrants.prompts, entrants.absent)
     except (PromptError, PictureError) as error:
         raise type(error)(f"{what}: {error.came}", expected=error.expected, fix=error.fix) from error
 
@@ -141,15 +150,3 @@ def _paired(pictures: Iterable[Any], masks: EachMasks | None) -> Iterator[tuple[
 
 def _unequal(came: str) -> PromptError:
     return PromptError(came, expected="a dict of masks for each picture, in their order", fix="Pass {} for none.")
-
-
-@contextmanager
-def _shown(steps: Iterator[Any], of: Iterable[Any], wanted: bool) -> Iterator[Iterable[Any]]:
-    """Show a progress bar where somebody can see it."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console, total = Console(stderr=True), len(of) if isinstance(of, Sized) else None
-    visible = wanted and (console.is_terminal or console.is_jupyter)
-    with Progress(console=console, disable=not visible) as bar:
-        yield bar.track(steps, total=total, description="pictures")

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from denseclip_viz.maps.compare import spearman as rank_correlation
+from denseclip_viz.measure.rivals import iou_won, shared_precision
 from denseclip_viz.measure.seen import Floats, Seen, Truth
 
 
@@ -145,7 +146,9 @@ NUMBERS: dict[str, Number] = {
     "spearman": Number(spearman, ranks=False),
     "iou_best": Number(iou_best, masks=True),
     "iou": Number(iou, masks=True),
+    "iou_won": Number(iou_won, masks=True),
     "average_precision": Number(average_precision, masks=True),
+    "shared_precision": Number(shared_precision, masks=True),
     "pointing_hit": Number(pointing_hit, masks=True),
     "iou_ceiling": Number(iou_ceiling, masks=True, ranks=False),
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz.errors import PictureError
-from denseclip_viz.measure.bootstrap import intervals, resampled
+from denseclip_viz.measure.bootstrap import behind_best, intervals
 from denseclip_viz.measure.entrants import Entrants
 from denseclip_viz.measure.judging import Judge
 from denseclip_viz.measure.seen import Floats
@@ -26,16 +26,18 @@ class Ranking:
 
     Attributes:
         table: One row for each: mean `score` over pictures with its interval (`low`, `high`); `to_best`, the paired
-            difference to the best, with its interval; `within_noise`, whether that interval holds 0; `left_out`, how
-            much the ensemble's score changes when this one is left out (above 0: better without), with its interval.
+            difference to the one that looks best, with the interval of what it is behind the one that is best,
+            whichever that may be: never above 0, and wider the more there are to choose from; `within_noise`, whether
+            that interval holds 0, so that it may be the best one; `left_out`, how much the ensemble's score changes
+            when this one is left out (above 0: better without), with an interval of its own.
         scores: `score` (picture, way), `ensemble` (picture), `left_out` (picture, way): every number it is made of.
         score: The name of the number, as in `templates_table`.
         noun: What is ranked: "template" or "wording".
         interval: Width of the intervals.
         stopped: Whether it was interrupted, so that it is about the pictures until then.
 
-    The best one is chosen on these very pictures: of many that are equal, the luckiest looks best. `small_ensemble`
-    judges on pictures that chose nothing.
+    The best one is chosen on these very pictures, and its own score is the luckiest of them: `small_ensemble` judges
+    on pictures that chose nothing. The best one is among those within noise with the probability `interval`.
     """
 
     table: pd.DataFrame
@@ -52,7 +54,7 @@ class Ranking:
 
     @property
     def within_noise(self) -> list[str]:
-        """Those whose difference to the best is within noise; the best itself first."""
+        """Those that may be the best one, as far as these pictures can tell; the one that looks best first."""
         return [str(name) for name in self.table[self.noun][self.table["within_noise"]]]
 
     def __repr__(self) -> str:
@@ -66,7 +68,10 @@ class Ranking:
 
     def _repr_html_(self) -> str:
         # The table escapes names by itself.
-        return f"<p>{html.escape(repr(self))}</p>{self.table.round(4).to_html(index=False)}"
+        import pandas as pd
+
+        with pd.option_context("display.max_colwidth", None):  # a shortened template would be another one
+            return f"<p>{html.escape(repr(self))}</p>{self.table.round(4).to_html(index=False)}"
 
 
 def dataset_of(
@@ -98,12 +103,17 @@ def table_of(scores: xr.Dataset, entrants: Entrants, interval: float, resamples:
     import pandas as pd
 
     score, gain = scores["score"].values, scores["left_out"].values - scores["ensemble"].values[:, None]
-    best = int(score.mean(0).argmax())
+    drawn: dict[str, int] = {"resamples": resamples, "seed": seed}
+    best = score[:, [int(score.mean(0).argmax())]]
+    ends = {
+        "score": intervals(score, interval, **drawn),
+        "to_best": behind_best(score, interval, **drawn),
+        "left_out": intervals(gain, interval, **drawn),
+    }
     columns: dict[str, Any] = {entrants.noun: list(entrants.names)}
-    for name, values in (("score", score), ("to_best", score - score[:, [best]]), ("left_out", gain)):
-        low, high = intervals(resampled(values, resamples=resamples, seed=seed), interval)
+    for name, values in (("score", score), ("to_best", score - best), ("left_out", gain)):
         start = "" if name == "score" else f"{name}_"
-        columns |= {name: values.mean(0), f"{start}low": low, f"{start}high": high}
+        columns |= {name: values.mean(0), f"{start}low": ends[name][0], f"{start}high": ends[name][1]}
     table = pd.DataFrame(columns)
     table.insert(7, "within_noise", table["to_best_high"] >= 0)
     table["pictures"] = len(score)
@@ -117,8 +127,8 @@ def warn_of_noise(ranking: Ranking) -> None:
     if len(ties) > 1:
         more = f" and {len(ties) - 4} more" if len(ties) > 4 else ""
         warnings.warn(
-            f"Within noise of the best {ranking.noun} {ties[0]!r} ({ranking.interval:.0%} interval of the paired "
-            f"difference in {ranking.score}, {ranking.scores.sizes['picture']} pictures): "
+            f"Within noise of the best {ranking.noun} {ties[0]!r} ({ranking.interval:.0%} interval of what each is "
+            f"behind the best in {ranking.score}, {ranking.scores.sizes['picture']} pictures): "
             f"{', '.join(map(repr, ties[1:4]))}{more}. More pictures may tell them apart.",
-            stacklevel=5,
+            stacklevel=4,
         )

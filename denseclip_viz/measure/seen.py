@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,9 @@ def geometry_of(maps: xr.DataArray) -> Geometry | None:
     return None if text is None else Geometry.from_json(str(text))
 
 
-def truth_of(masks: Masks, geometry: Geometry | None, prompts: Sequence[str]) -> Truth:
+def truth_of(
+    masks: Masks, geometry: Geometry | None, prompts: Sequence[str], absent: Sequence[bool] | NDArray[np.bool_] = ()
+) -> Truth:
     """Bring masks of the original picture to the grid, as exact shares of each cell's area.
 
     Pixels that the model did not see (cropped away) are not counted.
@@ -116,9 +119,10 @@ def truth_of(masks: Masks, geometry: Geometry | None, prompts: Sequence[str]) ->
         masks: `{prompt: (row, column) bool}` of the upright original picture; prompts without one are not judged.
         geometry: Where the grid lies.
         prompts: The prompts of the maps.
+        absent: `(prompt,)`, which of them are known not to be in the picture.
 
     Raises:
-        PromptError: no dict, or a mask of a prompt that is not among the prompts.
+        PromptError: no dict, a mask of a prompt that is not among the prompts, or one that shows an absent prompt.
         PictureError: a mask of another size, or not of booleans.
         GeometryError: the maps do not say where their cells lie.
 
@@ -136,18 +140,28 @@ def truth_of(masks: Masks, geometry: Geometry | None, prompts: Sequence[str]) ->
     if geometry is None:
         came, fix = "Maps that do not say where they lie", "Keep attrs: xarray.set_options(keep_attrs=True)."
         raise GeometryError(came, expected='attrs["geometry"], to lay masks on them', fix=fix)
-    unknown = [name for name in masks if name not in prompts]
-    if unknown:
-        came, expected = f"A mask of {unknown[0]!r}", f"masks of prompts: {', '.join(map(repr, prompts[:8]))}"
-        raise PromptError(came, expected=expected, fix="Name the mask as the prompt is written.")
+    places = {normalize("NFC", name): at for at, name in enumerate(prompts)}
     cells = geometry.grid[0] * geometry.grid[1]
     shares, centred = np.full((len(prompts), cells), np.nan), np.zeros((len(prompts), cells), dtype=bool)
     rows, columns = (_middles(geometry, axis) for axis in (0, 1))
     for name, mask in masks.items():
-        mask = _fitting(mask, name, geometry)
-        shares[prompts.index(name)] = downsample_mask(mask, geometry).ravel()
-        centred[prompts.index(name)] = mask[np.ix_(rows, columns)].ravel()
+        at, mask = _place(name, places), _fitting(mask, name, geometry)
+        if not mask.any():
+            shares[at] = 0.0
+            continue
+        if len(absent) and absent[at]:
+            came, fix = f"A mask that shows {name!r}, which is marked absent", "Take one of the two back."
+            raise PromptError(came, expected="nothing to be seen of absent prompts", fix=fix)
+        shares[at], centred[at] = downsample_mask(mask, geometry).ravel(), mask[np.ix_(rows, columns)].ravel()
     return Truth(shares, centred)
+
+
+def _place(name: Any, places: Mapping[str, int]) -> int:
+    """Where a prompt stands; letters with accents may be written in two ways."""
+    if isinstance(name, str) and normalize("NFC", name) in places:
+        return places[normalize("NFC", name)]
+    came, expected = f"A mask of {name!r}", f"masks of prompts: {', '.join(map(repr, list(places)[:8]))}"
+    raise PromptError(came, expected=expected, fix="Name the mask as the prompt is written.")
 
 
 def _middles(geometry: Geometry, axis: int) -> NDArray[np.intp]:

@@ -36,8 +36,11 @@ def templates_table(
     `margin_runner_up` (at the peak, less the strongest other prompt); `entropy` of the map (softmax over cells at
     `scale`; 0 one cell, 1 flat); `area` (share above the absent prompts' highest); `pearson` and `spearman` (with the
     ensemble's map); `text_distance` (1 - cosine with the ensemble's vector). With masks also `iou_best`, `iou`,
-    `average_precision`, `pointing_hit` and `iou_ceiling`, the best that the grid allows.
+    `average_precision`, `pointing_hit` and `iou_ceiling`, the best that the grid allows; and two in which prompts
+    compete: `iou_won`, each cell going to the highest cosine of all prompts, and `shared_precision`, average
+    precision with one threshold for all prompts.
 
+    A prompt without a mask may be anywhere; one that is nowhere has a mask of nothing, or is marked absent.
     Masks are brought to the grid as shares of each cell's area: see `measure.seen.Truth`.
 
     Args:
@@ -147,11 +150,14 @@ def _laid(maps: xr.DataArray) -> xr.DataArray:
 def _seen(maps: xr.DataArray, masks: Masks | None, scale: float, threshold: float | None) -> Seen:
     geometry = geometry_of(maps)
     prompts = [str(name) for name in maps["prompt"].values]
-    truth = None if masks is None else truth_of(masks, geometry, prompts)
     absent = maps["absent"].values if "absent" in maps.coords else np.zeros(len(prompts), dtype=bool)
+    truth = None if masks is None else truth_of(masks, geometry, prompts, absent)
     options = {"scale": number_of(scale, "scale", positive=True)}
     if threshold is not None:
         options["threshold"] = number_of(threshold, "threshold")
+        if masks is None:
+            came, fix = f"threshold={threshold!r} without masks", "Pass masks, or leave it out."
+            raise PromptError(came, expected="masks, as it is for iou", fix=fix)
     return seen(maps.values, absent, geometry, truth, **options)
 
 

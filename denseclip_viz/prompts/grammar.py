@@ -38,6 +38,8 @@ _IRREGULAR = {
     "shelf": "shelves", "thief": "thieves", "tomato": "tomatoes", "tooth": "teeth", "wife": "wives", "wolf": "wolves",
     "woman": "women",
 }  # fmt: skip
+_COMPOUNDED = ("child", "foot", "knife", "leaf", "life", "person", "shelf", "tooth", "wife", "wolf")  # "bookshelf"
+_HARD_CH = ("stomach", "monarch", "epoch")
 _PLURALS = frozenset(_IRREGULAR.values()) | frozenset("bikinis emus kiwis menus skis taxis".split())
 _SINGULARS = _UNCHANGED | frozenset("abdomen atlas canvas christmas gas lens pancreas ramen specimen".split())
 _NO_MAN = ("caiman", "german", "human", "ottoman", "roman", "shaman", "talisman")
@@ -101,8 +103,8 @@ def plural_of(phrase: str) -> str:
     """Puts the noun that a phrase is about into the plural; what is plural or not counted stays.
 
     Example:
-        >>> [plural_of(text) for text in ("orange tree", "bag of flowers", "fireman", "sheep", "stairs", "grass")]
-        ['orange trees', 'bags of flowers', 'firemen', 'sheep', 'stairs', 'grass']
+        >>> [plural_of(text) for text in ("orange tree", "bag of flowers", "bookshelf", "sheep", "stairs", "grass")]
+        ['orange trees', 'bags of flowers', 'bookshelves', 'sheep', 'stairs', 'grass']
     """
     start, end = _noun(phrase)
     noun = phrase[start:end]
@@ -153,11 +155,15 @@ def _plural(noun: str) -> str:
         return noun
     if plain in _IRREGULAR:
         return noun[0] + _IRREGULAR[plain][1:]
+    for single in _COMPOUNDED:
+        if plain.endswith(single):
+            return noun[: -len(single)] + _IRREGULAR[single]
     if plain.endswith("man") and not plain.endswith(_NO_MAN):
         return noun[:-2] + "en"
     if re.search(r"[^aeiou]y$", plain):
         return noun[:-1] + "ies"
-    return noun + ("es" if plain.endswith(("s", "x", "z", "ch", "sh")) else "s")
+    hissing = plain.endswith(("s", "x", "z", "ch", "sh")) and not plain.endswith(_HARD_CH)
+    return noun + ("es" if hissing else "s")
 
 
 def _repaired(text: str) -> str:

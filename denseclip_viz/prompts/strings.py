@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence, Set
+from unicodedata import normalize
 
 from denseclip_viz.errors import PromptError
 
@@ -54,7 +55,7 @@ def strings(value: object, what: str) -> tuple[str, ...]:
 
 
 def refuse_twice(texts: Sequence[str], what: str, places: Sequence[str] = ()) -> None:
-    """Refuses a text that came before; white space counts once, as for every tokenizer: the maps would be equal.
+    """Refuses a text that came before, however its white space and its accents are written: the maps would be equal.
 
     Args:
         texts: The texts.
@@ -71,7 +72,7 @@ def refuse_twice(texts: Sequence[str], what: str, places: Sequence[str] = ()) ->
     """
     seen: dict[str, int] = {}
     for at, text in enumerate(texts):
-        first = seen.setdefault(" ".join(text.split()), at)
+        first = seen.setdefault(normalize("NFC", " ".join(text.split())), at)
         if first != at:
             here, there = (places[i] if places else f"{what}[{i}]" for i in (at, first))
             came = f"{here} is {short(text)}, which {there} is already"

@@ -32,7 +32,7 @@ class Captioned(Protocol):
     def picture(self) -> NDArray[np.uint8]:
         """(row, column, rgb) uint8."""
 
-    def caption(self, seed: int = 0, *, brief: bool = False) -> str:
+    def caption(self, seed: int = 0, *, brief: bool = False, negated: bool = False) -> str:
         """One of many true captions."""
 
 
@@ -52,8 +52,10 @@ class Batch:
     tokens: NDArray[np.int64]
 
 
-def sample_of(scene: Captioned, captions: int, brief: int, uses: int) -> Sample:
-    """The picture of a scene and, for each use, that many captions and brief ones; nothing else of it is read.
+def sample_of(scene: Captioned, captions: int, brief: int, uses: int, *, negated: int = 0) -> Sample:
+    """The picture of a scene and, for each use, that many captions and brief ones, the last of these negated.
+
+    Nothing else of the scene is read.
 
     Example:
         >>> from denseclip_viz.toyworld.world import scene
@@ -63,7 +65,7 @@ def sample_of(scene: Captioned, captions: int, brief: int, uses: int) -> Sample:
     said: list[str] = []
     for use in range(uses):
         said += [scene.caption(use * captions + k) for k in range(captions)]
-        said += [scene.caption(use * brief + k, brief=True) for k in range(brief)]
+        said += [scene.caption(use * brief + k, brief=True, negated=k >= brief - negated) for k in range(brief)]
     return Sample(scene.picture, tuple(said))
 
 
@@ -107,7 +109,7 @@ def _draw_to(drawn: dict[int, list[Sample]], recipe: Recipe, number: int, chunk:
     base = recipe.first_scene + sum(p.scenes for p in recipe.phases[:number]) + chunk * phase.chunk
     while len(samples) < count:
         made = scene(base + len(samples), phase.size, split="train")
-        samples.append(sample_of(made, recipe.captions, recipe.brief, phase.uses))
+        samples.append(sample_of(made, recipe.captions, recipe.brief, phase.uses, negated=phase.negated))
 
 
 def _batch(recipe: Recipe, number: int, chunk: int, at: int, samples: list[Sample]) -> Batch:
@@ -118,7 +120,8 @@ def _batch(recipe: Recipe, number: int, chunk: int, at: int, samples: list[Sampl
     rng = stream(recipe.seed, number, chunk, use, place)
     mirrored = [chance(rng, 0.5) for _ in chosen]
     pictures = np.stack([s.picture[:, ::-1] if m else s.picture for s, m in zip(chosen, mirrored, strict=True)])
-    framed = [recipe.framed] * recipe.captions + [recipe.framed_brief] * recipe.brief
+    positive = recipe.brief - phase.negated
+    framed = [recipe.framed] * recipe.captions + [recipe.framed_brief] * positive + [0.0] * phase.negated
     sets = [
         [_said(rng, s.captions[use * len(framed) + k], share, mirror=m) for s, m in zip(chosen, mirrored, strict=True)]
         for k, share in enumerate(framed)

@@ -6,11 +6,11 @@ import copy
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denseclip_viz.toyworld.recipes import Recipe
-from denseclip_viz.toyworld.tokens import known_ids
+from denseclip_viz.toyworld.tokens import known_ids, later_rows
 
 if TYPE_CHECKING:
     from open_clip.model import CLIP
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def build(recipe: Recipe, size: int, *, dropped: float = 0.0) -> CLIP:
     """A CLIP of the recipe at a picture size, with a token table of the known rows only.
+
+    Rows that came later are drawn last, so that all other first weights are what they were without them.
 
     Args:
         recipe: Names the architecture and the seed of its first weights.
@@ -35,10 +37,23 @@ def build(recipe: Recipe, size: int, *, dropped: float = 0.0) -> CLIP:
     config["vision_cfg"]["image_size"] = size
     if dropped:
         config["vision_cfg"]["patch_dropout"] = dropped
-    config["text_cfg"]["vocab_size"] = len(known_ids())
+    config["text_cfg"]["vocab_size"] = len(known_ids()) - len(later_rows())
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
-        return CLIP(**config)
+        made = CLIP(**config)
+        table = made.token_embedding.weight
+        drawn = 0.02 * torch.randn(len(later_rows()), table.shape[1])
+    made.token_embedding = nn.Embedding.from_pretrained(_with_rows(table.detach(), drawn), freeze=False)
+    return made
+
+
+def _with_rows(table: Tensor, drawn: Tensor) -> Tensor:
+    """The table with rows put in where they belong."""
+    later = torch.zeros(len(table) + len(drawn), dtype=torch.bool)
+    later[list(later_rows())] = True
+    full = table.new_empty(len(later), table.shape[1])
+    full[~later], full[later] = table, drawn
+    return full
 
 
 def fitted(tensor: Tensor, shape: torch.Size) -> Tensor:

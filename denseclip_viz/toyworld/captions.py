@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from denseclip_viz.toyworld.chance import Rng, chance, pick, shuffled
 from denseclip_viz.toyworld.truth import Seen, fits, related
-from denseclip_viz.toyworld.vocabulary import COUNTED_STUFF, GROUPS, RELATIONS, STUFF, SYNONYMS
+from denseclip_viz.toyworld.vocabulary import COUNTED_STUFF, GROUPS, KINDS, RELATIONS, STUFF, SYNONYMS
 from denseclip_viz.toyworld.words import Phrase, plural
 
 _OPENERS = (
@@ -29,6 +29,12 @@ _WITH_ARTICLE = COUNTED_STUFF | {
     "mountain range", "wood floor", "tiled floor", "wall of bricks",
 }  # fmt: skip
 _AFTER = {"striped": "with stripes", "dotted": "with dots", "checked": "with checks"}
+_DENIALS = (
+    "no {bare}", "there is no {bare} in the scene", "a picture with no {bare}",
+    "without {said}", "a photo without {said}", "a picture without {said}", "a scene without {said}",
+    "nothing like {said}", "a photo of nothing like {said}", "{more} without {said}", "{more} without {said}",
+    "{more}, without {said}", "{more} and no {bare}", "{more}, no {bare}",
+)  # fmt: skip
 _NUMBERS = ("", "", "two", "three", "four", "five")
 
 
@@ -65,6 +71,29 @@ def brief(rng: Rng, things: Sequence[Seen], stuff: Sequence[str]) -> str:
     said = "" if chance(rng, 0.7) else pick(rng, (thing.colour, thing.colour, thing.surface, thing.size))
     words = f"{_other(rng, said)} {noun}" if said not in ("", "plain", "medium") else noun
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def negated(rng: Rng, things: Sequence[Seen], stuff: Sequence[str], *, more: str) -> str:
+    """A true caption of what is not there, alone or after ``more``; things and stuff are all that is there.
+
+    Example:
+        >>> from denseclip_viz.toyworld.chance import stream
+        >>> any(word in negated(stream(4), [], ["grass"], more="grass") for word in ("no", "without"))
+        True
+    """
+    bare = _missing(rng, things, stuff)
+    said = _stuff(rng, bare) if bare in STUFF else f"{'an' if bare[0] in 'aeiou' else 'a'} {bare}"
+    return pick(rng, _DENIALS).format(bare=bare, said=said, more=more)
+
+
+def _missing(rng: Rng, things: Sequence[Seen], stuff: Sequence[str]) -> str:
+    """A group, a stuff or a kind of which there is none at all: groups and stuff are missed more often."""
+    groups = [group for group in GROUPS if not any(fits(Phrase(group), thing) for thing in things)]
+    if groups and chance(rng, 0.35):
+        return pick(rng, groups)
+    if chance(rng, 0.5):
+        return pick(rng, [name for name in STUFF if name not in stuff])
+    return pick(rng, [kind for kind in KINDS if all(kind != thing.kind for thing in things)])
 
 
 def _body(rng: Rng, named: Sequence[Seen], things: Sequence[Seen], side: float) -> tuple[str, Sequence[Seen]]:

@@ -19,6 +19,7 @@ class Phase:
 
     ``steps`` batches of ``batch`` pictures; ``chunk`` scenes are drawn at a time and used ``uses`` times. A ViT
     drops a share ``dropped`` of its patches (Li et al., arXiv 2212.00794), which costs less and hurts little.
+    ``negated`` of the brief captions say what is not there.
     """
 
     size: int
@@ -28,6 +29,7 @@ class Phase:
     chunk: int = 2048
     uses: int = 6
     dropped: float = 0.0
+    negated: int = 0
 
     @property
     def scenes(self) -> int:
@@ -92,12 +94,21 @@ _PHASES = {
         Phase(192, 400, 96, (1.6e-3, 8e-4), chunk=1536, uses=4),
         Phase(256, 200, 64, (8e-4, 0.0), chunk=1024, uses=4),
         Phase(256, 240, 64, (1.2e-3, 0.0), chunk=1024, uses=4),
+        Phase(192, 172, 96, (1.4e-3, 1.185e-3), chunk=1536, uses=4),
+        Phase(192, 300, 96, (1.185e-3, 1e-3), chunk=1536, uses=4, negated=1),
+        Phase(256, 500, 64, (1e-3, 0.0), chunk=1024, uses=4, negated=1),
     ),
     "vit": (
         Phase(168, 1150, 128, (2e-3, 0.0016714286), dropped=0.6),
         Phase(168, 200, 96, (1.2e-3, 0.0), chunk=1536, uses=4),
+        Phase(168, 247, 128, (2e-3, 1.905e-3), dropped=0.6),
+        Phase(168, 1390, 128, (1.905e-3, 0.0013697021), dropped=0.6, negated=1),
+        Phase(168, 400, 96, (1.2e-3, 0.0), chunk=1536, uses=4, negated=1),
     ),
-    "tiny": (Phase(64, 6, 8, (1e-3, 1e-3), chunk=16, uses=2), Phase(96, 4, 8, (1e-3, 0.0), chunk=16, uses=2)),
+    "tiny": (
+        Phase(64, 6, 8, (1e-3, 1e-3), chunk=16, uses=2),
+        Phase(96, 4, 8, (1e-3, 0.0), chunk=16, uses=2, negated=1),
+    ),
 }
 _TINY = {
     "embed_dim": 16,

@@ -81,8 +81,8 @@ class Scene:
             classes[thing.mask] = CLASSES.index(thing.kind)
         return classes
 
-    def caption(self, seed: int = 0, *, brief: bool = False) -> str:
-        """One of many true captions; a brief one names one thing or one stuff and hardly says more.
+    def caption(self, seed: int = 0, *, brief: bool = False, negated: bool = False) -> str:
+        """One of many true captions; a brief one names one thing or one stuff, a negated one something missing.
 
         Example:
             >>> from denseclip_viz.toyworld import scene
@@ -93,6 +93,9 @@ class Scene:
         area = self.size * self.size
         seen = [name for name, mask in self.stuff.items() if mask.sum() >= _NAMED_STUFF * area] or list(self.stuff)
         rng = stream(self.seed, whole(seed, "The seed"), 2 if brief else 1)
+        if negated:
+            rng = stream(self.seed, seed, 3)
+            return captions.negated(rng, self.things, list(self.stuff), more=captions.brief(rng, things, seen))
         return captions.brief(rng, things, seen) if brief else captions.caption(rng, things, seen, side=self.size)
 
     def captions(self, n: int = 5) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ _OTHER = (
     "there is are here you can see we i it look all around somewhere showing picture photo image drawing "
     "illustration scene background standing under over beneath beside dots spots stripes checks next behind front"
 )
+_LATER = "no not any without nothing like"  # came with negated captions, when other rows were trained already
 _PUNCTUATION = (".", ",", ":", ";", "-", "'", "&", "!", "?", "(", ")", '"')
 
 
@@ -46,7 +47,7 @@ def known_texts() -> list[str]:
     names: list[str] = [*KINDS, *GROUPS, *COLOURS, *SURFACES, *SIZES, *STUFF, *RELATIONS]
     names += [word for words in SYNONYMS.values() for word in words]
     names += [plural(word) for word in (*KINDS, *GROUPS, *(w for k in KINDS for w in SYNONYMS.get(k, ())))]
-    return [*names, _OTHER, *_PUNCTUATION, *(t.format("") for t in template_set(TEMPLATES))]
+    return [*names, _OTHER, _LATER, *_PUNCTUATION, *(t.format("") for t in template_set(TEMPLATES))]
 
 
 @lru_cache(maxsize=1)
@@ -59,6 +60,17 @@ def known_ids() -> NDArray[np.int64]:
     """
     found = {id_ for text in known_texts() for id_ in _tokenizer().encode(text)}
     return np.array(sorted(found | {0, 49406, 49407}), np.int64)
+
+
+@lru_cache(maxsize=1)
+def later_rows() -> tuple[int, ...]:
+    """Rows of the trained token table that came later than the others: their first values are drawn apart.
+
+    Example:
+        >>> len(later_rows())
+        6
+    """
+    return tuple(_places()[id_] for id_ in _tokenizer().encode(_LATER))
 
 
 @lru_cache(maxsize=1)

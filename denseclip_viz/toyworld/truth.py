@@ -88,7 +88,9 @@ def holds(claims: Claims, things: Sequence[Seen], stuff: Sequence[str], *, side:
         >>> holds(parse("grass and sky"), [], ["sky", "grass"], side=160)
         True
     """
-    if not set(claims.stuff) <= set(stuff):
+    if not set(claims.stuff) <= set(stuff) or set(claims.no_stuff) & set(stuff):
+        return False
+    if any(fits(phrase, thing) for phrase in claims.no_things for thing in things):
         return False
     for index, count in claims.counts:
         if sum(fits(claims.things[index], thing) for thing in things) != count:

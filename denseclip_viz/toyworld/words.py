@@ -2,7 +2,8 @@
 
 The grammar is small: things with adjectives ("a small striped red taxi", "a taxi with dots", "two cats"),
 relations between the thing before and the thing after, and places ("on grass", "in the sky"). A place holds
-for every thing named before it that has none yet. Each mention is another thing.
+for every thing named before it that has none yet. Each mention is another thing. "No" and "without" deny what
+follows them ("a road without a taxi").
 """
 
 from __future__ import annotations
@@ -52,8 +53,10 @@ _FILLERS = (
     "a scene of", "a picture showing", "there is", "there are", "in the scene", "in the picture",
     "in this picture", "in the background", "behind it", "all around", "you can see", "we see", "i see",
     "here is", "here are", "this is", "these are", "look", "somewhere", "showing", "is", "are", "it",
+    "a photo", "a picture", "a scene",
 )  # fmt: skip
 _SEPARATORS = ("and", "with", ",", ";", "&", "plus")
+_DENIALS = ("no", "without", "nothing like", "without any", "not any")
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Claims:
     """What a caption says.
 
     ``places`` are (index of a thing, stuff), ``relations`` (index, relation, index), and ``counts`` (index of
-    the first of several things, how many) where a number was said.
+    the first of several things, how many) where a number was said. ``no_things`` and ``no_stuff`` are denied.
     """
 
     things: tuple[Phrase, ...] = ()
@@ -89,6 +92,8 @@ class Claims:
     places: tuple[tuple[int, str], ...] = ()
     relations: tuple[tuple[int, str, int], ...] = ()
     counts: tuple[tuple[int, int], ...] = ()
+    no_things: tuple[Phrase, ...] = ()
+    no_stuff: tuple[str, ...] = ()
 
 
 def plural(noun: str) -> str:
@@ -162,6 +167,7 @@ def lexicon() -> dict[str, Token]:
     known |= {word: ("number", str(number)) for word, number in _NUMBERS.items()}
     known |= {str(number): ("number", str(number)) for number in range(1, 6)}
     known |= {word: ("place", "") for word in _PLACE_WORDS}
+    known |= {word: ("denial", "") for word in _DENIALS}
     known |= {word: ("surface after", surface) for word, surface in _WITH.items()}
     for relation in RELATIONS:
         known |= {word: ("relation", relation) for word in (relation, *_RELATION_WORDS[relation])}
@@ -193,6 +199,9 @@ class _Reader:
         self.first: range | None = None
         self.waiting: str | None = None
         self.parted = False
+        self.denied = False
+        self.no_things: list[Phrase] = []
+        self.no_stuff: list[str] = []
 
     def take(self, kind: str, value: str) -> None:
         if kind in ("number", "colour", "surface", "size"):
@@ -207,6 +216,8 @@ class _Reader:
             self.connect(value if kind == "relation" else "on")
         elif kind == "surface after":
             self.finish_surface(value)
+        elif kind == "denial":
+            self.deny()
         elif kind == "separator":
             self.parted = True
 
@@ -217,7 +228,17 @@ class _Reader:
         if self.parted and self.first is not None:
             self.last = self.first
 
+    def deny(self) -> None:
+        if self.said or self.waiting or self.denied:
+            raise self.wrong('"no" in the middle of other words', 'for example "a road without a taxi"')
+        self.denied = True
+
     def thing(self, noun: str) -> None:
+        if self.denied:
+            self.said.pop("number", None)
+            self.no_things.append(Phrase(noun, **self.said))
+            self.said, self.denied, self.parted = {}, False, False
+            return
         count = int(self.said.pop("number", "1"))
         begin = len(self.things)
         self.things += [Phrase(noun, **self.said)] * count
@@ -235,6 +256,10 @@ class _Reader:
     def ground(self, name: str) -> None:
         if set(self.said) - {"number"}:
             raise self.wrong(f"an adjective before {name}", "adjectives only before things")
+        if self.denied:
+            self.no_stuff.append(name)
+            self.said, self.denied, self.parted = {}, False, False
+            return
         if self.waiting in ("on", "in front of"):
             self.places |= {i: name for i in range(len(self.things)) if i not in self.places}
         elif self.waiting not in (None, "below"):
@@ -250,12 +275,19 @@ class _Reader:
             self.things[i] = replace(self.things[i], surface=surface)
 
     def claims(self) -> Claims:
-        if self.said or self.waiting:
+        if self.said or self.waiting or self.denied:
             raise self.wrong("words without their noun at the end", "a thing or a stuff at the end")
-        if not self.things and not self.stuff:
+        if not (self.things or self.stuff or self.no_things or self.no_stuff):
             raise self.wrong("no thing and no stuff", "at least one thing or stuff")
-        places = tuple(sorted(self.places.items()))
-        return Claims(tuple(self.things), tuple(self.stuff), places, tuple(self.relations), tuple(self.counts))
+        return Claims(
+            things=tuple(self.things),
+            stuff=tuple(self.stuff),
+            places=tuple(sorted(self.places.items())),
+            relations=tuple(self.relations),
+            counts=tuple(self.counts),
+            no_things=tuple(self.no_things),
+            no_stuff=tuple(self.no_stuff),
+        )
 
     def wrong(self, came: str, expected: str) -> PromptError:
         return PromptError(

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import denseclip_viz
+from kernels import environment
 
 SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -84,7 +84,7 @@ class Lab:
         page.wait_for_function(READY, timeout=120_000)
         page.evaluate(LISTEN)
 
-    def run_all(self, page, *, seconds=180):
+    def run_all(self, page, *, seconds=300):
         """Run every cell and wait for the end; fails when one of them did, or none ran."""
         page.evaluate(RUN_ALL)
         page.wait_for_function("() => window.dcvRan !== undefined", timeout=seconds * 1000)
@@ -162,8 +162,8 @@ def _environment(private, token):
     """Ours, without what the user set for Jupyter; kernels import the package under test."""
     import matplotlib
 
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON", "XDG_"))}
-    package = str(Path(denseclip_viz.__file__).parents[1])
+    user = ("JUPYTER", "IPYTHON", "XDG_")
+    kept = {name: value for name, value in environment(private).items() if not name.startswith(user)}
     folders = {
         name: str(private / name.lower())
         for name in (
@@ -180,9 +180,6 @@ def _environment(private, token):
         "JUPYTER_TOKEN": token,
         "JUPYTERLAB_SETTINGS_DIR": str(private / "settings"),
         "MPLCONFIGDIR": matplotlib.get_cachedir(),  # listing the fonts again takes seconds
-        "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
-        "DENSECLIP_VIZ_CACHE": "off",
-        "OMP_NUM_THREADS": "1",
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 CONFTEST = Path(__file__).parent / "conftest.py"
+TESTS = CONFTEST.parents[1]
 BUTTON = """import ipywidgets as w, sys
 button = w.Button(description="Run").add_class("t-run")
 label, out = w.Label("ready").add_class("t-status"), w.Output()
@@ -80,7 +82,8 @@ def test_without_a_browser_the_tests_are_skipped_loudly_or_fail_where_they_must_
         (tmp_path / "browser" / name).write_text((CONFTEST.parent / name).read_text())
     (tmp_path / "browser" / "test_it.py").write_text("def test_it(page):\n    pass\n")
     line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    paths = f"{CONFTEST.parent}{os.pathsep}{TESTS}"
     for how, code, said in (("", 0, "THE BROWSER TESTS WERE SKIPPED"), ("required", 1, "no Chromium was found")):
-        shell = {"PATH": "", "DCV_CHROMIUM": "", "DCV_BROWSER": how, "PYTHONPATH": str(CONFTEST.parent)}
+        shell = {"PATH": "", "DCV_CHROMIUM": "", "DCV_BROWSER": how, "PYTHONPATH": paths}
         done = subprocess.run(line, env=shell, capture_output=True, text=True)
         assert (done.returncode, said in done.stdout, "apt-get install chromium" in done.stdout) == (code, True, True)

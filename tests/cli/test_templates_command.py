@@ -43,9 +43,36 @@ def test_one_picture_gives_a_table_of_numbers_for_each_template_and_prompt(run, 
 def test_a_folder_with_masks_gives_a_ranking(run, here, toy, there):
     result = run("templates", toy / "images", *SAID, "--masks", toy / "masks", "--out", "rank.csv", prompts=there)
     table = pd.read_csv(here / "rank.csv")
-    assert len(table) == 3 and table["score"].is_monotonic_decreasing and set(table["number"]) == {"average_precision"}
+    assert len(table) == 3 and table["score"].is_monotonic_decreasing and set(table["number"]) == {"shared_precision"}
     assert set(table["pictures"]) <= {2, 3, 4} and {"low", "high", "to_best", "within_noise", "left_out"} <= set(table)
     assert table["template"].iloc[0] in result.stdout
+
+
+def test_a_threshold_is_for_the_number_it_is_for(run, here, toy, there):
+    ious = []
+    for threshold in ("-0.5", "0.9"):
+        given = (*SAID, "--masks", toy / "masks", "--threshold", threshold, "--force", "--out")
+        run("templates", toy / "images", *given, "rank.csv", "--score", "iou", prompts=there)
+        run("templates", sorted((toy / "images").iterdir())[0], *given, "one.csv", prompts=there)
+        one = pd.read_csv(here / "one.csv")["iou"].dropna()
+        ious.append((pd.read_csv(here / "rank.csv")["score"].max(), one.max()))
+    assert min(ious[0]) > 0 and max(ious[1]) == 0  # everything is named, nothing is
+
+
+def test_a_prompt_that_is_no_class_is_said_not_to_be_judged(run, here, toy, there):
+    result = run("templates", toy / "images", *SAID, "--masks", toy / "masks", prompts=[*there, "a taxy"])
+    assert "Not judged, as no class of the masks has these names: a taxy." in result.stderr
+    names = (toy / "classes.txt").read_text(encoding="utf-8").replace(there[0][2:], "cafe\u0301")
+    (toy / "classes.txt").write_text("\ufeff" + names, encoding="utf-8")
+    spelt = ["Caf\u00e9", *there[1:]]
+    assert "Not judged" not in run("templates", toy / "images", *SAID, "--masks", toy / "masks", prompts=spelt).stderr
+
+
+def test_two_pictures_with_one_mask_are_refused(run, toy, there):
+    picture = sorted((toy / "images").iterdir())[0]
+    Image.open(picture).save(picture.with_suffix(".jpg"))
+    result = run("templates", toy / "images", *SAID, "--masks", toy / "masks", prompts=there, code=2)
+    assert "both have the mask" in result.stderr
 
 
 def test_a_page_is_one_file_with_nothing_from_elsewhere_and_nothing_typed_runs(run, here, many):
@@ -95,11 +122,19 @@ def test_an_interrupt_writes_what_was_done_and_says_so(run, here, many, monkeypa
         (("PICTURES", *SAID, "--masks", "masks"), "None of the prompts 'a red car', 'grass' is a class.*taxi"),
         (("PICTURES", *SAID, "--masks", "masks", "-p", "a taxi"), r"a\.png has no mask"),
         (("street.jpg", *SAID, "--out", "street.jpg"), "ends in '.jpg'"),
+        (("street.jpg", *SAID, "--score", "iou"), "--score iou for one picture"),
+        (("street.jpg", *SAID, "--threshold", "0.2"), "--threshold 0.2 without --masks"),
+        (("PICTURES", *SAID, "--masks", "masks", "-p", "a taxi", "--threshold", "0.2"), "without --score iou"),
+        (("PICTURES", *SAID, "--masks", "twice", "-p", "a taxi"), "two classes that 'a taxi' names"),
+        (("PICTURES", *SAID, "--masks", "latin", "-p", "a taxi"), "classes.txt cannot be read .it is not UTF-8"),
     ],
 )
 def test_bad_input_is_one_line_before_any_model_is_loaded(refused, here, many, no_model, words, said):
     (here / "masks").mkdir()
     (here / "masks" / "classes.txt").write_text("taxi\nbus\n")
+    for name, held in {"twice": b"taxi\nbus\nA taxi", "latin": "caf\u00e9".encode("latin-1")}.items():
+        (here / name).mkdir()
+        (here / name / "classes.txt").write_bytes(held)
     assert re.search(said, refused("templates", *(many if word == "PICTURES" else word for word in words)))
 
 

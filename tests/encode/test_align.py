@@ -235,3 +235,9 @@ def test_random_pixels_of_any_size_open_as_the_tower_alone_says(folder):
             opened = model.tower.at(pixels).open(pixels, Request())
             assert (opened.contributions.sum((1, 2)) - model.clip.visual(pixels)).abs().max() < 1e-12
         assert opened.dense.shape[1:3] == (size[0] // 32, size[1] // 32)
+
+
+def test_a_vocabulary_that_lacks_scripts_is_no_hindrance_to_keeping_texts_on_disk(folder, tmp_path):
+    kept, plain = (dcv.load(str(folder), device="cpu", cache=where) for where in (tmp_path, False))
+    prompts = dcv.Prompts(TEXTS)
+    assert torch.equal(kept.texts.encode(prompts), plain.texts.encode(prompts))

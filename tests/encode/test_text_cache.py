@@ -13,6 +13,8 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import denseclip_viz as dcv
 from denseclip_viz.encode.cache_files import ENDING, clean
@@ -144,6 +146,17 @@ def test_files_that_are_none_of_ours_are_dropped_and_their_like_are_left(tmp_pat
     with pytest.warns(CacheWarning, match="another model"):
         assert encoded_by(bank(tmp_path)) == 0
     assert file.exists() and file.with_name(".half.part").exists() and not file.with_name(alien.name).exists()
+
+
+@pytest.mark.parametrize("texts", [[["a list"]], ["one too few"] * 19, "letters", 20, {"a": 1}])
+def test_a_header_that_says_something_else_is_dropped_too(tmp_path, texts):
+    bank(tmp_path).encode(TEXTS)
+    (file,) = files(tmp_path)
+    with safe_open(file, framework="pt") as opened:
+        said, vectors = json.loads(opened.metadata()["denseclip_viz"]), opened.get_tensor("vectors")
+    save_file({"vectors": vectors}, file, metadata={"denseclip_viz": json.dumps({**said, "texts": texts})})
+    with pytest.warns(CacheWarning, match="is broken"):
+        assert encoded_by(bank(tmp_path)) == 20
 
 
 def test_a_file_that_another_process_deletes_is_made_anew(tmp_path):

@@ -164,6 +164,11 @@ def test_options_that_are_no_numbers_are_refused(options):
         dcv.templates_table(maps_on(WAYS["native"]), **options)
 
 
+def test_a_threshold_without_masks_would_change_nothing_and_is_refused():
+    with pytest.raises(PromptError, match="threshold=0.2 without masks"):
+        dcv.templates_table(maps_on(WAYS["native"]), threshold=0.2)
+
+
 def test_templates_disagree_where_their_maps_do():
     maps = maps_on(WAYS["native"])
     spread = dcv.disagreement(maps)

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 import numpy as np
 import pytest
 import state
 import torch
+from contests import PROMPTS, TEMPLATES, blobs, pictures, quietly
 from torch.nn import functional as F
 
 import denseclip_viz as dcv
 from denseclip_viz.encode.text import ensemble
 from denseclip_viz.errors import PictureError, PromptError
 from denseclip_viz.maps.similarity import cosine_maps
-from denseclip_viz.measure.bootstrap import intervals, resampled
 from denseclip_viz.measure.entrants import templates_of
-
-TEMPLATES = ["{}", "a photo of {}.", "there is no {}"]
-PROMPTS = dcv.Prompts(["a red car", "grass"], TEMPLATES, absent=["a giraffe"])
-
-
-def pictures(count, size=(32, 32)):
-    return [np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8) for seed in range(count)]
-
-
-def blobs(picture):
-    """A mask of each prompt that depends on the picture."""
-    return {"a red car": picture[..., 0] > 128, "grass": np.roll(picture[..., 1] > 160, 8, axis=0)}
-
-
-def quietly(call, *arguments, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return call(*arguments, progress=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +31,15 @@ def test_scores_are_means_over_prompts_of_the_table_of_each_picture(tiny):
     assert state.fingerprint(tiny.clip) == before
     for at, picture in enumerate(some):
         table = dcv.templates_table(tiny.similarity(picture, PROMPTS), blobs(picture))
-        mean = table.groupby("template", sort=False)["average_precision"].mean()
+        mean = table.groupby("template", sort=False)["shared_precision"].mean()
         assert ranking.scores.score[at].values == pytest.approx(mean.to_numpy(), abs=1e-6)
-    assert ranking.score == "average_precision" and ranking.scores.attrs["weights_hash"]
+    assert ranking.score == "shared_precision" and ranking.scores.attrs["weights_hash"]
     table = ranking.table.set_index("template")
     assert table.loc[TEMPLATES, "score"].to_numpy() == pytest.approx(ranking.scores.score.mean("picture").values)
     assert table["score"].is_monotonic_decreasing and table["to_best"].iloc[0] == 0
     assert (table["low"] <= table["score"]).all() and (table["score"] <= table["high"]).all()
-    assert (table["within_noise"] == (table["to_best_high"] >= 0)).all() and ranking.best == table.index[0]
+    assert (table["within_noise"] == (table["to_best_high"] == 0)).all() and ranking.best == table.index[0]
+    assert (table["to_best_low"] <= table["to_best"]).all() and (table["to_best"] <= table["to_best_high"]).all()
     assert "5 pictures" in repr(ranking) and "<table" in ranking._repr_html_()
 
 
@@ -82,20 +66,11 @@ def test_the_ensemble_and_it_without_each_template_are_those_of_the_mean_vectors
         assert np.abs(entrants.ensembled(maps, rest) - entrants.left_out(maps)[at]).max() < 1e-6
 
 
-def test_intervals_have_the_width_that_theory_gives_and_pairs_stay_pairs():
-    scores = np.random.default_rng(0).normal(0.5, 0.1, (400, 1))
-    means = resampled(np.hstack([scores, scores + 0.01]), resamples=4000)
-    low, high = intervals(means, 0.95)
-    assert high[0] - low[0] == pytest.approx(2 * 1.96 * 0.1 / 20, rel=0.12)
-    assert np.ptp(means[:, 1] - means[:, 0]) < 1e-12
-    assert np.array_equal(means, resampled(np.hstack([scores, scores + 0.01]), resamples=4000))
-    assert not np.array_equal(means, resampled(np.hstack([scores, scores + 0.01]), resamples=4000, seed=1))
-
-
 def test_templates_that_say_the_same_are_within_noise_and_a_warning_says_so(tiny):
     same = dcv.Prompts(["a red car", "grass"], ["a photo of {}", "A PHOTO of {}"])
-    with pytest.warns(UserWarning, match="Within noise of the best template.*A PHOTO.*More pictures"):
+    with pytest.warns(UserWarning, match="Within noise of the best template.*A PHOTO.*More pictures") as told:
         ranking = dcv.rank_templates(tiny, pictures(4), same, progress=False)
+    assert told[0].filename == __file__, "a warning names the line that asked"
     assert len(ranking.within_noise) == 2 and ranking.table["to_best"].tolist() == [0, 0]
 
 
@@ -172,30 +147,33 @@ def test_wordings_are_ranked_beside_the_same_rivals(tiny):
         dcv.rank_wordings(tiny, some, words, template="imagenet-7")
 
 
-def test_a_small_ensemble_is_judged_where_it_was_not_chosen(tiny):
-    some = pictures(10)
-    small = quietly(dcv.small_ensemble, tiny, some, PROMPTS, blobs, most=2)
-    assert small.validation == small.held_out == 5 and 1 <= len(small.templates) <= 2
-    assert small.steps.iloc[:, 1].is_monotonic_increasing and tuple(small.steps["template"]) == small.templates
-    order = np.random.default_rng(0).permutation(10)[:5]
-    members = [TEMPLATES.index(name) for name in small.templates]
-    gains = []
-    for at in order:
-        vectors = tiny.texts.encode(PROMPTS)
-        trace = tiny.trace(some[at])
-        sets = torch.stack([ensemble(vectors[members]), ensemble(vectors)])
-        maps = tiny.similarity(trace, dcv.Prompts(PROMPTS.prompts[:2], ["{}", "a {}"], absent=["a giraffe"]))
-        maps.values[:] = cosine_maps(trace.dense, sets).numpy()
-        table = dcv.templates_table(maps, blobs(some[at]))
-        gains.append(-table.groupby("template", sort=False)["average_precision"].mean().diff().iloc[1])
-    assert small.gain == pytest.approx(np.mean(gains), abs=1e-6) == pytest.approx(small.small - small.full)
-    assert small.low <= small.gain <= small.high and "held-out pictures" in small.verdict
-    assert ("no gain was shown" in small.verdict) == (small.low <= 0 <= small.high)
-    with pytest.raises(PictureError, match="1 pictures to choose on and 1 to judge on"):
-        quietly(dcv.small_ensemble, tiny, some[:2], PROMPTS)
-    for odd in ({"most": 0}, {"held_out": 1.0}):
-        with pytest.raises(PromptError, match=next(iter(odd))):
-            dcv.small_ensemble(tiny, some, PROMPTS, **odd)
+def test_templates_may_count_differently_in_the_ensemble_that_all_are_compared_with(tiny):
+    weights, some = [3, 1, 0.5], pictures(4)
+    entrants, dense = templates_of(tiny, PROMPTS, weights=weights), torch.randn(4, 4, 24)
+    maps = cosine_maps(dense, entrants.vectors).numpy()
+    for members in ([0, 1, 2], [0, 2], [1]):
+        mean = ensemble(entrants.vectors[members], [weights[at] for at in members])
+        found = entrants.ensembled(maps, members)
+        assert np.abs(found - cosine_maps(dense, mean[None])[0].numpy()).max() < 1e-6
+        assert np.abs(entrants.joined(maps, members[:-1], members[-1:])[0] - found).max() < 1e-6
+    assert np.abs(entrants.left_out(maps)[1] - entrants.ensembled(maps, [0, 2])).max() < 1e-6
+    plain, weighed = (
+        quietly(dcv.rank_templates, tiny, some, PROMPTS, blobs, weights=given) for given in (None, weights)
+    )
+    assert np.array_equal(plain.scores.score, weighed.scores.score)
+    assert not np.array_equal(plain.scores.ensemble, weighed.scores.ensemble)
+    small = quietly(dcv.small_ensemble, tiny, some, PROMPTS, blobs, weights=weights, most=3)
+    assert small.held_out == 2
+    for odd in ([1, 1], [1, -1, 1], "many", [0, 0, 0]):
+        with pytest.raises(PromptError, match="weights="):
+            dcv.rank_templates(tiny, some, PROMPTS, blobs, weights=odd)
+
+
+def test_templates_that_cancel_out_have_no_ensemble(tiny):
+    entrants = templates_of(tiny, PROMPTS)
+    against = dataclasses.replace(entrants, vectors=torch.stack([entrants.vectors[0], -entrants.vectors[0]]))
+    with pytest.raises(PromptError, match="mean vector is zero"):
+        against.ensembled(np.zeros((2, 3, 4)), [0, 1])
 
 
 ABSENT = {"prompts": dcv.Prompts(["grass", "sky"], TEMPLATES)}
@@ -207,6 +185,7 @@ ABSENT = {"prompts": dcv.Prompts(["grass", "sky"], TEMPLATES)}
         ({"prompts": dcv.Prompts(["grass"], "single")}, PromptError, "One template only.*no ranking.*imagenet-7"),
         ({"score": "entropy"}, PromptError, "score='entropy'.*one of peak"),
         ({"score": "iou_best"}, PromptError, "without masks"),
+        ({"threshold": 0.2, "masks": blobs}, PromptError, "threshold=0.2 for the score 'shared_precision'"),
         ({**ABSENT, "score": "margin_absent"}, PromptError, "without absent prompts"),
         ({**ABSENT, "score": "iou", "masks": blobs}, PromptError, "without absent prompts"),
         ({"prompts": dcv.Prompts(["grass"], TEMPLATES)}, PromptError, "without a second prompt"),

@@ -33,7 +33,7 @@ def lesson():
         cells=[
             new_markdown_cell("# A lesson", id="title"),
             new_code_cell("x = 1\nx", id="one", execution_count=1, outputs=[shown({"text/plain": "1"})]),
-            new_markdown_cell("## Exercise\nAdd one.", id="asked"),
+            new_markdown_cell("## Exercises\n\n**1.** Add one.", id="asked"),
             new_code_cell("x + 1", id="told", execution_count=2, metadata=HIDDEN),
         ],
     )
@@ -86,8 +86,10 @@ def test_a_picture_inside_html_is_not_read_as_text(lesson, tmp_path):
     (lambda n: n.cells[1].update(source="!pip install x"), "!pip"),
     (lambda n: n.cells[0].update(source="# A\n![](https://example.invalid/a.png)"), "fetched from the network"),
     (lambda n: n.cells[1].update(source="load('/root/a.png')"), "a path of one machine, /root/a.png"),
-    (lambda n: n.cells.pop(3), "cell 2: an exercise without an answer"),
-    (lambda n: n.cells.insert(2, new_markdown_cell("**Exercise 1.** More?", id="more")), "cell 2: an exercise without"),
+    (lambda n: n.cells.pop(3), "cell 2: exercise 1 without an answer"),
+    (lambda n: n.cells[2].update(source="## Exercises\n**1. Why?** So.\n\n**2.** And?"), "cell 2: exercise 1 without"),
+    (lambda n: n.cells[3].metadata.update(tags=[]), "cell 2: exercise 1 without an answer"),
+    (lambda n: n.cells.insert(3, new_markdown_cell("## What next", id="more")), "cell 2: exercise 1 without"),
     (lambda n: n.cells[3].metadata.update(jupyter={"source_hidden": True}), "cell 3: an answer that is not hidden"),
     (lambda n: n.cells[3].update(id="one"), "two cells of one id"),
     (lambda n: n.cells[3].update(id="a b"), "not a valid notebook"),
@@ -100,8 +102,16 @@ def test_other_dirt_is_found(lesson, tmp_path, spoil, line):
 
 def test_the_parameters_may_be_longer_and_an_answer_in_words_is_one(lesson, tmp_path):
     lesson.cells[1].update(source="\n".join("123456789"), metadata={"tags": ["parameters"]})
-    lesson.cells[3] = new_markdown_cell("<details><summary>Answer</summary>Two.</details>", id="told")
+    told = "<details><summary>Answer</summary>Two.</details>"
+    lesson.cells[3] = new_markdown_cell(f"{told}\n\n**2.** And?\n\n{told}\n\n## What next\n\n**1.** Rest.", id="told")
     assert said(lesson, tmp_path) == ""
+
+
+def test_a_lesson_of_the_course_has_exercises(lesson, tmp_path):
+    lesson.cells = lesson.cells[:2]
+    assert said(lesson, tmp_path) == ""
+    (tmp_path / "lesson.ipynb").rename(tmp_path / "08_lesson.ipynb")
+    assert dirt(tmp_path / "08_lesson.ipynb") == ["a lesson without exercises"]
 
 
 def test_cleaning_keeps_what_people_made_and_takes_out_the_run(lesson):

@@ -28,7 +28,7 @@ from denseclip_viz.toyworld.cards import pack
 from denseclip_viz.toyworld.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from denseclip_viz.toyworld.contrast import contrast, encode_sets, encode_tokens, normalized
 from denseclip_viz.toyworld.recipes import MODELS, NAMES, Recipe, recipe_of
-from denseclip_viz.toyworld.tokens import compact_ids, known_ids, unknown_words
+from denseclip_viz.toyworld.tokens import compact_ids, known_ids, later_rows, unknown_words
 from denseclip_viz.toyworld.training import export, train
 
 TINY = recipe_of("tiny")
@@ -49,7 +49,9 @@ class OnlySaid:
         assert split == "train"
         self.picture = np.full((size, size, 3), number % 251, np.uint8)
 
-    def caption(self, seed: int = 0, *, brief: bool = False) -> str:
+    def caption(self, seed: int = 0, *, brief: bool = False, negated: bool = False) -> str:
+        if negated:
+            return "no bus"
         if brief:
             return f"a {('taxi', 'tree')[seed % 2]}"
         return f"a {('red', 'blue', 'green')[seed % 3]} taxi left of a tree"
@@ -63,6 +65,7 @@ def test_training_reads_pictures_and_captions_and_nothing_else_of_a_scene(monkey
     assert len(list(batches(TINY))) == TINY.steps
     said = sample_of(OnlySaid(3, 64), 2, 1, uses=2).captions
     assert said[0] == "a red taxi left of a tree" and said[2] == "a taxi" and said[5] == "a tree"
+    assert sample_of(OnlySaid(3, 64), 1, 2, uses=1, negated=1).captions[1:] == ("a taxi", "no bus")
 
 
 def test_a_batch_has_room_for_pictures_and_tokens_only():
@@ -143,6 +146,7 @@ def test_training_and_validation_never_share_a_scene():
 def test_captions_and_templates_use_known_words_only():
     for scene in dataset(40, "validation", size=64):
         compact_ids(scene.captions(5))
+        compact_ids(scene.caption(seed, negated=True) for seed in range(20))
     assert unknown_words("A photo of the large striped taxi, next to a queen.") == []
     assert unknown_words("a zebra on a skateboard") == ["zebra", "skateboard"]
     with pytest.raises(PromptError, match="zebra"):
@@ -193,6 +197,18 @@ def test_the_same_words_for_two_pictures_are_not_wrong_answers():
     texts[0, 1] = texts[0, 0]
     apart = contrast(images, texts, torch.tensor([[[1], [3], [2]]]), torch.tensor(4.0))
     assert contrast(images, texts, twins, torch.tensor(4.0)) < apart
+
+
+def test_words_that_came_later_change_no_other_first_weight(monkeypatch):
+    with_them = build(TINY, 64).state_dict()
+    later = list(later_rows())
+    monkeypatch.setattr("denseclip_viz.toyworld.building.known_ids", lambda: np.delete(known_ids(), later))
+    monkeypatch.setattr("denseclip_viz.toyworld.building.later_rows", lambda: ())
+    without = build(TINY, 64).state_dict()
+    table = with_them.pop("token_embedding.weight")
+    assert np.array_equal(np.delete(table.numpy(), later, axis=0), without.pop("token_embedding.weight"))
+    assert all(torch.equal(tensor, without[name]) for name, tensor in with_them.items())
+    assert table[later].std() > 0.01
 
 
 def test_positions_keep_their_place_when_the_grid_grows():

@@ -65,7 +65,9 @@ def rests_on(thing, stuff, scene):
 
 def is_true(text, scene):
     claims = parse(text)
-    if not set(claims.stuff) <= set(scene.stuff):
+    if not set(claims.stuff) <= set(scene.stuff) or any(name in scene.stuff for name in claims.no_stuff):
+        return False
+    if any(called(phrase, thing) for phrase in claims.no_things for thing in scene.things):
         return False
     for i, count in claims.counts:
         if sum(called(claims.things[i], thing) for thing in scene.things) != count:
@@ -92,6 +94,41 @@ def test_brief_captions_name_one_thing_or_stuff_and_are_true():
             text = scene.caption(seed, brief=True)
             assert scene.says(text), (scene.seed, text)
             assert len(parse(text).things) + len(parse(text).stuff) == 1
+
+
+def test_negated_captions_deny_one_thing_or_stuff_and_are_true():
+    wordings = set()
+    for scene in toyworld.dataset(60, "validation", size=64):
+        for seed in range(8):
+            text = scene.caption(seed, negated=True)
+            claims = parse(text)
+            assert is_true(text, scene) and scene.says(text), (scene.seed, text)
+            assert len(claims.no_things) + len(claims.no_stuff) == 1, text
+            wordings |= {word for word in ("without", "no", "nothing like") if word in text.split() or word in text}
+    assert wordings == {"without", "no", "nothing like"}
+
+
+@pytest.mark.parametrize(
+    ("text", "there", "denied"),
+    [
+        ("a road without a taxi", [], ["taxi"]),
+        ("a cat and no red bus", ["cat"], ["bus"]),
+        ("a photo of nothing like an oak", [], ["oak"]),
+        ("there is no sky in the scene", [], ["sky"]),
+        ("a cat without a bear, left of a mug", ["cat", "mug"], ["bear"]),
+    ],
+)
+def test_what_is_denied_is_not_claimed(text, there, denied):
+    claims = parse(text)
+    assert [phrase.noun for phrase in claims.things] == there
+    assert [*(phrase.noun for phrase in claims.no_things), *claims.no_stuff] == denied
+
+
+def test_a_scene_from_words_leaves_out_what_is_denied():
+    made = toyworld.scene("a cat without a road and without grass", 64)
+    assert [thing.kind for thing in made.things] == ["cat"] and not {"road", "grass"} & set(made.stuff)
+    with pytest.raises(PromptError, match="No place"):
+        toyworld.scene("a taxi and no taxi", 64)
 
 
 def test_captions_of_another_scene_are_mostly_false():
@@ -165,6 +202,8 @@ def test_every_word_and_synonym_can_be_read():
         ("a photo of", "no thing and no stuff"),
         ("green grass", "adjective before grass"),
         ("a cat left of grass", '"left of" before grass'),
+        ("a road without", "without their noun"),
+        ("a red no taxi", "in the middle"),
     ],
 )
 def test_words_that_cannot_be_read_are_named(text, named):

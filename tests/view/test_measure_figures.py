@@ -73,6 +73,9 @@ DRAWN = {
     "disagreement of many": lambda: plot.disagreement(
         fake_results.similarity(prompts=fake_results.MANY, random_weights=1)
     ),
+    "disagreement of one, centred": lambda: plot.disagreement(
+        dcv.disagreement(fake_results.similarity(prompts=("grass",)), centred=True)
+    ),
     "disagreement of long": lambda: plot.disagreement(fake_results.similarity(prompts=(fake_results.LONG, "W" * 300))),
 }
 
@@ -110,16 +113,21 @@ def pixels(figure):
 def test_a_ranking_shows_means_and_intervals_in_order_and_names_what_is_noise():
     made = ranking()
     drawn = plot.template_ranking(made)
-    means, lines = with_gid(drawn, "mean"), with_gid(drawn, "interval")
-    assert [dot.get_xdata()[0] for dot in means] == made.table["score"].tolist()
-    assert [list(line.get_xdata()) for line in lines] == made.table[["low", "high"]].to_numpy().tolist()
     ties = made.table["within_noise"].tolist()
-    colours = [dot.get_color() for dot in means]
-    assert ties == [True, True, False, False] and colours[0] == colours[1] != colours[2] == colours[3]
+    assert ties == [True, True, False, False]
+    columns = {"mean": ("score", "low", "high"), "difference": ("to_best", "to_best_low", "to_best_high")}
+    for kind, line in (("mean", "interval"), ("difference", "difference interval")):
+        middle, *ends = columns[kind]
+        dots, lines = with_gid(drawn, kind), with_gid(drawn, line)
+        assert [dot.get_xdata()[0] for dot in dots] == made.table[middle].tolist()
+        assert [list(one.get_xdata()) for one in lines] == made.table[ends].to_numpy().tolist()
+        colours = [dot.get_color() for dot in dots]
+        assert colours[0] == colours[1] != colours[2] == colours[3]
     assert with_gid(drawn, "ensemble")[0].get_xdata()[0] == pytest.approx(made.scores.ensemble.mean().item())
     said = everything_said(drawn)
-    assert "average precision on 40 pictures" in said and "1 more cannot be told from it" in said
+    assert "average precision on 40 pictures" in said and "1 more may be the best one" in said
     assert "사진 속의 {}" in said and "RN50 · weights openai (3f1d2c4b)" in said and "RANDOM" not in said
+    assert not with_gid(drawn, "guide") and len(with_gid(DRAWN["ranking of eighty"](), "guide")) == 15
     assert "RANDOM WEIGHTS" in everything_said(DRAWN["random ranking"]())
     assert "interrupted" in everything_said(DRAWN["ranking of two"]())
 

@@ -65,6 +65,14 @@ def test_layers_say_their_reading_and_keep_one_scale_where_cells_are_alike(kind)
         assert len(images) == 2 * 5 * 4 and len({image.get_clim() for image in images}) == 2 * 5
 
 
+def test_a_layer_that_says_next_to_nothing_looks_empty():
+    both = fake_results.comparison(layers="resnet")
+    noise = both.layer_dense_gradient.isel(layer=-1) * 1e-4
+    both["layer_dense_gradient"][{"layer": -1}] = noise
+    last = maps(plot.layers(both), "RdBu_r", noise.shape[2:])[-1]
+    assert last.get_clim()[1] > 20 * float(np.abs(noise).max())
+
+
 def test_one_prompt_of_the_layers_has_one_row():
     both = fake_results.comparison(layers="vit")
     assert len(maps(plot.layers(both, prompt="grass"), "viridis", both.dense.shape[2:])) == 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 
 import fake_results
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import xarray as xr
 from drawn import everything_said, texts
+from IPython.core.formatters import DisplayFormatter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from denseclip_viz.errors import LayerError, OutputError, PictureError, PromptError
 from denseclip_viz.view import plot
@@ -65,6 +68,19 @@ def test_no_setting_and_no_registry_of_matplotlib_is_touched(name):
     drawn = FIGURES[name](**({} if name == "segments" else ONE))
     assert isinstance(drawn, NotebookFigure) and drawn._repr_png_().startswith(b"\x89PNG")
     assert dict(matplotlib.rcParams) == before and plt.get_fignums() == open_figures
+
+
+def test_a_notebook_keeps_a_figure_once_as_a_jpeg_that_looks_like_its_png(monkeypatch):
+    kept = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: kept.append(data))
+    formatter = DisplayFormatter()
+    formatter.formatters["image/png"].for_type(Figure, lambda _figure: b"what pyplot sets up for every figure")
+    drawn = FIGURES["compare"](**ONE)
+    assert formatter.format(drawn) == ({}, {})
+    assert len(kept) == 1 and set(kept[0]) == {"image/jpeg", "text/plain"}
+    png, jpeg = drawn._repr_png_(), kept[0]["image/jpeg"]
+    ours, theirs = (np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), float) for data in (png, jpeg))
+    assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < 1
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -50,6 +50,9 @@ from denseclip_viz.view.fonts import lettering
 SIDE, BAR, NARROWEST = 1.2, 1.9, 0.74  # inches: of a square panel, of a bar, of a column
 HEAD, ROW_HEAD = 0.45, 0.25  # inches: above everything, above a row
 STRIP, STRIP_HEAD = 0.5, 0.34  # inches: a curve over the layers, and what stands above it
+# A layer that says next to nothing looks empty: the last dense gradient of an attention pool is rounding noise, since a
+# cosine does not ask for length, and on a scale of its own the noise would look like an answer.
+NOTHING = 0.01
 CURVES = {
     "layer_score": "score of each layer’s global vector",
     "layer_agreement": "agreement: cosine of a layer’s global vector with its mean dense feature",
@@ -86,7 +89,8 @@ def layers(
     """Draw the maps of every layer, one row for each prompt, and say which reading they are.
 
     Cosine readings share one scale over all layers. Gradient readings have one for each layer, shown above
-    it, since cells of different sizes carry different shares. Scores and agreement run below as curves where
+    it, since cells of different sizes carry different shares; a layer whose sum is far below the
+    strongest looks empty. Scores and agreement run below as curves where
     there are any.
 
     Args:
@@ -146,7 +150,9 @@ def _blocks(shown: xr.Dataset) -> list[Block]:
         if name == "layer_dense":
             scales = [sequential(maps, unit="cosine")]
         else:
-            scales = [diverging(maps.isel(layer=i), unit="cosine") for i in range(maps.sizes["layer"])]
+            least = NOTHING * float(np.abs(maps * shown["layer_cells"]).max()) / shown["layer_cells"].to_numpy()
+            each = [maps.isel(layer=i) for i in range(maps.sizes["layer"])]
+            scales = [diverging(one, unit="cosine", least=low) for one, low in zip(each, least, strict=True)]
         blocks.append(Block(title, maps, scales))
     return blocks
 

@@ -80,15 +80,15 @@ def sequential(values: npt.ArrayLike, *, unit: str, colours: str = SEQUENTIAL, a
     return Scale(low, high, colours, unit)
 
 
-def diverging(values: npt.ArrayLike, *, unit: str, colours: str = CONTRIBUTION) -> Scale:
-    """Make the scale that is centred at 0 and reaches the strongest value on both sides.
+def diverging(values: npt.ArrayLike, *, unit: str, colours: str = CONTRIBUTION, least: float = 0.0) -> Scale:
+    """Make the scale that is centred at 0 and reaches the strongest value on both sides, and at least so far.
 
     Example:
         >>> diverging([-3.0, 1.0], unit="cosine").high
         3.0
     """
     strengths = np.abs(np.ravel(values))
-    reach = float(strengths[np.isfinite(strengths)].max(initial=0.0)) or 1.0
+    reach = max(float(strengths[np.isfinite(strengths)].max(initial=0.0)), least) or 1.0
     return Scale(-reach, reach, colours, unit)
 
 

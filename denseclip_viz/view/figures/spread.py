@@ -29,7 +29,7 @@ from denseclip_viz.view.figures.sheet import (
     stamp,
     write,
 )
-from denseclip_viz.view.figures.typesetting import fit
+from denseclip_viz.view.figures.typesetting import fit, width_of
 from denseclip_viz.view.fonts import lettering
 
 SIDE, BAR, HEAD, LEAST, WIDEST = 1.5, 1.9, 0.6, 1.2, 10.0  # inches
@@ -77,7 +77,8 @@ def disagreement(
         row_head=LINE * max(map(len, heads)) + 0.04,
         gap=(0.14, 0.12),
     )
-    on = new_sheet(max(lattice.width, 5.4), lattice.height(lines=1), letters, figure=figure)
+    beside = 2 * MARGIN + width_of(_said(spread), letters, size=SMALL) / POINTS + 0.2 + BAR
+    on = new_sheet(max(lattice.width, beside), lattice.height(lines=1), letters, figure=figure)
     stamp(on, spread.attrs)
     write(on, MARGIN, above, "where templates disagree", size=TITLE, weight="bold")
     write(on, MARGIN, above + 0.22, _said(spread), size=SMALL, colour=GREY)

@@ -117,8 +117,8 @@ function listenToPicture(view) {
 
 // The kernel, or another view of this model, chose.
 function follow(view) {
-  const given = view.model.get("state"), isOld = view.given !== view.model.get("_payload"); // then `load` takes the state
-  if (!view.data || isOld || JSON.stringify(given) === JSON.stringify(view.state)) return;
+  const given = view.model.get("state"), isComing = view.given !== view.model.get("_payload");
+  if (!view.data || isComing || JSON.stringify(given) === JSON.stringify(view.state)) return; // `load` takes the state
   view.state = resolved(given, view.data);
   draw(view);
 }

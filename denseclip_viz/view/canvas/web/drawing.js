@@ -63,7 +63,7 @@ function compose({ data, parts, state, backs, over }) {
     ctx.globalAlpha = alpha;
     ctx.drawImage(source, 0, 0, width, height);
   };
-  lay(backs.colour, 1);
+  if (state.opacity < COLOURFUL) lay(backs.colour, 1);
   lay(backs.grey, Math.min(1, state.opacity / COLOURFUL));
   ctx.imageSmoothingEnabled = state.interpolation !== "nearest";
   lay(over, state.opacity);

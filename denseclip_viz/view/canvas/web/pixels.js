@@ -15,16 +15,16 @@ function inks(table, { low, high, diverging }, threshold) {
 
 // A map as pixels: linear between cells first, coloured then, as matplotlib and view/render.py do.
 function shade(out, width, { down, across }, values, columns, { low, high }, colours) {
-  const line = new Float32Array(columns), steps = STEPS / (high - low);
+  const line = new Float32Array(columns), steps = STEPS / (high - low), { cell, next, share: part, from, to } = across;
   for (let y = down.from; y < down.to; y++) {
     const above = down.cell[y] * columns, below = down.next[y] * columns, share = down.share[y];
     for (let c = 0; c < columns; c++) {
       const value = values[above + c] + (values[below + c] - values[above + c]) * share;
       line[c] = 1 + clamp((value - low) * steps, 0, STEPS);
     }
-    for (let x = across.from, at = y * width + x; x < across.to; x++, at++) {
-      const left = line[across.cell[x]];
-      out[at] = colours[(left + (line[across.next[x]] - left) * across.share[x]) | 0];
+    for (let x = from, at = y * width + x; x < to; x++, at++) {
+      const left = line[cell[x]];
+      out[at] = colours[(left + (line[next[x]] - left) * part[x]) | 0];
     }
   }
 }
@@ -36,8 +36,12 @@ function strongest(out, width, { down, across }, maps, columns) {
   for (let y = down.from; y < down.to; y++) {
     const above = down.cell[y] * columns, below = down.next[y] * columns, share = down.share[y];
     for (let c = 0; c < columns; c++) {
-      maps.forEach((map, i) => (lines[i][c] = map[above + c] + (map[below + c] - map[above + c]) * share));
-      best[c] = lines.reduce((top, line, i) => (line[c] > lines[top][c] ? i : top), 0);
+      let top = -Infinity;
+      for (let i = 0; i < maps.length; i++) {
+        const map = maps[i], value = map[above + c] + (map[below + c] - map[above + c]) * share;
+        lines[i][c] = value;
+        if (value > top) [top, best[c]] = [value, i];
+      }
     }
     for (let x = across.from; x < across.to; ) {
       const a = across.cell[x], b = across.next[x], from = x;
@@ -64,20 +68,21 @@ function contest(out, row, from, to, share, lines, a, b, best) {
   }
 }
 
-// Labels as pixels, with a white line between neighbours; counts of labels, of what was seen.
+// Labels as pixels, with a white line between neighbours; the share of each label in what was seen.
 function paintLabels(out, labels, width, palette) {
-  const colours = palette.map((colour) => rgba(...colour)), counts = new Float64Array(palette.length);
-  let seen = 0;
-  for (let at = 0; at < labels.length; at++) {
-    const label = labels[at];
-    if (label === UNSEEN) continue;
-    seen++;
-    if (label >= 0) counts[label]++;
-    const left = at % width ? labels[at - 1] : label, up = at >= width ? labels[at - width] : label;
-    const edge = (left !== label && left !== UNSEEN) || (up !== label && up !== UNSEEN);
-    out[at] = edge ? 0xffffffff : label >= 0 ? colours[label] : 0;
+  const inkOf = new Uint32Array(palette.length + 2), counts = new Float64Array(palette.length + 2);
+  palette.forEach((colour, i) => (inkOf[i + 2] = rgba(...colour))); // after those of UNSEEN and UNNAMED
+  for (let row = 0; row < labels.length; row += width) {
+    for (let at = row, left = UNSEEN; at < row + width; at++) {
+      const label = labels[at], above = row ? labels[at - width] : UNSEEN;
+      const isEdge = (left !== label && left !== UNSEEN) || (above !== label && above !== UNSEEN);
+      counts[label + 2]++;
+      out[at] = isEdge && label !== UNSEEN ? 0xffffffff : inkOf[label + 2];
+      left = label;
+    }
   }
-  return Array.from(counts, (count) => count / Math.max(seen, 1));
+  const seen = labels.length - counts[0];
+  return Array.from(counts.subarray(2), (count) => count / Math.max(seen, 1));
 }
 
 function nearestLabels(out, width, { down, across }, labels, columns) {

@@ -106,7 +106,8 @@ function tell(view) {
 function tellValues(view, cell) {
   const { data, state, stack, rows, parts, shown } = view, heads = stack.view === "attention";
   const scores = stack.view === "dense" && stack.layer === OUTPUT && data.scores?.[templateOf(data, state)];
-  const ends = [Math.min(0, stack.low), Math.max(0, stack.high, ...(scores || []))];
+  const sharing = heads ? data.stacks.filter(({ view: name }) => name === "attention") : [stack];
+  const ends = [Math.min(0, stack.low), Math.max(0, ...sharing.map(({ high }) => high), ...(scores || []))];
   rows.forEach((bar, i) => {
     const asked = heads ? { ...state, head: bar.name } : { ...state, prompt: bar.name }, own = stackFor(data, asked);
     const value = cell ? valueAt(own, mapFor(data, own, asked), indexOf(own.grid, cell)) : NaN;

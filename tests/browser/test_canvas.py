@@ -1,0 +1,125 @@
+"""The canvas in a real JupyterLab: the browser and the kernel tell each other what they must, and no more."""
+
+import pytest
+
+MADE = """import denseclip_viz as dcv
+model = dcv.load()
+prompts = dcv.Prompts(["a taxi", "a limousine", "a road"], ["{}", "a photo of {}"], absent=["a whale"])
+both = model.compare(dcv.toyworld.scene("a red taxi left of a limousine on a road", 256), prompts)
+other = model.compare(dcv.toyworld.scene("a cat on grass", 256), ["a cat", "a road"])"""
+ONE = "canvas = dcv.Canvas(both, view='dense')\ncanvas"
+TWO = """import ipywidgets
+left, right = dcv.Canvas(both), dcv.Canvas(both, view='gap')
+dcv.link(left, right)
+ipywidgets.HBox([left, right])"""
+
+
+class Side:
+    """One canvas of a notebook."""
+
+    def __init__(self, page, at):
+        self.page, self.at, self.root = page, at, page.locator(".dcv-canvas").nth(at)
+        self.wait("Number(n.dataset.version) > 0")
+
+    def wait(self, condition, arg=None):
+        find = f"([at, arg]) => {{ const n = document.querySelectorAll('.dcv-canvas')[at]; return n && {condition}; }}"
+        self.page.wait_for_function(find, arg=[self.at, arg], timeout=60_000)
+
+    def place(self, y, x, cells=8):
+        self.root.locator(".dcv-picture").scroll_into_view_if_needed()
+        box = self.root.locator(".dcv-picture").bounding_box()
+        return box["x"] + (x + 0.5) / cells * box["width"], box["y"] + (y + 0.5) / cells * box["height"]
+
+
+@pytest.fixture
+def opened(lab, page):
+    """Open a notebook of these cells and run it: gives its canvases."""
+
+    def call(*sources):
+        lab.open(page, lab.write("canvas.ipynb", MADE, *sources))
+        lab.run_all(page)
+        page.locator(".dcv-canvas").first.wait_for()
+        return [Side(page, at) for at in range(page.locator(".dcv-canvas").count())]
+
+    return call
+
+
+def hears(lab, page, expression, value):
+    """Ask the kernel until it says so; what the browser tells it comes when the browser is quiet."""
+    for _ in range(100):
+        if lab.ask(page, expression) == value:
+            return
+    raise AssertionError(f"{expression} is {lab.ask(page, expression)!r}, not {value!r}")
+
+
+def test_pins_and_choices_reach_the_kernel_and_its_choices_the_browser(opened, lab, page):
+    (one,) = opened(ONE)
+    page.mouse.click(*one.place(5, 3))
+    hears(lab, page, "canvas.state['pinned']", [5, 3])
+    one.root.locator(".dcv-prompt").select_option("a road")
+    hears(lab, page, "[canvas.state['prompt'], canvas.state['pinned']]", ["a road", [5, 3]])
+    lab.ask(page, "setattr(canvas, 'state', {'view': 'gap', 'opacity': 0.25})")
+    one.wait("n.querySelector('.dcv-view').value === 'gap' && n.querySelector('.dcv-opacity').value === '0.25'")
+    assert one.root.locator(".dcv-prompt").input_value() == "a road"
+
+
+def test_another_result_keeps_the_prompt_and_status_is_one_line(opened, lab, page):
+    (one,) = opened(ONE)
+    one.root.locator(".dcv-prompt").select_option("a road")
+    hears(lab, page, "canvas.state['prompt']", "a road")
+    before = int(one.root.get_attribute("data-version"))
+    lab.ask(page, "canvas.show(other)")
+    one.wait("n.querySelectorAll('.dcv-bar').length === 2 && Number(n.dataset.version) > arg", before)
+    assert one.root.locator(".dcv-prompt").input_value() == "a road"
+    hottest = "list(map(int, divmod(int(other.dense[0, 1].argmax()), 8)))"
+    assert one.root.get_attribute("data-hottest") == ",".join(map(str, lab.ask(page, hottest)))
+    lab.ask(page, "[setattr(canvas, 'status', '<b>no</b> luck'), setattr(canvas, 'status_kind', 'error')]")
+    one.wait("n.querySelector('.dcv-status').textContent === '<b>no</b> luck'")
+
+
+def test_linked_canvases_move_together_without_the_kernel(opened, lab, page):
+    left, right = opened(TWO)
+    assert min(side.root.bounding_box()["width"] for side in (left, right)) > 280
+    page.mouse.move(*left.place(6, 2))
+    right.wait("n.dataset.cell === '6,2'")
+    left.root.locator(".dcv-prompt").select_option("a limousine")
+    right.wait("n.querySelector('.dcv-prompt').value === 'a limousine'")
+    told = "[left.state['prompt'], right.state['prompt'], right.state['view']]"
+    hears(lab, page, told, ["a limousine", "a limousine", "gap"])
+
+
+def test_two_views_of_one_canvas_show_the_same(opened, page):
+    first, second = opened(ONE, "canvas")
+    first.root.locator(".dcv-template").select_option("ensemble")
+    second.wait("n.querySelector('.dcv-template').value === 'ensemble'")
+
+
+def test_the_keyboard_belongs_to_the_canvas_and_not_to_the_notebook(opened, lab, page):
+    (one,) = opened(ONE)
+    picture = one.root.locator(".dcv-picture")
+    picture.focus()
+    start = one.root.get_attribute("data-cell")
+    for key in ("ArrowUp", "ArrowUp", "Enter"):
+        picture.press(key)
+    y, x = map(int, start.split(","))
+    hears(lab, page, "canvas.state['pinned']", [y - 2, x])
+    assert page.evaluate("() => document.activeElement.className") == "dcv-picture"
+
+
+def test_a_stored_notebook_has_a_still_and_no_widget_state(opened, lab, page):
+    opened(ONE)
+    outputs = lab.cells(page)[1]["outputs"]
+    assert outputs[0]["data"]["image/png"] if isinstance(outputs[0], dict) else "image/png" in str(outputs)
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_the_canvas_takes_the_colours_of_the_notebook(opened, page, theme):
+    (one,) = opened(ONE)
+    page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", theme)
+    wanted = str(theme.endswith("Light")).lower()
+    page.wait_for_function("wanted => document.body.dataset.jpThemeLight === wanted", arg=wanted)
+    page.wait_for_function(
+        """() => { const ink = getComputedStyle(document.querySelector('.dcv-caption b')).color.match(/[\\d.]+/g);
+        return (Number(ink[0]) < 128) === (document.body.dataset.jpThemeLight === 'true'); }"""
+    )
+    one.root.scroll_into_view_if_needed()
