@@ -96,7 +96,7 @@ def notebook(lab, chromium):
         lab.open(page, "explorer.ipynb")
         lab.run_all(page)
         page.wait_for_function(f"() => ({READY})() || document.body.textContent.includes('{BROKEN}')")
-        assert page.evaluate(READY), _broken(page)
+        assert page.evaluate(READY), f"{_broken(page)}\n{page.watch.problems}"
         yield page
     lab.end_kernels()
 
@@ -286,7 +286,8 @@ def test_a_broken_callback_says_so_in_the_widget_and_fails_a_test(explorer, page
     line = explorer.root.locator(".dcv-error")
     line.wait_for()
     assert line.text_content() == "ZeroDivisionError: division by zero"
-    page.wait_for_timeout(500)
+    for _ in range(150):  # the traceback comes in a message of its own
+        page.wait_for_timeout(0 if page.watch.problems else 100)
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         page.watch.check()
     explorer.ask("delattr(EXPLORER.canvas, 'show')")
