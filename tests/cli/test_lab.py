@@ -128,6 +128,14 @@ def test_jupyterlab_opens_at_the_quickstart_with_the_options_given(source, opene
     ]]  # fmt: skip
 
 
+def test_without_a_folder_everything_behind_two_dashes_is_for_jupyterlab(source, opened, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lab("--", "--no-browser", "--port", "8890")
+    assert opened[0][0].endswith("denseclip-viz-notebooks")
+    assert opened[0][-3:] == ["--no-browser", "--port", "8890"]
+    assert not (tmp_path / "--no-browser").exists()
+
+
 def test_only_copying_starts_nothing_and_says_what_was_kept(source, opened, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lab("--no-open")

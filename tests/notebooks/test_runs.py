@@ -35,7 +35,9 @@ def test_a_notebook_runs_and_shows_what_is_stored(path):
     assert kinds(clean(notebook)) == kinds(nbformat.read(path, as_version=4)), "stored outputs are old: make notebooks"
 
 
+@pytest.mark.slow
 def test_all_together_take_less_than_four_minutes_of_one_core():
+    assert set(spent) == {path.stem for path in FILES}, "run with the tests above"
     assert sum(spent.values()) < SECONDS, spent
 
 

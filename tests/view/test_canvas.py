@@ -111,6 +111,13 @@ def test_linked_canvases_share_a_name_and_others_do_not():
     assert not other._links
 
 
+def test_what_is_no_canvas_is_not_linked_and_links_nothing():
+    canvas = dcv.Canvas()
+    with pytest.raises(LayerError, match=r"type str cannot be linked.*explorer\.canvas"):
+        dcv.link(canvas, "another")
+    assert canvas._links == []
+
+
 def test_the_still_is_the_overlay_of_the_map_on_its_scale():
     both = fake_results.comparison()
     canvas = dcv.Canvas(both, prompt="the sun", opacity=0.7)

@@ -83,6 +83,12 @@ def test_enter_asks_and_typing_does_not(opened):
     assert opened.result.absent.values.tolist() == [False, False, True]
 
 
+def test_a_text_that_reaches_the_kernel_after_the_click_on_run_is_asked_for_too(opened):
+    opened.controls.run.click()
+    opened.controls.prompts.value = "a bus"
+    assert opened.result.prompt.values.tolist() == ["a bus", "a whale"]
+
+
 def test_a_new_prompt_is_answered_out_of_the_same_forward_pass(opened, small):
     passes = []
     handle = small.tower.visual.register_forward_pre_hook(lambda *_: passes.append(1))
@@ -137,7 +143,7 @@ def test_prompts_are_written_so_that_they_are_read_again(small, picture_file):
 def test_wrong_arguments_raise_in_the_cell_that_gave_them(small):
     with pytest.raises(DenseclipVizError, match=r"no-such\.jpg does not exist"):
         dcv.explore(small, "no-such.jpg")
-    with pytest.raises(DenseclipVizError, match="A int. Expected a model"):
+    with pytest.raises(DenseclipVizError, match=r"of type int\. Expected a model"):
         dcv.explore(3)
 
 
@@ -152,6 +158,12 @@ def test_locked_controls_are_not_there_and_those_of_the_canvas_are_handed_on(sma
     assert panel.controls.prompts not in shown and panel.controls.absent in shown
     assert panel.canvas.locked == ["opacity"]
     panel.close()
+
+
+@pytest.mark.parametrize("lock", [None, 3, {"model"}])
+def test_a_lock_that_is_no_list_of_names_is_refused(small, picture_file, lock):
+    with pytest.raises(PromptError, match="Expected names of controls"):
+        dcv.explore(small, picture_file, PROMPTS, lock=lock)
 
 
 @pytest.mark.parametrize("typed", [" , \n", "\n\n\n\n"])
@@ -263,6 +275,47 @@ def test_a_newer_run_supersedes_an_older_and_never_two_run_at_once():
 
     on_a_loop(steps)
     assert came == [19]
+
+
+def test_an_interrupt_in_a_script_ends_the_work_and_leaves_nothing_running(monkeypatch):
+    settled_, came = [], []
+    jobs = Jobs(told=print, failed=came.append, settled=lambda: settled_.append(1))
+
+    def endless(tell):
+        while True:
+            torch.ones(4) * 2
+
+    def interrupted(futures):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("denseclip_viz.view.explorers.jobs.wait", interrupted)
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        jobs.start(endless, came.append)
+    assert (jobs.busy, settled_, came, set(threading.enumerate())) == (False, [1], [], before)
+
+
+def test_callbacks_from_two_threads_end_with_what_was_typed_last(opened):
+    """JupyterLab handles the messages of a button and of a text in two threads of the kernel."""
+
+    async def steps():
+        for number in range(20):
+            texts = threading.Thread(target=setattr, args=(opened.controls.prompts, "value", f"a bus {number}"))
+            clicks = threading.Thread(target=opened.controls.run.click)
+            for thread in (clicks, texts)[:: 1 if number % 2 else -1]:
+                thread.start()
+            for thread in (clicks, texts):
+                await asyncio.to_thread(thread.join)
+            await settled(opened)
+            assert opened.result.prompt.values[0] == f"a bus {number}"
+
+    opened._jobs._home = None
+
+    async def at_home():
+        opened._jobs._home = asyncio.get_running_loop()
+        await steps()
+
+    assert on_a_loop(at_home) == []
 
 
 def test_stop_ends_the_work_at_its_next_torch_call_and_leaves_no_thread():

@@ -1,9 +1,14 @@
 """The laboratory of wordings and the lens on layers, without a browser: what stands on the tiles."""
 
+import asyncio
+import threading
+
 import numpy as np
 import pytest
 
 import denseclip_viz as dcv
+from denseclip_viz.errors import PromptError
+from denseclip_viz.view.explorers import lab as laboratory
 from denseclip_viz.view.explorers.lab import ranking
 
 TEMPLATES = ["{}", "a photo of {}.", "an image of {}."]
@@ -71,6 +76,39 @@ def test_words_are_those_of_the_prompt_that_the_canvas_shows(lab):
     assert [item["value"] for item in items] == pytest.approx(found["peak_change"].values[0])
     lab.canvas.state = {"prompt": "road"}
     assert (section(lab, at=1)["items"], "one word" in section(lab, at=1)["note"]) == ([], True)
+
+
+def test_bars_of_the_prompt_before_do_not_come_over_those_of_a_single_word(lab, monkeypatch):
+    begun, go_on, real = threading.Event(), threading.Event(), laboratory.word_attribution
+
+    def slow(*args, **options):
+        begun.set()
+        go_on.wait(20)
+        return real(*args, **options)
+
+    monkeypatch.setattr(laboratory, "word_attribution", slow)
+
+    async def steps():
+        lab.canvas.state = {"template": TEMPLATES[1]}
+        while not begun.is_set():
+            await asyncio.sleep(0.002)
+        late = lab.aside._running
+        lab.canvas.state = {"prompt": "road"}
+        go_on.set()
+        while not late.done():
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(steps())
+    assert (section(lab, at=1)["items"], "one word" in section(lab, at=1)["note"]) == ([], True)
+
+
+def test_without_a_prompt_that_may_be_there_it_says_so(lab):
+    lab.controls.prompts.value = "a whale"
+    with pytest.raises(PromptError, match="Every prompt is marked absent"):
+        ranking(lab.result.isel(prompt=[2]))
+    lab.run()
+    assert (lab.notice.kind, "Every prompt is marked absent" in lab.notice.text) == ("error", True)
 
 
 @pytest.mark.parametrize("kind", ["resnet", "vit"])

@@ -6,7 +6,7 @@ import fake_results
 import pytest
 
 import denseclip_viz as dcv
-from denseclip_viz.errors import OutputError, PromptError
+from denseclip_viz.errors import LayerError, OutputError, PromptError
 
 
 def test_a_page_asks_for_nothing_and_lets_only_its_own_script_run(tmp_path):
@@ -42,6 +42,12 @@ def test_a_page_beyond_its_limit_is_refused_and_nothing_is_left(tmp_path):
         dcv.save_html([fake_results.comparison()] * 20, tmp_path / "x.html", limit_mb=0.5)
     assert list(tmp_path.iterdir()) == []
     dcv.save_html(both, tmp_path / "x.html", limit_mb=0.5, leave_out=["layers"])
+
+
+@pytest.mark.parametrize("came", [None, 5, "street.jpg", [5]])
+def test_what_is_no_result_is_named(tmp_path, came):
+    with pytest.raises(LayerError, match=f"type {'int' if came == [5] else type(came).__name__}"):
+        dcv.save_html(came, tmp_path / "x.html")
 
 
 def test_a_page_that_is_there_stays_unless_told_otherwise(tmp_path):

@@ -11,6 +11,7 @@ import anywidget
 import traitlets
 import xarray as xr
 
+from denseclip_viz.errors import LayerError
 from denseclip_viz.trace import Trace
 from denseclip_viz.view.canvas.module import module, style
 from denseclip_viz.view.canvas.payload import Payload, payload
@@ -136,10 +137,17 @@ def link(first: Canvas, second: Canvas, *more: Canvas) -> None:
         second: Another.
         *more: Further ones.
 
+    Raises:
+        LayerError: One of them is no canvas; then none is linked.
+
     Example:
         >>> left, right = Canvas(), Canvas()
         >>> link(left, right)
     """
-    name = uuid.uuid4().hex
-    for canvas in (first, second, *more):
+    canvases, name = (first, second, *more), uuid.uuid4().hex
+    for canvas in canvases:
+        if not isinstance(canvas, Canvas):
+            came = f"An object of type {type(canvas).__name__} cannot be linked"
+            raise LayerError(came, expected="canvases", fix="Of an explorer pass its canvas: explorer.canvas.")
+    for canvas in canvases:
         canvas._links = [*canvas._links, name]

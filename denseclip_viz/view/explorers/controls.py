@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ GEOMETRIES = (
     ("tiles, finer cells", "tiles"),
 )
 LABEL = "68px"
+LATE = 2.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ def locked(names: str | Sequence[str], there: Sequence[str]) -> Locked:
         >>> locked(["prompts", "opacity"], there=["prompts", "model"])
         Locked(beside=('prompts',), canvas=('opacity',))
     """
+    if not isinstance(names, Sequence):
+        came = f"lock={names!r}"
+        raise PromptError(came, expected="names of controls", fix='Write lock=["model", "picture"], say.')
     asked_for = [names] if isinstance(names, str) else list(names)
     unknown = [name for name in asked_for if name not in there and name not in CANVAS_CONTROLS]
     if unknown:
@@ -72,7 +77,7 @@ class Controls:
     """
 
     def __init__(self, prompts: Prompts, models: Sequence[str], *, names: Sequence[str], hidden: Sequence[str]) -> None:
-        self._before, self._last = prompts, prompts.templates
+        self._before, self._last, self._clicked = prompts, prompts.templates, float("-inf")
         present = [name for name, gone in zip(prompts.prompts, prompts.absent, strict=True) if not gone]
         absent = [name for name, gone in zip(prompts.prompts, prompts.absent, strict=True) if gone]
         chosen = choice_of(prompts.templates)
@@ -116,9 +121,19 @@ class Controls:
 
     def on_ask(self, call: Callable[[], None]) -> None:
         """Call back when something is to be looked at: Run, Enter in a text, another choice."""
-        self.run.on_click(lambda _: call())
+
+        def clicked(_: Any) -> None:
+            self._clicked = time.monotonic()
+            call()
+
+        def changed(change: Any) -> None:
+            # to a busy kernel the browser sends a click at once, and the text that was typed before it later
+            if _entered(change) or time.monotonic() - self._clicked < LATE:
+                call()
+
+        self.run.on_click(clicked)
         for text in (self.prompts, self.absent, self.own):
-            text.observe(lambda change: call() if _entered(change) else None, "value")
+            text.observe(changed, "value")
         for choice in (self.model, self.geometry, self.smooth, self.denoise):
             choice.observe(lambda _: call(), "value")
         # the order counts: own templates start as what was chosen before, and are then asked for

@@ -62,18 +62,26 @@ class Jobs:
 
     A newer piece supersedes the older: that is told to stop, its result is dropped, and the newer begins when it has
     ended, so that never two passes run at once. Where there is no event loop (a plain script), work runs before
-    `start` returns.
+    `start` returns. The loop is the one that runs where this is made, in a notebook the kernel's own: JupyterLab sends
+    the messages of some widgets to further threads, which end when the page is left.
 
     Args:
         told: Called with progress, on the loop's thread.
         failed: Called with what the work raised.
         settled: Called when there is nothing to do any more.
+        lock: Held while anything here is called: callbacks of widgets come from several threads.
     """
 
     def __init__(
-        self, *, told: Tell, failed: Callable[[BaseException], None], settled: Callable[[], None] = lambda: None
+        self,
+        *,
+        told: Tell,
+        failed: Callable[[BaseException], None],
+        settled: Callable[[], None] = lambda: None,
+        lock: threading.RLock | None = None,
     ) -> None:
         self._told, self._failed, self._settled = told, failed, settled
+        self._lock, self._home = lock or threading.RLock(), _running_loop()
         self._job: _Job | None = None
         self._running: Future[Any] | None = None
 
@@ -89,27 +97,34 @@ class Jobs:
             work: Called in a thread with a function to tell of progress.
             then: Called with what it returned, on the loop's thread.
         """
-        if self._job is not None:
-            self._job.stop.set()
-        job = self._job = _Job(work, then)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._at_once(job)
-            return
+        with self._lock:
+            if self._job is not None:
+                self._job.stop.set()
+            job, loop = _Job(work, then), self._loop()
+            self._job = job
+            if loop is None:
+                self._at_once(job)
+            else:
+                self._beside(job, loop)
+
+    def stop(self) -> bool:
+        """Give up what runs; its result will not come. Says whether there was anything."""
+        with self._lock:
+            job, self._job = self._job, None
+            if job is not None:
+                job.stop.set()
+                self._settled()
+            return job is not None
+
+    def _loop(self) -> asyncio.AbstractEventLoop | None:
+        return self._home if self._home is not None and self._home.is_running() else _running_loop()
+
+    def _beside(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
         pool = ThreadPoolExecutor(1, thread_name_prefix="dcv-explorer")
         before, tell = self._running, _Teller(self, job, loop)
         future = self._running = pool.submit(_heeding, job, tell, before)
         future.add_done_callback(lambda done: _hand_over(loop, self._deliver, job, done))
         pool.shutdown(wait=False)  # its only thread ends with this work
-
-    def stop(self) -> bool:
-        """Give up what runs; its result will not come. Says whether there was anything."""
-        job, self._job = self._job, None
-        if job is not None:
-            job.stop.set()
-            self._settled()
-        return job is not None
 
     def _at_once(self, job: _Job) -> None:
         with ThreadPoolExecutor(1) as pool:
@@ -117,24 +132,27 @@ class Jobs:
             try:
                 wait([future])
             finally:
-                job.stop.set()  # an interrupt of the waiting ends the work too
+                if not future.done():
+                    self.stop()  # an interrupt of the waiting ends the work too
         self._deliver(job, future)
 
     def _tell(self, job: _Job, text: str, share: float) -> None:
-        if job is self._job:
-            self._told(text, share)
+        with self._lock:
+            if job is self._job:
+                self._told(text, share)
 
     def _deliver(self, job: _Job, done: Future[Any]) -> None:
-        if self._running is done:
-            self._running = None
-        if job is not self._job:
-            return
-        self._job, error = None, done.exception()
-        self._settled()
-        if error is None:
-            job.then(done.result())
-        else:
-            self._failed(error)
+        with self._lock:
+            if self._running is done:
+                self._running = None
+            if job is not self._job:
+                return
+            self._job, error = None, done.exception()
+            self._settled()
+            if error is None:
+                job.then(done.result())
+            else:
+                self._failed(error)
 
 
 class _Teller:
@@ -155,6 +173,13 @@ def _heeding(job: _Job, tell: Tell, before: Future[Any] | None) -> Any:
         before = None
     with Heeding(job.stop):
         return job.work(tell)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from denseclip_viz.errors import PromptError
 from denseclip_viz.measure.seen import Masks
 from denseclip_viz.measure.templates import templates_table
 from denseclip_viz.measure.words import word_attribution
@@ -106,6 +107,9 @@ def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame,
 
     Returns:
         What `templates_table` returns, with rows for "ensemble", and a column of it.
+
+    Raises:
+        PromptError: Every prompt is absent, so that there is nothing to order by.
     """
     import pandas as pd
 
@@ -117,6 +121,9 @@ def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame,
         mean = dense.mean("template", keep_attrs=True).expand_dims(template=[ENSEMBLE])
         table = pd.concat([table, templates_table(mean, known)], ignore_index=True)
     present = table[~table["absent"]]
+    if present.empty:
+        fix = "Name one that may be in the picture under prompts."
+        raise PromptError("Every prompt is marked absent", expected="at least one that is not", fix=fix)
     return table, next(name for name in RANKED_BY if name in present and present[name].notna().any())
 
 
@@ -178,6 +185,7 @@ def _ask_words(panel: Panel, lab: _Lab) -> None:
     state, answer = panel.canvas.state, panel.answer
     prompt = str(state["prompt"])
     if len(prompt.split()) < 2:
+        panel.aside.stop()  # or the bars of the prompt before would come over this line
         lab.words.show_bars(Bars("what each word does", [], note=f"“{prompt}” is one word: nothing can be left out."))
         return
     every = answer.question.prompts.templates

@@ -53,7 +53,9 @@ def _model(one: object) -> Model | str:
 
 def _no_model(one: object) -> ModelNameError:
     expected = "a model, the name of one, or several"
-    return ModelNameError(f"A {type(one).__name__}", expected=expected, fix="Pass what denseclip_viz.load returns.")
+    return ModelNameError(
+        f"An object of type {type(one).__name__}", expected=expected, fix="Pass what denseclip_viz.load returns."
+    )
 
 
 def _name(one: object) -> str:

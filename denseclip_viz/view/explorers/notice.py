@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec
@@ -119,12 +121,15 @@ class Shown:
         return True
 
 
-def shown(fail: Callable[[BaseException], None], call: Callable[Given, Any]) -> Callable[Given, None]:
+def shown(
+    fail: Callable[[BaseException], None], call: Callable[Given, Any], lock: threading.RLock | None = None
+) -> Callable[Given, None]:
     """Wrap a callback so that nothing which it raises can vanish.
 
     Args:
         fail: Called with what it raises.
         call: The callback.
+        lock: Held while it runs: JupyterLab lets callbacks of several widgets run in several threads.
 
     Example:
         >>> lines = []
@@ -136,7 +141,7 @@ def shown(fail: Callable[[BaseException], None], call: Callable[Given, Any]) -> 
     """
 
     def guarded(*args: Given.args, **kwargs: Given.kwargs) -> None:
-        with Shown(fail):
+        with lock or nullcontext(), Shown(fail):
             call(*args, **kwargs)
 
     return guarded

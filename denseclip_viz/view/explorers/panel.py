@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,8 +61,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         prompts = answer.question.prompts
         self.controls = Controls(prompts, bench.names, names=kind.controls, hidden=hidden.beside)
         self.notice, self.canvas = Notice(), Canvas(locked=list(hidden.canvas))
-        self._jobs = Jobs(told=self._told, failed=self.failed, settled=self._settled)
-        self.aside = Jobs(told=lambda text, share: None, failed=self.failed)
+        self._lock = threading.RLock()
+        self._jobs = Jobs(told=self._told, failed=self.failed, settled=self._settled, lock=self._lock)
+        self.aside = Jobs(told=lambda text, share: None, failed=self.failed, lock=self._lock)
         below = widgets.HBox(list(kind.below))
         super().__init__([self._laid_out(), below])
         self.add_class("dcv-explorer")
@@ -91,7 +93,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def run(self) -> None:
         """Look again, with what the controls say; as the Run button."""
-        self._ask(self.controls.question(self._picture, layers=self._kind.layers))
+        with self._lock:
+            self._ask(self.controls.question(self._picture, layers=self._kind.layers))
 
     def look_at(self, picture: PictureLike) -> None:
         """Look at another picture, of any size.
@@ -99,7 +102,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         Args:
             picture: A path, a PIL image, an array or a scene.
         """
-        self._ask(self.controls.question(Picture(picture), layers=self._kind.layers))
+        with self._lock:
+            self._ask(self.controls.question(Picture(picture), layers=self._kind.layers))
 
     def stop(self) -> None:
         """Give up what is running; what was shown stays."""
@@ -134,8 +138,12 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
                 self.canvas.state = change["new"]
 
         tiles.current = self.canvas.state
-        self.canvas.observe(shown(self.fail, moved), "state")
-        tiles.observe(shown(self.fail, chosen), "chosen")
+        self.canvas.observe(self.guarded(moved), "state")
+        tiles.observe(self.guarded(chosen), "chosen")
+
+    def guarded(self, call: Callable[..., Any]) -> Callable[..., None]:
+        """Wrap a callback: one at a time, and what it raises is shown."""
+        return shown(self.fail, call, self._lock)
 
     def fail(self, error: BaseException) -> None:
         """Show an error as one readable line."""
@@ -149,10 +157,10 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return top
 
     def _listen(self) -> None:
-        self.controls.on_ask(shown(self.fail, self.run))
-        self.controls.stop.on_click(shown(self.fail, lambda _: self.stop()))
-        self.controls.picture.observe(shown(self.fail, self._received), "content")
-        self.controls.picture.observe(shown(self.fail, self._refused), "refused")
+        self.controls.on_ask(self.guarded(self.run))
+        self.controls.stop.on_click(self.guarded(lambda _: self.stop()))
+        self.controls.picture.observe(self.guarded(self._received), "content")
+        self.controls.picture.observe(self.guarded(self._refused), "refused")
 
     def _received(self, change: Any) -> None:
         if change["new"]:
@@ -167,7 +175,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _ask(self, question: Question) -> None:
         self.controls.stop.disabled = False
         self.notice.say("looking", "busy")
-        self._jobs.start(lambda tell: self._kind.answer(self._bench, question, tell), shown(self.fail, self._show))
+        self._jobs.start(lambda tell: self._kind.answer(self._bench, question, tell), self.guarded(self._show))
 
     def _show(self, answer: Answer) -> None:
         self._showing = True  # what moves on the canvas now moves with the answer

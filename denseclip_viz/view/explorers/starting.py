@@ -7,7 +7,7 @@ from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.toyworld.scenes import Scene
 from denseclip_viz.toyworld.world import scene
 
-WORDS = "a red taxi left of a limousine on a road"
+WORDS = "a large red taxi left of a limousine on a road"
 ABSENT = ("whale", "castle", "penguin")  # the first that a scene does not hold is its baseline
 ANYWHERE = ("a car", "a tree", "a house", "the sky")
 

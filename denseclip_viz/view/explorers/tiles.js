@@ -158,7 +158,7 @@ function render({ model, el }) {
     const { data, picture, maps, tables } = model.get("_packed");
     if (!data) return;
     const under = picture.byteLength ? await createImageBitmap(new Blob([picture], { type: "image/jpeg" })) : null;
-    if (mine !== version) return;
+    if (mine !== version) return under?.close();
     const draw = (canvas, cell) => drawTile(canvas, cell, data, under, bytes(maps), bytes(tables));
     const parts = data.sections.map((section) => {
       const part = make("section", `dcvx-${section.kind}`);
@@ -167,6 +167,7 @@ function render({ model, el }) {
       part.append(section.kind === "bars" ? barsOf(section) : (section.strip ? stripOf : gridOf)(section, draw, choose));
       return part;
     });
+    under?.close();
     el.replaceChildren(...parts);
     el.dataset.version = String(mine);
     mark();

@@ -139,7 +139,7 @@ async function load(view) {
   view.bitmap?.close();
   Object.assign(view, { given, data, bitmap, labels, pointed: null, fitted: "", loads: view.loads + 1 });
   view.state = resolved(view.model.get("state"), data);
-  parts.stage.style.setProperty("--dcv-ratio", data.size[1] / data.size[0]);
+  parts.root.style.setProperty("--dcv-ratio", data.size[1] / data.size[0]);
   parts.warning.textContent = data.random ? "random weights · nothing here was learned" : "";
   parts.made.textContent = data.made;
   fillSelects(view);

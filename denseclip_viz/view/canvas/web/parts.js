@@ -89,7 +89,7 @@ function hiddenControls({ data, state, shown, model }) {
     head: state.view !== "attention" || isOne("head"),
     hover: !cells,
     colours: !shown,
-    interpolation: !stacks.length && !cells,
+    interpolation: data.labels && !shown, // labels are pixels
   };
   for (const name of model.get("locked") ?? []) hidden[name] = true;
   return hidden;

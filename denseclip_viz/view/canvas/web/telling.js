@@ -27,7 +27,8 @@ function showScale({ data, state, parts, shown }) {
   showBaseline(data, state, parts.baseline, shown);
   const value = state.threshold ?? least;
   Object.assign(parts.controls.threshold, { min: least, max: high, step: (high - least) / 200, value });
-  parts.limit.textContent = state.threshold === null ? "off" : pretty(state.threshold, shown.decimals);
+  const limit = pretty(state.threshold ?? 0, shown.decimals);
+  parts.limit.textContent = state.threshold === null ? "off" : diverging ? `±${limit}` : limit;
 }
 
 function rampOf(table) {
@@ -49,10 +50,11 @@ function showBaseline(data, state, node, { baseline, low, high, decimals }) {
 function showCaption(view) {
   const { data, state, parts, stack, shown } = view;
   const byText = stack?.axes[0] === "template", head = state.head === MEAN ? "mean of heads" : `head ${state.head}`;
-  const name = state.view === "segments" ? "segments" : byText ? state.prompt : head;
+  const isLikeness = shown && !shown.view, own = byText ? state.prompt : head;
+  const name = isLikeness ? "like this cell" : state.view === "segments" ? "segments" : own;
   const words = make("span", "", {}, captionOf(view, byText).filter(Boolean).join(" · "));
   parts.caption.replaceChildren(make("b", "", { dir: "auto" }, name), words);
-  const what = shown ? `${shown.view ?? "likeness"} map, ${name}` : "segments";
+  const what = isLikeness ? "cells like this one" : shown ? `${shown.view} map, ${name}` : "segments";
   parts.picture.setAttribute("aria-label", `${data.title}: ${what}. Arrow keys move, Enter pins.`);
 }
 

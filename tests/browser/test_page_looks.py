@@ -1,0 +1,54 @@
+"""How the canvas lays itself out and names what it shows, on an offline page without a model."""
+
+import fake_results
+import pytest
+
+import denseclip_viz as dcv
+
+READY = "() => Number(document.querySelector('.dcv-canvas')?.dataset.version) > 0"
+
+
+@pytest.fixture
+def opened(offline_page, tmp_path):
+    """Write a page of a result and open it: `opened(result, **options)`."""
+
+    def call(result, **options):
+        offline_page.goto(dcv.save_html(result, tmp_path / "page.html", **options).as_uri())
+        offline_page.wait_for_function(READY)
+        return offline_page
+
+    return call
+
+
+def test_beside_a_tall_picture_the_bars_stand_near(opened):
+    page = opened(fake_results.comparison(size=(720, 240)))
+    picture, bars = (page.locator(name).bounding_box() for name in (".dcv-picture", ".dcv-bars"))
+    assert 0 < bars["x"] - (picture["x"] + picture["width"]) < 60
+
+
+def test_many_prompts_are_scrolled_to_beside_the_picture(opened):
+    page = opened(fake_results.comparison(prompts=[f"thing {number}" for number in range(60)]))
+    assert page.locator(".dcv-bars").bounding_box()["height"] < 520
+    last = page.locator(".dcv-bar").last
+    last.click()
+    page.wait_for_function("() => document.querySelector('.dcv-prompt').value === 'thing 59'")
+
+
+def test_the_map_of_a_cell_does_not_bear_the_name_of_a_prompt(opened):
+    both = fake_results.comparison()
+    page = opened(both, trace=fake_results.trace(both), hover=True)
+    assert page.locator(".dcv-caption b").text_content() == "like this cell"
+    assert "red car" not in page.locator(".dcv-picture").get_attribute("aria-label")
+
+
+def test_a_threshold_of_a_scale_with_two_sides_says_that_it_has_two(opened):
+    page = opened(fake_results.comparison(), view="gap", threshold=0.5)
+    assert page.locator(".dcv-limit").text_content().startswith("±0.5")
+
+
+def test_labels_offer_no_switch_that_does_nothing(opened):
+    both = fake_results.comparison()
+    page = opened(fake_results.segmentation(), trace=fake_results.trace(both))
+    assert not page.locator(".dcv-interpolation").is_visible()
+    page.locator(".dcv-hover").check()
+    page.locator(".dcv-interpolation").wait_for()
