@@ -166,6 +166,7 @@ def memory(page: Page, whole: CDPSession, results: list[tuple[object, dcv.Trace]
 
 def main(repeats: int) -> None:
     torch.set_num_threads(1)
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}: others' work is in these times")
     model = dcv.load()
     scene = dcv.toyworld.scene("a red taxi left of a limousine on a road", 512)
     picture = np.kron(scene.picture, np.ones((SIDE // 512, SIDE // 512, 1), np.uint8))

@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from denseclip_viz.errors import GeometryError, LayerError, OutputError
+from denseclip_viz.errors import OutputError
 from denseclip_viz.trace import Trace
 from denseclip_viz.view.canvas.pictures import label_file, picture_file
-from denseclip_viz.view.canvas.stacks import TEXT, grid, stacks, with_axes
+from denseclip_viz.view.canvas.results import check_trace, known
+from denseclip_viz.view.canvas.stacks import TEXT, grid, stacks
 from denseclip_viz.view.canvas.state import DIVERGING, ENSEMBLE, MEAN, OUTPUT, SEQUENTIAL, VIEWS
 from denseclip_viz.view.figures.comparison import QUESTIONS
 from denseclip_viz.view.figures.panels import Placement, placement
@@ -92,8 +93,8 @@ def payload(
         ['dense', 'segments']
     """
     _check_parts(leave_out)
-    whole = _checked(result)
-    _check_trace(features, whole)
+    whole = known(result)
+    check_trace(features, whole)
     where = placement(whole)
     meta, buffers, sizes = _about(whole, where), {"colours": _tables()}, Counter[str]()
     if "labels" in whole:
@@ -116,41 +117,6 @@ def _check_parts(leave_out: Sequence[str]) -> None:
         if isinstance(leave_out, str) or name not in PARTS:
             came, expected = f"leave_out={leave_out!r}", f"a list of some of {', '.join(PARTS)}"
             raise OutputError(came, expected=expected, fix="For example leave_out=['layers'].")
-
-
-def _checked(result: object) -> xr.Dataset:
-    """A comparison, similarities as a comparison of dense maps only, or a segmentation."""
-    if isinstance(result, xr.DataArray) and {"y", "x"} <= set(result.dims):
-        result = result.to_dataset(name="dense").assign_attrs(result.attrs)
-    if isinstance(result, xr.Dataset):
-        whole = with_axes(result)
-        dims = {name: set(whole[name].dims) for name in ("dense", "labels") if name in whole}
-        if dims.get("labels") == {"row", "column"} or dims.get("dense") == {*TEXT, "y", "x"}:
-            return whole
-    raise LayerError(
-        f"A canvas cannot show {_said(result)}",
-        expected="what model.compare, model.similarity or model.segment return",
-        fix="Pass the result itself, with its axes template, prompt, y, x.",
-    )
-
-
-def _check_trace(features: Trace | None, whole: xr.Dataset) -> None:
-    """A comparison's cells are those of its trace; a segmentation has pixels of its own."""
-    if features is None or "labels" in whole:
-        return
-    grid = (whole.sizes["y"], whole.sizes["x"])
-    other = "geometry" in whole.attrs and whole.attrs["geometry"] != features.geometry.to_json()
-    if grid != features.geometry.grid or other:
-        came = f"A trace of {features.name!r} with the grid {features.geometry.grid} for a result with the grid {grid}"
-        raise GeometryError(came, expected="the trace that the result came from", fix="Pass that one, or none.")
-
-
-def _said(result: object) -> str:
-    if isinstance(result, xr.DataArray):
-        return f"a DataArray with axes {', '.join(map(str, result.dims)) or 'none'}"
-    if isinstance(result, xr.Dataset):
-        return f"a Dataset of {', '.join(map(str, result.data_vars)) or 'nothing'}"
-    return f"an object of type {type(result).__name__}"
 
 
 def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
