@@ -34,6 +34,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/towers.py
 	$(BIN)/python benchmarks/segment.py
 	$(BIN)/python benchmarks/text.py
+	$(BIN)/python benchmarks/widget.py
 
 clean:
 	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
