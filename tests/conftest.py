@@ -72,3 +72,8 @@ def picture_file(tmp_path_factory):
     noise = np.random.default_rng(0).integers(0, 256, (12, 18, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((180, 120), Image.Resampling.BICUBIC).save(path, quality=95)
     return path
+
+
+def pytest_collection_modifyitems(items):
+    """The browser comes last: its driver keeps an event loop in this thread, and other tests want their own."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
