@@ -44,7 +44,7 @@ def explore(
     Example:
         >>> explorer = explore(lock=["picture"])
         >>> explorer.result.sizes["prompt"]
-        5
+        4
     """
     picture = starting_scene() if picture is None else picture
     kind = Kind("explore", CONTROLS, answer=Bench.answer, show=lambda panel, answer: None)

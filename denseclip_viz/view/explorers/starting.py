@@ -27,7 +27,7 @@ def starting_prompts(prompts: Prompts | Named | None, picture: PictureLike) -> P
 
     Example:
         >>> starting_prompts(None, starting_scene()).prompts
-        ('a limousine', 'a taxi', 'sky', 'a road', 'a whale')
+        ('a taxi', 'a limousine', 'a road', 'a whale')
     """
     if isinstance(prompts, Prompts):
         return prompts
