@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from denseclip_viz.toyworld.chance import Rng, chance, pick, shuffled
 from denseclip_viz.toyworld.truth import Seen, fits, related
 from denseclip_viz.toyworld.vocabulary import COUNTED_STUFF, GROUPS, KINDS, RELATIONS, STUFF, SYNONYMS
-from denseclip_viz.toyworld.words import Phrase, plural
+from denseclip_viz.toyworld.words import Phrase, plural, with_article
 
 _OPENERS = (
     "a photo of {}", "a picture of {}", "an image of {}", "a drawing of {}", "an illustration of {}",
@@ -70,7 +70,7 @@ def brief(rng: Rng, things: Sequence[Seen], stuff: Sequence[str]) -> str:
     noun = _noun(rng, thing)
     said = "" if chance(rng, 0.7) else pick(rng, (thing.colour, thing.colour, thing.surface, thing.size))
     words = f"{_other(rng, said)} {noun}" if said not in ("", "plain", "medium") else noun
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+    return with_article(words)
 
 
 def negated(rng: Rng, things: Sequence[Seen], stuff: Sequence[str], *, more: str) -> str:
@@ -82,7 +82,7 @@ def negated(rng: Rng, things: Sequence[Seen], stuff: Sequence[str], *, more: str
         True
     """
     bare = _missing(rng, things, stuff)
-    said = _stuff(rng, bare) if bare in STUFF else f"{'an' if bare[0] in 'aeiou' else 'a'} {bare}"
+    said = _stuff(rng, bare) if bare in STUFF else with_article(bare)
     return pick(rng, _DENIALS).format(bare=bare, said=said, more=more)
 
 
@@ -122,7 +122,7 @@ def _said(rng: Rng, thing: Seen) -> str:
     words, after = _noun_phrase(rng, thing)
     if chance(rng, 0.08):
         return f"the {words}{after}"
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}{after}"
+    return with_article(words) + after
 
 
 def _bare(rng: Rng, thing: Seen) -> str:

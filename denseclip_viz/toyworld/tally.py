@@ -18,25 +18,14 @@ from denseclip_viz.maps.scoring import Counts, confusion, intersection_over_unio
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.toyworld.scenes import Scene
-from denseclip_viz.toyworld.vocabulary import CLASSES, COUNTED_STUFF, KINDS, STUFF
+from denseclip_viz.toyworld.vocabulary import CLASSES, KINDS
+from denseclip_viz.toyworld.words import said
 from denseclip_viz.trace import Trace
 
 TEMPLATES = ("{}", "a photo of {}", "there is {} in the scene", "a picture of {}", "an illustration of {}")
 THINGS = np.array([name in KINDS for name in CLASSES])
 PARTS = ("all", "things", "stuff")
 _ROUNDING = 1e-5  # far above what interpolation rounds, far below what sets classes apart
-
-
-def said(name: str) -> str:
-    """Name a class as captions do: things and countable stuff with an article.
-
-    Example:
-        >>> said("oak"), said("grass"), said("road")
-        ('an oak', 'grass', 'a road')
-    """
-    if name in STUFF and name not in COUNTED_STUFF:
-        return name
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 @dataclass(frozen=True)

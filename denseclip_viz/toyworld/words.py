@@ -17,6 +17,7 @@ from functools import lru_cache
 from denseclip_viz.errors import PromptError
 from denseclip_viz.toyworld.vocabulary import (
     COLOURS,
+    COUNTED_STUFF,
     GROUPS,
     KINDS,
     RELATIONS,
@@ -105,6 +106,28 @@ def plural(noun: str) -> str:
     """
     head, _, last = noun.rpartition(" ")
     return f"{head} {_PLURALS.get(last, last + 's')}".strip()
+
+
+def with_article(words: str) -> str:
+    """Words of this world behind "a" or "an".
+
+    Example:
+        >>> with_article("oak"), with_article("red oak")
+        ('an oak', 'a red oak')
+    """
+    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+
+
+def said(name: str) -> str:
+    """Name a class as captions do: things and countable stuff with an article.
+
+    Example:
+        >>> said("oak"), said("grass"), said("road")
+        ('an oak', 'grass', 'a road')
+    """
+    if name in STUFF and name not in COUNTED_STUFF:
+        return name
+    return with_article(name)
 
 
 def parse(text: str) -> Claims:
@@ -237,7 +260,7 @@ class _Reader:
         if self.denied:
             self.said.pop("number", None)
             self.no_things.append(Phrase(noun, **self.said))
-            self.said, self.denied, self.parted = {}, False, False
+            self.end_phrase()
             return
         count = int(self.said.pop("number", "1"))
         begin = len(self.things)
@@ -251,14 +274,15 @@ class _Reader:
             self.relations += [(i, self.waiting, j) for i in self.last for j in group]
         else:
             self.first = group
-        self.last, self.waiting, self.said, self.parted = group, None, {}, False
+        self.last, self.waiting = group, None
+        self.end_phrase()
 
     def ground(self, name: str) -> None:
         if set(self.said) - {"number"}:
             raise self.wrong(f"an adjective before {name}", "adjectives only before things")
         if self.denied:
             self.no_stuff.append(name)
-            self.said, self.denied, self.parted = {}, False, False
+            self.end_phrase()
             return
         if self.waiting in ("on", "in front of"):
             self.places |= {i: name for i in range(len(self.things)) if i not in self.places}
@@ -266,7 +290,11 @@ class _Reader:
             raise self.wrong(f'"{self.waiting}" before {name}', "on, in, at, against or in front of before a stuff")
         if name not in self.stuff:
             self.stuff.append(name)
-        self.waiting, self.said, self.parted = None, {}, False
+        self.waiting = None
+        self.end_phrase()
+
+    def end_phrase(self) -> None:
+        self.said, self.parted, self.denied = {}, False, False
 
     def finish_surface(self, surface: str) -> None:
         if self.last is None or any(self.things[i].surface for i in self.last):

@@ -8,8 +8,8 @@ import warnings
 import pytest
 
 import denseclip_viz as dcv
-from denseclip_viz.toyworld.tally import said
 from denseclip_viz.toyworld.vocabulary import CLASSES
+from denseclip_viz.toyworld.words import said
 
 # Known words that name other things: whatever they do, they do not help to find the prompt.
 PLANTED = "a photo of an octopus and a limousine in front of {}"

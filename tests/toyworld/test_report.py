@@ -17,8 +17,9 @@ from denseclip_viz.toyworld.methods import BARE, CEILING, PLAIN, PRESENT, View, 
 from denseclip_viz.toyworld.recipes import MODELS
 from denseclip_viz.toyworld.report import report
 from denseclip_viz.toyworld.siblings import Names, Pairs, block, share_right
-from denseclip_viz.toyworld.tally import CLASSES, Tally, Texts, ceiling, contenders, pixels, said, texts_of
+from denseclip_viz.toyworld.tally import CLASSES, Tally, Texts, ceiling, contenders, pixels, texts_of
 from denseclip_viz.toyworld.vocabulary import FAMILIES, FAMILY_OF, KINDS
+from denseclip_viz.toyworld.words import said
 
 ONE_HOT = Texts(torch.eye(len(CLASSES)), torch.eye(len(CLASSES)))
 

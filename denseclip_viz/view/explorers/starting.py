@@ -5,6 +5,7 @@ from __future__ import annotations
 from denseclip_viz.pictures import PictureLike
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.toyworld.scenes import Scene
+from denseclip_viz.toyworld.words import said
 from denseclip_viz.toyworld.world import scene
 
 WORDS = "a large red taxi left of a limousine on a road"
@@ -34,17 +35,7 @@ def starting_prompts(prompts: Prompts | Named | None, picture: PictureLike) -> P
     if prompts is not None:
         return Prompts(prompts, articles="right")
     if not isinstance(picture, Scene):
-        return Prompts(ANYWHERE, absent=f"a {ABSENT[0]}", articles="right")
+        return Prompts(ANYWHERE, absent=said(ABSENT[0]), articles="right")
     things = list(dict.fromkeys(thing.kind for thing in picture.things))
     gone = next(kind for kind in ABSENT if kind not in things)
-    named = [f"{_article(kind)} {kind}" for kind in things]
-    return Prompts([*named, *map(_said, picture.stuff)], absent=f"a {gone}", articles="right")
-
-
-def _said(stuff: str) -> str:
-    """Stuff as captions say it: "a road", but "grass"."""
-    return f"a {stuff}" if stuff in ("road", "brick wall", "wooden floor", "night sky") else stuff
-
-
-def _article(kind: str) -> str:
-    return "an" if kind[0] in "aeiou" else "a"
+    return Prompts([*map(said, things), *map(said, picture.stuff)], absent=said(gone), articles="right")
