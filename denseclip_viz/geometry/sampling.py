@@ -85,7 +85,7 @@ def downsample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> Floats:
         edges = geometry.edges(axis).clip(*geometry.sight(axis))
         sums = np.concatenate([np.zeros_like(covered[:1]), covered.cumsum(axis=0)])
         with np.errstate(invalid="ignore"):  # 0 / 0 is a cell of padding
-            covered = (np.diff(_between(sums, edges), axis=0) / np.diff(edges)[:, None]).T
+            covered = (np.diff(between(sums, edges), axis=0) / np.diff(edges)[:, None]).T
     return covered
 
 
@@ -96,14 +96,19 @@ def _axis_weights(geometry: Geometry, axis: int, n: int) -> tuple[Floats, NDArra
     seen = (first <= at) & (at <= last)
     matrix: Floats = np.eye(cells)
     if not geometry.stretch:
-        return _between(matrix, (at - edges[0]) / (edges[-1] - edges[0]) * cells - 0.5), seen
+        return between(matrix, (at - edges[0]) / (edges[-1] - edges[0]) * cells - 0.5), seen
     resized = geometry.resized[axis]
-    matrix = _between(matrix, (np.arange(resized) + 0.5) / resized * cells - 0.5)
-    return _between(matrix, middles * resized - 0.5), seen
+    matrix = between(matrix, (np.arange(resized) + 0.5) / resized * cells - 0.5)
+    return between(matrix, middles * resized - 0.5), seen
 
 
-def _between(matrix: Floats, at: Floats) -> Floats:
-    """Rows of a matrix at fractional places, linear in between, held at the ends."""
+def between(matrix: Floats, at: Floats) -> Floats:
+    """Rows of a matrix (row, column) at fractional places, linear in between, held at the ends.
+
+    Example:
+        >>> between(np.array([[0.0], [2.0]]), np.array([-1.0, 0.25, 3.0]))[:, 0].tolist()
+        [0.0, 0.5, 2.0]
+    """
     at = at.clip(0, len(matrix) - 1)
     low = np.floor(at).astype(int)
     high = np.minimum(low + 1, len(matrix) - 1)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from denseclip_viz.geometry.sampling import between
 from denseclip_viz.view.canvas.numbers import Packed
 from denseclip_viz.view.canvas.payload import Payload
 from denseclip_viz.view.canvas.state import MEAN
@@ -82,8 +83,7 @@ def _weights(
     start, end, cells = grid
     at = (np.arange(count) + 0.5) / count * size
     place = (at - start) / (end - start) * cells - 0.5
-    each = [np.interp(place, np.arange(cells), one) for one in np.eye(cells)]
-    return np.stack(each, axis=1), (seen[0] <= at) & (at <= seen[1])
+    return between(np.eye(cells), place), (seen[0] <= at) & (at <= seen[1])
 
 
 def _picture(shown: Payload) -> Bytes:
