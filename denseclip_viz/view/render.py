@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from denseclip_viz.errors import PictureError
 Floats = npt.NDArray[np.floating[Any]]
 Bytes = npt.NDArray[np.uint8]
 
+COLOURS = 256  # entries of a colour table, as many as matplotlib has
 PAPER = 255.0
 UNSEEN = 170  # the grey of a cell without a value, where no picture lies beneath
 DIMMED = 0.62  # how far the part that the model did not see fades into the paper
@@ -167,6 +169,50 @@ def overlay(
     mixed = np.round((1 - opacity) * softened(pixels) + opacity * coloured).astype(np.uint8)
     result: Bytes = np.where(np.isnan(values)[..., None], dimmed(pixels), mixed)
     return result
+
+
+def colour_tables(names: Sequence[str]) -> bytes:
+    """Give colour maps as 256 x (red, green, blue) bytes each, one after the other: matplotlib's own.
+
+    Args:
+        names: Of matplotlib's colour maps.
+
+    Returns:
+        The bytes; none for no names.
+
+    Example:
+        >>> list(colour_tables(["gray"])[:6])
+        [0, 0, 0, 1, 1, 1]
+    """
+    import matplotlib
+
+    ramp = np.arange(COLOURS)
+    return b"".join(matplotlib.colormaps[name](ramp, bytes=True)[:, :3].tobytes() for name in names)
+
+
+def jpeg(array: npt.ArrayLike, *, quality: int, subsampling: int | None = None) -> bytes:
+    r"""Encode pixels as a JPEG file.
+
+    Args:
+        array: uint8 (row, column, rgb).
+        quality: Of the file, up to 95.
+        subsampling: 0 keeps the colours as sharp as the greys; the encoder's own choice by default.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        PictureError: Another type or shape.
+
+    Example:
+        >>> jpeg(np.zeros((2, 3, 3), np.uint8), quality=90)[:2]
+        b'\xff\xd8'
+    """
+    from PIL import Image
+
+    buffer, more = io.BytesIO(), {} if subsampling is None else {"subsampling": subsampling}
+    Image.fromarray(np.ascontiguousarray(_pixels(array))).save(buffer, format="JPEG", quality=quality, **more)
+    return buffer.getvalue()
 
 
 def png(array: npt.ArrayLike) -> bytes:

@@ -22,10 +22,10 @@ from denseclip_viz.view.figures.comparison import QUESTIONS
 from denseclip_viz.view.figures.panels import Placement, placement
 from denseclip_viz.view.figures.scales import label_colour
 from denseclip_viz.view.figures.sheet import is_random, provenance
+from denseclip_viz.view.render import colour_tables
 
 PARTS = ("contribution", "gap", "attention", "heads", "layers", "cells", "picture")
 LIMIT = 32.0  # MB that a notebook's browser is asked to hold for one canvas
-COLOURS = 256  # entries of a colour table, as many as matplotlib has
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def payload(
     whole = known(result)
     check_trace(features, whole)
     where = placement(whole)
-    meta, buffers, sizes = _about(whole, where), {"colours": _tables()}, Counter[str]()
+    meta, buffers, sizes = _about(whole, where), {"colours": colour_tables((*SEQUENTIAL, *DIVERGING))}, Counter[str]()
     if "labels" in whole:
         meta["labels"], buffers["labels"] = _labels(whole, where)
         meta["stacks"] = []
@@ -143,15 +143,6 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
         "picture": None,
         "labels": None,
     }
-
-
-def _tables() -> bytes:
-    """The colour tables, 256 × (red, green, blue) each, in the order of the names: matplotlib's own."""
-    import matplotlib
-
-    ramp = np.arange(COLOURS)
-    tables = [matplotlib.colormaps[name](ramp, bytes=True)[:, :3] for name in (*SEQUENTIAL, *DIVERGING)]
-    return np.concatenate(tables).astype(np.uint8).tobytes()
 
 
 def _pack_stacks(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from denseclip_viz.pictures import display
-from denseclip_viz.view.render import Bytes, png
+from denseclip_viz.view.render import Bytes, jpeg, png
 
 LONGEST = 1024  # pixels of a picture's long side; more only makes pages large
 QUALITY = 92  # of a JPEG; below it the blocks are seen beneath a map
@@ -29,9 +27,7 @@ def picture_file(picture: npt.ArrayLike) -> tuple[str, bytes]:
         'image/png'
     """
     pixels = display(Image.fromarray(np.asarray(picture, dtype=np.uint8)), longest=LONGEST)
-    exact, buffer = png(pixels), io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=QUALITY, subsampling=0)
-    lossy = buffer.getvalue()
+    exact, lossy = png(pixels), jpeg(pixels, quality=QUALITY, subsampling=0)
     return ("image/png", exact) if len(exact) <= len(lossy) else ("image/jpeg", lossy)
 
 

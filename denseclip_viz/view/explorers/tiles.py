@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from PIL import Image
 
 from denseclip_viz.view.figures.panels import Placement, fade_unseen
 from denseclip_viz.view.figures.scales import OPACITY, Scale
-from denseclip_viz.view.render import softened
+from denseclip_viz.view.render import colour_tables, jpeg, softened
 
 HERE = Path(__file__).parent  # its files are read here: anywidget keeps every widget that was given a path
 THUMB = 192  # pixels of the picture beneath, on the longer side: twice the tile
@@ -101,13 +100,6 @@ class _Store:
         drawn = {"at": at, "shape": shape, "table": table, "extent": [left, top, right, bottom]}
         return {**drawn, "patch": dict(tile.patch), "tip": tile.tip}
 
-    def colours(self) -> bytes:
-        import matplotlib
-
-        ramp = np.arange(256)
-        tables = [matplotlib.colormaps[name](ramp, bytes=True)[:, :3] for name in self.tables]
-        return np.concatenate([*tables, np.zeros((0, 3))]).astype(np.uint8).tobytes()
-
 
 class Tiles(anywidget.AnyWidget):
     """Small maps that are shown big when they are clicked, curves and bars.
@@ -134,7 +126,11 @@ class Tiles(anywidget.AnyWidget):
         store = _Store()
         sections = [_lattice(lattice, store, where) for lattice in lattices]
         data = {"size": list(where.size), "opacity": OPACITY, "sections": sections}
-        packed = {"maps": bytes(store.maps), "tables": store.colours(), "picture": _beneath(picture, where)}
+        packed = {
+            "maps": bytes(store.maps),
+            "tables": colour_tables(list(store.tables)),
+            "picture": _beneath(picture, where),
+        }
         self._packed = {"data": data, **packed}
 
     def show_bars(self, bars: Bars) -> None:
@@ -174,7 +170,4 @@ def _beneath(picture: npt.ArrayLike, where: Placement) -> bytes:
     """The picture in light greys as a small JPEG, faded where the model saw nothing."""
     image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
     image.thumbnail((THUMB, THUMB))
-    pixels = fade_unseen(softened(np.asarray(image)), where)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="JPEG", quality=90)
-    return buffer.getvalue()
+    return jpeg(fade_unseen(softened(np.asarray(image)), where), quality=90)
