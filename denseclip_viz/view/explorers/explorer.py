@@ -10,7 +10,7 @@ from denseclip_viz.view.explorers.bench import Bench
 from denseclip_viz.view.explorers.controls import TEXTS
 from denseclip_viz.view.explorers.models import Models
 from denseclip_viz.view.explorers.panel import Kind, Panel, panel
-from denseclip_viz.view.explorers.starting import starting_prompts, starting_scene
+from denseclip_viz.view.explorers.starting import starting
 
 CONTROLS = (*TEXTS, "model", "picture", "geometry", "refinement", "run")
 
@@ -46,6 +46,6 @@ def explore(
         >>> explorer.result.sizes["prompt"]
         4
     """
-    picture = starting_scene() if picture is None else picture
+    picture, said = starting(picture, prompts)
     kind = Kind("explore", CONTROLS, answer=Bench.answer, show=lambda panel, answer: None)
-    return panel(kind, model, picture, starting_prompts(prompts, picture), lock=lock)
+    return panel(kind, model, picture, said, lock=lock)

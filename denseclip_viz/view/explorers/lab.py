@@ -23,7 +23,7 @@ from denseclip_viz.view.explorers.controls import TEXTS
 from denseclip_viz.view.explorers.jobs import Tell
 from denseclip_viz.view.explorers.models import Models
 from denseclip_viz.view.explorers.panel import Kind, Panel, panel
-from denseclip_viz.view.explorers.starting import starting_prompts, starting_scene
+from denseclip_viz.view.explorers.starting import starting
 from denseclip_viz.view.explorers.tiles import Bars, Lattice, Tile, Tiles
 from denseclip_viz.view.figures.panels import placement
 from denseclip_viz.view.figures.scales import Scale
@@ -89,11 +89,12 @@ def template_lab(
         >>> lab.result.sizes["template"], lab.result.sizes["prompt"]
         (7, 2)
     """
-    picture = starting_scene() if picture is None else picture
+    picture, said = starting(picture, prompts)
+    said = said if templates is None and isinstance(prompts, Prompts) else _worded(said, templates)
     lab = _Lab(Tiles(), Tiles(), masks)
     kind = Kind("template_lab", CONTROLS, Bench.answer, lambda panel, answer: _show(panel, lab), (lab.grid, lab.words))
     lab.words.add_class("dcvx-aside")
-    opened = panel(kind, model, picture, _worded(prompts, picture, templates), lock=lock)
+    opened = panel(kind, model, picture, said, lock=lock)
     opened.follow(lab.grid, lambda: _ask_words(opened, lab))
     return opened
 
@@ -127,12 +128,7 @@ def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame,
     return table, next(name for name in RANKED_BY if name in present and present[name].notna().any())
 
 
-def _worded(
-    prompts: Prompts | Named | None, picture: PictureLike, templates: str | PathLike[str] | Iterable[str] | None
-) -> Prompts:
-    said = starting_prompts(prompts, picture)
-    if templates is None and isinstance(prompts, Prompts):
-        return said
+def _worded(said: Prompts, templates: str | PathLike[str] | Iterable[str] | None) -> Prompts:
     wordings = dict(zip(said.prompts, said.wordings, strict=True))
     marked = {mark: [n for n, is_so in zip(said.prompts, getattr(said, mark), strict=True) if is_so] for mark in _MARKS}
     chosen = TEMPLATES if templates is None else templates

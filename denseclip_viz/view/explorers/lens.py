@@ -17,7 +17,7 @@ from denseclip_viz.view.explorers.bench import Bench
 from denseclip_viz.view.explorers.controls import TEXTS
 from denseclip_viz.view.explorers.models import Models
 from denseclip_viz.view.explorers.panel import Kind, Panel, panel
-from denseclip_viz.view.explorers.starting import starting_prompts, starting_scene
+from denseclip_viz.view.explorers.starting import starting
 from denseclip_viz.view.explorers.tiles import Curve, Lattice, Tile, Tiles
 from denseclip_viz.view.figures.panels import placement
 
@@ -52,10 +52,10 @@ def layer_lens(
         >>> lens.result.sizes["layer"]
         4
     """
-    picture = starting_scene() if picture is None else picture
+    picture, said = starting(picture, prompts)
     tiles = Tiles()
     kind = Kind("layer_lens", CONTROLS, Bench.answer, lambda panel, answer: _show(panel, tiles), (tiles,), "all")
-    opened = panel(kind, model, picture, starting_prompts(prompts, picture), lock=lock)
+    opened = panel(kind, model, picture, said, lock=lock)
     opened.follow(tiles, lambda: _show(opened, tiles))
     return opened
 

@@ -94,7 +94,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def run(self) -> None:
         """Look again, with what the controls say; as the Run button."""
         with self._lock:
-            self._ask(self.controls.question(self._picture, layers=self._kind.layers))
+            self._ask(self._picture)
 
     def look_at(self, picture: PictureLike) -> None:
         """Look at another picture, of any size.
@@ -103,7 +103,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             picture: A path, a PIL image, an array or a scene.
         """
         with self._lock:
-            self._ask(self.controls.question(Picture(picture), layers=self._kind.layers))
+            self._ask(Picture(picture))
 
     def stop(self) -> None:
         """Give up what is running; what was shown stays."""
@@ -165,14 +165,14 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _received(self, change: Any) -> None:
         if change["new"]:
             upload = self.controls.picture
-            picture = Picture(upload.taken(), upload.name)
-            self._ask(self.controls.question(picture, layers=self._kind.layers))
+            self._ask(Picture(upload.taken(), upload.name))
 
     def _refused(self, change: Any) -> None:
         file = change["new"]
         raise too_large(str(file["name"]), int(file["size"]), self.controls.picture.limit)
 
-    def _ask(self, question: Question) -> None:
+    def _ask(self, picture: Picture) -> None:
+        question = self.controls.question(picture, layers=self._kind.layers)
         self.controls.stop.disabled = False
         self.notice.say("looking", "busy")
         self._jobs.start(lambda tell: self._kind.answer(self._bench, question, tell), self.guarded(self._show))

@@ -23,6 +23,17 @@ def starting_scene() -> Scene:
     return scene(WORDS, 320)
 
 
+def starting(picture: PictureLike | None, prompts: Prompts | Named | None) -> tuple[PictureLike, Prompts]:
+    """The picture and the prompts that an explorer opens with: what came, and the bundled scene where none did.
+
+    Example:
+        >>> starting(None, "a taxi")[1].prompts
+        ('a taxi',)
+    """
+    picture = starting_scene() if picture is None else picture
+    return picture, starting_prompts(prompts, picture)
+
+
 def starting_prompts(prompts: Prompts | Named | None, picture: PictureLike) -> Prompts:
     """Make prompts of what came, or of what a scene holds; articles are set right inside templates.
 
