@@ -130,6 +130,13 @@ def test_a_coarse_layer_gets_its_own_cells_back():
     np.testing.assert_allclose(numbers_of(shown, coarse)[0], fine[4, 0, :, ::4, ::4], atol=0.51 / coarse["perUnit"])
 
 
+def test_a_layer_that_says_next_to_nothing_has_a_scale_on_which_it_looks_empty():
+    both = fake_results.comparison(layers="resnet")
+    both["layer_dense_gradient"][{"layer": -1}] = both.layer_dense_gradient.isel(layer=-1) * 1e-4
+    noise = float(np.abs(both.layer_dense_gradient.isel(layer=-1)).max())
+    assert stack_named(payload(both), "dense", str(both.layer.values[-1]))["high"] > 20 * noise
+
+
 def test_colours_are_those_of_matplotlib():
     tables = np.frombuffer(payload(fake_results.comparison()).buffers["colours"], np.uint8).reshape(-1, 256, 3)
     for name, table in zip((*SEQUENTIAL, *DIVERGING), tables, strict=True):

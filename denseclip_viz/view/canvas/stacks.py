@@ -12,7 +12,16 @@ import xarray as xr
 from denseclip_viz.view.canvas.numbers import packed
 from denseclip_viz.view.canvas.state import OUTPUT
 from denseclip_viz.view.figures.panels import Placement, layer_placement, placement
-from denseclip_viz.view.figures.scales import ATTENTION, CONTRIBUTION, GAP, SEQUENTIAL, Scale, diverging, sequential
+from denseclip_viz.view.figures.scales import (
+    ATTENTION,
+    CONTRIBUTION,
+    GAP,
+    SEQUENTIAL,
+    Scale,
+    by_layer,
+    diverging,
+    sequential,
+)
 from denseclip_viz.view.figures.selection import absent_baseline
 
 TEXT = ("template", "prompt")
@@ -116,12 +125,11 @@ def _gradients(result: xr.Dataset) -> Iterator[Stack]:
     for variable, view in (("layer_dense_gradient", "dense"), ("layer_global_gradient", "contribution")):
         if variable not in result:
             continue
+        scales = by_layer(result[variable], result["layer_cells"], unit="cosine")
         for i, name in enumerate(result["layer"].to_numpy()):
-            maps = result[variable].isel(layer=i).rename(fine_y="y", fine_x="x")
-            scale = diverging(maps, unit="cosine", colours=CONTRIBUTION)
-            own = _text_maps(maps)
-            own = _own_cells(own, int(result["layer_cells"][i])) if "layer_cells" in result else own
-            yield Stack("layers", view, str(name), TEXT, own, layer_placement(result, i), scale)
+            maps = _text_maps(result[variable].isel(layer=i).rename(fine_y="y", fine_x="x"))
+            own = _own_cells(maps, int(result["layer_cells"][i]))
+            yield Stack("layers", view, str(name), TEXT, own, layer_placement(result, i), scales[i])
 
 
 def _own_cells(maps: np.ndarray, cells: int) -> np.ndarray:

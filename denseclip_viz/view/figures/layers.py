@@ -20,7 +20,7 @@ from denseclip_viz.view.figures.panels import (
     placement,
     reduced,
 )
-from denseclip_viz.view.figures.scales import PALETTE, Scale, diverging, draw_bar, sequential
+from denseclip_viz.view.figures.scales import PALETTE, Scale, by_layer, draw_bar, sequential
 from denseclip_viz.view.figures.selection import pick_prompts, pick_template
 from denseclip_viz.view.figures.sheet import (
     FAINT,
@@ -50,9 +50,6 @@ from denseclip_viz.view.fonts import lettering
 SIDE, BAR, NARROWEST = 1.2, 1.9, 0.74  # inches: of a square panel, of a bar, of a column
 HEAD, ROW_HEAD = 0.45, 0.25  # inches: above everything, above a row
 STRIP, STRIP_HEAD = 0.5, 0.34  # inches: a curve over the layers, and what stands above it
-# A layer that says next to nothing looks empty: the last dense gradient of an attention pool is rounding noise, since a
-# cosine does not ask for length, and on a scale of its own the noise would look like an answer.
-NOTHING = 0.01
 CURVES = {
     "layer_score": "score of each layer’s global vector",
     "layer_agreement": "agreement: cosine of a layer’s global vector with its mean dense feature",
@@ -150,9 +147,7 @@ def _blocks(shown: xr.Dataset) -> list[Block]:
         if name == "layer_dense":
             scales = [sequential(maps, unit="cosine")]
         else:
-            least = NOTHING * float(np.abs(maps * shown["layer_cells"]).max()) / shown["layer_cells"].to_numpy()
-            each = [maps.isel(layer=i) for i in range(maps.sizes["layer"])]
-            scales = [diverging(one, unit="cosine", least=low) for one, low in zip(each, least, strict=True)]
+            scales = by_layer(maps, shown["layer_cells"], unit="cosine")
         blocks.append(Block(title, maps, scales))
     return blocks
 

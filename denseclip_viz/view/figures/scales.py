@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,12 @@ from denseclip_viz.errors import PictureError
 from denseclip_viz.view.figures.sheet import GREY, INK, LITERAL, TINY, number
 from denseclip_viz.view.fonts import base_families
 
+if TYPE_CHECKING:
+    import xarray as xr
+
 # Perceptually uniform, or diverging and safe for colour-blind eyes (ColorBrewer).
 SEQUENTIAL, ATTENTION, CONTRIBUTION, GAP = "viridis", "magma", "RdBu_r", "PuOr_r"
+NOTHING = 0.03  # of the strongest layer: what is weaker looks empty
 OPACITY = 0.64  # of a map over a picture
 BEHIND = "#b4b4b4"  # the middle grey of a softened picture: the bar looks as the map on it does
 # Okabe and Ito's seven, then thirteen chosen one by one to lie farthest from those before, in OKLab, for
@@ -90,6 +95,28 @@ def diverging(values: npt.ArrayLike, *, unit: str, colours: str = CONTRIBUTION, 
     strengths = np.abs(np.ravel(values))
     reach = max(float(strengths[np.isfinite(strengths)].max(initial=0.0)), least) or 1.0
     return Scale(-reach, reach, colours, unit)
+
+
+def by_layer(maps: xr.DataArray, cells: xr.DataArray, *, unit: str) -> list[Scale]:
+    """Make a centred scale for each layer, since cells of different sizes carry different shares.
+
+    A layer that says next to nothing looks empty: the last dense gradient of an attention pool is rounding noise, since
+    a cosine does not ask for length, and on a scale of its own the noise would look like an answer.
+
+    Args:
+        maps: (layer, …).
+        cells: (layer,) how many cells a layer has.
+        unit: Of the values.
+
+    Example:
+        >>> import xarray as xr
+        >>> maps = xr.DataArray([[1.0, -0.5], [1e-5, 0.0]], dims=("layer", "x"))
+        >>> [scale.high for scale in by_layer(maps, xr.DataArray([2, 2], dims="layer"), unit="cosine")]
+        [1.0, 0.03]
+    """
+    least = (NOTHING * float(np.abs(maps * cells).max()) / cells.to_numpy()).tolist()
+    each = (maps.isel(layer=i) for i in range(maps.sizes["layer"]))
+    return [diverging(one, unit=unit, least=low) for one, low in zip(each, least, strict=True)]
 
 
 def draw_bar(ax: Axes, scale: Scale, *, opacity: float = OPACITY, baseline: float | None = None) -> None:
