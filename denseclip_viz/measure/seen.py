@@ -140,12 +140,12 @@ def truth_of(
     if geometry is None:
         came, fix = "Maps that do not say where they lie", "Keep attrs: xarray.set_options(keep_attrs=True)."
         raise GeometryError(came, expected='attrs["geometry"], to lay masks on them', fix=fix)
-    places = {normalize("NFC", name): at for at, name in enumerate(prompts)}
+    places = places_of(prompts)
     cells = geometry.grid[0] * geometry.grid[1]
     shares, centred = np.full((len(prompts), cells), np.nan), np.zeros((len(prompts), cells), dtype=bool)
     rows, columns = (_middles(geometry, axis) for axis in (0, 1))
     for name, mask in masks.items():
-        at, mask = _place(name, places), _fitting(mask, name, geometry)
+        at, mask = place_of(name, places), _fitting(mask, name, geometry)
         if not mask.any():
             shares[at] = 0.0
             continue
@@ -156,8 +156,21 @@ def truth_of(
     return Truth(shares, centred)
 
 
-def _place(name: Any, places: Mapping[str, int]) -> int:
-    """Where a prompt stands; letters with accents may be written in two ways."""
+def places_of(prompts: Sequence[str]) -> dict[str, int]:
+    """Number prompts, for `place_of`; letters with accents may be written in two ways."""
+    return {normalize("NFC", name): at for at, name in enumerate(prompts)}
+
+
+def place_of(name: Any, places: Mapping[str, int]) -> int:
+    """Find the prompt that a mask is named after.
+
+    Raises:
+        PromptError: There is none.
+
+    Example:
+        >>> place_of("grass", places_of(["sky", "grass"]))
+        1
+    """
     if isinstance(name, str) and normalize("NFC", name) in places:
         return places[normalize("NFC", name)]
     came, expected = f"A mask of {name!r}", f"masks of prompts: {', '.join(map(repr, list(places)[:8]))}"

@@ -49,6 +49,20 @@ def test_templates_stand_best_first_by_what_the_table_says(lab):
     assert [float(row["number"]) for row in rows] == pytest.approx(sorted(means, reverse=True), abs=0.0005)
 
 
+def test_a_mask_of_a_prompt_that_is_not_there_is_refused_at_once(load_tiny, picture_file):
+    mask = np.ones((120, 180), bool)
+    with pytest.raises(PromptError, match="A mask of 'a read taxi'.*masks of prompts: 'a red taxi'"):
+        dcv.template_lab(load_tiny("resnet"), picture_file, "a red taxi", TEMPLATES, masks={"a read taxi": mask})
+
+
+def test_a_mask_is_found_however_its_accents_are_written(load_tiny, picture_file):
+    mask = np.zeros((120, 180), bool)
+    mask[:60] = True
+    panel = dcv.template_lab(load_tiny("resnet"), picture_file, "un caf\u00e9", TEMPLATES, masks={"un cafe\u0301": mask})
+    table, by = ranking(panel.result, {"un cafe\u0301": mask})
+    assert by == "average_precision" and table[by].notna().all()
+
+
 def test_without_masks_they_are_ordered_by_the_absent_baseline(lab):
     table, by = ranking(lab.result)
     assert (by, len(table)) == ("margin_absent", (len(TEMPLATES) + 1) * 3)

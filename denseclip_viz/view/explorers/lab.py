@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import numpy as np
 import xarray as xr
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.measure.seen import Masks
+from denseclip_viz.measure.seen import Masks, place_of, places_of
 from denseclip_viz.measure.templates import templates_table
 from denseclip_viz.measure.words import word_attribution
 from denseclip_viz.pictures import PictureLike
@@ -81,7 +82,7 @@ def template_lab(
         The widget; a click on a small map shows it on the canvas.
 
     Raises:
-        PromptError: A control that there is not, or prompts or templates that cannot be used.
+        PromptError: A control that there is not, prompts or templates that cannot be used, or a mask of no prompt.
         PictureError: A picture that cannot be opened, or a mask of another size.
 
     Example:
@@ -91,6 +92,8 @@ def template_lab(
     """
     picture, said = starting(picture, prompts)
     said = said if templates is None and isinstance(prompts, Prompts) else _worded(said, templates)
+    for name in masks or {}:
+        place_of(name, places_of(said.prompts))  # later a prompt may go, and its mask waits; now a name is a mistake
     lab = _Lab(Tiles(), Tiles(), masks)
     kind = Kind("template_lab", CONTROLS, Bench.answer, lambda panel, answer: _show(panel, lab), (lab.grid, lab.words))
     lab.words.add_class("dcvx-aside")
@@ -115,8 +118,8 @@ def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame,
     import pandas as pd
 
     dense = both["dense"].assign_attrs(both.attrs)
-    names = {str(name) for name in dense["prompt"].to_numpy()}
-    known = {name: mask for name, mask in (masks or {}).items() if name in names} or None
+    places = places_of([str(name) for name in dense["prompt"].to_numpy()])
+    known = {name: mask for name, mask in (masks or {}).items() if normalize("NFC", name) in places} or None
     table = templates_table(dense, known)
     if dense.sizes["template"] > 1:
         mean = dense.mean("template", keep_attrs=True).expand_dims(template=[ENSEMBLE])
