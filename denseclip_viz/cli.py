@@ -45,6 +45,7 @@ Weights = Annotated[
 PromptList = Annotated[list[str], typer.Option("--prompt", "-p", help="What to look for; repeat for more.")]
 Templates = Annotated[list[str], typer.Option("--template", "-t", help="A set (imagenet-80) or templates with {}.")]
 Absent = Annotated[list[str], typer.Option("--absent", "-a", help="A prompt known not to be there: the baseline.")]
+Articles = Annotated[str, typer.Option(help="In templates: 'as written', or 'right' (an oak, one article not two).")]
 Feed = Annotated[str, typer.Option("--geometry", "-g", help="native, whole, tiles; or whole:512 for the short side.")]
 Out = Annotated[
     Optional[str],  # noqa: UP045
@@ -62,6 +63,7 @@ def compare(
     model: ModelName = DEFAULT,
     weights: Weights = None,
     template: Templates = [],  # noqa: B006  typer copies it
+    articles: Articles = "as written",
     absent: Absent = [],  # noqa: B006
     geometry: Feed = "native",
     out: Out = None,
@@ -72,7 +74,7 @@ def compare(
     from denseclip_viz.maps.tables import compare_table
 
     with one_line_errors():
-        prompts, way, files = _prompts(prompt, template, absent), _way(geometry), find(pictures)
+        prompts, way, files = _prompts(prompt, template, absent, articles), _way(geometry), find(pictures)
         check_out(out, files, figures=True, force=force)
         loaded = _load(model, weights, device)
         kind = Kind(lambda trace: loaded.compare(trace, prompts), plotted("compare"), compare_table)
@@ -86,6 +88,7 @@ def segment(
     model: ModelName = DEFAULT,
     weights: Weights = None,
     template: Templates = [],  # noqa: B006
+    articles: Articles = "as written",
     geometry: Feed = "native",
     background: Annotated[list[str], typer.Option(help="Background prompts, or one probability.")] = [],  # noqa: B006
     denoise: Annotated[float, typer.Option(help="Threshold of prompt denoising; 0 for none.")] = 0.0,
@@ -98,7 +101,7 @@ def segment(
     from denseclip_viz.maps.tables import segment_table
 
     with one_line_errors():
-        prompts, way, files = _prompts(prompt, template, []), _way(geometry), find(pictures)
+        prompts, way, files = _prompts(prompt, template, [], articles), _way(geometry), find(pictures)
         check_out(out, files, figures=True, force=force)
         loaded, keys = _load(model, weights, device), "" if smooth == "none" else "key"
         options: dict[str, Any] = {
@@ -117,6 +120,7 @@ def classify(
     model: ModelName = DEFAULT,
     weights: Weights = None,
     template: Templates = [],  # noqa: B006
+    articles: Articles = "as written",
     out: Out = None,
     force: Force = False,
     device: Device = None,
@@ -125,7 +129,7 @@ def classify(
     from denseclip_viz.maps.tables import classify_table
 
     with one_line_errors():
-        prompts, files = _prompts(prompt, template, []), find(pictures)
+        prompts, files = _prompts(prompt, template, [], articles), find(pictures)
         check_out(out, files, figures=False, force=force)
         loaded = _load(model, weights, device)
         kind = Kind(lambda trace: loaded.classify(trace, prompts), no_figure, classify_table)
@@ -225,11 +229,13 @@ def _load(name: str, weights: str | None, device: str | None) -> Model:
     return load(name, pretrained=weights, device=device)
 
 
-def _prompts(prompts: Sequence[str], templates: Sequence[str], absent: Sequence[str]) -> Prompts:
+def _prompts(
+    prompts: Sequence[str], templates: Sequence[str], absent: Sequence[str], articles: str = "as written"
+) -> Prompts:
     from denseclip_viz.prompts import Prompts
 
     said: Any = "none" if not templates else templates[0] if len(templates) == 1 else templates
-    return Prompts(prompts, said, absent=absent)
+    return Prompts(prompts, said, absent=absent, articles=articles)
 
 
 def _way(text: str) -> Any:

@@ -114,7 +114,7 @@ def test_a_generator_of_prompts_is_read_once(models):
 
 @table(TEMPLATES)
 def test_templates_of_every_kind(models, value, due):
-    held(lambda: models["vit"].similarity(PICTURE, dcv.Prompts(["a cat", "grass"], value)), due)
+    held(lambda: models["vit"].similarity(PICTURE, dcv.Prompts(["cat", "grass"], value)), due)
 
 
 @pytest.mark.parametrize("value", [None, 3, [3], [""], ["x", "x "], b"x", {"x": 1}, "\ud800"])

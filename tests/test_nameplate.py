@@ -45,7 +45,9 @@ def things(load_tiny):
     return {
         "model": model,
         "trace": model.trace(picture, layers="*", keys="key"),
-        "prompts": dcv.Prompts({"a car": ["a car", "a cab"], "grass": "grass"}, "imagenet-80", absent="a whale"),
+        "prompts": dcv.Prompts(
+            {"a car": ["a car", "a cab"], "grass": "grass"}, "imagenet-80", absent="a whale", articles="right"
+        ),
         "scene": dcv.toyworld.scene("a red taxi on a road", 128),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -192,9 +194,9 @@ def test_nouns_are_put_into_the_plural_once(one, more):
 
 
 def test_plurals_are_said_where_the_template_asks_for_them():
-    ours = Prompts(["a wine glass", "person", "grass"], ["a photo of many {}.", "a photo of the {}."], plural=True)
+    ours = Prompts(["a wine glass", "person", "grass"], ["a photo of many {}.", "a photo of {}."], plural=True)
     assert ours.texts[0] == ["a photo of many wine glasses.", "a photo of many people.", "a photo of many grass."]
-    assert ours.texts[1] == ["a photo of the a wine glass.", "a photo of the person.", "a photo of the grass."]
+    assert ours.texts[1] == ["a photo of a wine glass.", "a photo of person.", "a photo of grass."]
     assert not is_plural("grass") and is_plural("many small birds")
 
 
@@ -203,6 +205,23 @@ def test_whatever_is_named_can_be_said(prompt):
     for template in ("a {}", "many {}!", "the toy {}", "{}"):
         text = say(template, prompt, articles=True, plural=True)
         assert text and "{}" not in text.replace(prompt, "")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "template", "options"),
+    [("a car", "a photo of {}.", {}), ("car", "a photo of a {}.", {}), ("a car", "many {}", {"plural": True}),
+     ("a car", "a photo of a {}.", {"articles": "right"}), ("another car", "a photo of a {}.", {})],
+)  # fmt: skip
+def test_one_article_is_no_reason_to_warn(prompt, template, options):
+    Prompts(prompt, template, **options)
+
+
+@pytest.mark.parametrize("template", ["a photo of a {}.", "itap of the {}.", "the plastic {}.", "A bad {}", "many {}"])
+def test_two_articles_in_one_text_are_kept_as_written_with_a_warning_that_shows_them(template):
+    said = template.replace("{}", "a car")
+    with pytest.warns(UserWarning, match=re.escape(f'{said!r} has an article too many. Pass articles="right"')):
+        prompts = Prompts(["grass", "a car"], ["{}", template])
+    assert prompts.texts[1] == [template.replace("{}", "grass"), said]
 
 
 @pytest.mark.parametrize("switch", [{"articles": "wrong"}, {"articles": True}, {"plural": "yes"}, {"plural": 1}])

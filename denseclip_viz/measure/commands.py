@@ -29,6 +29,9 @@ def templates(
     template: Annotated[
         list[str], typer.Option("--templates", "--template", "-t", help="A set (imagenet-7), or templates with {}.")
     ],
+    articles: Annotated[
+        str, typer.Option(help="In templates: 'as written', or 'right' (an oak, one article not two).")
+    ] = "as written",
     masks: Annotated[
         Optional[Path],  # noqa: UP045  typer reads this at run time, also on Python 3.10
         typer.Option(help="Folder of masks: NAME.png of class indices for each picture, with classes.txt."),
@@ -62,7 +65,7 @@ def templates(
 
     with one_line_errors():
         said: Any = template[0] if len(template) == 1 else template
-        prompts, files = Prompts(prompt, said, absent=absent), find(pictures)
+        prompts, files = Prompts(prompt, said, absent=absent, articles=articles), find(pictures)
         if len(files) > 1:
             refuse_one(list(prompts.templates), "ranking")
         _check_out(out, files, force=force)

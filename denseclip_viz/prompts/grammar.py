@@ -75,6 +75,20 @@ def say(template: str, prompt: str, *, articles: bool, plural: bool) -> str:
     return before + prompt + after
 
 
+def says_twice(template: str, prompt: str, *, plural: bool) -> bool:
+    """Whether template and prompt both bring an article, when nothing but the plural is set right: "a a car".
+
+    Example:
+        >>> says_twice("the plastic {}.", "a car", plural=False), says_twice("a photo of {}.", "a car", plural=False)
+        (True, False)
+    """
+    if _ARTICLE.match(prompt) is None:
+        return False
+    before, _ = template.split("{}")
+    led = _BEFORE_PLACE.search(before) or _BEFORE_ADJECTIVE.search(before)
+    return bool(led) and not (plural and _MANY.search(before))
+
+
 def article_of(phrase: str) -> str:
     """Gives "a" or "an", by the sound that a phrase begins with.
 

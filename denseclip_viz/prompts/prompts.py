@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.nameplate import listed, nameplate
-from denseclip_viz.prompts.grammar import say
+from denseclip_viz.prompts.grammar import say, says_twice
 from denseclip_viz.prompts.strings import check_text, many, refuse_twice, short, strings
 from denseclip_viz.prompts.templates import templates_from
 
@@ -48,6 +49,9 @@ class Prompts:
     Raises:
         PromptError: No prompts; a prompt that is empty, not a string or there twice; a name without wordings; a
             template without just one "{}"; a set name that is not known, a file that cannot be read; another switch.
+
+    Warns:
+        UserWarning: Templates and prompts that both bring an article: "a photo of a a car." stays as written.
 
     Example:
         >>> Prompts(["a red car", "grass"], "a photo of {}.", absent="a giraffe").texts
@@ -93,6 +97,7 @@ class Prompts:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        _warn_of_two_articles(self)
 
     @classmethod
     def of(cls, prompts: Prompts | Named) -> Prompts:
@@ -113,8 +118,8 @@ class Prompts:
         Without synonyms that is (template, prompt). `owners` says which prompt a wording belongs to.
 
         Example:
-            >>> Prompts("a {} sign", ["{}", "the {}."]).texts  # braces in a prompt are only braces
-            [['a {} sign'], ['the a {} sign.']]
+            >>> Prompts("one {} sign", ["{}", "the {}."]).texts  # braces in a prompt are only braces
+            [['one {} sign'], ['the one {} sign.']]
         """
         return [self.texts_of(template) for template in self.templates]
 
@@ -208,3 +213,16 @@ def _one_of(value: object, known: Sequence[object], switch: str) -> object:
         return value
     said = " or ".join(map(repr, known))
     raise PromptError(f"{switch}={short(value)}", expected=said, fix=f"Leave it out for {known[0]!r}.")
+
+
+def _warn_of_two_articles(prompts: Prompts) -> None:
+    """Nobody means "a photo of a a car.", and what CLIP makes of it is another map."""
+    if prompts.articles == "right":
+        return
+    said = ((template, text) for template in prompts.templates for texts in prompts.wordings for text in texts)
+    for template, text in said:
+        if says_twice(template, text, plural=prompts.plural):
+            example = short(say(template, text, articles=False, plural=prompts.plural))
+            fix = 'Pass articles="right" (--articles right) to keep one, or write prompts without.'
+            warnings.warn(f"{example} has an article too many. {fix}", stacklevel=3)
+            return

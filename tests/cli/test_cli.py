@@ -79,8 +79,17 @@ def test_templates_absent_prompts_and_geometry_reach_the_result(run, here):
     data = xr.load_dataset(here / "data.nc", engine="h5netcdf")
     assert data.template.values.tolist() == ["a photo of {}.", "{}"] and data.absent.values.tolist() == [0, 0, 1]
     assert (data.sizes["y"], data.sizes["x"]) == (8, 12)
-    run("compare", "street.jpg", "-t", "imagenet-7", "-g", "tiles:40", "-o", "set.nc")
+    run("compare", "street.jpg", "-t", "imagenet-7", "--articles", "right", "-g", "tiles:40", "-o", "set.nc")
     assert xr.load_dataset(here / "set.nc", engine="h5netcdf").sizes["template"] == 7
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("command", ["compare", "segment", "classify"])
+def test_an_article_too_many_is_said_and_can_be_set_right(run, command):
+    words = [command, "street.jpg", "-t", "a photo of a {}."]
+    assert "'a photo of a a red car.'" in run(*words).stderr
+    assert run(*words, "--articles", "right").stderr == ""
+    assert "'as written' or 'right'" in run(*words, "--articles", "wrong", code=2).stderr
 
 
 @pytest.mark.parametrize(("words", "rule"), [

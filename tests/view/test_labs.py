@@ -58,7 +58,9 @@ def test_a_mask_of_a_prompt_that_is_not_there_is_refused_at_once(load_tiny, pict
 def test_a_mask_is_found_however_its_accents_are_written(load_tiny, picture_file):
     mask = np.zeros((120, 180), bool)
     mask[:60] = True
-    panel = dcv.template_lab(load_tiny("resnet"), picture_file, "un caf\u00e9", TEMPLATES, masks={"un cafe\u0301": mask})
+    panel = dcv.template_lab(
+        load_tiny("resnet"), picture_file, "un caf\u00e9", TEMPLATES, masks={"un cafe\u0301": mask}
+    )
     table, by = ranking(panel.result, {"un cafe\u0301": mask})
     assert by == "average_precision" and table[by].notna().all()
 
