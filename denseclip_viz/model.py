@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,20 +21,21 @@ from denseclip_viz.encode.text_key import Cache
 from denseclip_viz.encode.towers import Path, Request, Tower, logit_scale, tower_of
 from denseclip_viz.encode.towers.tower import choose_path
 from denseclip_viz.encode.tracing import Planned, check_eval, prove, traced
-from denseclip_viz.errors import LayerError
+from denseclip_viz.errors import LayerError, PictureError
 from denseclip_viz.geometry import Native, Tiles, Whole, geometry_from
 from denseclip_viz.maps.compare import compare, with_gradients, with_readings
 from denseclip_viz.maps.labels import Background
 from denseclip_viz.maps.segment import segment
 from denseclip_viz.maps.similarity import similarity
 from denseclip_viz.nameplate import listed, nameplate, shape
-from denseclip_viz.pictures import PictureLike, describe, read
+from denseclip_viz.pictures import PictureLike, describe, readable
 from denseclip_viz.presets import Preset, preset_named
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.trace import Trace
 
 if TYPE_CHECKING:
     import xarray as xr
+    from PIL import Image
 
 PromptsLike = Prompts | Named
 Way = str | Native | Whole | Tiles
@@ -89,6 +90,7 @@ class Model:
         path: str | Path | None = None,
         preset: str | Preset | None = None,
         batch_size: int = 8,
+        unreadable: Callable[[PictureLike, PictureError], object] | None = None,
     ) -> Iterator[Trace]:
         """Open pictures one after the other, in batches; memory is bounded by the batch.
 
@@ -102,6 +104,8 @@ class Model:
             path: The way to dense features, by name or as `Path(...)`.
             preset: `"maskclip-paper"` for the paper's geometry, path and keys where they are not given.
             batch_size: Pictures, or windows of tiles, in one forward pass.
+            unreadable: Called with a picture that cannot be read and its error, and the work goes on without it;
+                by default the error is raised.
 
         Raises:
             PictureError, GeometryError, LayerError: bad input.
@@ -123,7 +127,8 @@ class Model:
             "request": request,
             "provenance": {**self.provenance, "path": request.path.name, "tower": self.tower.family},
         }
-        planned = (self._plan(picture, way) for picture in checks.several(pictures))
+        asked_of = map(checks.untraced, checks.several(pictures))
+        planned = (self._plan(picture, image, way) for picture, image in readable(asked_of, unreadable))
         for trace in traced(self.tower, planned, batch_size=batch_size, **common):
             self._prove(trace)
             yield trace
@@ -271,8 +276,7 @@ class Model:
         asked = checks.names(layers, "layers")
         return list(self.layers) if asked == ["all"] else match(asked, self.layers)
 
-    def _plan(self, picture: PictureLike, way: Native | Whole | Tiles) -> Planned:
-        image = read(checks.untraced(picture))
+    def _plan(self, picture: PictureLike, image: Image.Image, way: Native | Whole | Tiles) -> Planned:
         geometry = way.plan((image.height, image.width), preprocess=self.preprocess, cell=self.tower.cell)
         return Planned(image, replace(geometry, shift=self.tower.shift("pool.input")), describe(picture))
 

@@ -9,7 +9,7 @@ import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Union
@@ -85,6 +85,34 @@ def read(picture: PictureLike) -> Image.Image:
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     image.info = {}  # a kept EXIF orientation would turn the upright picture again
     return image
+
+
+def readable(
+    pictures: Iterable[PictureLike], unreadable: Callable[[PictureLike, PictureError], object] | None = None
+) -> Iterator[tuple[PictureLike, Image.Image]]:
+    """Reads pictures one after the other, each when its turn comes; gives each as it came and as `read` gives it.
+
+    Args:
+        pictures: As for `read`.
+        unreadable: Called with a picture that cannot be read and its error, and it is left out; by default the
+            error is raised.
+
+    Raises:
+        PictureError: As for `read`.
+
+    Example:
+        >>> [image.size for _, image in readable(["nothing.png", np.zeros((2, 3), np.uint8)], lambda *_: None)]
+        [(3, 2)]
+    """
+    for picture in pictures:
+        try:
+            image = read(picture)
+        except PictureError as error:
+            if unreadable is None:
+                raise
+            unreadable(picture, error)
+        else:
+            yield picture, image
 
 
 def from_bytes(content: bytes, *, name: str) -> Image.Image:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from denseclip_viz.errors import DenseclipVizError, OutputError, PictureError
+from denseclip_viz.measure.progress import traced_beside
 from denseclip_viz.output import FIGURES, check_target, save_data, save_table
 
 if TYPE_CHECKING:
@@ -122,7 +123,8 @@ def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: b
 def run(loaded: Model, files: Sequence[Path], kind: Kind, *, out: str | None, force: bool, **options: Any) -> None:
     """Trace pictures, do a command's work on each, and write results one by one; print one table at the end.
 
-    After an error or an interrupt, what was done until then is written and printed all the same.
+    Of several pictures, one that cannot be read is said and left out, and the exit code is 2 in the end. After another
+    error or an interrupt, what was done until then is written and printed all the same.
 
     Args:
         loaded: The model.
@@ -137,11 +139,18 @@ def run(loaded: Model, files: Sequence[Path], kind: Kind, *, out: str | None, fo
 
     progress = Console(stderr=True)
     silent = len(files) == 1 or not progress.is_terminal
-    tables = []
-    traces = loaded.trace_many(files, batch_size=1 if len(files) == 1 else 8, **options)
-    steps = track(zip(files, traces, strict=True), "pictures", len(files), console=progress, disable=silent)
+    tables, left_out = [], list[Path]()
+
+    def unreadable(path: Path, error: PictureError) -> None:
+        if len(files) == 1:
+            raise error
+        left_out.append(path)
+        typer.echo(f"left out: {' '.join(str(error).split())}", err=True)
+
+    fed = ((path, path) for path in files)
+    traces = traced_beside(loaded, fed, unreadable, batch_size=1 if len(files) == 1 else 8, **options)
     try:
-        for path, trace in steps:
+        for path, trace in track(traces, "pictures", len(files), console=progress, disable=silent):
             result = kind.work(trace)
             tables.append(kind.table(result))
             if out and ("{name}" in out or _ending(out) != ".csv"):
@@ -149,6 +158,8 @@ def run(loaded: Model, files: Sequence[Path], kind: Kind, *, out: str | None, fo
     finally:
         if tables:  # also after an interrupt: what was computed is kept
             _finish(tables, out, force=force)
+    if left_out:
+        _stop(f"{len(left_out)} of {len(files)} pictures could not be read: {left_out[0]}", 2)
 
 
 def _finish(tables: Sequence[pd.DataFrame], out: str | None, *, force: bool) -> None:

@@ -108,7 +108,7 @@ def small_ensemble(
         **options: As for `model.trace_many`.
 
     Warns:
-        UserWarning: It was interrupted.
+        UserWarning: A picture cannot be read and is left out; or it was interrupted.
 
     Raises:
         PromptError: as `rank_templates`; a `most` or `held_out` that cannot be.

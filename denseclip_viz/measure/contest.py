@@ -58,7 +58,8 @@ def rank_templates(
         **options: As for `model.trace_many`: `geometry=`, `path=`, `batch_size=`, …
 
     Warns:
-        UserWarning: Templates differ from the best within noise; or the run was interrupted.
+        UserWarning: Templates differ from the best within noise; a picture cannot be read and is left out; or the
+            run was interrupted.
 
     Raises:
         PromptError: one template only, a score or weights that cannot be, masks that are not of the prompts or not

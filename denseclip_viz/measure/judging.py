@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -15,7 +15,7 @@ from denseclip_viz.errors import PictureError, PromptError
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.entrants import Entrants
 from denseclip_viz.measure.numbers import NUMBERS
-from denseclip_viz.measure.progress import bar
+from denseclip_viz.measure.progress import bar, traced_beside
 from denseclip_viz.measure.seen import Floats, Masks, Seen, seen, truth_of
 from denseclip_viz.measure.templates import number_of
 from denseclip_viz.trace import Trace
@@ -100,24 +100,25 @@ def judge_of(
 
 
 def look(model: Model, pictures: Iterable[Any], entrants: Entrants, judge: Judge) -> Iterator[tuple[Trace, Seen]]:
-    """Look at pictures one by one: each one's trace, and what each way of saying sees there `(way, prompt, cell)`."""
-    several = checks.several(pictures)
+    """Look at pictures one by one: each one's trace, and what each way of saying sees there `(way, prompt, cell)`.
+
+    A picture that cannot be read is left out, with a warning: one of a million must not undo the work on the others.
+    """
+    several, options = checks.several(pictures), {"unreadable": _leave_out, **judge.options}
+    fed = ((picture, (at, masks)) for at, (picture, masks) in enumerate(_paired(several, judge.masks)))
     total = len(several) if isinstance(several, Sized) else None
-    waiting: deque[tuple[str, Masks | None]] = deque()
-
-    def feed() -> Iterator[Any]:
-        for number, (picture, masks) in enumerate(_paired(several, judge.masks)):
-            waiting.append((f"masks of picture {number}", masks))
-            yield picture
-
     with bar("pictures", wanted=judge.progress, total=total) as said:
-        for done, trace in enumerate(model.trace_many(feed(), **judge.options), 1):
-            what, masks = waiting.popleft()
-            truth = None if masks is None else _truth(masks, trace.geometry, entrants, f"{what} ({trace.name})")
+        for done, ((at, masks), trace) in enumerate(traced_beside(model, fed, **options), 1):
+            what = f"masks of picture {at} ({trace.name})"
+            truth = None if masks is None else _truth(masks, trace.geometry, entrants, what)
             maps = cosine_maps(trace.dense, entrants.vectors).numpy()
             numbers = {"scale": model.scale, "threshold": judge.threshold}
             yield trace, seen(maps, entrants.absent, trace.geometry, truth, **numbers)
             said(done, total or 0)
+
+
+def _leave_out(_: Any, error: PictureError) -> None:
+    warnings.warn(f"Left out: {error}", stacklevel=2)
 
 
 def _truth(masks: Masks, geometry: Any, entrants: Entrants, what: str) -> Any:

@@ -1,9 +1,18 @@
-"""Bars for long work, where somebody can see them."""
+"""Long work over many pictures: bars where somebody can see them, and what belongs to each picture kept beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from denseclip_viz.errors import PictureError
+    from denseclip_viz.model import Model
+    from denseclip_viz.trace import Trace
+
+T = TypeVar("T")
 
 Said = Callable[[int, int], object]
 """Called with (done, in all)."""
@@ -37,3 +46,29 @@ def bar(what: str, *, wanted: bool, total: int | None = None) -> Iterator[Said]:
             shown.update(task, completed=done, total=every or None, visible=True)
 
         yield said
+
+
+def traced_beside(
+    model: Model, pictures: Iterable[tuple[Any, T]], unreadable: Callable[[Any, PictureError], object], **options: Any
+) -> Iterator[tuple[T, Trace]]:
+    """Trace pictures that each have something beside them, and give each trace with that; memory stays bounded.
+
+    Args:
+        model: A loaded model.
+        pictures: Each with what belongs to it: a path, its masks.
+        unreadable: As for `Model.trace_many`; the picture is left out, and what is beside it too.
+        **options: As for `Model.trace_many`.
+    """
+    waiting: deque[T] = deque()
+
+    def feed() -> Iterator[Any]:
+        for picture, beside in pictures:
+            waiting.append(beside)
+            yield picture
+
+    def left_out(picture: Any, error: PictureError) -> None:
+        waiting.pop()  # a picture is read before the next one is fed
+        unreadable(picture, error)
+
+    for trace in model.trace_many(feed(), unreadable=left_out, **options):
+        yield waiting.popleft(), trace

@@ -85,11 +85,19 @@ def test_an_interrupt_keeps_what_was_done_and_ends_with_130(run, many, here, bro
     assert "stopped" in result.stderr and result.stderr.count("\n") == 1 and "a.png" in result.stdout
 
 
-def test_a_broken_picture_stops_the_run_by_name_and_keeps_what_was_done(run, here):
+def test_pictures_that_cannot_be_read_are_said_and_left_out_and_the_others_keep_their_names(run, here):
     (here / "many").mkdir()
-    for number in range(9):
-        Image.new("RGB", (20, 20), (number, 0, 0)).save(here / "many" / f"{number}.png")
-    (here / "many" / "9.png").write_bytes(b"broken")
+    for number in (1, 3, 4):
+        Image.new("RGB", (20, 20), (60 * number, 0, 0)).save(here / "many" / f"{number}.png")
+    for number in (0, 2, 5):
+        (here / "many" / f"{number}.png").write_bytes(b"broken" * (number > 0))
+    run("classify", "many/3.png", "many/4.png", "-o", "{name}.csv")
     result = run("classify", "many", "-o", "all.csv", code=2)
-    assert "9.png" in result.stderr and result.stderr.count("\n") == 1
-    assert pd.read_csv("all.csv")["picture"].nunique() == 8  # a batch; the last one was not computed
+    said = result.stderr.splitlines()
+    assert said[0].startswith("left out: many/0.png is empty") and said[1].startswith("left out: many/2.png is not")
+    assert said[3] == "3 of 6 pictures could not be read: many/0.png" and len(said) == 4
+    shares = pd.read_csv("all.csv").set_index("picture")["probability"]
+    assert shares.index.unique().tolist() == ["1.png", "3.png", "4.png"]
+    for number in (3, 4):
+        one = pd.read_csv(f"{number}.csv")["probability"].tolist()
+        assert shares[f"{number}.png"].tolist() == pytest.approx(one, abs=1e-5)

@@ -100,6 +100,22 @@ def test_an_interrupt_keeps_what_was_done(tiny):
         dcv.rank_templates(tiny, nothing(), PROMPTS, progress=False)
 
 
+def test_a_picture_that_cannot_be_read_is_left_out_with_its_masks(tiny, tmp_path):
+    some, broken = pictures(5), tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    masks = [blobs(picture) for picture in some]
+    whole = quietly(dcv.rank_templates, tiny, some, PROMPTS, masks)
+    with pytest.warns(UserWarning) as told:
+        mixed = [broken, *some[:3], broken, *some[3:]]
+        ranking = dcv.rank_templates(tiny, mixed, PROMPTS, [{}, *masks[:3], {}, *masks[3:]], progress=False)
+    assert sum("Left out: " in str(one.message) and "broken.png" in str(one.message) for one in told) == 2
+    np.testing.assert_allclose(ranking.scores["score"], whole.scores["score"], atol=1e-6)
+    failed = []
+    unreadable = lambda picture, error: failed.append(picture)  # noqa: E731
+    quietly(dcv.rank_templates, tiny, [*some, broken], PROMPTS, [*masks, {}], unreadable=unreadable)
+    assert failed == [broken]
+
+
 def test_pictures_are_let_go_one_after_the_other(tiny):
     read = 0
 

@@ -34,7 +34,7 @@ def test_a_small_ensemble_is_judged_where_it_was_not_chosen(tiny):
         vectors = tiny.texts.encode(PROMPTS)
         trace = tiny.trace(some[at])
         sets = torch.stack([ensemble(vectors[members]), ensemble(vectors)])
-        maps = tiny.similarity(trace, dcv.Prompts(PROMPTS.prompts[:2], ["{}", "a {}"], absent=["a giraffe"]))
+        maps = tiny.similarity(trace, dcv.Prompts(PROMPTS.prompts[:2], ["{}", "now {}"], absent=["a giraffe"]))
         maps.values[:] = cosine_maps(trace.dense, sets).numpy()
         table = dcv.templates_table(maps, blobs(some[at]))
         gains.append(-table.groupby("template", sort=False)["shared_precision"].mean().diff().iloc[1])

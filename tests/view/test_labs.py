@@ -130,7 +130,7 @@ def test_without_a_prompt_that_may_be_there_it_says_so(lab):
 @pytest.mark.parametrize("kind", ["resnet", "vit"])
 def test_the_lens_has_a_tile_for_each_layer_and_head_and_a_curve(load_tiny, picture_file, kind):
     model = load_tiny(kind)
-    panel = dcv.layer_lens(model, picture_file, dcv.Prompts(["a taxi", "a road"], ["{}", "a {}"]))
+    panel = dcv.layer_lens(model, picture_file, dcv.Prompts(["a taxi", "a road"], ["{}", "with {}"]))
     layers, heads = section(panel), section(panel, number=1)
     names = [*model.layers, "output"]
     assert [column["label"] for column in layers["columns"]] == names
