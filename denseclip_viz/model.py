@@ -26,7 +26,7 @@ from denseclip_viz.geometry import Native, Tiles, Whole, geometry_from
 from denseclip_viz.maps.compare import compare, with_gradients, with_readings
 from denseclip_viz.maps.labels import Background
 from denseclip_viz.maps.segment import segment
-from denseclip_viz.maps.similarity import similarity
+from denseclip_viz.maps.similarity import classify, similarity
 from denseclip_viz.nameplate import listed, nameplate, shape
 from denseclip_viz.pictures import PictureLike, describe, readable
 from denseclip_viz.presets import Preset, preset_named
@@ -236,12 +236,8 @@ class Model:
 
     def classify(self, picture: PictureLike | Trace, prompts: PromptsLike) -> xr.DataArray:
         """Give CLIP's ordinary zero-shot probabilities, with the model's own scale: (template, prompt)."""
-        import xarray as xr
-
-        both = self.compare(picture, prompts)
-        logits = self.scale * both.score
-        shares = torch.softmax(torch.from_numpy(logits.values), dim=-1).numpy()
-        return xr.DataArray(shares, coords=logits.coords, dims=logits.dims, name="probability", attrs=both.attrs)
+        prompts, trace = Prompts.of(prompts), checks.directed(self._traced(picture))
+        return classify(trace, self.texts.encode(prompts), prompts, scale=self.scale)
 
     def needs(self, layers: str | Sequence[str]) -> tuple[str, ...]:
         """What to trace so that `compare` can read these layers: `trace(picture, layers=model.needs("all"))`."""

@@ -34,7 +34,8 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
 
     Returns:
         `dense, contribution, gap` (template, prompt, y, x), `score` (template, prompt), `rest` (template, prompt,
-        term), `attention` (y, x), `attention_heads` (head, y, x), the agreement numbers, and `picture`.
+        term), `attention` (y, x), `attention_heads` (head, y, x), the agreement numbers, and `picture`. Each map
+        can be taken out and used as what `similarity` returns.
     """
     import xarray as xr
 
@@ -51,10 +52,11 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
         "rest": (("template", "prompt", "term"), rest),
         **agreement(trace, dense, contribution, attention),
     }
-    variables = {name: (dims, np.asarray(values)) for name, (dims, values) in data.items()}
-    variables["picture"] = (("row", "column", "rgb"), trace.picture)
+    made = attributes(trace)  # maps carry it too, so that one taken out still says where it lies and whose it is
+    variables = {name: (dims, np.asarray(values), made if "y" in dims else {}) for name, (dims, values) in data.items()}
+    variables["picture"] = (("row", "column", "rgb"), trace.picture, {})
     names = {"term": list(trace.rest), "head": np.arange(trace.attention.shape[0])}
-    return xr.Dataset(variables, coords={**coordinates(trace, prompts), **names}, attrs=attributes(trace))
+    return xr.Dataset(variables, coords={**coordinates(trace, prompts), **names}, attrs=made)
 
 
 def parts(trace: Trace, texts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -164,7 +166,7 @@ def with_readings(
     dense = torch.stack([positions for _, positions in readings.values()])
     texts = F.normalize(vectors.to(dense.dtype), dim=-1)
     data = {
-        "layer_dense": (("layer", *MAPS), cosine_maps(dense, texts).numpy()),
+        "layer_dense": (("layer", *MAPS), cosine_maps(dense, texts).numpy(), both["dense"].attrs),
         "layer_score": (("layer", "template", "prompt"), _scores(pooled, texts).numpy()),
         "layer_agreement": (("layer",), F.cosine_similarity(pooled, dense.mean((1, 2)), dim=-1).numpy()),
     }

@@ -58,6 +58,29 @@ def similarity(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.DataArray:
     )
 
 
+def classify(trace: Trace, vectors: Tensor, prompts: Prompts, *, scale: float) -> xr.DataArray:
+    """Share out one between the prompts, in each template: CLIP's ordinary zero-shot probabilities.
+
+    Args:
+        trace: One opened picture.
+        vectors: `(template, prompt, D)`, the texts' vectors, of any length.
+        prompts: Their names.
+        scale: What cosines are multiplied by: exp(logit_scale).
+
+    Returns:
+        `(template, prompt)`, each row sums to one.
+
+    Source: Radford et al. 2021, arXiv 2103.00020, section 3.1.2.
+    """
+    import xarray as xr
+
+    texts = F.normalize(vectors.to(trace.dense.dtype), dim=-1)
+    shares = torch.softmax(scale * (texts @ F.normalize(trace.global_embedding, dim=0)), dim=-1)
+    dims = ("template", "prompt")
+    coords = {name: values for name, values in coordinates(trace, prompts).items() if name not in ("y", "x")}
+    return xr.DataArray(shares.numpy(), coords=coords, dims=dims, name="probability", attrs=attributes(trace))
+
+
 def coordinates(trace: Trace, prompts: Prompts) -> dict[str, Any]:
     """Name the axes `template, prompt, y, x`, and mark the absent and the background prompts."""
     return {

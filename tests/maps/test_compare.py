@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from denseclip_viz.geometry import Preprocess, Whole
 from denseclip_viz.maps.compare import compare, gap, spearman
-from denseclip_viz.maps.similarity import cosine_maps, similarity
+from denseclip_viz.maps.similarity import classify, cosine_maps, similarity
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 
@@ -123,3 +123,22 @@ def test_the_dataset_survives_netcdf(tmp_path):
     both.to_netcdf(tmp_path / "both.nc", engine="h5netcdf")
     with xr.open_dataset(tmp_path / "both.nc", engine="h5netcdf") as back:
         xr.testing.assert_allclose(back.load(), both)
+
+
+def test_a_map_that_is_taken_out_is_what_similarity_returns():
+    import xarray as xr
+
+    trace = make_trace()
+    taken = compare(trace, VECTORS, PROMPTS)["dense"]
+    whole = similarity(trace, VECTORS, PROMPTS)
+    xr.testing.assert_allclose(taken, whole, rtol=1e-12)
+    assert taken.attrs == whole.attrs and "geometry" in taken.attrs
+
+
+def test_probabilities_are_the_softmax_of_the_scaled_score():
+    trace, scale = make_trace(), 7.5
+    score = compare(trace, VECTORS, PROMPTS).score
+    shares = classify(trace, VECTORS, PROMPTS, scale=scale)
+    expected = np.exp(scale * score) / np.exp(scale * score).sum("prompt")
+    np.testing.assert_allclose(shares, expected, rtol=1e-12)
+    assert shares.dims == score.dims and set(shares.coords) == set(score.coords) and shares.attrs["geometry"]

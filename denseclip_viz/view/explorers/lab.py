@@ -117,7 +117,7 @@ def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame,
     """
     import pandas as pd
 
-    dense = both["dense"].assign_attrs(both.attrs)
+    dense = both["dense"]
     places = places_of([str(name) for name in dense["prompt"].to_numpy()])
     known = {name: mask for name, mask in (masks or {}).items() if normalize("NFC", name) in places} or None
     table = templates_table(dense, known)
