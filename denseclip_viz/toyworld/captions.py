@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from denseclip_viz.toyworld.chance import Rng, chance, pick, shuffled
+from denseclip_viz.toyworld.reading import Phrase
 from denseclip_viz.toyworld.truth import Seen, fits, related
 from denseclip_viz.toyworld.vocabulary import COUNTED_STUFF, GROUPS, KINDS, RELATIONS, STUFF, SYNONYMS
-from denseclip_viz.toyworld.words import Phrase, plural, with_article
+from denseclip_viz.toyworld.words import plural, with_article
 
 _OPENERS = (
     "a photo of {}", "a picture of {}", "an image of {}", "a drawing of {}", "an illustration of {}",

@@ -9,9 +9,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from denseclip_viz.toyworld.reading import Claims, parse
 from denseclip_viz.toyworld.scenes import Scene
 from denseclip_viz.toyworld.truth import holds
-from denseclip_viz.toyworld.words import Claims, parse
 from denseclip_viz.toyworld.world import dataset
 
 AMONG = 64

@@ -16,9 +16,9 @@ from denseclip_viz.toyworld import captions
 from denseclip_viz.toyworld.chance import stream, whole
 from denseclip_viz.toyworld.drawing import Drawing, draw
 from denseclip_viz.toyworld.plans import Plan, ThingPlan
+from denseclip_viz.toyworld.reading import parse
 from denseclip_viz.toyworld.truth import holds
 from denseclip_viz.toyworld.vocabulary import CLASSES
-from denseclip_viz.toyworld.words import parse
 
 SMALLEST, LARGEST = 64, 512
 _NAMED_THING, _NAMED_STUFF = 0.4, 0.05

@@ -9,8 +9,8 @@ from denseclip_viz.toyworld.chance import Rng, between, chance, pick
 from denseclip_viz.toyworld.layout import light, stuff_layers, stuff_names, thing
 from denseclip_viz.toyworld.placing import grounded, overlap, somewhere
 from denseclip_viz.toyworld.plans import Plan, ThingPlan
+from denseclip_viz.toyworld.reading import Claims
 from denseclip_viz.toyworld.truth import related
-from denseclip_viz.toyworld.words import Claims
 
 _ORDER = ("sky", "night sky", "brick wall", "mountains")
 _TRIES = 400
@@ -21,7 +21,7 @@ def stage(claims: Claims, rng: Rng) -> Plan | None:
 
     Example:
         >>> from denseclip_viz.toyworld.chance import stream
-        >>> from denseclip_viz.toyworld.words import parse
+        >>> from denseclip_viz.toyworld.reading import parse
         >>> plan = stage(parse("a red taxi on a road"), stream(1))
         >>> [(t.kind, t.colour) for t in plan.things]
         [('taxi', 'red')]

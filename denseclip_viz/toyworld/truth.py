@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from denseclip_viz.toyworld.words import Claims, Phrase
+from denseclip_viz.toyworld.reading import Claims, Phrase
 
 Box = tuple[float, float, float, float]
 
@@ -84,7 +84,7 @@ def holds(claims: Claims, things: Sequence[Seen], stuff: Sequence[str], *, side:
     """Whether all claims hold at once, each phrase meaning a thing of its own.
 
     Example:
-        >>> from denseclip_viz.toyworld.words import parse
+        >>> from denseclip_viz.toyworld.reading import parse
         >>> holds(parse("grass and sky"), [], ["sky", "grass"], side=160)
         True
     """

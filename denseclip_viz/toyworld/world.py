@@ -10,11 +10,11 @@ from typing import overload
 from denseclip_viz.errors import PromptError
 from denseclip_viz.toyworld.chance import pick, stream, whole
 from denseclip_viz.toyworld.layout import MOST_THINGS, sample
+from denseclip_viz.toyworld.reading import Claims, parse
 from denseclip_viz.toyworld.scenes import Scene, checked_size, drawn
 from denseclip_viz.toyworld.staging import stage
 from denseclip_viz.toyworld.truth import holds
 from denseclip_viz.toyworld.vocabulary import FAMILIES, STUFF
-from denseclip_viz.toyworld.words import Claims, parse
 
 SPLITS = ("train", "validation", "test")
 _SCENES, _SIBLINGS, _WORDS = 0, 1, 2
