@@ -6,16 +6,31 @@ Bad input is one line on standard error and exit code 2; never a traceback.
 from __future__ import annotations
 
 import io
-import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from denseclip_viz.measure.commands import templates
+from denseclip_viz.options import (
+    DEFAULT,
+    Absent,
+    Articles,
+    Device,
+    Feed,
+    Force,
+    LayerList,
+    ModelName,
+    Out,
+    Pictures,
+    PromptList,
+    Templates,
+    Weights,
+    way_of,
+)
 from denseclip_viz.runs import Kind, check_out, find, no_figure, one_line_errors, plotted, run
 from denseclip_viz.toyworld.commands import app as world
 
@@ -33,27 +48,7 @@ app = typer.Typer(
 app.add_typer(world, name="toyworld")
 app.command()(templates)
 
-DEFAULT, COURSE = "bundled-resnet", Path("denseclip-viz-notebooks")
-Pictures = Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.")]
-ModelName = Annotated[
-    str, typer.Option("--model", "-m", help="bundled-resnet, bundled-vit, an open_clip name, or a folder.")
-]
-Weights = Annotated[
-    Optional[str],  # noqa: UP045  typer reads this at run time, also on Python 3.10
-    typer.Option("--weights", "-w", help="A pretrained tag, a checkpoint file, or 'random'."),
-]
-PromptList = Annotated[list[str], typer.Option("--prompt", "-p", help="What to look for; repeat for more.")]
-Templates = Annotated[list[str], typer.Option("--template", "-t", help="A set (imagenet-80) or templates with {}.")]
-Absent = Annotated[list[str], typer.Option("--absent", "-a", help="A prompt known not to be there: the baseline.")]
-Articles = Annotated[str, typer.Option(help="In templates: 'as written', or 'right' (an oak, one article not two).")]
-Feed = Annotated[str, typer.Option("--geometry", "-g", help="native, whole, tiles; or whole:512 for the short side.")]
-Out = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--out", "-o", help="png, svg, pdf: figure; nc: all data; csv: table. {name} for many pictures."),
-]
-Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
-Device = Annotated[Optional[str], typer.Option("--device", help="cpu, cuda, …")]  # noqa: UP045
-LayerList = Annotated[list[str], typer.Option("--layer", "-l", help="Layers: names, wildcards, -1 from the end.")]
+COURSE = Path("denseclip-viz-notebooks")
 
 
 @app.command()
@@ -74,7 +69,7 @@ def compare(
     from denseclip_viz.maps.tables import compare_table
 
     with one_line_errors():
-        prompts, way, files = _prompts(prompt, template, absent, articles), _way(geometry), find(pictures)
+        prompts, way, files = _prompts(prompt, template, absent, articles), way_of(geometry), find(pictures)
         check_out(out, files, figures=True, force=force)
         loaded = _load(model, weights, device)
         kind = Kind(lambda trace: loaded.compare(trace, prompts), plotted("compare"), compare_table)
@@ -101,7 +96,7 @@ def segment(
     from denseclip_viz.maps.tables import segment_table
 
     with one_line_errors():
-        prompts, way, files = _prompts(prompt, template, [], articles), _way(geometry), find(pictures)
+        prompts, way, files = _prompts(prompt, template, [], articles), way_of(geometry), find(pictures)
         check_out(out, files, figures=True, force=force)
         loaded, keys = _load(model, weights, device), "" if smooth == "none" else "key"
         options: dict[str, Any] = {
@@ -152,7 +147,7 @@ def layers(
     from denseclip_viz.maps.tables import layers_table
 
     with one_line_errors():
-        prompts, way, files = _prompts(prompt, [], []), _way(geometry), find(pictures)
+        prompts, way, files = _prompts(prompt, [], []), way_of(geometry), find(pictures)
         check_out(out, files, figures=True, force=force)
         loaded = _load(model, weights, device)
         wanted: Any = layer or "all"
@@ -236,16 +231,6 @@ def _prompts(
 
     said: Any = "none" if not templates else templates[0] if len(templates) == 1 else templates
     return Prompts(prompts, said, absent=absent, articles=articles)
-
-
-def _way(text: str) -> Any:
-    from denseclip_viz.geometry import Tiles, Whole, geometry_from
-
-    name, _, side = text.partition(":")
-    ways: dict[str, Any] = {"whole": Whole, "tiles": Tiles}
-    if name in ways and re.fullmatch(r"[0-9]{1,9}", side):
-        return ways[name](short=int(side))
-    return geometry_from(text)
 
 
 def _background(rules: Sequence[str], prompts: Prompts) -> None | float | list[str]:

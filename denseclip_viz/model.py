@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from denseclip_viz import checks
 from denseclip_viz.encode.checkpoints import Loaded
 from denseclip_viz.encode.gradients import gradient_maps
-from denseclip_viz.encode.hooks import Record, match, record
+from denseclip_viz.encode.hooks import Record, record
 from denseclip_viz.encode.memory import memory_guard
 from denseclip_viz.encode.readings import read_layers
+from denseclip_viz.encode.tap_names import match
 from denseclip_viz.encode.text import TextBank, encode_texts, ensemble
 from denseclip_viz.encode.text_key import Cache
 from denseclip_viz.encode.towers import Path, Request, Tower, logit_scale, tower_of
@@ -27,7 +28,7 @@ from denseclip_viz.maps.compare import compare, with_gradients, with_readings
 from denseclip_viz.maps.labels import Background
 from denseclip_viz.maps.segment import segment
 from denseclip_viz.maps.similarity import classify, similarity
-from denseclip_viz.nameplate import listed, nameplate, shape
+from denseclip_viz.model_facts import as_html, in_a_line
 from denseclip_viz.pictures import PictureLike, describe, readable
 from denseclip_viz.presets import Preset, preset_named
 from denseclip_viz.prompts import Named, Prompts
@@ -249,24 +250,10 @@ class Model:
         return logit_scale(self.clip)
 
     def __repr__(self) -> str:
-        size = sum(p.numel() for p in self.clip.parameters()) / 1e6
-        said = self.provenance
-        return (
-            f"Model({said['model']}, {said['weights']}: {self.tower.family}, {len(self.layers)} layers, {size:.1f} M)"
-        )
+        return in_a_line(self)
 
     def _repr_html_(self) -> str:
-        said, size, cell = self.provenance, self.preprocess.size, self.tower.cell
-        facts = {
-            "weights": f"{said['weights']} ({said['weights_hash']})",
-            "pooling": self.tower.family,
-            "reads": f"{shape(size)} pixels as {size[0] // cell[0]} × {size[1] // cell[1]} positions",
-            "layers": listed(self.layers),
-            "parameters": f"{sum(p.numel() for p in self.clip.parameters()) / 1e6:.1f} million",
-            "runs": f"{said['dtype']}, {said['device']}, {said['activation']}",
-        }
-        after, random = 'model.trace("street.jpg")', "random weights: only the mechanics show"
-        return nameplate(f"Model {said['model']}", facts, after=after, warning=random if said["random_weights"] else "")
+        return as_html(self)
 
     def _layers(self, layers: str | Sequence[str]) -> list[str]:
         asked = checks.names(layers, "layers")

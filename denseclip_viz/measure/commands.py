@@ -1,4 +1,4 @@
-"""`denseclip-viz templates street.jpg -p "a red car" --templates imagenet-7`: which wording sees best."""
+"""`denseclip-viz templates street.jpg -p "red car" --templates imagenet-7`: which wording sees best."""
 
 from __future__ import annotations
 
@@ -10,6 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from denseclip_viz.errors import OutputError, PromptError
+from denseclip_viz.options import (
+    DEFAULT,
+    Absent,
+    Articles,
+    Device,
+    Feed,
+    Force,
+    ModelName,
+    Pictures,
+    PromptList,
+    Weights,
+    way_of,
+)
 from denseclip_viz.output import FIGURES, check_target, save_table, writing
 from denseclip_viz.runs import find, one_line_errors
 
@@ -24,21 +37,17 @@ _SOURCE = ("model", "weights", "weights_hash", "random_weights")
 
 
 def templates(
-    pictures: Annotated[list[Path], typer.Argument(help="A picture, or a folder of them.")],
-    prompt: Annotated[list[str], typer.Option("--prompt", "-p", help="What to look for; repeat for more.")],
+    pictures: Pictures,
+    prompt: PromptList,
     template: Annotated[
         list[str], typer.Option("--templates", "--template", "-t", help="A set (imagenet-7), or templates with {}.")
     ],
-    articles: Annotated[
-        str, typer.Option(help="In templates: 'as written', or 'right' (an oak, one article not two).")
-    ] = "as written",
+    articles: Articles = "as written",
     masks: Annotated[
-        Optional[Path],  # noqa: UP045  typer reads this at run time, also on Python 3.10
+        Optional[Path],  # noqa: UP045
         typer.Option(help="Folder of masks: NAME.png of class indices for each picture, with classes.txt."),
     ] = None,
-    absent: Annotated[
-        list[str], typer.Option("--absent", "-a", help="A prompt known not to be there: the baseline.")
-    ] = [],  # noqa: B006  typer copies it
+    absent: Absent = [],  # noqa: B006  typer copies it
     score: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="What several pictures are ranked by: shared_precision, iou_won, margin_absent, …"),
@@ -47,15 +56,15 @@ def templates(
         Optional[float],  # noqa: UP045
         typer.Option(help="A cosine for the number iou; above every absent prompt by default."),
     ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="As for compare.")] = "bundled-resnet",
-    weights: Annotated[Optional[str], typer.Option("--weights", "-w", help="As for compare.")] = None,  # noqa: UP045
-    geometry: Annotated[str, typer.Option("--geometry", "-g", help="native, whole or tiles.")] = "native",
+    model: ModelName = DEFAULT,
+    weights: Weights = None,
+    geometry: Feed = "native",
     out: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--out", "-o", help="csv: table; html: table and figures in one file; png, svg, pdf: figure."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
-    device: Annotated[Optional[str], typer.Option("--device", help="cpu, cuda, …")] = None,  # noqa: UP045
+    force: Force = False,
+    device: Device = None,
 ) -> None:
     """Say which template sees best: numbers for one picture, a ranking with its noise for several."""
     from denseclip_viz.loading import load
@@ -65,7 +74,7 @@ def templates(
 
     with one_line_errors():
         said: Any = template[0] if len(template) == 1 else template
-        prompts, files = Prompts(prompt, said, absent=absent, articles=articles), find(pictures)
+        prompts, way, files = Prompts(prompt, said, absent=absent, articles=articles), way_of(geometry), find(pictures)
         if len(files) > 1:
             refuse_one(list(prompts.templates), "ranking")
         _check_out(out, files, force=force)
@@ -73,9 +82,9 @@ def templates(
         truth = None if masks is None else MaskFolder.of(masks, files, prompts)
         loaded = load(model, pretrained=weights, device=device)
         if len(files) == 1:
-            result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=geometry)
+            result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=way)
         else:
-            options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": geometry}
+            options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": way}
             result = _several(loaded, files, prompts, truth, **options)
         _keep(result, out, force=force)
         if result.stopped:
@@ -114,7 +123,7 @@ def _check_numbers(files: list[Path], masks: Path | None, score: str | None, thr
         raise PromptError(came, expected="something that it is for", fix="It is for the number iou, with masks.")
 
 
-def _one(model: Model, file: Path, prompts: Prompts, truth: Any, *, threshold: float | None, geometry: str) -> _Result:
+def _one(model: Model, file: Path, prompts: Prompts, truth: Any, *, threshold: float | None, geometry: Any) -> _Result:
     from denseclip_viz.measure.templates import templates_table
 
     trace = model.trace(file, geometry=geometry)

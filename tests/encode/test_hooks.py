@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from state import fingerprint
 
-from denseclip_viz.encode.hooks import match, record, summary
+from denseclip_viz.encode.hooks import record
+from denseclip_viz.encode.tap_names import match, summary
 from denseclip_viz.encode.towers import Request, tower_for
 from denseclip_viz.errors import LayerError
 

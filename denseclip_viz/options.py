@@ -1,0 +1,50 @@
+"""The options that commands have in common."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+DEFAULT = "bundled-resnet"
+Pictures = Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.")]
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="bundled-resnet, bundled-vit, an open_clip name, or a folder.")
+]
+Weights = Annotated[
+    Optional[str],  # noqa: UP045  typer reads this at run time, also on Python 3.10
+    typer.Option("--weights", "-w", help="A pretrained tag, a checkpoint file, or 'random'."),
+]
+PromptList = Annotated[list[str], typer.Option("--prompt", "-p", help="What to look for; repeat for more.")]
+Templates = Annotated[list[str], typer.Option("--template", "-t", help="A set (imagenet-80) or templates with {}.")]
+Absent = Annotated[list[str], typer.Option("--absent", "-a", help="A prompt known not to be there: the baseline.")]
+Articles = Annotated[str, typer.Option(help="In templates: 'as written', or 'right' (an oak, one article not two).")]
+Feed = Annotated[str, typer.Option("--geometry", "-g", help="native, whole, tiles; or whole:512 for the short side.")]
+Out = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--out", "-o", help="png, svg, pdf: figure; nc: all data; csv: table. {name} for many pictures."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
+Device = Annotated[Optional[str], typer.Option("--device", help="cpu, cuda, …")]  # noqa: UP045
+LayerList = Annotated[list[str], typer.Option("--layer", "-l", help="Layers: names, wildcards, -1 from the end.")]
+
+
+def way_of(text: str) -> Any:
+    """Read how a picture is fed.
+
+    Raises:
+        GeometryError: It is no way that there is.
+
+    Example:
+        >>> way_of("whole:512").short
+        512
+    """
+    from denseclip_viz.geometry import Tiles, Whole, geometry_from
+
+    name, _, side = text.partition(":")
+    ways: dict[str, Any] = {"whole": Whole, "tiles": Tiles}
+    if name in ways and re.fullmatch(r"[0-9]{1,9}", side):
+        return ways[name](short=int(side))
+    return geometry_from(text)
