@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import PromptError
@@ -21,6 +24,7 @@ from denseclip_viz.view.figures.sheet import (
     SMALL,
     STAMP,
     TITLE,
+    Sheet,
     footer,
     is_random,
     new_sheet,
@@ -87,13 +91,17 @@ def disagreement(
     draw_bar(place(on, on.width - MARGIN - BAR, above + 0.1, BAR, 0.09), scale, opacity=opacity)
     under = None if picture is None else reduced(np.asarray(picture))
     for at, head in enumerate(heads):
-        row, column = divmod(at, columns)
-        for line, text in enumerate(head):
-            write(on, lattice.x(column), lattice.y(row) + line * LINE, isolated(text), size=SMALL + 0.5)
-        ax = lattice.panel_at(on, row, column)
+        ax = _headed(on, lattice, divmod(at, columns), head)
         draw_map(ax, spread[at].to_numpy(), where, scale, picture=under, interpolation=interpolation)
     footer(on, lattice.bottom, [provenance(spread.attrs)])
     return on.figure
+
+
+def _headed(on: Sheet, lattice: Lattice, at: tuple[int, int], head: Sequence[str]) -> Axes:
+    row, column = at
+    for line, text in enumerate(head):
+        write(on, lattice.x(column), lattice.y(row) + line * LINE, isolated(text), size=SMALL + 0.5)
+    return lattice.panel_at(on, row, column)
 
 
 def _said(spread: xr.DataArray) -> str:
