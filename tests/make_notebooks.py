@@ -84,6 +84,19 @@ def _clean_output(output, at, count):
     return output
 
 
+def kinds(outputs_of_cells):
+    """What each code cell gave: the kinds of its outputs; what was printed in pieces counts once."""
+    return [
+        [output.get("name") or sorted(set(output.get("data", {})) - {VIEW}) for output in _joined(outputs)]
+        for outputs in outputs_of_cells
+    ]
+
+
+def stored(path):
+    """The outputs that a notebook is kept with, a list for each code cell."""
+    return [cell.outputs for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
 def _joined(outputs):
     """What was printed in several pieces, in one."""
     joined = []

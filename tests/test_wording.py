@@ -174,6 +174,10 @@ def test_a_stands_before_the_sound_of_a_consonant(phrase):
         ("a photo of the hard to see {}.", "the car", "a photo of the hard to see car."),
         ("a photo of {}.", "a red car", "a photo of a red car."),
         ("a photo showing {}.", "a red car", "a photo showing a red car."),
+        ("an owl next to {}", "a red car", "an owl next to a red car"),
+        ("a cat on top of the {}", "a red car", "a cat on top of the red car"),
+        ("the hard to see {}", "a red car", "the hard to see red car"),
+        ("a dog near {}", "the red car", "a dog near the red car"),
         ("there is {} in the scene.", "a red car", "there is a red car in the scene."),
         ("a {}.", "grass", "grass."),
         ("A {}.", "stairs", "Stairs."),
@@ -209,7 +213,8 @@ def test_whatever_is_named_can_be_said(prompt):
 
 @pytest.mark.parametrize(
     ("prompt", "template", "options"),
-    [("a car", "a photo of {}.", {}), ("car", "a photo of a {}.", {}), ("a car", "many {}", {"plural": True}),
+    [("a car", "a photo of {}.", {}), ("a car", "an owl next to {}", {}),
+     ("car", "a photo of a {}.", {}), ("a car", "many {}", {"plural": True}),
      ("a car", "a photo of a {}.", {"articles": "right"}), ("another car", "a photo of a {}.", {})],
 )  # fmt: skip
 def test_one_article_is_no_reason_to_warn(prompt, template, options):

@@ -31,6 +31,7 @@ def word_attribution(
     prompt: str,
     templates: Any = "none",
     *,
+    articles: str = "as written",
     gradient: bool = True,
 ) -> xr.Dataset:
     """Say which words of a prompt carry its map.
@@ -44,6 +45,7 @@ def word_attribution(
         picture: A picture, or a trace of it.
         prompt: Two words or more, parted by white space.
         templates: As for `Prompts`; the words of the template are in `gradient_rest`.
+        articles: As for `Prompts`. A word that a template takes away by itself changes nothing when it is left out.
         gradient: Leave the second answer out with False.
 
     Returns:
@@ -54,12 +56,15 @@ def word_attribution(
         `gradient_peak` (template, word), at the map's highest cell. `picture` for figures.
 
     Raises:
-        PromptError: a prompt of one word, or tokens that do not part where words do.
+        PromptError: a prompt of one word, tokens that do not part where words do, or gradients of words in a text
+            whose articles were set right.
         UnsupportedTowerError: gradients of a text tower without a table of tokens.
     """
     import xarray as xr
 
-    prompts = _one(prompt, templates)
+    prompts = _one(prompt, templates, articles)
+    if gradient:
+        _refuse_other_words(prompts)
     words = words_of(prompt)
     trace = picture if isinstance(picture, Trace) else model.trace(picture)
     whole = model.similarity(trace, prompts).isel(prompt=0, drop=True).drop_vars("absent", errors="ignore")
@@ -79,11 +84,11 @@ def word_attribution(
     return xr.Dataset(data, coords={"word": words}, attrs=attrs)
 
 
-def _one(prompt: str, templates: Any) -> Prompts:
+def _one(prompt: str, templates: Any, articles: str) -> Prompts:
     if not isinstance(prompt, str):
         came = f"prompt came as {type(prompt).__name__}"
         raise PromptError(came, expected="one prompt, as text", fix="Attribute one prompt at a time.")
-    prompts = Prompts([prompt], templates)
+    prompts = Prompts([prompt], templates, articles=articles)
     if len(prompt.split()) < 2:
         raise PromptError(
             f"The prompt {prompt!r} is one word",
@@ -93,13 +98,22 @@ def _one(prompt: str, templates: Any) -> Prompts:
     return prompts
 
 
+def _refuse_other_words(prompts: Prompts) -> None:
+    for template in prompts.templates:
+        text, written = prompts.texts_of(template)[0], template.replace("{}", prompts.prompts[0])
+        if text != written:
+            came, fix = f"Gradients of words in {written!r}, which is said as {text!r}", "Pass gradient=False."
+            raise PromptError(came, expected="the words as they were written", fix=fix)
+
+
 def _left_out(prompt: str) -> list[str]:
     words = prompt.split()
     return [" ".join(words[:at] + words[at + 1 :]) for at in range(len(words))]
 
 
 def _map(model: Model, trace: Trace, text: str, prompts: Prompts) -> Floats:
-    return np.asarray(model.similarity(trace, Prompts([text], prompts.templates)).values[:, 0])
+    shorter = Prompts([text], prompts.templates, articles=prompts.articles)
+    return np.asarray(model.similarity(trace, shorter).values[:, 0])
 
 
 def _correlation(a: Floats, b: Floats) -> Floats:

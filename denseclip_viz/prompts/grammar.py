@@ -18,8 +18,13 @@ _DETERMINERS = "an?|the|my|your|his|her|its|our|their|this|that|these|those|one|
 _OWN = re.compile(rf"(?:{_DETERMINERS}|four|five|[0-9]+)\s+(?=\S)", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:an?|the)\s+(?=\S)", re.IGNORECASE)
 _BEFORE_PLACE = re.compile(rf"\b({_DETERMINERS})(\s+)$", re.IGNORECASE)
+_NO_ADJECTIVE = (  # what begins another part of the sentence, with an article of its own
+    r"of|with|without|in|on|at|for|from|and|or|is|are|was|next to|close to|into|onto|by|near|like|as|than"
+    r"|over|under|above|below|behind|beside|between|inside|outside|around|against|through|beyond|before|after"
+    r"|has|have|shows|holds|\w+ing"
+)
 _BEFORE_ADJECTIVE = re.compile(  # "the plastic {}", not "a photo of {}" nor "a photo showing {}"
-    rf"\b(?:{_DETERMINERS})\s+(?:(?!(?:of|with|in|on|at|for|from|and|is|are|\w+ing)\b)[\w-]+\s+){{1,3}}$", re.IGNORECASE
+    rf"\b(?:{_DETERMINERS})\s+(?:(?!(?:{_NO_ADJECTIVE})\b)[\w-]+\s+){{1,3}}$", re.IGNORECASE
 )
 _IN_TEMPLATE = re.compile(r"\b(an?)(\s+)(?=(\w\S*))", re.IGNORECASE)
 _MANY = re.compile(r"\b(?:many|several|few|two|three|four|five|both|these|those|some|lots of)\s+$", re.IGNORECASE)

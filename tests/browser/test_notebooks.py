@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import nbformat
 import pytest
-from make_notebooks import NOTEBOOKS, STILLS, VIEW
+from make_notebooks import NOTEBOOKS, STILLS, VIEW, kinds, stored
 
+TOGETHER = 240  # seconds of one core, importing the package included
+spent = {}
 NAMES = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
 # A widget that JupyterLab could not draw says so in words, in the widget's place.
 UNDRAWN = """() => [...document.querySelectorAll('.jp-OutputArea-output')].map(node => node.textContent)
@@ -23,11 +26,20 @@ def answers(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_notebook_opens_with_its_answers_hidden_and_runs(lab, page, name):
+def test_a_notebook_opens_with_its_answers_hidden_runs_and_shows_what_is_stored(lab, page, name):
     lab.open(page, name)
     assert page.evaluate(UNDRAWN) == [] and page.evaluate(HIDDEN) == answers(name)
     lab.run_all(page)
-    bundles = [output["data"] for cell in lab.cells(page) for output in cell["outputs"] if "data" in output]
+    spent[name] = lab.ask(page, "__import__('time').process_time()")
+    made = [list(map(nbformat.from_dict, cell["outputs"])) for cell in lab.cells(page) if cell["type"] == "code"]
+    bundles = [output.data for outputs in made for output in outputs if "data" in output]
     widgets = [bundle for bundle in bundles if VIEW in bundle]
     assert all(STILLS & set(bundle) for bundle in widgets), "a widget without a still picture"
+    assert kinds(made) == kinds(stored(NOTEBOOKS / name)), "stored outputs are old: make notebooks"
     page.wait_for_function(f"() => ({UNDRAWN})().length === 0")
+
+
+@pytest.mark.slow
+def test_all_notebooks_together_take_less_than_four_minutes_of_one_core(lab):
+    assert set(spent) == set(NAMES), "run with the tests above"
+    assert sum(spent.values()) < TOGETHER, spent

@@ -66,3 +66,16 @@ def test_without_gradients_there_are_none(load_tiny):
 def test_prompts_whose_words_cannot_be_left_out_are_refused(load_tiny, prompt, said):
     with pytest.raises(PromptError, match=said):
         dcv.word_attribution(load_tiny("vit"), PICTURE, prompt)
+
+
+def test_words_are_those_of_the_text_that_is_said_when_articles_are_set_right(load_tiny):
+    model = load_tiny("vit")
+    found = dcv.word_attribution(model, PICTURE, "a red car", "a photo of a {}.", articles="right", gradient=False)
+    said = {None: "a photo of a red car.", "a": "a photo of a red car.", "red": "a photo of a car."}
+    maps = {word: model.similarity(PICTURE, text).values[0, 0] for word, text in said.items()}
+    assert np.abs(found.similarity[0].values - maps[None]).max() < 1e-6
+    for word in ("a", "red"):
+        assert np.abs(found.without.sel(word=word)[0].values - maps[word]).max() < 1e-6
+    with pytest.raises(PromptError, match="'a photo of a a red car.', which is said as 'a photo of a red car.'"):
+        dcv.word_attribution(model, PICTURE, "a red car", "a photo of a {}.", articles="right")
+    dcv.word_attribution(model, PICTURE, "a red car", "a photo of {}.", articles="right")

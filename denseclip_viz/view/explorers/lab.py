@@ -187,11 +187,12 @@ def _ask_words(panel: Panel, lab: _Lab) -> None:
         panel.aside.stop()  # or the bars of the prompt before would come over this line
         lab.words.show_bars(Bars("what each word does", [], note=f"“{prompt}” is one word: nothing can be left out."))
         return
-    every = answer.question.prompts.templates
+    said = answer.question.prompts
+    every, articles = said.templates, said.articles
     templates = every[:MOST_WORDINGS] if state["template"] == ENSEMBLE else (state["template"],)
 
     def work(tell: Tell) -> Bars:
-        found = word_attribution(answer.model, answer.trace, prompt, templates, gradient=False)
+        found = word_attribution(answer.model, answer.trace, prompt, templates, articles=articles, gradient=False)
         change = found["peak_change"].mean("template").to_numpy().tolist()
         said = f"in the mean of {len(templates)} templates" if len(templates) > 1 else f"in “{templates[0]}”"
         note = f"What the peak of “{prompt}” loses without each word, {said}; cosine."
