@@ -10,7 +10,8 @@ test: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --ignore=tests/browser
+	$(BIN)/python -m pytest tests/browser
 
 # uv resolves torch and torchvision together, from one index, into an environment of its own
 $(VENV)/.installed: pyproject.toml

@@ -248,6 +248,7 @@ def test_a_segmentation_keeps_its_labels_and_tells_probabilities(show):
     assert nearly_all(pixels[inked], colours[inked], within=1, share=0.999)
     shown.point(160, 130, (240, 360))
     assert {name: value for name, value in shown.bars().items() if value} == {"car": "0.70"}
+    assert shown.root.locator(".dcv-where").text_content() == "pixel row 160, column 130 · car"
     assert shown.root.locator(".dcv-caption").text_content().startswith("segments")
 
 
@@ -436,9 +437,13 @@ def test_the_absent_baseline_stands_on_the_scale_where_it_belongs(show):
 
 
 def test_a_reader_is_told_what_the_picture_shows(show):
-    shown = show(fake_results.comparison())
+    both = fake_results.comparison()
+    shown = show(both)
     label = shown.root.locator(".dcv-picture").get_attribute("aria-label")
     assert label == "car.jpg: dense map, a red car. Arrow keys move, Enter pins."
     assert shown.root.locator(".dcv-bar[aria-pressed=true]").get_attribute("data-prompt") == "a red car"
+    shown.point(2, 3, geometry_of(both).grid)
+    heard = shown.root.locator(".dcv-where[aria-live=polite]").text_content()
+    assert heard == f"row 2, column 3 · {shown.bars()['a red car']}"
     unnamed = shown.root.evaluate("n => [...n.querySelectorAll('select, input')].filter(c => !c.labels.length).length")
     assert unnamed == 0

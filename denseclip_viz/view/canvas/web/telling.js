@@ -96,13 +96,20 @@ function tell(view) {
   const grid = (isLabels ? data.labels : shown ?? stack).grid, cell = cellAt(data, grid, spot.place);
   buildBars(view, stack?.view === "attention" ? "head" : "prompt");
   showMarks(view, grid, cell);
-  const words = [`${isLabels ? "pixel " : ""}row ${cell?.[0]}, column ${cell?.[1]}`, spot.said];
-  parts.where.textContent = cell ? words.filter(Boolean).join(" · ") : "";
+  const place = `${isLabels ? "pixel " : ""}row ${cell?.[0]}, column ${cell?.[1]}`;
+  parts.where.textContent = cell ? [place, heardAt(view, grid, cell), spot.said].filter(Boolean).join(" · ") : "";
   parts.root.dataset.cell = cell ? cell.join() : "";
   parts.needle.hidden = !shown || !cell;
   if (shown && cell) parts.needle.style.left = percent(shown.read(indexOf(grid, cell)), [shown.low, shown.high]);
   if (data.labels) tellLabels(view, cellAt(data, data.labels.grid, spot.place));
   else tellValues(view, cellAt(data, stack.grid, spot.place));
+}
+
+// What the map in sight says there, for those who hear the page: the bars say it to the eye.
+function heardAt({ data, shown, labels }, grid, cell) {
+  const at = indexOf(grid, cell);
+  if (shown) return pretty(shown.read(at), shown.decimals);
+  return data.labels ? data.choices.prompt[labels.numbers[at]] ?? "background" : "";
 }
 
 function tellValues(view, cell) {
