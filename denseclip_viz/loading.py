@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from denseclip_viz.encode.align import is_align, load_align
@@ -18,8 +19,8 @@ def load(name: str = "bundled-resnet", *, cache: Cache = None, **options: Any) -
 
     Args:
         name: `"bundled-resnet"` or `"bundled-vit"` (they know only the bundled world), an open_clip name
-            (`"ViT-B-16"`), a folder with an `open_clip_config.json`, or an ALIGN: `"align:kakaobrain/align-base"` out
-            of the download cache, `"align:FOLDER"`, or the folder alone.
+            (`"ViT-B-16"`), a folder with an `open_clip_config.json` or one that `denseclip-viz toyworld pack` wrote, or
+            an ALIGN: `"align:kakaobrain/align-base"` out of the download cache, `"align:FOLDER"`, or the folder alone.
         cache: Where text vectors are kept on disk: a folder, `False` for nowhere, `None` for the folder that the
             variable DENSECLIP_VIZ_CACHE names, or the system's own. The bundled models keep none unless a folder is
             given: they encode as fast as a file is read, and say each time which words they do not know.
@@ -31,6 +32,12 @@ def load(name: str = "bundled-resnet", *, cache: Cache = None, **options: Any) -
         WeightsError: weights that are not here or do not fit.
         UnsupportedTowerError: a tower whose pooling is not supported.
     """
+    if options.get("pretrained") is None and isinstance(name, str | os.PathLike) and os.path.isdir(name):
+        from denseclip_viz.toyworld.bundled import is_compact, load_compact
+
+        if is_compact(name):
+            options.pop("pretrained", None)
+            return Model(load_compact(name, **options), cache=cache or False)
     if isinstance(name, str) and name.startswith(BUNDLED):
         from denseclip_viz.toyworld.bundled import load_bundled
 

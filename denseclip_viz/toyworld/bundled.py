@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -68,6 +68,20 @@ def load_compact(folder: str | Path, *, label: str = "", **options: Any) -> Load
     known = {"model": label or made.provenance["model"], "weights": file.name, "weights_hash": hash_start(file)}
     provenance = {**made.provenance, **known, "random_weights": 0}
     return Loaded(made.clip, Worded(made.tokenizer), made.preprocess, provenance)
+
+
+def is_compact(folder: str | Path) -> bool:
+    """Says whether a folder holds a model as `load_compact` reads it, not one of open_clip's.
+
+    Example:
+        >>> is_compact(MODELS / "vit"), is_compact("no/such/folder")
+        (True, False)
+    """
+    try:
+        with safe_open(Path(folder) / WEIGHTS, framework="pt") as opened:
+            return _ROWS in opened.keys()
+    except (OSError, SafetensorError):
+        return False
 
 
 @torch.no_grad()

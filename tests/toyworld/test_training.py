@@ -17,7 +17,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+import denseclip_viz as dcv
+from denseclip_viz.cli import app
 from denseclip_viz.errors import ModelNameError, PromptError, WeightsError
 from denseclip_viz.toyworld import batches as batches_module
 from denseclip_viz.toyworld import dataset, seed_of
@@ -273,7 +276,13 @@ def test_a_training_is_packed_with_a_card_that_says_how_it_went(tmp_path):
     assert card["recipe"] == json.loads(TINY.to_json()) and card["notes"] == ["nothing learned"]
     assert card["held_out_test"]["scenes"] == 2 and card["held_out_test"]["mIoU"]["value"]["scenes"] == 2
     assert any("patch tokens" in line for line in card["findings"])
-    assert load_compact(tmp_path / "model").provenance["random_weights"] == 0
+    model = dcv.load(tmp_path / "model")
+    assert model.provenance["random_weights"] == 0 and model.provenance["model"] == "model"
+    with pytest.warns(UserWarning, match="never read 'giraffe'"):
+        model.encode_text(["a giraffe"])
+    said = CliRunner().invoke(app, ["toyworld", "report", str(tmp_path / "model"), "--scenes", "2", "--slow", "0"])
+    assert said.exit_code == 0 and "value" in said.stdout, said.output
+    assert dcv.load(str(MODELS / "resnet")).provenance["weights_hash"] == dcv.load().provenance["weights_hash"]
 
 
 @pytest.mark.parametrize("name", NAMES)
