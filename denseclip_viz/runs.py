@@ -7,7 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -120,6 +120,31 @@ def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: b
         raise OutputError(came, expected="different names", fix="Run them in two calls.")
 
 
+@dataclass
+class LeftOut:
+    """Pictures that cannot be read: each is said and left out, and the command ends with code 2.
+
+    Attributes:
+        of: How many pictures there are.
+        paths: Those that were left out until now.
+    """
+
+    of: int
+    paths: list[Path] = field(default_factory=list)
+
+    def __call__(self, path: Path, error: PictureError) -> None:
+        """Say it and go on; where it is the only picture, that is the end."""
+        if self.of == 1:
+            raise error
+        self.paths.append(path)
+        typer.echo(f"left out: {' '.join(str(error).split())}", err=True)
+
+    def end(self) -> None:
+        """End the command, when all else is written."""
+        if self.paths:
+            _stop(f"{len(self.paths)} of {self.of} pictures could not be read: {self.paths[0]}", 2)
+
+
 def run(loaded: Model, files: Sequence[Path], kind: Kind, *, out: str | None, force: bool, **options: Any) -> None:
     """Trace pictures, do a command's work on each, and write results one by one; print one table at the end.
 
@@ -139,16 +164,9 @@ def run(loaded: Model, files: Sequence[Path], kind: Kind, *, out: str | None, fo
 
     progress = Console(stderr=True)
     silent = len(files) == 1 or not progress.is_terminal
-    tables, left_out = [], list[Path]()
-
-    def unreadable(path: Path, error: PictureError) -> None:
-        if len(files) == 1:
-            raise error
-        left_out.append(path)
-        typer.echo(f"left out: {' '.join(str(error).split())}", err=True)
-
+    tables, left_out = [], LeftOut(len(files))
     fed = ((path, path) for path in files)
-    traces = traced_beside(loaded, fed, unreadable, batch_size=1 if len(files) == 1 else 8, **options)
+    traces = traced_beside(loaded, fed, left_out, batch_size=1 if len(files) == 1 else 8, **options)
     try:
         for path, trace in track(traces, "pictures", len(files), console=progress, disable=silent):
             result = kind.work(trace)
@@ -158,8 +176,7 @@ def run(loaded: Model, files: Sequence[Path], kind: Kind, *, out: str | None, fo
     finally:
         if tables:  # also after an interrupt: what was computed is kept
             _finish(tables, out, force=force)
-    if left_out:
-        _stop(f"{len(left_out)} of {len(files)} pictures could not be read: {left_out[0]}", 2)
+    left_out.end()
 
 
 def _finish(tables: Sequence[pd.DataFrame], out: str | None, *, force: bool) -> None:

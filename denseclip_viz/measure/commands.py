@@ -24,7 +24,7 @@ from denseclip_viz.options import (
     way_of,
 )
 from denseclip_viz.output import FIGURES, check_target, save_table, writing
-from denseclip_viz.runs import find, one_line_errors
+from denseclip_viz.runs import LeftOut, find, one_line_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,15 +80,16 @@ def templates(
         _check_out(out, files, force=force)
         _check_numbers(files, masks, score, threshold)
         truth = None if masks is None else MaskFolder.of(masks, files, prompts)
-        loaded = load(model, pretrained=weights, device=device)
+        loaded, left_out = load(model, pretrained=weights, device=device), LeftOut(len(files))
         if len(files) == 1:
             result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=way)
         else:
-            options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": way}
+            options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": way, "unreadable": left_out}
             result = _several(loaded, files, prompts, truth, **options)
         _keep(result, out, force=force)
         if result.stopped:
             raise KeyboardInterrupt
+        left_out.end()
 
 
 @dataclass

@@ -93,6 +93,13 @@ def test_figures_are_written_by_their_ending(run, here, many):
     assert (here / "many.svg").read_bytes().startswith(b"<?xml")
 
 
+def test_a_picture_that_cannot_be_read_is_said_and_left_out_of_the_ranking(run, here, many):
+    (many / "d.png").write_bytes(b"broken")
+    result = run("templates", many, *SAID, "--out", "rank.csv", code=2)
+    assert set(pd.read_csv(here / "rank.csv")["pictures"]) == {3}
+    assert "left out: " in result.stderr and "1 of 4 pictures could not be read" in result.stderr.splitlines()[-1]
+
+
 def test_an_interrupt_writes_what_was_done_and_says_so(run, here, many, monkeypatch):
     import denseclip_viz.measure.contest as contest
 
