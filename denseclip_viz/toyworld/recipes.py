@@ -97,6 +97,8 @@ _PHASES = {
         Phase(192, 172, 96, (1.4e-3, 1.185e-3), chunk=1536, uses=4),
         Phase(192, 300, 96, (1.185e-3, 1e-3), chunk=1536, uses=4, negated=1),
         Phase(256, 500, 64, (1e-3, 0.0), chunk=1024, uses=4, negated=1),
+        Phase(192, 300, 96, (1.2e-3, 1e-3), chunk=1536, uses=4, negated=1),
+        Phase(256, 700, 64, (1e-3, 0.0), chunk=1024, uses=4, negated=1),
     ),
     "vit": (
         Phase(168, 1150, 128, (2e-3, 0.0016714286), dropped=0.6),
@@ -104,6 +106,8 @@ _PHASES = {
         Phase(168, 247, 128, (2e-3, 1.905e-3), dropped=0.6),
         Phase(168, 1390, 128, (1.905e-3, 0.0013697021), dropped=0.6, negated=1),
         Phase(168, 400, 96, (1.2e-3, 0.0), chunk=1536, uses=4, negated=1),
+        Phase(168, 1400, 128, (1.6e-3, 1.2e-3), dropped=0.6, negated=1),
+        Phase(168, 500, 96, (1.2e-3, 0.0), chunk=1536, uses=4, negated=1),
     ),
     "tiny": (
         Phase(64, 6, 8, (1e-3, 1e-3), chunk=16, uses=2),
