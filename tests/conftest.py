@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE / "browser")]
 pytest.register_assert_rewrite("lab", "watch")
+settings.register_profile("no-clock", deadline=None)  # on a busy machine an example takes what it takes
+settings.load_profile("no-clock")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -89,7 +89,7 @@ def says_twice(template: str, prompt: str, *, plural: bool) -> bool:
     """
     if _ARTICLE.match(prompt) is None:
         return False
-    before, _ = template.split("{}")
+    before = template.partition("{}")[0]
     led = _BEFORE_PLACE.search(before) or _BEFORE_ADJECTIVE.search(before)
     return bool(led) and not (plural and _MANY.search(before))
 

@@ -98,6 +98,7 @@ def test_a_new_prompt_is_answered_out_of_the_same_forward_pass(opened, small):
     opened.canvas.state = {"opacity": 0.2, "prompt": "a bus"}
     handle.remove(), layers.remove()
     assert (opened.result.sizes["template"], passes) == (5, [])
+    assert "there is a bus in the scene." in opened.answer.question.prompts.texts[0]
 
 
 def test_another_geometry_takes_one_pass_and_key_smoothing_shows_its_segments(opened, small, picture_file):

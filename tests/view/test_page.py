@@ -28,7 +28,7 @@ def test_ten_prompts_in_eight_templates_of_one_picture_stay_below_three_megabyte
     model, scene = dcv.load(), dcv.toyworld.scene("a red taxi left of a limousine on a road", 256)
     trace = model.trace(scene)
     words = ["a taxi", "a limousine", "a road", "a cat", "a fox", "an owl", "a duck", "a castle", "a whale", "a pine"]
-    templates = ["{}", "a photo of {}", "a drawing of {}", "a picture of {}", "{}.", "in {}", "with {}", "only {}"]
+    templates = ["{}", "a photo of {}", "a drawing of {}", "a picture of {}", "{}.", "in {}", "with {}", "this is {}"]
     both = model.compare(trace, dcv.Prompts(words, templates))
     path = dcv.save_html(both, tmp_path / "x.html", trace=trace)
     assert path.stat().st_size <= 3e6

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.prompts import TEMPLATE_SETS, Prompts, template_set
+from denseclip_viz.prompts.grammar import says_twice
 
 OWN = "own"
 TEMPLATE_CHOICES = (
@@ -76,6 +77,8 @@ def own_templates(text: str) -> tuple[str, ...]:
 def asked(before: Prompts, *, prompts: str, absent: str, templates: str, own: str = "") -> Prompts:
     """Make prompts of what is typed; synonyms, background marks and switches stay for the names that were there.
 
+    Where a template and a prompt both bring an article, articles are set right, as they are for plain texts.
+
     Args:
         before: What the explorer was opened with.
         prompts: As typed, for `listed`.
@@ -96,11 +99,16 @@ def asked(before: Prompts, *, prompts: str, absent: str, templates: str, own: st
         raise PromptError("No prompt is typed", expected="at least one, such as: a taxi", fix=fix)
     wordings = dict(zip(before.prompts, before.wordings, strict=True))
     hidden = [name for name, is_so in zip(before.prompts, before.background, strict=True) if is_so and name in names]
+    every = {name: wordings.get(name, (name,)) for name in (*names, *gone)}
+    chosen = own_templates(own) if templates == OWN else template_set(templates)
+    twice = any(
+        says_twice(one, text, plural=before.plural) for one in chosen for said in every.values() for text in said
+    )
     return Prompts(
-        {name: wordings.get(name, (name,)) for name in names},
-        own_templates(own) if templates == OWN else templates,
-        absent={name: wordings.get(name, (name,)) for name in gone},
-        background={name: wordings.get(name, (name,)) for name in hidden},
-        articles=before.articles,
+        {name: every[name] for name in names},
+        chosen,
+        absent={name: every[name] for name in gone},
+        background={name: every[name] for name in hidden},
+        articles="right" if twice else before.articles,
         plural=before.plural,
     )
