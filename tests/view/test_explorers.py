@@ -34,6 +34,13 @@ def opened(small, picture_file):
     panel.close()
 
 
+def threads_that_stay(before):
+    """The threads there are when those that were told to end have ended."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    return set(threading.enumerate())
+
+
 def noise(seed, size=(40, 60)):
     return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
 
@@ -251,7 +258,7 @@ def test_work_runs_beside_and_is_handed_over_on_the_loops_thread():
     assert on_a_loop(steps) == []
     here = threading.get_ident()
     assert (where["value"], where["then"], where["work"] != here, told) == (7, here, True, [("half", 0.5, here)])
-    assert set(threading.enumerate()) == before
+    assert threads_that_stay(before) == before
 
 
 def test_a_newer_run_supersedes_an_older_and_never_two_run_at_once():
@@ -293,7 +300,7 @@ def test_an_interrupt_in_a_script_ends_the_work_and_leaves_nothing_running(monke
     before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
         jobs.start(endless, came.append)
-    assert (jobs.busy, settled_, came, set(threading.enumerate())) == (False, [1], [], before)
+    assert (jobs.busy, settled_, came, threads_that_stay(before)) == (False, [1], [], before)
 
 
 def test_callbacks_from_two_threads_end_with_what_was_typed_last(opened):
@@ -342,9 +349,7 @@ def test_stop_ends_the_work_at_its_next_torch_call_and_leaves_no_thread():
     before = set(threading.enumerate())
     on_a_loop(steps)
     assert (came, torch.is_grad_enabled()) == ([], True)
-    for thread in set(threading.enumerate()) - before:
-        thread.join(5)
-    assert set(threading.enumerate()) == before
+    assert threads_that_stay(before) == before
 
 
 def test_a_stopped_explorer_says_so_keeps_its_picture_and_leaves_the_model_as_it_was(opened, small, monkeypatch):
@@ -394,7 +399,7 @@ def test_after_fifty_pictures_only_the_last_trace_lives(opened):
     assert on_a_loop(steps) == []
     gc.collect()
     assert [ref() is not None for ref in seen] == [False] * 50 + [True]
-    assert set(threading.enumerate()) == threads
+    assert threads_that_stay(threads) == threads
 
 
 def test_a_closed_explorer_lets_model_and_trace_go(load_tiny, picture_file):
