@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test check lint types demo lab notebooks bench clean
+.PHONY: test check lint types demo lab notebooks pictures bench clean
 
 test: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -30,6 +30,9 @@ lab: $(VENV)/.installed
 
 notebooks: $(VENV)/.installed
 	$(BIN)/python tests/make_notebooks.py
+
+pictures: $(VENV)/.installed
+	$(BIN)/python tests/make_pictures.py docs
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/towers.py

@@ -1,0 +1,56 @@
+"""Draw the README's two pictures from the bundled models: `python tests/make_pictures.py docs`.
+
+`compare.png` is the first figure of `denseclip-viz toyworld demo`; `explorer.png` is an explorer in a real JupyterLab.
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "browser"))
+
+from lab import Lab, running
+from playwright.sync_api import sync_playwright
+from watch import launch, watched
+
+from denseclip_viz.toyworld.demo import demo
+
+READY = "() => Number(document.querySelector('.dcv-explorer .dcv-canvas')?.dataset.version) > 0"
+
+
+def explorer(browser, lab: Lab, path):
+    """Open an explorer, choose a prompt, point at a cell, and keep what it looks like."""
+    with watched(browser, device_scale_factor=1.5) as page:
+        page.set_viewport_size({"width": 1500, "height": 1000})
+        lab.open(page, lab.write("picture.ipynb", "import denseclip_viz as dcv", "dcv.explore()"))
+        lab.run_all(page)
+        page.wait_for_function(READY)
+        shown = page.locator(".dcv-explorer").first
+        shown.locator("select.dcv-prompt").select_option("a limousine")
+        drawn = shown.locator("canvas.dcv-picture")
+        box = drawn.bounding_box()
+        drawn.hover(position={"x": 0.44 * box["width"], "y": 0.8 * box["height"]})
+        page.screenshot(path=path, clip=_around(shown.bounding_box()))
+
+
+def _around(box, margin=14):
+    near = {side: box[side] - margin for side in ("x", "y")}
+    return {**near, **{side: box[side] + 2 * margin for side in ("width", "height")}}
+
+
+def main(folder: Path):
+    with tempfile.TemporaryDirectory() as made:
+        list(demo(Path(made)))
+        shutil.copyfile(Path(made) / "compare-resnet.png", folder / "compare.png")
+    with tempfile.TemporaryDirectory() as made, sync_playwright() as playwright:
+        notebooks = Path(made) / "notebooks"
+        notebooks.mkdir()
+        browser = launch(playwright)
+        with running(notebooks, Path(made)) as lab:
+            explorer(browser, lab, folder / "explorer.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
