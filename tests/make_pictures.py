@@ -3,6 +3,7 @@
 `compare.png` is the first figure of `denseclip-viz toyworld demo`; `explorer.png` is an explorer in a real JupyterLab.
 """
 
+import io
 import shutil
 import sys
 import tempfile
@@ -11,18 +12,20 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent / "browser"))
 
 from lab import Lab, running
+from PIL import Image, ImageOps
 from playwright.sync_api import sync_playwright
 from watch import launch, watched
 
 from denseclip_viz.toyworld.demo import demo
 
+MARGIN = 24
 READY = "() => Number(document.querySelector('.dcv-explorer .dcv-canvas')?.dataset.version) > 0"
 
 
 def explorer(browser, lab: Lab, path):
     """Open an explorer, choose a prompt, point at a cell, and keep what it looks like."""
     with watched(browser, device_scale_factor=1.5) as page:
-        page.set_viewport_size({"width": 1500, "height": 1000})
+        page.set_viewport_size({"width": 1500, "height": 1200})
         lab.open(page, lab.write("picture.ipynb", "import denseclip_viz as dcv", "dcv.explore()"))
         lab.run_all(page)
         page.wait_for_function(READY)
@@ -31,12 +34,8 @@ def explorer(browser, lab: Lab, path):
         drawn = shown.locator("canvas.dcv-picture")
         box = drawn.bounding_box()
         drawn.hover(position={"x": 0.44 * box["width"], "y": 0.8 * box["height"]})
-        page.screenshot(path=path, clip=_around(shown.bounding_box()))
-
-
-def _around(box, margin=14):
-    near = {side: box[side] - margin for side in ("x", "y")}
-    return {**near, **{side: box[side] + 2 * margin for side in ("width", "height")}}
+        seen = Image.open(io.BytesIO(shown.screenshot()))
+        ImageOps.expand(seen.convert("RGB"), border=MARGIN, fill="white").save(path, optimize=True)
 
 
 def main(folder: Path):
