@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _LETTERS_WITH_AN = frozenset("aefhilmnorsx")  # as the alphabet says them: an F, an X, but a U
 _SPOKEN = frozenset("gif jar lan map pin ram rom sim zip".split())  # initials that are words by now
@@ -80,15 +81,21 @@ def say(template: str, prompt: str, *, articles: bool, plural: bool) -> str:
     return before + prompt + after
 
 
-def says_twice(template: str, prompt: str, *, plural: bool) -> bool:
-    """Whether template and prompt both bring an article, when nothing but the plural is set right: "a a car".
+def two_articles(templates: Iterable[str], prompts: Iterable[str], *, plural: bool) -> tuple[str, str] | None:
+    """Finds a template and a prompt that both bring an article, when nothing but the plural is set right: "a a car".
 
     Example:
-        >>> says_twice("the plastic {}.", "a car", plural=False), says_twice("a photo of {}.", "a car", plural=False)
-        (True, False)
+        >>> two_articles(["a photo of {}.", "the plastic {}."], ["grass", "a car"], plural=False)
+        ('the plastic {}.', 'a car')
+        >>> two_articles(["many {}"], ["a car"], plural=True) is None
+        True
     """
-    if _ARTICLE.match(prompt) is None:
-        return False
+    template = next((template for template in templates if _brings_article(template, plural)), None)
+    prompt = next((prompt for prompt in prompts if _ARTICLE.match(prompt)), None) if template else None
+    return (template, prompt) if template and prompt else None
+
+
+def _brings_article(template: str, plural: bool) -> bool:
     before = template.partition("{}")[0]
     led = _BEFORE_PLACE.search(before) or _BEFORE_ADJECTIVE.search(before)
     return bool(led) and not (plural and _MANY.search(before))

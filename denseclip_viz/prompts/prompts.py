@@ -9,7 +9,7 @@ from os import PathLike
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.nameplate import listed, nameplate
-from denseclip_viz.prompts.grammar import say, says_twice
+from denseclip_viz.prompts.grammar import say, two_articles
 from denseclip_viz.prompts.strings import check_text, many, refuse_twice, short, strings
 from denseclip_viz.prompts.templates import templates_from
 
@@ -217,12 +217,9 @@ def _one_of(value: object, known: Sequence[object], switch: str) -> object:
 
 def _warn_of_two_articles(prompts: Prompts) -> None:
     """Nobody means "a photo of a a car.", and what CLIP makes of it is another map."""
-    if prompts.articles == "right":
-        return
-    said = ((template, text) for template in prompts.templates for texts in prompts.wordings for text in texts)
-    for template, text in said:
-        if says_twice(template, text, plural=prompts.plural):
-            example = short(say(template, text, articles=False, plural=prompts.plural))
-            fix = 'Pass articles="right" (--articles right) to keep one, or write prompts without.'
-            warnings.warn(f"{example} has an article too many. {fix}", stacklevel=3)
-            return
+    said = (text for texts in prompts.wordings for text in texts)
+    found = two_articles(prompts.templates, said, plural=prompts.plural) if prompts.articles != "right" else None
+    if found:
+        example = short(say(*found, articles=False, plural=prompts.plural))
+        fix = 'Pass articles="right" (--articles right) to keep one, or write prompts without.'
+        warnings.warn(f"{example} has an article too many. {fix}", stacklevel=3)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.prompts import TEMPLATE_SETS, Prompts, template_set
-from denseclip_viz.prompts.grammar import says_twice
+from denseclip_viz.prompts.grammar import two_articles
 
 OWN = "own"
 TEMPLATE_CHOICES = (
@@ -101,9 +101,8 @@ def asked(before: Prompts, *, prompts: str, absent: str, templates: str, own: st
     hidden = [name for name, is_so in zip(before.prompts, before.background, strict=True) if is_so and name in names]
     every = {name: wordings.get(name, (name,)) for name in (*names, *gone)}
     chosen = own_templates(own) if templates == OWN else template_set(templates)
-    twice = any(
-        says_twice(one, text, plural=before.plural) for one in chosen for said in every.values() for text in said
-    )
+    texts = (text for said in every.values() for text in said)
+    twice = two_articles(chosen, texts, plural=before.plural) is not None
     return Prompts(
         {name: every[name] for name in names},
         chosen,

@@ -187,8 +187,8 @@ def _ask_words(panel: Panel, lab: _Lab) -> None:
         panel.aside.stop()  # or the bars of the prompt before would come over this line
         lab.words.show_bars(Bars("what each word does", [], note=f"“{prompt}” is one word: nothing can be left out."))
         return
-    said = answer.question.prompts
-    every, articles = said.templates, said.articles
+    asked = answer.question.prompts
+    every, articles = asked.templates, asked.articles
     templates = every[:MOST_WORDINGS] if state["template"] == ENSEMBLE else (state["template"],)
 
     def work(tell: Tell) -> Bars:
