@@ -49,6 +49,20 @@ def test_templates_stand_best_first_by_what_the_table_says(lab):
     assert [float(row["number"]) for row in rows] == pytest.approx(sorted(means, reverse=True), abs=0.0005)
 
 
+def test_of_very_many_templates_the_best_are_shown_and_the_note_says_how_many_there_are(
+    load_tiny, picture_file, monkeypatch
+):
+    monkeypatch.setattr(laboratory, "MOST_TILES", 24)
+    templates = [f"view {number} of {{}}" for number in range(15)]
+    panel = dcv.template_lab(load_tiny("resnet"), picture_file, ["a taxi", "grass"], templates)
+    shown, (table, by) = section(panel), ranking(panel.result)
+    means = table.groupby("template", sort=False)[by].mean().sort_values(ascending=False, kind="stable")
+    best = ["ensemble: the mean of all" if name == "ensemble" else name for name in means.index[:12]]
+    assert [row["label"] for row in shown["rows"]] == best and len(shown["cells"]) == 12
+    assert shown["note"].endswith("Best template first. These are 12 of 16; templates_table has all.")
+    panel.close()
+
+
 def test_a_mask_of_a_prompt_that_is_not_there_is_refused_at_once(load_tiny, picture_file):
     mask = np.ones((120, 180), bool)
     with pytest.raises(PromptError, match="A mask of 'a read taxi'.*masks of prompts: 'a red taxi'"):

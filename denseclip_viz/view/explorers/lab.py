@@ -36,6 +36,7 @@ Cells = Mapping[tuple[str, str], Mapping[Any, Any]]  # by template and prompt, t
 CONTROLS = (*TEXTS, "model", "run")
 TEMPLATES = "imagenet-7"
 _MARKS = ("absent", "background")
+MOST_TILES, LEAST_ROWS = 1200, 8  # more small maps than that make a page slow; some rows there are in any case
 MOST_WORDINGS = 8  # templates that words are left out in at once, for the mean over templates
 # what templates are ordered by: the first that can be counted
 RANKED_BY = {
@@ -67,7 +68,8 @@ def template_lab(
     """Open a laboratory of wordings: a small map for each prompt in each template, ranked, and what each word does.
 
     Templates are ordered by their mean over prompts: of average precision where there are masks, else of how far the
-    peak lies above all absent prompts, else above the runner-up. `templates_table` has every number.
+    peak lies above all absent prompts, else above the runner-up. `templates_table` has every number. Of very many
+    the best are shown, and the note says how many there are.
 
     Args:
         model: As for `explore`.
@@ -149,6 +151,7 @@ def _show(panel: Panel, lab: _Lab) -> None:
     cells = {(str(row["template"]), str(row["prompt"])): row for row in table.to_dict("records")}
     most = 1.0 if by == "average_precision" else float(means.max())
     order = [str(name) for name in means.index]
+    every, order = len(order), order[: max(LEAST_ROWS, MOST_TILES // len(names))]
     rows = [(_called(name), f"{means[name]:.3f}", _share(float(means[name]), most)) for name in order]
     tiles = [
         [_tile(dense.values[templates.index(row), at], dense.scale, row, name, cells) for at, name in enumerate(names)]
@@ -156,7 +159,8 @@ def _show(panel: Panel, lab: _Lab) -> None:
     ]
     gone = both["absent"].to_numpy().tolist()
     columns = [(f"{name} (absent)" if is_so else name, bool(is_so)) for name, is_so in zip(names, gone, strict=True)]
-    best = "Best template first." if len(order) > 1 else ""
+    best = "Best template first." if every > 1 else ""
+    best += f" These are {len(order)} of {every}; templates_table has all." if every > len(order) else ""
     note = f"One colour scale for all, {dense.scale.low:.2f} to {dense.scale.high:.2f} cosine. {best}".replace("-", "−")
     lattice = Lattice("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
     lab.grid.show([lattice], picture=both["picture"].to_numpy(), where=placement(both))
