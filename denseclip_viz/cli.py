@@ -29,6 +29,7 @@ from denseclip_viz.options import (
     PromptList,
     Templates,
     Weights,
+    prompts_of,
     way_of,
 )
 from denseclip_viz.runs import Kind, check_out, find, no_figure, one_line_errors, plotted, run
@@ -69,7 +70,7 @@ def compare(
     from denseclip_viz.maps.tables import compare_table
 
     with one_line_errors():
-        prompts, way, files = _prompts(prompt, template, absent, articles), way_of(geometry), find(pictures)
+        prompts, way, files = prompts_of(prompt, template, absent, articles), way_of(geometry), find(pictures)
         check_out(out, files, figures=True, force=force)
         loaded = _load(model, weights, device)
         kind = Kind(lambda trace: loaded.compare(trace, prompts), plotted("compare"), compare_table)
@@ -96,7 +97,7 @@ def segment(
     from denseclip_viz.maps.tables import segment_table
 
     with one_line_errors():
-        prompts, way, files = _prompts(prompt, template, [], articles), way_of(geometry), find(pictures)
+        prompts, way, files = prompts_of(prompt, template, [], articles), way_of(geometry), find(pictures)
         check_out(out, files, figures=True, force=force)
         loaded, keys = _load(model, weights, device), "" if smooth == "none" else "key"
         options: dict[str, Any] = {
@@ -124,7 +125,7 @@ def classify(
     from denseclip_viz.maps.tables import classify_table
 
     with one_line_errors():
-        prompts, files = _prompts(prompt, template, [], articles), find(pictures)
+        prompts, files = prompts_of(prompt, template, [], articles), find(pictures)
         check_out(out, files, figures=False, force=force)
         loaded = _load(model, weights, device)
         kind = Kind(lambda trace: loaded.classify(trace, prompts), no_figure, classify_table)
@@ -147,7 +148,7 @@ def layers(
     from denseclip_viz.maps.tables import layers_table
 
     with one_line_errors():
-        prompts, way, files = _prompts(prompt, [], []), way_of(geometry), find(pictures)
+        prompts, way, files = prompts_of(prompt, [], []), way_of(geometry), find(pictures)
         check_out(out, files, figures=True, force=force)
         loaded = _load(model, weights, device)
         wanted: Any = layer or "all"
@@ -222,15 +223,6 @@ def _load(name: str, weights: str | None, device: str | None) -> Model:
     from denseclip_viz.loading import load
 
     return load(name, pretrained=weights, device=device)
-
-
-def _prompts(
-    prompts: Sequence[str], templates: Sequence[str], absent: Sequence[str], articles: str = "as written"
-) -> Prompts:
-    from denseclip_viz.prompts import Prompts
-
-    said: Any = "none" if not templates else templates[0] if len(templates) == 1 else templates
-    return Prompts(prompts, said, absent=absent, articles=articles)
 
 
 def _background(rules: Sequence[str], prompts: Prompts) -> None | float | list[str]:

@@ -1,12 +1,16 @@
-"""The options that commands have in common."""
+"""The options that commands have in common, and what some of them mean."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from denseclip_viz.prompts import Prompts
 
 DEFAULT = "bundled-resnet"
 Pictures = Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.")]
@@ -29,6 +33,24 @@ Out = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Device = Annotated[Optional[str], typer.Option("--device", help="cpu, cuda, …")]  # noqa: UP045
 LayerList = Annotated[list[str], typer.Option("--layer", "-l", help="Layers: names, wildcards, -1 from the end.")]
+
+
+def prompts_of(
+    prompts: Sequence[str], templates: Sequence[str], absent: Sequence[str], articles: str = "as written"
+) -> Prompts:
+    """Make prompts of what was said: one template may be the name of a set, none leaves prompts as they are.
+
+    Raises:
+        PromptError: As for `Prompts`.
+
+    Example:
+        >>> prompts_of(["an oak"], ["a photo of {}"], []).texts
+        [['a photo of an oak']]
+    """
+    from denseclip_viz.prompts import Prompts
+
+    said: Any = "none" if not templates else templates[0] if len(templates) == 1 else templates
+    return Prompts(prompts, said, absent=absent, articles=articles)
 
 
 def way_of(text: str) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "browser"))
 
-from lab import Lab, running
+from lab import EXPLORED, Lab, running
 from PIL import Image, ImageOps
 from playwright.sync_api import sync_playwright
 from watch import launch, watched
@@ -19,7 +19,6 @@ from watch import launch, watched
 from denseclip_viz.toyworld.demo import demo
 
 MARGIN = 24
-READY = "() => Number(document.querySelector('.dcv-explorer .dcv-canvas')?.dataset.version) > 0"
 
 
 def explorer(browser, lab: Lab, path):
@@ -28,7 +27,7 @@ def explorer(browser, lab: Lab, path):
         page.set_viewport_size({"width": 1500, "height": 1200})
         lab.open(page, lab.write("picture.ipynb", "import denseclip_viz as dcv", "dcv.explore()"))
         lab.run_all(page)
-        page.wait_for_function(READY)
+        page.wait_for_function(EXPLORED)
         shown = page.locator(".dcv-explorer").first
         shown.locator("select.dcv-prompt").select_option("a limousine")
         drawn = shown.locator("canvas.dcv-picture")

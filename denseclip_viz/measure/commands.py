@@ -21,6 +21,7 @@ from denseclip_viz.options import (
     Pictures,
     PromptList,
     Weights,
+    prompts_of,
     way_of,
 )
 from denseclip_viz.output import FIGURES, check_target, save_table, writing
@@ -70,11 +71,9 @@ def templates(
     from denseclip_viz.loading import load
     from denseclip_viz.measure.folders import MaskFolder
     from denseclip_viz.measure.templates import refuse_one
-    from denseclip_viz.prompts import Prompts
 
     with one_line_errors():
-        said: Any = template[0] if len(template) == 1 else template
-        prompts, way, files = Prompts(prompt, said, absent=absent, articles=articles), way_of(geometry), find(pictures)
+        prompts, way, files = prompts_of(prompt, template, absent, articles), way_of(geometry), find(pictures)
         if len(files) > 1:
             refuse_one(list(prompts.templates), "ranking")
         _check_out(out, files, force=force)

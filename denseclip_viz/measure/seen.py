@@ -177,6 +177,17 @@ def place_of(name: Any, places: Mapping[str, int]) -> int:
     raise PromptError(came, expected=expected, fix="Name the mask as the prompt is written.")
 
 
+def masks_among(masks: Masks, prompts: Sequence[str]) -> dict[str, Any]:
+    """Pick the masks of prompts that are there.
+
+    Example:
+        >>> list(masks_among({"grass": 0, "sky": 1}, ["sky", "a taxi"]))
+        ['sky']
+    """
+    places = places_of(prompts)
+    return {name: mask for name, mask in masks.items() if normalize("NFC", name) in places}
+
+
 def _middles(geometry: Geometry, axis: int) -> NDArray[np.intp]:
     centres = (geometry.y, geometry.x)[axis]
     return np.rint(centres).clip(0, geometry.picture[axis] - 1).astype(np.intp)

@@ -30,6 +30,7 @@ READY = """() => {
     const idle = session?.isReady && session.session?.kernel?.status === 'idle';
     return Boolean(idle && panel.content.model?.cells.length);
 }"""
+EXPLORED = "() => Number(document.querySelector('.dcv-explorer .dcv-canvas')?.dataset.version) > 0"
 # Errors outside of a cell's own run (a widget's callback, a thread) reach no cell: the page shows nothing of them.
 LISTEN = """() => {
     const context = window.jupyterapp.shell.currentWidget.sessionContext;

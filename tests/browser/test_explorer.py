@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from lab import EXPLORED
 from PIL import Image
 from playwright.sync_api import expect
 from watch import picture, watched
@@ -13,7 +14,6 @@ from watch import picture, watched
 from denseclip_viz.toyworld import scene
 
 WORDS = "a large red taxi left of a limousine on a road"
-READY = "() => Number(document.querySelector('.dcv-explorer .dcv-canvas')?.dataset.version) > 0"
 PIXELS = "() => document.querySelector('.dcv-explorer canvas.dcv-picture').toDataURL()"
 CONTROLS = {  # by selector, the least width in pixels that a person can use
     ".dcv-text textarea": 150,
@@ -95,8 +95,8 @@ def notebook(lab, chromium):
     with watched(chromium, name="explorer") as page:
         lab.open(page, "explorer.ipynb")
         lab.run_all(page)
-        page.wait_for_function(f"() => ({READY})() || document.body.textContent.includes('{BROKEN}')")
-        assert page.evaluate(READY), _broken(page)
+        page.wait_for_function(f"() => ({EXPLORED})() || document.body.textContent.includes('{BROKEN}')")
+        assert page.evaluate(EXPLORED), _broken(page)
         yield page
     lab.end_kernels()
 

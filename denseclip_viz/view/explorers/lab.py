@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
-from unicodedata import normalize
 
 import numpy as np
 import xarray as xr
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.measure.seen import Masks, place_of, places_of
+from denseclip_viz.measure.seen import Masks, masks_among, place_of, places_of
 from denseclip_viz.measure.templates import templates_table
 from denseclip_viz.measure.words import word_attribution
 from denseclip_viz.pictures import PictureLike
@@ -94,8 +93,9 @@ def template_lab(
     """
     picture, said = starting(picture, prompts)
     said = said if templates is None and isinstance(prompts, Prompts) else _worded(said, templates)
+    places = places_of(said.prompts)
     for name in masks or {}:
-        place_of(name, places_of(said.prompts))  # later a prompt may go, and its mask waits; now a name is a mistake
+        place_of(name, places)  # later a prompt may go, and its mask waits; now a name is a mistake
     lab = _Lab(Tiles(), Tiles(), masks)
     kind = Kind("template_lab", CONTROLS, Bench.answer, lambda panel, answer: _show(panel, lab), (lab.grid, lab.words))
     lab.words.add_class("dcvx-aside")
@@ -120,8 +120,7 @@ def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame,
     import pandas as pd
 
     dense = both["dense"]
-    places = places_of([str(name) for name in dense["prompt"].to_numpy()])
-    known = {name: mask for name, mask in (masks or {}).items() if normalize("NFC", name) in places} or None
+    known = masks_among(masks or {}, [str(name) for name in dense["prompt"].to_numpy()]) or None
     table = templates_table(dense, known)
     if dense.sizes["template"] > 1:
         mean = dense.mean("template", keep_attrs=True).expand_dims(template=[ENSEMBLE])
