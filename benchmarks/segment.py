@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from denseclip_viz.geometry import Preprocess, Whole
-from denseclip_viz.maps.labels import label, strips
+from denseclip_viz.maps.segment import label, strips
 
 
 def chunked(scores: np.ndarray, size: int) -> np.ndarray:

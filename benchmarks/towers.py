@@ -15,8 +15,8 @@ from collections.abc import Callable
 import open_clip
 import torch
 
-from denseclip_viz.encode.towers import Request, tower_for
-from denseclip_viz.encode.tracing import run
+from denseclip_viz.clip.forward import run
+from denseclip_viz.clip.towers import Request, tower_for
 
 ROUNDS = {1: 21, 8: 7}
 FAMILIES = (

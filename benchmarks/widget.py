@@ -21,8 +21,8 @@ import torch
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 import denseclip_viz as dcv
+from denseclip_viz.canvas.payload import payload
 from denseclip_viz.toyworld.vocabulary import KINDS
-from denseclip_viz.view.canvas.payload import payload
 
 SIDE, PROMPTS, TEMPLATES = 1024, 20, ["{}", "a photo of {}"]
 FRAME = 676  # CSS pixels that the page gives to a square picture

@@ -17,54 +17,53 @@ _LAZY = {
     "class_list": "prompts",
     "TEMPLATE_SETS": "prompts",
     "template_set": "prompts",
-    "ensemble": "encode.text",
+    "ensemble": "clip.text.encode",
     "Native": "geometry",
     "Whole": "geometry",
     "Tiles": "geometry",
-    "Background": "maps.labels",
+    "Background": "maps.segment",
     "key_smoothing": "maps.refine",
     "prompt_denoising": "maps.refine",
-    "models": "encode.listing",
-    "templates_table": "measure.templates",
-    "disagreement": "measure.templates",
-    "rank_templates": "measure.contest",
-    "rank_wordings": "measure.contest",
-    "small_ensemble": "measure.committee",
-    "word_attribution": "measure.words",
-    "explore": "view.explorers.explorer",
-    "layer_lens": "view.explorers.lens",
-    "template_lab": "view.explorers.lab",
-    "Canvas": "view.canvas.widget",
-    "link": "view.canvas.widget",
-    "save_html": "view.page",
+    "models": "clip.load.models",
+    "templates_table": "measure.template_table",
+    "disagreement": "measure.template_table",
+    "rank_templates": "measure.rank",
+    "rank_wordings": "measure.rank",
+    "small_ensemble": "measure.ensemble_selection",
+    "word_attribution": "measure.word_attribution",
+    "explore": "explorers.explorer",
+    "layer_lens": "explorers.layer_lens",
+    "template_lab": "explorers.template_lab",
+    "Canvas": "canvas.widget",
+    "link": "canvas.widget",
+    "save_html": "canvas.page",
     "show_versions": "versions",
     "DenseclipVizError": "errors",
 }
-_MODULES = {"plot": "view.plot", "toyworld": "toyworld"}
+_MODULES = {"plot": "plot", "toyworld": "toyworld"}
 
 if TYPE_CHECKING:
-    from denseclip_viz import toyworld
-    from denseclip_viz.encode.listing import models
-    from denseclip_viz.encode.text import ensemble
+    from denseclip_viz import plot, toyworld
+    from denseclip_viz.canvas.page import save_html
+    from denseclip_viz.canvas.widget import Canvas, link
+    from denseclip_viz.clip.load.models import models
+    from denseclip_viz.clip.text.bank import ensemble
     from denseclip_viz.errors import DenseclipVizError
+    from denseclip_viz.explorers.explorer import explore
+    from denseclip_viz.explorers.layer_lens import layer_lens
+    from denseclip_viz.explorers.template_lab import template_lab
     from denseclip_viz.geometry import Native, Tiles, Whole
     from denseclip_viz.loading import load
-    from denseclip_viz.maps.labels import Background
     from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
-    from denseclip_viz.measure.committee import small_ensemble
-    from denseclip_viz.measure.contest import rank_templates, rank_wordings
-    from denseclip_viz.measure.templates import disagreement, templates_table
-    from denseclip_viz.measure.words import word_attribution
+    from denseclip_viz.maps.segment import Background
+    from denseclip_viz.measure.ensemble_selection import small_ensemble
+    from denseclip_viz.measure.rank import rank_templates, rank_wordings
+    from denseclip_viz.measure.template_table import disagreement, templates_table
+    from denseclip_viz.measure.word_attribution import word_attribution
     from denseclip_viz.model import Model
     from denseclip_viz.prompts import CLASS_LISTS, TEMPLATE_SETS, Prompts, class_list, template_set
     from denseclip_viz.trace import Trace
     from denseclip_viz.versions import show_versions
-    from denseclip_viz.view import plot
-    from denseclip_viz.view.canvas.widget import Canvas, link
-    from denseclip_viz.view.explorers.explorer import explore
-    from denseclip_viz.view.explorers.lab import template_lab
-    from denseclip_viz.view.explorers.lens import layer_lens
-    from denseclip_viz.view.page import save_html
 
 __all__ = [
     "Background",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from denseclip_viz.encode.align import is_align, load_align
-from denseclip_viz.encode.checkpoints import load_clip
-from denseclip_viz.encode.text_key import Cache
+from denseclip_viz.clip.load.align_checkpoint import is_align, load_align
+from denseclip_viz.clip.load.checkpoints import load_clip
+from denseclip_viz.clip.text.cache_key import Cache
 from denseclip_viz.errors import WeightsError
 from denseclip_viz.model import Model
 
@@ -33,13 +33,13 @@ def load(name: str = "bundled-resnet", *, cache: Cache = None, **options: Any) -
         UnsupportedTowerError: a tower whose pooling is not supported.
     """
     if options.get("pretrained") is None and isinstance(name, str | os.PathLike) and os.path.isdir(name):
-        from denseclip_viz.toyworld.bundled import is_compact, load_compact
+        from denseclip_viz.clip.load.bundled import is_compact, load_compact
 
         if is_compact(name):
             options.pop("pretrained", None)
             return Model(load_compact(name, **options), cache=cache or False)
     if isinstance(name, str) and name.startswith(BUNDLED):
-        from denseclip_viz.toyworld.bundled import load_bundled
+        from denseclip_viz.clip.load.bundled import load_bundled
 
         if options.get("pretrained") is None:
             options.pop("pretrained", None)

@@ -10,26 +10,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from denseclip_viz import checks
-from denseclip_viz.encode.checkpoints import Loaded
-from denseclip_viz.encode.gradients import gradient_maps
-from denseclip_viz.encode.hooks import Record, record
-from denseclip_viz.encode.memory import memory_guard
-from denseclip_viz.encode.readings import read_layers
-from denseclip_viz.encode.tap_names import match
-from denseclip_viz.encode.text import TextBank, encode_texts, ensemble
-from denseclip_viz.encode.text_key import Cache
-from denseclip_viz.encode.towers import Path, Request, Tower, logit_scale, tower_of
-from denseclip_viz.encode.towers.tower import choose_path
-from denseclip_viz.encode.tracing import Planned, check_eval, prove, traced
+from denseclip_viz import arguments
+from denseclip_viz.attribution.gradients import gradient_maps
+from denseclip_viz.clip.forward import Planned, check_eval, prove, traced
+from denseclip_viz.clip.hooks import Record, match, record
+from denseclip_viz.clip.load.checkpoints import Loaded
+from denseclip_viz.clip.memory import memory_guard
+from denseclip_viz.clip.text.bank import TextBank, encode_texts, ensemble
+from denseclip_viz.clip.text.cache_key import Cache
+from denseclip_viz.clip.towers import Path, Request, Tower, logit_scale, tower_of
+from denseclip_viz.clip.towers.tower import choose_path
 from denseclip_viz.errors import LayerError, PictureError
 from denseclip_viz.geometry import Native, Tiles, Whole, geometry_from
-from denseclip_viz.maps.compare import compare, with_gradients, with_readings
-from denseclip_viz.maps.labels import Background
-from denseclip_viz.maps.segment import segment
+from denseclip_viz.html import listed, nameplate, shape
+from denseclip_viz.images import PictureLike, describe, readable
+from denseclip_viz.maps.comparison import compare, with_gradients, with_readings
+from denseclip_viz.maps.layer_readout import read_layers
+from denseclip_viz.maps.segment import Background, segment
 from denseclip_viz.maps.similarity import classify, similarity
-from denseclip_viz.model_facts import as_html, in_a_line
-from denseclip_viz.pictures import PictureLike, describe, readable
 from denseclip_viz.presets import Preset, preset_named
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.trace import Trace
@@ -37,6 +35,7 @@ from denseclip_viz.trace import Trace
 if TYPE_CHECKING:
     import xarray as xr
     from PIL import Image
+
 
 PromptsLike = Prompts | Named
 Way = str | Native | Whole | Tiles
@@ -115,20 +114,20 @@ class Model:
         """
         paper = preset_named(preset)
         way = geometry_from(geometry if geometry is not None else paper.geometry)
-        batch_size, asked = checks.batch(batch_size), checks.names(layers, "layers")
+        batch_size, asked = arguments.batch(batch_size), arguments.names(layers, "layers")
         asked = list(self.tower.needs(self.layers) or self.layers) if asked == ["all"] else asked
-        asked += [f"{name}.attention" for name in checks.names(attention, "attention")]
+        asked += [f"{name}.attention" for name in arguments.names(attention, "attention")]
         request = Request(
-            path=choose_path(checks.path(paper.path if path is None else path)),
+            path=choose_path(arguments.path(paper.path if path is None else path)),
             layers=tuple(match(asked, self.taps)) if asked else (),
-            keys=checks.keys(keys) or paper.keys_for(self.tower.family),
+            keys=arguments.keys(keys) or paper.keys_for(self.tower.family),
         )
         common: dict[str, Any] = {
             "preprocess": self.preprocess,
             "request": request,
             "provenance": {**self.provenance, "path": request.path.name, "tower": self.tower.family},
         }
-        asked_of = map(checks.untraced, checks.several(pictures))
+        asked_of = map(arguments.untraced, arguments.several(pictures))
         planned = (self._plan(picture, image, way) for picture, image in readable(asked_of, unreadable))
         for trace in traced(self.tower, planned, batch_size=batch_size, **common):
             self._prove(trace)
@@ -152,10 +151,10 @@ class Model:
             PictureError: pixels of another shape or type, or whose embedding is not finite.
         """
         check_eval(self.tower.visual)
-        pixels, parameter = checks.pixels(pixels, self.preprocess.size), next(self.tower.visual.parameters())
+        pixels, parameter = arguments.pixels(pixels, self.preprocess.size), next(self.tower.visual.parameters())
         with torch.no_grad(), memory_guard("the number of pictures"):
             embedding = self.tower.visual(pixels.to(parameter.device, parameter.dtype))
-        return checks.finite(embedding[0] if isinstance(embedding, tuple) else embedding)
+        return arguments.finite(embedding[0] if isinstance(embedding, tuple) else embedding)
 
     def encode_text(self, texts: Sequence[str], *, truncate: bool = False) -> Tensor:
         """Embed plain texts: `(text, D)`, unit length.
@@ -163,7 +162,7 @@ class Model:
         Raises:
             PromptError: no list of texts, or a text that cannot be encoded as it is.
         """
-        return encode_texts(self.clip, self.tokenizer, checks.texts(texts), truncate=truncate)
+        return encode_texts(self.clip, self.tokenizer, arguments.texts(texts), truncate=truncate)
 
     def similarity(self, picture: PictureLike | Trace, prompts: PromptsLike) -> xr.DataArray:
         """Compare dense features with every prompt in every template: raw cosines (template, prompt, y, x)."""
@@ -186,7 +185,7 @@ class Model:
             See `maps.compare.compare`; with layers also `layer_…` variables and `attrs["layer_reading"]`.
         """
         prompts, wanted = Prompts.of(prompts), self._layers(layers)
-        trace = checks.directed(self._traced(picture, layers=self.tower.needs(wanted)))
+        trace = arguments.directed(self._traced(picture, layers=self.tower.needs(wanted)))
         vectors = self.texts.encode(prompts)
         both = compare(trace, vectors, prompts)
         return self._with_layers(both, trace, vectors, wanted) if wanted else both
@@ -237,7 +236,7 @@ class Model:
 
     def classify(self, picture: PictureLike | Trace, prompts: PromptsLike) -> xr.DataArray:
         """Give CLIP's ordinary zero-shot probabilities, with the model's own scale: (template, prompt)."""
-        prompts, trace = Prompts.of(prompts), checks.directed(self._traced(picture))
+        prompts, trace = Prompts.of(prompts), arguments.directed(self._traced(picture))
         return classify(trace, self.texts.encode(prompts), prompts, scale=self.scale)
 
     def needs(self, layers: str | Sequence[str]) -> tuple[str, ...]:
@@ -256,7 +255,7 @@ class Model:
         return as_html(self)
 
     def _layers(self, layers: str | Sequence[str]) -> list[str]:
-        asked = checks.names(layers, "layers")
+        asked = arguments.names(layers, "layers")
         return list(self.layers) if asked == ["all"] else match(asked, self.layers)
 
     def _plan(self, picture: PictureLike, image: Image.Image, way: Native | Whole | Tiles) -> Planned:
@@ -272,7 +271,7 @@ class Model:
     def _traced(self, picture: PictureLike | Trace, **options: Any) -> Trace:
         if not isinstance(picture, Trace):
             return self.trace(picture, **options)
-        return checks.own(picture, self.provenance, geometry=options.get("geometry"))
+        return arguments.own(picture, self.provenance, geometry=options.get("geometry"))
 
     def _with_layers(self, both: xr.Dataset, trace: Trace, vectors: Tensor, wanted: Sequence[str]) -> xr.Dataset:
         path = choose_path(str(trace.provenance.get("path", "value")))
@@ -283,3 +282,29 @@ class Model:
         maps = gradient_maps(self.tower, trace.pixels, vectors, layers=wanted, path=path)
         shifts = [self.tower.shift(name) for name in maps]
         return with_gradients(both, maps, self.tower.reading, shifts=shifts)
+
+
+def in_a_line(model: Model) -> str:
+    """Name the model, its weights and its pooling, for `repr`."""
+    said = model.provenance
+    facts = f"{model.tower.family}, {len(model.layers)} layers, {_millions(model):.1f} M"
+    return f"Model({said['model']}, {said['weights']}: {facts})"
+
+
+def as_html(model: Model) -> str:
+    """Lay out what a model is, everything escaped; random weights are not to be overlooked."""
+    said, size, cell = model.provenance, model.preprocess.size, model.tower.cell
+    facts = {
+        "weights": f"{said['weights']} ({said['weights_hash']})",
+        "pooling": model.tower.family,
+        "reads": f"{shape(size)} pixels as {size[0] // cell[0]} × {size[1] // cell[1]} positions",
+        "layers": listed(model.layers),
+        "parameters": f"{_millions(model):.1f} million",
+        "runs": f"{said['dtype']}, {said['device']}, {said['activation']}",
+    }
+    after, random = 'model.trace("street.jpg")', "random weights: only the mechanics show"
+    return nameplate(f"Model {said['model']}", facts, after=after, warning=random if said["random_weights"] else "")
+
+
+def _millions(model: Model) -> float:
+    return sum(parameter.numel() for parameter in model.clip.parameters()) / 1e6

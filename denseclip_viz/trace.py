@@ -10,7 +10,7 @@ from torch import Tensor
 
 from denseclip_viz.errors import LayerError
 from denseclip_viz.geometry import Geometry
-from denseclip_viz.nameplate import listed, nameplate, shape, thumbnail
+from denseclip_viz.html import listed, nameplate, shape, thumbnail
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from playwright.sync_api import sync_playwright
 from watch import launch, watched
 
-from denseclip_viz.toyworld.demo import demo
+from denseclip_viz.cli.toyworld_commands import write_demo
 
 MARGIN = 24
 
@@ -39,7 +39,7 @@ def explorer(browser, lab: Lab, path):
 
 def main(folder: Path):
     with tempfile.TemporaryDirectory() as made:
-        list(demo(Path(made)))
+        list(write_demo(Path(made)))
         shutil.copyfile(Path(made) / "compare-resnet.png", folder / "compare.png")
     with tempfile.TemporaryDirectory() as made, sync_playwright() as playwright:
         notebooks = Path(made) / "notebooks"

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-import denseclip_viz.encode.listing as listing
-from denseclip_viz.encode.catalogue import known_models
+import denseclip_viz.clip.load.models as listing
+from denseclip_viz.clip.load.architectures import known_models
 
 if __name__ == "__main__":
     sizes = {known["name"]: listing.measured_sizes(known["name"]) for known in known_models()}

@@ -15,7 +15,7 @@ from judge import fuzz, fuzzed, held, right, table, unchanged
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import DenseclipVizError, LayerError, PictureError, PromptError
-from denseclip_viz.output import save_data
+from denseclip_viz.files import save_data
 
 
 @pytest.fixture(scope="module")

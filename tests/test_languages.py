@@ -10,8 +10,9 @@ from matplotlib.image import imread
 from text_models import write_multilingual
 
 import denseclip_viz as dcv
-from denseclip_viz.encode.text_towers import trimming
-from denseclip_viz.view import fonts, plot
+from denseclip_viz import plot
+from denseclip_viz.clip.text.text_towers import trimming
+from denseclip_viz.plot import fonts
 
 PROMPTS = ["빨간 자동차", "قطة سوداء", "🦒", "a red car"]
 SENTENCES = [*PROMPTS, "푸른 하늘", "سماء زرقاء", "🚗 🐱", "a photo of a blue sky."]

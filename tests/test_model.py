@@ -15,7 +15,7 @@ from PIL import Image
 from state import fingerprint
 
 import denseclip_viz as dcv
-from denseclip_viz.encode.towers import Request
+from denseclip_viz.clip.towers import Request
 from denseclip_viz.errors import DenseclipVizError, LayerError, PromptError, RecompositionError
 from denseclip_viz.geometry import pixels
 

@@ -30,7 +30,7 @@ def test_the_notebook_lines_run(tmp_path, monkeypatch, picture_file):
 
 @pytest.mark.slow
 def test_the_command_lines_run(tmp_path, monkeypatch, picture_file):
-    from denseclip_viz.cli import app
+    from denseclip_viz.cli.app import app
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "street.jpg").write_bytes(picture_file.read_bytes())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from denseclip_viz.geometry.cells import MAX_PIXELS, SIDES, Geometry
-from denseclip_viz.geometry.checks import Size
-from denseclip_viz.geometry.feed import pixels
-from denseclip_viz.geometry.sampling import Weights, downsample_mask, upsample, weights
-from denseclip_viz.geometry.ways import Native, Preprocess, Tiles, Way, Whole, geometry_from
-from denseclip_viz.geometry.windows import blend_weights
+from denseclip_viz.geometry.cells import MAX_PIXELS, SIDES, Geometry, blend_weights
+from denseclip_viz.geometry.fit import Native, Preprocess, Tiles, Way, Whole, geometry_from, pixels
+from denseclip_viz.geometry.resample import Weights, downsample_mask, upsample, weights
+from denseclip_viz.validation import Size
 
 __all__ = [
     "Geometry",

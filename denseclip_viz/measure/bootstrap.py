@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from denseclip_viz.measure.seen import Floats
+from denseclip_viz.measure.map_scores import Floats
 
 _HELD = 2**23  # numbers of one block of resamples: the memory does not grow with the pictures
 _ROUNDING = 1e-9  # scores are of the order of one: what differs by less is equal

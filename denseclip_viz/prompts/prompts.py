@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from os import PathLike
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.nameplate import listed, nameplate
-from denseclip_viz.prompts.grammar import say, two_articles
-from denseclip_viz.prompts.strings import check_text, many, refuse_twice, short, strings
+from denseclip_viz.html import listed, nameplate
+from denseclip_viz.prompts.articles import say, two_articles
 from denseclip_viz.prompts.templates import templates_from
+from denseclip_viz.validation import check_text, many, refuse_twice, short, strings
 
 ARTICLES = ("as written", "right")
 

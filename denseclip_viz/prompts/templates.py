@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.prompts.strings import check_text, refuse_twice, short, strings
+from denseclip_viz.validation import check_text, refuse_twice, short, strings
 
 PLACE = "{}"
 _SCENE_OPENINGS = ("there is a", "there is the", "this is a", "this is the", "this is one")

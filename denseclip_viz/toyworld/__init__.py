@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from denseclip_viz.toyworld.export import export
-from denseclip_viz.toyworld.reading import Claims, Phrase, parse
+from denseclip_viz.toyworld.parser import Claims, Phrase, parse
 from denseclip_viz.toyworld.scenes import Scene, Thing
 from denseclip_viz.toyworld.vocabulary import Vocabulary, vocabulary
 from denseclip_viz.toyworld.world import SPLITS, Scenes, dataset, scene, seed_of, sibling_scenes

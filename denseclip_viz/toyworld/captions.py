@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from denseclip_viz.toyworld.chance import Rng, chance, pick, shuffled
-from denseclip_viz.toyworld.reading import Phrase
-from denseclip_viz.toyworld.truth import Seen, fits, related
-from denseclip_viz.toyworld.vocabulary import COUNTED_STUFF, GROUPS, KINDS, RELATIONS, STUFF, SYNONYMS
-from denseclip_viz.toyworld.words import plural, with_article
+from denseclip_viz.toyworld.claims_check import Seen, fits, related
+from denseclip_viz.toyworld.parser import Phrase
+from denseclip_viz.toyworld.rng import Rng, chance, pick, shuffled
+from denseclip_viz.toyworld.vocabulary import (
+    COUNTED_STUFF,
+    GROUPS,
+    KINDS,
+    RELATIONS,
+    STUFF,
+    SYNONYMS,
+    plural,
+    with_article,
+)
 
 _OPENERS = (
     "a photo of {}", "a picture of {}", "an image of {}", "a drawing of {}", "an illustration of {}",
@@ -43,7 +51,7 @@ def caption(rng: Rng, things: Sequence[Seen], stuff: Sequence[str], *, side: flo
     """One true caption; ``things`` and ``stuff`` are what is seen well enough to be named.
 
     Example:
-        >>> from denseclip_viz.toyworld.chance import stream
+        >>> from denseclip_viz.toyworld.rng import stream
         >>> "grass" in caption(stream(5), [], ["grass"], side=160) or "lawn, meadow"
         True
     """
@@ -61,7 +69,7 @@ def brief(rng: Rng, things: Sequence[Seen], stuff: Sequence[str]) -> str:
     """A true caption that names one thing, or one stuff, and hardly says more: how most alt texts are.
 
     Example:
-        >>> from denseclip_viz.toyworld.chance import stream
+        >>> from denseclip_viz.toyworld.rng import stream
         >>> brief(stream(5), [], ["grass"]) in ("grass", "the grass", "a lawn", "the lawn", "a meadow", "the meadow")
         True
     """
@@ -78,7 +86,7 @@ def negated(rng: Rng, things: Sequence[Seen], stuff: Sequence[str], *, more: str
     """A true caption of what is not there, alone or after ``more``; things and stuff are all that is there.
 
     Example:
-        >>> from denseclip_viz.toyworld.chance import stream
+        >>> from denseclip_viz.toyworld.rng import stream
         >>> any(word in negated(stream(4), [], ["grass"], more="grass") for word in ("no", "without"))
         True
     """

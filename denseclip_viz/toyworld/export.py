@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from denseclip_viz.errors import OutputError
-from denseclip_viz.toyworld.chance import stream
+from denseclip_viz.toyworld.rng import stream
 from denseclip_viz.toyworld.scenes import Scene
 from denseclip_viz.toyworld.vocabulary import CLASSES
 from denseclip_viz.toyworld.world import dataset

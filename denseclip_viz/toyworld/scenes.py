@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from denseclip_viz.errors import PictureError
-from denseclip_viz.nameplate import listed, nameplate, thumbnail
+from denseclip_viz.html import listed, nameplate, thumbnail
 from denseclip_viz.toyworld import captions
-from denseclip_viz.toyworld.chance import stream, whole
-from denseclip_viz.toyworld.drawing import Drawing, draw
-from denseclip_viz.toyworld.plans import Plan, ThingPlan
-from denseclip_viz.toyworld.reading import parse
-from denseclip_viz.toyworld.truth import holds
+from denseclip_viz.toyworld.claims_check import holds
+from denseclip_viz.toyworld.draw import Drawing, draw
+from denseclip_viz.toyworld.parser import parse
+from denseclip_viz.toyworld.rng import stream, whole
+from denseclip_viz.toyworld.scene_plan import Plan, ThingPlan
 from denseclip_viz.toyworld.vocabulary import CLASSES
 
 SMALLEST, LARGEST = 64, 512

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from denseclip_viz.toyworld.art import PAINTERS
-from denseclip_viz.toyworld.chance import stream
-from denseclip_viz.toyworld.pens import CANVAS, Pen
+from denseclip_viz.toyworld.pen import CANVAS, Pen
+from denseclip_viz.toyworld.rng import stream
 from denseclip_viz.toyworld.vocabulary import STUFF, Rgb
 
 VARIANTS = 5

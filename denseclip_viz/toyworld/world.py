@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import overload
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.toyworld.chance import pick, stream, whole
+from denseclip_viz.toyworld.claims_check import holds
+from denseclip_viz.toyworld.from_claims import stage
 from denseclip_viz.toyworld.layout import MOST_THINGS, sample
-from denseclip_viz.toyworld.reading import Claims, parse
+from denseclip_viz.toyworld.parser import Claims, parse
+from denseclip_viz.toyworld.rng import pick, stream, whole
 from denseclip_viz.toyworld.scenes import Scene, checked_size, drawn
-from denseclip_viz.toyworld.staging import stage
-from denseclip_viz.toyworld.truth import holds
 from denseclip_viz.toyworld.vocabulary import FAMILIES, STUFF
 
 SPLITS = ("train", "validation", "test")

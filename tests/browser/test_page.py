@@ -10,8 +10,8 @@ from PIL import Image
 
 import denseclip_viz as dcv
 from denseclip_viz.geometry import Geometry, upsample
-from denseclip_viz.view.figures.scales import label_colour
-from denseclip_viz.view.render import colourise, dimmed, overlay, softened
+from denseclip_viz.plot.raster import colourise, dimmed, overlay, softened
+from denseclip_viz.plot.scales import label_colour
 
 NASTY = "<img src=x onerror=alert(1)>"
 INTRUDER = """async () => {

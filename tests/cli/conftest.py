@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from denseclip_viz import loading
-from denseclip_viz.cli import app
+from denseclip_viz.cli.app import app
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ def test_help_is_there(run, command):
 
 def test_as_a_process_of_its_own(here, model_folder):
     """In a terminal that cannot write the prompt; the second call is refused before anything heavy is imported."""
-    line = [sys.executable, "-m", "denseclip_viz.cli", "classify", "street.jpg", "-m", str(model_folder("vit"))]
+    line = [sys.executable, "-m", "denseclip_viz", "classify", "street.jpg", "-m", str(model_folder("vit"))]
     root = str(Path(dcv.__file__).parents[1])
     shell = {"PYTHONPATH": root, "PYTHONIOENCODING": "latin-1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     options = {"env": shell, "capture_output": True, "text": True, "encoding": "latin-1"}

@@ -72,8 +72,8 @@ def test_a_model_that_cannot_be_had_is_refused(refused, words):
 
 
 def test_weights_that_are_not_here_are_said_at_once(refused, monkeypatch):
-    monkeypatch.setattr("denseclip_viz.encode.pretrained._silence", lambda *_: "no network")
-    monkeypatch.setattr("denseclip_viz.encode.pretrained._cached", lambda *_: None)
+    monkeypatch.setattr("denseclip_viz.clip.load.pretrained._silence", lambda *_: "no network")
+    monkeypatch.setattr("denseclip_viz.clip.load.pretrained._cached", lambda *_: None)
     message = refused("classify", "street.jpg", "-m", "RN50", "-w", "openai", model=None)
     assert "not on this machine" in message and "random" in message
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from denseclip_viz import course
-from denseclip_viz.cli import app
-from denseclip_viz.course import RECORD, copy_course, shipped
+from denseclip_viz.cli import notebooks as course
+from denseclip_viz.cli.app import app
+from denseclip_viz.cli.notebooks import RECORD, copy_course, shipped
 from denseclip_viz.errors import OutputError
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ def test_the_notebooks_of_this_repository_are_the_ones_that_ship():
 
 def test_a_wheel_brings_them_inside_the_package(tmp_path, monkeypatch):
     (tmp_path / "denseclip_viz" / "notebooks").mkdir(parents=True)
-    monkeypatch.setattr(course, "__file__", str(tmp_path / "denseclip_viz" / "course.py"))
+    monkeypatch.setattr(course, "__file__", str(tmp_path / "denseclip_viz" / "cli" / "notebooks.py"))
     assert shipped() == tmp_path / "denseclip_viz" / "notebooks"
     (tmp_path / "denseclip_viz" / "notebooks").rmdir()
     with pytest.raises(OutputError, match="no notebooks came with this installation"):
@@ -162,7 +162,7 @@ def test_copying_imports_nothing_heavy(tmp_path):
     import subprocess
 
     code = (
-        "import sys; from denseclip_viz.course import copy_course; copy_course(sys.argv[1]);"
+        "import sys; from denseclip_viz.cli.notebooks import copy_course; copy_course(sys.argv[1]);"
         "print([m for m in ('torch', 'jupyterlab', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)

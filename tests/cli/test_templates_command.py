@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from denseclip_viz.measure import commands
+from denseclip_viz.cli import template_commands as commands
 from denseclip_viz.toyworld import export, vocabulary
 
 # On a few pictures of noise, random weights cannot be told apart.
@@ -101,7 +101,7 @@ def test_a_picture_that_cannot_be_read_is_said_and_left_out_of_the_ranking(run, 
 
 
 def test_an_interrupt_writes_what_was_done_and_says_so(run, here, many, monkeypatch):
-    import denseclip_viz.measure.contest as contest
+    import denseclip_viz.measure.rank as contest
 
     plain = contest.look
 

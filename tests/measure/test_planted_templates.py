@@ -7,8 +7,7 @@ import warnings
 import pytest
 
 import denseclip_viz as dcv
-from denseclip_viz.toyworld.vocabulary import CLASSES, KINDS
-from denseclip_viz.toyworld.words import said
+from denseclip_viz.toyworld.vocabulary import CLASSES, KINDS, said
 
 GOOD = ("{}", "a photo of {}", "there is {} in the scene", "a picture of {}")
 NEGATED, UNLIKE = "a photo without {}", "a photo of nothing like {}"

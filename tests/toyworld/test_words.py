@@ -19,8 +19,8 @@ from denseclip_viz.toyworld.vocabulary import (
     STUFF,
     SURFACES,
     SYNONYMS,
+    plural,
 )
-from denseclip_viz.toyworld.words import plural
 
 parse = toyworld.parse
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from denseclip_viz import toyworld
 from denseclip_viz.errors import PictureError, PromptError
-from denseclip_viz.toyworld.chance import stream
-from denseclip_viz.toyworld.drawing import draw
+from denseclip_viz.toyworld.draw import draw
 from denseclip_viz.toyworld.layout import paints, sample
+from denseclip_viz.toyworld.rng import stream
 from denseclip_viz.toyworld.vocabulary import (
     CLASSES,
     COLOURS,

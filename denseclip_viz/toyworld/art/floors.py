@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from denseclip_viz.toyworld.art.grounds import wave
-from denseclip_viz.toyworld.chance import Rng, between
-from denseclip_viz.toyworld.pens import CANVAS, Gradient, Pen, Stuff, near
+from denseclip_viz.toyworld.pen import CANVAS, Gradient, Pen, Stuff, near
+from denseclip_viz.toyworld.rng import Rng, between
 from denseclip_viz.toyworld.vocabulary import Rgb
 
 

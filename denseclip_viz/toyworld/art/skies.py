@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from denseclip_viz.toyworld.chance import Rng, between
-from denseclip_viz.toyworld.pens import CANVAS, Gradient, Pen, Points, Stuff, near
+from denseclip_viz.toyworld.pen import CANVAS, Gradient, Pen, Points, Stuff, near
+from denseclip_viz.toyworld.rng import Rng, between
 
 
 def _cloud(pen: Pen, rng: Rng, x: float, y: float, width: float, paint: tuple[int, ...]) -> None:

@@ -1,0 +1,196 @@
+"""Options of the front door: as they should be, or an error that names the one that cannot be."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from denseclip_viz.clip.towers import Path
+from denseclip_viz.errors import GeometryError, LayerError, PictureError, PromptError, WeightsError
+from denseclip_viz.trace import Trace
+
+Picture = TypeVar("Picture")
+
+
+def names(value: object, option: str) -> list[str]:
+    """List the names that an option gives: one, or several.
+
+    Raises:
+        LayerError: something else.
+
+    Example:
+        >>> names("layer*", "layers"), names(("stem", "layer1"), "layers")
+        (['layer*'], ['stem', 'layer1'])
+    """
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    listed = [value] if isinstance(value, str) else _listed(value)
+    if listed is None or not all(isinstance(name, str) for name in listed):
+        expected = "a name or a list of names, as text"
+        raise LayerError(f"{option}={reprlib.repr(value)}", expected=expected, fix="model.taps lists the names.")
+    return [str(name) for name in listed]
+
+
+def keys(kind: object) -> str:
+    """Refuse a kind of keys that there is not.
+
+    Raises:
+        LayerError: neither `""`, `"key"` nor `"projected"`.
+
+    Example:
+        >>> keys("key")
+        'key'
+    """
+    if not isinstance(kind, str) or kind not in ("", "key", "projected"):
+        expected, fix = "'', 'key' or 'projected'", "keys='key' is the pool's own."
+        raise LayerError(f"keys={reprlib.repr(kind)}", expected=expected, fix=fix)
+    return kind
+
+
+def path(value: object) -> str | Path:
+    """Refuse what is neither the name of a path nor a `Path`; which names there are is the towers' to say.
+
+    Raises:
+        LayerError: something else.
+
+    Example:
+        >>> path("value")
+        'value'
+    """
+    if isinstance(value, str | Path):
+        return value
+    raise LayerError(f"path={reprlib.repr(value)}", expected="a name or a Path(...)", fix="Try path='value'.")
+
+
+def batch(size: object) -> int:
+    """Refuse a batch size that is no whole number of at least 1.
+
+    Raises:
+        LayerError: it is not.
+
+    Example:
+        >>> batch(8)
+        8
+    """
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        came, expected = f"batch_size={reprlib.repr(size)}", "a whole number of at least 1"
+        raise LayerError(came, expected=expected, fix="Try batch_size=8.")
+    return size
+
+
+def several(pictures: Iterable[Picture]) -> Iterable[Picture]:
+    """Refuse one picture where several are due: a path would be read as letters, an array as rows.
+
+    Raises:
+        PictureError: one picture, or nothing that can be gone through.
+
+    Example:
+        >>> list(several(["cat.jpg"]))
+        ['cat.jpg']
+    """
+    one = isinstance(pictures, str | bytes | os.PathLike) or not isinstance(pictures, Iterable)
+    if one or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
+        came = f"one {type(pictures).__name__} where several pictures are due"
+        fix = "Put it into a list, or call model.trace for one picture."
+        raise PictureError(came, expected="a list of pictures, or an array (picture, row, column, rgb)", fix=fix)
+    return pictures
+
+
+def texts(value: object) -> list[str]:
+    """List plain texts; what each of them may be is the tokenizer's to say.
+
+    Raises:
+        PromptError: one text without a list around it, or nothing that can be gone through.
+
+    Example:
+        >>> texts(("a cat", "grass"))
+        ['a cat', 'grass']
+    """
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    listed = None if isinstance(value, str) else _listed(value)
+    if listed is None:
+        came = f"texts came as {reprlib.repr(value)}"
+        raise PromptError(came, expected="a list with at least one text", fix="Put the text into a list.")
+    return listed
+
+
+def pixels(value: object, size: tuple[int, int]) -> Tensor:
+    """Refuse what is not a batch of preprocessed pictures of the model's own size.
+
+    Raises:
+        PictureError: no tensor `(picture, 3, H, W)` of floats.
+
+    Example:
+        >>> import torch
+        >>> pixels(torch.zeros(2, 3, 32, 32), (32, 32)).shape
+        torch.Size([2, 3, 32, 32])
+    """
+    came = f"pixels as {type(value).__name__}"
+    if isinstance(value, Tensor):
+        came = f"pixels of shape {tuple(value.shape)}, {str(value.dtype).removeprefix('torch.')}"
+        if value.is_floating_point() and value.shape[1:] == (3, *size) and len(value):
+            return value
+    expected = f"floats (picture, 3, {size[0]}, {size[1]}), preprocessed"
+    raise PictureError(came, expected=expected, fix="model.trace(picture).pixels[None] is such a batch of one.")
+
+
+def finite(embedding: Tensor) -> Tensor:
+    """Refuse an embedding that is no direction.
+
+    Raises:
+        PictureError: NaN or infinity in it.
+    """
+    if not bool(embedding.isfinite().all()):
+        came = "pixels whose embedding holds NaN or infinity"
+        raise PictureError(came, expected="finite pixels, normalised by mean and std", fix="Look at pixels.max().")
+    return embedding
+
+
+def directed(trace: Trace) -> Trace:
+    """Refuse a trace whose embedding is zero: it has no cosine with anything.
+
+    Raises:
+        WeightsError: it is.
+    """
+    if not bool(trace.global_embedding.any()):
+        came, fix = f"an embedding of {trace.name} that is zero everywhere", "Check the checkpoint."
+        raise WeightsError(came, expected="weights that give it a direction", fix=fix)
+    return trace
+
+
+def own(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) -> Trace:
+    """Refuse a trace of another model, whose features lie in another space, and options that come too late.
+
+    Raises:
+        LayerError: another model made it.
+        GeometryError: a geometry was asked for, but the picture was fed already.
+    """
+    made = [str(trace.provenance.get(name, provenance[name])) for name in ("model", "weights_hash")]
+    mine = [str(provenance[name]) for name in ("model", "weights_hash")]
+    if made != mine:
+        came = f"a trace of {trace.name} by {made[0]} (weights {made[1]})"
+        raise LayerError(came, expected=f"one by {mine[0]} (weights {mine[1]})", fix="Trace it with this model.")
+    if geometry is not None:
+        came = f"geometry={reprlib.repr(geometry)} for a trace, whose picture was fed already"
+        raise GeometryError(came, expected="none with a trace", fix="Pass the picture, or trace with that geometry.")
+    return trace
+
+
+def _listed(value: object) -> list[str] | None:
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping) else None
+
+
+def untraced(picture: Picture) -> Picture:
+    """Refuse a trace where a picture is wanted: it holds a reduced copy, which would be traced in its place.
+
+    Raises:
+        PictureError: a trace.
+    """
+    if isinstance(picture, Trace):
+        came, fix = f"the trace of {picture.name}", "Pass the picture, or the trace to compare, segment or classify."
+        raise PictureError(came, expected="a picture", fix=fix)
+    return picture

@@ -1,0 +1,1 @@
+"""What made a score: gradients, for comparison with the exact decomposition."""

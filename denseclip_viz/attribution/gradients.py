@@ -1,0 +1,137 @@
+"""Attributions by gradients, from one further pass: gradient × activation at inner layers, and Grad-CAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from denseclip_viz.clip.forward import check_eval
+from denseclip_viz.clip.hooks import Tap, record
+from denseclip_viz.clip.memory import memory_guard
+from denseclip_viz.clip.towers import Path, Request, Tower
+
+Pair = tuple[Tensor, Tensor]
+
+
+def gradient_maps(
+    tower: Tower, pixels: Tensor, vectors: Tensor, *, layers: Sequence[str], path: Path
+) -> dict[str, Pair]:
+    """Multiply activations with the gradients of two scores, and sum over channels.
+
+    The global score is cos(e, t); the dense score is the mean over positions of cos(F_j, t). The tower runs once;
+    each text costs two backward passes. Parameters' gradients are not touched. A LayerNorm's deviation counts as a
+    constant, as in contributions: a LayerNorm does not care how large its input is, so behind a stage of ConvNeXt or
+    Swin the product would be 0 everywhere and the map nothing but rounding.
+
+    Args:
+        tower: A tower whose layers are feature maps `(picture, C, y, x)`.
+        pixels: `(3, H, W)`, its input.
+        vectors: `(template, prompt, D)`.
+        layers: Names of layers.
+        path: The way to dense features.
+
+    Returns:
+        `{layer: (global, dense)}`, each `(template, prompt, y, x)` on the layer's own grid, in cosine units.
+
+    Source: gradient × activation, Shrikumar et al. (arXiv 1605.01713); reference/paths.md section 2; frozen norms, Ali
+    et al. (arXiv 2202.07304) section 3.
+    """
+    inputs = _inputs(tower, pixels)
+    tower = tower.at(inputs)
+    texts = F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).flatten(0, 1)
+    with torch.enable_grad(), memory_guard("the number of layers or the geometry's size"):
+        taps = tower.taps()
+        with record(taps, layers, raw=True) as seen, _FrozenNorms():
+            opened = tower.open(inputs, Request(path=path))
+        whole = F.normalize(opened.embedding[0], dim=-1) @ texts.T
+        dense = (F.normalize(opened.dense[0], dim=-1) @ texts.T).mean((0, 1))
+        activations = [(taps[name], seen[name]) for name in seen]
+        rows = [[_times(activations, score) for score in scores] for scores in (whole, dense)]
+    shape = vectors.shape[:2]
+    return {
+        name: (_stack([row[i] for row in rows[0]], shape), _stack([row[i] for row in rows[1]], shape))
+        for i, name in enumerate(seen)
+    }
+
+
+class _FrozenNorms(TorchFunctionMode):
+    """Let no gradient flow through the deviation that a LayerNorm of this thread divides by."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return (_frozen_norm if func is F.layer_norm else func)(*args, **(kwargs or {}))
+
+
+def _frozen_norm(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    axes = tuple(range(-len(normalized_shape), 0))
+    scale = (x.var(axes, keepdim=True, correction=0) + eps).rsqrt().detach()
+    normed = (x - x.mean(axes, keepdim=True)) * scale
+    normed = normed if weight is None else normed * weight
+    return normed if bias is None else normed + bias
+
+
+def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
+    """Weigh the channels of the last map before the pool by their mean gradient of each text's global score.
+
+    Args:
+        tower: Any tower; its `last_map` is layer4 for a ResNet, what enters the last attention of a ViT.
+        pixels: `(…, 3, H, W)`, its input: one picture, or several that are opened together.
+        vectors: `(prompt, D)`.
+
+    Returns:
+        `(…, prompt, y, x)`, not negative.
+
+    Source: Selvaraju et al. (arXiv 1610.02391) eq. 1 and 2, for the score cos(e, t).
+    """
+    inputs = _inputs(tower, pixels)
+    tower = tower.at(inputs)
+    grid = (inputs.shape[-2] // tower.cell[0], inputs.shape[-1] // tower.cell[1])
+    with torch.enable_grad(), memory_guard("the geometry's size"):
+        tap = tower.taps()[tower.last_map]
+        with record({tower.last_map: tap}, [tower.last_map], raw=True) as seen:
+            embedding = tower.open(inputs, Request()).embedding
+        activation = seen[tower.last_map]
+        scores = F.normalize(embedding, dim=-1) @ F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).T
+        # no picture depends on another one, so the gradient of the sum is each picture's own
+        maps = [_cam(tap, activation, score, grid) for score in scores.sum(0)]
+    return torch.stack(maps, dim=1).reshape(*pixels.shape[:-3], len(vectors), *grid).cpu()
+
+
+def _cam(tap: Tap, activation: Tensor, score: Tensor, grid: tuple[int, int]) -> Tensor:
+    (gradient,) = torch.autograd.grad(score, activation, retain_graph=True)
+    activation, gradient = tap.laid(activation), tap.laid(gradient)
+    if activation.ndim == 3:  # tokens: those of the patches, which come last, on the grid
+        first = activation.shape[1] - grid[0] * grid[1]
+        activation, gradient = (t[:, first:].transpose(1, 2).unflatten(-1, grid) for t in (activation, gradient))
+    cam: Tensor = (gradient.mean((-2, -1), keepdim=True) * activation).sum(1).relu().detach()
+    return cam
+
+
+def _inputs(tower: Tower, pixels: Tensor) -> Tensor:
+    check_eval(tower.visual)
+    parameter = next(tower.visual.parameters())
+    batch = pixels.reshape(-1, *pixels.shape[-3:])
+    # a copy, so that the caller's own pixels never ask for gradients
+    return batch.to(parameter.device, parameter.dtype, copy=True).requires_grad_(True)
+
+
+def _times(activations: Sequence[tuple[Tap, Tensor]], score: Tensor) -> list[Tensor]:
+    gradients = torch.autograd.grad(score, [a for _, a in activations], retain_graph=True)
+    return [tap.laid(a * g).sum(1)[0].detach() for (tap, a), g in zip(activations, gradients, strict=True)]
+
+
+def _stack(maps: Sequence[Tensor], shape: torch.Size) -> Tensor:
+    stacked: Tensor = torch.stack(list(maps)).unflatten(0, tuple(shape)).cpu()
+    return stacked if stacked.dtype == torch.float64 else stacked.float()

@@ -1,0 +1,146 @@
+"""The offline page: canvases, their data and their module in one file that asks nobody for anything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from denseclip_viz.canvas.assets import module, style
+from denseclip_viz.canvas.payload import Payload, payload
+from denseclip_viz.canvas.state import DEFAULTS, checked_controls, completed, kept
+from denseclip_viz.errors import OutputError
+from denseclip_viz.files import check_target, writing
+from denseclip_viz.trace import Trace
+
+Result = xr.Dataset | xr.DataArray
+LIMIT = 8.0  # MB of a page: more is slow to open and refused by mail
+BASE64 = 4 / 3  # characters for a byte
+
+
+def save_html(
+    results: Result | Sequence[Result],
+    path: str | os.PathLike[str],
+    *,
+    title: str = "",
+    notes: str = "",
+    trace: Trace | Sequence[Trace | None] | None = None,
+    leave_out: Sequence[str] = (),
+    limit_mb: float = LIMIT,
+    linked: bool = True,
+    locked: Sequence[str] = (),
+    force: bool = False,
+    **state: Any,
+) -> Path:
+    """Write a page that shows results as the canvas does: one file, that opens from disk without a network.
+
+    Args:
+        results: What `Model.compare`, `Model.similarity` or `Model.segment` returned, or several of them, which stand
+            side by side.
+        path: Where to; ends in .html.
+        title: Heading; the picture's name by default.
+        notes: Text below it; line breaks are kept.
+        trace: The trace of the result, or one for each: see `Canvas`.
+        leave_out: What to leave out of a page that is too large, such as `["layers"]`: see `payload.payload`.
+        limit_mb: The largest page, in MB of 10^6 bytes.
+        linked: Let several canvases move together.
+        locked: Names of controls that are not shown.
+        force: Replace a file that is there.
+        **state: Where to start, as for `Canvas`: `view="gap"`, `prompt="a taxi"`, …
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputError: Another ending, no such folder, a file that is there and no `force`, or a page beyond the limit;
+            nothing is written then.
+        LayerError, GeometryError, PromptError, PictureError: As for `Canvas`.
+
+    Example:
+        >>> save_html([], "nothing.html")
+        Traceback (most recent call last):
+        denseclip_viz.errors.OutputError: No result to show. Expected at least one. ...
+    """
+    is_one = isinstance(results, xr.Dataset | xr.DataArray | str) or not isinstance(results, Iterable)
+    several: list[Any] = [results] if is_one else list(results)
+    traces = [trace] * len(several) if trace is None or isinstance(trace, Trace) else list(trace)
+    _check(several, traces)
+    check_target(path, [".html"], force=force)
+    options: dict[str, Any] = {"leave_out": leave_out, "limit": limit_mb / BASE64}
+    shown = [payload(result, features=one, **options) for result, one in zip(several, traces, strict=True)]
+    links, hidden = ["page"] if linked and len(shown) > 1 else [], checked_controls(locked)
+    models = [_values(one, state, _links=links, locked=hidden) for one in shown]
+    text = _page(models, shown, title=title or _title(shown), notes=notes)
+    page = text.encode("utf-8", "backslashreplace")
+    _check_size(len(page) / 1e6, limit_mb)
+    with writing(path, [".html"], force=force) as part:
+        part.write_bytes(page)
+    return Path(path)
+
+
+def _check(several: Sequence[Result], traces: Sequence[Trace | None]) -> None:
+    if not several:
+        fix = "Pass what model.compare(trace, prompts) returns."
+        raise OutputError("No result to show", expected="at least one", fix=fix)
+    if len(traces) != len(several):
+        came, fix = f"{len(traces)} traces for {len(several)} results", "Pass None for a result without a trace."
+        raise OutputError(came, expected="one trace for each result", fix=fix)
+
+
+def _check_size(came: float, limit: float) -> None:
+    """Of several results each may fit and the page be too large still."""
+    if came > limit:
+        fix = "Show fewer results or prompts, leave something out (leave_out=['cells', 'layers']), or raise limit_mb."
+        raise OutputError(f"The page takes {came:.1f} MB", expected=f"at most {limit:g} MB", fix=fix)
+
+
+def _title(shown: Sequence[Payload]) -> str:
+    return " · ".join(dict.fromkeys(str(one.meta["title"]) for one in shown))
+
+
+def _values(one: Payload, state: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """The values of the stand-in's model."""
+    buffers = {name: base64.b64encode(data).decode() for name, data in one.buffers.items()}
+    start = completed(state, kept(DEFAULTS, one.choices), one.choices, grid=one.grid)
+    return {"meta": one.meta, "buffers": buffers, "state": start, **more}
+
+
+def _page(models: Sequence[Mapping[str, Any]], shown: Sequence[Payload], *, title: str, notes: str) -> str:
+    script = module("page")
+    data = json.dumps(models).replace("<", "\\u003c")  # so that nothing in it can end the element that holds it
+    written = f'<p class="dcv-notes" dir="auto">{html.escape(notes)}</p>' if notes else ""
+    frames = '<div data-dcv=""></div>' * len(models)
+    several = ' class="dcv-several"' if len(models) > 1 else ""
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(script)}">\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<title>{html.escape(title)}</title>\n<link rel="icon" href="data:,">\n'
+        f"<style>{style('page')}</style></head>\n"
+        f'<body><main{several}><h1 dir="auto">{html.escape(title)}</h1>{written}'
+        f'<div class="dcv-page">{frames}</div><footer>{_provenance(shown)}</footer></main>\n'
+        f'<script type="application/json" id="dcv-data">{data}</script>\n'
+        f'<script type="module">{script}</script></body></html>\n'
+    )
+
+
+def _policy(script: str) -> str:
+    """Only this very script may run, and nothing may be asked for."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rules = ["default-src 'none'", f"script-src 'sha256-{digest}'", "style-src 'unsafe-inline'", "img-src data:"]
+    return "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])
+
+
+def _provenance(shown: Sequence[Payload]) -> str:
+    tables = []
+    for one in shown:
+        pairs = ((html.escape(key), html.escape(value)) for key, value in one.meta["provenance"].items())
+        tables.append(f"<table>{''.join(f'<tr><td>{key}</td><td>{value}</td></tr>' for key, value in pairs)}</table>")
+    return f"<details><summary>how these numbers were made</summary>{''.join(tables)}</details>"

@@ -1,0 +1,108 @@
+"""The still picture of a canvas, for places that show no widgets: a code host, an exported page, a closed notebook."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from denseclip_viz.canvas.payload import Payload
+from denseclip_viz.canvas.quantize import Packed
+from denseclip_viz.canvas.state import MEAN
+from denseclip_viz.geometry.resample import between
+from denseclip_viz.plot.raster import UNSEEN, Bytes, Floats, overlay, png
+from denseclip_viz.plot.scales import label_colour
+from denseclip_viz.plot.segments import painted
+
+LONGEST = 448  # pixels of its long side: notebooks with several stay small
+
+
+def still(shown: Payload, state: Mapping[str, Any]) -> bytes:
+    """Draw what a canvas shows at the start, as PNG, without a browser and without a figure.
+
+    Args:
+        shown: Of the result.
+        state: Of the canvas.
+
+    Returns:
+        The bytes of the file; the map on its scale over the softened picture, or the labels.
+    """
+    picture = _picture(shown)
+    if state["view"] == "segments":
+        labels = _labels(shown, state, picture.shape[:2])
+        return png(painted(labels, picture, [label_colour(i) for i in range(len(shown.meta["palette"]))]))
+    stack = stack_of(shown.meta["stacks"], state)
+    values = drawn(shown, stack, maps_of(shown, stack)[map_of(shown, stack, state)], picture.shape[:2])
+    scale = {"low": stack["low"], "high": stack["high"], "colours": stack["colours"]}
+    return png(overlay(picture, values, opacity=state["opacity"], **scale))
+
+
+def stack_of(stacks: list[dict[str, Any]], state: Mapping[str, Any]) -> dict[str, Any]:
+    """Find the maps that a state names, as choices.js does."""
+    wanted = "dense" if state["view"] == "segments" else state["view"]
+    own = [stack for stack in stacks if (stack["view"], stack["layer"]) == (wanted, state["layer"])]
+    own = own or [stack for stack in stacks if stack["layer"] == state["layer"]]
+    by_head = [stack for stack in own if (stack["axes"] == ["head"]) == (state["head"] != MEAN)]
+    return (by_head or own)[0]
+
+
+def map_of(shown: Payload, stack: Mapping[str, Any], state: Mapping[str, Any]) -> int:
+    """Which of the maps of a stack a state names."""
+    choices = shown.choices
+    if stack["axes"] == ["head"]:
+        return [head for head in choices["head"] if head != MEAN].index(state["head"])
+    if not stack["axes"]:
+        return 0
+    template, prompt = (choices[axis].index(state[axis]) for axis in ("template", "prompt"))
+    return int(template * stack["sizes"][1] + prompt)
+
+
+def maps_of(shown: Payload, stack: Mapping[str, Any]) -> Floats:
+    """Unpack the maps of a stack: (map, y, x)."""
+    numbers = Packed(stack["first"], stack["perUnit"], stack["decimals"], shown.buffers[stack["buffer"]])
+    return numbers.values().reshape(-1, stack["grid"]["rows"], stack["grid"]["columns"])
+
+
+def drawn(shown: Payload, stack: Mapping[str, Any], maps: Floats, shape: tuple[int, int]) -> Floats:
+    """Draw maps (…, y, x) over a picture of a shape: linear between cells, NaN where nothing was seen."""
+    grid, (height, width), (top, left, bottom, right) = stack["grid"], shown.meta["size"], shown.meta["seen"]
+    down, rows = _weights(shape[0], height, (grid["top"], grid["bottom"], grid["rows"]), (top, bottom))
+    across, columns = _weights(shape[1], width, (grid["left"], grid["right"], grid["columns"]), (left, right))
+    full: Floats = down @ maps @ across.T
+    full[..., ~(rows[:, None] & columns)] = np.nan
+    return full
+
+
+def _weights(
+    count: int, size: float, grid: tuple[float, float, int], seen: tuple[float, float]
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    start, end, cells = grid
+    at = (np.arange(count) + 0.5) / count * size
+    place = (at - start) / (end - start) * cells - 0.5
+    return between(np.eye(cells), place), (seen[0] <= at) & (at <= seen[1])
+
+
+def _picture(shown: Payload) -> Bytes:
+    if "picture" in shown.buffers:
+        image = Image.open(io.BytesIO(shown.buffers["picture"])).convert("RGB")
+    else:
+        height, width = shown.meta["size"]
+        image = Image.new("RGB", (max(1, width), max(1, height)), (UNSEEN,) * 3)
+    image.thumbnail((LONGEST, LONGEST))
+    return np.asarray(image)
+
+
+def _labels(shown: Payload, state: Mapping[str, Any], shape: tuple[int, int]) -> npt.NDArray[np.integer]:
+    """The label of each pixel: the segmentation's own, or the prompt with the strongest dense map."""
+    if "labels" in shown.buffers:
+        file = Image.open(io.BytesIO(shown.buffers["labels"]))
+        colours = np.asarray(file.resize(shape[::-1], Image.Resampling.NEAREST)).astype(np.int64)
+        return np.asarray(colours[..., 0] * 256 + colours[..., 1] - 1)
+    stack = stack_of(shown.meta["stacks"], state)
+    places = [map_of(shown, stack, {**state, "prompt": name}) for name in shown.choices["prompt"]]
+    full = drawn(shown, stack, maps_of(shown, stack)[places], shape)
+    return np.where(np.isnan(full[0]), -1, np.nan_to_num(full).argmax(0))

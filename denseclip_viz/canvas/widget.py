@@ -1,0 +1,153 @@
+"""The canvas in a notebook: a widget whose whole drawing happens in the browser."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anywidget
+import traitlets
+import xarray as xr
+
+from denseclip_viz.canvas.assets import module, style
+from denseclip_viz.canvas.payload import Payload, payload
+from denseclip_viz.canvas.snapshot import still
+from denseclip_viz.canvas.state import DEFAULTS, checked_controls, completed, kept
+from denseclip_viz.errors import LayerError
+from denseclip_viz.trace import Trace
+
+
+class Canvas(anywidget.AnyWidget):
+    """A picture with its maps; everything that moves, moves in the browser.
+
+    Args:
+        result: What `Model.compare`, `Model.similarity` or `Model.segment` returned; nothing yet by default.
+        trace: The trace that it came from: gives a `similarity` its picture, and lets a hovered cell be compared
+            with all other cells.
+        leave_out: Parts that a large result is sent without, for example `["layers"]`; see `payload.payload`.
+        still: Add a still picture for places that show no widgets.
+        **state: Where to start, for example `view="gap"`, `prompt="a taxi"`, `opacity=0.5`.
+
+    Attributes:
+        state: What is shown. Give it some names and the others stay: `canvas.state = {"prompt": "a road"}`.
+            `prompt`, `template` (or `"ensemble"`: the mean of the maps), `layer`, `view`, `head` (or `"mean"`),
+            `opacity` 0 to 1, `threshold` in the view's units or None, `colours`, `interpolation`, `hover` (True: the
+            map compares the pointed-at cell with all others), `pinned` [y, x] or None.
+        status: One line under the picture.
+        status_kind: "ok", "busy" or "error".
+        locked: Names of controls that are not shown, for teachers.
+
+    Raises:
+        GeometryError: The trace is not the result's.
+        LayerError: The result is none of the known kinds, or has no such layer, view or head.
+        PromptError: It has no such prompt or template.
+        PictureError: Another name or value in the state.
+        OutputError: It is too large to be sent.
+
+    Example:
+        >>> Canvas(opacity=0.5).state["opacity"]
+        0.5
+    """
+
+    _esm = module()
+    _css = style()
+    _payload = traitlets.Dict().tag(sync=True)
+    _links = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    state = traitlets.Dict(DEFAULTS).tag(sync=True)
+    status = traitlets.Unicode("").tag(sync=True)
+    status_kind = traitlets.Enum(("ok", "busy", "error"), "ok").tag(sync=True)
+    locked = traitlets.List(traitlets.Unicode()).tag(sync=True)
+
+    def __init__(
+        self,
+        result: xr.Dataset | xr.DataArray | None = None,
+        *,
+        trace: Trace | None = None,
+        leave_out: Sequence[str] = (),
+        still: bool = True,
+        locked: Sequence[str] = (),
+        **state: Any,
+    ) -> None:
+        self._shown: Payload | None = None
+        self._still = still
+        super().__init__(locked=list(locked))
+        if result is not None:
+            self.show(result, trace=trace, leave_out=leave_out)
+        if state:
+            self.state = state
+
+    def show(
+        self, result: xr.Dataset | xr.DataArray, *, trace: Trace | None = None, leave_out: Sequence[str] = ()
+    ) -> None:
+        """Show another result; prompt, template, layer, view and head stay where it has them too.
+
+        Args:
+            result: As for `Canvas`.
+            trace: As for `Canvas`.
+            leave_out: As for `Canvas`.
+
+        Raises:
+            LayerError, GeometryError, OutputError: As for `Canvas`; what was shown stays.
+        """
+        shown = payload(result, features=trace, leave_out=leave_out)
+        state = kept(self.state, shown.choices, grid=shown.grid)
+        with self.hold_sync():
+            self._shown = shown
+            self._payload = {"meta": shown.meta, "buffers": shown.buffers}
+            self.state = state
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what the browser says; of a state that was another result's only what this one has too."""
+        if self._shown is not None and "state" in sync_data:
+            sync_data = {**sync_data, "state": kept(sync_data["state"], self._shown.choices)}
+        super().set_state(sync_data)
+
+    def __repr__(self) -> str:
+        if self._shown is None:
+            return "Canvas(nothing to show yet)"
+        state, title = self.state, self._shown.meta["title"]
+        of = "" if state["view"] in ("attention", "segments") else f" of {state['prompt']!r}"
+        return f"Canvas({title}: {state['view']}{of}, template {state['template']!r}, layer {state['layer']})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        bundle: tuple[dict[str, Any], dict[str, Any]] | None = super()._repr_mimebundle_(**kwargs)
+        if bundle is not None and self._still and self._shown is not None:
+            bundle[0]["image/png"] = base64.b64encode(still(self._shown, self.state)).decode()
+        return bundle
+
+    @traitlets.validate("state")
+    def _complete(self, proposal: Mapping[str, Any]) -> dict[str, Any]:
+        choices, grid = ({}, None) if self._shown is None else (self._shown.choices, self._shown.grid)
+        return completed(proposal["value"], self.state, choices, grid=grid)
+
+    @traitlets.validate("locked")
+    def _check_locked(self, proposal: Mapping[str, Any]) -> list[str]:
+        return checked_controls(proposal["value"])
+
+
+def link(first: Canvas, second: Canvas, *more: Canvas) -> None:
+    """Let canvases move together: pointing, pins, prompt, template, view and looks. The kernel is not needed for it.
+
+    Names that one of them does not have leave it as it is; cells are matched by their place in the picture.
+
+    Args:
+        first: A canvas.
+        second: Another.
+        *more: Further ones.
+
+    Raises:
+        LayerError: One of them is no canvas; then none is linked.
+
+    Example:
+        >>> left, right = Canvas(), Canvas()
+        >>> link(left, right)
+    """
+    canvases, name = (first, second, *more), uuid.uuid4().hex
+    for canvas in canvases:
+        if not isinstance(canvas, Canvas):
+            came = f"An object of type {type(canvas).__name__} cannot be linked"
+            raise LayerError(came, expected="canvases", fix="Of an explorer pass its canvas: explorer.canvas.")
+    for canvas in canvases:
+        canvas._links = [*canvas._links, name]

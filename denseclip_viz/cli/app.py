@@ -1,0 +1,233 @@
+"""The command line: `denseclip-viz compare street.jpg -m ViT-B-16 -w openai -p "a red car" -p grass --out street.png`.
+
+Bad input is one line on standard error and exit code 2; never a traceback.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from denseclip_viz.cli.image_commands import Kind, check_out, find, no_figure, one_line_errors, plotted, run
+from denseclip_viz.cli.options import (
+    DEFAULT,
+    Absent,
+    Articles,
+    Device,
+    Feed,
+    Force,
+    LayerList,
+    ModelName,
+    Out,
+    Pictures,
+    PromptList,
+    Templates,
+    Weights,
+    prompts_of,
+    way_of,
+)
+from denseclip_viz.cli.template_commands import templates
+from denseclip_viz.cli.toyworld_commands import app as world
+
+if TYPE_CHECKING:
+    from denseclip_viz.model import Model
+    from denseclip_viz.prompts import Prompts
+
+app = typer.Typer(
+    help="See and measure what CLIP's pooled answer leaves out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+app.add_typer(world, name="toyworld")
+app.command()(templates)
+
+COURSE = Path("denseclip-viz-notebooks")
+
+
+@app.command()
+def compare(
+    pictures: Pictures,
+    prompt: PromptList,
+    model: ModelName = DEFAULT,
+    weights: Weights = None,
+    template: Templates = [],  # noqa: B006  typer copies it
+    articles: Articles = "as written",
+    absent: Absent = [],  # noqa: B006
+    geometry: Feed = "native",
+    out: Out = None,
+    force: Force = False,
+    device: Device = None,
+) -> None:
+    """Take CLIP's answer apart: global score, dense, contribution, attention and gap maps for each prompt."""
+    from denseclip_viz.maps.tables import compare_table
+
+    with one_line_errors():
+        prompts, way, files = prompts_of(prompt, template, absent, articles), way_of(geometry), find(pictures)
+        check_out(out, files, figures=True, force=force)
+        loaded = _load(model, weights, device)
+        kind = Kind(lambda trace: loaded.compare(trace, prompts), plotted("compare"), compare_table)
+        run(loaded, files, kind, out=out, force=force, geometry=way)
+
+
+@app.command()
+def segment(
+    pictures: Pictures,
+    prompt: PromptList,
+    model: ModelName = DEFAULT,
+    weights: Weights = None,
+    template: Templates = [],  # noqa: B006
+    articles: Articles = "as written",
+    geometry: Feed = "native",
+    background: Annotated[list[str], typer.Option(help="Background prompts, or one probability.")] = [],  # noqa: B006
+    denoise: Annotated[float, typer.Option(help="Threshold of prompt denoising; 0 for none.")] = 0.0,
+    smooth: Annotated[str, typer.Option(help="Key smoothing: cosine, official, or none.")] = "none",
+    out: Out = None,
+    force: Force = False,
+    device: Device = None,
+) -> None:
+    """Name every pixel by its best prompt."""
+    from denseclip_viz.maps.tables import segment_table
+
+    with one_line_errors():
+        prompts, way, files = prompts_of(prompt, template, [], articles), way_of(geometry), find(pictures)
+        check_out(out, files, figures=True, force=force)
+        loaded, keys = _load(model, weights, device), "" if smooth == "none" else "key"
+        options: dict[str, Any] = {
+            "background": _background(background, prompts),
+            "denoise": denoise,
+            "smooth": "" if not keys else smooth,
+        }
+        kind = Kind(lambda trace: loaded.segment(trace, prompts, **options), plotted("segments"), segment_table)
+        run(loaded, files, kind, out=out, force=force, geometry=way, keys=keys)
+
+
+@app.command()
+def classify(
+    pictures: Pictures,
+    prompt: PromptList,
+    model: ModelName = DEFAULT,
+    weights: Weights = None,
+    template: Templates = [],  # noqa: B006
+    articles: Articles = "as written",
+    out: Out = None,
+    force: Force = False,
+    device: Device = None,
+) -> None:
+    """Give CLIP's ordinary zero-shot probabilities."""
+    from denseclip_viz.maps.tables import classify_table
+
+    with one_line_errors():
+        prompts, files = prompts_of(prompt, template, [], articles), find(pictures)
+        check_out(out, files, figures=False, force=force)
+        loaded = _load(model, weights, device)
+        kind = Kind(lambda trace: loaded.classify(trace, prompts), no_figure, classify_table)
+        run(loaded, files, kind, out=out, force=force)
+
+
+@app.command()
+def layers(
+    pictures: Pictures,
+    prompt: PromptList,
+    model: ModelName = DEFAULT,
+    weights: Weights = None,
+    layer: LayerList = [],  # noqa: B006
+    geometry: Feed = "native",
+    out: Out = None,
+    force: Force = False,
+    device: Device = None,
+) -> None:
+    """Compare global and dense layer by layer."""
+    from denseclip_viz.maps.tables import layers_table
+
+    with one_line_errors():
+        prompts, way, files = prompts_of(prompt, [], []), way_of(geometry), find(pictures)
+        check_out(out, files, figures=True, force=force)
+        loaded = _load(model, weights, device)
+        wanted: Any = layer or "all"
+        kind = Kind(lambda trace: loaded.compare(trace, prompts, layers=wanted), plotted("layers"), layers_table)
+        run(loaded, files, kind, out=out, force=force, geometry=way, layers=loaded.needs(wanted))
+
+
+@app.command()
+def taps(model: ModelName = DEFAULT) -> None:
+    """List every place of a tower that can be recorded."""
+    with one_line_errors():
+        weights = None if model.startswith("bundled-") else "random"
+        for name in _load(model, weights, "cpu").taps:
+            typer.echo(name)
+
+
+@app.command()
+def models(
+    pattern: Annotated[str, typer.Argument(help="A name, with wildcards: 'ViT-B*'.")] = "*",
+) -> None:
+    """List open_clip's models: pooling, pixels, grid, size, whether prompts are read trimmed, pretrained tags."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from denseclip_viz.clip.load.models import models as listed
+
+    with one_line_errors():
+        found = listed(pattern)
+    table = Table("model", "pooling", "pixels", "grid", "M", "trimmed", "pretrained tags")
+    for name, row in found.iterrows():
+        size = f"{row.image_parameters:.0f}"
+        table.add_row(str(name), row.pooling, row.pixels, row.grid, size, "yes" if row.trimmed else "no", row.tags)
+    Console().print(table)
+
+
+@app.command()
+def lab(
+    folder: Annotated[Path, typer.Argument(help="Where your copy of the notebooks lies; made if not there.")] = COURSE,
+    options: Annotated[list[str], typer.Argument(help="For JupyterLab, after --: -- --no-browser --port 8890")] = [],  # noqa: B006
+    no_open: Annotated[bool, typer.Option("--no-open", help="Only copy.")] = False,
+) -> None:
+    """Copy the course's notebooks to a folder of yours and open JupyterLab there; what you changed stays yours."""
+    from denseclip_viz.cli.notebooks import check_jupyterlab, copy_course, open_lab
+
+    if str(folder).startswith("-"):  # no folder was named, and what stands behind -- is all for JupyterLab
+        folder, options = COURSE, [str(folder), *options]
+    with one_line_errors():
+        if not no_open:
+            check_jupyterlab()
+        typer.echo(copy_course(folder))
+        if not no_open:
+            open_lab(folder, options)
+
+
+@app.command()
+def versions() -> None:
+    """Say what is installed; the first thing to paste into a report."""
+    from denseclip_viz.versions import show_versions
+
+    typer.echo(show_versions())
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a prompt that the terminal cannot show stops nothing
+    app()
+
+
+def _load(name: str, weights: str | None, device: str | None) -> Model:
+    from denseclip_viz.loading import load
+
+    return load(name, pretrained=weights, device=device)
+
+
+def _background(rules: Sequence[str], prompts: Prompts) -> None | float | list[str]:
+    """A prompt may be a number too; then it is that prompt."""
+    if len(rules) == 1 and rules[0] not in prompts.prompts:
+        with suppress(ValueError):
+            return float(rules[0])
+    return list(rules) or None

@@ -1,0 +1,224 @@
+"""Runs over pictures, as the command line makes them: find them, check where results go, work, write, keep."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from denseclip_viz.errors import DenseclipVizError, OutputError, PictureError
+from denseclip_viz.files import FIGURES, check_target, save_data, save_table
+from denseclip_viz.measure.progress import traced_beside
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from denseclip_viz.model import Model
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the command with one line and exit code 2 on our own errors; say warnings in one line too."""
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: typer.echo(" ".join(str(message).split()), err=True)
+            yield
+    except DenseclipVizError as error:
+        _stop(str(error), 2)
+    except KeyboardInterrupt:
+        _stop("stopped; what was written is whole", 130)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    typer.echo(" ".join(message.split()), err=True)
+    raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a command does with one picture, and how its result is drawn and tabled."""
+
+    work: Callable[[Any], Any]
+    figure: Callable[[Any], Any]
+    table: Callable[[Any], pd.DataFrame]
+
+
+def find(paths: Sequence[Path]) -> list[Path]:
+    """List the pictures that paths name: files as they are, and what lies in folders, by name.
+
+    Raises:
+        PictureError: a path that is not there, or a folder without pictures.
+
+    Example:
+        >>> find([Path("nothing.jpg")])
+        Traceback (most recent call last):
+        denseclip_viz.errors.PictureError: nothing.jpg does not exist. Expected a file. Check the path.
+    """
+    from denseclip_viz.images import read
+
+    files: list[Path] = []
+    for path in paths:
+        found = _inside(path) if os.path.isdir(path) else [path]
+        if not found:
+            raise PictureError(f"{path} holds no pictures", expected=f"{', '.join(PICTURES)} files", fix="Name files.")
+        if found == [path] and not os.path.isfile(path):
+            read(path)  # which says what is wrong with it
+        files += found
+    return files
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The pictures in a folder; not those that are hidden, such as the halves that some systems leave beside them."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError as error:
+        came = f"{folder} cannot be looked into ({error.strerror})"
+        raise PictureError(came, expected="a folder of pictures", fix="Check its permissions.") from error
+    named = [folder / name for name in names if name.lower().endswith(PICTURES)]
+    return [path for path in named if not os.path.isdir(path)]
+
+
+def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: bool) -> None:
+    """Refuse, before any work, results that could not be kept.
+
+    Args:
+        out: What `--out` says, with `{name}` for the picture's name.
+        files: The pictures.
+        figures: Whether figures can be drawn of the results.
+        force: Replace files that are there.
+
+    Raises:
+        OutputError: another ending, no such folder, a file that is there, or one file for several results.
+    """
+    if out is None:
+        return
+    endings = [*(FIGURES if figures else ()), ".nc", ".csv"]
+    targets = [out.replace("{name}", path.stem) for path in files]
+    for target in dict.fromkeys(targets):
+        check_target(target, endings, force=force)
+        if any(os.path.exists(target) and os.path.samefile(target, path) for path in files):
+            came, fix = f"{target} is one of the pictures", "Choose another name, such as '{name}-dense.png'."
+            raise OutputError(came, expected="a name for the result", fix=fix)
+    if len(files) > 1 and "{name}" not in out and _ending(out) != ".csv":
+        raise OutputError(
+            f"one file {out} for {len(files)} pictures",
+            expected="a name with {name} in it, or a .csv for one table",
+            fix=f"Try --out '{Path(out).with_name('{name}' + Path(out).suffix)}'.",
+        )
+    if "{name}" in out and len(set(targets)) < len(targets):
+        target, count = Counter(targets).most_common(1)[0]
+        came = f"{count} pictures whose result would be {target}"
+        raise OutputError(came, expected="different names", fix="Run them in two calls.")
+
+
+@dataclass
+class LeftOut:
+    """Pictures that cannot be read: each is said and left out, and the command ends with code 2.
+
+    Attributes:
+        of: How many pictures there are.
+        paths: Those that were left out until now.
+    """
+
+    of: int
+    paths: list[Path] = field(default_factory=list)
+
+    def __call__(self, path: Path, error: PictureError) -> None:
+        """Say it and go on; where it is the only picture, that is the end."""
+        if self.of == 1:
+            raise error
+        self.paths.append(path)
+        typer.echo(f"left out: {' '.join(str(error).split())}", err=True)
+
+    def end(self) -> None:
+        """End the command, when all else is written."""
+        if self.paths:
+            _stop(f"{len(self.paths)} of {self.of} pictures could not be read: {self.paths[0]}", 2)
+
+
+def run(loaded: Model, files: Sequence[Path], kind: Kind, *, out: str | None, force: bool, **options: Any) -> None:
+    """Trace pictures, do a command's work on each, and write results one by one; print one table at the end.
+
+    Of several pictures, one that cannot be read is said and left out, and the exit code is 2 in the end. After another
+    error or an interrupt, what was done until then is written and printed all the same.
+
+    Args:
+        loaded: The model.
+        files: The pictures.
+        kind: What is done with each.
+        out: What `--out` says; checked before.
+        force: Replace files that are there.
+        **options: As for `Model.trace_many`.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    progress = Console(stderr=True)
+    silent = len(files) == 1 or not progress.is_terminal
+    tables, left_out = [], LeftOut(len(files))
+    fed = ((path, path) for path in files)
+    traces = traced_beside(loaded, fed, left_out, batch_size=1 if len(files) == 1 else 8, **options)
+    try:
+        for path, trace in track(traces, "pictures", len(files), console=progress, disable=silent):
+            result = kind.work(trace)
+            tables.append(kind.table(result))
+            if out and ("{name}" in out or _ending(out) != ".csv"):
+                _write(result, tables[-1], kind, out.replace("{name}", path.stem), force=force)
+    finally:
+        if tables:  # also after an interrupt: what was computed is kept
+            _finish(tables, out, force=force)
+    left_out.end()
+
+
+def _finish(tables: Sequence[pd.DataFrame], out: str | None, *, force: bool) -> None:
+    import pandas as pd
+
+    whole = pd.concat(tables, ignore_index=True)
+    if out and "{name}" not in out and _ending(out) == ".csv":
+        save_table(whole, out, force=force)
+    shown = whole.drop(columns=["weights_hash"]).rename(columns={"attention_in_top_decile": "att_top_decile"})
+    if whole["random_weights"].any():
+        typer.echo("RANDOM WEIGHTS: these numbers only show the mechanics.", err=True)
+    else:
+        shown = shown.drop(columns=["random_weights"])
+    typer.echo(shown.to_string(index=False, float_format=lambda v: f"{v:.4f}"))
+
+
+def _ending(out: str) -> str:
+    return Path(out).suffix.lower()
+
+
+def _write(result: Any, table: pd.DataFrame, kind: Kind, path: str, *, force: bool) -> None:
+    if _ending(path) == ".nc":
+        save_data(result, path, force=force)
+    elif _ending(path) == ".csv":
+        save_table(table, path, force=force)
+    else:
+        from denseclip_viz.plot import save
+
+        save(kind.figure(result), path, force=force)
+
+
+def plotted(name: str) -> Callable[[Any], Any]:
+    """Name a figure of `view.plot`, which is imported only when one is drawn."""
+
+    def draw(result: Any) -> Any:
+        from denseclip_viz import plot
+
+        return getattr(plot, name)(result)
+
+    return draw
+
+
+def no_figure(result: Any) -> NoReturn:
+    """Refuse a figure of what has none."""
+    raise OutputError("a figure of probabilities", expected=".nc or .csv", fix="Choose another ending.")

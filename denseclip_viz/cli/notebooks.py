@@ -1,0 +1,157 @@
+"""The course: notebooks that come with the package, copied to where a person works on them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from denseclip_viz.errors import OutputError
+from denseclip_viz.files import writing
+
+RECORD = ".denseclip-viz.json"  # in the copy: the hash of each file as it was copied
+START = "00_quickstart.ipynb"
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What became of each file of the course in a folder, by name."""
+
+    folder: Path
+    new: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        counts = [f"{len(names)} {what}" for names, what in ((self.new, "copied"), (self.updated, "updated")) if names]
+        said = [f"{self.folder}: {', '.join(counts) or 'up to date'}"]
+        if self.kept:
+            said.append(f"kept as you changed them: {', '.join(self.kept)} (move one away to get a fresh one)")
+        return "\n".join(said)
+
+
+def shipped() -> Path:
+    """Where the notebooks of this installation are: in the wheel, or in the repository beside the package.
+
+    Raises:
+        OutputError: an installation without them.
+
+    Example:
+        >>> (shipped() / "README.md").is_file()
+        True
+    """
+    package = Path(__file__).parents[1]
+    for folder in (package / "notebooks", package.parent / "notebooks"):
+        if folder.is_dir():
+            return folder
+    fix = "Install the package again from its wheel or repository."
+    raise OutputError("no notebooks came with this installation", expected=f"a folder {folder}", fix=fix)
+
+
+def copy_course(folder: str | os.PathLike[str]) -> Copied:
+    """Copy the notebooks of the course into a folder; what its owner changed since they were copied stays.
+
+    A file is replaced only while it is, byte for byte, what an earlier call copied.
+
+    Args:
+        folder: Where to; made if it is not there. The notebooks' own folder is left as it is.
+
+    Returns:
+        Which files are new, updated, and kept.
+
+    Raises:
+        OutputError: a folder that cannot be made or written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     first, second = copy_course(folder), copy_course(folder)
+        >>> "README.md" in first.new, second.new
+        (True, ())
+    """
+    source, target = shipped(), _made(Path(folder))
+    if source.samefile(target):
+        return Copied(target)
+    record, found = _read_record(target), {"new": list[str](), "updated": list[str](), "kept": list[str]()}
+    for name in _names(source):
+        data, there = (source / name).read_bytes(), _hash_of(target / name)
+        state = _state(_hash(data), there, record.get(name))
+        if state in ("new", "updated"):
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            with writing(target / name, [Path(name).suffix], force=True) as part:
+                part.write_bytes(data)
+        if state != "kept":
+            record[name] = _hash(data)
+        if state in found:
+            found[state].append(name)
+    with writing(target / RECORD, [".json"], force=True) as part:
+        part.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
+    return Copied(target, **{state: tuple(names) for state, names in found.items()})
+
+
+def check_jupyterlab() -> None:
+    """Refuse to open what cannot be opened; before copying, not after.
+
+    Raises:
+        OutputError: JupyterLab is not installed here.
+    """
+    if find_spec("jupyterlab") is None:
+        raise OutputError(
+            "JupyterLab is not installed here",
+            expected="the package jupyterlab beside this one",
+            fix='pip install "denseclip_viz[notebooks]"; or pass --no-open and open the folder with your own Jupyter.',
+        )
+
+
+def open_lab(folder: Path, options: list[str]) -> None:
+    """Open JupyterLab on a folder, at the first notebook, and stay until it is closed."""
+    from jupyterlab.labapp import LabApp
+
+    first = [f"--LabApp.default_url=/lab/tree/{START}"] if (folder / START).is_file() else []
+    LabApp.launch_instance([f"--ServerApp.root_dir={folder.resolve()}", *first, *options])
+
+
+def _state(shipped: str, there: str | None, copied: str | None) -> str:
+    if there is None:
+        return "new"
+    if there == shipped:
+        return "same"
+    return "updated" if there == copied else "kept"
+
+
+def _names(source: Path) -> list[str]:
+    """Relative names of what is copied; nothing hidden, such as Jupyter's checkpoints."""
+    paths = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()]
+    return [path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)]
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        came = f"the folder {folder} cannot be made ({os.strerror(error.errno or 0)})"
+        raise OutputError(came, expected="a folder for the notebooks", fix="Name another one.") from error
+    return folder
+
+
+def _read_record(folder: Path) -> dict[str, str]:
+    """An unreadable record counts as none: then everything that differs is its owner's."""
+    try:
+        said = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(name): str(value) for name, value in said.items()} if isinstance(said, dict) else {}
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _hash_of(path: Path) -> str | None:
+    """The hash of what is there, None where nothing is; what is no file matches nothing, so that it stays."""
+    if not os.path.lexists(path):
+        return None
+    return _hash(path.read_bytes()) if path.is_file() else "no file"

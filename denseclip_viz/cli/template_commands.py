@@ -1,0 +1,259 @@
+"""`denseclip-viz templates street.jpg -p "red car" --templates imagenet-7`: which wording sees best."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from denseclip_viz.cli.image_commands import LeftOut, find, one_line_errors
+from denseclip_viz.cli.options import (
+    DEFAULT,
+    Absent,
+    Articles,
+    Device,
+    Feed,
+    Force,
+    ModelName,
+    Pictures,
+    PromptList,
+    Weights,
+    prompts_of,
+    way_of,
+)
+from denseclip_viz.errors import OutputError, PromptError
+from denseclip_viz.files import FIGURES, check_target, save_table, writing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from denseclip_viz.model import Model
+    from denseclip_viz.prompts import Prompts
+
+
+ENDINGS = (".csv", ".html", *FIGURES)
+_SOURCE = ("model", "weights", "weights_hash", "random_weights")
+
+
+def templates(
+    pictures: Pictures,
+    prompt: PromptList,
+    template: Annotated[
+        list[str], typer.Option("--templates", "--template", "-t", help="A set (imagenet-7), or templates with {}.")
+    ],
+    articles: Articles = "as written",
+    masks: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Folder of masks: NAME.png of class indices for each picture, with classes.txt."),
+    ] = None,
+    absent: Absent = [],  # noqa: B006  typer copies it
+    score: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="What several pictures are ranked by: shared_precision, iou_won, margin_absent, …"),
+    ] = None,
+    threshold: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="A cosine for the number iou; above every absent prompt by default."),
+    ] = None,
+    model: ModelName = DEFAULT,
+    weights: Weights = None,
+    geometry: Feed = "native",
+    out: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--out", "-o", help="csv: table; html: table and figures in one file; png, svg, pdf: figure."),
+    ] = None,
+    force: Force = False,
+    device: Device = None,
+) -> None:
+    """Say which template sees best: numbers for one picture, a ranking with its noise for several."""
+    from denseclip_viz.loading import load
+    from denseclip_viz.measure.datasets import MaskFolder
+    from denseclip_viz.measure.template_table import refuse_one
+
+    with one_line_errors():
+        prompts, way, files = prompts_of(prompt, template, absent, articles), way_of(geometry), find(pictures)
+        if len(files) > 1:
+            refuse_one(list(prompts.templates), "ranking")
+        _check_out(out, files, force=force)
+        _check_numbers(files, masks, score, threshold)
+        truth = None if masks is None else MaskFolder.of(masks, files, prompts)
+        loaded, left_out = load(model, pretrained=weights, device=device), LeftOut(len(files))
+        if len(files) == 1:
+            result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=way)
+        else:
+            options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": way, "unreadable": left_out}
+            result = _several(loaded, files, prompts, truth, **options)
+        _keep(result, out, force=force)
+        if result.stopped:
+            raise KeyboardInterrupt
+        left_out.end()
+
+
+@dataclass
+class _Result:
+    """What is printed, written and drawn."""
+
+    title: str
+    table: pd.DataFrame
+    attrs: dict[str, Any]
+    lines: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    draw: tuple[Any, ...] = ()
+    stopped: bool = False
+
+
+def _check_out(out: str | None, files: list[Path], *, force: bool) -> None:
+    if out is None:
+        return
+    check_target(out, ENDINGS, force=force)
+    if any(os.path.exists(out) and os.path.samefile(out, path) for path in files):
+        came, fix = f"{out} is one of the pictures", "Choose another name."
+        raise OutputError(came, expected="a name for the result", fix=fix)
+
+
+def _check_numbers(files: list[Path], masks: Path | None, score: str | None, threshold: float | None) -> None:
+    """Refuse, before any model is loaded, an option that would change nothing."""
+    if score is not None and len(files) == 1:
+        came, fix = f"--score {score} for one picture", "Leave it out, or pass a folder."
+        raise PromptError(came, expected="several pictures to rank templates on", fix=fix)
+    if threshold is not None and (masks is None or (len(files) > 1 and score != "iou")):
+        came = f"--threshold {threshold:g} {'without --masks' if masks is None else 'without --score iou'}"
+        raise PromptError(came, expected="something that it is for", fix="It is for the number iou, with masks.")
+
+
+def _one(model: Model, file: Path, prompts: Prompts, truth: Any, *, threshold: float | None, geometry: Any) -> _Result:
+    from denseclip_viz.measure.template_table import templates_table
+
+    trace = model.trace(file, geometry=geometry)
+    maps = model.similarity(trace, prompts)
+    vectors = model.texts.encode(prompts)
+    masks = None if truth is None else truth(file)
+    table = templates_table(maps, masks, vectors=vectors, scale=model.scale, threshold=threshold)
+
+    def grid() -> Any:
+        from denseclip_viz import plot
+
+        return plot.grid(maps, picture=trace.picture)
+
+    def spread() -> Any:
+        from denseclip_viz import plot
+
+        return plot.disagreement(maps, picture=trace.picture)
+
+    draw = (grid, spread) if len(prompts.templates) > 1 else (grid,)
+    lines = ["Cosines; see templates_table for each column. One picture ranks no templates: pass a folder for that."]
+    return _Result(f"Templates on {file.name}", table, dict(maps.attrs), lines, _not_judged(prompts, truth), draw)
+
+
+def _several(model: Model, files: list[Path], prompts: Prompts, truth: Any, **options: Any) -> _Result:
+    from denseclip_viz.measure.rank import rank_templates
+
+    ranking = rank_templates(model, files, prompts, truth, **options)
+
+    def bars() -> Any:
+        from denseclip_viz import plot
+
+        return plot.template_ranking(ranking)
+
+    table, attrs = ranking.table.copy(), dict(ranking.scores.attrs)
+    table.insert(1, "number", ranking.score)
+    for name in _SOURCE:
+        table[name] = attrs.get(name, "")
+    table["random_weights"] = bool(attrs.get("random_weights", 0))
+    ties = ranking.within_noise
+    lines = [f"Prompts: {', '.join(prompts.prompts)}.", f"Within noise of the best: {', '.join(ties)}."]
+    title = f"Templates on {ranking.scores.sizes['picture']} pictures"
+    return _Result(title, table, attrs, lines, _not_judged(prompts, truth), (bars,), ranking.stopped)
+
+
+def _not_judged(prompts: Prompts, truth: Any) -> list[str]:
+    """A misspelt prompt must not go unnoticed."""
+    marked = zip(prompts.prompts, prompts.absent, strict=True)
+    rest = [name for name, absent in marked if truth is not None and not absent and name not in truth.indices]
+    return [f"Not judged, as no class of the masks has these names: {', '.join(rest)}."] if rest else []
+
+
+def _keep(result: _Result, out: str | None, *, force: bool) -> None:
+    """Write the result, then print its table."""
+    ending = Path(out).suffix.lower() if out else ""
+    if out and ending == ".csv":
+        save_table(result.table, out, force=force)
+    elif out and ending == ".html":
+        _write_page(result, out, force=force)
+    elif out:
+        from denseclip_viz.plot import save
+
+        save(result.draw[0](), out, force=force)
+    shown = result.table.drop(columns=["weights", "weights_hash"])
+    if result.table["random_weights"].any():
+        typer.echo("RANDOM WEIGHTS: these numbers only show the mechanics.", err=True)
+    else:
+        shown = shown.drop(columns=["random_weights"])
+    for note in result.notes:
+        typer.echo(note, err=True)
+    typer.echo(shown.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+
+
+def _write_page(result: _Result, out: str, *, force: bool) -> None:
+    from denseclip_viz.plot.sheet import provenance
+
+    random = ["RANDOM WEIGHTS: nothing here was learned."] if result.attrs.get("random_weights") else []
+    figures = [draw() for draw in result.draw]
+    text = page(
+        result.title, [*random, *result.lines, *result.notes], figures, result.table, foot=provenance(result.attrs)
+    )
+    with writing(out, [".html"], force=force) as part:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+_STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1f1f1f}"
+    "img{max-width:100%;height:auto}table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}"
+    "td,th{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}"
+    "footer{color:#6b6b6b;font-size:13px}"
+)
+
+
+def page(title: str, said: Sequence[str], figures: Sequence[Any], table: pd.DataFrame, *, foot: str = "") -> str:
+    """Write a page: a title, what there is to say, figures, a table.
+
+    Args:
+        title: The title.
+        said: Lines of text.
+        figures: Figures of matplotlib; they go in as PNG.
+        table: Any table.
+        foot: The last line: where the numbers come from.
+
+    Returns:
+        HTML with nothing that is loaded from elsewhere and no script.
+
+    Example:
+        >>> import pandas as pd
+        >>> made = page("x", ["<b>"], [], pd.DataFrame({"prompt": ["<script>"]}))
+        >>> "<script>" in made, "&lt;b&gt;" in made, "&lt;script&gt;" in made
+        (False, True, True)
+    """
+    import pandas as pd
+
+    with pd.option_context("display.max_colwidth", None):  # a shortened template would be another one
+        rows = table.to_html(index=False, escape=True, border=0, float_format=lambda value: f"{value:.4f}")
+    lines = "".join(f"<p>{html.escape(line)}</p>" for line in said)
+    images = "".join(f'<p><img alt="" src="data:image/png;base64,{_png(figure)}"></p>' for figure in figures)
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}</head><body><h1>{html.escape(title)}</h1>'
+        f"{lines}{images}{rows}<footer><p>{html.escape(foot)}</p></footer></body></html>\n"
+    )
+
+
+def _png(figure: Any) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,140 @@
+"""`denseclip-viz toyworld …`: make the bundled models again, measure them, write scenes to files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from denseclip_viz.cli.image_commands import one_line_errors
+from denseclip_viz.prompts import Prompts
+
+app = typer.Typer(help="The bundled world: train its models, measure them, export its scenes.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="resnet or vit; for a report also a folder with a model of this world.")]
+
+
+@app.command()
+def train(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="Where the checkpoint and the log are kept; a later call goes on.")],
+    minutes: Annotated[Optional[float], typer.Option(help="Stop after so many minutes.")] = None,  # noqa: UP045
+    scenes: Annotated[Optional[int], typer.Option(help="Stop after so many pictures.")] = None,  # noqa: UP045
+    restart: Annotated[bool, typer.Option("--restart", help="Start over, whatever the folder holds.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, or a GPU such as cuda.")] = "cpu",
+) -> None:
+    """Train a bundled model from pictures and captions alone."""
+    from denseclip_viz.train.contrastive import train as run
+
+    with one_line_errors():
+        typer.echo(run(name, folder, minutes=minutes, scenes=scenes, resume=not restart, device=device))
+
+
+@app.command()
+def pack(
+    run: Annotated[Path, typer.Argument(help="The folder of a training.")],
+    folder: Annotated[Path, typer.Argument(help="Where the model goes.")],
+    scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes to measure on.")] = 500,
+    slow: Annotated[int, typer.Option(min=0, help="How many of them Grad-CAM is measured on.")] = 100,
+    machine: Annotated[str, typer.Option(help="What it was trained on.")] = "",
+    note: Annotated[Optional[list[str]], typer.Option(help="What else people should know.")] = None,  # noqa: UP045
+) -> None:
+    """Turn a training into a model to ship: weights, and a card with everything measured."""
+    from denseclip_viz.train.card import pack as packed
+
+    def say(step: str) -> None:
+        typer.echo(f"… {step}", err=True)
+
+    with one_line_errors():
+        made = packed(run, folder, scenes=scenes, slow=slow, machine=machine, notes=note or (), progress=say)
+        typer.echo(f"wrote {made}")
+
+
+@app.command()
+def report(
+    name: Name = "resnet",
+    scenes: Annotated[int, typer.Option(min=1, help="Held-out scenes.")] = 500,
+    slow: Annotated[int, typer.Option(min=0, help="How many of them Grad-CAM is measured on.")] = 100,
+    out: Annotated[Optional[Path], typer.Option("--out", "-o", help="A .json with every number.")] = None,  # noqa: UP045
+    figures: Annotated[Optional[Path], typer.Option(help="A folder for figures; made if missing.")] = None,  # noqa: UP045
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+) -> None:
+    """Measure a bundled model on scenes that it has never seen."""
+    from denseclip_viz.cli.toyworld_report import check_folder, draw, show
+    from denseclip_viz.clip.load.bundled import NAMES
+    from denseclip_viz.files import check_target, writing
+    from denseclip_viz.loading import load
+    from denseclip_viz.train.report import report as measure
+
+    with one_line_errors():
+        if out is not None:
+            check_target(out, [".json"], force=force)
+        if figures is not None:
+            check_folder(figures, force=force)
+        model = load(f"bundled-{name}" if name in NAMES else name)
+        size = model.preprocess.size[0]
+        found = measure(model, n=scenes, slow=slow, size=size, progress=lambda step: typer.echo(f"… {step}", err=True))
+        if out is not None:
+            with writing(out, [".json"], force=force) as part:
+                part.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        show(found)
+        if figures is not None:
+            for file in draw(model, found, figures, size=size, force=force):
+                typer.echo(f"wrote {file}")
+
+
+@app.command()
+def demo(folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("demo")) -> None:
+    """Compare global and dense on a scene, with both bundled models: figures and tables."""
+    with one_line_errors():
+        for file in write_demo(folder):
+            typer.echo(f"wrote {file}")
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    n: Annotated[int, typer.Argument(help="How many scenes.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    size: Annotated[int, typer.Option(help="Pixels a side.")] = 160,
+) -> None:
+    """Write scenes, masks and captions as files, in the layout that the evaluation reads."""
+    from denseclip_viz.toyworld import export as write
+
+    with one_line_errors():
+        typer.echo(write(folder, n, split=split, size=size))
+
+
+WORDS = "a red taxi left of a limousine on a road"
+PROMPTS = Prompts(["a taxi", "a limousine", "a road"], absent=["a whale"])
+
+
+def write_demo(folder: Path) -> Iterator[Path]:
+    """Write a scene as JPEG, read it back, and compare global and dense with each bundled model.
+
+    Args:
+        folder: Where to; made if missing, and its files replaced.
+
+    Returns:
+        The files, one after the other as they are written.
+    """
+    from PIL import Image
+
+    from denseclip_viz import plot
+    from denseclip_viz.clip.load.bundled import NAMES
+    from denseclip_viz.files import save_table
+    from denseclip_viz.loading import load
+    from denseclip_viz.maps.tables import compare_table
+    from denseclip_viz.toyworld.world import scene
+
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = folder / "scene.jpg"
+    Image.fromarray(scene(WORDS, 320).picture).save(picture, quality=95)
+    yield picture
+    for name in NAMES:
+        both = load(f"bundled-{name}").compare(picture, PROMPTS)
+        yield plot.save(plot.compare(both), folder / f"compare-{name}.png", force=True)
+        yield save_table(compare_table(both), folder / f"compare-{name}.csv", force=True)

@@ -1,0 +1,226 @@
+"""From pictures to traces: one forward pass for each, in batches or in tiles, checked before it is handed out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from denseclip_viz.clip.memory import memory_guard
+from denseclip_viz.clip.towers import Opened, Request, Tower
+from denseclip_viz.clip.towers.tower import TOLERANCE, check_recomposition
+from denseclip_viz.errors import LayerError, RecompositionError
+from denseclip_viz.geometry import Geometry, Preprocess, blend_weights, pixels
+from denseclip_viz.images import display
+from denseclip_viz.trace import Trace
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A picture that was read, with its place in the tower's input."""
+
+    picture: Image.Image
+    geometry: Geometry
+    name: str
+
+
+def traced(tower: Tower, planned: Iterable[Planned], *, batch_size: int, **common: Any) -> Iterator[Trace]:
+    """Trace pictures in order: neighbours whose inputs have one size together, tiled ones each alone.
+
+    Args:
+        tower: An image tower.
+        planned: The pictures; each is read when its turn comes.
+        batch_size: Pictures, or windows of tiles, in one forward pass.
+        **common: `preprocess`, `request`, `provenance`, as for `trace_batch`.
+    """
+    for (mode, _), group in itertools.groupby(planned, key=lambda p: (p.geometry.mode, p.geometry.input)):
+        if mode == "tiles":
+            for one in group:
+                yield trace_tiles(tower, one, batch_size=batch_size, **common)
+            continue
+        while batch := list(itertools.islice(group, batch_size)):
+            yield from trace_batch(tower, batch, **common)
+
+
+def trace_batch(
+    tower: Tower,
+    planned: Sequence[Planned],
+    *,
+    preprocess: Preprocess,
+    request: Request,
+    provenance: Mapping[str, str | int],
+) -> list[Trace]:
+    """Trace pictures whose inputs have the same size, in one forward pass.
+
+    Raises:
+        RecompositionError: contributions and rest do not sum to the embedding.
+        OutOfMemoryError: the batch does not fit.
+    """
+    inputs = np.stack([pixels(p.picture, p.geometry, preprocess) for p in planned])
+    opened = run(tower, torch.from_numpy(inputs), request)
+    return [_trace(opened, i, p, provenance, torch.from_numpy(inputs[i].copy())) for i, p in enumerate(planned)]
+
+
+def run(tower: Tower, inputs: Tensor, request: Request) -> Opened:
+    """Open one batch of inputs without gradients, check it, and bring it to the CPU."""
+    check_eval(tower.visual)
+    parameter = next(tower.visual.parameters())
+    with torch.no_grad(), memory_guard("batch_size or the geometry's size"):
+        opened = tower.at(inputs).open(inputs.to(parameter.device, parameter.dtype), request)
+        check_recomposition(opened, tower.family)
+    return _to_cpu(opened)
+
+
+def trace_tiles(
+    tower: Tower,
+    planned: Planned,
+    *,
+    preprocess: Preprocess,
+    request: Request,
+    provenance: Mapping[str, str | int],
+    batch_size: int,
+) -> Trace:
+    """Trace overlapping windows of one picture and lay them on one grid; memory is bounded by the batch.
+
+    The global embedding is the mean over windows; contributions and rest are shared out alike, so they still sum to
+    it. Dense features are blended, each window strongest in its middle.
+
+    Raises:
+        LayerError: layers were asked for; windows have no common one.
+    """
+    if request.layers:
+        raise LayerError(
+            f"layers {', '.join(request.layers)} of a tiled picture",
+            expected="a single window",
+            fix="Trace with geometry='native' or 'whole' to record layers.",
+        )
+    geometry = planned.geometry
+    canvas = pixels(planned.picture, geometry, preprocess)
+    sums = _Sums(geometry)
+    for start in range(0, len(geometry.windows), batch_size):
+        corners = geometry.windows[start : start + batch_size]
+        height, width = geometry.window or (0, 0)
+        crops = np.stack([canvas[:, top : top + height, left : left + width] for top, left in corners])
+        sums.add(run(tower, torch.from_numpy(crops), request), corners)
+    return _trace(sums.opened(), 0, planned, provenance, None)
+
+
+class _Sums:
+    """Running sums over windows, on the grid of the whole picture."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry = geometry
+        weights = (torch.from_numpy(np.asarray(w, dtype=np.float64)) for w in blend_weights(geometry))
+        wy, wx = weights
+        self.blend = (wy[:, None] * wx)[..., None]
+        self.share = torch.zeros(*geometry.grid, 1, dtype=torch.float64)
+        self.totals: dict[str, Tensor] = {}
+        self.rest: dict[str, Tensor] = {}
+
+    def add(self, opened: Opened, corners: Sequence[tuple[int, int]]) -> None:
+        """Lay a batch of windows down at their corners."""
+        count = len(self.geometry.windows)
+        for i, (top, left) in enumerate(corners):
+            y, x = top // self.geometry.cell[0], left // self.geometry.cell[1]
+            place = (slice(y, y + self.blend.shape[0]), slice(x, x + self.blend.shape[1]))
+            self.share[place] += self.blend
+            self._lay("dense", opened.dense[i] * self.blend, place)
+            self._lay("contributions", opened.contributions[i] / count, place)
+            self._lay("attention", opened.attention[i].permute(1, 2, 0) / count, place)
+            if opened.keys is not None:
+                self._lay("keys", opened.keys[i] * self.blend, place)
+            for name, term in {**opened.rest, "embedding": opened.embedding}.items():
+                self.rest[name] = self.rest.get(name, torch.zeros_like(term[i]).double()) + term[i] / count
+        self.dtype = opened.dense.dtype
+
+    def _lay(self, name: str, values: Tensor, place: tuple[slice, slice]) -> None:
+        if name not in self.totals:
+            self.totals[name] = torch.zeros(*self.geometry.grid, values.shape[-1], dtype=torch.float64)
+        self.totals[name][place] += values
+
+    def opened(self) -> Opened:
+        """Turn the sums into one `Opened` with a batch of one."""
+        done = {name: total[None].to(self.dtype) for name, total in self.totals.items()}
+        keys = (self.totals["keys"] / self.share)[None].to(self.dtype) if "keys" in self.totals else None
+        rest = {name: term[None].to(self.dtype) for name, term in self.rest.items()}
+        return Opened(
+            embedding=rest.pop("embedding"),
+            dense=(self.totals["dense"] / self.share)[None].to(self.dtype),
+            attention=done["attention"].permute(0, 3, 1, 2),
+            contributions=done["contributions"],
+            rest=rest,
+            keys=keys,
+        )
+
+
+def prove(tower: Tower, inputs: Tensor, request: Request) -> None:
+    """Check once, on a real input at the native size, that the opened pass equals the model's own.
+
+    Raises:
+        RecompositionError: the tower computes something else than its family says.
+    """
+    parameter = next(tower.visual.parameters())
+    inputs = inputs.to(parameter.device, parameter.dtype)
+    with torch.no_grad():
+        plain = tower.visual(inputs)
+        plain = plain[0] if isinstance(plain, tuple) else plain
+        opened = tower.open(inputs, request).embedding
+    miss = float((plain - opened).abs().max() / plain.abs().max().clamp_min(1e-30))
+    if not miss <= 30 * TOLERANCE[parameter.dtype]:
+        raise RecompositionError(
+            f"the opened forward pass misses the model's own by {miss:.1e} (relative)",
+            expected=f"an ordinary tower of the family {tower.family}",
+            fix="If the tower was modified, it is not supported as it is.",
+        )
+
+
+def check_eval(module: nn.Module) -> None:
+    """Refuse a model in training mode: its statistics would change, and its answers vary.
+
+    Raises:
+        LayerError: some part is in training mode.
+    """
+    if not any(part.training for part in module.modules()):
+        return
+    training = next(name or "the tower" for name, part in module.named_modules() if part.training)
+    raise LayerError(f"{training} is in training mode", expected="a model in eval mode", fix="Call model.eval().")
+
+
+def _to_cpu(opened: Opened) -> Opened:
+    def move(tensor: Tensor) -> Tensor:
+        tensor = tensor.detach().cpu()
+        return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+    return replace(
+        opened,
+        **{name: move(getattr(opened, name)) for name in ("embedding", "dense", "attention", "contributions")},
+        rest={name: move(term) for name, term in opened.rest.items()},
+        keys=None if opened.keys is None else move(opened.keys),
+        layers={name: move(value) for name, value in opened.layers.items()},
+    )
+
+
+def _trace(
+    opened: Opened, i: int, planned: Planned, provenance: Mapping[str, str | int], inputs: Tensor | None
+) -> Trace:
+    # clones, so that one kept trace does not keep its whole batch
+    return Trace(
+        global_embedding=opened.embedding[i].clone(),
+        dense=opened.dense[i].clone(),
+        attention=opened.attention[i].clone(),
+        contributions=opened.contributions[i].clone(),
+        rest={name: term[i].clone() for name, term in opened.rest.items()},
+        geometry=planned.geometry,
+        picture=display(planned.picture),
+        name=planned.name,
+        provenance=dict(provenance),
+        keys=None if opened.keys is None else opened.keys[i].clone(),
+        layers={name: value[i].clone() for name, value in opened.layers.items()},
+        pixels=inputs,
+    )

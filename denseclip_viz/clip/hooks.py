@@ -1,0 +1,277 @@
+"""Observe a tower without changing it: taps on modules, attention calls, and parameters swapped for one thread.
+
+Three tools, all of them context managers that leave the model as it was, also after an exception or an interrupt:
+
+- `observe` calls back with the input and output of modules,
+- `inside` switches a `Watch` on while one module runs: it sees attention calls and may stand in for them,
+- `record` is the researcher's front end: named taps, wildcards, negative indices.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from denseclip_viz.clip.attention import AttentionCall, attention_call
+from denseclip_viz.errors import LayerError
+
+Callback = Callable[[tuple[Any, ...], Any], None]
+OnAttention = Callable[[AttentionCall], "Tensor | None"]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A named place in a tower: the module to listen to, and what to take there.
+
+    `take` is `input`, `output`, or a part of the attention call that runs inside the module: `query`, `key`,
+    `value`, `attention`. With `pooled`, only the row of the pooling query is taken. A module whose maps are
+    `(picture, y, x, C)` is `channels_last`; what is taken is always `(picture, C, y, x)`.
+    """
+
+    module: nn.Module
+    take: str = "output"
+    pooled: bool = False
+    channels_last: bool = False
+
+    def raw(self, inputs: tuple[Any, ...], output: Any) -> Tensor:
+        """Take this tap's map or stream, as the tower made it, off what went into a module and what came out."""
+        taken: Tensor = inputs[0] if self.take == "input" else output[0] if isinstance(output, tuple) else output
+        return taken
+
+    def laid(self, taken: Tensor) -> Tensor:
+        """Lay a map out as `(picture, C, y, x)`; a stream of tokens stays as it is."""
+        return taken.permute(0, 3, 1, 2) if self.channels_last else taken
+
+    def map(self, inputs: tuple[Any, ...], output: Any) -> Tensor:
+        """Take this tap's map or stream, and lay it out."""
+        return self.laid(self.raw(inputs, output))
+
+    def part(self, call: AttentionCall) -> Tensor:
+        """Take this tap's part of an attention call: `(picture, head, row, …)`, or without `row` if pooled."""
+        rows = slice(0, 1) if self.pooled and self.take in ("query", "attention") else slice(None)
+        part = call.weights(rows) if self.take == "attention" else call.part(self.take, rows)
+        return part[:, :, 0] if rows.stop == 1 else part
+
+
+class Watch(TorchFunctionMode):
+    """See every attention call of this thread, and swap parameters for this thread only.
+
+    Args:
+        on_attention: Called with each attention call; what it returns stands in for the heads' outputs, `None`
+            lets the call run as it is.
+        swap: `{id(parameter): tensor}`; operations that take the parameter get the tensor instead. This is how a
+            positional embedding is resized without touching the model.
+    """
+
+    def __init__(self, on_attention: OnAttention | None = None, *, swap: Mapping[int, Tensor] | None = None) -> None:
+        super().__init__()
+        self.on_attention, self.swap = on_attention, dict(swap or {})
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self.swap:
+            args = tuple(self.swap.get(id(argument), argument) for argument in args)
+        call = attention_call(func, args, kwargs) if self.on_attention else None
+        heads = self.on_attention(call) if self.on_attention and call else None
+        return func(*args, **kwargs) if heads is None or call is None else call.output(heads)
+
+
+@contextmanager
+def observe(module: nn.Module, callback: Callback) -> Iterator[None]:
+    """Call `callback(inputs, output)` after each run of `module` in this thread.
+
+    Example:
+        >>> import torch
+        >>> seen, layer = [], torch.nn.Linear(2, 2)
+        >>> with observe(layer, lambda inputs, output: seen.append(output.shape)):
+        ...     _ = layer(torch.zeros(3, 2))
+        >>> seen, len(layer._forward_hooks)
+        ([torch.Size([3, 2])], 0)
+    """
+    owner = threading.get_ident()
+
+    def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if threading.get_ident() == owner:
+            callback(inputs, output)
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def inside(module: nn.Module, watch: Watch) -> Iterator[None]:
+    """Switch `watch` on while `module` runs in this thread, and only then.
+
+    Narrow on purpose: while a watch is on, PyTorch leaves its fused attention path, and results may differ from a
+    plain pass in the last bits.
+    """
+    owner = threading.get_ident()
+    running: list[ExitStack] = []
+
+    def enter(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
+        if threading.get_ident() == owner:
+            running.append(ExitStack())
+            running[-1].enter_context(watch)
+
+    def leave(_module: nn.Module, _inputs: tuple[Any, ...], _output: Any) -> None:
+        if threading.get_ident() == owner and running:
+            running.pop().close()
+
+    first = module.register_forward_pre_hook(enter)
+    last = module.register_forward_hook(leave, always_call=True)
+    try:
+        yield
+    finally:
+        first.remove()
+        last.remove()
+        while running:  # an interrupt skips even hooks that are always called
+            running.pop().close()
+
+
+class Record(Mapping[str, Tensor]):
+    """What the taps saw: `seen["layer3"]` is the newest tensor, `seen.calls("layer3")` all of them, oldest first."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._calls: dict[str, list[Tensor]] = {name: [] for name in names}
+
+    def calls(self, name: str) -> tuple[Tensor, ...]:
+        """All tensors that a tap saw, oldest first."""
+        if name not in self._calls:
+            raise unknown_layer(name, list(self._calls), "this record holds")
+        return tuple(self._calls[name])
+
+    def __getitem__(self, name: str) -> Tensor:
+        calls = self.calls(name)
+        if not calls:
+            raise _never_fired([name])
+        return calls[-1]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._calls)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __repr__(self) -> str:
+        rows = [f"{name}: {[tuple(t.shape) for t in calls]}" for name, calls in self._calls.items()]
+        return f"Record({', '.join(rows)})"
+
+
+@contextmanager
+def record(taps: Mapping[str, Tap], patterns: Sequence[str], *, raw: bool = False) -> Iterator[Record]:
+    """Record the taps that `patterns` name, for runs of the tower in this thread.
+
+    Args:
+        taps: All taps of a tower by name.
+        patterns: Names, wildcards (`layer*`), negative indices (`blocks.-1`).
+        raw: Keep the very tensors that the tower goes on with, for gradients, whatever their layout.
+
+    Raises:
+        LayerError: a pattern that names no tap, or (on leaving) a tap that never fired.
+    """
+    names = match(patterns, list(taps))
+    seen = Record(names)
+    with ExitStack() as stack:
+        for name in names:
+            stack.enter_context(_listen(taps[name], seen._calls[name].append, raw))
+        yield seen
+    silent = [name for name in names if not seen.calls(name)]
+    if silent:
+        raise _never_fired(silent)
+
+
+@contextmanager
+def _listen(tap: Tap, keep: Callable[[Tensor], None], raw: bool) -> Iterator[None]:
+    if tap.take in ("input", "output"):
+        take = tap.raw if raw else tap.map
+        with observe(tap.module, lambda inputs, output: keep(take(inputs, output))):
+            yield
+    else:
+        with inside(tap.module, Watch(lambda call: keep(tap.part(call)))):
+            yield
+
+
+def _never_fired(names: Sequence[str]) -> LayerError:
+    return LayerError(
+        f"nothing was recorded at {summary(names)}",
+        expected="the tower to run in this thread inside the `with` block",
+        fix="Call model.encode_image(...) or model.trace(...) inside it.",
+    )
+
+
+def hooked(*modules: nn.Module) -> bool:
+    """Whether anybody listens to one of these modules, or to all modules at once."""
+    everywhere = nn.modules.module
+    if everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks:
+        return True
+    return any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+
+
+def match(patterns: str | Sequence[str], names: Sequence[str]) -> list[str]:
+    """Turn patterns into the names that they mean, in the tower's order, each once; `"*"` alone means all.
+
+    Raises:
+        LayerError: a pattern that names nothing.
+
+    Example:
+        >>> match(["layer*", "blocks.-1"], ["layer1", "layer2", "blocks.0", "blocks.1"])
+        ['layer1', 'layer2', 'blocks.1']
+    """
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    chosen: set[str] = set()
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise LayerError(f"layer {pattern!r} is a {type(pattern).__name__}", expected="names", fix="Use text.")
+        found = fnmatch.filter(names, _positive(pattern, names))
+        if pattern != "*":  # `layer*` means the layers, not everything inside them
+            found = [n for n in found if n.count(".") == pattern.count(".")] or found
+        if not found:
+            raise unknown_layer(pattern, names, "the taps there are")
+        chosen.update(found)
+    return [name for name in names if name in chosen]
+
+
+def _positive(pattern: str, names: Sequence[str]) -> str:
+    parts = pattern.split(".")
+    for place, part in enumerate(parts):
+        if re.fullmatch(r"-\d+", part):
+            prefix = ".".join([*parts[:place], ""])
+            heads = {n[len(prefix) :].split(".")[0] for n in names if n.startswith(prefix)}
+            parts[place] = str(sum(head.isdigit() for head in heads) + int(part))
+    return ".".join(parts)
+
+
+def unknown_layer(name: str, names: Sequence[str], what: str) -> LayerError:
+    """Make the error for a name that is not there, with the closest names first."""
+    close = difflib.get_close_matches(name, names, n=3)
+    hint = f"Did you mean {', '.join(close)}?" if close else "Wildcards and negative indices work: 'blocks.-1'."
+    return LayerError(f"no layer or tap is named {name!r}", expected=f"{what}: {summary(names)}", fix=hint)
+
+
+def summary(names: Sequence[str]) -> str:
+    """Shorten numbered names: `blocks.0 … blocks.11` are said once.
+
+    Example:
+        >>> summary(["stem", "blocks.0", "blocks.1", "blocks.2", "blocks.0.mlp", "blocks.1.mlp"])
+        'stem, blocks.0–2, blocks.0–1.mlp'
+    """
+    groups: dict[str, list[int]] = {}
+    for name in names:
+        numbers = [int(n) for n in re.findall(r"(?<=\.)\d+", name)]
+        groups.setdefault(re.sub(r"(?<=\.)\d+", "#", name, count=1), []).extend(numbers[:1] or [0])
+    spans = {form: f"{min(n)}–{max(n)}" if min(n) < max(n) else str(n[0]) for form, n in groups.items()}
+    return ", ".join(form.replace("#", spans[form]) for form in groups)

@@ -1,0 +1,1 @@
+"""Model names, checkpoints and tokenizers, opened."""

@@ -1,0 +1,272 @@
+"""The bundled models: trained on the bundled world alone, stored with the rows of the token table they know."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from denseclip_viz import toyworld
+from denseclip_viz.clip.load.checkpoints import Loaded, load_clip
+from denseclip_viz.clip.load.weights import hash_start
+from denseclip_viz.errors import ModelNameError, PromptError, WeightsError
+from denseclip_viz.prompts import template_set
+from denseclip_viz.toyworld.vocabulary import (
+    COLOURS,
+    GROUPS,
+    KINDS,
+    RELATIONS,
+    SIZES,
+    STUFF,
+    SURFACES,
+    SYNONYMS,
+    plural,
+)
+
+MODELS = Path(toyworld.__file__).parent / "models"
+NAMES = ("resnet", "vit")
+WEIGHTS, CARD = "weights.safetensors", "card.json"
+_TABLE, _ROWS = "token_embedding.weight", "known_ids"
+
+
+def load_bundled(name: str = "resnet", **options: Any) -> Loaded:
+    """Loads a bundled model; it knows nothing but the bundled world, and warns of words it has never read.
+
+    Args:
+        name: "resnet" or "vit".
+        **options: `device=`, `dtype=`, `preset=` and switches, as for `load_clip`.
+
+    Raises:
+        ModelNameError: There is no bundled model of that name.
+        WeightsError: Its weights are not here.
+
+    Example:
+        >>> load_bundled("vgg")
+        Traceback (most recent call last):
+        denseclip_viz.errors.ModelNameError: There is no bundled model 'vgg'. Expected resnet or vit. Name one.
+    """
+    if name not in NAMES:
+        came = f"There is no bundled model {name!r}"
+        raise ModelNameError(came, expected=" or ".join(NAMES), fix="Name one.")
+    return load_compact(MODELS / name, label=f"bundled-{name}", **options)
+
+
+def load_compact(folder: str | Path, *, label: str = "", **options: Any) -> Loaded:
+    """Loads a model from a folder that `export_compact` wrote; rows that were never trained are zero.
+
+    Raises:
+        WeightsError: There are no such weights in the folder.
+
+    Example:
+        >>> load_compact("no/such/folder")
+        Traceback (most recent call last):
+        denseclip_viz.errors.WeightsError: There is no weights.safetensors in no/such/folder. Expected ...
+    """
+    file = Path(folder) / WEIGHTS
+    if not file.is_file():
+        came = f"There is no {WEIGHTS} in {folder}"
+        fix = "Train it with `denseclip-viz toyworld train`."
+        raise WeightsError(came, expected="a folder written after training", fix=fix)
+    made = load_clip(folder, pretrained="random", **options)
+    with safe_open(file, framework="pt") as opened:
+        tensors = {key: opened.get_tensor(key) for key in opened.keys()}
+    _fill(made.clip.state_dict(), tensors, file)
+    known = {"model": label or made.provenance["model"], "weights": file.name, "weights_hash": hash_start(file)}
+    provenance = {**made.provenance, **known, "random_weights": 0}
+    return Loaded(made.clip, Worded(made.tokenizer), made.preprocess, provenance)
+
+
+def is_compact(folder: str | Path) -> bool:
+    """Says whether a folder holds a model as `load_compact` reads it, not one of open_clip's.
+
+    Example:
+        >>> is_compact(MODELS / "vit"), is_compact("no/such/folder")
+        (True, False)
+    """
+    try:
+        with safe_open(Path(folder) / WEIGHTS, framework="pt") as opened:
+            return _ROWS in opened.keys()
+    except (OSError, SafetensorError):
+        return False
+
+
+@torch.no_grad()
+def _fill(state: Mapping[str, Tensor], stored: dict[str, Tensor], file: Path) -> None:
+    rows = stored.pop(_ROWS, None)
+    if rows is None or set(stored) != set(state):
+        came = f"{file} does not hold the weights that its configuration describes"
+        raise WeightsError(came, expected="the two from one training", fix="Export them again.")
+    for key, tensor in stored.items():
+        if key == _TABLE:
+            state[key].zero_()
+            state[key][rows.to(state[key].device)] = tensor.to(state[key])
+        elif state[key].shape == tensor.shape:
+            state[key].copy_(tensor)
+        else:
+            came = f"{key} in {file} is {tuple(tensor.shape)}"
+            raise WeightsError(came, expected=f"{tuple(state[key].shape)}", fix="Export the weights again.")
+
+
+def export_compact(state: Mapping[str, Tensor], folder: str | Path, *, config: Mapping[str, Any]) -> Path:
+    """Writes a trained model, floating point as fp16, and its configuration; see `load_compact`.
+
+    Args:
+        state: Tensors by open_clip's names, the token table with the known rows only.
+        folder: Where to; made if missing.
+        config: What open_clip builds the model from: `model_cfg` and `preprocess_cfg`.
+
+    Example:
+        >>> export_compact({}, "models/resnet", config={})  # doctest: +SKIP
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = {key: t.detach().cpu().half() if t.is_floating_point() else t.cpu() for key, t in state.items()}
+    stored = {key: tensor.contiguous() for key, tensor in stored.items()}
+    stored[_ROWS] = torch.from_numpy(known_ids())
+    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
+    save_file(stored, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)
+    return folder / WEIGHTS
+
+
+class Worded:
+    """CLIP's tokenizer, with a warning for words that a bundled model has never read."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.sot_token_id: int = tokenizer.sot_token_id
+        self.eot_token_id: int = tokenizer.eot_token_id
+
+    def encode(self, text: str) -> list[int]:
+        """Text to tokens, without those for begin and end."""
+        return list(self._tokenizer.encode(text))
+
+    def decode(self, tokens: list[int]) -> str:
+        """Tokens to text."""
+        return str(self._tokenizer.decode(tokens))
+
+    def __call__(self, texts: str | Iterable[str], context_length: int | None = None) -> Tensor:
+        """Texts to ids, (text, context)."""
+        rows = [texts] if isinstance(texts, str) else list(texts)
+        unknown = list(dict.fromkeys(word for text in rows for word in unknown_words(text)))
+        if unknown:
+            words = ", ".join(repr(word) for word in unknown[:8])
+            warnings.warn(
+                f"The bundled models know only the bundled world and have never read {words}: what they say of it "
+                "means nothing. toyworld.vocabulary() lists what they know.",
+                stacklevel=2,
+            )
+        ids: Tensor = self._tokenizer(rows, context_length)
+        return ids
+
+
+TEMPLATES = "maskclip-85"
+_OTHER = (
+    "a an the this that these those one two three four five some many and with plus of to on in at by against "
+    "there is are here you can see we i it look all around somewhere showing picture photo image drawing "
+    "illustration scene background standing under over beneath beside dots spots stripes checks next behind front"
+)
+_LATER = "no not any without nothing like"  # came with negated captions, when other rows were trained already
+_PUNCTUATION = (".", ",", ":", ";", "-", "'", "&", "!", "?", "(", ")", '"')
+
+
+@lru_cache(maxsize=1)
+def _tokenizer() -> Any:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer()
+
+
+@lru_cache(maxsize=65536)
+def _word_ids(word: str) -> tuple[int, ...]:
+    return tuple(_tokenizer().encode(word))
+
+
+def known_texts() -> list[str]:
+    """Texts that together hold every word a caption or a template can use.
+
+    Example:
+        >>> "taxi" in known_texts()
+        True
+    """
+    names: list[str] = [*KINDS, *GROUPS, *COLOURS, *SURFACES, *SIZES, *STUFF, *RELATIONS]
+    names += [word for words in SYNONYMS.values() for word in words]
+    names += [plural(word) for word in (*KINDS, *GROUPS, *(w for k in KINDS for w in SYNONYMS.get(k, ())))]
+    return [*names, _OTHER, _LATER, *_PUNCTUATION, *(t.format("") for t in template_set(TEMPLATES))]
+
+
+@lru_cache(maxsize=1)
+def known_ids() -> NDArray[np.int64]:
+    """The ids of CLIP's tokenizer that are trained, in order; the last two start and end a text.
+
+    Example:
+        >>> known_ids()[-2:].tolist()
+        [49406, 49407]
+    """
+    found = {id_ for text in known_texts() for id_ in _tokenizer().encode(text)}
+    return np.array(sorted(found | {0, 49406, 49407}), np.int64)
+
+
+@lru_cache(maxsize=1)
+def later_rows() -> tuple[int, ...]:
+    """Rows of the trained token table that came later than the others: their first values are drawn apart.
+
+    Example:
+        >>> len(later_rows())
+        6
+    """
+    return tuple(_places()[id_] for id_ in _tokenizer().encode(_LATER))
+
+
+@lru_cache(maxsize=1)
+def _places() -> dict[int, int]:
+    return {int(id_): place for place, id_ in enumerate(known_ids())}
+
+
+def compact_ids(texts: Iterable[str]) -> list[list[int]]:
+    """The rows of the trained token table for each text, from its start to its end.
+
+    Raises:
+        PromptError: On a word that was never trained.
+
+    Example:
+        >>> [len(row) for row in compact_ids(["a taxi", "a red taxi"])]
+        [4, 5]
+    """
+    return [_compact(text) for text in texts]
+
+
+@lru_cache(maxsize=65536)
+def _compact(text: str) -> list[int]:
+    places = _places()
+    try:
+        return [places[id_] for id_ in (49406, *_tokenizer().encode(text), 49407)]
+    except KeyError:
+        raise PromptError(
+            f"The words {', '.join(unknown_words(text))} in {text!r}",
+            expected="words of the bundled world",
+            fix="toyworld.vocabulary() lists them.",
+        ) from None
+
+
+def unknown_words(text: str) -> list[str]:
+    """The words of a text that the bundled models have never read.
+
+    Example:
+        >>> unknown_words("a photo of a taxi and a submarine")
+        ['submarine']
+    """
+    places = _places()
+    words = re.findall(r"[^\W\d_]+|\d|[^\s\w]", text.lower())
+    return [word for word in dict.fromkeys(words) if any(id_ not in places for id_ in _word_ids(word))]

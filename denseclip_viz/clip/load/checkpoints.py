@@ -1,0 +1,227 @@
+"""From a name, tag or file to a model with the right activation, and its provenance."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from denseclip_viz.clip.load.architectures import Source, find_source, pair
+from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
+from denseclip_viz.clip.load.provenance import activation_of, describe_preprocess, versions
+from denseclip_viz.clip.load.switches import Switches, apply_switches, find_switches
+from denseclip_viz.clip.load.tokenizer import TextParts, read_tokenizer, text_parts
+from denseclip_viz.clip.load.weights import first_line, hash_start, load_into, read_shapes, says_random
+from denseclip_viz.clip.memory import memory_guard
+from denseclip_viz.clip.text.tokenize import Tokenizer
+from denseclip_viz.errors import ModelNameError
+from denseclip_viz.geometry import Preprocess
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
+_UNBUILDABLE = (
+    TypeError,
+    LookupError,
+    ValueError,
+    RuntimeError,
+    AssertionError,
+    AttributeError,
+    ArithmeticError,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model ready to be asked: in eval mode, on its device, and where it came from."""
+
+    clip: nn.Module
+    tokenizer: Tokenizer
+    preprocess: Preprocess
+    provenance: dict[str, str | int]
+
+
+def load_clip(
+    name: str | os.PathLike[str],
+    *,
+    pretrained: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    preset: str | None = None,
+    activation: str | None = None,
+    layer_norm_eps: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    cache_dir: str | None = None,
+) -> Loaded:
+    """Loads an open_clip model with the activation that its weights were trained with, and says what it is.
+
+    The activation is the tag's; a local checkpoint follows the name's configuration. The global random state
+    stays as it is. In half precision `logit_scale` stays fp32: rounding it scales every logit by up to 1 %.
+
+    Args:
+        name: A model name of open_clip, or a folder with an `open_clip_config.json`.
+        pretrained: A tag, a checkpoint file, or "random" (seed 0). A folder brings its own when it has one.
+        device: "cpu", "cuda", "cuda:1", "mps"; a GPU when there is one.
+        dtype: "fp32" (default), "bf16", "fp16" (not on the CPU), "fp64", or the torch dtype.
+        preset: "maskclip-paper": the official code's GELU and LayerNorm eps 1e-6 in a ViT image tower, and
+            ImageNet's mean and std for ViT and ResNet (arXiv 2112.01071, configs/_base_, backbones/vit.py).
+        activation: "gelu" or "quickgelu" in both towers, "image-gelu" or "image-quickgelu" in one.
+        layer_norm_eps: The epsilon of the image tower's LayerNorms.
+        mean: What is taken off each channel (red, green, blue), pixels in 0..1.
+        std: What each channel is divided by.
+        cache_dir: Where open_clip keeps downloads.
+
+    Returns:
+        The model in eval mode, its tokenizer and preprocessing, and provenance: model, weights, weights_hash,
+        activation, preprocess, dtype, device, preset, switches, random_weights (0 or 1), versions.
+
+    Raises:
+        ModelNameError: An unknown name, tag, device, dtype or switch.
+        WeightsError: Weights not named, not here, broken, or of another architecture.
+        GeometryError: A folder's preprocessing that cannot be.
+        OutOfMemoryError: The model does not fit.
+
+    Example:
+        >>> load_clip("ViT-B-61", pretrained="random")
+        Traceback (most recent call last):
+        denseclip_viz.errors.ModelNameError: There is no model 'ViT-B-61'. ... closest names: ViT-B-16, ...
+    """
+    where = choose_device(device)
+    kind = choose_dtype(dtype, where)
+    switches = find_switches(preset, activation=activation, layer_norm_eps=layer_norm_eps, mean=mean, std=std)
+    source = find_source(name)
+    parts = text_parts(source, cache_dir=cache_dir)
+    weights = choose_weights(source, pretrained, cache_dir=cache_dir)
+    shapes = read_shapes(weights.file) if weights.file else {}
+    clip, tokenizer = _build(source, parts, weights, switches, cache_dir)
+    note = load_into(clip, weights.file, shapes=shapes, name=source.name) if weights.file else ""
+    done = apply_switches(clip, switches, name=source.name)
+    settle(clip, where, kind)
+    preprocess = _preprocess(clip)
+    provenance: dict[str, str | int] = {
+        "model": source.name,
+        "weights": f"{weights.label} ({note})" if note else weights.label,
+        "weights_hash": hash_start(weights.file) if weights.file else f"random-{SEED}",
+        "activation": activation_of(clip),
+        "preprocess": describe_preprocess(preprocess),
+        "dtype": str(kind).removeprefix("torch."),
+        "device": str(where),
+        "preset": switches.preset,
+        "switches": ", ".join(done) or "none",
+        "random_weights": int(weights.file is None or says_random(weights.file)),
+        "versions": versions(*["transformers"] * parts.needs_transformers),
+    }
+    return Loaded(clip, tokenizer, preprocess, provenance)
+
+
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """Gives the device that is meant, a GPU when there is one; ModelNameError where it is not here."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device is None:
+        return torch.device("cuda" if gpus else "cpu")
+    here = ["cpu", *(f"cuda:{index}" for index in range(gpus)), *["mps"] * torch.backends.mps.is_available()]
+    if str(device) in here or (gpus and str(device) == "cuda"):
+        return torch.device(device)
+    came, expected = f"There is no device {str(device)!r} here", f"one of {', '.join(here)} (what there is)"
+    raise ModelNameError(came, expected=expected, fix='Pass device="cpu".')
+
+
+def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    """Gives the dtype that is meant; ModelNameError for one that does not compute well on the device."""
+    kind = DTYPES.get(dtype) if isinstance(dtype, str) else torch.float32 if dtype is None else dtype
+    if kind is None or kind not in DTYPES.values():
+        fix = 'Leave it out for "fp32".'
+        raise ModelNameError(f"dtype={dtype!r}", expected=f"one of {', '.join(DTYPES)}", fix=fix)
+    if (kind, device.type) in ((torch.float16, "cpu"), (torch.float64, "mps")):
+        came = f"dtype {str(kind).removeprefix('torch.')} on the device {device.type}"
+        fix = 'Pass dtype="bf16" or "fp32".'
+        raise ModelNameError(came, expected="a dtype that computes well there", fix=fix)
+    return kind
+
+
+def _build(
+    source: Source, parts: TextParts, weights: Weights, switches: Switches, cache_dir: str | None
+) -> tuple[nn.Module, Tokenizer]:
+    """The weights' own activation, the same random numbers every time, the caller's random state left."""
+    import open_clip
+
+    quick = source.config.get("quick_gelu", False)
+    wanted = weights.tag.get("quick_gelu", quick)
+    options = {} if wanted == quick else {"quick_gelu": wanted}
+    preprocess = {**weights.tag, "mean": switches.mean or weights.tag.get("mean")}
+    preprocess["std"] = switches.std or weights.tag.get("std")
+    guard = memory_guard("the size of the model")
+    with _quiet(), _described(source), guard, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(SEED)
+        clip = open_clip.create_model(
+            source.handle,
+            load_weights=False,
+            pretrained_text=False,
+            force_preprocess_cfg=preprocess,
+            cache_dir=cache_dir,
+            text_cfg=dict(parts.config),
+            **options,
+        )
+        return clip, read_tokenizer(source, parts, cache_dir=cache_dir)
+
+
+@contextmanager
+def _described(source: Source) -> Iterator[None]:
+    """A folder's configuration is user input, and open_clip says what is wrong with it in many ways."""
+    try:
+        yield
+    except _UNBUILDABLE as error:
+        if source.folder is None:
+            raise
+        why = f"{type(error).__name__}: {first_line(error)}"
+        came = f"The configuration in {source.folder} describes no model ({why})"
+        fix = "Compare it with the one that open_clip writes for a model of this kind."
+        raise ModelNameError(came, expected="what open_clip can build", fix=fix) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps open_clip from setting up the root logger and from telling that a model has no weights yet."""
+
+    def may_pass(record: logging.LogRecord) -> bool:
+        return record.levelno < logging.WARNING or "open_clip" not in Path(record.pathname).parts
+
+    root, silent = logging.getLogger(), logging.NullHandler()
+    root.addHandler(silent)
+    handlers = list(root.handlers)
+    for handler in handlers:
+        handler.addFilter(may_pass)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(may_pass)
+        root.removeHandler(silent)
+
+
+def settle(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Brings a model that was just built to its device and dtype, in eval mode; the logit scale stays exact."""
+    exact = clip.get_parameter("logit_scale").detach().clone()
+    with memory_guard("the size of the model"):
+        clip.to(device=device, dtype=dtype)
+    if dtype in (torch.float16, torch.bfloat16) and exact.ndim == 0:
+        clip.register_parameter("logit_scale", nn.Parameter(exact.to(device)))
+    clip.eval()
+
+
+def _preprocess(clip: nn.Module) -> Preprocess:
+    said: Mapping[str, Any] = vars(clip.get_submodule("visual"))["preprocess_cfg"]
+    return Preprocess(
+        size=pair(said["size"]),
+        mean=tuple(said["mean"]),
+        std=tuple(said["std"]),
+        interpolation=said["interpolation"],
+        resize_mode=said["resize_mode"],
+        fill_color=said["fill_color"],
+    )

@@ -1,0 +1,214 @@
+"""What `pretrained=` means: a tag from the cache or the network, a file, a folder's own, or random."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from denseclip_viz.clip.load.architectures import Source
+from denseclip_viz.clip.load.weights import ENDINGS, first_line, local_file
+from denseclip_viz.errors import ModelNameError, WeightsError
+
+SEED = 0
+"""Where random weights start, so that two people who ask for them see the same model."""
+
+_WAYS_OUT = (
+    'Connect once and call again, pass a file with pretrained="FILE.safetensors", '
+    'or pass pretrained="random" to try the mechanics only.'
+)
+_WAYS_TO_PARTS = (
+    "Connect once and call again, or load a folder that holds the tokenizer and whose hf_model_name "
+    "is a folder with the config.json."
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Which weights: their label, the file (None: random), and what open_clip knows of the tag."""
+
+    label: str
+    file: Path | None
+    tag: Mapping[str, Any]
+
+
+def choose_weights(
+    source: Source, pretrained: str | os.PathLike[str] | None, *, cache_dir: str | None = None
+) -> Weights:
+    """Says which weights `pretrained=` means; a tag goes before a file of the same name, as in open_clip.
+
+    Args:
+        source: The architecture.
+        pretrained: A tag, a file, "random", or None for a folder's own file.
+        cache_dir: Where downloads are kept, as in open_clip.
+
+    Raises:
+        ModelNameError: No such tag.
+        WeightsError: Nothing named, a file that is not here, a tag that cannot be had.
+
+    Example:
+        >>> from denseclip_viz.clip.load.architectures import find_source
+        >>> choose_weights(find_source("RN50"), "random").label
+        'random (seed 0)'
+    """
+    import open_clip
+
+    if pretrained is None:
+        return _own_weights(source)
+    if not isinstance(pretrained, str | os.PathLike):
+        came = f"pretrained came as {type(pretrained).__name__}"
+        raise WeightsError(came, expected=_choices(source), fix="Pass a string or a path.")
+    text = os.fspath(pretrained)
+    if text == "random":
+        return Weights(f"random (seed {SEED})", None, {})
+    if source.folder is None and open_clip.is_pretrained_cfg(source.name, text):
+        tag = open_clip.get_pretrained_cfg(source.name, text)
+        return Weights(text, tag_file(tag, asked=f"{source.name} ({text})", cache_dir=cache_dir), tag)
+    if os.sep in text or text.lower().endswith(ENDINGS) or (text and os.path.exists(text)):
+        file = local_file(text)
+        return Weights(file.name, file, {})
+    came = f"{source.name} has no pretrained tag {text[:80]!r}"
+    elsewhere = open_clip.list_pretrained_models_by_tag(text)
+    close = difflib.get_close_matches(text[:80].lower(), _tags(source), n=2)
+    fix = f"The closest: {', '.join(close)}." if close else "Check the tag, or the file's ending."
+    if elsewhere:
+        fix = f"The tag belongs to {', '.join(elsewhere[:4])}."
+    raise ModelNameError(came, expected=_choices(source), fix=fix)
+
+
+def tag_file(config: Mapping[str, Any], *, asked: str, cache_dir: str | None = None) -> Path:
+    """Gives the weights file of a pretrained tag, from the cache or else from the network.
+
+    Args:
+        config: What open_clip knows of the tag (`hf_hub`, `url`).
+        asked: The model and tag, for the message.
+        cache_dir: Where downloads are kept, as in open_clip.
+
+    Raises:
+        WeightsError: The file is not here and nobody answers (known within seconds), or the download failed.
+    """
+    import open_clip
+
+    repo, names = _hub_names(config)
+    if cached := _cached(repo, names, cache_dir):
+        return cached
+    wanted = f"{repo}/{names[0]}" if repo else os.path.basename(config.get("url", ""))
+    require_answer("" if repo else config.get("url", ""), wanted=wanted, asked=asked)
+    try:
+        return Path(open_clip.download_pretrained(dict(config), cache_dir=cache_dir))
+    except (OSError, RuntimeError, ValueError, HTTPException) as error:
+        came = f"The download of {wanted} for {asked} failed ({first_line(error)})"
+        raise WeightsError(came, expected="the whole file", fix=_WAYS_OUT) from error
+
+
+def hub_folder(repo: str, names: Sequence[str], *, asked: str, cache_dir: str | None = None) -> Path | None:
+    """Gives the folder of the download cache that holds a file of the hub and one of its companions.
+
+    Args:
+        repo: The repository.
+        names: The file; then others, any one of which makes it complete.
+        asked: The model, for the message.
+        cache_dir: Where downloads are kept.
+
+    Returns:
+        The folder, or None where the files are still to be had from the network.
+
+    Raises:
+        WeightsError: They are not here, and nobody answers (known within seconds).
+    """
+    first, *others = names
+    found = _cached(repo, [first], cache_dir)
+    if found and (not others or any((found.parent / name).exists() for name in others)):
+        return found.parent
+    require_answer("", wanted=f"{repo}/{first}", asked=asked, fix=_WAYS_TO_PARTS)
+    return None
+
+
+def require_answer(url: str, *, wanted: str, asked: str, timeout: float = 3.0, fix: str = _WAYS_OUT) -> None:
+    """Asks the host of a URL (the hub's when empty) for a sign of life, once, and proxies are respected.
+
+    Raises:
+        WeightsError: None came; the message names the file that was wanted and the ways out.
+    """
+    from huggingface_hub import constants
+
+    host = "/".join((url or constants.ENDPOINT).split("/")[:3])
+    if not url and constants.HF_HUB_OFFLINE:
+        why = "HF_HUB_OFFLINE is set"
+    else:
+        why = _silence(host, timeout)
+    if why:
+        came = f"The file {wanted} for {asked} is not on this machine, and {host} does not answer ({why})"
+        raise WeightsError(came, expected="the file in the download cache, or a network", fix=fix)
+
+
+def _own_weights(source: Source) -> Weights:
+    """Weights are never chosen in silence: only a folder that holds one file has an answer of its own."""
+    if source.folder is None:
+        came = f"No weights were named for {source.name}"
+        fix = 'Pass pretrained="random" to try the mechanics.'
+        raise WeightsError(came, expected=_choices(source), fix=fix)
+    files = sorted(file for file in source.folder.iterdir() if file.suffix.lower() in ENDINGS)
+    named = [file for file in files if file.stem.startswith("open_clip_")]
+    best = [file for file in named or files if file.suffix == ".safetensors"] or named or files
+    if len(best) != 1:
+        listed = ", ".join(file.name for file in best)
+        what = f"{len(best)} weights files ({listed})" if best else "no weights file"
+        fix = 'Pass pretrained="FILE", or pretrained="random".'
+        raise WeightsError(f"The folder {source.folder} has {what}", expected="one", fix=fix)
+    return Weights(best[0].name, local_file(best[0]), {})
+
+
+def _tags(source: Source) -> list[str]:
+    import open_clip
+
+    return [] if source.folder else list(open_clip.list_pretrained_tags_by_model(source.name))
+
+
+def _choices(source: Source) -> str:
+    listed = f"one of its tags ({', '.join(_tags(source))}), " if _tags(source) else ""
+    return f'{listed}a checkpoint file ({", ".join(ENDINGS)}), or "random"'
+
+
+def _hub_names(config: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The repository and the files that open_clip would take from it, in its order: safetensors first."""
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+
+    repo, name = os.path.split(config.get("hf_hub", ""))
+    if not name:
+        return repo, [HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME]
+    stem, ending = os.path.splitext(name)
+    return repo, [f"{stem}.safetensors", name] if ending in (".bin", ".pth") else [name]
+
+
+def _cached(repo: str, names: list[str], cache_dir: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = (try_to_load_from_cache(repo, name, cache_dir=cache_dir) for name in names if repo)
+    return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
+def _silence(host: str, timeout: float) -> str:
+    """Why the host does not answer, or "". In a thread, since looking up a name knows no time limit."""
+    said: list[str] = []
+    asking = threading.Thread(target=lambda: said.append(_ask(host, timeout)), daemon=True)
+    asking.start()
+    asking.join(timeout)
+    return said[0] if said else f"nothing within {timeout:g} seconds"
+
+
+def _ask(host: str, timeout: float) -> str:
+    try:
+        urllib.request.urlopen(urllib.request.Request(host, method="HEAD"), timeout=timeout).close()
+    except urllib.error.HTTPError as error:
+        error.close()  # it answered, if only to say no
+    except (OSError, HTTPException, ValueError) as error:
+        return str(getattr(error, "reason", "") or first_line(error))
+    return ""

@@ -1,0 +1,158 @@
+"""What published code did to CLIP, as named switches on a model that was just built; the default is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from numbers import Real
+
+from torch import nn
+
+from denseclip_viz.clip.load.provenance import GATES
+from denseclip_viz.errors import ModelNameError
+
+ACTIVATIONS = ("gelu", "quickgelu", "image-gelu", "image-quickgelu")
+PRESETS = ("maskclip-paper",)
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What is done to a model beside loading it; None where it stays as the weights want it.
+
+    `asked` names those that were asked for one by one: where they change nothing, that is an error.
+    """
+
+    preset: str = "none"
+    activation: str | None = None
+    layer_norm_eps: float | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    asked: frozenset[str] = frozenset()
+
+
+def find_switches(
+    preset: str | None,
+    *,
+    activation: str | None = None,
+    layer_norm_eps: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> Switches:
+    """Puts a preset and single switches together; a single switch wins.
+
+    "maskclip-paper" is what the official code of arXiv 2112.01071 does to CLIP: GELU and eps 1e-6 in a ViT
+    image tower (configs/_base_/models), ImageNet's mean and std for all (configs/_base_/datasets).
+
+    Raises:
+        ModelNameError: A preset or activation that is not known, an eps or a mean or std that cannot be.
+
+    Example:
+        >>> find_switches("maskclip-paper", layer_norm_eps=1e-5).layer_norm_eps
+        1e-05
+    """
+    single = {"activation": activation, "layer_norm_eps": layer_norm_eps, "mean": mean, "std": std}
+    asked = frozenset(name for name, value in single.items() if value is not None)
+    if activation is not None and activation not in ACTIVATIONS:
+        raise _refused(f"activation={activation!r}", f"one of {', '.join(ACTIVATIONS)}")
+    if layer_norm_eps is not None and not _is_number(layer_norm_eps, above=0.0):
+        raise _refused(f"layer_norm_eps={layer_norm_eps!r}", "a number above 0, like 1e-6")
+    base = _preset(preset)
+    return Switches(
+        preset=preset or "none",
+        activation=activation or base.activation,
+        layer_norm_eps=layer_norm_eps or base.layer_norm_eps,
+        mean=base.mean if mean is None else _channels(mean, "mean", above=-math.inf),
+        std=base.std if std is None else _channels(std, "std", above=0.0),
+        asked=asked,
+    )
+
+
+def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[str]:
+    """Sets activation and LayerNorm epsilon of a model that is still ours to build, after its weights are in.
+
+    Args:
+        clip: The model; mean and std are not in it.
+        switches: What to do.
+        name: The model's name, for the message.
+
+    Returns:
+        What was done, for the provenance, mean and std too.
+
+    Raises:
+        ModelNameError: A switch was asked for that changes nothing in this model.
+    """
+    visual = clip.get_submodule("visual")
+    done = []
+    if switches.activation:
+        kind, image_only = switches.activation.removeprefix("image-"), "image-" in switches.activation
+        if swap_activation(visual if image_only else clip, kind):
+            done.append(f"activation {kind} ({'image' if image_only else 'both towers'})")
+    if switches.layer_norm_eps and set_layer_norm_eps(visual, switches.layer_norm_eps):
+        done.append(f"layer_norm_eps {switches.layer_norm_eps:g} (image)")
+    for what, values in (("mean", switches.mean), ("std", switches.std)):
+        if values:
+            done.append(f"{what} {' '.join(f'{value:.4g}' for value in values)}")
+    idle = [what for what in sorted(switches.asked) if not any(said.startswith(what) for said in done)]
+    if idle:
+        came = f"{idle[0]} changes nothing in {name}, whose image tower has no such layer"
+        raise ModelNameError(came, expected="switches that do something", fix=f"Leave {idle[0]} out.")
+    return done
+
+
+def swap_activation(tower: nn.Module, kind: str) -> int:
+    """Replaces every GELU or QuickGELU in a tower that is still ours to build; gives how many there are.
+
+    Example:
+        >>> swap_activation(nn.Sequential(nn.Linear(2, 2), nn.GELU()), "quickgelu")
+        1
+    """
+    from open_clip.transformer import QuickGELU
+
+    places = [
+        (parent, name)
+        for parent in tower.modules()
+        for name, child in parent.named_children()
+        if type(child).__name__ in GATES
+    ]
+    for parent, name in places:
+        setattr(parent, name, QuickGELU() if kind == "quickgelu" else nn.GELU())
+    return len(places)
+
+
+def set_layer_norm_eps(tower: nn.Module, eps: float) -> int:
+    """Sets the epsilon of every LayerNorm in a tower that is still ours to build; gives how many there are.
+
+    Example:
+        >>> set_layer_norm_eps(nn.Sequential(nn.LayerNorm(2)), 1e-6)
+        1
+    """
+    norms = [module for module in tower.modules() if isinstance(module, nn.LayerNorm)]
+    for norm in norms:
+        norm.eps = eps
+    return len(norms)
+
+
+def _preset(name: str | None) -> Switches:
+    from open_clip.constants import IMAGENET_MEAN, IMAGENET_STD
+
+    if name is None:
+        return Switches()
+    if name not in PRESETS:
+        raise _refused(f"preset={name!r}", f"one of {', '.join(PRESETS)}")
+    return Switches(name, "image-gelu", 1e-6, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _channels(values: Sequence[float], what: str, *, above: float) -> tuple[float, ...]:
+    numbers = tuple(values) if isinstance(values, Iterable) else ()
+    if len(numbers) != 3 or not all(_is_number(value, above=above) for value in numbers):
+        raise _refused(f"{what}={values!r}", "three numbers (red, green, blue) for pixels in 0..1, std above 0")
+    return tuple(float(value) for value in numbers)
+
+
+def _is_number(value: object, *, above: float) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.inf > float(value) > above
+
+
+def _refused(came: str, expected: str) -> ModelNameError:
+    return ModelNameError(f"{came} cannot be", expected=expected, fix="Change it, or leave it out.")

@@ -1,0 +1,142 @@
+"""What some text towers need beside weights: the package transformers, a configuration, a tokenizer."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from denseclip_viz.clip.load.architectures import Source
+from denseclip_viz.clip.load.pretrained import hub_folder
+from denseclip_viz.clip.load.weights import first_line
+from denseclip_viz.clip.text.text_towers import HUGGING_FACE
+from denseclip_viz.clip.text.tokenize import Tokenizer
+from denseclip_viz.errors import ModelNameError
+
+_HUB_NAME = re.compile(r"\w(-?[\w.])*(/\w(-?[\w.])*)?")
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+# What transformers and its readers raise on files that are no tokenizer; they have no error of their own for that.
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, AssertionError)
+
+
+@dataclass(frozen=True)
+class TextParts:
+    """What a text tower is built from.
+
+    Attributes:
+        config: The `text_cfg`, with names of folders made absolute.
+        words: The folder with the tokenizer's files; None for CLIP's own tokenizer, or one still to be downloaded.
+        needs_transformers: The tower or its tokenizer is from there.
+    """
+
+    config: Mapping[str, Any]
+    words: Path | None = None
+    needs_transformers: bool = False
+
+
+def text_parts(source: Source, *, cache_dir: str | None = None) -> TextParts:
+    """Makes sure, before any weights are read, that the parts of a text tower are here or can be had.
+
+    A folder's `hf_model_name` is a folder with a `config.json` (in it, or anywhere) or a name of the hub; its
+    tokenizer lies in the folder itself, as open_clip writes it. What the hub's download cache has is taken from
+    there without asking the network.
+
+    Args:
+        source: The architecture.
+        cache_dir: Where the hub's tokenizers are kept, as in open_clip.
+
+    Raises:
+        ModelNameError: transformers is not installed, or a folder that is named, its configuration or its
+            tokenizer is not there or cannot be used.
+        WeightsError: A file of the hub that is not here, and nobody answers.
+
+    Example:
+        >>> from denseclip_viz.clip.load.architectures import find_source
+        >>> text_parts(find_source("RN50")).config["width"]
+        512
+    """
+    text = dict(source.config["text_cfg"])
+    model, words = text.get("hf_model_name"), text.get("hf_tokenizer_name")
+    if not (model or words):
+        return TextParts(text)
+    if importlib.util.find_spec("transformers") is None:
+        came = f"The text tower of {source.name} ({model or words}) needs the package transformers"
+        fix = 'pip install "denseclip_viz[transformers]", or take another model.'
+        raise ModelNameError(came, expected="it to be installed", fix=fix)
+    if model:
+        folder = _local_folder(source, model) or hub_folder(model, ["config.json"], asked=source.name)
+        text |= {"hf_model_name": str(folder or model), "hf_model_pretrained": False}
+    if source.folder is not None:
+        return TextParts(text, _with_tokenizer(source.folder, named=bool(words)), True)
+    wanted = ["tokenizer_config.json", *_VOCABULARIES]
+    return TextParts(text, hub_folder(words, wanted, asked=source.name, cache_dir=cache_dir) if words else None, True)
+
+
+def read_tokenizer(source: Source, parts: TextParts, *, cache_dir: str | None = None) -> Tokenizer:
+    """Reads a model's tokenizer.
+
+    Raises:
+        ModelNameError: The files of a tokenizer are broken, or need a package that is not installed.
+    """
+    import open_clip
+    from open_clip.tokenizer import HFTokenizer
+
+    if parts.words is None:
+        tokenizer: Tokenizer = open_clip.get_tokenizer(source.handle, cache_dir=cache_dir)
+        return tokenizer
+    text = parts.config
+    options = {"context_length": text.get("context_length", 77), "tokenizer_mode": text.get("tokenizer_mode")}
+    try:
+        read: Tokenizer = HFTokenizer(str(parts.words), **options, **text.get("tokenizer_kwargs", {}))
+    except _UNREADABLE as error:
+        came = f"The tokenizer in {parts.words} cannot be read ({first_line(error)})"
+        fix = "Copy or download it again; a vocabulary of sentencepiece needs the packages sentencepiece and protobuf."
+        raise ModelNameError(came, expected="files as transformers writes them", fix=fix) from error
+    return read
+
+
+def _local_folder(source: Source, model: object) -> Path | None:
+    """A folder goes before a name of the hub, as in transformers; one inside the model's folder goes first."""
+    places = [source.folder / str(model)] if source.folder else []
+    for place in (*places, Path(str(model))):
+        if place.is_dir():
+            _check_architecture(place / "config.json")
+            return place.resolve()
+    if isinstance(model, str) and _HUB_NAME.fullmatch(model):
+        return None
+    came = f"The configuration of {source.name} names {model!r} for its text tower, which is no folder here"
+    expected, fix = "a folder with a config.json, or a name of the hub", "Check hf_model_name."
+    raise ModelNameError(came, expected=expected, fix=fix)
+
+
+def _check_architecture(file: Path) -> None:
+    """Only what open_clip makes towers of; transformers would ask at the prompt whether to run a folder's own code."""
+    expected = f"a configuration as transformers writes it, of one of {', '.join(HUGGING_FACE)}"
+    try:
+        kind = json.loads(file.read_text(encoding="utf-8"))["model_type"]
+    except OSError as error:
+        came = f"{file} cannot be read ({error.strerror})"
+        raise ModelNameError(came, expected=expected, fix="Put it there.") from error
+    except (ValueError, LookupError, TypeError) as error:
+        came = f"{file} names no model_type ({type(error).__name__})"
+        raise ModelNameError(came, expected=expected, fix="Copy it again.") from error
+    if kind not in HUGGING_FACE:
+        came = f"{file} describes a {kind!r}, of which open_clip makes no text tower"
+        raise ModelNameError(came, expected=expected, fix="Take another model.")
+
+
+def _with_tokenizer(folder: Path, *, named: bool) -> Path:
+    """open_clip would read CLIP's own tokenizer where a folder names none: never in silence."""
+    if not named:
+        came = f"{folder} describes a text tower of transformers and names no tokenizer"
+        fix = "Set hf_tokenizer_name in its open_clip_config.json, and put the tokenizer's files beside it."
+        raise ModelNameError(came, expected="the tokenizer that it was trained with", fix=fix)
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        came = f"{folder} holds no tokenizer, which its text tower needs"
+        fix = "Save it there: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)."
+        raise ModelNameError(came, expected=f"one of {', '.join(_VOCABULARIES)}", fix=fix)
+    return folder

@@ -1,0 +1,268 @@
+"""Prompts to unit text vectors, with a memory of what was encoded, also on disk."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from denseclip_viz.clip.text.cache_key import Cache, cache_folder, identity
+from denseclip_viz.clip.text.disk_cache import TextCache
+from denseclip_viz.clip.text.encode import Progress, context, encoded, fold
+from denseclip_viz.clip.text.encode import encode_texts as encode_texts
+from denseclip_viz.clip.text.encode import ensemble as ensemble
+from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
+from denseclip_viz.errors import OutputError, PromptError
+from denseclip_viz.prompts import Named, Prompts
+from denseclip_viz.validation import many, short
+
+
+class _Rows:
+    """The vectors of texts in their order, each copied to its places as it comes: nothing else is held of them."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.places: dict[str, list[int]] = {}
+        for place, text in enumerate(texts):
+            self.places.setdefault(text, []).append(place)
+        self.missing = dict.fromkeys(self.places)
+        self.whole, self._count = torch.empty(0), len(texts)
+
+    def put(self, text: str, vector: Tensor) -> None:
+        if not self.whole.numel():
+            self.whole = vector.new_empty(self._count, len(vector))
+        for place in self.places[text]:
+            self.whole[place] = vector
+        self.missing.pop(text, None)
+
+
+class TextBank:
+    """Unit text vectors by text: what was encoded once is not encoded again.
+
+    In memory the least used go first. On disk (`text_cache.TextCache`) vectors outlive the session: in the folder
+    that `cache` or the variable DENSECLIP_VIZ_CACHE names ("off": nowhere), else in the system's folder for caches;
+    at most 2 GiB, the longest unread deleted first, and any file may be deleted at any time. The key is the text and
+    everything else that its vector depends on (`text_key.identity`).
+
+    Args:
+        clip: An open_clip model whose weights stay as they are (call `clear` when they changed).
+        tokenizer: Its tokenizer.
+        size: How many texts are kept in memory: 16384 of width 1024 are 64 MiB.
+        provenance: What `load_clip` says of the model; without it nothing is kept on disk.
+        cache: A folder, False for none, None for the default.
+
+    Raises:
+        OutputError: A folder that cannot be one, or one without provenance.
+
+    Example:
+        >>> import open_clip
+        >>> vision = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 1}
+        >>> clip = open_clip.CLIP(4, vision, {"width": 16, "heads": 2, "layers": 1})
+        >>> bank = TextBank(clip, open_clip.SimpleTokenizer())
+        >>> bank.encode(["a red car", "grass"]).shape, len(bank)  # (template, prompt, D)
+        (torch.Size([1, 2, 4]), 2)
+    """
+
+    def __init__(
+        self,
+        clip: nn.Module,
+        tokenizer: Tokenizer,
+        *,
+        size: int = 16384,
+        provenance: Mapping[str, str | int] | None = None,
+        cache: Cache = None,
+    ) -> None:
+        self._clip, self._tokenizer, self._size = clip, tokenizer, size
+        self._kept = VectorShelf(size)
+        self._lock = threading.Lock()
+        self._provenance = dict(provenance or {})
+        self.cache = cache_folder(cache) if self._provenance.get("weights_hash") else None
+        self._disk: TextCache | None = None
+        if cache and self.cache is None and not self._provenance.get("weights_hash"):
+            came, expected = f"cache={str(cache)!r} without provenance", "what load_clip says of the model"
+            raise OutputError(came, expected=expected, fix="Pass provenance=loaded.provenance.")
+
+    def encode(
+        self,
+        prompts: Prompts | Named,
+        *,
+        batch_size: int = 256,
+        truncate: bool = False,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Gives the unit vector of every prompt in every template, never averaged (`ensemble` does that).
+
+        Only the wordings of one prompt are averaged, where `Prompts` has synonyms. An interrupt loses the batch that
+        was running and nothing else.
+
+        Args:
+            prompts: Prompts, or what makes them.
+            batch_size: Texts per forward pass of those that are new, at the most.
+            truncate: Cut texts that are longer than the context instead of refusing them.
+            progress: Called with (texts done, new texts in all) after each batch.
+
+        Returns:
+            (template, prompt, D) on the CPU, as `encode_texts`.
+
+        Raises:
+            PromptError: As `Prompts` and `encode_texts`; of a text that is too long, the prompt and the templates.
+            OutOfMemoryError: A batch does not fit.
+        """
+        prompts = Prompts.of(prompts)
+        table = prompts.texts
+        rows = _Rows([text for texts in table for text in texts])
+        self._recall(rows, truncate)
+        if rows.missing:
+            try:
+                self._encode(list(rows.missing), rows, batch_size, truncate, progress)
+            except PromptError as error:
+                if (named := self._named(error, prompts, truncate)) is None:
+                    raise
+                raise named from error
+        vectors = rows.whole.reshape(len(table), len(table[0]), -1)
+        return fold(vectors, prompts.owners)
+
+    def clear(self) -> None:
+        """Forgets every vector in memory, for when the weights of the text tower changed; on disk the key is new."""
+        with self._lock:
+            self._kept.clear()
+            self._disk = None
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __repr__(self) -> str:
+        where = f", kept in {self.cache}" if self.cache else ", not kept on disk"
+        return f"TextBank({len(self)} of at most {self._size} texts{where})"
+
+    def _encode(
+        self, new: Sequence[str], into: _Rows, batch_size: int, truncate: bool, progress: Progress | None
+    ) -> None:
+        disk, done = self._open(), 0
+        batches = encoded(self._clip, self._tokenizer, new, batch_size=batch_size, truncate=truncate)
+        try:
+            for rows, vectors in batches:
+                texts = [new[row] for row in rows.tolist()]
+                for text, vector in zip(texts, vectors, strict=True):
+                    into.put(text, vector)
+                self._keep(texts, vectors, truncate)
+                if disk is not None:
+                    disk.add(texts, vectors, truncate=truncate)
+                done += len(texts)
+                if progress is not None:
+                    progress(done, len(new))
+        finally:
+            if disk is not None:
+                disk.flush()
+
+    def _open(self) -> TextCache | None:
+        """At the first use, not before: what the key needs of the weights is read then."""
+        with self._lock:
+            if self._disk is None and self.cache is not None:
+                self._disk = TextCache(self.cache, identity(self._clip, self._tokenizer, self._provenance))
+            return self._disk
+
+    def _recall(self, rows: _Rows, truncate: bool) -> None:
+        """A text that was cut on request is still refused when nobody asks for the cut, hence the key."""
+        with self._lock:
+            for text in list(rows.missing):
+                vector = self._kept.get((text, truncate))
+                if vector is not None:
+                    rows.put(text, vector)
+        disk = self._open() if rows.missing else None
+        if disk is not None:
+            read = disk.recall(list(rows.missing), truncate=truncate)
+            for text, vector in read.items():
+                rows.put(text, vector)
+            self._keep(list(read), read.values(), truncate)
+
+    def _keep(self, texts: Sequence[str], vectors: Iterable[Tensor], truncate: bool) -> None:
+        with self._lock:
+            for text, vector in zip(texts, vectors, strict=True):
+                self._kept.put((text, truncate), vector)
+
+    def _named(self, error: PromptError, prompts: Prompts, truncate: bool) -> PromptError | None:
+        """Says which prompt cannot be read in which templates, where that is not the text itself."""
+        table, owners = prompts.texts, prompts.owners
+        places = ((row, column) for row in range(len(table)) for column in range(len(owners)))
+        first = next((place for place in places if not self._fits(table[place[0]][place[1]], truncate)), None)
+        if first is None or prompts.templates == ("{}",):
+            return None
+        row, column = first
+        bad = 1 + sum(not self._fits(texts[column], truncate) for texts in table[row + 1 :])
+        where = f"in the template {short(prompts.templates[row])}"
+        where += f" and {bad - 1} more" if bad > 1 else ""
+        rest = len(table) - bad
+        good = f"; it fits into the other {many(rest, 'template')}" if rest else ""
+        came = f"{error.came} (the prompt {short(prompts.prompts[owners[column]])} {where}{good})"
+        return PromptError(came, expected=error.expected, fix=error.fix)
+
+    def _fits(self, text: str, truncate: bool) -> bool:
+        try:
+            token_ids(self._tokenizer, [text], context=context(self._clip, self._tokenizer), truncate=truncate)
+        except PromptError:
+            return False
+        return True
+
+
+_BLOCK = 1024  # vectors
+
+
+class VectorShelf:
+    """Vectors of one length by key.
+
+    They are copied into blocks of 1024. Thousands of small tensors would lie scattered among the large ones of the
+    forward passes and keep the memory of those from being used again: 0.1 GB for some thousand texts.
+
+    Args:
+        size: How many vectors are kept; the least used are forgotten.
+
+    Example:
+        >>> shelf = VectorShelf(2)
+        >>> for key in "abc":
+        ...     shelf.put(key, torch.ones(3) * ord(key))
+        >>> len(shelf), shelf.get("a"), shelf.get("c")
+        (2, None, tensor([99., 99., 99.]))
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._slots: OrderedDict[Hashable, int] = OrderedDict()
+        self._blocks: list[Tensor] = []
+
+    def get(self, key: Hashable) -> Tensor | None:
+        """The vector of a key, `(D,)`, or None. It is the shelf's own: copy it before anything else is put there."""
+        if key not in self._slots:
+            return None
+        self._slots.move_to_end(key)
+        return self._at(self._slots[key])
+
+    def put(self, key: Hashable, vector: Tensor) -> None:
+        """Keeps a copy of a vector, `(D,)`."""
+        if self._size < 1:
+            return
+        if key not in self._slots:
+            self._slots[key] = self._slot(vector)
+        self._slots.move_to_end(key)
+        self._at(self._slots[key]).copy_(vector)
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def _slot(self, vector: Tensor) -> int:
+        if len(self._slots) >= self._size:
+            return self._slots.popitem(last=False)[1]
+        slot, rows = len(self._slots), min(_BLOCK, self._size)
+        if slot >= rows * len(self._blocks):
+            self._blocks.append(torch.empty(rows, len(vector), dtype=vector.dtype))
+        return slot
+
+    def _at(self, slot: int) -> Tensor:
+        rows = len(self._blocks[0])
+        return self._blocks[slot // rows][slot % rows]

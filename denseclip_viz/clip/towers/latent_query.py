@@ -1,0 +1,162 @@
+"""Towers that pool with a learned query: SigLIP, PE-Core, CoCa.
+
+    u   = O(Σ_j Σ_h A_hj v_hj)      one query for all pictures; O: the pool's output projection
+    e   = H(u + MLP(LN(u)))          no MLP in CoCa; H: a projection, behind a norm in CoCa, nothing in SigLIP
+    F_j = H(u_j + MLP(LN(u_j))),    u_j = O(v_j)          "attend to j alone"
+
+In PE and CoCa the class token is one of the keys: a term of its own. Source: timm's attention_pool.py
+(`AttentionPoolLatent`), eva.py; open_clip/transformer.py (`AttentionalPooler`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from denseclip_viz.clip.attention import AttentionCall
+from denseclip_viz.clip.hooks import Tap, Watch, inside, observe, record
+from denseclip_viz.clip.towers.linearize import Added, Step, carry, run, steps_of
+from denseclip_viz.clip.towers.shadow import twin
+from denseclip_viz.clip.towers.tower import Opened, Path, Request, unseen
+from denseclip_viz.clip.towers.transformer import OnTrunk
+from denseclip_viz.errors import LayerError
+
+
+@dataclass(frozen=True)
+class LatentQueryTower(OnTrunk):
+    """A transformer whose tokens are pooled by attention with a learned query."""
+
+    family: str = "latent query"
+    reading: str = "tokens of each block through the final norm, the pool and the projection"
+
+    @property
+    def last_map(self) -> str:
+        """What the pool reads."""
+        return "pool.input"
+
+    def taps(self) -> dict[str, Tap]:
+        """Name the embedding, the blocks with their attention and MLP, and the parts of the pool."""
+        pool = pool_of(self.visual)
+        parts = {f"pool.{part}": Tap(pool, part, pooled=True) for part in ("query", "key", "value", "attention")}
+        return self.trunk.taps() | {"pool.input": Tap(pool, "input")} | parts | {"pool.output": Tap(self.visual)}
+
+    def open(self, pixels: Tensor, request: Request) -> Opened:
+        """Run the tower once, listen to its pool, and take that apart."""
+        trunk = self.trunk
+        grid = trunk.grid(pixels)
+        heard, pool = Heard(), pool_of(self.visual)
+        with ExitStack() as stack:
+            trunk.place(stack, grid, antialias=request.path.antialias)
+            seen = stack.enter_context(record(self.taps() if request.layers else {}, request.layers))
+            heard.listen(stack, pool)
+            embedding = self.visual(pixels)
+        heard.check()
+        embedding = embedding[0] if isinstance(embedding, tuple) else embedding
+        return self._opened(heard, embedding, grid, request, dict(seen))
+
+    def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
+        """Need the stream behind each layer."""
+        return tuple(layers)
+
+    def read(self, streams: Mapping[str, Tensor], layer: str, path: Path) -> tuple[Tensor, Tensor]:
+        """Pool a block's tokens as the last ones are pooled: what they would answer, and the value path."""
+        pool, heard, prefix = twin(pool_of(self.visual), hooks=False), Heard(), self.trunk.prefix
+        left_out = 0 if _pools_prefix(self.visual) else prefix
+        with ExitStack() as stack:
+            heard.listen(stack, pool)
+            pool(run(_entry(self.visual), streams[layer])[:, left_out:])
+        behind = self._behind(pool)
+        whole = (heard.weights[:, :, None] @ heard.values).transpose(1, 2).flatten(2)
+        patches = self._patches(heard, pool, prefix - left_out, path)
+        return run(behind, whole)[:, 0], patches
+
+    def _behind(self, pool: Any, *, mlp: bool = True) -> tuple[Step, ...]:
+        project, branch = _anatomy(pool)
+        added = [Added("mlp", lambda x: run(branch, x))] if branch and mlp else []
+        head = self.trunk.project if hasattr(self.visual, "trunk") else (*self.trunk.norm, *self.trunk.project)
+        return steps_of(project, *added, *head)
+
+    def _patches(self, heard: Heard, pool: Any, prefix: int, path: Path) -> Tensor:
+        behind = self._behind(pool, mlp=path.mlp)
+        if not path.one_hot:  # plain tokens: they skip the pool's value and output projections
+            if heard.tokens.shape[-1] != heard.values.shape[1] * heard.values.shape[-1]:
+                raise LayerError(
+                    f"path {path.name!r} takes tokens as they are, and this pool reads {heard.tokens.shape[-1]} "
+                    f"channels and answers with {heard.values.shape[1] * heard.values.shape[-1]}",
+                    expected="a path with one_hot=True, or a tower whose tokens are as wide as its pool",
+                    fix="Trace with path='value'.",
+                )
+            return run(behind[1:], heard.tokens[:, prefix:])
+        return run(behind, heard.values[:, :, prefix:].transpose(1, 2).flatten(2))
+
+    def _opened(
+        self, heard: Heard, embedding: Tensor, grid: tuple[int, int], request: Request, layers: dict[str, Tensor]
+    ) -> Opened:
+        pool = twin(pool_of(self.visual), hooks=False)
+        prefix = heard.values.shape[2] - grid[0] * grid[1]
+        own = (heard.weights[..., None] * heard.values).transpose(1, 2).flatten(2)
+        terms, rest = carry(own, {}, self._behind(pool))
+        named = {name: term[:, 0] for name, term in rest.items()}
+        return Opened(
+            embedding=embedding,
+            dense=self._patches(heard, pool, prefix, request.path).unflatten(1, grid),
+            attention=heard.weights[..., prefix:].unflatten(-1, grid),
+            contributions=terms[:, prefix:].unflatten(1, grid),
+            rest={"class token": terms[:, :prefix].sum(1), **named} if prefix else named,
+            keys=self._keys(heard, pool, prefix, request.keys).unflatten(1, grid) if request.keys else None,
+            layers=layers,
+        )
+
+    def _keys(self, heard: Heard, pool: Any, prefix: int, kind: str) -> Tensor:
+        keys = heard.call.part("key", slice(None))[:, :, prefix:].transpose(1, 2).flatten(2)
+        return run((_anatomy(pool)[0],), keys) if kind == "projected" else keys
+
+
+class Heard:
+    """What is heard of a pool while it runs: its tokens, values and the weights of its first query."""
+
+    tokens: Tensor
+    weights: Tensor
+    values: Tensor
+    call: AttentionCall
+
+    def listen(self, stack: ExitStack, pool: nn.Module) -> None:
+        """Observe a pool until `stack` closes."""
+        stack.enter_context(observe(pool, lambda inputs, _output: setattr(self, "tokens", inputs[0])))
+        stack.enter_context(inside(pool, Watch(self._on_attention)))
+
+    def check(self) -> None:
+        """Refuse a pool that ran without an attention call."""
+        if not hasattr(self, "call"):
+            unseen()
+
+    def _on_attention(self, call: AttentionCall) -> None:
+        self.call, self.weights = call, call.weights(slice(0, 1))[:, :, 0]
+        self.values = call.part("value", slice(None))
+
+
+def pool_of(visual: Any) -> nn.Module:
+    """Find the module that pools."""
+    pool: nn.Module = visual.trunk.attn_pool if hasattr(visual, "trunk") else visual.attn_pool
+    return pool
+
+
+def _anatomy(pool: Any) -> tuple[nn.Module, tuple[Step, ...]]:
+    """The pool's output projection, and its MLP branch: timm's, or open_clip's, which has none."""
+    if hasattr(pool, "proj"):
+        return pool.proj, () if pool.mlp is None else (pool.norm, pool.mlp)
+    return pool.attn.out_proj, ()
+
+
+def _pools_prefix(visual: Any) -> bool:
+    """Whether the pool reads the tokens before the patches: open_clip's and EVA's do, timm's ViT asks a switch."""
+    return bool(getattr(getattr(visual, "trunk", None), "pool_include_prefix", True))
+
+
+def _entry(visual: Any) -> tuple[Step, ...]:
+    """From the stream behind a block to what the pool reads."""
+    return steps_of(visual.trunk.norm) if hasattr(visual, "trunk") else ()

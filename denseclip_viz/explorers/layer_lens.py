@@ -1,0 +1,134 @@
+"""`layer_lens`: global against dense down the layers, and where each head looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import xarray as xr
+
+from denseclip_viz.canvas.map_stacks import TEXT, Stack, stacks
+from denseclip_viz.canvas.state import ENSEMBLE, MEAN, OUTPUT
+from denseclip_viz.explorers.controls import TEXTS
+from denseclip_viz.explorers.explorer import starting
+from denseclip_viz.explorers.panel import Kind, Panel, panel
+from denseclip_viz.explorers.session import Bench, Models
+from denseclip_viz.explorers.thumbnails import Curve, Lattice, Tile, Tiles
+from denseclip_viz.images import PictureLike
+from denseclip_viz.maps.comparison import spearman
+from denseclip_viz.plot.panels import placement
+from denseclip_viz.prompts import Named, Prompts
+
+CONTROLS = (*TEXTS, "model", "run")
+ROWS = (("dense", "dense"), ("contribution", "global"))
+
+
+def layer_lens(
+    model: Models = None,
+    picture: PictureLike | None = None,
+    prompts: Prompts | Named | None = None,
+    *,
+    lock: str | Sequence[str] = (),
+) -> Panel:
+    """Open a lens on the layers: dense and global maps of a prompt down the layers, how far they agree, and the heads.
+
+    Args:
+        model: As for `explore`.
+        picture: As for `explore`.
+        prompts: As for `explore`.
+        lock: Controls that are not shown: "prompts", "absent", "templates", "model", "run", and those of the canvas.
+
+    Returns:
+        The widget: a canvas, and below it a tile for each layer and each head, which a click shows big.
+
+    Raises:
+        PromptError: A control that there is not, or prompts that cannot be used.
+        PictureError, ModelNameError, WeightsError: A picture or model that cannot be opened.
+
+    Example:
+        >>> lens = layer_lens("bundled-vit")
+        >>> lens.result.sizes["layer"]
+        4
+    """
+    picture, said = starting(picture, prompts)
+    tiles = Tiles()
+    kind = Kind("layer_lens", CONTROLS, Bench.answer, lambda panel, answer: _show(panel, tiles), (tiles,), "all")
+    opened = panel(kind, model, picture, said, lock=lock)
+    opened.follow(tiles, lambda: _show(opened, tiles))
+    return opened
+
+
+def _show(panel: Panel, tiles: Tiles) -> None:
+    both, state = panel.result, panel.canvas.state
+    every = list(stacks(both))
+    lattices = [_layers(both, every, state), _heads(every)]
+    tiles.show(lattices, picture=both["picture"].to_numpy(), where=placement(both))
+
+
+def _layers(both: xr.Dataset, every: Sequence[Stack], state: dict[str, Any]) -> Lattice:
+    template, prompt = _place(both, state)
+    names = [*map(str, both["layer"].to_numpy()), OUTPUT]
+    rows, tiles = [], []
+    for view, title in ROWS:
+        found = {stack.layer: stack for stack in every if stack.view == view and stack.axes == TEXT}
+        if len(found) > 1:
+            rows.append((title, "", 0.0))
+            tiles.append([_tile(found.get(name), template, prompt, state["prompt"]) for name in names])
+    return Lattice(
+        f"“{state['prompt']}” down the layers",
+        [(name, False) for name in names],
+        rows,
+        tiles,
+        note=str(both.attrs.get("layer_reading", "")),
+        curves=_curves(both, every, template, prompt),
+    )
+
+
+def _place(both: xr.Dataset, state: dict[str, Any]) -> tuple[int, int]:
+    """Where the canvas' template and prompt stand in a stack; the mean over templates comes last."""
+    templates = [str(name) for name in both["template"].to_numpy()]
+    template = len(templates) if state["template"] == ENSEMBLE else templates.index(state["template"])
+    return template, [str(name) for name in both["prompt"].to_numpy()].index(state["prompt"])
+
+
+def _tile(stack: Stack | None, template: int, prompt: int, name: str) -> Tile | None:
+    if stack is None:
+        return None
+    values = stack.values[template, prompt]
+    tip = f"{stack.layer}, {stack.view}, {name}: {values.min():.3f} to {values.max():.3f} {stack.scale.unit}"
+    return Tile(values, stack.scale, {"view": stack.view, "layer": stack.layer}, tip, stack.where)
+
+
+def _curves(both: xr.Dataset, every: Sequence[Stack], template: int, prompt: int) -> list[Curve]:
+    """Score and agreement by layer, where layers are read in text space; else how alike the two maps rank cells."""
+    if "layer_agreement" in both:
+        mean = both.mean("template") if template == both.sizes["template"] else both.isel(template=template)
+        score = [*mean["layer_score"].isel(prompt=prompt).to_numpy(), float(mean["score"].isel(prompt=prompt))]
+        agreement = [*both["layer_agreement"].to_numpy(), float(both["global_vs_mean_dense"])]
+        return [Curve("score of the global vector", score), Curve("agreement, global with mean dense", agreement)]
+    pairs: dict[str, dict[str, Stack]] = {}
+    for stack in every:
+        if stack.view in dict(ROWS) and stack.axes == TEXT:
+            pairs.setdefault(stack.layer, {})[stack.view] = stack
+    names = [*map(str, both["layer"].to_numpy()), OUTPUT]
+    return [Curve("agreement: rank correlation", [_alike(pairs[name], template, prompt) for name in names])]
+
+
+def _alike(pair: dict[str, Stack], template: int, prompt: int) -> float:
+    dense, whole = (torch.from_numpy(pair[view].values[template, prompt].ravel()) for view, _ in ROWS)
+    return float(spearman(dense, whole))
+
+
+def _heads(every: Sequence[Stack]) -> Lattice:
+    tiles, columns = [], []
+    for stack in every:
+        if stack.view == "attention":
+            maps = stack.values if stack.axes else stack.values[None]
+            for i, values in enumerate(maps):
+                head = i if stack.axes else MEAN
+                columns.append((f"head {i}" if stack.axes else "mean", False))
+                patch = {"view": "attention", "layer": OUTPUT, "head": head}
+                tip = f"attention, {columns[-1][0]}: {values.sum():.0%} of the weight goes to positions"
+                tiles.append(Tile(values, stack.scale, patch, tip))
+    return Lattice("where the pooling looks, head by head", columns, [("", "", 0.0)], [tiles], strip=True)

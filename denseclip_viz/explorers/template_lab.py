@@ -1,0 +1,203 @@
+"""`template_lab`: which wording sees best, in small maps, numbers and words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from denseclip_viz.canvas.map_stacks import stacks
+from denseclip_viz.canvas.state import ENSEMBLE, OUTPUT
+from denseclip_viz.errors import PromptError
+from denseclip_viz.explorers.controls import TEXTS
+from denseclip_viz.explorers.explorer import starting
+from denseclip_viz.explorers.panel import Kind, Panel, panel
+from denseclip_viz.explorers.session import Bench, Models
+from denseclip_viz.explorers.thumbnails import Bars, Lattice, Tile, Tiles
+from denseclip_viz.explorers.worker import Tell
+from denseclip_viz.images import PictureLike
+from denseclip_viz.measure.map_scores import Masks, masks_among, place_of, places_of
+from denseclip_viz.measure.template_table import templates_table
+from denseclip_viz.measure.word_attribution import word_attribution
+from denseclip_viz.plot.panels import placement
+from denseclip_viz.plot.scales import Scale
+from denseclip_viz.prompts import Named, Prompts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Cells = Mapping[tuple[str, str], Mapping[Any, Any]]  # by template and prompt, the numbers by name
+CONTROLS = (*TEXTS, "model", "run")
+TEMPLATES = "imagenet-7"
+_MARKS = ("absent", "background")
+MOST_TILES, LEAST_ROWS = 1200, 8  # more small maps than that make a page slow; some rows there are in any case
+MOST_WORDINGS = 8  # templates that words are left out in at once, for the mean over templates
+# what templates are ordered by: the first that can be counted
+RANKED_BY = {
+    "average_precision": "average precision",
+    "margin_absent": "above all absent",
+    "margin_runner_up": "above the runner-up",
+    "peak": "highest cosine",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class _Lab:
+    """The parts of a lab that follow its canvas."""
+
+    grid: Tiles
+    words: Tiles
+    masks: Masks | None
+
+
+def template_lab(
+    model: Models = None,
+    picture: PictureLike | None = None,
+    prompts: Prompts | Named | None = None,
+    templates: str | PathLike[str] | Iterable[str] | None = None,
+    *,
+    masks: Masks | None = None,
+    lock: str | Sequence[str] = (),
+) -> Panel:
+    """Open a laboratory of wordings: a small map for each prompt in each template, ranked, and what each word does.
+
+    Templates are ordered by their mean over prompts: of average precision where there are masks, else of how far the
+    peak lies above all absent prompts, else above the runner-up. `templates_table` has every number. Of very many
+    the best are shown, and the note says how many there are.
+
+    Args:
+        model: As for `explore`.
+        picture: As for `explore`.
+        prompts: As for `explore`.
+        templates: A set, a file or templates, as for `Prompts`; by default those of the prompts, or "imagenet-7"
+            where texts came.
+        masks: `{prompt: (row, column) bool}`, where things are: ranks by average precision.
+        lock: Controls that are not shown: "prompts", "absent", "templates", "model", "run", and those of the canvas.
+
+    Returns:
+        The widget; a click on a small map shows it on the canvas.
+
+    Raises:
+        PromptError: A control that there is not, prompts or templates that cannot be used, or a mask of no prompt.
+        PictureError: A picture that cannot be opened, or a mask of another size.
+
+    Example:
+        >>> lab = template_lab(prompts=["a taxi", "a road"])
+        >>> lab.result.sizes["template"], lab.result.sizes["prompt"]
+        (7, 2)
+    """
+    picture, said = starting(picture, prompts)
+    said = said if templates is None and isinstance(prompts, Prompts) else _worded(said, templates)
+    places = places_of(said.prompts)
+    for name in masks or {}:
+        place_of(name, places)  # later a prompt may go, and its mask waits; now a name is a mistake
+    lab = _Lab(Tiles(), Tiles(), masks)
+    kind = Kind("template_lab", CONTROLS, Bench.answer, lambda panel, answer: _show(panel, lab), (lab.grid, lab.words))
+    lab.words.add_class("dcvx-aside")
+    opened = panel(kind, model, picture, said, lock=lock)
+    opened.follow(lab.grid, lambda: _ask_words(opened, lab))
+    return opened
+
+
+def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame, str]:
+    """Count every prompt in every template and in their mean, and say which number orders them.
+
+    Args:
+        both: What `Model.compare` returned.
+        masks: Of some of its prompts.
+
+    Returns:
+        What `templates_table` returns, with rows for "ensemble", and a column of it.
+
+    Raises:
+        PromptError: Every prompt is absent, so that there is nothing to order by.
+    """
+    import pandas as pd
+
+    dense = both["dense"]
+    known = masks_among(masks or {}, [str(name) for name in dense["prompt"].to_numpy()]) or None
+    table = templates_table(dense, known)
+    if dense.sizes["template"] > 1:
+        mean = dense.mean("template", keep_attrs=True).expand_dims(template=[ENSEMBLE])
+        table = pd.concat([table, templates_table(mean, known)], ignore_index=True)
+    present = table[~table["absent"]]
+    if present.empty:
+        fix = "Name one that may be in the picture under prompts."
+        raise PromptError("Every prompt is marked absent", expected="at least one that is not", fix=fix)
+    return table, next(name for name in RANKED_BY if name in present and present[name].notna().any())
+
+
+def _worded(said: Prompts, templates: str | PathLike[str] | Iterable[str] | None) -> Prompts:
+    wordings = dict(zip(said.prompts, said.wordings, strict=True))
+    marked = {mark: [n for n, is_so in zip(said.prompts, getattr(said, mark), strict=True) if is_so] for mark in _MARKS}
+    chosen = TEMPLATES if templates is None else templates
+    return Prompts(wordings, chosen, articles=said.articles, plural=said.plural, **marked)
+
+
+def _show(panel: Panel, lab: _Lab) -> None:
+    both = panel.result
+    dense = next(stacks(both))
+    table, by = ranking(both, lab.masks)
+    present = table[~table["absent"]]
+    means = present.groupby("template", sort=False)[by].mean().sort_values(ascending=False, kind="stable")
+    names = [str(name) for name in both["prompt"].to_numpy()]
+    templates = [*map(str, both["template"].to_numpy()), ENSEMBLE][: len(dense.values)]
+    cells = {(str(row["template"]), str(row["prompt"])): row for row in table.to_dict("records")}
+    most = 1.0 if by == "average_precision" else float(means.max())
+    order = [str(name) for name in means.index]
+    every, order = len(order), order[: max(LEAST_ROWS, MOST_TILES // len(names))]
+    rows = [(_called(name), f"{means[name]:.3f}", _share(float(means[name]), most)) for name in order]
+    tiles = [
+        [_tile(dense.values[templates.index(row), at], dense.scale, row, name, cells) for at, name in enumerate(names)]
+        for row in order
+    ]
+    gone = both["absent"].to_numpy().tolist()
+    columns = [(f"{name} (absent)" if is_so else name, bool(is_so)) for name, is_so in zip(names, gone, strict=True)]
+    best = "Best template first." if every > 1 else ""
+    best += f" These are {len(order)} of {every}; templates_table has all." if every > len(order) else ""
+    note = f"One colour scale for all, {dense.scale.low:.2f} to {dense.scale.high:.2f} cosine. {best}".replace("-", "−")
+    lattice = Lattice("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
+    lab.grid.show([lattice], picture=both["picture"].to_numpy(), where=placement(both))
+    _ask_words(panel, lab)
+
+
+def _called(template: str) -> str:
+    return {"{}": "as typed", ENSEMBLE: "ensemble: the mean of all"}.get(template, template)
+
+
+def _share(value: float, most: float) -> float:
+    """How long a number's bar is: in parts of the longest, from zero."""
+    return max(0.0, value / most) if most > 0 else 0.0
+
+
+def _tile(values: np.ndarray, scale: Scale, template: str, prompt: str, cells: Cells) -> Tile:
+    numbers = cells[template, prompt]
+    known = {"peak": "peak", "average_precision": "AP", "iou_best": "best IoU", "margin_absent": "above absent"}
+    said = ", ".join(f"{word} {numbers[name]:.3f}" for name, word in known.items() if name in numbers)
+    patch = {"prompt": prompt, "template": template, "view": "dense", "layer": OUTPUT}
+    return Tile(values, scale, patch, f"{prompt} · {_called(template)}: {said}")
+
+
+def _ask_words(panel: Panel, lab: _Lab) -> None:
+    state, answer = panel.canvas.state, panel.answer
+    prompt = str(state["prompt"])
+    if len(prompt.split()) < 2:
+        panel.aside.stop()  # or the bars of the prompt before would come over this line
+        lab.words.show_bars(Bars("what each word does", [], note=f"“{prompt}” is one word: nothing can be left out."))
+        return
+    asked = answer.question.prompts
+    every, articles = asked.templates, asked.articles
+    templates = every[:MOST_WORDINGS] if state["template"] == ENSEMBLE else (state["template"],)
+
+    def work(tell: Tell) -> Bars:
+        found = word_attribution(answer.model, answer.trace, prompt, templates, articles=articles, gradient=False)
+        change = found["peak_change"].mean("template").to_numpy().tolist()
+        said = f"in the mean of {len(templates)} templates" if len(templates) > 1 else f"in “{templates[0]}”"
+        note = f"What the peak of “{prompt}” loses without each word, {said}; cosine."
+        return Bars("what each word does", list(zip(map(str, found["word"].to_numpy()), change, strict=True)), note)
+
+    panel.aside.start(work, lab.words.show_bars)

@@ -1,0 +1,172 @@
+"""Files that people keep: whole or not at all, and never over one that is there unless told to."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from denseclip_viz.errors import OutputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+
+FIGURES = (".png", ".svg", ".pdf")
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str], endings: Sequence[str], *, force: bool = False) -> Iterator[Path]:
+    """Lend a temporary path beside `path`, and move it there when all went well.
+
+    Raises:
+        OutputError: another ending, no such folder, or a file that is there already and no `force`.
+
+    Example:
+        >>> with writing("result.xyz", [".csv"]):
+        ...     pass
+        Traceback (most recent call last):
+        denseclip_viz.errors.OutputError: result.xyz ends in '.xyz'. Expected one of .csv. Choose the format by ...
+    """
+    target = check_target(path, endings, force=force)
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, target)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)[:150] or type(error).__name__
+        came, fix = f"{_short(target)} cannot be written ({why})", "Write elsewhere, or free some space."
+        raise OutputError(came, expected="a place that can be written", fix=fix) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def check_target(path: str | os.PathLike[str], endings: Sequence[str], *, force: bool = False) -> Path:
+    """Refuse a path that cannot or should not be written; before the work, not after it."""
+    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
+        came = f"the path {path!r}" if isinstance(path, str) else f"a path of type {type(path).__name__}"
+        raise OutputError(came, expected="the name of a file, as text", fix="Pass a file's path.")
+    target, shown = Path(path), _short(path)
+    if os.path.isdir(target):
+        raise OutputError(f"{shown} is a folder", expected="the name of a file", fix="Add a name and an ending.")
+    if target.suffix.lower() not in endings:
+        raise OutputError(
+            f"{_short(target.name)} ends in {_short(target.suffix)!r}",
+            expected=f"one of {', '.join(endings)}",
+            fix="Choose the format by the ending of the file.",
+        )
+    if not os.path.isdir(target.parent) or not os.access(target.parent, os.W_OK):
+        what = "no writing into" if os.path.isdir(target.parent) else "no folder"
+        came = f"there is {what} {_short(target.parent)}"
+        raise OutputError(came, expected="a folder that is there and can be written", fix="Make it first.")
+    if os.path.lexists(target) and not force:
+        raise OutputError(
+            f"{shown} is there already",
+            expected="a name that is free",
+            fix="Pass force=True to replace it (--force on the command line).",
+        )
+    return target
+
+
+def save_data(result: xr.Dataset | xr.DataArray, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+    """Write a result as netCDF, with everything that it holds.
+
+    Raises:
+        OutputError: another ending than .nc, no such folder, a file that is there already and no `force`, or
+            text that netCDF cannot hold.
+    """
+    import xarray as xr
+
+    if not isinstance(result, xr.Dataset | xr.DataArray):
+        came, expected = f"a {type(result).__name__}", "what model.compare, similarity, segment or classify return"
+        raise OutputError(came, expected=expected, fix="Pass the result itself.")
+    with writing(path, [".nc"], force=force) as part:
+        try:
+            result.to_netcdf(part, engine="h5netcdf")
+        except (ValueError, TypeError) as error:  # the null character in a text, say
+            came, fix = f"the result does not fit into netCDF ({error})", "Change that, or keep a table as .csv."
+            raise OutputError(came, expected="texts, numbers and arrays", fix=fix) from error
+    return Path(path)
+
+
+def save_table(table: pd.DataFrame, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+    """Write a table as CSV in UTF-8.
+
+    Raises:
+        OutputError: another ending than .csv, no such folder, or a file that is there already and no `force`.
+    """
+    with writing(path, [".csv"], force=force) as part:
+        table.to_csv(part, index=False, errors="backslashreplace")
+    return Path(path)
+
+
+def _short(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    return text if len(text) <= 160 else f"{text[:60]}...{text[-90:]}"
+
+
+ENDING = ".safetensors"
+_ABANDONED = 3600.0  # seconds after which an unfinished file is nobody's
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file beside, flushes it to the disk, and renames it: it is there whole, or not at all.
+
+    Only the owner may read it: it holds what somebody typed.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(part)
+        raise
+    with suppress(OSError):  # a folder cannot be flushed on every system
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def clean(root: Path, most_bytes: int) -> None:
+    """Deletes the files that were not read for longest until the rest fits, and unfinished files that nobody writes.
+
+    Args:
+        root: A folder of folders of files.
+        most_bytes: What may stay; 0 empties it.
+    """
+    found = sorted(_stats(root, f"*/*{ENDING}"), reverse=True)
+    room = most_bytes
+    for _, size, path in found:
+        room -= size
+        if room < 0:
+            with suppress(OSError):
+                path.unlink()
+    for written, _, path in _stats(root, "*/.*.part"):
+        if time.time() - written > _ABANDONED:
+            with suppress(OSError):
+                path.unlink()
+
+
+def _stats(root: Path, pattern: str) -> list[tuple[float, int, Path]]:
+    found = []
+    for path in root.glob(pattern):
+        with suppress(OSError):
+            stat = path.stat()
+            found.append((stat.st_mtime, stat.st_size, path))
+    return found

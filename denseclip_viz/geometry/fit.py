@@ -1,0 +1,279 @@
+"""The ways to feed a picture: the model's own crop, the whole picture, or tiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+from numbers import Real
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denseclip_viz.errors import GeometryError
+from denseclip_viz.geometry.cells import SIDES, Geometry
+from denseclip_viz.validation import Size, is_whole, one_of, pair
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """What a model expects of its pictures, as in open_clip's `PreprocessCfg`; GeometryError if it cannot be.
+
+    With `before_crop` the picture is squashed to that size and its middle cropped to `size`, as transformers'
+    image processors do it.
+
+    Example:
+        >>> Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)).resize_mode
+        'shortest'
+    """
+
+    size: Size
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
+    fill_color: int = 0
+    before_crop: Size | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", pair(self.size, "model input size"))
+        one_of(self.interpolation, ("bicubic", "bilinear", "random"), "interpolation")
+        one_of(self.resize_mode, ("shortest", "longest", "squash"), "resize_mode")
+        if np.shape(self.mean) != (3,) or np.shape(self.std) != (3,) or min(self.std) <= 0:
+            came, expected = f"mean={self.mean!r}, std={self.std!r}", "three numbers each, std above 0"
+            raise GeometryError(came, expected=expected, fix="Give one for each of red, green, blue.")
+        if self.before_crop is not None:
+            before = pair(self.before_crop, "size before the crop")
+            if self.resize_mode != "squash" or before[0] < self.size[0] or before[1] < self.size[1]:
+                came = f"A crop of {self.size} px from {before} px, resize_mode {self.resize_mode!r}"
+                raise GeometryError(came, expected="a crop inside it, 'squash'", fix="Give the larger size first.")
+
+
+@dataclass(frozen=True)
+class Native:
+    """The model's own resize and centre crop, as open_clip's `image_transform` (transform.py) at inference.
+
+    Example:
+        >>> clip = Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> Native().plan((448, 600), preprocess=clip, cell=(16, 16)).seen
+        (0.0, 76.0, 448.0, 524.0)
+    """
+
+    def plan(self, picture: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
+        """How a picture of this size is fed."""
+        picture, size = pair(picture, "picture"), preprocess.size
+        resized = _native_resized(picture, preprocess)
+        offset = (_centred(resized[0], size[0]), _centred(resized[1], size[1]))
+        if preprocess.before_crop is not None:  # transformers rounds down
+            offset = ((resized[0] - size[0]) // 2, (resized[1] - size[1]) // 2)
+        return Geometry("native", picture, resized, offset, size, pair(cell, "cell"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole:
+    """The whole picture, its ratio kept, the short or long side at N px (default: the model's short side).
+
+    With both, neither is exceeded, as in mmseg's (2048, 512). Padded below and right to whole cells, never
+    cropped. `stretch` draws the map as the official MaskCLIP code does. GeometryError outside 32..2048.
+
+    Example:
+        >>> clip = Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> Whole(short=512).plan((375, 500), preprocess=clip, cell=(32, 32)).grid
+        (16, 22)
+    """
+
+    short: int | None = None
+    long: int | None = None
+    stretch: bool = False
+
+    def __post_init__(self) -> None:
+        _check_sides(self.short, self.long)
+
+    def plan(self, picture: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
+        """How a picture of this size is fed."""
+        picture, cell = pair(picture, "picture"), pair(cell, "cell")
+        short = min(preprocess.size) if self.short is None and self.long is None else self.short
+        resized = _scaled(picture, _scale(picture, short, self.long))
+        padded = _to_cells(resized, cell)
+        return Geometry("whole", picture, resized, (0, 0), padded, cell, stretch=self.stretch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiles:
+    """Overlapping windows of the model's own size over the picture at its own size, or resized as `Whole`.
+
+    Without `short` and `long` a picture smaller than one window grows to it. The last windows are flush with
+    the padded end, so every cell is covered. GeometryError for a window that is not whole cells, an overlap
+    outside 0..0.9, or sides outside 32..2048.
+
+    Example:
+        >>> clip = Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> Tiles().plan((224, 400), preprocess=clip, cell=(32, 32)).windows
+        ((0, 0), (0, 128), (0, 192))
+    """
+
+    window: int | Size | None = None
+    overlap: float = 0.5
+    short: int | None = None
+    long: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_sides(self.short, self.long)
+        number = isinstance(self.overlap, Real) and not isinstance(self.overlap, bool)
+        if not (number and 0 <= self.overlap <= 0.9):
+            came, fix = f"overlap={self.overlap!r}", "Half a window, 0.5, is usual."
+            raise GeometryError(came, expected="a share from 0 to 0.9", fix=fix)
+
+    def plan(self, picture: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
+        """How a picture of this size is fed."""
+        picture, cell = pair(picture, "picture"), pair(cell, "cell")
+        window = _window(self.window, preprocess.size, cell)
+        scale = max(1.0, window[0] / picture[0], window[1] / picture[1])
+        if self.short is not None or self.long is not None:
+            scale = _scale(picture, self.short, self.long)
+        resized = _scaled(picture, scale)
+        padded = _to_cells((max(resized[0], window[0]), max(resized[1], window[1])), cell)
+        # checked before the windows are counted out: there could be millions
+        plain = Geometry("tiles", picture, resized, (0, 0), padded, cell)
+        tops, lefts = (_starts(padded[i], window[i], cell[i], self.overlap) for i in (0, 1))
+        return replace(plain, windows=tuple(product(tops, lefts)), window=window)
+
+
+Way = Native | Whole | Tiles
+
+
+def geometry_from(way: str | Way) -> Way:
+    """A way to feed a picture from its name, "native", "whole" or "tiles"; GeometryError for any other.
+
+    Example:
+        >>> geometry_from("whole")
+        Whole(short=None, long=None, stretch=False)
+    """
+    if isinstance(way, (Native, Whole, Tiles)):
+        return way
+    ways: dict[str, Way] = {"native": Native(), "whole": Whole(), "tiles": Tiles()}
+    one_of(way, tuple(ways), "way")
+    return ways[way]
+
+
+def _native_resized(picture: Size, preprocess: Preprocess) -> Size:
+    """What torchvision's Resize or open_clip's ResizeKeepRatio resizes to, but at least 1 px."""
+    (height, width), size = picture, preprocess.size
+    if preprocess.resize_mode == "squash":
+        return preprocess.before_crop or size
+    if preprocess.resize_mode == "shortest" and size[0] == size[1]:
+        long = int(size[0] * max(picture) / min(picture))
+        return (long, size[0]) if width <= height else (size[0], long)
+    pick = max if preprocess.resize_mode == "longest" else min
+    ratio = pick(height / size[0], width / size[1])
+    return max(1, round(height / ratio)), max(1, round(width / ratio))
+
+
+def _centred(resized: int, size: int) -> int:
+    """Where the input starts in the resized picture, rounded as torchvision's center_crop does."""
+    return -((size - resized) // 2) if size > resized else int(round((resized - size) / 2))
+
+
+def _check_sides(short: int | None, long: int | None) -> None:
+    for name, side in (("short", short), ("long", long)):
+        if side is not None and not (is_whole(side) and SIDES[0] <= side <= SIDES[1]):
+            expected = f"a whole number of pixels from {SIDES[0]} to {SIDES[1]}"
+            raise GeometryError(f"{name}={side!r}", expected=expected, fix=f"Pass for example {name}=512.")
+
+
+def _scale(picture: Size, short: int | None, long: int | None) -> float:
+    wanted = ((short, min(picture)), (long, max(picture)))
+    return min(side / now for side, now in wanted if side is not None)
+
+
+def _scaled(picture: Size, scale: float) -> Size:
+    return max(1, int(picture[0] * scale + 0.5)), max(1, int(picture[1] * scale + 0.5))
+
+
+def _to_cells(size: Size, cell: Size) -> Size:
+    return -(-size[0] // cell[0]) * cell[0], -(-size[1] // cell[1]) * cell[1]
+
+
+def _window(asked: int | Size | None, native: Size, cell: Size) -> Size:
+    if asked is None:
+        window = (native[0] // cell[0] * cell[0], native[1] // cell[1] * cell[1])
+    else:
+        window = pair((asked, asked) if is_whole(asked) else asked, "window")
+    if min(window) < 1 or window[0] % cell[0] or window[1] % cell[1]:
+        came, expected = f"A window of {window} px", f"a multiple of the cell {cell}"
+        raise GeometryError(came, expected=expected, fix="Leave window out, or round it to whole cells.")
+    return window
+
+
+def _starts(length: int, window: int, cell: int, overlap: float) -> list[int]:
+    stride = max(1, round(window * (1 - overlap) / cell)) * cell
+    return [*range(0, length - window, stride), length - window]
+
+
+_MAX_RESIZED = 64_000_000  # pixels; of a larger resized picture only the part that is needed is made
+
+
+def pixels(picture: Image.Image, geometry: Geometry, preprocess: Preprocess) -> NDArray[np.float32]:
+    """The normalised model input (channel, row, column) of an RGB picture.
+
+    Native: bit for bit open_clip's `image_transform` (transform.py), with its fill where padded. Whole and
+    tiles: padding is 0 after normalising, as in the official MaskCLIP code. GeometryError if the picture is
+    of another size or not RGB.
+
+    Example:
+        >>> from PIL import Image
+        >>> from denseclip_viz.geometry import Native
+        >>> clip = Preprocess((2, 2), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        >>> geometry = Native().plan((4, 8), preprocess=clip, cell=(1, 1))
+        >>> pixels(Image.new("RGB", (8, 4), "white"), geometry, clip)[0]
+        array([[1., 1.],
+               [1., 1.]], dtype=float32)
+    """
+    if picture.mode != "RGB" or (picture.height, picture.width) != geometry.picture:
+        came = f"A picture of {(picture.height, picture.width)} px, mode {picture.mode}"
+        expected = f"{geometry.picture} px, RGB, as the geometry was planned for"
+        raise GeometryError(came, expected=expected, fix="Read it with pictures.read, then plan again.")
+    mean, std = (np.array(v, dtype=np.float32)[:, None, None] for v in (preprocess.mean, preprocess.std))
+    out = np.zeros((3, *geometry.input), dtype=np.float32)
+    if geometry.mode == "native":
+        out[:] = (np.float32(preprocess.fill_color) / np.float32(255) - mean) / std
+    (top, bottom), (left, right) = _shown(geometry, 0), _shown(geometry, 1)
+    part = _resized_part(picture, geometry, (left, top, right, bottom), _resample(geometry, preprocess))
+    y, x = top - geometry.offset[0], left - geometry.offset[1]
+    inside = out[:, y : y + bottom - top, x : x + right - left]
+    inside[:] = part.transpose(2, 0, 1)
+    inside /= np.float32(255)  # in this order and precision, as torchvision
+    inside -= mean
+    inside /= std
+    return out
+
+
+def _shown(geometry: Geometry, axis: int) -> Size:
+    """From where to where the input shows the resized picture."""
+    start = geometry.offset[axis]
+    return max(start, 0), min(start + geometry.input[axis], geometry.resized[axis])
+
+
+def _resample(geometry: Geometry, preprocess: Preprocess) -> Image.Resampling:
+    from PIL import Image
+
+    # open_clip forgets the interpolation where it crops to an input that is not square
+    oblong = preprocess.resize_mode == "shortest" and preprocess.size[0] != preprocess.size[1]
+    bilinear = preprocess.interpolation == "bilinear" and not (geometry.mode == "native" and oblong)
+    return Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
+
+
+def _resized_part(
+    picture: Image.Image, geometry: Geometry, box: tuple[int, int, int, int], resample: Image.Resampling
+) -> NDArray[np.uint8]:
+    """The box (left, top, right, bottom) of the resized picture."""
+    (height, width), (left, top, right, bottom) = geometry.resized, box
+    if height * width <= _MAX_RESIZED:
+        whole = picture if picture.size == (width, height) else picture.resize((width, height), resample)
+        return np.asarray(whole.crop(box))
+    x, y = picture.width / width, picture.height / height
+    source = (left * x, top * y, right * x, bottom * y)
+    return np.asarray(picture.resize((right - left, bottom - top), resample, box=source))

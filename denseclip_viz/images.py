@@ -1,0 +1,367 @@
+"""Pictures from files, PIL images, arrays and scenes: RGB, upright and whole, or an error that names them."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, Union
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from denseclip_viz.errors import PictureError
+
+
+class HasPicture(Protocol):
+    """Anything that carries its picture along, such as a Scene of the bundled world."""
+
+    @property
+    def picture(self) -> object:
+        """A path, a PIL image or an array."""
+
+
+PictureLike = Union[str, "os.PathLike[str]", Image.Image, NDArray[Any], HasPicture]
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(//|[a-z]+/[^/\\]*[;,])")
+
+
+def read(picture: PictureLike) -> Image.Image:
+    """Reads one picture as RGB, 8 bits, upright, fully in memory and without its metadata.
+
+    16-bit gray is scaled from 0..65535, not clipped; of a phone's multi-picture JPEG (MPO) the first counts.
+
+    Args:
+        picture: Path, PIL image, array (row, column) or (row, column, channel) with 1, 3 or 4 channels, of
+            whole numbers 0..255 or floats 0..1, or an object whose `picture` is one of these.
+
+    Returns:
+        A new image, picture size (height, width); what came in stays as it was.
+
+    Raises:
+        PictureError: It is missing, empty, broken, truncated, animated, too large, or not a picture.
+
+    Warns:
+        UserWarning: It is transparent somewhere and was drawn over white.
+
+    Example:
+        >>> read(np.zeros((2, 3), np.uint8)).size
+        (3, 2)
+    """
+    source = _unwrapped(picture)
+    name = _name(source)
+    if isinstance(source, (str, os.PathLike)):
+        image = _from_file(source, name)
+    elif isinstance(source, Image.Image):
+        image = decoded(source, name)
+    elif isinstance(source, np.ndarray):
+        image = from_array(source, name)
+    else:
+        fix = "Pass one of these; bytes and open files go through PIL.Image.open first."
+        raise PictureError(f"The picture is {name}", expected="a path, PIL image or NumPy array", fix=fix)
+    if image.mode == "RGBA":
+        warnings.warn(f"{name} is transparent in places: drawn over white.", UserWarning, stacklevel=2)
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    image.info = {}  # a kept EXIF orientation would turn the upright picture again
+    return image
+
+
+def readable(
+    pictures: Iterable[PictureLike], unreadable: Callable[[PictureLike, PictureError], object] | None = None
+) -> Iterator[tuple[PictureLike, Image.Image]]:
+    """Reads pictures one after the other, each when its turn comes; gives each as it came and as `read` gives it.
+
+    Args:
+        pictures: As for `read`.
+        unreadable: Called with a picture that cannot be read and its error, and it is left out; by default the
+            error is raised.
+
+    Raises:
+        PictureError: As for `read`.
+
+    Example:
+        >>> [image.size for _, image in readable(["nothing.png", np.zeros((2, 3), np.uint8)], lambda *_: None)]
+        [(3, 2)]
+    """
+    for picture in pictures:
+        try:
+            image = read(picture)
+        except PictureError as error:
+            if unreadable is None:
+                raise
+            unreadable(picture, error)
+        else:
+            yield picture, image
+
+
+def from_bytes(content: bytes, *, name: str) -> Image.Image:
+    """Reads a picture out of the bytes of its file, as `read` does, and keeps its name for titles.
+
+    Args:
+        content: The whole file.
+        name: The file's name.
+
+    Returns:
+        A new image, upright, RGB, or RGBA where it is transparent.
+
+    Raises:
+        PictureError: As for `read`.
+
+    Example:
+        >>> from_bytes(b"", name="cat.jpg")
+        Traceback (most recent call last):
+        denseclip_viz.errors.PictureError: cat.jpg is empty (0 bytes). Expected a picture file. Copy it again.
+    """
+    shown = short_name(name)
+    if not content:
+        raise PictureError(f"{shown} is empty (0 bytes)", expected="a picture file", fix="Copy it again.")
+    with naming(shown), Image.open(io.BytesIO(content)) as opened:
+        image: Any = decoded(opened, shown)
+    image.filename = name  # where `describe` looks
+    return image  # type: ignore[no-any-return]
+
+
+def display(picture: Image.Image, *, longest: int = 1024) -> NDArray[np.uint8]:
+    """A copy of a picture for figures, shrunk where it is longer than `longest` pixels.
+
+    Returns:
+        uint8 (row, column, rgb).
+
+    Raises:
+        PictureError: `longest` is not a whole number of at least 1.
+
+    Example:
+        >>> display(Image.new("RGB", (2000, 1000)), longest=500).shape
+        (250, 500, 3)
+    """
+    if isinstance(longest, bool) or not isinstance(longest, int) or longest < 1:
+        fix = "Pass for example longest=1024."
+        raise PictureError(f"longest={longest!r}", expected="a whole number of pixels, at least 1", fix=fix)
+    scale = min(1.0, longest / max(picture.size))
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    rgb = picture.convert("RGB")
+    if rgb.size != (width, height):
+        rgb = rgb.resize((width, height), Image.Resampling.LANCZOS)
+    return np.array(rgb, dtype=np.uint8)
+
+
+def describe(picture: object) -> str:
+    """A short name for messages and titles: the file's name, or the kind and size (height x width).
+
+    Example:
+        >>> describe(Path("holiday/cat.jpg")), describe(np.zeros((480, 640, 3)))
+        ('cat.jpg', 'array 480 x 640')
+    """
+    source = _unwrapped(picture)
+    path = getattr(source, "filename", None) if isinstance(source, Image.Image) else source
+    if isinstance(path, (str, os.PathLike)) and (name := Path(os.fsdecode(path)).name):
+        return short_name(name)
+    said = _name(source)
+    return said if source is picture else said.replace("array", type(picture).__name__.lower(), 1)
+
+
+def _unwrapped(picture: object) -> object:
+    direct = isinstance(picture, (str, os.PathLike, Image.Image, np.ndarray))
+    return picture if direct else getattr(picture, "picture", picture)
+
+
+def _name(picture: object) -> str:
+    if isinstance(picture, (str, os.PathLike)):
+        return short_name(os.fspath(picture))
+    if isinstance(picture, Image.Image):
+        return f"picture {picture.height} x {picture.width}"
+    if isinstance(picture, np.ndarray):
+        shape = picture.shape[:2] if is_layout(picture.shape) else picture.shape
+        return f"array {' x '.join(map(str, shape))}"
+    return "None" if picture is None else f"an object of type {type(picture).__name__}"
+
+
+def _from_file(source: str | os.PathLike[str], name: str) -> Image.Image:
+    path = os.fspath(source)
+    if not isinstance(path, str) or not path:
+        raise PictureError(f"The path is {path!r}", expected="a path as text", fix="Pass a file's path.")
+    if _URL.match(path):
+        fix = "Download it first, then pass the file's path."
+        raise PictureError(f"{name} is a URL", expected="a file on this machine", fix=fix)
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        raise PictureError(f"{name} does not exist", expected="a file", fix="Check the path.") from None
+    except (OSError, ValueError) as error:
+        came = f"{name} cannot be opened ({getattr(error, 'strerror', None) or error})"
+        raise PictureError(came, expected="a picture file", fix="Check the path.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise PictureError(f"{name} is a folder", expected="one picture file", fix="Pass a file in it.")
+    if not stat.S_ISREG(status.st_mode):
+        fix = "Save the picture as a file first."
+        raise PictureError(f"{name} is a pipe or a device", expected="an ordinary file", fix=fix)
+    if status.st_size == 0:
+        raise PictureError(f"{name} is empty (0 bytes)", expected="a picture file", fix="Copy it again.")
+    with naming(name), Image.open(path) as image:
+        return decoded(image, name)
+
+
+# What Pillow's decoders raise on broken bytes, some on purpose, some because a header lied to them.
+_MEANT = (OSError, EOFError, SyntaxError, ValueError, RuntimeError, struct.error, zlib.error)
+_LIED_TO = (TypeError, ArithmeticError, LookupError, AttributeError, AssertionError, MemoryError)
+_SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decoded(image: Image.Image, name: str) -> Image.Image:
+    """A new upright image of 8 bits, RGB or RGBA.
+
+    Raises:
+        PictureError: It is broken, animated, too large, or holds numbers whose range nobody knows.
+
+    Example:
+        >>> decoded(Image.new("L", (3, 2)), "gray").mode
+        'RGB'
+    """
+    _check_size(image.height, image.width, name)
+    with naming(name):
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":
+            fix = f"Pick one (0 to {frames - 1}): PIL.Image.open it, image.seek(0), pass image.copy()."
+            raise PictureError(f"{name} has {frames} frames or pages", expected="one still picture", fix=fix)
+        image.load()
+        # after load(): TIFF turns itself there and forgets the tag
+        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        still = _plain(_eight_bit(image, name))
+        return still if turn is None else still.transpose(turn)
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Makes of Pillow's many exceptions, and its warning about huge pictures, one that names the picture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise _too_large(name) from None
+    except UnidentifiedImageError as error:
+        fix = "Open it in an image editor and save it as PNG or JPEG."
+        raise PictureError(f"{name} is not a picture Pillow knows", expected="a picture", fix=fix) from error
+    except (*_MEANT, *_LIED_TO) as error:
+        came = f"{name} is truncated or broken ({type(error).__name__}: {short_name(str(error))})"
+        raise PictureError(came, expected="a whole picture", fix="Copy or export it again.") from error
+
+
+def _check_size(height: int, width: int, name: str) -> None:
+    if height < 1 or width < 1:
+        fix = "Check how it was cropped."
+        raise PictureError(f"{name} has no pixels", expected="at least 1 x 1 pixels", fix=fix)
+    if Image.MAX_IMAGE_PIXELS is not None and height * width > Image.MAX_IMAGE_PIXELS:
+        raise _too_large(f"{name} ({height} x {width})")
+
+
+def _too_large(name: str) -> PictureError:
+    expected = f"at most {(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.1f} million (PIL.Image.MAX_IMAGE_PIXELS)"
+    return PictureError(f"{name} has too many pixels to decode", expected=expected, fix="Shrink it first.")
+
+
+def _eight_bit(image: Image.Image, name: str) -> Image.Image:
+    """Gray of 16 bits or floats as mode L, since Pillow's own conversion clips them; others as they are."""
+    if image.mode == "F":
+        return Image.fromarray(_bytes(np.asarray(image), name))
+    if image.mode not in _SIXTEEN_BIT:
+        return image
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535 or (image.mode == "I" and 0 < high <= 255):
+        came = f"{name} holds whole numbers of 32 bits from {low} to {high}"
+        fix = "Say which it is: np.asarray(picture).astype(np.uint8), or divide it to floats 0..1."
+        raise PictureError(came, expected="16-bit gray, 0..65535 and above 255 somewhere", fix=fix)
+    gray = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+    key = image.info.get("transparency")
+    if isinstance(key, int):
+        gray.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    return gray
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """A new image: RGBA where anything is transparent, RGB otherwise."""
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        if np.asarray(rgba.getchannel("A")).min() < 255:
+            return rgba
+        image = rgba
+    return image.convert("RGB")
+
+
+def from_array(array: NDArray[Any], name: str) -> Image.Image:
+    """Makes a picture of an array (row, column) or (row, column, channel).
+
+    Raises:
+        PictureError: Other axes, or numbers that are neither 0..255 nor 0..1.
+
+    Example:
+        >>> from_array(np.zeros((2, 3)), "zeros").mode
+        'RGB'
+    """
+    if not is_layout(array.shape):
+        fix = "Pass one picture, for example array[0] of a batch."
+        if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+            fix = "Put the channels last: array.transpose(1, 2, 0)."
+        expected = "axes (row, column) or (row, column, channel) with 1, 3 or 4 channels"
+        raise PictureError(f"The {name} has axes {array.shape}", expected=expected, fix=fix)
+    _check_size(array.shape[0], array.shape[1], name)
+    values = np.ascontiguousarray(_bytes(array, name))
+    return _plain(Image.fromarray(values[..., 0] if values.shape[2:] == (1,) else values))
+
+
+def _bytes(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Whole numbers 0..255 as they are, floats 0..1 scaled; all else is refused, nothing is clipped."""
+    expected = "whole numbers 0..255 or floats 0..1"
+    if array.dtype.kind not in "uif":
+        fix = "Convert it: array.astype(np.uint8), and times 255 for a mask."
+        raise PictureError(f"{name} holds {array.dtype}", expected=expected, fix=fix)
+    if not np.isfinite(array).all():
+        raise PictureError(f"{name} holds NaN or infinity", expected=expected, fix="Replace these values.")
+    low, high, floats = array.min(), array.max(), array.dtype.kind == "f"
+    if low < 0 or high > (1 if floats else 255):
+        fix = "Divide by 255." if floats and low >= 0 and high <= 255 else "Scale it to floats 0..1 first."
+        raise PictureError(f"{name} holds {array.dtype} from {low} to {high}", expected=expected, fix=fix)
+    if floats:
+        return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
+    return array.astype(np.uint8)
+
+
+def is_layout(shape: tuple[int, ...]) -> bool:
+    """Whether an array of this shape may be one picture.
+
+    Example:
+        >>> is_layout((480, 640, 3)), is_layout((3, 480, 640))
+        (True, False)
+    """
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
+
+
+def short_name(text: str | bytes) -> str:
+    """A name for messages: one line of printable characters, the middle left out of a long one.
+
+    Example:
+        >>> short_name("street.jpg"), len(short_name("street" * 99))
+        ('street.jpg', 153)
+    """
+    shown = text if isinstance(text, str) and text.isprintable() else ascii(text)
+    return shown if len(shown) <= 160 else f"{shown[:60]}...{shown[-90:]}"

@@ -1,0 +1,40 @@
+"""Recorded layers, read in text space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from denseclip_viz.clip.towers import Path, Tower
+from denseclip_viz.trace import Trace
+
+
+def read_layers(tower: Tower, trace: Trace, layers: Sequence[str], path: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """Push each layer's class token and value path through the final norm and projection.
+
+    Args:
+        tower: A tower that reads its layers in text space.
+        trace: One opened picture that holds what `tower.needs(layers)` says.
+        layers: Names of layers.
+        path: The way to dense features.
+
+    Returns:
+        `{layer: (global (D,), dense (y, x, D))}`, on the CPU, in the trace's precision.
+
+    Raises:
+        LayerError: the trace does not hold a layer that is needed.
+    """
+    parameter = next(tower.visual.parameters())
+    streams = {name: trace[name][None].to(parameter.device, parameter.dtype) for name in tower.needs(layers)}
+    with torch.no_grad():
+        pairs = {name: tower.read(streams, name, path) for name in layers}
+    return {
+        name: (_home(whole[0], trace), _home(dense[0], trace).unflatten(0, trace.geometry.grid))
+        for name, (whole, dense) in pairs.items()
+    }
+
+
+def _home(tensor: Tensor, trace: Trace) -> Tensor:
+    return tensor.to("cpu", trace.dense.dtype)

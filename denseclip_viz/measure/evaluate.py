@@ -1,0 +1,153 @@
+"""Pictures one after the other, each with its masks: what every way of saying is judged on; memory stays bounded."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from denseclip_viz import arguments
+from denseclip_viz.errors import PictureError, PromptError
+from denseclip_viz.maps.similarity import cosine_maps
+from denseclip_viz.measure.candidates import Entrants
+from denseclip_viz.measure.map_scores import Floats, Masks, Seen, seen, truth_of
+from denseclip_viz.measure.metrics import NUMBERS
+from denseclip_viz.measure.progress import bar, traced_beside
+from denseclip_viz.measure.template_table import number_of
+from denseclip_viz.trace import Trace
+
+if TYPE_CHECKING:
+    from denseclip_viz.model import Model
+
+EachMasks = Iterable[Masks] | Callable[[Any], Masks]
+_OVER: Any = object()
+
+
+@dataclass(frozen=True)
+class Judge:
+    """By what ways of saying are judged.
+
+    Attributes:
+        score: The number, by its name in `NUMBERS`.
+        masks: Masks of every picture: a dict each, or a function of the picture that gives one.
+        threshold: A cosine for the score "iou"; the absent baseline by default.
+        options: As for `Model.trace_many`.
+        progress: Show a bar, where somebody can see it.
+    """
+
+    score: str
+    masks: EachMasks | None
+    threshold: float
+    options: Mapping[str, Any]
+    progress: bool
+
+    def count(self, seen: Seen, entrants: Entrants) -> Floats:
+        """One number for each way of saying `(way,)`: the mean over the judged prompts that have one; NaN if none."""
+        values = NUMBERS[self.score].count(seen)[:, np.asarray(entrants.judged)]
+        known = np.isfinite(values)
+        count = known.sum(-1)
+        return np.where(count > 0, np.where(known, values, 0.0).sum(-1) / np.maximum(count, 1), np.nan)
+
+
+def judge_of(
+    entrants: Entrants,
+    masks: EachMasks | None,
+    *,
+    score: str | None,
+    threshold: float | None,
+    progress: bool,
+    **options: Any,
+) -> Judge:
+    """Choose what to judge by, and refuse what cannot be.
+
+    With masks the score is the average precision with one threshold for all prompts: it is about cosines as people
+    look at them, on one scale, so a map pays both for its own cells and for standing above or below the others'. In
+    average precision by itself a map is never too high as a whole; where each cell goes to the highest prompt, what a
+    template adds to all prompts costs nothing. Without masks it is the margin over the absent prompts, else the one
+    over the runner-up.
+
+    Raises:
+        PromptError: a score that does not rank, that needs masks or prompts which are not there, or a threshold for
+            one that has none.
+    """
+    rivals = sum(not absent for absent in entrants.absent) > 1
+    chosen = score or ("margin_absent" if any(entrants.absent) else "margin_runner_up")
+    if score is None and masks is not None:
+        chosen = "shared_precision"
+    able = [name for name, number in NUMBERS.items() if number.ranks]
+    if not isinstance(chosen, str) or chosen not in able:
+        raise PromptError(f"score={score!r}", expected=f"one of {', '.join(able)}", fix="More of it must be better.")
+    baseline = chosen == "margin_absent" or (chosen == "iou" and threshold is None)
+    lacks = {
+        "masks": NUMBERS[chosen].masks and masks is None,
+        "absent prompts": baseline and not any(entrants.absent),
+        "a second prompt": chosen == "margin_runner_up" and not rivals,
+        "another prompt to win against": chosen == "iou_won" and len(entrants.prompts) < 2,
+    }
+    for what, missing in lacks.items():
+        if missing:
+            fix = f"Pass {what}, or choose another score: {', '.join(able)}."
+            raise PromptError(f"score={chosen!r} without {what}", expected=what, fix=fix)
+    limit = float("nan") if threshold is None else number_of(threshold, "threshold")
+    if threshold is not None and chosen != "iou":
+        came, fix = f"threshold={threshold!r} for the score {chosen!r}", 'Pass score="iou", or leave threshold out.'
+        raise PromptError(came, expected="a score that has one", fix=fix)
+    return Judge(chosen, masks, limit, options, progress)
+
+
+def look(model: Model, pictures: Iterable[Any], entrants: Entrants, judge: Judge) -> Iterator[tuple[Trace, Seen]]:
+    """Look at pictures one by one: each one's trace, and what each way of saying sees there `(way, prompt, cell)`.
+
+    A picture that cannot be read is left out, with a warning: one of a million must not undo the work on the others.
+    """
+    several, options = arguments.several(pictures), {"unreadable": _leave_out, **judge.options}
+    fed = ((picture, (at, masks)) for at, (picture, masks) in enumerate(_paired(several, judge.masks)))
+    total = len(several) if isinstance(several, Sized) else None
+    with bar("pictures", wanted=judge.progress, total=total) as said:
+        for done, ((at, masks), trace) in enumerate(traced_beside(model, fed, **options), 1):
+            what = f"masks of picture {at} ({trace.name})"
+            truth = None if masks is None else _truth(masks, trace.geometry, entrants, what)
+            maps = cosine_maps(trace.dense, entrants.vectors).numpy()
+            numbers = {"scale": model.scale, "threshold": judge.threshold}
+            yield trace, seen(maps, entrants.absent, trace.geometry, truth, **numbers)
+            said(done, total or 0)
+
+
+def _leave_out(_: Any, error: PictureError) -> None:
+    warnings.warn(f"Left out: {error}", stacklevel=2)
+
+
+def _truth(masks: Masks, geometry: Any, entrants: Entrants, what: str) -> Any:
+    """Masks that are not those of the judged prompts would change nothing, and a misspelt one would hide that."""
+    try:
+        return truth_of(masks, geometry, entrants.prompts, entrants.absent)
+    except (PromptError, PictureError) as error:
+        raise type(error)(f"{what}: {error.came}", expected=error.expected, fix=error.fix) from error
+
+
+def _paired(pictures: Iterable[Any], masks: EachMasks | None) -> Iterator[tuple[Any, Masks | None]]:
+    if masks is None:
+        yield from zip(pictures, repeat(None))
+        return
+    if isinstance(masks, Mapping):
+        came, fix = "One dict of masks for several pictures", "Pass a list of dicts, or a function of the picture."
+        raise PromptError(came, expected="a dict of masks for each picture", fix=fix)
+    if callable(masks):
+        yield from ((picture, masks(picture)) for picture in pictures)
+        return
+    rest = chain(masks, repeat(_OVER))
+    count = 0
+    for count, (picture, each) in enumerate(zip(pictures, rest), 1):  # noqa: B905
+        if each is _OVER:
+            raise _unequal(f"More pictures than masks (masks end after {count - 1})")
+        yield picture, each
+    if next(rest) is not _OVER:
+        raise _unequal(f"More masks than pictures (pictures end after {count})")
+
+
+def _unequal(came: str) -> PromptError:
+    return PromptError(came, expected="a dict of masks for each picture, in their order", fix="Pass {} for none.")

@@ -1,0 +1,260 @@
+"""What a map can be counted by, one number for each template and prompt; with masks, how well it finds the place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from denseclip_viz.maps.comparison import spearman as rank_correlation
+from denseclip_viz.measure.map_scores import Floats, Seen, Truth
+
+
+def peak(seen: Seen) -> Floats:
+    """The highest cosine."""
+    highest: Floats = seen.maps.max(-1)
+    return highest
+
+
+def margin_absent(seen: Seen) -> Floats:
+    """The peak, less the highest value of all (other) prompts that are known to be absent; NaN without any."""
+    highest = peak(seen)
+    margins = highest - seen.baseline
+    for at in np.flatnonzero(seen.absent):
+        others = seen.absent & (np.arange(len(seen.absent)) != at)
+        margins[:, at] = highest[:, at] - highest[:, others].max(-1) if others.any() else np.nan
+    return margins
+
+
+def margin_runner_up(seen: Seen) -> Floats:
+    """At a prompt's own peak, its cosine less that of the strongest other prompt; negative where that one wins there.
+
+    Absent prompts are the baseline and no rivals. NaN where there is no rival.
+    """
+    margins = np.full(seen.maps.shape[:2], np.nan)
+    templates = np.arange(len(seen.maps))
+    for at in range(seen.maps.shape[1]):
+        rivals = np.flatnonzero(~seen.absent & (np.arange(len(seen.absent)) != at))
+        if len(rivals):
+            best = seen.maps[:, at].argmax(-1)
+            there = seen.maps[templates, :, best]
+            margins[:, at] = there[:, at] - there[:, rivals].max(-1)
+    return margins
+
+
+def entropy(seen: Seen) -> Floats:
+    """Of the softmax over cells at the model's scale, as a share of that of a flat map: 0 one cell, 1 everywhere."""
+    if seen.maps.shape[-1] == 1:
+        return np.full(seen.maps.shape[:2], np.nan)
+    weights = np.exp(seen.scale * (seen.maps - seen.maps.max(-1, keepdims=True)))
+    shares = weights / weights.sum(-1, keepdims=True)
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    found: Floats = -(shares * logs).sum(-1) / np.log(shares.shape[-1])
+    return found
+
+
+def area(seen: Seen) -> Floats:
+    """The share of what the model saw whose cosine is above every absent prompt's highest; NaN without any."""
+    return _share(seen, seen.maps > seen.baseline[..., None], seen.baseline)
+
+
+def pearson(seen: Seen) -> Floats:
+    """Correlation over cells with the ensemble's map; NaN for a flat map.
+
+    The ensemble's map is the mean over templates divided by one number for each prompt: the same correlation.
+    """
+    a, b = (maps - maps.mean(-1, keepdims=True) for maps in (seen.maps, seen.maps.mean(0, keepdims=True)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Floats = (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+    return found
+
+
+def spearman(seen: Seen) -> Floats:
+    """Rank correlation over cells with the ensemble's map; NaN for a flat map."""
+    mean = np.broadcast_to(seen.maps.mean(0, keepdims=True), seen.maps.shape)
+    return np.asarray(rank_correlation(torch.from_numpy(seen.maps), torch.from_numpy(mean.copy())).numpy())
+
+
+def iou_best(seen: Seen) -> Floats:
+    """Intersection over union of mask and map at the threshold that is best for this very map."""
+    return _judged(seen, lambda maps, truth: _curve(maps, truth.shares, seen.areas).iou.max(-1))
+
+
+def iou(seen: Seen) -> Floats:
+    """Intersection over union at the fixed threshold, or at the absent baseline of the template."""
+    fixed = seen.baseline if np.isnan(seen.threshold) else np.full((len(seen.maps), 1), seen.threshold)
+
+    def count(maps: Floats, truth: Truth) -> Floats:
+        named, true = (maps > fixed[..., None]) * seen.areas, truth.shares * seen.areas
+        both = (named * truth.shares).sum(-1)
+        return np.where(np.isnan(fixed), np.nan, both / (named.sum(-1) + true.sum(-1) - both))
+
+    return _judged(seen, count)
+
+
+def average_precision(seen: Seen) -> Floats:
+    """Area under precision over recall, cells from the highest cosine down, equal ones together.
+
+    Source: the average precision of information retrieval, without interpolation, over pixels.
+    """
+    return _judged(seen, lambda maps, truth: _curve(maps, truth.shares, seen.areas).average_precision)
+
+
+def pointing_hit(seen: Seen) -> Floats:
+    """1 if the pixel at the centre of the highest cell lies in the mask, else 0.
+
+    Source: the pointing game of Zhang et al. (arXiv 1608.00507), without its tolerance of 15 pixels.
+    """
+
+    def hit(maps: Floats, truth: Truth) -> Floats:
+        return np.asarray(truth.centred[np.arange(maps.shape[1]), maps.argmax(-1)], dtype=float)
+
+    return _judged(seen, hit)
+
+
+def iou_ceiling(seen: Seen) -> Floats:
+    """The best intersection over union that any map on this grid could have."""
+
+    def best(maps: Floats, truth: Truth) -> Floats:
+        found = _curve(truth.shares[None], truth.shares, seen.areas).iou.max(-1)
+        return np.broadcast_to(found, maps.shape[:2])
+
+    return _judged(seen, best)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number that maps are counted by: how, whether it needs masks, and whether more of it is better."""
+
+    count: Callable[[Seen], Floats]
+    masks: bool = False
+    ranks: bool = True
+
+
+# The columns of the table, in their order; those that rank are what templates can be ranked by.
+def iou_won(seen: Seen) -> Floats:
+    """Intersection over union of the mask and the cells that the prompt wins.
+
+    Every cell goes to the prompt with the highest cosine, equal ones share it. All prompts take part: those in the
+    picture, those elsewhere, those known to be absent. NaN for prompts without a mask, and for masks of nothing.
+    """
+    found, true = np.full(seen.maps.shape[:2], np.nan), _true(seen)
+    judged = true.sum(-1) > 0
+    if judged.any():
+        winners = seen.maps == seen.maps.max(1, keepdims=True)
+        won = winners[:, judged] / winners.sum(1, keepdims=True)
+        both = (won * true[judged]).sum(-1)
+        found[:, judged] = both / ((won * seen.areas).sum(-1) + true[judged].sum(-1) - both)
+    return found
+
+
+def shared_precision(seen: Seen) -> Floats:
+    """Average precision when one threshold serves all prompts.
+
+    For each pixel of the prompt's mask: when every prompt's map is cut at the cosine there, the share of all that is
+    named which is right; averaged over the mask. With one prompt that is its average precision. Of prompts without a
+    mask nothing is known, and they do not take part, unless they are marked absent: a prompt that is nowhere needs a
+    mask of nothing. NaN for prompts without a mask, and for masks of nothing.
+
+    Source: the micro-averaged average precision of multi-label ranking, with recall for each prompt by itself, so
+    that large things do not outweigh small ones.
+    """
+    found, true = np.full(seen.maps.shape[:2], np.nan), _true(seen)
+    judged, known = true.sum(-1) > 0, seen.absent | _told(seen)
+    if judged.any():
+        areas = np.broadcast_to(seen.areas, true[known].shape).ravel()
+        for row, maps in zip(found, seen.maps, strict=True):  # one by one: many prompts are long rows
+            precision = np.zeros_like(true)
+            precision[known] = _precision(maps[known].ravel(), true[known].ravel(), areas).reshape(-1, true.shape[1])
+            row[judged] = (precision[judged] * true[judged]).sum(-1) / true[judged].sum(-1)
+    return found
+
+
+def _true(seen: Seen) -> Floats:
+    """Pixels of each prompt's mask in each cell, `(prompt, cell)`; none where nothing is known."""
+    if seen.truth is None:
+        return np.zeros(seen.maps.shape[1:])
+    return np.nan_to_num(seen.truth.shares) * seen.areas
+
+
+def _precision(values: Floats, true: Floats, areas: Floats) -> Floats:
+    """Of all that is as high as each value or higher, the share that is true: `(value,)`, equal ones together."""
+    order = np.argsort(-values, kind="stable")
+    last = np.searchsorted(-values[order], -values, side="right") - 1
+    precision: Floats = (true[order].cumsum() / areas[order].cumsum())[last]
+    return precision
+
+
+# Where prompts compete, a way of saying pays for a map that is bad as a whole. A map judged by itself, cell against
+# cell, hides what is wrong with all of it: that it lies above the maps of what is really there, or that it shows
+# another thing which every prompt shows. Beside other prompts that costs.
+NUMBERS: dict[str, Number] = {
+    "peak": Number(peak),
+    "margin_absent": Number(margin_absent),
+    "margin_runner_up": Number(margin_runner_up),
+    "entropy": Number(entropy, ranks=False),
+    "area": Number(area, ranks=False),
+    "pearson": Number(pearson, ranks=False),
+    "spearman": Number(spearman, ranks=False),
+    "iou_best": Number(iou_best, masks=True),
+    "iou": Number(iou, masks=True),
+    "iou_won": Number(iou_won, masks=True),
+    "average_precision": Number(average_precision, masks=True),
+    "shared_precision": Number(shared_precision, masks=True),
+    "pointing_hit": Number(pointing_hit, masks=True),
+    "iou_ceiling": Number(iou_ceiling, masks=True, ranks=False),
+}
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """Precision, recall and IoU when a map is cut at each of its values, `(template, prompt, cut)`."""
+
+    precision: Floats
+    recall: Floats
+    iou: Floats
+
+    @property
+    def average_precision(self) -> Floats:
+        gained = np.diff(self.recall, axis=-1, prepend=0.0)
+        found: Floats = (gained * self.precision).sum(-1)
+        return found
+
+
+def _curve(maps: Floats, shares: Floats, areas: Floats) -> _Curve:
+    """Go through the cells from the highest down; places where equal cells are still to come are no cuts."""
+    order = np.argsort(-maps, axis=-1, kind="stable")
+    values = np.take_along_axis(maps, order, -1)
+    cut = np.concatenate([values[..., :-1] != values[..., 1:], np.ones((*values.shape[:-1], 1), dtype=bool)], -1)
+    true = np.take_along_axis(np.broadcast_to(shares * areas, maps.shape), order, -1).cumsum(-1)
+    named, whole = areas[order].cumsum(-1), (shares * areas).sum(-1)[:, None]
+    recall = np.maximum.accumulate(np.where(cut, true / whole, 0.0), axis=-1)
+    return _Curve(true / named, recall, np.where(cut, true / (named + whole - true), 0.0))
+
+
+def _judged(seen: Seen, count: Callable[[Floats, Truth], Any]) -> Floats:
+    """Count where there is something to find; NaN for prompts without a mask, and for masks of nothing."""
+    found = np.full(seen.maps.shape[:2], np.nan)
+    if seen.truth is None:
+        return found
+    judged = np.nansum(seen.truth.shares, axis=-1) > 0
+    if judged.any():
+        truth = Truth(seen.truth.shares[judged], seen.truth.centred[judged])
+        found[:, judged] = count(seen.maps[:, judged], truth)
+    return found
+
+
+def _share(seen: Seen, named: np.ndarray, known: Floats) -> Floats:
+    shares = (named * seen.areas).sum(-1) / seen.areas.sum()
+    return np.where(np.isnan(known), np.nan, shares)
+
+
+def _told(seen: Seen) -> NDArray[np.bool_]:
+    """Of which prompts a mask says where they are, `(prompt,)`."""
+    if seen.truth is None:
+        return np.zeros(seen.maps.shape[1], dtype=bool)
+    return np.asarray(np.isfinite(seen.truth.shares).all(-1))

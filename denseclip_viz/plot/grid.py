@@ -1,0 +1,179 @@
+"""Similarity maps side by side, templates against prompts, on one scale that is shown."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from matplotlib.figure import Figure
+
+from denseclip_viz.errors import PromptError
+from denseclip_viz.plot.characters import isolated
+from denseclip_viz.plot.fonts import Lettering, lettering
+from denseclip_viz.plot.panels import Interpolation, draw_map, panel_size, placement, reduced
+from denseclip_viz.plot.scales import OPACITY, Scale, draw_bar, sequential
+from denseclip_viz.plot.select import absent_baseline, one_of
+from denseclip_viz.plot.sheet import (
+    GREY,
+    INK,
+    LINE,
+    MARGIN,
+    POINTS,
+    SMALL,
+    STAMP,
+    TITLE,
+    Lattice,
+    Sheet,
+    footer,
+    is_random,
+    new_sheet,
+    place,
+    provenance,
+    stamp,
+    write,
+)
+from denseclip_viz.plot.text import fit
+
+Normalise = Literal["shared", "each"]
+
+HEAD, LABEL = 0.54, 1.5  # inches: the title with its bar, and the column of row labels
+SIDE, BAR = 1.35, 1.9  # inches: of a square panel, and the length of the bar
+STRETCHED = "each map stretched from its own lowest to its own highest value: colours cannot be compared"
+
+
+def grid(
+    maps: xr.DataArray,
+    *,
+    rows: str = "template",
+    cols: str = "prompt",
+    picture: npt.ArrayLike | None = None,
+    normalise: Normalise = "shared",
+    interpolation: Interpolation = "bilinear",
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw similarity maps in rows and columns, on one colour scale in cosine units.
+
+    Args:
+        maps: Similarity (template, prompt, y, x), what `Model.similarity` returns; other axes than y and x
+            may take their places, and an axis that was picked away counts as one row or column.
+        rows: The axis that goes down.
+        cols: The axis that goes across.
+        picture: What to draw beneath, uint8 (row, column, rgb) of the whole picture; nothing by default.
+        normalise: "shared", or "each" for a min-max of every map by itself, which the figure then says.
+        interpolation: "bilinear", or "nearest" to see the cells.
+        figure: An empty figure to draw into; its size is set.
+
+    Returns:
+        The figure.
+
+    Raises:
+        PromptError: Axes that the maps do not have, or more than one value on an axis that is not shown.
+        PictureError: Another normalisation or interpolation.
+
+    Example:
+        >>> maps = xr.DataArray(
+        ...     np.zeros((1, 2, 2, 2)),
+        ...     dims=("template", "prompt", "y", "x"),
+        ...     coords={"template": ["{}"], "prompt": ["grass", "sky"], "y": [4.5, 14.5], "x": [4.5, 14.5]},
+        ... )
+        >>> [text.get_text() for text in grid(maps).texts][:2]
+        ['similarity', 'cosine']
+    """
+    one_of(normalise, ("shared", "each"), name="normalise")
+    table = _table(maps, rows, cols)
+    row_names, column_names = ([str(name) for name in table[axis].to_numpy()] for axis in (rows, cols))
+    letters = lettering([*row_names, *column_names, provenance(maps.attrs)])
+    where = placement(maps)
+    panel = panel_size(where, side=SIDE)
+    heads = _heads(column_names, letters, max(panel[0], SIDE * 0.8), table, cols)
+    top = MARGIN + STAMP * is_random(maps.attrs) + HEAD + LINE * max(map(len, heads))
+    left = MARGIN + LABEL * any(row_names)
+    lattice = Lattice(
+        panel=panel,
+        columns=len(column_names),
+        rows=len(row_names),
+        top=top,
+        left=left,
+        least=SIDE * 0.8,
+        gap=(0.12, 0.12),
+    )
+    on = new_sheet(max(lattice.width, 4.6), lattice.height(lines=1), letters, figure=figure)
+    scale = _draw_title(on, table, normalise, opacity=OPACITY if picture is not None else 1.0)
+    _label(on, lattice, heads, row_names)
+    under = None if picture is None else reduced(np.asarray(picture))
+    for row in range(lattice.rows):
+        for column in range(lattice.columns):
+            values = table[row, column].to_numpy()
+            values = _stretched(values) if normalise == "each" else values
+            ax = lattice.panel_at(on, row, column)
+            draw_map(ax, values, where, scale, picture=under, interpolation=interpolation)
+    footer(on, lattice.bottom, [provenance(maps.attrs)])
+    return on.figure
+
+
+def _table(maps: xr.DataArray, rows: str, cols: str) -> xr.DataArray:
+    """Bring maps to (rows, cols, y, x)."""
+    if rows == cols:
+        raise PromptError(f"rows and cols are both {rows!r}", expected="two axes", fix="Leave one out for its default.")
+    for axis in (rows, cols):
+        if axis not in maps.dims:
+            if axis not in maps.coords and axis not in ("template", "prompt"):
+                raise PromptError(
+                    f"The maps have axes {', '.join(map(str, maps.dims))} and no {axis!r}",
+                    expected="rows and cols that are axes of the maps",
+                    fix="Name two of them.",
+                )
+            maps = maps.expand_dims(axis) if axis in maps.coords else maps.expand_dims({axis: [""]})
+    for other in set(maps.dims) - {rows, cols, "y", "x"}:
+        if maps.sizes[other] > 1:
+            raise PromptError(
+                f"The axis {other!r} of the maps has {maps.sizes[other]} values",
+                expected=f"one, since rows show {rows!r} and columns {cols!r}",
+                fix=f"Pick one with maps.isel({other}=0); maps are never averaged silently.",
+            )
+        maps = maps.isel({other: 0})
+    table: xr.DataArray = maps.transpose(rows, cols, "y", "x")
+    return table
+
+
+def _heads(names: list[str], letters: Lettering, width: float, table: xr.DataArray, cols: str) -> list[list[str]]:
+    heads = [fit(name, letters, width=width * POINTS, size=SMALL + 0.5, lines=3) for name in names]
+    if cols == "prompt" and "absent" in table.coords:
+        absent = np.atleast_1d(table["absent"].to_numpy())
+        return [[*head, "(absent)"] if gone else head for head, gone in zip(heads, absent, strict=True)]
+    return heads
+
+
+def _draw_title(on: Sheet, table: xr.DataArray, normalise: Normalise, *, opacity: float) -> Scale:
+    """Write the title with the bar of the scale, which is returned."""
+    top = MARGIN + stamp(on, table.attrs)
+    write(on, MARGIN, top, str(table.name or "similarity"), size=TITLE, weight="bold")
+    left = on.width - MARGIN - BAR
+    if normalise == "each":
+        scale, baseline = Scale(0.0, 1.0, "viridis", "of its own range"), None
+        for i, line in enumerate(fit(STRETCHED, on.letters, width=(left - 2 * MARGIN) * POINTS, size=SMALL, lines=3)):
+            write(on, MARGIN, top + 0.21 + i * LINE * 0.8, line, size=SMALL, colour=GREY)
+    else:
+        baseline = absent_baseline(table)
+        scale = sequential(table, unit="cosine", also=[] if baseline is None else [baseline])
+        write(on, MARGIN, top + 0.21, "cosine", size=SMALL, colour=GREY)
+    draw_bar(place(on, left, top + 0.17, BAR, 0.09), scale, baseline=baseline, opacity=opacity)
+    return scale
+
+
+def _label(on: Sheet, lattice: Lattice, heads: list[list[str]], row_names: list[str]) -> None:
+    for column, head in enumerate(heads):
+        for i, line in enumerate(reversed(head)):  # heads stand on their panels
+            y = lattice.top - (i + 1) * LINE
+            colour = GREY if line == "(absent)" and i == 0 else INK
+            write(on, lattice.x(column), y, isolated(line), size=SMALL + 0.5, colour=colour)
+    for row, name in enumerate(row_names):
+        for i, line in enumerate(fit(name, on.letters, width=(LABEL - 0.15) * POINTS, size=SMALL + 0.5, lines=4)):
+            write(on, MARGIN, lattice.y(row) + i * LINE, isolated(line), size=SMALL + 0.5)
+
+
+def _stretched(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    low, high = np.nanmin(values), np.nanmax(values)
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)

@@ -1,0 +1,223 @@
+"""Single panels: where the grid lies on the picture, the picture itself, a map over it, the peaks of maps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from denseclip_viz.errors import GeometryError
+from denseclip_viz.geometry import Geometry
+from denseclip_viz.plot.raster import Bytes, Floats, dimmed, softened
+from denseclip_viz.plot.scales import OPACITY, Scale
+from denseclip_viz.plot.select import one_of
+from denseclip_viz.plot.sheet import INK
+
+Interpolation = Literal["bilinear", "nearest"]
+Box = tuple[float, float, float, float]
+
+PANEL_PIXELS = 640  # more of a picture than a panel can show only makes files large
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where things lie in the original picture, in its pixels, whose centres are whole numbers for `imshow`.
+
+    Attributes:
+        size: The picture's (height, width).
+        extent: (left, right, bottom, top) of the grid.
+        seen: (top, left, bottom, right) that the model saw, edges at whole numbers.
+    """
+
+    size: tuple[int, int]
+    extent: Box
+    seen: Box
+
+    @property
+    def is_cropped(self) -> bool:
+        """Whether a part of the picture was not seen that is large enough to be noticed (half a pixel)."""
+        top, left, bottom, right = self.seen
+        return top > 0.5 or left > 0.5 or bottom < self.size[0] - 0.5 or right < self.size[1] - 0.5
+
+
+def placement(data: xr.Dataset | xr.DataArray, *, shift: tuple[float, float] | None = None) -> Placement:
+    """Read from a result where its grid lies.
+
+    Args:
+        data: A result with `attrs["geometry"]`, or with coordinates y and x of at least two cells each.
+        shift: Another shift than the geometry's: that of an inner layer.
+
+    Returns:
+        The placement.
+
+    Raises:
+        GeometryError: The result says neither.
+
+    Example:
+        >>> centres = {"y": [4.5, 14.5], "x": [4.5, 14.5]}
+        >>> maps = xr.DataArray(np.zeros((2, 2)), dims=("y", "x"), coords=centres)
+        >>> placement(maps).size, placement(maps).extent
+        ((20, 20), (-0.5, 19.5, 19.5, -0.5))
+    """
+    if "geometry" in data.attrs:
+        geometry = Geometry.from_json(str(data.attrs["geometry"]))
+        geometry = geometry if shift is None else replace(geometry, shift=shift)
+        return Placement(geometry.picture, geometry.extent, geometry.seen)
+    if min(data.sizes.get("y", 0), data.sizes.get("x", 0)) < 2 or not {"y", "x"} <= set(data.coords):
+        raise GeometryError(
+            f"A result with sizes {dict(data.sizes)} does not say where its cells lie",
+            expected='attrs["geometry"], or coordinates y and x of two cells or more',
+            fix="Keep attrs when you compute with maps: xarray.set_options(keep_attrs=True).",
+        )
+    (top, bottom), (left, right) = (_edges(data[axis].to_numpy()) for axis in ("y", "x"))
+    size = int(np.ceil(bottom + 0.5)), int(np.ceil(right + 0.5))
+    return Placement(size, (left, right, bottom, top), (top + 0.5, left + 0.5, bottom + 0.5, right + 0.5))
+
+
+def layer_placement(data: xr.Dataset, layer: int) -> Placement:
+    """Read where the grid of an inner layer lies: where its own cells see, which `layer_shift` says."""
+    if "layer_shift" not in data:
+        return placement(data)
+    down, right = data["layer_shift"].isel(layer=layer).to_numpy().tolist()
+    return placement(data, shift=(down, right))
+
+
+def _edges(centres: Floats) -> tuple[float, float]:
+    half = (centres[-1] - centres[0]) / (len(centres) - 1) / 2
+    return float(centres[0] - half), float(centres[-1] + half)
+
+
+def reduced(picture: npt.ArrayLike) -> Bytes:
+    """Bring a picture down to what a panel can show; smaller ones stay as they are."""
+    image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
+    image.thumbnail((PANEL_PIXELS, PANEL_PIXELS))
+    return np.asarray(image)
+
+
+def seen_mask(shape: tuple[int, ...], where: Placement) -> npt.NDArray[np.bool_]:
+    """Say which pixels of a picture drawn with some rows and columns the model saw: bool (row, column)."""
+    top, left, bottom, right = where.seen
+    rows = (np.arange(shape[0]) + 0.5) * where.size[0] / shape[0]
+    columns = (np.arange(shape[1]) + 0.5) * where.size[1] / shape[1]
+    mask: npt.NDArray[np.bool_] = ((rows >= top) & (rows < bottom))[:, None] & (columns >= left) & (columns < right)
+    return mask
+
+
+def fade_unseen(pixels: Bytes, where: Placement) -> Bytes:
+    """Fade what the model did not see."""
+    result: Bytes = np.where(seen_mask(pixels.shape, where)[..., None], pixels, dimmed(pixels))
+    return result
+
+
+def draw_picture(
+    ax: Axes, picture: npt.ArrayLike, where: Placement, *, tone: Literal["colour", "grey"] = "colour"
+) -> None:
+    """Draw a picture over its original extent, faded and outlined where the model did not see all of it."""
+    pixels = reduced(picture)
+    pixels = fade_unseen(softened(pixels) if tone == "grey" else pixels, where)
+    height, width = where.size
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    ax.imshow(pixels, extent=extent, origin="upper", aspect="equal", interpolation="antialiased")
+    if where.is_cropped:
+        top, left, bottom, right = where.seen
+        for colour, line in (("white", 1.8), (INK, 0.8)):
+            box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top)
+            box.set(fill=False, edgecolor=colour, linewidth=line, gid="seen", zorder=3)
+            ax.add_patch(box)
+
+
+def draw_map(
+    ax: Axes,
+    values: npt.ArrayLike,
+    where: Placement,
+    scale: Scale,
+    *,
+    picture: npt.ArrayLike | None = None,
+    interpolation: Interpolation = "bilinear",
+    opacity: float = OPACITY,
+) -> AxesImage:
+    """Draw a map where its grid lies in the original picture, over the softened picture if there is one.
+
+    Args:
+        ax: Where to draw; its limits become the picture's.
+        values: (y, x); NaN stays uncoloured.
+        where: The placement of the grid.
+        scale: The colour scale, shared with whatever it is compared with.
+        picture: uint8 (row, column, rgb).
+        interpolation: Between cells; "nearest" shows the cells as they are.
+        opacity: Of the map over the picture; without a picture it is opaque.
+
+    Returns:
+        The image of the map.
+
+    Raises:
+        PictureError: Another interpolation.
+    """
+    one_of(interpolation, ("bilinear", "nearest"), name="interpolation")
+    if picture is not None:
+        draw_picture(ax, picture, where, tone="grey")
+    cells, extent = _held(np.asarray(values, dtype=float), where)
+    image = ax.imshow(
+        np.ma.masked_invalid(cells),
+        extent=extent,
+        origin="upper",
+        aspect="equal",
+        cmap=scale.colours,
+        vmin=scale.low,
+        vmax=scale.high,
+        alpha=1.0 if picture is None else opacity,
+        interpolation=interpolation,
+    )
+    ax.set(xlim=(-0.5, where.size[1] - 0.5), ylim=(where.size[0] - 0.5, -0.5))
+    if extent != where.extent:  # cells that see beside their middle also reach beyond what was seen
+        top, left, bottom, right = (edge - 0.5 for edge in where.seen)
+        image.set_clip_path(Rectangle((left, top), right - left, bottom - top, transform=ax.transData))
+    return image
+
+
+def _held(values: Floats, where: Placement) -> tuple[Floats, Box]:
+    """The cells and their extent, with edge cells held where the model saw more of the picture than they cover."""
+    (left, right, bottom, top), (rows, columns) = where.extent, values.shape
+    above, before, below, behind = (edge - 0.5 for edge in where.seen)
+    height, width = (bottom - top) / rows, (right - left) / columns
+    over = _whole((top - above) / height), _whole((below - bottom) / height)
+    beside = _whole((left - before) / width), _whole((behind - right) / width)
+    extent = (left - width * beside[0], right + width * beside[1], bottom + height * over[1], top - height * over[0])
+    return np.pad(values, (over, beside), mode="edge"), extent
+
+
+def _whole(cells: float) -> int:
+    """How many cells fill a strip, none where it is only rounding."""
+    return max(0, math.ceil(cells - 1e-3))
+
+
+def draw_peak(ax: Axes, values: xr.DataArray, *, marker: Literal["x", "o"]) -> None:
+    """Mark the strongest cell of a map (y, x) at its centre, legible on light and dark."""
+    if not bool(np.isfinite(values).any()):
+        return
+    row, column = np.unravel_index(int(np.nanargmax(values.to_numpy())), values.shape)
+    at = ([float(values["x"][column])], [float(values["y"][row])])
+    for colour, line in (("white", 3.2), (INK, 1.4)):
+        mark = ax.plot(*at, marker=marker, markersize=7, linestyle="none", color=colour, fillstyle="none")[0]
+        mark.set(markeredgewidth=line, gid=f"peak {marker}", clip_on=False, zorder=4)
+
+
+def panel_size(where: Placement, *, side: float) -> tuple[float, float]:
+    """Give a panel the picture's ratio and about the area of a square of a side, in inches (width, height).
+
+    Example:
+        >>> panel_size(Placement((100, 100), (0, 0, 0, 0), (0, 0, 100, 100)), side=2)
+        (2.0, 2.0)
+    """
+    ratio = where.size[1] / where.size[0]
+    width, height = side * ratio**0.5, side / ratio**0.5
+    shrink = min(1.0, 1.5 * side / width, 1.6 * side / height)
+    return width * shrink, height * shrink

@@ -1,0 +1,171 @@
+"""Which template sees best: means over pictures with their intervals, and what is only noise."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from denseclip_viz.errors import LayerError
+from denseclip_viz.measure.rank import Ranking
+from denseclip_viz.plot.characters import isolated
+from denseclip_viz.plot.fonts import base_families, lettering
+from denseclip_viz.plot.scales import PALETTE
+from denseclip_viz.plot.sheet import (
+    FAINT,
+    GREY,
+    INK,
+    LINE,
+    LITERAL,
+    MARGIN,
+    POINTS,
+    SMALL,
+    STAMP,
+    TINY,
+    TITLE,
+    Sheet,
+    footer,
+    is_random,
+    new_sheet,
+    number,
+    place,
+    provenance,
+    stamp,
+    write,
+)
+from denseclip_viz.plot.text import fit
+
+ROW, NAMES = 0.22, 3.0  # inches: of a row, of names
+AXIS, MEAN, APART, NUMBERS = 2.0, 0.8, 2.0, 1.85  # inches: of the means, their numbers, the differences, their numbers
+HEAD, AGAIN, FOOT = 0.74, 0.16, 0.36  # inches: above the rows, more if scales are said there too, below
+LONG, GUIDE = 30, 5  # rows from which scales are said above too; rows from one guide to the next
+BOLD = 1.2  # bold letters are wider than those that are measured
+TIED, BEHIND = PALETTE[0], "#8a8a8a"  # within noise of the best; behind by more than noise
+
+
+def template_ranking(ranking: Ranking, *, figure: Figure | None = None) -> Figure:
+    """Draw a ranking: one row for each template, best first, with intervals, beside the ensemble of all.
+
+    Args:
+        ranking: What `rank_templates` or `rank_wordings` returns.
+        figure: An empty figure to draw into; its size is set.
+
+    Returns:
+        The figure: at the left means over pictures with their bootstrap intervals, in the middle how far each is
+        behind the best, pictures paired, with its interval; those that may be the best one are blue.
+
+    Raises:
+        LayerError: something else.
+    """
+    if not isinstance(ranking, Ranking):
+        came, fix = f"A {type(ranking).__name__}", "Pass the ranking itself, not its table."
+        raise LayerError(came, expected="what rank_templates or rank_wordings returns", fix=fix)
+    names = [str(name) for name in ranking.table[ranking.noun]]
+    attrs = ranking.scores.attrs
+    letters = lettering([*names, provenance(attrs)])
+    above = MARGIN + STAMP * is_random(attrs)
+    top, height = above + HEAD + AGAIN * (len(names) >= LONG), ROW * len(names)
+    width = MARGIN + NAMES + AXIS + MEAN + APART + NUMBERS + MARGIN
+    on = new_sheet(width, top + height + FOOT + 3 * LINE + MARGIN / 2, letters, figure=figure)
+    stamp(on, attrs)
+    pictures = ranking.scores.sizes["picture"]
+    stopped = ", interrupted there" if ranking.stopped else ""
+    write(on, MARGIN, above, f"which {ranking.noun} sees best", size=TITLE, weight="bold")
+    write(on, MARGIN, above + 0.22, f"{_plain(ranking.score)} on {pictures} pictures{stopped}", size=SMALL, colour=GREY)
+    _guides(place(on, MARGIN, top, width - 2 * MARGIN, height), len(names))
+    _names(on, ranking, names, top)
+    _means(place(on, MARGIN + NAMES, top, AXIS, height), ranking)
+    _apart(place(on, MARGIN + NAMES + AXIS + MEAN, top, APART, height), ranking)
+    _numbers(on, ranking, top)
+    footer(on, top + height + FOOT, [*_notes(ranking), provenance(attrs)])
+    return on.figure
+
+
+def _plain(score: str) -> str:
+    return score.replace("_", " ").replace("iou", "IoU")
+
+
+def _notes(ranking: Ranking) -> list[str]:
+    ties = len(ranking.within_noise) - 1
+    told = f"{ties} more may be the best one (blue)" if ties else "no other may be the best one"
+    wide = f"{ranking.interval:.0%} intervals by bootstrap over pictures"
+    first = f"Dots: means, and differences within each picture. Lines: {wide}."
+    return [first, f"Which one is the best was chosen on these pictures, and the intervals allow for it; {told}."]
+
+
+def _names(on: Sheet, ranking: Ranking, names: list[str], top: float) -> None:
+    for row, (name, tied) in enumerate(zip(names, ranking.table["within_noise"], strict=True)):
+        text = fit(name, on.letters, width=(NAMES - 0.2) * POINTS / (1 if row else BOLD), size=SMALL + 0.5)[0]
+        at = top + row * ROW + 0.07
+        written = write(on, MARGIN, at, isolated(text), size=SMALL + 0.5, colour=INK if tied else GREY)
+        written.set_fontweight("normal" if row else "bold")
+
+
+def _guides(ax: Axes, rows: int) -> None:
+    """From a name to its dots is a long way: a line under every fifth row."""
+    ax.set(xlim=(0, 1), ylim=(rows, 0))
+    for row in range(GUIDE, rows, GUIDE):
+        ax.axhline(row, color=FAINT, linewidth=0.6, zorder=0, gid="guide")
+
+
+def _means(ax: Axes, ranking: Ranking) -> None:
+    table, ensemble = ranking.table, float(ranking.scores["ensemble"].mean())
+    low, high = (float(f([f(table[end]), ensemble])) for f, end in ((np.min, "low"), (np.max, "high")))
+    left, right = _scale(ax, low, high, len(table))
+    ax.axvline(ensemble, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), gid="ensemble", zorder=1)
+    share = (ensemble - left) / (right - left)
+    align = "left" if share < 0.3 else "right" if share > 0.7 else "center"
+    above = -0.3 - AGAIN / ROW * (len(table) >= LONG)
+    _say(ax, ensemble, above, f"ensemble of all {number(ensemble, 3)}", align, "bottom", INK)
+    _dots(ax, ranking, ("score", "low", "high"), ("mean", "interval"))
+
+
+def _apart(ax: Axes, ranking: Ranking) -> None:
+    low = float(ranking.table["to_best_low"].min())
+    _scale(ax, min(low, -1e-6), 0.0, len(ranking.table))
+    _dots(ax, ranking, ("to_best", "to_best_low", "to_best_high"), ("difference", "difference interval"))
+
+
+def _dots(ax: Axes, ranking: Ranking, columns: tuple[str, str, str], kinds: tuple[str, str]) -> None:
+    rows = ranking.table[list(columns)].to_numpy(dtype=float)
+    for row, ((middle, low, high), tied) in enumerate(zip(rows, ranking.table["within_noise"], strict=True)):
+        colour, at = TIED if tied else BEHIND, row + 0.5
+        ax.plot([low, high], [at, at], color=colour, linewidth=1.6, solid_capstyle="butt", gid=kinds[1])
+        ax.plot([middle], [at], marker="o", markersize=5, color=colour, linestyle="none", gid=kinds[0], zorder=3)
+
+
+def _scale(ax: Axes, low: float, high: float, rows: int) -> tuple[float, float]:
+    """Set the limits and say three values, below the rows and above many; returns the limits."""
+    room = 0.06 * max(high - low, 1e-6)
+    ax.set(xlim=(low - room, high + room), ylim=(rows, 0))
+    for value, align in ((low, "left"), ((low + high) / 2, "center"), (high, "right")):
+        ax.axvline(value, color=FAINT, linewidth=0.6, zorder=0)
+        _say(ax, value, rows + 0.2, number(value, 3), align, "top", GREY)
+        if rows >= LONG:
+            _say(ax, value, -0.3, number(value, 3), align, "bottom", GREY)
+    return low - room, high + room
+
+
+def _say(ax: Axes, x: float, y: float, text: str, align: str, side: str, colour: str) -> None:
+    families = list(base_families())
+    ax.text(x, y, text, ha=align, va=side, size=TINY, color=colour, family=families, weight="normal", **LITERAL)
+
+
+def _numbers(on: Sheet, ranking: Ranking, top: float) -> None:
+    left, above = MARGIN + NAMES + AXIS, top - 0.2 - AGAIN * (len(ranking.table) >= LONG)
+    right = left + MEAN + APART + 0.1
+    write(on, left + 0.55, above, "mean", size=TINY, colour=GREY, align="right")
+    write(on, left + MEAN, above, "behind the best", size=TINY, colour=GREY)
+    columns = ("score", "to_best", "to_best_low", "to_best_high")
+    rows = ranking.table[list(columns)].to_numpy(dtype=float)
+    for row, ((score, apart, low, high), tied) in enumerate(zip(rows, ranking.table["within_noise"], strict=True)):
+        at = top + row * ROW + 0.07
+        write(on, left + 0.55, at, number(score, 3), size=SMALL, align="right")
+        text = f"{_short(apart)}   ({_short(low)} … {_short(high)})"
+        write(on, right, at, text, size=SMALL, colour=INK if tied else GREY)
+
+
+def _short(value: float) -> str:
+    """Three decimals, and more where they would hide on which side of 0 it is."""
+    decimals = 3 if value == 0 or abs(value) >= 0.0005 else 4
+    return number(value, decimals) if value == 0 or abs(value) >= 0.00005 else "<0" if value < 0 else ">0"

@@ -1,0 +1,181 @@
+"""Colour scales that panels share, and the bars that show them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.patches import Rectangle
+
+from denseclip_viz.errors import PictureError
+from denseclip_viz.plot.fonts import base_families
+from denseclip_viz.plot.sheet import GREY, INK, LITERAL, TINY, number
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+# Perceptually uniform, or diverging and safe for colour-blind eyes (ColorBrewer).
+SEQUENTIAL, ATTENTION, CONTRIBUTION, GAP = "viridis", "magma", "RdBu_r", "PuOr_r"
+NOTHING = 0.03  # of the strongest layer: what is weaker looks empty
+OPACITY = 0.64  # of a map over a picture
+BEHIND = "#b4b4b4"  # the middle grey of a softened picture: the bar looks as the map on it does
+# Okabe and Ito's seven, then thirteen chosen one by one to lie farthest from those before, in OKLab, for
+# ordinary eyes and for simulated protanopia, deuteranopia and tritanopia (Machado et al. 2009).
+PALETTE = (
+    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#f0e442",
+    "#5a0f00", "#0f1e78", "#78ffff", "#784b4b", "#0000e1", "#00e1a5", "#a569ff",
+    "#691ea5", "#5a2d4b", "#b42d87", "#b40f00", "#a5ffb4", "#a5d2ff",
+)  # fmt: skip
+
+
+def label_colour(index: int) -> tuple[float, float, float]:
+    """Give the colour of a label: distinct for twenty, then the same again, lighter and darker by turns.
+
+    Example:
+        >>> label_colour(0) != label_colour(20) != label_colour(40)
+        True
+    """
+    base = np.array(to_rgb(PALETTE[index % len(PALETTE)]))
+    turn = index // len(PALETTE)
+    towards, share = (1.0 if turn % 2 else 0.0), min(0.75, 0.4 * ((turn + 1) // 2))
+    red, green, blue = (base * (1 - share) + towards * share).tolist()
+    return red, green, blue
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A colour scale that several panels share.
+
+    Raises:
+        PictureError: It has no width.
+    """
+
+    low: float
+    high: float
+    colours: str
+    unit: str
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise PictureError(
+                f"A colour scale from {self.low} to {self.high}",
+                expected="two finite numbers, low below high",
+                fix="Leave the limits out to take them from the map.",
+            )
+
+
+def sequential(values: npt.ArrayLike, *, unit: str, colours: str = SEQUENTIAL, also: Sequence[float] = ()) -> Scale:
+    """Make the scale from the lowest to the highest value; numbers in `also` lie on it too.
+
+    Example:
+        >>> sequential([0.1, 0.3], unit="cosine", also=[0.4]).high
+        0.4
+    """
+    finite = np.concatenate([np.ravel(values), np.asarray(also, dtype=float)])
+    finite = finite[np.isfinite(finite)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if not low < high:  # one value: a scale of some width around it, so that it has a colour
+        low, high = low - max(abs(low), 1e-6) * 0.05, high + max(abs(high), 1e-6) * 0.05
+    return Scale(low, high, colours, unit)
+
+
+def diverging(values: npt.ArrayLike, *, unit: str, colours: str = CONTRIBUTION, least: float = 0.0) -> Scale:
+    """Make the scale that is centred at 0 and reaches the strongest value on both sides, and at least so far.
+
+    Example:
+        >>> diverging([-3.0, 1.0], unit="cosine").high
+        3.0
+    """
+    strengths = np.abs(np.ravel(values))
+    reach = max(float(strengths[np.isfinite(strengths)].max(initial=0.0)), least) or 1.0
+    return Scale(-reach, reach, colours, unit)
+
+
+def by_layer(maps: xr.DataArray, cells: xr.DataArray, *, unit: str) -> list[Scale]:
+    """Make a centred scale for each layer, since cells of different sizes carry different shares.
+
+    A layer that says next to nothing looks empty: the last dense gradient of an attention pool is rounding noise, since
+    a cosine does not ask for length, and on a scale of its own the noise would look like an answer.
+
+    Args:
+        maps: (layer, …).
+        cells: (layer,) how many cells a layer has.
+        unit: Of the values.
+
+    Example:
+        >>> import xarray as xr
+        >>> maps = xr.DataArray([[1.0, -0.5], [1e-5, 0.0]], dims=("layer", "x"))
+        >>> [scale.high for scale in by_layer(maps, xr.DataArray([2, 2], dims="layer"), unit="cosine")]
+        [1.0, 0.03]
+    """
+    least = (NOTHING * float(np.abs(maps * cells).max()) / cells.to_numpy()).tolist()
+    each = (maps.isel(layer=i) for i in range(maps.sizes["layer"]))
+    return [diverging(one, unit=unit, least=low) for one, low in zip(each, least, strict=True)]
+
+
+def draw_bar(ax: Axes, scale: Scale, *, opacity: float = OPACITY, baseline: float | None = None) -> None:
+    """Draw a colour bar with its two ends and middle, and the absent-prompt baseline if there is one.
+
+    Args:
+        ax: Bare axes, wide and low; the values run along x.
+        scale: The scale to show.
+        opacity: As the maps have it, so that the bar has their colours.
+        baseline: Highest dense cosine of prompts that are known to be absent.
+    """
+    ax.add_patch(Rectangle((scale.low, 0), scale.high - scale.low, 1, facecolor=BEHIND, edgecolor="none"))
+    gradient = np.linspace(scale.low, scale.high, 256)[None, :]
+    ax.imshow(
+        gradient,
+        extent=(scale.low, scale.high, 0, 1),
+        origin="lower",
+        aspect="auto",
+        cmap=scale.colours,
+        vmin=scale.low,
+        vmax=scale.high,
+        alpha=opacity,
+        interpolation="nearest",
+        zorder=2,
+    )
+    ax.set(xlim=(scale.low, scale.high), ylim=(0, 1))
+    decimals = max(0, 1 - math.floor(math.log10((scale.high - scale.low) / 3)))
+    middle = (scale.low + scale.high) / 2
+    for value, align in ((scale.low, "left"), (middle, "center"), (scale.high, "right")):
+        _label(ax, value, -0.4, _short(value, decimals), align, va="top")
+    if baseline is not None:
+        ax.plot([baseline] * 2, [-0.3, 1.3], color=INK, linewidth=1.3, clip_on=False, gid="baseline", zorder=5)
+        share = (baseline - scale.low) / (scale.high - scale.low)
+        align = "left" if share < 0.15 else "right" if share > 0.85 else "center"
+        _label(ax, baseline, 1.45, "absent", align, va="bottom")
+
+
+def _short(value: float, decimals: int) -> str:
+    """Write a number on a bar: plainly while it is short, else with a power of ten."""
+    if value == 0:
+        return "0"
+    if decimals <= 4:
+        return number(value, decimals)
+    digits, power = f"{value:.1e}".split("e")
+    return f"{digits}e{int(power)}".replace("-", "−")
+
+
+def _label(ax: Axes, value: float, height: float, text: str, align: str, *, va: str) -> None:
+    colour = INK if va == "bottom" else GREY
+    families = list(base_families())
+    ax.text(
+        value,
+        height,
+        text,
+        ha=align,
+        va=va,
+        size=TINY,
+        color=colour,
+        weight="normal",
+        family=families,
+        **LITERAL,
+    )

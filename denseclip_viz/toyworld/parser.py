@@ -1,0 +1,186 @@
+"""Reading captions of the bundled world: from words to what they claim.
+
+The grammar is small: things with adjectives ("a small striped red taxi", "a taxi with dots", "two cats"),
+relations between the thing before and the thing after, and places ("on grass", "in the sky"). A place holds
+for every thing named before it that has none yet. Each mention is another thing. "No" and "without" deny what
+follows them ("a road without a taxi").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from denseclip_viz.errors import PromptError
+from denseclip_viz.toyworld.vocabulary import GROUPS, KINDS, tokens
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A thing as it is spoken of: a kind or a group of kinds, and what is said of it."""
+
+    noun: str
+    colour: str | None = None
+    surface: str | None = None
+    size: str | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds that the noun may mean.
+
+        Example:
+            >>> Phrase("flower").kinds
+            ('tulip', 'sunflower')
+        """
+        return (self.noun,) if self.noun in KINDS else GROUPS[self.noun]
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a caption says.
+
+    ``places`` are (index of a thing, stuff), ``relations`` (index, relation, index), and ``counts`` (index of
+    the first of several things, how many) where a number was said. ``no_things`` and ``no_stuff`` are denied.
+    """
+
+    things: tuple[Phrase, ...] = ()
+    stuff: tuple[str, ...] = ()
+    places: tuple[tuple[int, str], ...] = ()
+    relations: tuple[tuple[int, str, int], ...] = ()
+    counts: tuple[tuple[int, int], ...] = ()
+    no_things: tuple[Phrase, ...] = ()
+    no_stuff: tuple[str, ...] = ()
+
+
+def parse(text: str) -> Claims:
+    """Read a caption.
+
+    Raises:
+        PromptError: On a word that the bundled world does not know, or words that do not fit together.
+
+    Example:
+        >>> claims = parse("a red taxi left of a limousine, on a road")
+        >>> [phrase.noun for phrase in claims.things], claims.relations
+        (['taxi', 'limousine'], ((0, 'left of', 1),))
+        >>> claims.places
+        ((0, 'road'), (1, 'road'))
+    """
+    reader = _Reader(text)
+    for kind, value in tokens(text):
+        reader.take(kind, value)
+    return reader.claims()
+
+
+class _Reader:
+    """What has been read so far; words come one at a time."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.said: dict[str, str] = {}
+        self.things: list[Phrase] = []
+        self.stuff: list[str] = []
+        self.places: dict[int, str] = {}
+        self.relations: list[tuple[int, str, int]] = []
+        self.counts: list[tuple[int, int]] = []
+        self.last: range | None = None
+        self.first: range | None = None
+        self.waiting: str | None = None
+        self.parted = False
+        self.denied = False
+        self.no_things: list[Phrase] = []
+        self.no_stuff: list[str] = []
+
+    def take(self, kind: str, value: str) -> None:
+        if kind in ("number", "colour", "surface", "size"):
+            if kind in self.said:
+                raise self.wrong(f"two words for the {kind} of one thing", f"one {kind} before each thing")
+            self.said[kind] = value
+        elif kind == "thing":
+            self.thing(value)
+        elif kind == "stuff":
+            self.ground(value)
+        elif kind in ("relation", "place"):
+            self.connect(value if kind == "relation" else "on")
+        elif kind == "surface after":
+            self.finish_surface(value)
+        elif kind == "denial":
+            self.deny()
+        elif kind == "separator":
+            self.parted = True
+
+    def connect(self, relation: str) -> None:
+        if self.waiting or self.last is None:
+            raise self.wrong(f'"{relation}" without a thing before it', "a thing, then how it stands to another")
+        self.waiting = relation
+        if self.parted and self.first is not None:
+            self.last = self.first
+
+    def deny(self) -> None:
+        if self.said or self.waiting or self.denied:
+            raise self.wrong('"no" in the middle of other words', 'for example "a road without a taxi"')
+        self.denied = True
+
+    def thing(self, noun: str) -> None:
+        if self.denied:
+            self.said.pop("number", None)
+            self.no_things.append(Phrase(noun, **self.said))
+            self.end_phrase()
+            return
+        count = int(self.said.pop("number", "1"))
+        begin = len(self.things)
+        self.things += [Phrase(noun, **self.said)] * count
+        group = range(begin, begin + count)
+        if count > 1:
+            self.counts.append((begin, count))
+        if self.waiting == "on":
+            raise self.wrong(f"a thing on or in a {noun}", "a stuff after on, in, at or against")
+        if self.waiting and self.last is not None:
+            self.relations += [(i, self.waiting, j) for i in self.last for j in group]
+        else:
+            self.first = group
+        self.last, self.waiting = group, None
+        self.end_phrase()
+
+    def ground(self, name: str) -> None:
+        if set(self.said) - {"number"}:
+            raise self.wrong(f"an adjective before {name}", "adjectives only before things")
+        if self.denied:
+            self.no_stuff.append(name)
+            self.end_phrase()
+            return
+        if self.waiting in ("on", "in front of"):
+            self.places |= {i: name for i in range(len(self.things)) if i not in self.places}
+        elif self.waiting not in (None, "below"):
+            raise self.wrong(f'"{self.waiting}" before {name}', "on, in, at, against or in front of before a stuff")
+        if name not in self.stuff:
+            self.stuff.append(name)
+        self.waiting = None
+        self.end_phrase()
+
+    def end_phrase(self) -> None:
+        self.said, self.parted, self.denied = {}, False, False
+
+    def finish_surface(self, surface: str) -> None:
+        if self.last is None or any(self.things[i].surface for i in self.last):
+            raise self.wrong("a surface without its thing", 'for example "a taxi with stripes"')
+        for i in self.last:
+            self.things[i] = replace(self.things[i], surface=surface)
+
+    def claims(self) -> Claims:
+        if self.said or self.waiting or self.denied:
+            raise self.wrong("words without their noun at the end", "a thing or a stuff at the end")
+        if not (self.things or self.stuff or self.no_things or self.no_stuff):
+            raise self.wrong("no thing and no stuff", "at least one thing or stuff")
+        return Claims(
+            things=tuple(self.things),
+            stuff=tuple(self.stuff),
+            places=tuple(sorted(self.places.items())),
+            relations=tuple(self.relations),
+            counts=tuple(self.counts),
+            no_things=tuple(self.no_things),
+            no_stuff=tuple(self.no_stuff),
+        )
+
+    def wrong(self, came: str, expected: str) -> PromptError:
+        return PromptError(
+            f'{came[0].upper()}{came[1:]} in "{self.text}"', expected=expected, fix="Say it in simpler words."
+        )

@@ -1,0 +1,115 @@
+"""The card beside the weights of a bundled model: how it was trained, what was measured, what it does not know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from denseclip_viz.clip.load.bundled import CARD, load_compact
+from denseclip_viz.measure.baselines import ATTENTION, BARE, PLAIN, VALUE
+from denseclip_viz.model import Model
+from denseclip_viz.train.contrastive import export
+from denseclip_viz.train.loop import read_checkpoint
+from denseclip_viz.train.recipes import Phase, Recipe
+from denseclip_viz.train.report import report
+
+KNOWS = "Only the bundled world: scenes that this package draws, named in its own words. It has seen no photograph."
+_NOISE = 0.01
+
+
+def pack(
+    run: str | Path,
+    to: str | Path,
+    *,
+    scenes: int = 500,
+    slow: int = 100,
+    machine: str = "",
+    notes: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Turns a training into a model to ship: weights, configuration, and a card with everything measured.
+
+    Args:
+        run: The folder of the training, finished or not; the card says which.
+        to: The folder of the model.
+        scenes: Held-out scenes to measure on.
+        slow: Those of them for Grad-CAM.
+        machine: What it was trained on, in words.
+        notes: What else people should know.
+        progress: Called with what begins.
+
+    Returns:
+        The card.
+
+    Raises:
+        WeightsError: The folder has no training.
+
+    Example:
+        >>> pack("no/such/folder", "model")
+        Traceback (most recent call last):
+        denseclip_viz.errors.WeightsError: There is no training in no/such/folder. Expected ... Train first.
+    """
+    export(run, to)  # refuses a folder without a training
+    checkpoint = read_checkpoint(Path(run))
+    assert checkpoint is not None
+    facts = checkpoint.facts
+    recipe = json.loads(facts["recipe"])
+    model = Model(load_compact(to, label=f"bundled-{recipe['name']}"))
+    found = report(model, n=scenes, slow=slow, size=model.preprocess.size[0], progress=progress)
+    log = (Path(run) / "log.txt").read_text("utf-8").splitlines()
+    card = {
+        **_training(recipe, facts, log),
+        "machine": machine,
+        "notes": list(notes),
+        "findings": findings(found),
+        "recipe": recipe,
+        "held_out_test": {"command": f"denseclip-viz toyworld report {recipe['name']} --scenes {scenes}", **found},
+    }
+    file = Path(to) / CARD
+    file.write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+    return file
+
+
+def _training(said: Mapping[str, Any], facts: Mapping[str, Any], log: Sequence[str]) -> dict[str, Any]:
+    recipe = _recipe(said)
+    return {
+        "model": f"bundled-{recipe.name}",
+        "knows": KNOWS,
+        "command": f"denseclip-viz toyworld train {recipe.name} FOLDER",
+        "objective": "image-caption contrast only; no mask, box or label",
+        "seed": recipe.seed,
+        "steps": facts["step"],
+        "steps_planned": recipe.steps,
+        "pictures_seen": facts["pictures"],
+        "distinct_scenes": sum(phase.scenes for phase in recipe.phases),
+        "captions_per_picture": recipe.captions + recipe.brief,
+        "minutes": round(facts["seconds"] / 60, 1),
+        "validation_during_training": [line.split("  ", 1)[1] for line in log],
+    }
+
+
+def _recipe(said: Mapping[str, Any]) -> Recipe:
+    phases = tuple(Phase(**{**phase, "rate": tuple(phase["rate"])}) for phase in said["phases"])
+    return Recipe(**{**said, "phases": phases})
+
+
+def findings(found: Mapping[str, Any]) -> list[str]:
+    """Says in sentences which claims of the paper appear in a report, and which do not.
+
+    Example:
+        >>> rows = {"value": 0.5, "patch tokens": 0.1, "value + prompt denoising": 0.505}
+        >>> findings({"mIoU": {name: {"all": score} for name, score in rows.items()}})
+        ['patch tokens: 0.10 against 0.50 of the value path.', 'value + prompt denoising: no difference (0.005).']
+    """
+    scores = {name: row["all"] for name, row in found["mIoU"].items() if row["all"] is not None}
+    value, said = scores[VALUE], []
+    for name, score in scores.items():
+        change = score - value
+        if name in (PLAIN, ATTENTION):
+            said.append(f"{name}: {score:.2f} against {value:.2f} of the value path.")
+        elif name.startswith("value +") or name in ("value, one template", BARE):
+            way = "no difference" if abs(change) < _NOISE else "raises mIoU" if change > 0 else "lowers mIoU"
+            said.append(f"{name}: {way} ({change:.3f}).")
+    return said

@@ -1,0 +1,232 @@
+"""Image-caption contrast, from nothing: the bundled models are trained with this and nothing else."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from denseclip_viz.clip.load.bundled import export_compact
+from denseclip_viz.errors import WeightsError
+from denseclip_viz.train.batches import Batch, batches, drawn_ahead
+from denseclip_viz.train.loop import Checkpoint, Optimizer, read_checkpoint, write_checkpoint
+from denseclip_viz.train.loss import MEAN, STD, attention_kernel, contrast, encode_sets, normalized
+from denseclip_viz.train.recipes import Recipe, build, fitted, recipe_of
+from denseclip_viz.train.retrieval import Retrieval, retrieval
+
+if TYPE_CHECKING:
+    from open_clip.model import CLIP
+
+_LARGEST_SCALE = float(np.log(100))
+_EVERY = 60.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands: steps and pictures done, mean loss since the last report, seconds at work."""
+
+    step: int
+    steps: int
+    pictures: int
+    size: int
+    loss: float
+    seconds: float
+    retrieval: Retrieval
+
+    def __str__(self) -> str:
+        rate = f"{self.pictures / max(self.seconds, 1e-9):.0f}/s"
+        text = f"step {self.step}/{self.steps}  {self.size} px  pictures {self.pictures} ({rate})"
+        return f"{text}  loss {self.loss:.3f}  {self.retrieval}  {self.seconds / 60:.1f} min"
+
+
+def train(
+    name: str | Recipe,
+    folder: str | Path,
+    *,
+    minutes: float | None = None,
+    scenes: int | None = None,
+    resume: bool = True,
+    every: float = _EVERY,
+    device: str = "cpu",
+    ahead: bool = True,
+) -> Progress:
+    """Trains a bundled model from pictures and captions; started again, it goes on where it was.
+
+    Args:
+        name: "resnet", "vit" or "tiny", or a recipe.
+        folder: Where `state.safetensors` and `log.txt` are kept.
+        minutes: Stop after so many minutes of this call; the checkpoint stays.
+        scenes: Stop after so many pictures in all.
+        resume: Go on from the folder's checkpoint; False starts over.
+        every: Seconds between two checkpoints; reports come after fixed numbers of steps, so that they come out again.
+        device: "cpu", or a GPU such as "cuda".
+        ahead: Draw in a process of its own; the weights are the same without.
+
+    Returns:
+        The last report, with retrieval among 64 captions of validation scenes.
+
+    Raises:
+        ModelNameError: There is no recipe of that name.
+
+    Source: Radford et al. 2021, arXiv 2103.00020, Fig. 3, with several captions a picture.
+
+    Example:
+        >>> train("tiny", "runs/tiny", scenes=16).pictures  # doctest: +SKIP
+        16
+    """
+    recipe = recipe_of(name) if isinstance(name, str) else name
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = _begin(recipe, read_checkpoint(folder) if resume else None, device)
+    until = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+    last = recipe.steps if scenes is None else min(_steps_for(recipe, scenes), recipe.steps)
+    with drawn_ahead(recipe, run.step) if ahead else nullcontext(batches(recipe, run.step)) as drawn:
+        return _go_on(run, drawn, folder, last=last, until=until, every=every)
+
+
+def export(folder: str | Path, to: str | Path) -> Path:
+    """Writes what a training has reached so far as a model for `load_compact`, at its native picture size.
+
+    Raises:
+        WeightsError: The folder has no checkpoint.
+
+    Example:
+        >>> export("runs/resnet", "models/resnet")  # doctest: +SKIP
+    """
+    checkpoint = read_checkpoint(Path(folder))
+    if checkpoint is None:
+        came = f"There is no training in {folder}"
+        raise WeightsError(came, expected="a folder with a checkpoint", fix="Train first.")
+    config = json.loads(checkpoint.facts["recipe"])["config"]
+    native = build(Recipe("native", config, ()), config["vision_cfg"]["image_size"]).state_dict()
+    state = _under(checkpoint.tensors, "model/")
+    state = {name: fitted(state[name], tensor.shape) for name, tensor in native.items()}
+    preprocess = {"mean": MEAN, "std": STD}
+    return export_compact(state, to, config={"model_cfg": config, "preprocess_cfg": preprocess})
+
+
+@dataclass
+class _Run:
+    recipe: Recipe
+    model: CLIP
+    optimizer: Optimizer
+    phase: int
+    step: int
+    pictures: int
+    seconds: float
+    device: str
+
+    @property
+    def size(self) -> int:
+        """Pixels a side."""
+        return self.recipe.phases[self.phase].size
+
+    @property
+    def attended(self) -> int:
+        """Tokens that attend to each other, about."""
+        cells = (self.size // int(self.recipe.config["vision_cfg"].get("patch_size", 32))) ** 2
+        return 1 + round(cells * (1 - self.recipe.phases[self.phase].dropped))
+
+
+def _go_on(run: _Run, drawn: Iterator[Batch], folder: Path, *, last: int, until: float, every: float) -> Progress:
+    losses: list[float] = []
+    saved = time.monotonic()
+    while run.step < last and time.monotonic() < until:
+        began = time.monotonic()
+        losses.append(_step(run, next(drawn)))
+        run.seconds += time.monotonic() - began
+        if time.monotonic() - saved > every:
+            write_checkpoint(folder, _checkpoint(run))
+            saved = time.monotonic()
+        if run.step < last and run.recipe.reports_after(run.step):
+            _report(run, losses, folder)
+            losses = []
+    write_checkpoint(folder, _checkpoint(run))
+    return _report(run, losses, folder)
+
+
+def _report(run: _Run, losses: list[float], folder: Path) -> Progress:
+    found = retrieval(run.model, run.size, groups=run.recipe.groups, device=run.device)
+    loss = float(np.mean(losses)) if losses else float("nan")
+    progress = Progress(run.step, run.recipe.steps, run.pictures, run.size, loss, run.seconds, found)
+    with open(folder / "log.txt", "a", encoding="utf-8") as log:
+        log.write(f"{time.strftime('%H:%M:%S')}  {progress}\n")
+    return progress
+
+
+def _step(run: _Run, batch: Batch) -> float:
+    phase, rate = run.recipe.at(run.step)
+    if phase != run.phase:
+        _enter(run, phase)
+    run.model.train()
+    pictures = normalized(batch.pictures, run.device)
+    tokens = torch.from_numpy(batch.tokens).to(run.device)
+    with torch.random.fork_rng(devices=[]), torch.autocast(run.device.partition(":")[0], torch.bfloat16):
+        torch.default_generator.manual_seed(run.recipe.seed * run.recipe.steps + run.step)  # for dropped patches
+        with attention_kernel(run.attended, run.device):
+            images = run.model.get_submodule("visual")(pictures)
+        texts = encode_sets(run.model, tokens)
+    loss = contrast(images.float(), texts.float(), tokens, run.model.logit_scale)
+    loss.backward()
+    nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+    run.optimizer.step(rate, run.step)
+    with torch.no_grad():
+        run.model.logit_scale.clamp_(max=_LARGEST_SCALE)
+    run.step += 1
+    run.pictures += len(batch.pictures)
+    return float(loss.detach())
+
+
+def _begin(recipe: Recipe, checkpoint: Checkpoint | None, device: str) -> _Run:
+    phase = checkpoint.facts["phase"] if checkpoint else 0
+    model = _built(recipe, phase, device)
+    if checkpoint:
+        model.load_state_dict(_under(checkpoint.tensors, "model/"))
+    optimizer = Optimizer(model, decay=recipe.decay, muon=recipe.optimizer == "muon")
+    if checkpoint is None:
+        return _Run(recipe, model, optimizer, phase, 0, 0, 0.0, device)
+    optimizer.load(checkpoint.tensors)
+    facts = checkpoint.facts
+    return _Run(recipe, model, optimizer, phase, facts["step"], facts["pictures"], facts["seconds"], device)
+
+
+def _built(recipe: Recipe, phase: int, device: str) -> CLIP:
+    model = build(recipe, recipe.phases[phase].size, dropped=recipe.phases[phase].dropped)
+    return model.to(device=device, memory_format=torch.channels_last)
+
+
+def _checkpoint(run: _Run) -> Checkpoint:
+    tensors = {f"model/{name}": tensor for name, tensor in run.model.state_dict().items()} | run.optimizer.state
+    facts = {"step": run.step, "pictures": run.pictures, "seconds": run.seconds, "phase": run.phase}
+    return Checkpoint(tensors, {**facts, "recipe": run.recipe.to_json()})
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _enter(run: _Run, phase: int) -> None:
+    """The same weights in a tower for another phase; position embeddings are interpolated."""
+    old, state = run.model.state_dict(), run.optimizer.state
+    run.model = _built(run.recipe, phase, run.device)
+    shapes = {name: tensor.shape for name, tensor in run.model.state_dict().items()}
+    run.model.load_state_dict({name: fitted(tensor, shapes[name]) for name, tensor in old.items()})
+    run.optimizer = Optimizer(run.model, decay=run.recipe.decay, muon=run.optimizer.muon)
+    run.optimizer.load({name: fitted(state[name], t.shape) for name, t in run.optimizer.state.items()})
+    run.phase = phase
+
+
+def _steps_for(recipe: Recipe, scenes: int) -> int:
+    steps = 0
+    for phase in recipe.phases:
+        here = min(phase.steps, -(-scenes // phase.batch))
+        steps, scenes = steps + here, scenes - here * phase.batch
+    return steps

@@ -1,0 +1,130 @@
+"""Sizes that can be, or an error that names the one that cannot."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence, Set
+from numbers import Integral
+from unicodedata import normalize
+
+import numpy as np
+
+from denseclip_viz.errors import GeometryError, PromptError
+
+Size = tuple[int, int]
+
+
+def pair(value: object, name: str, *, least: int = 1) -> Size:
+    """Two whole numbers, as plain ints."""
+    listed = value.tolist() if isinstance(value, np.ndarray) else value
+    pair = tuple(listed) if isinstance(listed, (tuple, list)) else ()
+    if len(pair) != 2 or not all(is_whole(n) for n in pair):
+        expected, fix = "two whole numbers (height, width)", "Give the height first."
+        raise GeometryError(f"{name}={value!r}", expected=expected, fix=fix)
+    if not all(least <= n < 2**31 for n in pair):
+        expected = f"numbers from {least} to 2**31 - 1"
+        raise GeometryError(f"{name}={value!r}", expected=expected, fix="Check how it was computed.")
+    return int(pair[0]), int(pair[1])
+
+
+def is_whole(number: object) -> bool:
+    """Whether this is a whole number and no boolean."""
+    return isinstance(number, Integral) and not isinstance(number, bool)
+
+
+def one_of(value: object, names: tuple[str, ...], what: str) -> None:
+    """Refuse a name that is not among these."""
+    if not isinstance(value, str) or value not in names:
+        expected = f"one of {', '.join(names)}"
+        raise GeometryError(f"{what}={value!r}", expected=expected, fix="Pick one of these.")
+
+
+def check_text(text: object, what: str) -> str:
+    """Gives the text back when it is one that can be encoded, and names it in an error when it is not.
+
+    Raises:
+        PromptError: Not a string, nothing but white space, half of a surrogate pair (not encodable), or a null
+            character (NumPy and netCDF cut names there).
+
+    Example:
+        >>> check_text("grass", "prompts[0]")
+        'grass'
+    """
+    if not isinstance(text, str):
+        came = f"{what} is {short(text)} of type {type(text).__name__}"
+        raise PromptError(came, expected="a string", fix="Write the prompt as text.")
+    if not text.strip():
+        came = f"{what} is {text!r}, which says nothing"
+        raise PromptError(came, expected="a text with at least one visible character", fix="Leave it out, or write it.")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        came = f"{what} is {ascii(text)[:80]}, which holds half of a surrogate pair"
+        raise PromptError(came, expected="text that can be written as UTF-8", fix="Type it again.")
+    if "\0" in text:
+        came = f"{what} is {short(text)}, which holds a null character"
+        raise PromptError(came, expected="text that arrays and files can hold", fix="Take it out.")
+    return str(text)
+
+
+def strings(value: object, what: str) -> tuple[str, ...]:
+    """Lists the texts of an argument: one, or several in their order.
+
+    Raises:
+        PromptError: Something else, or a text that `check_text` refuses.
+
+    Example:
+        >>> strings("grass", "prompts"), strings(["grass", "sky"], "prompts")
+        (('grass',), ('grass', 'sky'))
+    """
+    if isinstance(value, str):
+        value = (value,)
+    scalar = getattr(value, "ndim", 1) == 0  # an array of no axes only looks as if it could be gone through
+    if scalar or not isinstance(value, Iterable) or isinstance(value, bytes | bytearray | Mapping | Set):
+        came = f"{what} came as {type(value).__name__}"
+        raise PromptError(came, expected="a string or a sequence of strings (in order)", fix="Pass a list of strings.")
+    return tuple(check_text(text, f"{what}[{at}]") for at, text in enumerate(value))
+
+
+def refuse_twice(texts: Sequence[str], what: str, places: Sequence[str] = ()) -> None:
+    """Refuses a text that came before, however its white space and its accents are written: the maps would be equal.
+
+    Args:
+        texts: The texts.
+        what: The argument they came as.
+        places: What to call each of them, where `what[at]` would not help.
+
+    Raises:
+        PromptError: A text is there twice.
+
+    Example:
+        >>> refuse_twice(["grass", " grass"], "prompts")
+        Traceback (most recent call last):
+        denseclip_viz.errors.PromptError: prompts[1] is ' grass', which prompts[0] is already. ...
+    """
+    seen: dict[str, int] = {}
+    for at, text in enumerate(texts):
+        first = seen.setdefault(normalize("NFC", " ".join(text.split())), at)
+        if first != at:
+            here, there = (places[i] if places else f"{what}[{i}]" for i in (at, first))
+            came = f"{here} is {short(text)}, which {there} is already"
+            raise PromptError(came, expected="each text once", fix="Take one of the two out.")
+
+
+def many(count: int, noun: str) -> str:
+    """Counts in words.
+
+    Example:
+        >>> many(1, "prompt"), many(80, "template")
+        ('1 prompt', '80 templates')
+    """
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def short(text: object, most: int = 60) -> str:
+    """Shows a value in at most so many characters.
+
+    Example:
+        >>> short("a" * 99, most=9)
+        "'aaaaaa…'"
+    """
+    whole = repr(text[: most + 1] if isinstance(text, str) else text)
+    return whole if len(whole) <= most else "".join(itertools.islice(whole, most - 2)) + "…" + whole[-1]

@@ -1,0 +1,164 @@
+"""The canvas from Python: its state, what it refuses, its still; what it draws is tested in a browser."""
+
+import base64
+import gc
+import io
+import weakref
+
+import fake_results
+import numpy as np
+import pytest
+from PIL import Image
+
+import denseclip_viz as dcv
+from denseclip_viz.canvas.assets import WEB, module
+from denseclip_viz.canvas.state import CONTROLS, DEFAULTS
+from denseclip_viz.errors import DenseclipVizError, LayerError, PictureError, PromptError
+from denseclip_viz.geometry import Geometry, upsample
+from denseclip_viz.plot.raster import overlay
+
+
+def still_of(canvas):
+    data, _ = canvas._repr_mimebundle_()
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))), dtype=int)
+
+
+def test_a_canvas_starts_with_the_first_of_everything():
+    state = dcv.Canvas(fake_results.comparison(templates=2)).state
+    assert (state["prompt"], state["template"], state["view"]) == ("a red car", "a photo of {}.", "dense")
+
+
+def test_a_canvas_starts_where_it_is_told_to():
+    canvas = dcv.Canvas(fake_results.comparison(), view="gap", prompt="grass", opacity=0.5)
+    assert (canvas.state["view"], canvas.state["prompt"], canvas.state["opacity"]) == ("gap", "grass", 0.5)
+
+
+def test_some_names_of_a_state_leave_the_others():
+    canvas = dcv.Canvas(fake_results.comparison(), opacity=0.5)
+    canvas.state = {"prompt": "grass"}
+    assert canvas.state["opacity"] == 0.5
+    assert set(canvas.state) == set(DEFAULTS)
+
+
+def test_another_result_keeps_what_it_has_too():
+    canvas = dcv.Canvas(fake_results.comparison(layers="vit"), prompt="grass", layer="blocks.3", opacity=0.2)
+    canvas.show(fake_results.comparison(prompts=["the sun", "grass"]))
+    assert (canvas.state["prompt"], canvas.state["layer"], canvas.state["opacity"]) == ("grass", "output", 0.2)
+    canvas.show(fake_results.comparison(prompts=["the sun"]))
+    assert canvas.state["prompt"] == "the sun"
+
+
+def test_a_pin_that_another_result_has_no_cell_for_is_taken_out():
+    canvas = dcv.Canvas(fake_results.comparison(cell=16), pinned=[13, 20])
+    canvas.show(fake_results.comparison(cell=32))
+    assert canvas.state["pinned"] is None
+
+
+@pytest.mark.parametrize(
+    ("state", "error"),
+    [
+        ({"prompt": "a whale"}, PromptError),
+        ({"template": "a map of {}"}, PromptError),
+        ({"layer": "blocks.99"}, LayerError),
+        ({"head": 99}, LayerError),
+        ({"view": "attribution"}, LayerError),
+        ({"opacity": 1.2}, PictureError),
+        ({"opacity": True}, PictureError),
+        ({"threshold": "high"}, PictureError),
+        ({"threshold": float("nan")}, PictureError),
+        ({"colours": "jet"}, PictureError),
+        ({"pinned": [1]}, PictureError),
+        ({"pinned": [99, 0]}, PictureError),
+        ({"interpolation": "bicubic"}, PictureError),
+        ({"hover": 1}, PictureError),
+        ({"colour": "viridis"}, PictureError),
+    ],
+)
+def test_a_state_that_cannot_be_is_refused_and_changes_nothing(state, error):
+    canvas = dcv.Canvas(fake_results.comparison())
+    before = canvas.state
+    with pytest.raises(error, match=r"Expected .+\. .+"):
+        canvas.state = state
+    assert canvas.state == before
+
+
+def test_a_result_that_cannot_be_shown_leaves_what_was():
+    canvas = dcv.Canvas(fake_results.comparison(), prompt="grass")
+    with pytest.raises(DenseclipVizError):
+        canvas.show("street.jpg")
+    assert canvas._payload["meta"]["choices"]["prompt"] == list(fake_results.PROMPTS)
+    assert canvas.state["prompt"] == "grass"
+
+
+def test_every_control_can_be_locked_and_no_other():
+    assert dcv.Canvas(locked=CONTROLS).locked == list(CONTROLS)
+    with pytest.raises(PictureError, match="locked"):
+        dcv.Canvas(locked=["prompts"])
+
+
+def test_what_the_browser_sends_back_is_taken():
+    canvas = dcv.Canvas(fake_results.comparison())
+    canvas.set_state({"state": {**canvas.state, "pinned": [3, 4], "opacity": 1}})
+    assert (canvas.state["pinned"], canvas.state["opacity"]) == ([3, 4], 1.0)
+
+
+def test_linked_canvases_share_a_name_and_others_do_not():
+    left, middle, right, other = (dcv.Canvas() for _ in range(4))
+    dcv.link(left, middle)
+    dcv.link(middle, right)
+    assert set(left._links) & set(middle._links)
+    assert set(middle._links) & set(right._links)
+    assert not other._links
+
+
+def test_what_is_no_canvas_is_not_linked_and_links_nothing():
+    canvas = dcv.Canvas()
+    with pytest.raises(LayerError, match=r"type str cannot be linked.*explorer\.canvas"):
+        dcv.link(canvas, "another")
+    assert canvas._links == []
+
+
+def test_the_still_is_the_overlay_of_the_map_on_its_scale():
+    both = fake_results.comparison()
+    canvas = dcv.Canvas(both, prompt="the sun", opacity=0.7)
+    maps = upsample(both.dense.sel(prompt="the sun").to_numpy()[0], Geometry.from_json(both.attrs["geometry"]))
+    scale = {"low": float(both.dense.min()), "high": float(both.dense.max())}
+    expected = overlay(both.picture.to_numpy(), maps, opacity=0.7, **scale).astype(int)
+    assert np.abs(still_of(canvas) - expected).mean() < 1.5
+
+
+@pytest.mark.parametrize("view", ["contribution", "attention", "gap", "segments"])
+def test_every_view_has_a_still(view):
+    both = fake_results.comparison(layers="vit", size=(480, 960))
+    assert still_of(dcv.Canvas(both, view=view)).shape == (224, 448, 3)
+
+
+def test_segmentations_and_maps_without_a_picture_have_stills():
+    assert still_of(dcv.Canvas(fake_results.segmentation())).std() > 20
+    assert still_of(dcv.Canvas(fake_results.similarity())).std() > 20
+
+
+def test_the_still_can_be_left_out():
+    data, _ = dcv.Canvas(fake_results.comparison(), still=False)._repr_mimebundle_()
+    assert set(data) == {"text/plain", "application/vnd.jupyter.widget-view+json"}
+    assert "dense of 'a red car'" in data["text/plain"]
+
+
+def test_a_canvas_keeps_neither_result_nor_trace():
+    both = fake_results.comparison()
+    trace = fake_results.trace(both)
+    canvas = dcv.Canvas(both, trace=trace)
+    gone = weakref.ref(trace), weakref.ref(both)
+    del both, trace
+    gc.collect()
+    assert [one() for one in gone] == [None, None]
+    assert canvas.state["prompt"] == "a red car"
+
+
+def test_users_text_can_only_become_text():
+    """No way from a string to markup or code is in the module, so none can be taken by accident."""
+    text = "".join(path.read_text(encoding="utf-8") for path in WEB.glob("*.js"))
+    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "import("):
+        assert way not in text, way
+    assert "http" not in module()
+    assert len(module().splitlines()) < 1000

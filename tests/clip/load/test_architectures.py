@@ -1,0 +1,114 @@
+"""What open_clip offers, and which of it a file fits."""
+
+from __future__ import annotations
+
+import open_clip
+import pytest
+import torch
+from checkpoint_files import write_folder
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denseclip_viz.clip.load.architectures import (
+    AVERAGE,
+    CLASS_TOKEN,
+    LATENT_QUERY,
+    OTHER,
+    RESNET,
+    family_of,
+    fitting_models,
+    known_models,
+)
+from denseclip_viz.clip.load.checkpoints import load_clip
+from denseclip_viz.errors import ModelNameError, WeightsError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def test_the_known_models_are_open_clips_with_their_families():
+    models = {model["name"]: model for model in known_models()}
+    assert list(models) == [
+        name for name in open_clip.list_models() if "vision_cfg" in open_clip.get_model_config(name)
+    ]
+    assert {name for name, model in models.items() if model["family"] == RESNET} == {
+        f"RN{size}{end}" for size in ("50", "101", "50x4", "50x16", "50x64") for end in ("", "-quickgelu")
+    }
+    assert models["ViT-B-16"]["family"] == CLASS_TOKEN and models["ViT-B-16"]["image_size"] == (224, 224)
+    assert {models[name]["family"] for name in ("ViT-B-16-SigLIP", "coca_ViT-B-32")} == {LATENT_QUERY}
+    assert {models[name]["family"] for name in ("convnext_base", "ViT-L-14-CLIPA")} == {AVERAGE}
+    assert family_of({"vision_cfg": {"timm_model_name": "resnet50"}}) == OTHER
+    assert "openai" in models["RN50"]["tags"] and models["RN50"]["needs"] == ""
+    assert models["roberta-ViT-B-32"]["needs"] == "transformers"
+    assert all(isinstance(model["embed_dim"], int) and len(model["image_size"]) == 2 for model in models.values())
+
+
+def test_the_sizes_of_every_supported_model_are_told_apart():
+    for model in known_models():
+        config = open_clip.get_model_config(model["name"])
+        if model["family"] not in (RESNET, CLASS_TOKEN) or model["needs"] or config.pop("custom_text", False):
+            continue
+        if "text_arch" in config["text_cfg"] or "timm_model_name" in config["vision_cfg"]:
+            continue
+        with torch.device("meta"):
+            clip = open_clip.CLIP(**config)
+        fits = fitting_models({key: tuple(tensor.shape) for key, tensor in clip.state_dict().items()})
+        assert model["name"] in fits
+        assert {name.removesuffix("-quickgelu") for name in fits} == {model["name"].removesuffix("-quickgelu")}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("ViT-B-61", "ViT-B-16"),
+        ("vit-b/16", "ViT-B-16"),
+        ("rn50", "RN50"),
+        ("", "no model ''"),
+        ("   ", "no model"),
+        ("quetzalcoatl", "denseclip-viz models"),
+        ("hf-hub:nobody/tiny", "download the repository"),
+        (16, "came as int"),
+        (None, "came as NoneType"),
+        ("local-dir:nowhere", "no open_clip_config.json"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_closest(name, said):
+    with pytest.raises(ModelNameError, match=said):
+        load_clip(name, pretrained="random")
+
+
+@given(name=st.text(max_size=12) | st.text().map(lambda text: text * 3000), pretrained=st.text() | st.integers())
+def test_whatever_is_typed_is_an_error_of_ours(name, pretrained):
+    with pytest.raises(ModelNameError):
+        load_clip(f"{name}?", pretrained="random")
+    with pytest.raises((ModelNameError, WeightsError)):
+        load_clip("RN50", pretrained=pretrained)
+
+
+def test_a_checkpoint_in_the_place_of_the_name_is_recognised(folder):
+    with pytest.raises(ModelNameError, match="name its architecture first"):
+        load_clip(folder / "open_clip_model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"model_cfg": 3}',
+        '{"model_cfg": {"embed_dim": 8}}',
+        '{"model_cfg": {"embed_dim": 8, "vision_cfg": {"colour": 3}, "text_cfg": {}}}',
+        '{"model_cfg": {"embed_dim": "x", "vision_cfg": {}, "text_cfg": {}}}',
+        '{"model_cfg": {"embed_dim": 8, "vision_cfg": 5, "text_cfg": {}}}',
+        '{"model_cfg": {"embed_dim": 8, "vision_cfg": {}, "text_cfg": 5}}',
+        '{"model_cfg": {"embed_dim": 8, "vision_cfg": {"width": -8}, "text_cfg": {}}}',
+    ],
+)
+def test_broken_configurations_are_an_error_of_ours(text, tmp_path):
+    (tmp_path / "open_clip_config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ModelNameError, match="no model"):
+        load_clip(tmp_path, pretrained="random")

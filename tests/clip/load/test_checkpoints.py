@@ -1,0 +1,149 @@
+"""From a name, a tag or a file to a model that is what it says."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+from functools import partial
+
+import open_clip
+import pytest
+import torch
+from checkpoint_files import (
+    TEXT,
+    TINY,
+    TINY_RESNET,
+    add_name,
+    gates,
+    same,
+    state,
+    write_cache,
+    write_config,
+    write_folder,
+)
+from safetensors.torch import save_file
+
+from denseclip_viz.clip.load.architectures import fitting_models
+from denseclip_viz.clip.load.checkpoints import load_clip
+from denseclip_viz.errors import OutOfMemoryError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def named(monkeypatch):
+    return partial(add_name, monkeypatch)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return write_cache(tmp_path / "cache")
+
+
+def test_a_folder_brings_its_own_weights(folder):
+    loaded = load_clip(folder)
+    assert same(loaded.clip, state()) and not loaded.clip.training
+    assert all(parameter.requires_grad for parameter in loaded.clip.parameters())
+    assert loaded.preprocess.size == (32, 32) and loaded.preprocess.mean == (0.5, 0.5, 0.5)
+    assert loaded.tokenizer(["grass"]).shape == (1, 77)
+    assert same(load_clip(f"local-dir:{folder}").clip, state())
+
+
+def test_provenance_says_what_the_model_is(folder):
+    said = load_clip(folder, device="cpu").provenance
+    digest = hashlib.sha256((folder / "open_clip_model.safetensors").read_bytes()).hexdigest()
+    assert said["model"] == "tiny" and said["weights"] == "open_clip_model.safetensors"
+    assert said["weights_hash"] == digest[:16] and said["random_weights"] == 0
+    assert (said["activation"], said["dtype"], said["device"]) == ("gelu", "float32", "cpu")
+    assert (said["preset"], said["switches"]) == ("none", "none")
+    assert said["preprocess"].startswith("32 x 32 px, shortest, bicubic, mean 0.5 0.5 0.5, std 0.2686")
+    assert f"torch {torch.__version__}" in said["versions"] and open_clip.__version__ in said["versions"]
+    assert all(isinstance(value, str | int) for value in said.values())
+
+
+def test_random_weights_come_only_by_name_and_are_the_same_for_everybody(folder):
+    before = torch.get_rng_state()
+    first, second = (load_clip(folder, pretrained="random") for _ in range(2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert same(first.clip, second.clip.state_dict()) and not same(first.clip, state())
+    torch.manual_seed(99)
+    assert same(first.clip, load_clip(folder, pretrained="random").clip.state_dict())
+    assert first.provenance["random_weights"] == 1 and first.provenance["weights_hash"] == "random-0"
+    assert "random" in first.provenance["weights"]
+
+
+def test_loading_leaves_the_random_state_open_clip_and_the_loggers_as_they_were(named, cache, capfd):
+    name = named(one={"quick_gelu": True, "mean": (0.1, 0.2, 0.3)})
+    config, tags = (
+        copy.deepcopy(open_clip.factory._MODEL_CONFIGS),
+        copy.deepcopy(open_clip.pretrained._PRETRAINED),
+    )
+    handlers, rng = [(h, list(h.filters)) for h in logging.getLogger().handlers], torch.get_rng_state()
+    first = load_clip(name, pretrained="one", cache_dir=cache, preset="maskclip-paper")
+    torch.nn.init.zeros_(first.clip.text_projection)
+    assert same(load_clip(name, pretrained="one", cache_dir=cache).clip, state())
+    assert config == open_clip.factory._MODEL_CONFIGS and tags == open_clip.pretrained._PRETRAINED
+    assert handlers == [(h, list(h.filters)) for h in logging.getLogger().handlers]
+    assert torch.equal(rng, torch.get_rng_state()) and capfd.readouterr() == ("", "")
+
+
+def test_a_real_name_loads_with_slash_or_dash():
+    loaded = load_clip("ViT-S/32-alt", pretrained="random")
+    assert loaded.provenance["model"] == "ViT-S-32-alt" and loaded.preprocess.size == (224, 224)
+    shapes = {key: tuple(tensor.shape) for key, tensor in loaded.clip.state_dict().items()}
+    assert fitting_models(shapes) == ["ViT-S-32-alt"]
+
+
+@pytest.mark.parametrize(
+    ("config", "tag", "activation"),
+    [
+        (TINY, {}, "gelu"),
+        (TINY, {"quick_gelu": True}, "quickgelu"),
+        ({**TINY, "quick_gelu": True}, {"quick_gelu": True}, "quickgelu"),
+        ({**TINY, "quick_gelu": True}, {}, "quickgelu"),
+        ({**TINY, "quick_gelu": True}, {"quick_gelu": False}, "gelu"),
+        ({**TINY_RESNET, "quick_gelu": True}, {"quick_gelu": True}, "quickgelu"),
+    ],
+)
+def test_the_activation_is_the_one_that_the_tag_was_trained_with(config, tag, activation, named, cache):
+    if "patch_size" not in config["vision_cfg"]:
+        save_file(state(TINY_RESNET), f"{cache}/models--nobody--tiny/snapshots/abc/open_clip_model.safetensors")
+    loaded = load_clip(named(config=config, one=tag), pretrained="one", cache_dir=cache)
+    assert loaded.provenance["activation"] == activation
+    assert gates(loaded.clip) == {"QuickGELU" if activation == "quickgelu" else "GELU"}
+
+
+def test_a_local_checkpoint_follows_the_name_unless_told_otherwise(named, folder):
+    file = folder / "open_clip_model.safetensors"
+    name = named(config={**TINY, "quick_gelu": True})
+    assert load_clip(name, pretrained=file).provenance["activation"] == "quickgelu"
+    loaded = load_clip(name, pretrained=str(file), activation="gelu")
+    assert loaded.provenance["activation"] == "gelu" and "activation gelu" in loaded.provenance["switches"]
+    assert loaded.provenance["weights"] == file.name and same(loaded.clip, state())
+
+
+@pytest.mark.parametrize("config", [TINY, TINY_RESNET])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp64", torch.float64])
+def test_every_dtype_runs_end_to_end(config, dtype, named):
+    loaded = load_clip(named(config=config), pretrained="random", dtype=dtype, device=torch.device("cpu"))
+    kind = next(loaded.clip.visual.parameters()).dtype
+    assert loaded.provenance["dtype"] == str(kind).removeprefix("torch.")
+    with torch.no_grad():
+        image = loaded.clip.encode_image(torch.zeros(1, 3, *loaded.preprocess.size, dtype=kind))
+        text = loaded.clip.encode_text(loaded.tokenizer(["grass"]))
+    assert image.dtype == text.dtype == kind and image.isfinite().all() and text.isfinite().all()
+
+
+def test_the_logit_scale_is_not_rounded_in_half_precision(folder):
+    exact = load_clip(folder).clip.logit_scale
+    assert torch.equal(load_clip(folder, dtype="bf16").clip.logit_scale, exact)
+
+
+def test_a_model_that_no_memory_could_hold_is_an_error_of_ours(tmp_path):
+    write_config(tmp_path, {**TINY, "text_cfg": {**TEXT, "vocab_size": 10**13}})
+    with pytest.raises(OutOfMemoryError):
+        load_clip(tmp_path, pretrained="random")

@@ -1,0 +1,190 @@
+"""Files that hold weights, and files that do not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+import zipfile
+from functools import partial
+
+import pytest
+import torch
+from checkpoint_files import TINY, TINY_RESNET, VIT, add_name, same, state, write_folder
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from denseclip_viz.clip.load.checkpoints import load_clip
+from denseclip_viz.errors import OutOfMemoryError, WeightsError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def named(monkeypatch):
+    return partial(add_name, monkeypatch)
+
+
+def save_as(kind, tensors, path):
+    if kind == "safetensors":
+        save_file(tensors, path)
+    elif kind == "legacy":
+        torch.save(tensors, path, _use_new_zipfile_serialization=False)
+    elif kind == "training":
+        torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in tensors.items()}, "optimizer": {}}, path)
+    else:
+        torch.save(tensors, path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending"),
+    [
+        ("safetensors", "safetensors"),
+        ("zip", "pt"),
+        ("zip", "bin"),
+        ("zip", "pth"),
+        ("legacy", "pt"),
+        ("training", "pt"),
+    ],
+)
+def test_every_way_to_save_a_state_dict_loads_the_same(kind, ending, folder, tmp_path):
+    save_as(kind, state(), tmp_path / f"weights.{ending}")
+    assert same(load_clip(folder, pretrained=tmp_path / f"weights.{ending}").clip, state())
+
+
+class RunsCode:
+    """Reading this without care would write a file."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.marker),))
+
+
+def write_hostile(kind, path):
+    """Writes a file that is no checkpoint, of one kind."""
+    tensors = state()
+    if kind == "code":
+        torch.save({"weight": RunsCode(path.parent / "ran")}, path)
+    elif kind == "whole model":
+        torch.save(torch.nn.Linear(2, 2), path)
+    elif kind == "arguments":
+        torch.save({"state_dict": tensors, "args": argparse.Namespace(lr=1)}, path)
+    elif kind == "torchscript":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(str(path))
+    elif kind == "zip of nothing":
+        zipfile.ZipFile(path, "w").close()
+    elif kind == "protocol 4":
+        torch.save(tensors, path, pickle_protocol=4)
+    elif kind in ("list", "empty dict", "numbers"):
+        torch.save({"list": [1, 2], "empty dict": {}, "numbers": {"epoch": 3}}[kind], path)
+    else:
+        path.write_bytes(b"" if kind == "empty" else b"hello, this is a text")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("code", "could run code"),
+        ("whole model", "torch.nn.modules.linear.Linear"),
+        ("arguments", "argparse.Namespace"),
+        ("torchscript", "TorchScript archive"),
+        ("zip of nothing", "cannot be read"),
+        ("protocol 4", r"cannot be read as a checkpoint \(Unsupported operand 149\)"),
+        ("list", "holds a list"),
+        ("empty dict", "of nothing"),
+        ("numbers", r"epoch \(int\)"),
+        ("empty", r"0 bytes"),
+        ("text", "cannot be read"),
+    ],
+)
+def test_files_that_are_no_checkpoint_are_refused_by_name_and_never_run(kind, said, folder, tmp_path):
+    write_hostile(kind, tmp_path / "weights.pt")
+    with pytest.raises(WeightsError, match=said) as caught:
+        load_clip(folder, pretrained=tmp_path / "weights.pt")
+    assert "weights.pt" in caught.value.came and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
+@given(data=st.data())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_broken_files_are_an_error_of_ours_or_load(kind, data, folder, tmp_path):
+    """One byte changed near the start or the end, where the structure is, or the rest of the file lost."""
+    path = tmp_path / ("weights.safetensors" if kind == "safetensors" else "weights.pt")
+    save_as(kind, state(), path)
+    whole = bytearray(path.read_bytes())
+    near = data.draw(st.integers(0, 3000))
+    place = near if data.draw(st.booleans()) else len(whole) - 1 - near
+    whole[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(whole[: data.draw(st.sampled_from([len(whole), place]))])
+    try:
+        load_clip(folder, pretrained=path)
+    except (WeightsError, OutOfMemoryError) as error:
+        assert "weights" in error.came
+
+
+@pytest.mark.parametrize("where", ["nowhere.pt", "deep/er/weights.safetensors"])
+def test_missing_files_and_folders_are_refused_by_name(where, folder, tmp_path):
+    with pytest.raises(WeightsError, match="does not exist"):
+        load_clip(folder, pretrained=tmp_path / where)
+    with pytest.raises(WeightsError, match="is a folder"):
+        load_clip(folder, pretrained=tmp_path)
+    (tmp_path / "weights.npz").write_bytes(b"PK")
+    with pytest.raises(WeightsError, match="ends in .npz"):
+        load_clip(folder, pretrained=tmp_path / "weights.npz")
+
+
+def test_a_checkpoint_of_another_architecture_names_keys_and_the_model_that_fits(named, tmp_path):
+    named("Tiny-resnet", TINY_RESNET)
+    save_file(state(TINY_RESNET), tmp_path / "resnet.safetensors")
+    with pytest.raises(WeightsError) as caught:
+        load_clip(named(), pretrained=tmp_path / "resnet.safetensors")
+    assert "resnet.safetensors does not fit Tiny-8" in caught.value.came
+    assert "missing: visual.class_embedding" in caught.value.came and " more" in caught.value.came
+    assert "unexpected: visual.attnpool" in caught.value.came
+    assert "visual.conv1.weight (4, 3, 3, 3) instead of (16, 3, 8, 8)" in caught.value.came
+    assert "Tiny-resnet" in caught.value.fix
+
+
+@pytest.mark.parametrize("change", ["missing", "unexpected", "shape", "logit bias"])
+def test_every_key_must_fit(change, folder, tmp_path):
+    tensors = state()
+    if change == "missing":
+        del tensors["visual.proj"]
+    elif change == "unexpected":
+        tensors["visual.extra"] = torch.zeros(1)
+    elif change == "logit bias":
+        tensors["logit_bias"] = torch.zeros(1)
+    else:
+        tensors["visual.proj"] = torch.zeros(16, 9)
+    save_file(tensors, tmp_path / "odd.safetensors")
+    with pytest.raises(WeightsError, match="odd.safetensors does not fit tiny") as caught:
+        load_clip(folder, pretrained=tmp_path / "odd.safetensors")
+    named = {"missing": "visual.proj", "unexpected": "visual.extra", "logit bias": "logit_bias"}
+    assert named.get(change, "visual.proj (16, 9) instead of (16, 8)") in caught.value.came
+
+
+def test_a_positional_embedding_of_another_size_is_resized_aloud(folder, tmp_path):
+    larger = {**TINY, "vision_cfg": {**VIT, "image_size": 64}}
+    save_file(state(larger), tmp_path / "larger.safetensors")
+    with pytest.warns(UserWarning, match="visual.positional_embedding resized from 65 to 17 rows") as seen:
+        loaded = load_clip(folder, pretrained=tmp_path / "larger.safetensors")
+    assert "resized from 65 to 17" in loaded.provenance["weights"]
+    assert seen[0].filename == __file__
+
+
+def test_the_hash_is_of_the_file_that_was_loaded(folder, tmp_path):
+    tensors = load_file(folder / "open_clip_model.safetensors")
+    tensors["logit_scale"] += 1e-6
+    save_file(tensors, tmp_path / "other.safetensors")
+    hashes = {
+        load_clip(folder, pretrained=p).provenance["weights_hash"] for p in (tmp_path / "other.safetensors", None)
+    }
+    assert len(hashes) == 2

@@ -1,0 +1,106 @@
+"""Processes that fill a text bank on disk and die: what tests/encode/test_text_cache.py runs beside itself.
+
+A process of its own, because it forks: each child has the model at once. Every child ends by `os._exit`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+import open_clip
+import torch
+
+from denseclip_viz.clip.text.bank import TextBank, encode_texts
+from denseclip_viz.clip.text.cache_key import identity
+from denseclip_viz.clip.text.disk_cache import TextCache
+
+VISION = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 1}
+PROVENANCE = {"model": "tiny", "weights_hash": "random-0", "dtype": "float32"}
+TOKENIZER = open_clip.SimpleTokenizer()
+BATCH = 8
+
+
+def build():
+    torch.manual_seed(0)
+    return open_clip.CLIP(8, VISION, {"width": 16, "heads": 2, "layers": 2}).eval()
+
+
+def said(turn, count=160):
+    return [f"thing {number} of turn {turn}" for number in range(count)]
+
+
+def bank_in(folder, clip):
+    """A bank that writes a file for every batch, so that a kill hits a write as often as it can."""
+    bank = TextBank(clip, TOKENIZER, provenance=PROVENANCE, cache=folder)
+    bank._disk = TextCache(Path(folder), identity(clip, TOKENIZER, PROVENANCE), least=1, seconds=0)
+    return bank
+
+
+def child(work):
+    """Runs `work` in a fork; a warning or an error there ends it with 1."""
+    number = os.fork()
+    if number:
+        return number
+    status = 1
+    try:
+        warnings.simplefilter("error")
+        work()
+        status = 0
+    finally:
+        if status:
+            traceback.print_exc()
+        os._exit(status)
+
+
+def ended(number):
+    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+
+
+def files(folder):
+    return sum(1 for _ in Path(folder).rglob("*.safetensors"))
+
+
+def check(folder, clip, texts):
+    """The next run: what is there is read, the rest made, and all of it is right."""
+    found = bank_in(folder, clip).encode(texts, batch_size=BATCH)[0]
+    assert (found - encode_texts(clip, TOKENIZER, texts)).abs().max() <= 1e-6
+
+
+def kill(folder, clip, rounds):
+    """Kills a process while it fills the bank: at any moment, and every other time when it has begun to write."""
+    start = time.monotonic()
+    assert ended(child(lambda: bank_in(folder, clip).encode(said("first"), batch_size=BATCH))) == 0
+    whole, kept, killed = time.monotonic() - start, [], []
+    for turn in range(rounds):
+        texts, before = said(turn), files(folder)
+        number = child(lambda texts=texts: bank_in(folder, clip).encode(texts, batch_size=BATCH))
+        while turn % 2 and files(folder) == before:
+            time.sleep(0.001)
+        time.sleep(random.Random(turn).uniform(0, whole / 4 if turn % 2 else whole))
+        os.kill(number, signal.SIGKILL)
+        killed.append(ended(number) == -signal.SIGKILL)
+        kept.append(len(bank_in(folder, clip)._disk.recall(texts, truncate=False)))
+        assert ended(child(lambda texts=texts: check(folder, clip, texts))) == 0
+    return {"kept": kept, "killed": killed, "of": len(said(0))}
+
+
+def together(folder, clip):
+    """Two processes encode the same texts into one folder at the same time; a third needs the text tower no more."""
+    texts = said("both")
+    assert [ended(number) for number in [child(lambda: check(folder, clip, texts)) for _ in range(2)]] == [0, 0]
+    return {"kept": [len(bank_in(folder, clip)._disk.recall(texts, truncate=False))], "of": len(texts)}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    folder, rounds = sys.argv[1:]
+    clip = build()
+    print(json.dumps({"killed": kill(folder, clip, int(rounds)), "together": together(folder, clip)}))

@@ -1,0 +1,112 @@
+"""Every image tower that open_clip lists: contributions and rest are the embedding, in fp32 and fp64.
+
+Towers above LARGEST parameters stand in with fewer blocks of the same classes, width and heads, on a smaller grid;
+which ones is printed.
+DENSECLIP_VIZ_LARGEST=1e10 runs them all at full depth and size.
+"""
+
+import contextlib
+import copy
+import json
+import os
+from unittest import mock
+
+import oracle
+import pytest
+import timm
+import tiny
+import torch
+from open_clip.factory import _MODEL_CONFIGS
+from open_clip.model import _build_vision_tower
+
+from denseclip_viz.clip.load.architectures import AVERAGE, CLASS_TOKEN, LATENT_QUERY, OTHER, RESNET, known_models
+from denseclip_viz.clip.load.models import sizes_of
+from denseclip_viz.clip.towers import Request, tower_for
+from denseclip_viz.clip.towers.tower import TOLERANCE, check_recomposition
+
+LARGEST = float(os.environ.get("DENSECLIP_VIZ_LARGEST", 30e6))
+KNOWN = {RESNET, CLASS_TOKEN, AVERAGE, LATENT_QUERY}
+pytestmark = pytest.mark.slow
+# What makes a timm model small and keeps its classes; those of a family take the same arguments.
+FEWER = {
+    "convnext": {"depths": (1, 1, 1, 1)},
+    "fastvit_mci3": {"layers": (1, 1, 1, 1, 1)},
+    "fastvit_mci4": {"layers": (1, 1, 1, 1, 1)},
+    "fastvit": {"layers": (1, 1, 1, 1)},
+    "swin": {"depths": (2, 2, 2, 2)},
+    "vi": {"depth": 2},
+    "eva": {"depth": 2},
+}
+CREATE = timm.create_model
+SIDES = {"swin": 224, "convnext": 96, "fastvit_mci3": 192, "fastvit_mci4": 192, "fastvit": 96}
+
+
+def architectures():
+    """Towers that differ, each with all names that share it."""
+    found = {}
+    for known in known_models():
+        config = _MODEL_CONFIGS[known["name"]]
+        gelu = known["family"] != RESNET and config.get("quick_gelu", False)  # a ResNet has ReLU
+        key = json.dumps([config["embed_dim"], config["vision_cfg"], gelu], sort_keys=True)
+        found.setdefault(key, []).append(known)
+    return [pytest.param(*json.loads(key), same, id=same[0]["name"]) for key, same in found.items()]
+
+
+def build(embed_dim, vision, quick_gelu):
+    with torch.device("meta"):
+        size = sum(p.numel() for p in _build_vision_tower(embed_dim, copy.deepcopy(vision), quick_gelu).parameters())
+    smaller, patch, side = size > LARGEST, contextlib.nullcontext(), vision.get("image_size", 224)
+    if smaller and (name := vision.get("timm_model_name")):
+        patch, side = fewer(name)
+    elif smaller:
+        resnet = isinstance(vision["layers"], list)
+        side = 5 * (32 if resnet else vision["patch_size"])
+        vision = {**vision, "layers": [1, 1, 1, 1] if resnet else 2, "image_size": side}
+    with patch:
+        visual = _build_vision_tower(embed_dim, copy.deepcopy(vision), quick_gelu)
+    return tiny.randomise(visual), size, smaller, side
+
+
+def fewer(name):
+    """Let open_clip build a timm model with fewer blocks; and a small side for its input."""
+    start = next(start for start in FEWER if name.startswith(start))
+    side = next((side for start, side in SIDES.items() if name.startswith(start)), 0)
+    options = dict(FEWER[start])
+    if not side:
+        side = (
+            5 * int(next(part for part in name.split("_") if part.startswith("patch"))[5:]) if "patch" in name else 96
+        )
+        options["img_size"] = side
+
+    def create(name, **given):
+        return CREATE(name, **{**given, **options})
+
+    return mock.patch.object(timm, "create_model", create), side
+
+
+@pytest.mark.parametrize(("embed_dim", "vision", "quick_gelu", "same"), architectures())
+def test_contributions_and_rest_are_what_encode_image_returns(embed_dim, vision, quick_gelu, same, capsys):
+    visual, size, smaller, side = build(embed_dim, vision, quick_gelu)
+    pixels = torch.from_numpy(tiny.random_pixels(side, side))[None]
+    missed = []
+    for dtype in (torch.float32, torch.float64):
+        visual = visual.to(dtype)
+        with torch.no_grad():
+            opened = tower_for(visual).at(pixels).open(pixels.to(dtype), Request())
+            plain = visual(pixels.to(dtype))
+        plain = plain[0] if isinstance(plain, tuple) else plain
+        total = opened.contributions.sum((1, 2)) + sum(opened.rest.values())
+        check_recomposition(opened, "test")
+        missed.append(oracle.relative_error(total.numpy(), plain.numpy()))
+        assert missed[-1] <= TOLERANCE[dtype]
+    assert tower_for(visual).family == same[0]["family"]
+    assert all(sizes_of(known["name"])["image"] == size for known in same)
+    with capsys.disabled():
+        note = f"stand-in for {size / 1e6:.0f} M parameters" if smaller else f"{size / 1e6:.0f} M parameters"
+        names = ", ".join(known["name"] for known in same)
+        print(f"\n{names}: {same[0]['family']}; {note}; fp32 {missed[0]:.1e}, fp64 {missed[1]:.1e}", end="")
+
+
+def test_every_name_that_open_clip_lists_is_classified():
+    assert {known["name"]: known["family"] for known in known_models() if known["family"] not in KNOWN} == {}
+    assert OTHER not in KNOWN and len(known_models()) >= 144

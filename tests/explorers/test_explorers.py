@@ -1,0 +1,419 @@
+"""Explorers without a browser: what is asked, who answers, and what is left behind."""
+
+import asyncio
+import gc
+import io
+import threading
+import weakref
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from PIL import Image
+from state import fingerprint
+
+import denseclip_viz as dcv
+from denseclip_viz.errors import DenseclipVizError, PromptError
+from denseclip_viz.explorers.upload import MOST_BYTES
+from denseclip_viz.explorers.worker import Jobs
+
+PROMPTS = ["a taxi", "a road"]
+
+
+@pytest.fixture
+def small(load_tiny):
+    return load_tiny("resnet")
+
+
+@pytest.fixture
+def opened(small, picture_file):
+    """An explorer on a tiny model; closed afterwards."""
+    panel = dcv.explore(small, picture_file, dcv.Prompts(PROMPTS, absent="a whale"))
+    yield panel
+    panel.close()
+
+
+def threads_that_stay(before):
+    """The threads there are when those that were told to end have ended."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+    return set(threading.enumerate())
+
+
+def noise(seed, size=(40, 60)):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+def png(seed):
+    buffer = io.BytesIO()
+    Image.fromarray(noise(seed)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def upload(panel, name, content):
+    with panel.controls.picture.hold_trait_notifications():
+        panel.controls.picture.name = name
+        panel.controls.picture.content = content
+
+
+def on_a_loop(steps):
+    """Run a coroutine as a notebook's kernel would; what is raised in the loop's callbacks is returned."""
+    raised = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: raised.append(what.get("exception")))
+        await steps()
+
+    asyncio.run(main())
+    return raised
+
+
+async def settled(jobs):
+    while jobs.busy:
+        await asyncio.sleep(0.002)
+    await asyncio.sleep(0)
+
+
+# what is asked
+
+
+def test_what_is_shown_is_what_compare_says(opened, small, picture_file):
+    xr.testing.assert_identical(opened.result, small.compare(picture_file, dcv.Prompts(PROMPTS, absent="a whale")))
+
+
+def test_enter_asks_and_typing_does_not(opened):
+    opened.controls.prompts.value = "a taxi, a bus"
+    assert opened.result.prompt.values.tolist() == ["a taxi", "a road", "a whale"]
+    opened.controls.prompts.value += "\n"
+    assert opened.result.prompt.values.tolist() == ["a taxi", "a bus", "a whale"]
+    assert opened.result.absent.values.tolist() == [False, False, True]
+
+
+def test_a_text_that_reaches_the_kernel_after_the_click_on_run_is_asked_for_too(opened):
+    opened.controls.run.click()
+    opened.controls.prompts.value = "a bus"
+    assert opened.result.prompt.values.tolist() == ["a bus", "a whale"]
+
+
+def test_a_new_prompt_is_answered_out_of_the_same_forward_pass(opened, small):
+    passes = []
+    handle = small.tower.visual.register_forward_pre_hook(lambda *_: passes.append(1))
+    layers = small.tower.visual.layer4.register_forward_pre_hook(lambda *_: passes.append(1))
+    opened.controls.prompts.value = "a bus\n"
+    opened.controls.templates.value = "scene"
+    opened.canvas.state = {"opacity": 0.2, "prompt": "a bus"}
+    handle.remove(), layers.remove()
+    assert (opened.result.sizes["template"], passes) == (5, [])
+    assert "there is a bus in the scene." in opened.answer.question.prompts.texts[0]
+
+
+def test_another_geometry_takes_one_pass_and_key_smoothing_shows_its_segments(opened, small, picture_file):
+    opened.controls.geometry.value = "whole"
+    assert opened.trace.geometry.mode == "whole"
+    opened.canvas.state = {"view": "gap"}
+    opened.controls.smooth.value = True
+    assert opened.canvas.state["view"] == "segments"
+    trace = small.trace(picture_file, geometry="whole", keys="key")
+    said = small.segment(trace, opened.answer.question.prompts, smooth="cosine", size=trace.picture.shape[:2])
+    xr.testing.assert_identical(opened.answer.segments, said)
+    opened.controls.smooth.value = False
+    assert (opened.answer.segments, opened.canvas.state["view"]) == (None, "gap")
+
+
+def test_own_templates_begin_as_those_before(opened):
+    opened.controls.templates.value = "scene"
+    opened.controls.templates.value = "own"
+    assert opened.controls.own.value.splitlines() == list(dcv.template_set("scene"))
+    opened.controls.own.value = "a {} by night\n"
+    assert opened.result.template.values.tolist() == ["a {} by night"]
+
+
+def test_synonyms_and_switches_stay_for_the_names_that_were_there(small, picture_file):
+    prompts = dcv.Prompts({"car": ["taxi", "bus"], "road": "road"}, background="road", articles="right")
+    panel = dcv.explore(small, picture_file, prompts)
+    panel.run()
+    assert panel.answer.question.prompts == prompts
+    panel.close()
+
+
+def test_prompts_are_written_so_that_they_are_read_again(small, picture_file):
+    odd = ["a car, parked", 'a "red" bus', '"quoted"', "<img src=x onerror=alert(1)>", "ein Löwe 🦁"]
+    panel = dcv.explore(small, picture_file, odd)
+    panel.run()
+    assert panel.result.prompt.values.tolist() == odd
+    panel.close()
+
+
+# what goes wrong
+
+
+def test_wrong_arguments_raise_in_the_cell_that_gave_them(small):
+    with pytest.raises(DenseclipVizError, match=r"no-such\.jpg does not exist"):
+        dcv.explore(small, "no-such.jpg")
+    with pytest.raises(DenseclipVizError, match=r"of type int\. Expected a model"):
+        dcv.explore(3)
+
+
+def test_a_lock_that_there_is_not_says_what_there_is(small, picture_file):
+    with pytest.raises(PromptError, match=r"no control 'promts' to lock.*prompts, absent,.*opacity"):
+        dcv.explore(small, picture_file, PROMPTS, lock=["promts"])
+
+
+def test_locked_controls_are_not_there_and_those_of_the_canvas_are_handed_on(small, picture_file):
+    panel = dcv.explore(small, picture_file, PROMPTS, lock=["prompts", "picture", "opacity"])
+    shown = list(panel.controls.box.children)
+    assert panel.controls.prompts not in shown and panel.controls.absent in shown
+    assert panel.canvas.locked == ["opacity"]
+    panel.close()
+
+
+@pytest.mark.parametrize("lock", [None, 3, {"model"}])
+def test_a_lock_that_is_no_list_of_names_is_refused(small, picture_file, lock):
+    with pytest.raises(PromptError, match="Expected names of controls"):
+        dcv.explore(small, picture_file, PROMPTS, lock=lock)
+
+
+@pytest.mark.parametrize("typed", [" , \n", "\n\n\n\n"])
+def test_our_errors_are_one_line_and_what_was_shown_stays(opened, typed):
+    before = opened.result
+    opened.controls.prompts.value = typed + "\n" * 5
+    assert (opened.notice.kind, opened.result) == ("error", before)
+    assert opened.notice.text.startswith("No prompt is typed. Expected at least one")
+
+
+def test_other_errors_are_shown_and_raised_on(opened, monkeypatch):
+    monkeypatch.setattr(opened.canvas, "show", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        opened.run()
+    assert (opened.notice.kind, opened.notice.text) == ("error", "ZeroDivisionError: division by zero")
+
+
+def test_an_error_in_the_thread_is_shown_and_reaches_the_log_of_the_loop(opened, monkeypatch):
+    monkeypatch.setattr(opened.model, "compare", lambda *_, **__: 1 / 0)
+
+    async def steps():
+        opened.run()
+        await settled(opened)
+
+    assert [type(error) for error in on_a_loop(steps)] == [ZeroDivisionError]
+    assert opened.notice.text == "ZeroDivisionError: division by zero"
+
+
+def test_an_uploaded_picture_is_shown_and_its_bytes_are_let_go(opened):
+    upload(opened, "cat & dog.png", png(3))
+    assert opened.controls.picture.content == b""
+    np.testing.assert_array_equal(opened.result.picture, noise(3))
+    assert opened.result.attrs["picture_name"] == "cat & dog.png"
+
+
+def test_what_is_no_picture_is_refused_and_the_last_one_stays(opened):
+    before = opened.result.picture
+    upload(opened, "notes.png", b"not a picture")
+    assert "notes.png is not a picture Pillow knows" in opened.notice.text
+    opened.run()
+    assert opened.notice.kind == "ok"
+    xr.testing.assert_identical(opened.result.picture, before)
+
+
+def test_a_file_that_is_too_large_is_refused_in_words(opened):
+    assert MOST_BYTES < 10 * 2**20  # where the notebook's server would cut the connection
+    opened.controls.picture.refused = {"name": "big.png", "size": 12_300_000}
+    assert opened.notice.text.startswith("big.png has 12.3 MB. Expected at most 8 MB")
+
+
+def test_words_that_the_bundled_model_never_read_are_named():
+    panel = dcv.explore("bundled-resnet", prompts=["a taxi"])
+    with pytest.warns(UserWarning, match="zebra"):
+        panel.controls.prompts.value = "a zebra\n"
+    assert panel.notice.kind == "warning" and "has never read 'zebra'" in panel.notice.text
+    panel.close()
+
+
+def test_lines_from_the_browser_that_come_too_late_are_let_go(opened):
+    opened.controls.templates.value = "scene"
+    late = {**opened.canvas.state, "template": "ensemble", "opacity": 0.3}
+    opened.controls.templates.value = "none"
+    opened.canvas.set_state({"state": late})
+    assert (opened.canvas.state["template"], opened.canvas.state["opacity"]) == ("{}", 0.3)
+
+
+# threads
+
+
+def test_work_runs_beside_and_is_handed_over_on_the_loops_thread():
+    where, told = {}, []
+    jobs = Jobs(told=lambda text, share: told.append((text, share, threading.get_ident())), failed=print)
+
+    def work(tell):
+        tell("half", 0.5)
+        where["work"] = threading.get_ident()
+        return 7
+
+    async def steps():
+        jobs.start(work, lambda value: where.update(then=threading.get_ident(), value=value))
+        await settled(jobs)
+
+    before = set(threading.enumerate())
+    assert on_a_loop(steps) == []
+    here = threading.get_ident()
+    assert (where["value"], where["then"], where["work"] != here, told) == (7, here, True, [("half", 0.5, here)])
+    assert threads_that_stay(before) == before
+
+
+def test_a_newer_run_supersedes_an_older_and_never_two_run_at_once():
+    running, most, came = [], [], []
+    jobs = Jobs(told=lambda *_: None, failed=came.append)
+
+    def work(number):
+        def run(tell):
+            running.append(number)
+            most.append(len(running))
+            for _ in range(50):
+                torch.ones(1) + 1
+            running.remove(number)
+            return number
+
+        return run
+
+    async def steps():
+        for number in range(20):
+            jobs.start(work(number), came.append)
+        await settled(jobs)
+
+    on_a_loop(steps)
+    assert came == [19]
+
+
+def test_an_interrupt_in_a_script_ends_the_work_and_leaves_nothing_running(monkeypatch):
+    settled_, came = [], []
+    jobs = Jobs(told=print, failed=came.append, settled=lambda: settled_.append(1))
+
+    def endless(tell):
+        while True:
+            torch.ones(4) * 2
+
+    def interrupted(futures):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("denseclip_viz.explorers.worker.wait", interrupted)
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        jobs.start(endless, came.append)
+    assert (jobs.busy, settled_, came, threads_that_stay(before)) == (False, [1], [], before)
+
+
+def test_callbacks_from_two_threads_end_with_what_was_typed_last(opened):
+    """JupyterLab handles the messages of a button and of a text in two threads of the kernel."""
+
+    async def steps():
+        for number in range(20):
+            texts = threading.Thread(target=setattr, args=(opened.controls.prompts, "value", f"a bus {number}"))
+            clicks = threading.Thread(target=opened.controls.run.click)
+            for thread in (clicks, texts)[:: 1 if number % 2 else -1]:
+                thread.start()
+            for thread in (clicks, texts):
+                await asyncio.to_thread(thread.join)
+            await settled(opened)
+            assert opened.result.prompt.values[0] == f"a bus {number}"
+
+    opened._jobs._home = None
+
+    async def at_home():
+        opened._jobs._home = asyncio.get_running_loop()
+        await steps()
+
+    assert on_a_loop(at_home) == []
+
+
+def test_stop_ends_the_work_at_its_next_torch_call_and_leaves_no_thread():
+    ended, came = threading.Event(), []
+    jobs = Jobs(told=lambda *_: None, failed=came.append)
+
+    def endless(tell):
+        try:
+            with torch.no_grad():
+                while True:
+                    torch.ones(4) * 2
+        finally:
+            torch.ones(1) + 1  # what cleans up may call torch
+            ended.set()
+
+    async def steps():
+        jobs.start(endless, came.append)
+        await asyncio.sleep(0.05)
+        assert jobs.busy and jobs.stop() and not jobs.busy and not jobs.stop()
+        while not ended.is_set():
+            await asyncio.sleep(0.002)
+
+    before = set(threading.enumerate())
+    on_a_loop(steps)
+    assert (came, torch.is_grad_enabled()) == ([], True)
+    assert threads_that_stay(before) == before
+
+
+def test_a_stopped_explorer_says_so_keeps_its_picture_and_leaves_the_model_as_it_was(opened, small, monkeypatch):
+    before, was = fingerprint(small.clip), opened.result
+
+    def endless(*_, **__):
+        while True:
+            torch.ones(4) * 2
+
+    monkeypatch.setattr(small, "compare", endless)
+
+    async def steps():
+        opened.run()
+        await asyncio.sleep(0.05)
+        assert not opened.controls.stop.disabled
+        opened.controls.stop.click()
+        assert opened.controls.stop.disabled
+        await asyncio.sleep(0.05)
+
+    assert on_a_loop(steps) == []
+    assert (opened.notice.kind, opened.result) == ("warning", was)
+    assert before == fingerprint(small.clip)
+
+
+def test_a_run_in_the_thread_gives_the_numbers_of_the_command(opened, small, picture_file):
+    async def steps():
+        opened.controls.prompts.value = "a bus\na {}\n"
+        await settled(opened)
+
+    assert on_a_loop(steps) == []
+    said = small.compare(picture_file, dcv.Prompts(["a bus", "a {}"], absent="a whale"))
+    xr.testing.assert_allclose(opened.result, said, rtol=1e-5)
+
+
+# what is left behind
+
+
+def test_after_fifty_pictures_only_the_last_trace_lives(opened):
+    seen, threads = [weakref.ref(opened.trace)], set(threading.enumerate())
+
+    async def steps():
+        for number in range(50):
+            upload(opened, f"{number}.png", png(number))
+            await settled(opened)
+            seen.append(weakref.ref(opened.trace))
+
+    assert on_a_loop(steps) == []
+    gc.collect()
+    assert [ref() is not None for ref in seen] == [False] * 50 + [True]
+    assert threads_that_stay(threads) == threads
+
+
+def test_a_closed_explorer_lets_model_and_trace_go(load_tiny, picture_file):
+    model = load_tiny("resnet")
+    panel = dcv.explore(model, picture_file, PROMPTS)
+    parts = (model, panel, panel.trace, panel.canvas, panel.controls, panel.controls.run, panel.controls.run.layout)
+    refs = [weakref.ref(part) for part in parts]
+    panel.close()
+    del model, panel, parts
+    gc.collect()
+    assert [ref() for ref in refs] == [None] * 7
+
+
+def test_the_model_has_no_hook_left(opened, small):
+    opened.controls.geometry.value = "whole"
+    opened.controls.denoise.value = True
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in small.clip.modules())

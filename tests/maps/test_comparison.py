@@ -1,0 +1,144 @@
+"""The comparison: maps that sum to the score, and agreement numbers that mean what they say."""
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denseclip_viz.geometry import Preprocess, Whole
+from denseclip_viz.maps.comparison import compare, gap, spearman
+from denseclip_viz.maps.similarity import classify, cosine_maps, similarity
+from denseclip_viz.prompts import Prompts
+from denseclip_viz.trace import Trace
+
+PROMPTS = Prompts(["a cat", "a dog", "grass"], ["{}", "a photo of {}."], absent=["grass"])
+
+
+def make_trace(seed=0, grid=(3, 4), width=8):
+    torch.manual_seed(seed)
+    preprocess = Preprocess(size=(32, 32), mean=(0.5,) * 3, std=(0.5,) * 3)
+    size = (32 * grid[0], 32 * grid[1])
+    geometry = Whole(short=min(size)).plan(size, preprocess=preprocess, cell=(32, 32))
+    contributions = torch.randn(*grid, width, dtype=torch.float64)
+    rest = {name: torch.randn(width, dtype=torch.float64) for name in ("bias", "class token")}
+    return Trace(
+        global_embedding=contributions.sum((0, 1)) + sum(rest.values()),
+        dense=torch.randn(*grid, width, dtype=torch.float64),
+        attention=torch.softmax(torch.randn(2, *grid, dtype=torch.float64).flatten(1), -1).view(2, *grid),
+        contributions=contributions,
+        rest=rest,
+        geometry=geometry,
+        picture=np.zeros((8, 8, 3), np.uint8),
+    )
+
+
+VECTORS = torch.randn(2, 3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def test_contributions_and_rest_sum_to_the_score_of_every_prompt_in_every_template():
+    both = compare(make_trace(), VECTORS, PROMPTS)
+    np.testing.assert_allclose(both.contribution.sum(("y", "x")) + both.rest.sum("term"), both.score, rtol=1e-12)
+
+
+def test_the_score_is_the_cosine_of_the_global_embedding():
+    trace = make_trace()
+    score = compare(trace, VECTORS, PROMPTS).score.sel(template="{}", prompt="a dog").item()
+    e, t = trace.global_embedding.numpy(), VECTORS[0, 1].numpy()
+    assert score == pytest.approx(e @ t / np.linalg.norm(e) / np.linalg.norm(t), rel=1e-12)
+
+
+def test_similarity_is_the_raw_cosine_at_every_cell():
+    trace = make_trace()
+    maps = similarity(trace, VECTORS, PROMPTS)
+    f, t = trace.dense[1, 2].numpy(), VECTORS[1, 0].numpy()
+    assert maps.dims == ("template", "prompt", "y", "x")
+    assert maps.sel(template="a photo of {}.", prompt="a cat")[1, 2].item() == pytest.approx(
+        f @ t / np.linalg.norm(f) / np.linalg.norm(t), rel=1e-12
+    )
+    assert maps.y.values.tolist() == [15.5, 47.5, 79.5] and maps.absent.values.tolist() == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_the_length_of_a_text_vector_does_not_matter():
+    a, b = (compare(make_trace(), factor * VECTORS, PROMPTS) for factor in (1, 7))
+    for name in ("dense", "contribution", "gap", "score", "rest"):
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-12, atol=1e-15)
+
+
+@given(st.lists(st.integers(0, 5), min_size=3, max_size=12), st.integers(0, 99))
+def test_spearman_equals_scipys_also_with_ties(values, seed):
+    other = np.random.default_rng(seed).normal(size=len(values)).round(1)
+    ours = spearman(torch.tensor(values, dtype=torch.float64), torch.from_numpy(other)).item()
+    if len(set(values)) == 1 or len(set(other)) == 1:
+        assert np.isnan(ours)
+    else:
+        assert ours == pytest.approx(scipy.stats.spearmanr(values, other).statistic, abs=1e-12)
+
+
+def test_agreement_is_full_when_dense_and_contribution_are_one():
+    trace = make_trace()
+    same = Trace(**{**vars(trace), "contributions": trace.dense})
+    unit = Trace(**{**vars(same), "dense": trace.dense / trace.dense.norm(dim=-1, keepdim=True)})
+    unit = Trace(**{**vars(unit), "contributions": unit.dense})
+    both = compare(unit, VECTORS, PROMPTS)
+    assert both.same_peak.all() and np.allclose(both.spearman, 1) and abs(both.gap).max() < 1e-12
+
+
+def test_attention_in_the_top_decile_is_a_share():
+    trace = make_trace(grid=(4, 5))
+    both = compare(trace, VECTORS, PROMPTS)
+    dense = both.dense.sel(template="{}", prompt="a cat").values.ravel()
+    mean = both.attention.values.ravel()
+    top = np.argsort(dense)[-2:]
+    assert both.attention_in_top_decile.sel(template="{}", prompt="a cat") == pytest.approx(
+        mean[top].sum() / mean.sum()
+    )
+
+
+def test_an_absent_prompt_does_not_look_as_strong_as_a_present_one():
+    """The gap's unit is shared: a nearly flat pair of maps stays nearly flat."""
+    strong, weak = torch.randn(1, 1, 4, 4), 0.01 * torch.randn(1, 1, 4, 4)
+    both = gap(torch.cat([strong, weak], 1), torch.cat([strong.flip(-1), weak.flip(-1)], 1) / 16)
+    assert both[0, 1].abs().max() < 0.1 * both[0, 0].abs().max()
+
+
+def test_a_grid_of_one_cell_compares():
+    both = compare(make_trace(grid=(1, 1)), VECTORS, PROMPTS)
+    assert np.isnan(both.spearman).all() and both.same_peak.all() and (both.gap == 0).all()
+
+
+def test_a_zero_vector_has_cosine_zero():
+    assert cosine_maps(torch.zeros(1, 1, 3), torch.ones(1, 1, 3)).item() == 0
+
+
+def test_the_dataset_survives_netcdf(tmp_path):
+    import xarray as xr
+
+    both = compare(make_trace(), VECTORS, PROMPTS)
+    both.to_netcdf(tmp_path / "both.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "both.nc", engine="h5netcdf") as back:
+        xr.testing.assert_allclose(back.load(), both)
+
+
+def test_a_map_that_is_taken_out_is_what_similarity_returns():
+    import xarray as xr
+
+    trace = make_trace()
+    taken = compare(trace, VECTORS, PROMPTS)["dense"]
+    whole = similarity(trace, VECTORS, PROMPTS)
+    xr.testing.assert_allclose(taken, whole, rtol=1e-12)
+    assert taken.attrs == whole.attrs and "geometry" in taken.attrs
+
+
+def test_probabilities_are_the_softmax_of_the_scaled_score():
+    trace, scale = make_trace(), 7.5
+    score = compare(trace, VECTORS, PROMPTS).score
+    shares = classify(trace, VECTORS, PROMPTS, scale=scale)
+    expected = np.exp(scale * score) / np.exp(scale * score).sum("prompt")
+    np.testing.assert_allclose(shares, expected, rtol=1e-12)
+    assert shares.dims == score.dims and set(shares.coords) == set(score.coords) and shares.attrs["geometry"]

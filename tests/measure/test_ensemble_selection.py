@@ -1,0 +1,110 @@
+"""A few templates instead of all: chosen on some pictures, judged on others, and what an interrupt leaves."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from contests import PROMPTS, TEMPLATES, blobs, pictures, quietly
+
+import denseclip_viz as dcv
+from denseclip_viz.clip.text.bank import ensemble
+from denseclip_viz.errors import PictureError, PromptError
+from denseclip_viz.maps.similarity import cosine_maps
+from denseclip_viz.measure import candidates as entrants_module
+from denseclip_viz.measure import ensemble_selection as committee
+from denseclip_viz.measure import evaluate as judging
+
+
+@pytest.fixture(scope="module")
+def tiny(load_tiny):
+    return load_tiny("vit")
+
+
+def test_a_small_ensemble_is_judged_where_it_was_not_chosen(tiny):
+    some = pictures(10)
+    small = quietly(dcv.small_ensemble, tiny, some, PROMPTS, blobs, most=2)
+    assert small.validation == small.held_out == 5 and 1 <= len(small.templates) <= 2
+    assert small.steps.iloc[:, 1].is_monotonic_increasing and tuple(small.steps["template"]) == small.templates
+    order = np.random.default_rng(0).permutation(10)[:5]
+    members = [TEMPLATES.index(name) for name in small.templates]
+    gains = []
+    for at in order:
+        vectors = tiny.texts.encode(PROMPTS)
+        trace = tiny.trace(some[at])
+        sets = torch.stack([ensemble(vectors[members]), ensemble(vectors)])
+        maps = tiny.similarity(trace, dcv.Prompts(PROMPTS.prompts[:2], ["{}", "now {}"], absent=["a giraffe"]))
+        maps.values[:] = cosine_maps(trace.dense, sets).numpy()
+        table = dcv.templates_table(maps, blobs(some[at]))
+        gains.append(-table.groupby("template", sort=False)["shared_precision"].mean().diff().iloc[1])
+    assert small.gain == pytest.approx(np.mean(gains), abs=1e-6) == pytest.approx(small.small - small.full)
+    assert small.low <= small.gain <= small.high and "held-out pictures" in small.verdict
+    assert ("no gain was shown" in small.verdict) == (small.low <= 0 <= small.high)
+    with pytest.raises(PictureError, match="1 pictures to choose on and 1 to judge on"):
+        quietly(dcv.small_ensemble, tiny, some[:2], PROMPTS)
+    for odd in ({"most": 0}, {"held_out": 1.0}):
+        with pytest.raises(PromptError, match=next(iter(odd))):
+            dcv.small_ensemble(tiny, some, PROMPTS, **odd)
+
+
+@pytest.mark.parametrize(("when", "chosen"), [("looking", None), ("choosing", 1)])
+def test_an_interrupt_of_a_small_ensemble_goes_on_with_what_was_done(tiny, monkeypatch, when, chosen):
+    def stream():
+        yield from pictures(8)
+        if when == "looking":
+            raise KeyboardInterrupt
+
+    steps = iter(range(100))
+    plain = committee._with_each
+
+    def tried(*arguments):
+        if when == "choosing" and next(steps) == 1:
+            raise KeyboardInterrupt
+        return plain(*arguments)
+
+    monkeypatch.setattr(committee, "_with_each", tried)
+    with pytest.warns(UserWarning, match="Interrupted: this is about the"):
+        small = dcv.small_ensemble(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=2, most=2)
+    assert small.stopped and small.verdict.startswith("Interrupted; so far ")
+    assert small.validation + small.held_out in ((6, 8) if when == "looking" else (8,))
+    assert len(small.steps) == len(small.templates) == (chosen or len(small.templates))
+
+
+@pytest.mark.parametrize("when", ["looking", "choosing"])
+def test_an_interrupt_before_anything_was_done_stops(tiny, monkeypatch, when):
+    def stream():
+        yield from pictures(4 if when == "choosing" else 3)
+        if when == "looking":
+            raise KeyboardInterrupt
+
+    def never(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(committee, "_with_each", never)
+    with pytest.raises(KeyboardInterrupt):
+        dcv.small_ensemble(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=1)
+
+
+def test_a_picture_that_comes_twice_is_on_one_side_only():
+    kept = [(name, at) for at, name in enumerate(b"abcabdefgh")]
+    for seed in range(20):
+        choosing, judging = committee._parts(kept, 0.5, seed)
+        assert sorted(choosing + judging) == list(range(10)) and 4 <= len(judging) <= 6
+        assert not {kept[at][0] for at in choosing} & {kept[at][0] for at in judging}
+
+
+def test_long_work_shows_how_far_it_is(tiny, monkeypatch):
+    shown = []
+
+    @contextmanager
+    def bar(what, **_):
+        yield lambda done, every: shown.append((what, done, every))
+
+    for module in (committee, entrants_module, judging):
+        monkeypatch.setattr(module, "bar", bar)
+    tiny.texts.clear()
+    quietly(dcv.small_ensemble, tiny, pictures(4), PROMPTS, blobs, most=2)
+    assert ("texts", 9, 9) in shown and [one for one in shown if one[0] == "pictures"][-1] == ("pictures", 4, 4)
+    assert ("templates", 1, 2) in shown

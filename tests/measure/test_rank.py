@@ -1,0 +1,224 @@
+"""Rankings over pictures: what they are made of, what is noise, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+import state
+import torch
+from contests import PROMPTS, TEMPLATES, blobs, pictures, quietly
+from torch.nn import functional as F
+
+import denseclip_viz as dcv
+from denseclip_viz.clip.text.bank import ensemble
+from denseclip_viz.errors import PictureError, PromptError
+from denseclip_viz.maps.similarity import cosine_maps
+from denseclip_viz.measure.candidates import templates_of
+
+
+@pytest.fixture(scope="module")
+def tiny(load_tiny):
+    return load_tiny("vit")
+
+
+def test_scores_are_means_over_prompts_of_the_table_of_each_picture(tiny):
+    some = pictures(5)
+    before = state.fingerprint(tiny.clip)
+    ranking = quietly(dcv.rank_templates, tiny, iter(some), PROMPTS, map(blobs, some), batch_size=2)
+    assert state.fingerprint(tiny.clip) == before
+    for at, picture in enumerate(some):
+        table = dcv.templates_table(tiny.similarity(picture, PROMPTS), blobs(picture))
+        mean = table.groupby("template", sort=False)["shared_precision"].mean()
+        assert ranking.scores.score[at].values == pytest.approx(mean.to_numpy(), abs=1e-6)
+    assert ranking.score == "shared_precision" and ranking.scores.attrs["weights_hash"]
+    table = ranking.table.set_index("template")
+    assert table.loc[TEMPLATES, "score"].to_numpy() == pytest.approx(ranking.scores.score.mean("picture").values)
+    assert table["score"].is_monotonic_decreasing and table["to_best"].iloc[0] == 0
+    assert (table["low"] <= table["score"]).all() and (table["score"] <= table["high"]).all()
+    assert (table["within_noise"] == (table["to_best_high"] == 0)).all() and ranking.best == table.index[0]
+    assert (table["to_best_low"] <= table["to_best"]).all() and (table["to_best"] <= table["to_best_high"]).all()
+    assert "5 pictures" in repr(ranking) and "<table" in ranking._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"), [({}, "margin_absent"), ({"score": "peak"}, "peak"), ({"score": "margin_runner_up"}, None)]
+)
+def test_without_masks_margins_rank(tiny, options, chosen):
+    ranking = quietly(dcv.rank_templates, tiny, pictures(3), PROMPTS, **options)
+    assert ranking.score == (chosen or "margin_runner_up")
+    table = dcv.templates_table(tiny.similarity(pictures(1)[0], PROMPTS)).query("not absent")
+    mean = table.groupby("template", sort=False)[ranking.score].mean()
+    assert ranking.scores.score[0].values == pytest.approx(mean.to_numpy(), abs=1e-6)
+
+
+def test_the_ensemble_and_it_without_each_template_are_those_of_the_mean_vectors(tiny):
+    entrants, dense = templates_of(tiny, PROMPTS), torch.randn(4, 4, 24)
+    maps = cosine_maps(dense, entrants.vectors).numpy()
+    whole = cosine_maps(dense, ensemble(entrants.vectors)[None])[0].numpy()
+    assert np.abs(entrants.ensembled(maps) - whole).max() < 1e-6
+    for at in range(3):
+        rest = [other for other in range(3) if other != at]
+        mean = F.normalize(entrants.vectors[rest].mean(0), dim=-1)[None]
+        assert np.abs(entrants.left_out(maps)[at] - cosine_maps(dense, mean)[0].numpy()).max() < 1e-6
+        assert np.abs(entrants.ensembled(maps, rest) - entrants.left_out(maps)[at]).max() < 1e-6
+
+
+def test_templates_that_say_the_same_are_within_noise_and_a_warning_says_so(tiny):
+    same = dcv.Prompts(["a red car", "grass"], ["a photo of {}", "A PHOTO of {}"])
+    with pytest.warns(UserWarning, match="Within noise of the best template.*A PHOTO.*More pictures") as told:
+        ranking = dcv.rank_templates(tiny, pictures(4), same, progress=False)
+    assert told[0].filename == __file__, "a warning names the line that asked"
+    assert len(ranking.within_noise) == 2 and ranking.table["to_best"].tolist() == [0, 0]
+
+
+def test_a_difference_that_every_picture_shows_is_no_noise(tiny):
+    same = dcv.Prompts(["grass"], ["{}", "no {}"])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        ranking = dcv.rank_templates(tiny, [pictures(1)[0]] * 6, same, score="peak", progress=False)
+    assert told == [] and ranking.within_noise == [ranking.best] and "ahead of all" in repr(ranking)
+
+
+def test_an_interrupt_keeps_what_was_done(tiny):
+    def stream():
+        yield from pictures(6)
+        raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning) as told:
+        ranking = dcv.rank_templates(tiny, stream(), PROMPTS, progress=False, batch_size=2)
+    assert ranking.stopped and 2 <= ranking.scores.sizes["picture"] <= 6
+    assert any("Interrupted: this is about the" in str(one.message) for one in told)
+
+    def nothing():
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        dcv.rank_templates(tiny, nothing(), PROMPTS, progress=False)
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_with_its_masks(tiny, tmp_path):
+    some, broken = pictures(5), tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    masks = [blobs(picture) for picture in some]
+    whole = quietly(dcv.rank_templates, tiny, some, PROMPTS, masks)
+    with pytest.warns(UserWarning) as told:
+        mixed = [broken, *some[:3], broken, *some[3:]]
+        ranking = dcv.rank_templates(tiny, mixed, PROMPTS, [{}, *masks[:3], {}, *masks[3:]], progress=False)
+    assert sum("Left out: " in str(one.message) and "broken.png" in str(one.message) for one in told) == 2
+    np.testing.assert_allclose(ranking.scores["score"], whole.scores["score"], atol=1e-6)
+    failed = []
+    unreadable = lambda picture, error: failed.append(picture)  # noqa: E731
+    quietly(dcv.rank_templates, tiny, [*some, broken], PROMPTS, [*masks, {}], unreadable=unreadable)
+    assert failed == [broken]
+
+
+def test_pictures_are_let_go_one_after_the_other(tiny):
+    read = 0
+
+    def stream():
+        nonlocal read
+        for picture in pictures(9):
+            read += 1
+            yield picture
+
+    seen = []
+
+    def masks(picture):
+        seen.append(read)
+        return blobs(picture)
+
+    ranking = quietly(dcv.rank_templates, tiny, stream(), PROMPTS, masks, batch_size=2)
+    assert seen == list(range(1, 10)) and ranking.scores.sizes["picture"] == 9
+
+
+def test_pictures_without_a_mask_that_holds_something_are_not_judged(tiny):
+    some = pictures(4)
+    masks = [blobs(some[0]), {}, {"grass": np.zeros((32, 32), dtype=bool)}, blobs(some[3])]
+    ranking = quietly(dcv.rank_templates, tiny, some, PROMPTS, masks)
+    assert ranking.scores.sizes["picture"] == 2 and ranking.scores.attrs["pictures_not_judged"] == 2
+    with pytest.raises(PictureError, match="1 pictures that can be judged"):
+        quietly(dcv.rank_templates, tiny, some[:3], PROMPTS, masks[:3])
+
+
+def test_wordings_are_ranked_beside_the_same_rivals(tiny):
+    some = pictures(3)
+    words, others = ["a red car", "a car, red", "an automobile"], ["grass"]
+    masks = [{"a red car": blobs(picture)["a red car"]} for picture in some]
+    options = {"others": others, "absent": ["a giraffe"], "template": "a photo of {}."}
+    ranking = quietly(dcv.rank_wordings, tiny, some, words, masks, **options, score="iou")
+    for at, word in enumerate(words):
+        prompts = dcv.Prompts([word, *others], "a photo of {}.", absent=["a giraffe"])
+        table = dcv.templates_table(tiny.similarity(some[0], prompts), {word: masks[0]["a red car"]})
+        assert ranking.scores.score[0, at].item() == pytest.approx(table["iou"].iloc[0], abs=1e-6)
+    assert ranking.noun == "wording" and set(ranking.table["wording"]) == set(words)
+    with pytest.raises(PromptError, match="One wording only"):
+        dcv.rank_wordings(tiny, some, ["a red car"])
+    with pytest.raises(PromptError, match="'grass' is a wording and another prompt too"):
+        dcv.rank_wordings(tiny, some, ["a lawn", "grass"], others=["grass"])
+    with pytest.raises(PromptError, match="3 templates for wordings"):
+        dcv.rank_wordings(tiny, some, words, template=["{}", "a photo of {}.", "{}, far away"])
+
+
+def test_templates_may_count_differently_in_the_ensemble_that_all_are_compared_with(tiny):
+    weights, some = [3, 1, 0.5], pictures(4)
+    entrants, dense = templates_of(tiny, PROMPTS, weights=weights), torch.randn(4, 4, 24)
+    maps = cosine_maps(dense, entrants.vectors).numpy()
+    for members in ([0, 1, 2], [0, 2], [1]):
+        mean = ensemble(entrants.vectors[members], [weights[at] for at in members])
+        found = entrants.ensembled(maps, members)
+        assert np.abs(found - cosine_maps(dense, mean[None])[0].numpy()).max() < 1e-6
+        assert np.abs(entrants.joined(maps, members[:-1], members[-1:])[0] - found).max() < 1e-6
+    assert np.abs(entrants.left_out(maps)[1] - entrants.ensembled(maps, [0, 2])).max() < 1e-6
+    plain, weighed = (
+        quietly(dcv.rank_templates, tiny, some, PROMPTS, blobs, weights=given) for given in (None, weights)
+    )
+    assert np.array_equal(plain.scores.score, weighed.scores.score)
+    assert not np.array_equal(plain.scores.ensemble, weighed.scores.ensemble)
+    small = quietly(dcv.small_ensemble, tiny, some, PROMPTS, blobs, weights=weights, most=3)
+    assert small.held_out == 2
+    for odd in ([1, 1], [1, -1, 1], "many", [0, 0, 0]):
+        with pytest.raises(PromptError, match="weights="):
+            dcv.rank_templates(tiny, some, PROMPTS, blobs, weights=odd)
+
+
+def test_templates_that_cancel_out_have_no_ensemble(tiny):
+    entrants = templates_of(tiny, PROMPTS)
+    against = dataclasses.replace(entrants, vectors=torch.stack([entrants.vectors[0], -entrants.vectors[0]]))
+    with pytest.raises(PromptError, match="mean vector is zero"):
+        against.ensembled(np.zeros((2, 3, 4)), [0, 1])
+
+
+ABSENT = {"prompts": dcv.Prompts(["grass", "sky"], TEMPLATES)}
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        ({"prompts": dcv.Prompts(["grass"], "single")}, PromptError, "One template only.*no ranking.*imagenet-7"),
+        ({"score": "entropy"}, PromptError, "score='entropy'.*one of peak"),
+        ({"score": "iou_best"}, PromptError, "without masks"),
+        ({"threshold": 0.2, "masks": blobs}, PromptError, "threshold=0.2 for the score 'shared_precision'"),
+        ({**ABSENT, "score": "margin_absent"}, PromptError, "without absent prompts"),
+        ({**ABSENT, "score": "iou", "masks": blobs}, PromptError, "without absent prompts"),
+        ({"prompts": dcv.Prompts(["grass"], TEMPLATES)}, PromptError, "without a second prompt"),
+        ({"masks": {"grass": np.zeros((32, 32), dtype=bool)}}, PromptError, "One dict of masks for several"),
+        ({"masks": [{}]}, PromptError, "More pictures than masks"),
+        ({"masks": [{}] * 4}, PromptError, "More masks than pictures"),
+        ({"masks": [{}, {"grass": np.zeros((3, 3), dtype=bool)}, {}]}, PictureError, "masks of picture 1.*'grass'"),
+        ({"masks": [{}, {"gras": np.zeros((32, 32), dtype=bool)}, {}]}, PromptError, "masks of picture 1.*'gras'"),
+        ({"pictures": pictures(1)[0]}, PictureError, "several pictures are due"),
+        ({"pictures": pictures(1)}, PictureError, "at least two"),
+        ({"pictures": []}, PictureError, "0 pictures that can be judged"),
+        ({"interval": 1}, PromptError, "interval=1"),
+        ({"resamples": 5}, PromptError, "resamples=5"),
+    ],
+)
+def test_what_cannot_be_ranked_is_refused(tiny, given, error, said):
+    options = {"pictures": pictures(3), "prompts": PROMPTS, "masks": None, "progress": False, **given}
+    first = [options.pop(name) for name in ("pictures", "prompts", "masks")]
+    with pytest.raises(error, match=said):
+        dcv.rank_templates(tiny, *first, **options)

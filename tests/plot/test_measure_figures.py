@@ -1,0 +1,174 @@
+"""Rankings, disagreement and words, drawn: what stands on the figures means what the numbers say."""
+
+from __future__ import annotations
+
+import itertools
+
+import fake_results
+import matplotlib
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from drawn import everything_said, maps, texts, with_gid
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+import denseclip_viz as dcv
+from denseclip_viz import plot
+from denseclip_viz.errors import LayerError, PromptError
+from denseclip_viz.measure.candidates import Entrants
+from denseclip_viz.measure.evaluate import Judge
+from denseclip_viz.measure.rank import Ranking, dataset_of, table_of
+
+NAMES = ("a photo of {}.", "{}", "사진 속의 {}", f"{fake_results.LONG} {{}}")
+ATTRS = {"model": "RN50", "weights": "openai", "weights_hash": "3f1d2c4b00", "random_weights": 0}
+
+
+def ranking(names=NAMES, *, random_weights=0, stopped=False):
+    rng = np.random.default_rng(0)
+    base = rng.uniform(0.4, 0.9, 40)
+    rows = []
+    for value in base:
+        scores = value - 0.05 * np.arange(len(names)) * (np.arange(len(names)) > 1) + rng.normal(0, 0.01, len(names))
+        rows.append(
+            np.stack([scores, np.full(len(names), scores.mean()), scores.mean() + rng.normal(0, 0.01, len(names))])
+        )
+    entrants = Entrants("template", names, ("a", "b"), (False, False), (True, True), torch.zeros(len(names), 2, 3))
+    judge = Judge("average_precision", None, float("nan"), {}, False)
+    scores = dataset_of(
+        [str(at) for at in range(40)], rows, entrants, judge, {**ATTRS, "random_weights": random_weights}
+    )
+    return Ranking(table_of(scores, entrants, 0.95, 500, 0), scores, "average_precision", "template", 0.95, stopped)
+
+
+def attribution(words=("a", "red", "car"), *, size=(240, 360), gradient=True, **options):
+    whole = fake_results.similarity(prompts=("x",), size=size, **options).isel(prompt=0, drop=True).isel(template=[0])
+    rng = np.random.default_rng(1)
+    change = rng.normal(0, 0.1, (1, len(words), *whole.shape[-2:]))
+    data = {
+        "similarity": whole.drop_vars("absent", errors="ignore"),
+        "change": (("template", "word", "y", "x"), change),
+        "peak_change": (("template", "word"), change.max((2, 3)) * np.where(np.arange(len(words)) % 2, -1, 1)),
+        "picture": (("row", "column", "rgb"), fake_results.picture(size)),
+    }
+    if gradient:
+        data["gradient"] = (("template", "word", "y", "x"), change / 50)
+        data["gradient_rest"] = (("template", "y", "x"), change[:, 0] / 90)
+        data["gradient_peak"] = (("template", "word"), change[:, :, 0, 0] / 50)
+    return xr.Dataset(data, coords={"word": list(words)}, attrs={**whole.attrs, "prompt": " ".join(words)})
+
+
+MANY = tuple(f"word{at}" for at in range(9))
+DRAWN = {
+    "ranking": lambda: plot.template_ranking(ranking()),
+    "ranking of two": lambda: plot.template_ranking(ranking(NAMES[:2], stopped=True)),
+    "ranking of eighty": lambda: plot.template_ranking(ranking(tuple(f"say {at} {{}}" for at in range(80)))),
+    "random ranking": lambda: plot.template_ranking(ranking(random_weights=1)),
+    "words": lambda: plot.words(attribution()),
+    "two words": lambda: plot.words(attribution(("빨간", "자동차"), random_weights=1)),
+    "nine words": lambda: plot.words(attribution(MANY, size=(400, 100))),
+    "long words": lambda: plot.words(attribution(("W" * 200, "car"), size=(100, 400))),
+    "words left out only": lambda: plot.words(attribution(gradient=False)),
+    "disagreement": lambda: plot.disagreement(fake_results.similarity(), picture=fake_results.picture()),
+    "disagreement of many": lambda: plot.disagreement(
+        fake_results.similarity(prompts=fake_results.MANY, random_weights=1)
+    ),
+    "disagreement of one, centred": lambda: plot.disagreement(
+        dcv.disagreement(fake_results.similarity(prompts=("grass",)), centred=True)
+    ),
+    "disagreement of long": lambda: plot.disagreement(fake_results.similarity(prompts=(fake_results.LONG, "W" * 300))),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_texts_overlap_and_none_leaves_the_sheet(name):
+    drawn = DRAWN[name]()
+    renderer = FigureCanvasAgg(drawn).get_renderer()
+    written = [t for t in [*drawn.texts, *(t for ax in drawn.axes for t in ax.texts)] if t.get_text()]
+    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in written]
+    for text, box in boxes:
+        assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= drawn.bbox.x1 and box.y1 <= drawn.bbox.y1, text
+    for (text, a), (other, b) in itertools.combinations(boxes, 2):
+        inside = min(a.x1, b.x1) - max(a.x0, b.x0) > 1 and min(a.y1, b.y1) - max(a.y0, b.y0) > 2
+        assert not inside, (text, other)
+
+
+@pytest.mark.parametrize("name", ["ranking", "words", "disagreement"])
+def test_no_setting_of_matplotlib_is_touched_and_none_changes_a_figure(name):
+    before = dict(matplotlib.rcParams)
+    plain = pixels(DRAWN[name]())
+    assert dict(matplotlib.rcParams) == before
+    odd = {"text.usetex": True, "axes.facecolor": "black", "text.color": "white", "font.size": 30, "axes.grid": True}
+    with matplotlib.rc_context(odd):
+        changed = pixels(DRAWN[name]())
+    assert (plain == changed).all()
+
+
+def pixels(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba()).copy()
+
+
+def test_a_ranking_shows_means_and_intervals_in_order_and_names_what_is_noise():
+    made = ranking()
+    drawn = plot.template_ranking(made)
+    ties = made.table["within_noise"].tolist()
+    assert ties == [True, True, False, False]
+    columns = {"mean": ("score", "low", "high"), "difference": ("to_best", "to_best_low", "to_best_high")}
+    for kind, line in (("mean", "interval"), ("difference", "difference interval")):
+        middle, *ends = columns[kind]
+        dots, lines = with_gid(drawn, kind), with_gid(drawn, line)
+        assert [dot.get_xdata()[0] for dot in dots] == made.table[middle].tolist()
+        assert [list(one.get_xdata()) for one in lines] == made.table[ends].to_numpy().tolist()
+        colours = [dot.get_color() for dot in dots]
+        assert colours[0] == colours[1] != colours[2] == colours[3]
+    assert with_gid(drawn, "ensemble")[0].get_xdata()[0] == pytest.approx(made.scores.ensemble.mean().item())
+    said = everything_said(drawn)
+    assert "average precision on 40 pictures" in said and "1 more may be the best one" in said
+    assert "사진 속의 {}" in said and "RN50 · weights openai (3f1d2c4b)" in said and "RANDOM" not in said
+    assert not with_gid(drawn, "guide") and len(with_gid(DRAWN["ranking of eighty"](), "guide")) == 15
+    assert "RANDOM WEIGHTS" in everything_said(DRAWN["random ranking"]())
+    assert "interrupted" in everything_said(DRAWN["ranking of two"]())
+
+
+def test_disagreement_is_drawn_from_zero_on_one_scale():
+    similar = fake_results.similarity()
+    drawn = plot.disagreement(similar)
+    spread = similar.std("template")
+    images = maps(drawn, "magma", spread.shape[1:])
+    assert len(images) == spread.sizes["prompt"] and {image.get_clim() for image in images} == {
+        (0.0, float(spread.max()))
+    }
+    assert all(np.allclose(i.get_array(), spread[at]) for at, i in enumerate(images))
+    assert texts(drawn) == texts(plot.disagreement(dcv.disagreement(similar)))
+    assert "3 templates" in everything_said(drawn)
+
+
+def test_each_word_has_its_bar_and_its_map_on_a_scale_around_zero():
+    found = attribution()
+    drawn = plot.words(found)
+    bars = with_gid(drawn, "word bar")
+    heights = [*found.peak_change.values[0], *found.gradient_peak.values[0]]
+    assert [bar.get_height() for bar in bars] == pytest.approx(heights)
+    reds = [bar.get_facecolor()[0] > bar.get_facecolor()[2] for bar in bars]
+    assert reds == [height > 0 for height in heights]
+    images = maps(drawn, "RdBu_r", found.change.shape[2:])
+    limits = [image.get_clim() for image in images]
+    assert len(images) == 7 and len(set(limits)) == 2 and all(low == -high for low, high in limits)
+    assert {"a", "red", "car", "a red car"} <= {text.strip("\u2068\u2069") for text in texts(drawn)}
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "said"),
+    [
+        (lambda: plot.template_ranking(ranking().table), LayerError, "DataFrame.*its table"),
+        (lambda: plot.words(fake_results.comparison()), LayerError, "word_attribution"),
+        (lambda: plot.words(attribution(), template="the {}"), PromptError, "'the {}' is not in this result"),
+        (lambda: plot.disagreement(fake_results.similarity().isel(template=[0])), PromptError, "One template only"),
+        (lambda: plot.disagreement(fake_results.similarity()[0, 0]), PromptError, "Axes y, x"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(call, error, said):
+    with pytest.raises(error, match=said):
+        call()

@@ -1,0 +1,133 @@
+"""Grids, layers, heads and segments: what each says and which scale it keeps."""
+
+from __future__ import annotations
+
+import fake_results
+import numpy as np
+import pytest
+import xarray as xr
+from drawn import everything_said, maps, texts, with_gid
+from matplotlib.colors import to_rgb
+
+from denseclip_viz import plot
+from denseclip_viz.errors import LayerError, PromptError
+from denseclip_viz.plot.panels import placement
+from denseclip_viz.plot.segments import shares_of
+
+
+@pytest.fixture(scope="module")
+def both():
+    return fake_results.comparison()
+
+
+def test_a_grid_has_one_scale_or_says_that_it_has_none():
+    values = fake_results.similarity()
+    shared, each = plot.grid(values), plot.grid(values, normalise="each")
+    images = maps(shared, "viridis", values.shape[2:])
+    assert len(images) == values.shape[0] * values.shape[1]
+    assert {image.get_clim() for image in images} == {(float(values.min()), float(values.max()))}
+    assert "its own lowest" in everything_said(each) and "its own lowest" not in everything_said(shared)
+    for image in maps(each, "viridis", values.shape[2:]):
+        assert (image.get_array().min(), image.get_array().max()) == (0, 1)
+
+
+def test_a_grid_puts_the_axes_where_they_were_asked_for():
+    values = fake_results.similarity()
+    turned = plot.grid(values, rows="prompt", cols="template", picture=fake_results.picture())
+    arrays = [image.get_array() for image in maps(turned, "viridis", values.shape[2:])]
+    expected = values.transpose("prompt", "template", "y", "x").values.reshape(-1, *values.shape[2:])
+    assert (np.array(arrays) == expected).all()
+    assert plot.grid(values.isel(template=0, prompt=0)).axes
+
+
+def test_a_grid_never_averages_an_axis_away():
+    values = xr.concat([fake_results.similarity(), fake_results.similarity()], dim="layer", join="override")
+    values.attrs = fake_results.similarity().attrs
+    with pytest.raises(PromptError, match=r"'layer' of the maps has 2 values.*isel\(layer=0\)"):
+        plot.grid(values)
+    with pytest.raises(PromptError, match="no 'head'"):
+        plot.grid(values, rows="head")
+
+
+@pytest.mark.parametrize("kind", ["vit", "resnet"])
+def test_layers_say_their_reading_and_keep_one_scale_where_cells_are_alike(kind):
+    both = fake_results.comparison(layers=kind)
+    drawn = plot.layers(both)
+    assert both.attrs["layer_reading"] in texts(drawn)
+    assert all(texts(drawn).count(str(layer)) >= 1 for layer in both.layer.values)
+    if kind == "vit":
+        assert len({image.get_clim() for image in maps(drawn, "viridis", both.dense.shape[2:])}) == 1
+        lines = with_gid(drawn, "layer_score")
+        assert np.allclose([line.get_ydata() for line in lines], both.layer_score.values[:, 0].T)
+        assert np.allclose(with_gid(drawn, "layer_agreement")[0].get_ydata(), both.layer_agreement)
+    else:
+        images = maps(drawn, "RdBu_r", both.layer_dense_gradient.shape[3:])
+        assert len(images) == 2 * 5 * 4 and len({image.get_clim() for image in images}) == 2 * 5
+
+
+def test_a_layer_that_says_next_to_nothing_looks_empty():
+    both = fake_results.comparison(layers="resnet")
+    noise = both.layer_dense_gradient.isel(layer=-1) * 1e-4
+    both["layer_dense_gradient"][{"layer": -1}] = noise
+    last = maps(plot.layers(both), "RdBu_r", noise.shape[2:])[-1]
+    assert last.get_clim()[1] > 20 * float(np.abs(noise).max())
+
+
+def test_one_prompt_of_the_layers_has_one_row():
+    both = fake_results.comparison(layers="vit")
+    assert len(maps(plot.layers(both, prompt="grass"), "viridis", both.dense.shape[2:])) == 12
+
+
+def test_a_comparison_without_layers_says_how_to_get_them(both):
+    with pytest.raises(LayerError, match='layers="all"'):
+        plot.layers(both)
+
+
+def test_heads_come_after_their_mean_on_one_scale_with_their_shares(both):
+    drawn = plot.heads(both)
+    images = maps(drawn, "magma", both.attention.shape)
+    assert len(images) == 1 + both.sizes["head"] and len({image.get_clim() for image in images}) == 1
+    assert np.allclose(images[0].get_array(), both.attention)
+    assert "head 7 · 90%" in texts(drawn) and "60% of the weight goes to positions, 40% to the mean token" in texts(
+        drawn
+    )
+
+
+def test_heads_of_a_pool_without_a_token_are_not_said_to_share_with_one(both):
+    alike = xr.full_like(both.attention_heads[:1], 1 / both.attention.size)
+    mean = both.drop_dims(["head", "term"]).assign(attention_heads=alike).assign_coords(term=["bias"])
+    assert "all of the weight goes to positions, alike: this pool is a plain mean" in texts(plot.heads(mean))
+    query = both.drop_dims("term").assign_coords(term=["bias", "mlp"])
+    assert "all of the weight goes to positions" in texts(plot.heads(query))
+
+
+def test_a_legend_lists_what_is_there_with_shares_of_what_was_seen():
+    result = fake_results.segmentation(mode="native")
+    said = texts(plot.segments(result))
+    assert {"car", "grass", "sky", "sun"} <= set(said) and "giraffe" not in said
+    assert result.attrs["background"] in said
+    where = placement(result)
+    shares = shares_of(result.labels.values, where)
+    top, left, bottom, right = (round(edge) for edge in where.seen)
+    seen = result.labels.values[top:bottom, left:right]
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares[0] == pytest.approx((seen == 0).mean()) and f"{shares[0]:.0%}" in said
+
+
+def test_background_is_left_as_it_is_and_labels_have_their_colour():
+    result = fake_results.segmentation()
+    result["labels"][:] = -1
+    clear = plot.segments(result).axes[0].images[0].get_array()
+    assert (clear == result.picture.values).all()
+    result["labels"][:] = 2
+    covered = np.asarray(plot.segments(result).axes[0].images[0].get_array(), dtype=float)
+    green = np.array(to_rgb("#009e73"))
+    assert np.corrcoef(covered.mean((0, 1)), green)[0, 1] > 0.99
+
+
+def test_labels_larger_than_the_picture_are_drawn_over_all_of_it():
+    result = fake_results.segmentation()
+    large = result.labels.values.repeat(8, 0).repeat(8, 1)
+    big = result.drop_vars(["labels", "probability"]).assign(labels=(("row", "column"), large))
+    image = plot.segments(big).axes[0].images[0]
+    assert max(image.get_array().shape) <= 1200 and tuple(image.get_extent()) == (-0.5, 359.5, 239.5, -0.5)

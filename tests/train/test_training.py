@@ -1,0 +1,326 @@
+"""How the bundled models are trained: from pictures and captions alone, the same every time, resumable."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import denseclip_viz as dcv
+from denseclip_viz.cli.app import app
+from denseclip_viz.clip.load.bundled import (
+    CARD,
+    MODELS,
+    NAMES,
+    compact_ids,
+    known_ids,
+    later_rows,
+    load_bundled,
+    load_compact,
+    unknown_words,
+)
+from denseclip_viz.errors import ModelNameError, PromptError, WeightsError
+from denseclip_viz.toyworld import dataset, seed_of
+from denseclip_viz.train import batches as batches_module
+from denseclip_viz.train.batches import Batch, batches, drawn_ahead, sample_of, tokens_of
+from denseclip_viz.train.card import pack
+from denseclip_viz.train.contrastive import export, train
+from denseclip_viz.train.loop import Checkpoint, read_checkpoint, write_checkpoint
+from denseclip_viz.train.loss import contrast, encode_sets, encode_tokens, normalized
+from denseclip_viz.train.recipes import Recipe, build, fitted, recipe_of
+
+TINY = recipe_of("tiny")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class OnlySaid:
+    """A scene that refuses to show anything but its picture and its captions."""
+
+    def __init__(self, number: int, size: int, split: str = "train") -> None:
+        assert split == "train"
+        self.picture = np.full((size, size, 3), number % 251, np.uint8)
+
+    def caption(self, seed: int = 0, *, brief: bool = False, negated: bool = False) -> str:
+        if negated:
+            return "no bus"
+        if brief:
+            return f"a {('taxi', 'tree')[seed % 2]}"
+        return f"a {('red', 'blue', 'green')[seed % 3]} taxi left of a tree"
+
+    def __getattr__(self, name: str):
+        raise AssertionError(f"training looked at {name}")
+
+
+def test_training_reads_pictures_and_captions_and_nothing_else_of_a_scene(monkeypatch):
+    monkeypatch.setattr(batches_module, "scene", OnlySaid)
+    assert len(list(batches(TINY))) == TINY.steps
+    said = sample_of(OnlySaid(3, 64), 2, 1, uses=2).captions
+    assert said[0] == "a red taxi left of a tree" and said[2] == "a taxi" and said[5] == "a tree"
+    assert sample_of(OnlySaid(3, 64), 1, 2, uses=1, negated=1).captions[1:] == ("a taxi", "no bus")
+
+
+def test_a_batch_has_room_for_pictures_and_tokens_only():
+    assert {field.name for field in dataclasses.fields(Batch)} == {"pictures", "tokens"}
+    batch = next(batches(TINY))
+    assert batch.pictures.shape == (8, 64, 64, 3) and batch.pictures.dtype == np.uint8
+    assert batch.tokens.shape[:2] == (TINY.captions + TINY.brief, 8)
+
+
+def test_the_first_steps_come_out_again_from_the_seed(tmp_path):
+    states = [_trained(tmp_path / name, scenes=24) for name in ("one", "two")]
+    assert _same(*states)
+    other = dataclasses.replace(TINY, seed=1)
+    assert not _same(states[0], _trained(tmp_path / "three", scenes=24, recipe=other))
+
+
+@pytest.mark.parametrize("scenes", [8, 40, 56])
+def test_a_stopped_training_goes_on_as_if_it_had_not_been_stopped(tmp_path, scenes):
+    whole = _trained(tmp_path / "whole")
+    _trained(tmp_path / "parts", scenes=scenes)
+    assert _same(whole, _trained(tmp_path / "parts"))
+
+
+def test_a_killed_training_goes_on_where_its_checkpoint_is(tmp_path):
+    code = (
+        "import sys, torch; torch.set_num_threads(1)\n"
+        "from denseclip_viz.train.contrastive import train\n"
+        "train('tiny', sys.argv[1], every=0.0, ahead=False)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "killed")])
+    until = time.monotonic() + 60
+    while not (tmp_path / "killed" / "state.safetensors").is_file() and time.monotonic() < until:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert read_checkpoint(tmp_path / "killed") is not None
+    assert _same(_trained(tmp_path / "whole"), _trained(tmp_path / "killed"))
+
+
+def test_a_half_written_checkpoint_is_never_the_checkpoint(tmp_path, monkeypatch):
+    write_checkpoint(tmp_path, Checkpoint({"a": torch.ones(2)}, {"step": 1}))
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_checkpoint(tmp_path, Checkpoint({"a": torch.zeros(2)}, {"step": 2}))
+    found = read_checkpoint(tmp_path)
+    assert found is not None and found.facts == {"step": 1} and found.tensors["a"].sum() == 2
+
+
+def test_starting_over_forgets_the_checkpoint(tmp_path):
+    first = _trained(tmp_path, scenes=16)
+    train(TINY, tmp_path, scenes=8, resume=False, ahead=False)
+    found = read_checkpoint(tmp_path)
+    assert first.facts["pictures"] == 16 and found is not None and found.facts["pictures"] == 8
+
+
+def test_drawing_in_another_process_gives_the_same_batches():
+    with drawn_ahead(TINY, 3) as ahead:
+        for ours, theirs in zip(islice(batches(TINY, 3), 4), ahead, strict=False):
+            assert np.array_equal(ours.pictures, theirs.pictures)
+            assert np.array_equal(ours.tokens, theirs.tokens)
+
+
+@given(st.integers(0, TINY.steps - 1))
+def test_any_batch_can_be_had_without_those_before_it(first):
+    every = list(_all_batches())
+    alone = next(batches(TINY, first))
+    assert np.array_equal(alone.pictures, every[first].pictures)
+    assert np.array_equal(alone.tokens, every[first].tokens)
+
+
+def test_training_and_validation_never_share_a_scene():
+    for name in ("resnet", "vit"):
+        recipe = recipe_of(name)
+        last = recipe.first_scene + sum(phase.scenes for phase in recipe.phases)
+        assert seed_of(last, "train") < seed_of(0, "validation") < seed_of(0, "test")
+
+
+def test_captions_and_templates_use_known_words_only():
+    for scene in dataset(40, "validation", size=64):
+        compact_ids(scene.captions(5))
+        compact_ids(scene.caption(seed, negated=True) for seed in range(20))
+    assert unknown_words("A photo of the large striped taxi, next to a queen.") == []
+    assert unknown_words("a zebra on a skateboard") == ["zebra", "skateboard"]
+    with pytest.raises(PromptError, match="zebra"):
+        compact_ids(["a zebra"])
+
+
+def test_text_rows_cut_to_the_longest_text_encode_the_same():
+    model = build(TINY, 64).eval()
+    tokens = torch.from_numpy(tokens_of([["a taxi", "a red taxi next to a blue whale, on grass"]])[0])
+    padded = torch.nn.functional.pad(tokens, (0, 48 - tokens.shape[1]))
+    torch.testing.assert_close(encode_tokens(model, tokens), model.encode_text(padded))
+
+
+def test_sets_of_captions_encode_as_each_caption_alone():
+    model = build(TINY, 64).eval()
+    tokens = tokens_of([["a taxi", "a red taxi next to a blue whale, on grass"], ["an oak", "a taxi"]])
+    alone = [[encode_tokens(model, torch.from_numpy(row[None, : row.argmax() + 1]))[0] for row in s] for s in tokens]
+    torch.testing.assert_close(encode_sets(model, torch.from_numpy(tokens)), torch.stack([*map(torch.stack, alone)]))
+
+
+def test_dropped_patches_are_the_same_after_a_stop(tmp_path):
+    config = {**TINY.config, "vision_cfg": {"layers": 1, "width": 64, "patch_size": 16, "image_size": 64}}
+    phases = tuple(dataclasses.replace(phase, size=64, dropped=0.5 * (k == 0)) for k, phase in enumerate(TINY.phases))
+    recipe = dataclasses.replace(TINY, config=config, phases=phases)
+    whole = _trained(tmp_path / "whole", recipe=recipe)
+    _trained(tmp_path / "parts", scenes=24, recipe=recipe)
+    assert _same(whole, _trained(tmp_path / "parts", recipe=recipe))
+    kept = dataclasses.replace(recipe, phases=tuple(dataclasses.replace(phase, dropped=0.0) for phase in phases))
+    assert not _same(whole, _trained(tmp_path / "kept", recipe=kept))
+
+
+def test_a_second_caption_of_a_picture_is_not_a_wrong_answer():
+    images = torch.nn.functional.normalize(torch.randn(4, 8), dim=-1)
+    tokens = torch.arange(8).view(2, 4, 1)
+    scale = torch.tensor(1.0)
+    both = contrast(images, torch.stack([images, images]), tokens, scale)
+    cosines = scale.exp() * images @ images.T
+    rows = torch.logsumexp(torch.cat([cosines, cosines.masked_fill(torch.eye(4, dtype=torch.bool), -torch.inf)], 1), 1)
+    columns = torch.logsumexp(cosines, 0)
+    expected = ((rows + columns) / 2 - cosines.diagonal()).mean()
+    torch.testing.assert_close(both, expected)
+
+
+def test_the_same_words_for_two_pictures_are_not_wrong_answers():
+    images, texts = torch.eye(3), torch.eye(3)[None]
+    twins = torch.tensor([[[1], [1], [2]]])
+    texts = texts.clone()
+    texts[0, 1] = texts[0, 0]
+    apart = contrast(images, texts, torch.tensor([[[1], [3], [2]]]), torch.tensor(4.0))
+    assert contrast(images, texts, twins, torch.tensor(4.0)) < apart
+
+
+def test_words_that_came_later_change_no_other_first_weight(monkeypatch):
+    with_them = build(TINY, 64).state_dict()
+    later = list(later_rows())
+    monkeypatch.setattr("denseclip_viz.train.recipes.known_ids", lambda: np.delete(known_ids(), later))
+    monkeypatch.setattr("denseclip_viz.train.recipes.later_rows", lambda: ())
+    without = build(TINY, 64).state_dict()
+    table = with_them.pop("token_embedding.weight")
+    assert np.array_equal(np.delete(table.numpy(), later, axis=0), without.pop("token_embedding.weight"))
+    assert all(torch.equal(tensor, without[name]) for name, tensor in with_them.items())
+    assert table[later].std() > 0.01
+
+
+def test_positions_keep_their_place_when_the_grid_grows():
+    table = torch.arange(10.0).view(10, 1)
+    assert torch.equal(fitted(table, table.shape), table)
+    grown = fitted(table, torch.Size([37, 1]))
+    assert grown[0] == table[0] and grown[1] == table[1] and grown[-1] == table[-1]
+
+
+def test_a_trained_model_is_stored_small_and_answers_the_same(tmp_path):
+    state = _trained(tmp_path / "run")
+    export(tmp_path / "run", tmp_path / "model")
+    loaded = load_compact(tmp_path / "model")
+    assert loaded.provenance["random_weights"] == 0
+    table = state.tensors["model/token_embedding.weight"].half().float()
+    assert torch.equal(loaded.clip.token_embedding.weight[torch.from_numpy(known_ids())], table)
+    unknown = torch.ones(49408, dtype=torch.bool)
+    unknown[torch.from_numpy(known_ids())] = False
+    assert not loaded.clip.token_embedding.weight[unknown].any()
+
+
+def test_unknown_words_are_warned_of(tmp_path):
+    _trained(tmp_path / "run", scenes=8)
+    export(tmp_path / "run", tmp_path / "model")
+    tokenizer = load_compact(tmp_path / "model").tokenizer
+    assert tokenizer(["a taxi"], 48).shape == (1, 48)
+    with pytest.warns(UserWarning, match="'zebra'"):
+        tokenizer(["a zebra"], 48)
+
+
+def test_wrong_names_and_missing_weights_are_said(tmp_path):
+    with pytest.raises(ModelNameError, match="vgg"):
+        load_bundled("vgg")
+    with pytest.raises(ModelNameError, match="vgg"):
+        recipe_of("vgg")
+    with pytest.raises(WeightsError, match="weights"):
+        load_compact(tmp_path)
+    with pytest.raises(WeightsError, match="no training"):
+        export(tmp_path, tmp_path / "out")
+
+
+def test_a_recipe_says_all_of_itself_in_json():
+    assert json.loads(TINY.to_json())["phases"][0]["size"] == 64
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bundled_model_is_small_and_its_card_tells_the_recipe_that_made_it(name):
+    card = json.loads((MODELS / name / CARD).read_text("utf-8"))
+    assert card["recipe"] == json.loads(recipe_of(name).to_json())
+    assert sum(file.stat().st_size for file in (MODELS / name).iterdir()) <= 12_000_000
+    loaded = load_bundled(name)
+    assert loaded.provenance["model"] == f"bundled-{name}" and loaded.provenance["random_weights"] == 0
+
+
+@pytest.mark.slow
+def test_a_training_is_packed_with_a_card_that_says_how_it_went(tmp_path):
+    _trained(tmp_path / "run", scenes=16)
+    card = json.loads(
+        pack(tmp_path / "run", tmp_path / "model", scenes=2, slow=1, notes=["nothing learned"]).read_text()
+    )
+    assert card["steps"] == 2 and card["steps_planned"] == TINY.steps and card["pictures_seen"] == 16
+    assert card["recipe"] == json.loads(TINY.to_json()) and card["notes"] == ["nothing learned"]
+    assert card["held_out_test"]["scenes"] == 2 and card["held_out_test"]["mIoU"]["value"]["scenes"] == 2
+    assert any("patch tokens" in line for line in card["findings"])
+    model = dcv.load(tmp_path / "model")
+    assert model.provenance["random_weights"] == 0 and model.provenance["model"] == "model"
+    with pytest.warns(UserWarning, match="never read 'giraffe'"):
+        model.encode_text(["a giraffe"])
+    said = CliRunner().invoke(app, ["toyworld", "report", str(tmp_path / "model"), "--scenes", "2", "--slow", "0"])
+    assert said.exit_code == 0 and "value" in said.stdout, said.output
+    assert dcv.load(str(MODELS / "resnet")).provenance["weights_hash"] == dcv.load().provenance["weights_hash"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bundled_model_finds_the_caption_of_a_scene_far_above_chance(name):
+    loaded = load_bundled(name)
+    size = loaded.preprocess.size[0]
+    scenes = {scene.caption(): scene for scene in dataset(64, "validation", size=size)}
+    with torch.no_grad():
+        images = loaded.clip.encode_image(normalized(np.stack([s.picture for s in scenes.values()])), normalize=True)
+        texts = loaded.clip.encode_text(loaded.tokenizer(list(scenes), 48), normalize=True)
+    right = (images @ texts.T).argmax(1) == torch.arange(len(scenes))
+    assert right.float().mean() > 0.4
+
+
+def _trained(folder: Path, *, scenes: int | None = None, recipe: Recipe = TINY) -> Checkpoint:
+    train(recipe, folder, scenes=scenes, ahead=False)
+    found = read_checkpoint(folder)
+    assert found is not None
+    return found
+
+
+def _same(one: Checkpoint, other: Checkpoint) -> bool:
+    assert one.tensors.keys() == other.tensors.keys()
+    return all(torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items())
+
+
+_made: list[Batch] = []
+
+
+def _all_batches() -> list[Batch]:
+    if not _made:
+        _made.extend(batches(TINY))
+    return _made
