@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test check lint types demo lab notebooks pictures bench clean
+.PHONY: test check lint types demo lab notebooks images bench clean
 
 test: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -31,8 +31,8 @@ lab: $(VENV)/.installed
 notebooks: $(VENV)/.installed
 	$(BIN)/python tests/make_notebooks.py
 
-pictures: $(VENV)/.installed
-	$(BIN)/python tests/make_pictures.py docs
+images: $(VENV)/.installed
+	$(BIN)/python tests/make_images.py docs
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/towers.py

@@ -1,4 +1,4 @@
-"""What opening a picture costs: `trace` (global, dense, attention, contributions) over plain `encode_image`.
+"""What opening an image costs: `trace` (global, dense, attention, contributions) over plain `encode_image`.
 
 Both are measured side by side in one run, on one thread, alternating, from pixels that are ready; the ratio is that
 of the medians. Without names, one tower of each family, with random weights, at its native size.

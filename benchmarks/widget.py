@@ -1,6 +1,6 @@
 """How fast the canvas is in a browser at 1024 px with 20 prompts, matplotlib beside it; and whether memory is flat.
 
-Drawing is timed in the page, from the event until a pixel of the new picture was read back; what a screen adds, up to
+Drawing is timed in the page, from the event until a pixel of the new image was read back; what a screen adds, up to
 one frame, is not in it. "New prompt" is timed from the text until the page has drawn: text tower, maps, packing, the
 way to the page, decoding, drawing. The way here is the browser's debugging port; in a notebook it is the kernel's.
 Usage: python benchmarks/widget.py [REPEATS]
@@ -25,13 +25,13 @@ from denseclip_viz.canvas.payload import payload
 from denseclip_viz.toyworld.vocabulary import KINDS
 
 SIDE, PROMPTS, TEMPLATES = 1024, 20, ["{}", "a photo of {}"]
-FRAME = 676  # CSS pixels that the page gives to a square picture
+FRAME = 676  # CSS pixels that the page gives to a square image
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
 # Act, then read one pixel, so that what was asked of the canvas has been done when the clock is read.
 TIMED = """async ([name, repeats]) => {
-    const root = document.querySelector('.dcv-canvas'), picture = root.querySelector('.dcv-picture');
-    const ctx = picture.getContext('2d'), box = picture.getBoundingClientRect();
+    const root = document.querySelector('.dcv-canvas'), image = root.querySelector('.dcv-image');
+    const ctx = image.getContext('2d'), box = image.getBoundingClientRect();
     const at = (name) => root.querySelector(`.dcv-${name}`), random = (count) => Math.floor(Math.random() * count);
     const fire = (node, kind, more) => node.dispatchEvent(new PointerEvent(kind, { bubbles: true, ...more }));
     const choose = (name) => {
@@ -41,7 +41,7 @@ TIMED = """async ([name, repeats]) => {
     const acts = {
         hover: () => {
             const place = { clientX: box.x + Math.random() * box.width, clientY: box.y + Math.random() * box.height };
-            return () => fire(picture, 'pointermove', place);
+            return () => fire(image, 'pointermove', place);
         },
         opacity: () => () => { at('opacity').value = Math.random(); fire(at('opacity'), 'input'); },
         threshold: () => {
@@ -54,7 +54,7 @@ TIMED = """async ([name, repeats]) => {
     for (let i = 0; i < repeats; i++) {
         const act = acts[name](), start = performance.now();
         act();
-        ctx.getImageData(i % picture.width, 0, 1, 1);
+        ctx.getImageData(i % image.width, 0, 1, 1);
         times.push(performance.now() - start);
         if (i % 10 === 9) await new Promise(requestAnimationFrame);
     }
@@ -85,7 +85,7 @@ def opened(browser: Browser, path: Path) -> Page:
 
 
 def drawing(page: Page, repeats: int) -> None:
-    size = page.locator(".dcv-picture").evaluate("n => [n.width, n.height]")
+    size = page.locator(".dcv-image").evaluate("n => [n.width, n.height]")
     print(f"\ncanvas of {size[0]} x {size[1]} px, {PROMPTS} prompts{'':<22}median, ms  p95, ms")
 
     def timed(label: str, name: str) -> None:
@@ -107,7 +107,7 @@ def matplotlib_beside(both: object, repeats: int) -> None:
     for i in range(repeats):
         start = time.perf_counter()
         one = both.dense.isel(template=0, prompt=i % PROMPTS)
-        ax = dcv.plot.map(one, picture=both.picture.to_numpy())
+        ax = dcv.plot.map(one, image=both.image.to_numpy())
         ax.figure.set_size_inches(SIDE / 100, SIDE / 100)
         ax.figure.savefig(tempfile.TemporaryFile(), format="png", dpi=100)
         times.append(time.perf_counter() - start)
@@ -121,7 +121,7 @@ def new_prompts(page: Page, model: dcv.Model, trace: dcv.Trace, repeats: int) ->
         start = time.perf_counter()
         send(page, model.compare(trace, dcv.Prompts([text, "a road"], TEMPLATES)), trace)
         times.append(time.perf_counter() - start)
-    print(said(f"new prompt to new picture, {trace.geometry.grid} cells", times))
+    print(said(f"new prompt to new image, {trace.geometry.grid} cells", times))
 
 
 def send(page: Page, result: object, trace: dcv.Trace) -> None:
@@ -149,18 +149,18 @@ def memory(page: Page, whole: CDPSession, results: list[tuple[object, dcv.Trace]
         ]
         return found["JSHeapUsedSize"] / 1e6, sum(map(resident, pids)), resident("self")
 
-    def work(redraws: int, pictures: int) -> None:
+    def work(redraws: int, images: int) -> None:
         for name in ("prompt", "opacity", "template", "threshold", "hover"):
             page.evaluate(TIMED, [name, redraws // 5])
-        for i in range(pictures):
+        for i in range(images):
             result, trace = results[i % len(results)]
             send(page, result, trace)
             canvas.show(result, trace=trace)
 
     print(f"\nmemory, MB{'':<34}{'page heap':>12}{'page':>10}{'kernel':>10}")
-    later = "500 redraws, 50 new pictures later"
-    for label, redraws, pictures in (("warm", 200, 20), (later, 500, 50), ("the same again", 500, 50)):
-        work(redraws, pictures)
+    later = "500 redraws, 50 new images later"
+    for label, redraws, images in (("warm", 200, 20), (later, 500, 50), ("the same again", 500, 50)):
+        work(redraws, images)
         print("{:<44}{:>12.1f}{:>10.0f}{:>10.0f}".format(label, *used()), flush=True)
 
 
@@ -169,8 +169,8 @@ def main(repeats: int) -> None:
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}: others' work is in these times")
     model = dcv.load()
     scene = dcv.toyworld.scene("a red taxi left of a limousine on a road", 512)
-    picture = np.kron(scene.picture, np.ones((SIDE // 512, SIDE // 512, 1), np.uint8))
-    large = model.trace(picture, geometry=dcv.Whole(short=SIDE))
+    image = np.kron(scene.image, np.ones((SIDE // 512, SIDE // 512, 1), np.uint8))
+    large = model.trace(image, geometry=dcv.Whole(short=SIDE))
     names = [f"a {kind}" for kind in KINDS][:PROMPTS]
     both = model.compare(large, dcv.Prompts(names, TEMPLATES, absent=["a whale"][: PROMPTS - len(names)]))
     small = [model.trace(dcv.toyworld.scene(f"a {kind} on grass", 256)) for kind in ("cat", "owl", "fox", "castle")]

@@ -11,10 +11,10 @@ import numpy as np
 from torch import Tensor
 
 from denseclip_viz.clip.towers import Path
-from denseclip_viz.errors import GeometryError, LayerError, PictureError, PromptError, WeightsError
+from denseclip_viz.errors import GeometryError, ImageError, LayerError, PromptError, WeightsError
 from denseclip_viz.trace import Trace
 
-Picture = TypeVar("Picture")
+Item = TypeVar("Item")
 
 
 def names(value: object, option: str) -> list[str]:
@@ -82,22 +82,22 @@ def batch(size: object) -> int:
     return size
 
 
-def several(pictures: Iterable[Picture]) -> Iterable[Picture]:
-    """Refuse one picture where several are due: a path would be read as letters, an array as rows.
+def several(images: Iterable[Item]) -> Iterable[Item]:
+    """Refuse one image where several are due: a path would be read as letters, an array as rows.
 
     Raises:
-        PictureError: one picture, or nothing that can be gone through.
+        ImageError: one image, or nothing that can be gone through.
 
     Example:
         >>> list(several(["cat.jpg"]))
         ['cat.jpg']
     """
-    one = isinstance(pictures, str | bytes | os.PathLike) or not isinstance(pictures, Iterable)
-    if one or (isinstance(pictures, np.ndarray) and pictures.ndim < 4):
-        came = f"one {type(pictures).__name__} where several pictures are due"
-        fix = "Put it into a list, or call model.trace for one picture."
-        raise PictureError(came, expected="a list of pictures, or an array (picture, row, column, rgb)", fix=fix)
-    return pictures
+    one = isinstance(images, str | bytes | os.PathLike) or not isinstance(images, Iterable)
+    if one or (isinstance(images, np.ndarray) and images.ndim < 4):
+        came = f"one {type(images).__name__} where several images are due"
+        fix = "Put it into a list, or call model.trace for one image."
+        raise ImageError(came, expected="a list of images, or an array (image, row, column, rgb)", fix=fix)
+    return images
 
 
 def texts(value: object) -> list[str]:
@@ -119,10 +119,10 @@ def texts(value: object) -> list[str]:
 
 
 def pixels(value: object, size: tuple[int, int]) -> Tensor:
-    """Refuse what is not a batch of preprocessed pictures of the model's own size.
+    """Refuse what is not a batch of preprocessed images of the model's own size.
 
     Raises:
-        PictureError: no tensor `(picture, 3, H, W)` of floats.
+        ImageError: no tensor `(image, 3, H, W)` of floats.
 
     Example:
         >>> import torch
@@ -134,19 +134,19 @@ def pixels(value: object, size: tuple[int, int]) -> Tensor:
         came = f"pixels of shape {tuple(value.shape)}, {str(value.dtype).removeprefix('torch.')}"
         if value.is_floating_point() and value.shape[1:] == (3, *size) and len(value):
             return value
-    expected = f"floats (picture, 3, {size[0]}, {size[1]}), preprocessed"
-    raise PictureError(came, expected=expected, fix="model.trace(picture).pixels[None] is such a batch of one.")
+    expected = f"floats (image, 3, {size[0]}, {size[1]}), preprocessed"
+    raise ImageError(came, expected=expected, fix="model.trace(image).pixels[None] is such a batch of one.")
 
 
 def finite(embedding: Tensor) -> Tensor:
     """Refuse an embedding that is no direction.
 
     Raises:
-        PictureError: NaN or infinity in it.
+        ImageError: NaN or infinity in it.
     """
     if not bool(embedding.isfinite().all()):
         came = "pixels whose embedding holds NaN or infinity"
-        raise PictureError(came, expected="finite pixels, normalised by mean and std", fix="Look at pixels.max().")
+        raise ImageError(came, expected="finite pixels, normalised by mean and std", fix="Look at pixels.max().")
     return embedding
 
 
@@ -167,7 +167,7 @@ def own(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) 
 
     Raises:
         LayerError: another model made it.
-        GeometryError: a geometry was asked for, but the picture was fed already.
+        GeometryError: a geometry was asked for, but the image was fed already.
     """
     made = [str(trace.provenance.get(name, provenance[name])) for name in ("model", "weights_hash")]
     mine = [str(provenance[name]) for name in ("model", "weights_hash")]
@@ -175,8 +175,8 @@ def own(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) 
         came = f"a trace of {trace.name} by {made[0]} (weights {made[1]})"
         raise LayerError(came, expected=f"one by {mine[0]} (weights {mine[1]})", fix="Trace it with this model.")
     if geometry is not None:
-        came = f"geometry={reprlib.repr(geometry)} for a trace, whose picture was fed already"
-        raise GeometryError(came, expected="none with a trace", fix="Pass the picture, or trace with that geometry.")
+        came = f"geometry={reprlib.repr(geometry)} for a trace, whose image was fed already"
+        raise GeometryError(came, expected="none with a trace", fix="Pass the image, or trace with that geometry.")
     return trace
 
 
@@ -184,13 +184,13 @@ def _listed(value: object) -> list[str] | None:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping) else None
 
 
-def untraced(picture: Picture) -> Picture:
-    """Refuse a trace where a picture is wanted: it holds a reduced copy, which would be traced in its place.
+def untraced(image: Item) -> Item:
+    """Refuse a trace where an image is wanted: it holds a reduced copy, which would be traced in its place.
 
     Raises:
-        PictureError: a trace.
+        ImageError: a trace.
     """
-    if isinstance(picture, Trace):
-        came, fix = f"the trace of {picture.name}", "Pass the picture, or the trace to compare, segment or classify."
-        raise PictureError(came, expected="a picture", fix=fix)
-    return picture
+    if isinstance(image, Trace):
+        came, fix = f"the trace of {image.name}", "Pass the image, or the trace to compare, segment or classify."
+        raise ImageError(came, expected="an image", fix=fix)
+    return image

@@ -12,8 +12,8 @@ class DenseclipVizError(Exception):
         fix: What to do now.
 
     Example:
-        >>> str(PictureError("cat.jpg is empty (0 bytes)", expected="a picture file", fix="Copy it again."))
-        'cat.jpg is empty (0 bytes). Expected a picture file. Copy it again.'
+        >>> str(ImageError("cat.jpg is empty (0 bytes)", expected="an image file", fix="Copy it again."))
+        'cat.jpg is empty (0 bytes). Expected an image file. Copy it again.'
     """
 
     def __init__(self, came: str, *, expected: str, fix: str) -> None:
@@ -21,8 +21,8 @@ class DenseclipVizError(Exception):
         super().__init__(f"{came}. Expected {expected}. {fix}")
 
 
-class PictureError(DenseclipVizError):
-    """A picture that cannot be read, or that would not be read rightly."""
+class ImageError(DenseclipVizError):
+    """An image that cannot be read, or that would not be read rightly."""
 
 
 class GeometryError(DenseclipVizError):

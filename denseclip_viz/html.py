@@ -1,4 +1,4 @@
-"""What a notebook shows of an object: its name, its facts, the next step; at most one picture, and no request."""
+"""What a notebook shows of an object: its name, its facts, the next step; at most one image, and no request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FRAME = "display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start;line-height
 
 
 def nameplate(
-    title: str, facts: Mapping[str, str], *, after: str = "", picture: str = "", warning: str = "", width: int = 160
+    title: str, facts: Mapping[str, str], *, after: str = "", image: str = "", warning: str = "", width: int = 160
 ) -> str:
     """Lays out a name, facts and the next step as HTML, everything escaped.
 
@@ -26,16 +26,16 @@ def nameplate(
         title: What it is.
         facts: Names and values; those without a value are left out.
         after: The next line of code.
-        picture: An `img` source, as `thumbnail` makes it.
+        image: An `img` source, as `thumbnail` makes it.
         warning: What must not be overlooked.
-        width: Of the picture, in pixels of the page.
+        width: Of the image, in pixels of the page.
 
     Example:
-        >>> page = nameplate("<Model>", {"layers": "4 & more", "keys": ""}, after="model.trace(picture)")
+        >>> page = nameplate("<Model>", {"layers": "4 & more", "keys": ""}, after="model.trace(image)")
         >>> "<b>&lt;Model&gt;</b>" in page, "4 &amp; more" in page, "keys" in page
         (True, True, False)
     """
-    seen = f'<img alt="" src="{escape(picture)}" style="width:{width}px;border-radius:4px">' if picture else ""
+    seen = f'<img alt="" src="{escape(image)}" style="width:{width}px;border-radius:4px">' if image else ""
     said = f"<div><strong>{escape(warning)}</strong></div>" if warning else ""
     rows = "".join(_row(name, value) for name, value in facts.items() if value)
     table = f'<table style="margin:.2em 0;border-collapse:collapse">{rows}</table>' if rows else ""
@@ -43,8 +43,8 @@ def nameplate(
     return f'<div style="{_FRAME}">{seen}<div><b>{escape(title)}</b>{said}{table}{then}</div></div>'
 
 
-def thumbnail(picture: NDArray[np.uint8], *, longest: int = 160, quality: int = 85) -> str:
-    """A small copy of a picture (row, column, rgb) as a source for `nameplate`, a few kilobytes.
+def thumbnail(image: NDArray[np.uint8], *, longest: int = 160, quality: int = 85) -> str:
+    """A small copy of an image (row, column, rgb) as a source for `nameplate`, a few kilobytes.
 
     Example:
         >>> import numpy as np
@@ -53,10 +53,10 @@ def thumbnail(picture: NDArray[np.uint8], *, longest: int = 160, quality: int = 
     """
     from PIL import Image
 
-    image = Image.fromarray(picture)
-    image.thumbnail((longest, longest))
+    small = Image.fromarray(image)
+    small.thumbnail((longest, longest))
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
+    small.save(buffer, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

@@ -1,4 +1,4 @@
-"""Pictures from files, PIL images, arrays and scenes: RGB, upright and whole, or an error that names them."""
+"""Images from files, PIL images, arrays and scenes: RGB, upright and whole, or an error that names them."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from denseclip_viz.errors import PictureError
+from denseclip_viz.errors import ImageError
 
 
-class HasPicture(Protocol):
-    """Anything that carries its picture along, such as a Scene of the bundled world."""
+class HasImage(Protocol):
+    """Anything that carries its image along, such as a Scene of the bundled world."""
 
     @property
-    def picture(self) -> object:
+    def image(self) -> object:
         """A path, a PIL image or an array."""
 
 
-PictureLike = Union[str, "os.PathLike[str]", Image.Image, NDArray[Any], HasPicture]
+ImageLike = Union[str, "os.PathLike[str]", Image.Image, NDArray[Any], HasImage]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(//|[a-z]+/[^/\\]*[;,])")
 
 
-def read(picture: PictureLike) -> Image.Image:
-    """Reads one picture as RGB, 8 bits, upright, fully in memory and without its metadata.
+def read(image: ImageLike) -> Image.Image:
+    """Reads one image as RGB, 8 bits, upright, fully in memory and without its metadata.
 
-    16-bit gray is scaled from 0..65535, not clipped; of a phone's multi-picture JPEG (MPO) the first counts.
+    16-bit gray is scaled from 0..65535, not clipped; of a phone's multi-image JPEG (MPO) the first counts.
 
     Args:
-        picture: Path, PIL image, array (row, column) or (row, column, channel) with 1, 3 or 4 channels, of
-            whole numbers 0..255 or floats 0..1, or an object whose `picture` is one of these.
+        image: Path, PIL image, array (row, column) or (row, column, channel) with 1, 3 or 4 channels, of
+            whole numbers 0..255 or floats 0..1, or an object whose `image` is one of these.
 
     Returns:
-        A new image, picture size (height, width); what came in stays as it was.
+        A new image, image size (height, width); what came in stays as it was.
 
     Raises:
-        PictureError: It is missing, empty, broken, truncated, animated, too large, or not a picture.
+        ImageError: It is missing, empty, broken, truncated, animated, too large, or not an image.
 
     Warns:
         UserWarning: It is transparent somewhere and was drawn over white.
@@ -56,54 +56,54 @@ def read(picture: PictureLike) -> Image.Image:
         >>> read(np.zeros((2, 3), np.uint8)).size
         (3, 2)
     """
-    source = _unwrapped(picture)
+    source = _unwrapped(image)
     name = _name(source)
     if isinstance(source, (str, os.PathLike)):
-        image = _from_file(source, name)
+        upright = _from_file(source, name)
     elif isinstance(source, Image.Image):
-        image = decoded(source, name)
+        upright = decoded(source, name)
     elif isinstance(source, np.ndarray):
-        image = from_array(source, name)
+        upright = from_array(source, name)
     else:
         fix = "Pass one of these; bytes and open files go through PIL.Image.open first."
-        raise PictureError(f"The picture is {name}", expected="a path, PIL image or NumPy array", fix=fix)
-    if image.mode == "RGBA":
+        raise ImageError(f"The image is {name}", expected="a path, PIL image or NumPy array", fix=fix)
+    if upright.mode == "RGBA":
         warnings.warn(f"{name} is transparent in places: drawn over white.", UserWarning, stacklevel=2)
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    image.info = {}  # a kept EXIF orientation would turn the upright picture again
-    return image
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("RGB")
+    upright.info = {}  # a kept EXIF orientation would turn the upright image again
+    return upright
 
 
 def readable(
-    pictures: Iterable[PictureLike], unreadable: Callable[[PictureLike, PictureError], object] | None = None
-) -> Iterator[tuple[PictureLike, Image.Image]]:
-    """Reads pictures one after the other, each when its turn comes; gives each as it came and as `read` gives it.
+    images: Iterable[ImageLike], unreadable: Callable[[ImageLike, ImageError], object] | None = None
+) -> Iterator[tuple[ImageLike, Image.Image]]:
+    """Reads images one after the other, each when its turn comes; gives each as it came and as `read` gives it.
 
     Args:
-        pictures: As for `read`.
-        unreadable: Called with a picture that cannot be read and its error, and it is left out; by default the
+        images: As for `read`.
+        unreadable: Called with an image that cannot be read and its error, and it is left out; by default the
             error is raised.
 
     Raises:
-        PictureError: As for `read`.
+        ImageError: As for `read`.
 
     Example:
-        >>> [image.size for _, image in readable(["nothing.png", np.zeros((2, 3), np.uint8)], lambda *_: None)]
+        >>> [upright.size for _, upright in readable(["nothing.png", np.zeros((2, 3), np.uint8)], lambda *_: None)]
         [(3, 2)]
     """
-    for picture in pictures:
+    for image in images:
         try:
-            image = read(picture)
-        except PictureError as error:
+            upright = read(image)
+        except ImageError as error:
             if unreadable is None:
                 raise
-            unreadable(picture, error)
+            unreadable(image, error)
         else:
-            yield picture, image
+            yield image, upright
 
 
 def from_bytes(content: bytes, *, name: str) -> Image.Image:
-    """Reads a picture out of the bytes of its file, as `read` does, and keeps its name for titles.
+    """Reads an image out of the bytes of its file, as `read` does, and keeps its name for titles.
 
     Args:
         content: The whole file.
@@ -113,30 +113,30 @@ def from_bytes(content: bytes, *, name: str) -> Image.Image:
         A new image, upright, RGB, or RGBA where it is transparent.
 
     Raises:
-        PictureError: As for `read`.
+        ImageError: As for `read`.
 
     Example:
         >>> from_bytes(b"", name="cat.jpg")
         Traceback (most recent call last):
-        denseclip_viz.errors.PictureError: cat.jpg is empty (0 bytes). Expected a picture file. Copy it again.
+        denseclip_viz.errors.ImageError: cat.jpg is empty (0 bytes). Expected an image file. Copy it again.
     """
     shown = short_name(name)
     if not content:
-        raise PictureError(f"{shown} is empty (0 bytes)", expected="a picture file", fix="Copy it again.")
+        raise ImageError(f"{shown} is empty (0 bytes)", expected="an image file", fix="Copy it again.")
     with naming(shown), Image.open(io.BytesIO(content)) as opened:
         image: Any = decoded(opened, shown)
     image.filename = name  # where `describe` looks
     return image  # type: ignore[no-any-return]
 
 
-def display(picture: Image.Image, *, longest: int = 1024) -> NDArray[np.uint8]:
-    """A copy of a picture for figures, shrunk where it is longer than `longest` pixels.
+def display(image: Image.Image, *, longest: int = 1024) -> NDArray[np.uint8]:
+    """A copy of an image for figures, shrunk where it is longer than `longest` pixels.
 
     Returns:
         uint8 (row, column, rgb).
 
     Raises:
-        PictureError: `longest` is not a whole number of at least 1.
+        ImageError: `longest` is not a whole number of at least 1.
 
     Example:
         >>> display(Image.new("RGB", (2000, 1000)), longest=500).shape
@@ -144,67 +144,67 @@ def display(picture: Image.Image, *, longest: int = 1024) -> NDArray[np.uint8]:
     """
     if isinstance(longest, bool) or not isinstance(longest, int) or longest < 1:
         fix = "Pass for example longest=1024."
-        raise PictureError(f"longest={longest!r}", expected="a whole number of pixels, at least 1", fix=fix)
-    scale = min(1.0, longest / max(picture.size))
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    rgb = picture.convert("RGB")
+        raise ImageError(f"longest={longest!r}", expected="a whole number of pixels, at least 1", fix=fix)
+    scale = min(1.0, longest / max(image.size))
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    rgb = image.convert("RGB")
     if rgb.size != (width, height):
         rgb = rgb.resize((width, height), Image.Resampling.LANCZOS)
     return np.array(rgb, dtype=np.uint8)
 
 
-def describe(picture: object) -> str:
+def describe(image: object) -> str:
     """A short name for messages and titles: the file's name, or the kind and size (height x width).
 
     Example:
         >>> describe(Path("holiday/cat.jpg")), describe(np.zeros((480, 640, 3)))
         ('cat.jpg', 'array 480 x 640')
     """
-    source = _unwrapped(picture)
+    source = _unwrapped(image)
     path = getattr(source, "filename", None) if isinstance(source, Image.Image) else source
     if isinstance(path, (str, os.PathLike)) and (name := Path(os.fsdecode(path)).name):
         return short_name(name)
     said = _name(source)
-    return said if source is picture else said.replace("array", type(picture).__name__.lower(), 1)
+    return said if source is image else said.replace("array", type(image).__name__.lower(), 1)
 
 
-def _unwrapped(picture: object) -> object:
-    direct = isinstance(picture, (str, os.PathLike, Image.Image, np.ndarray))
-    return picture if direct else getattr(picture, "picture", picture)
+def _unwrapped(image: object) -> object:
+    direct = isinstance(image, (str, os.PathLike, Image.Image, np.ndarray))
+    return image if direct else getattr(image, "image", image)
 
 
-def _name(picture: object) -> str:
-    if isinstance(picture, (str, os.PathLike)):
-        return short_name(os.fspath(picture))
-    if isinstance(picture, Image.Image):
-        return f"picture {picture.height} x {picture.width}"
-    if isinstance(picture, np.ndarray):
-        shape = picture.shape[:2] if is_layout(picture.shape) else picture.shape
+def _name(image: object) -> str:
+    if isinstance(image, (str, os.PathLike)):
+        return short_name(os.fspath(image))
+    if isinstance(image, Image.Image):
+        return f"image {image.height} x {image.width}"
+    if isinstance(image, np.ndarray):
+        shape = image.shape[:2] if is_layout(image.shape) else image.shape
         return f"array {' x '.join(map(str, shape))}"
-    return "None" if picture is None else f"an object of type {type(picture).__name__}"
+    return "None" if image is None else f"an object of type {type(image).__name__}"
 
 
 def _from_file(source: str | os.PathLike[str], name: str) -> Image.Image:
     path = os.fspath(source)
     if not isinstance(path, str) or not path:
-        raise PictureError(f"The path is {path!r}", expected="a path as text", fix="Pass a file's path.")
+        raise ImageError(f"The path is {path!r}", expected="a path as text", fix="Pass a file's path.")
     if _URL.match(path):
         fix = "Download it first, then pass the file's path."
-        raise PictureError(f"{name} is a URL", expected="a file on this machine", fix=fix)
+        raise ImageError(f"{name} is a URL", expected="a file on this machine", fix=fix)
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        raise PictureError(f"{name} does not exist", expected="a file", fix="Check the path.") from None
+        raise ImageError(f"{name} does not exist", expected="a file", fix="Check the path.") from None
     except (OSError, ValueError) as error:
         came = f"{name} cannot be opened ({getattr(error, 'strerror', None) or error})"
-        raise PictureError(came, expected="a picture file", fix="Check the path.") from error
+        raise ImageError(came, expected="an image file", fix="Check the path.") from error
     if stat.S_ISDIR(status.st_mode):
-        raise PictureError(f"{name} is a folder", expected="one picture file", fix="Pass a file in it.")
+        raise ImageError(f"{name} is a folder", expected="one image file", fix="Pass a file in it.")
     if not stat.S_ISREG(status.st_mode):
-        fix = "Save the picture as a file first."
-        raise PictureError(f"{name} is a pipe or a device", expected="an ordinary file", fix=fix)
+        fix = "Save the image as a file first."
+        raise ImageError(f"{name} is a pipe or a device", expected="an ordinary file", fix=fix)
     if status.st_size == 0:
-        raise PictureError(f"{name} is empty (0 bytes)", expected="a picture file", fix="Copy it again.")
+        raise ImageError(f"{name} is empty (0 bytes)", expected="an image file", fix="Copy it again.")
     with naming(name), Image.open(path) as image:
         return decoded(image, name)
 
@@ -228,7 +228,7 @@ def decoded(image: Image.Image, name: str) -> Image.Image:
     """A new upright image of 8 bits, RGB or RGBA.
 
     Raises:
-        PictureError: It is broken, animated, too large, or holds numbers whose range nobody knows.
+        ImageError: It is broken, animated, too large, or holds numbers whose range nobody knows.
 
     Example:
         >>> decoded(Image.new("L", (3, 2)), "gray").mode
@@ -239,7 +239,7 @@ def decoded(image: Image.Image, name: str) -> Image.Image:
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":
             fix = f"Pick one (0 to {frames - 1}): PIL.Image.open it, image.seek(0), pass image.copy()."
-            raise PictureError(f"{name} has {frames} frames or pages", expected="one still picture", fix=fix)
+            raise ImageError(f"{name} has {frames} frames or pages", expected="one still image", fix=fix)
         image.load()
         # after load(): TIFF turns itself there and forgets the tag
         turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
@@ -249,7 +249,7 @@ def decoded(image: Image.Image, name: str) -> Image.Image:
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Makes of Pillow's many exceptions, and its warning about huge pictures, one that names the picture."""
+    """Makes of Pillow's many exceptions, and its warning about huge images, one that names the image."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -258,23 +258,23 @@ def naming(name: str) -> Iterator[None]:
         raise _too_large(name) from None
     except UnidentifiedImageError as error:
         fix = "Open it in an image editor and save it as PNG or JPEG."
-        raise PictureError(f"{name} is not a picture Pillow knows", expected="a picture", fix=fix) from error
+        raise ImageError(f"{name} is not an image Pillow knows", expected="an image", fix=fix) from error
     except (*_MEANT, *_LIED_TO) as error:
         came = f"{name} is truncated or broken ({type(error).__name__}: {short_name(str(error))})"
-        raise PictureError(came, expected="a whole picture", fix="Copy or export it again.") from error
+        raise ImageError(came, expected="a whole image", fix="Copy or export it again.") from error
 
 
 def _check_size(height: int, width: int, name: str) -> None:
     if height < 1 or width < 1:
         fix = "Check how it was cropped."
-        raise PictureError(f"{name} has no pixels", expected="at least 1 x 1 pixels", fix=fix)
+        raise ImageError(f"{name} has no pixels", expected="at least 1 x 1 pixels", fix=fix)
     if Image.MAX_IMAGE_PIXELS is not None and height * width > Image.MAX_IMAGE_PIXELS:
         raise _too_large(f"{name} ({height} x {width})")
 
 
-def _too_large(name: str) -> PictureError:
+def _too_large(name: str) -> ImageError:
     expected = f"at most {(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.1f} million (PIL.Image.MAX_IMAGE_PIXELS)"
-    return PictureError(f"{name} has too many pixels to decode", expected=expected, fix="Shrink it first.")
+    return ImageError(f"{name} has too many pixels to decode", expected=expected, fix="Shrink it first.")
 
 
 def _eight_bit(image: Image.Image, name: str) -> Image.Image:
@@ -287,8 +287,8 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535 or (image.mode == "I" and 0 < high <= 255):
         came = f"{name} holds whole numbers of 32 bits from {low} to {high}"
-        fix = "Say which it is: np.asarray(picture).astype(np.uint8), or divide it to floats 0..1."
-        raise PictureError(came, expected="16-bit gray, 0..65535 and above 255 somewhere", fix=fix)
+        fix = "Say which it is: np.asarray(image).astype(np.uint8), or divide it to floats 0..1."
+        raise ImageError(came, expected="16-bit gray, 0..65535 and above 255 somewhere", fix=fix)
     gray = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
     key = image.info.get("transparency")
     if isinstance(key, int):
@@ -309,21 +309,21 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def from_array(array: NDArray[Any], name: str) -> Image.Image:
-    """Makes a picture of an array (row, column) or (row, column, channel).
+    """Makes an image of an array (row, column) or (row, column, channel).
 
     Raises:
-        PictureError: Other axes, or numbers that are neither 0..255 nor 0..1.
+        ImageError: Other axes, or numbers that are neither 0..255 nor 0..1.
 
     Example:
         >>> from_array(np.zeros((2, 3)), "zeros").mode
         'RGB'
     """
     if not is_layout(array.shape):
-        fix = "Pass one picture, for example array[0] of a batch."
+        fix = "Pass one image, for example array[0] of a batch."
         if array.ndim == 3 and array.shape[0] in (1, 3, 4):
             fix = "Put the channels last: array.transpose(1, 2, 0)."
         expected = "axes (row, column) or (row, column, channel) with 1, 3 or 4 channels"
-        raise PictureError(f"The {name} has axes {array.shape}", expected=expected, fix=fix)
+        raise ImageError(f"The {name} has axes {array.shape}", expected=expected, fix=fix)
     _check_size(array.shape[0], array.shape[1], name)
     values = np.ascontiguousarray(_bytes(array, name))
     return _plain(Image.fromarray(values[..., 0] if values.shape[2:] == (1,) else values))
@@ -334,20 +334,20 @@ def _bytes(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     expected = "whole numbers 0..255 or floats 0..1"
     if array.dtype.kind not in "uif":
         fix = "Convert it: array.astype(np.uint8), and times 255 for a mask."
-        raise PictureError(f"{name} holds {array.dtype}", expected=expected, fix=fix)
+        raise ImageError(f"{name} holds {array.dtype}", expected=expected, fix=fix)
     if not np.isfinite(array).all():
-        raise PictureError(f"{name} holds NaN or infinity", expected=expected, fix="Replace these values.")
+        raise ImageError(f"{name} holds NaN or infinity", expected=expected, fix="Replace these values.")
     low, high, floats = array.min(), array.max(), array.dtype.kind == "f"
     if low < 0 or high > (1 if floats else 255):
         fix = "Divide by 255." if floats and low >= 0 and high <= 255 else "Scale it to floats 0..1 first."
-        raise PictureError(f"{name} holds {array.dtype} from {low} to {high}", expected=expected, fix=fix)
+        raise ImageError(f"{name} holds {array.dtype} from {low} to {high}", expected=expected, fix=fix)
     if floats:
         return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
     return array.astype(np.uint8)
 
 
 def is_layout(shape: tuple[int, ...]) -> bool:
-    """Whether an array of this shape may be one picture.
+    """Whether an array of this shape may be one image.
 
     Example:
         >>> is_layout((480, 640, 3)), is_layout((3, 480, 640))

@@ -1,4 +1,4 @@
-"""A loaded model, to be asked about pictures and texts."""
+"""A loaded model, to be asked about images and texts."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from denseclip_viz.clip.text.bank import TextBank, encode_texts, ensemble
 from denseclip_viz.clip.text.cache_key import Cache
 from denseclip_viz.clip.towers import Path, Request, Tower, logit_scale, tower_of
 from denseclip_viz.clip.towers.tower import choose_path
-from denseclip_viz.errors import LayerError, PictureError
+from denseclip_viz.errors import ImageError, LayerError
 from denseclip_viz.geometry import Native, Tiles, Whole, geometry_from
 from denseclip_viz.html import listed, nameplate, shape
-from denseclip_viz.images import PictureLike, describe, readable
+from denseclip_viz.images import ImageLike, describe, readable
 from denseclip_viz.maps.comparison import compare, with_gradients, with_readings
 from denseclip_viz.maps.layer_readout import read_layers
 from denseclip_viz.maps.segment import Background, segment
@@ -59,7 +59,7 @@ class Model:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that a picture goes through."""
+        """The layers that an image goes through."""
         return self.tower.layers
 
     @property
@@ -67,21 +67,21 @@ class Model:
         """Every place that `record` and `trace(layers=…)` can name."""
         return tuple(self.tower.taps())
 
-    def trace(self, picture: PictureLike, **options: Any) -> Trace:
-        """Open one picture in one forward pass.
+    def trace(self, image: ImageLike, **options: Any) -> Trace:
+        """Open one image in one forward pass.
 
         Args:
-            picture: A path, a PIL image, an array `(row, column, rgb)`, or a scene.
+            image: A path, a PIL image, an array `(row, column, rgb)`, or a scene.
             **options: As for `trace_many`.
 
         Returns:
             Global embedding, dense features, attention, contributions, rest, and what was asked for.
         """
-        return next(self.trace_many([picture], **options))
+        return next(self.trace_many([image], **options))
 
     def trace_many(
         self,
-        pictures: Iterable[PictureLike],
+        images: Iterable[ImageLike],
         *,
         geometry: Way | None = None,
         layers: str | Sequence[str] = (),
@@ -90,12 +90,12 @@ class Model:
         path: str | Path | None = None,
         preset: str | Preset | None = None,
         batch_size: int = 8,
-        unreadable: Callable[[PictureLike, PictureError], object] | None = None,
+        unreadable: Callable[[ImageLike, ImageError], object] | None = None,
     ) -> Iterator[Trace]:
-        """Open pictures one after the other, in batches; memory is bounded by the batch.
+        """Open images one after the other, in batches; memory is bounded by the batch.
 
         Args:
-            pictures: As for `trace`.
+            images: As for `trace`.
             geometry: `"native"` (the model's own resize and crop; the default), `"whole"`, `"tiles"`, or
                 `Native()`, `Whole(short=512)`, `Tiles(overlap=0.5)`.
             layers: Taps to keep: names, wildcards, negative indices; `"all"` layers, or `"*"`, every tap.
@@ -103,12 +103,12 @@ class Model:
             keys: `"key"` to keep the pool's keys, `"projected"` for the official ViT variant.
             path: The way to dense features, by name or as `Path(...)`.
             preset: `"maskclip-paper"` for the paper's geometry, path and keys where they are not given.
-            batch_size: Pictures, or windows of tiles, in one forward pass.
-            unreadable: Called with a picture that cannot be read and its error, and the work goes on without it;
+            batch_size: Images, or windows of tiles, in one forward pass.
+            unreadable: Called with an image that cannot be read and its error, and the work goes on without it;
                 by default the error is raised.
 
         Raises:
-            PictureError, GeometryError, LayerError: bad input.
+            ImageError, GeometryError, LayerError: bad input.
             RecompositionError: the tower is not what it was taken for.
             OutOfMemoryError: the batch does not fit.
         """
@@ -127,8 +127,8 @@ class Model:
             "request": request,
             "provenance": {**self.provenance, "path": request.path.name, "tower": self.tower.family},
         }
-        asked_of = map(arguments.untraced, arguments.several(pictures))
-        planned = (self._plan(picture, image, way) for picture, image in readable(asked_of, unreadable))
+        asked_of = map(arguments.untraced, arguments.several(images))
+        planned = (self._plan(image, upright, way) for image, upright in readable(asked_of, unreadable))
         for trace in traced(self.tower, planned, batch_size=batch_size, **common):
             self._prove(trace)
             yield trace
@@ -145,14 +145,14 @@ class Model:
         return record(self.tower.taps(), patterns)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Embed preprocessed pixels `(picture, 3, H, W)`: the tower's plain forward pass, `(picture, D)`.
+        """Embed preprocessed pixels `(image, 3, H, W)`: the tower's plain forward pass, `(image, D)`.
 
         Raises:
-            PictureError: pixels of another shape or type, or whose embedding is not finite.
+            ImageError: pixels of another shape or type, or whose embedding is not finite.
         """
         check_eval(self.tower.visual)
         pixels, parameter = arguments.pixels(pixels, self.preprocess.size), next(self.tower.visual.parameters())
-        with torch.no_grad(), memory_guard("the number of pictures"):
+        with torch.no_grad(), memory_guard("the number of images"):
             embedding = self.tower.visual(pixels.to(parameter.device, parameter.dtype))
         return arguments.finite(embedding[0] if isinstance(embedding, tuple) else embedding)
 
@@ -164,18 +164,18 @@ class Model:
         """
         return encode_texts(self.clip, self.tokenizer, arguments.texts(texts), truncate=truncate)
 
-    def similarity(self, picture: PictureLike | Trace, prompts: PromptsLike) -> xr.DataArray:
+    def similarity(self, image: ImageLike | Trace, prompts: PromptsLike) -> xr.DataArray:
         """Compare dense features with every prompt in every template: raw cosines (template, prompt, y, x)."""
         prompts = Prompts.of(prompts)
-        return similarity(self._traced(picture), self.texts.encode(prompts), prompts)
+        return similarity(self._traced(image), self.texts.encode(prompts), prompts)
 
     def compare(
-        self, picture: PictureLike | Trace, prompts: PromptsLike, *, layers: str | Sequence[str] = ()
+        self, image: ImageLike | Trace, prompts: PromptsLike, *, layers: str | Sequence[str] = ()
     ) -> xr.Dataset:
         """Compare the pooled answer with the dense map, prompt by prompt, and layer by layer if asked.
 
         Args:
-            picture: A trace, or a picture to trace with what is needed.
+            image: A trace, or an image to trace with what is needed.
             prompts: Texts, or `Prompts`.
             layers: Layers to read too: names, wildcards, negative indices, or `"all"`. A transformer's are read in
                 text space and must be in the trace (`model.needs(layers)`); those of a ResNet, ConvNeXt, FastViT or
@@ -185,14 +185,14 @@ class Model:
             See `maps.compare.compare`; with layers also `layer_…` variables and `attrs["layer_reading"]`.
         """
         prompts, wanted = Prompts.of(prompts), self._layers(layers)
-        trace = arguments.directed(self._traced(picture, layers=self.tower.needs(wanted)))
+        trace = arguments.directed(self._traced(image, layers=self.tower.needs(wanted)))
         vectors = self.texts.encode(prompts)
         both = compare(trace, vectors, prompts)
         return self._with_layers(both, trace, vectors, wanted) if wanted else both
 
     def segment(
         self,
-        picture: PictureLike | Trace,
+        image: ImageLike | Trace,
         prompts: PromptsLike,
         *,
         geometry: Way | None = None,
@@ -206,16 +206,16 @@ class Model:
         """Name every pixel by its best prompt; several templates are ensembled (mean of unit vectors).
 
         Args:
-            picture: A trace, or a picture to trace with what is needed.
+            image: A trace, or an image to trace with what is needed.
             prompts: Texts, or `Prompts`.
-            geometry: As for `trace`, if a picture came.
+            geometry: As for `trace`, if an image came.
             background: `None`, a probability, or names of background prompts; prompts marked as background always
                 count as such.
             denoise: Threshold of prompt denoising (0: none).
             smooth: `"cosine"` or `"official"` key smoothing (`""`: none).
             preset: `"maskclip-paper"`.
             soft: Give probabilities (label, row, column) too.
-            size: `(row, column)` of the answer; the picture's own by default.
+            size: `(row, column)` of the answer; the image's own by default.
         """
         paper, prompts = preset_named(preset), Prompts.of(prompts)
         smooth = paper.smooth if smooth is None else smooth
@@ -223,7 +223,7 @@ class Model:
         options: dict[str, Any] = {"preset": preset, "geometry": geometry, "keys": keys}
         marked = [name for name, is_so in zip(prompts.prompts, prompts.background, strict=True) if is_so]
         return segment(
-            self._traced(picture, **options),
+            self._traced(image, **options),
             ensemble(self.texts.encode(prompts)),
             prompts.prompts,
             scale=self.scale,
@@ -234,13 +234,13 @@ class Model:
             size=size,
         )
 
-    def classify(self, picture: PictureLike | Trace, prompts: PromptsLike) -> xr.DataArray:
+    def classify(self, image: ImageLike | Trace, prompts: PromptsLike) -> xr.DataArray:
         """Give CLIP's ordinary zero-shot probabilities, with the model's own scale: (template, prompt)."""
-        prompts, trace = Prompts.of(prompts), arguments.directed(self._traced(picture))
+        prompts, trace = Prompts.of(prompts), arguments.directed(self._traced(image))
         return classify(trace, self.texts.encode(prompts), prompts, scale=self.scale)
 
     def needs(self, layers: str | Sequence[str]) -> tuple[str, ...]:
-        """What to trace so that `compare` can read these layers: `trace(picture, layers=model.needs("all"))`."""
+        """What to trace so that `compare` can read these layers: `trace(image, layers=model.needs("all"))`."""
         return self.tower.needs(self._layers(layers))
 
     @property
@@ -258,9 +258,9 @@ class Model:
         asked = arguments.names(layers, "layers")
         return list(self.layers) if asked == ["all"] else match(asked, self.layers)
 
-    def _plan(self, picture: PictureLike, image: Image.Image, way: Native | Whole | Tiles) -> Planned:
-        geometry = way.plan((image.height, image.width), preprocess=self.preprocess, cell=self.tower.cell)
-        return Planned(image, replace(geometry, shift=self.tower.shift("pool.input")), describe(picture))
+    def _plan(self, image: ImageLike, upright: Image.Image, way: Native | Whole | Tiles) -> Planned:
+        geometry = way.plan((upright.height, upright.width), preprocess=self.preprocess, cell=self.tower.cell)
+        return Planned(upright, replace(geometry, shift=self.tower.shift("pool.input")), describe(image))
 
     def _prove(self, trace: Trace) -> None:
         if self._proven or trace.pixels is None or trace.geometry.mode != "native":
@@ -268,17 +268,17 @@ class Model:
         prove(self.tower, trace.pixels[None], Request())
         self._proven = True
 
-    def _traced(self, picture: PictureLike | Trace, **options: Any) -> Trace:
-        if not isinstance(picture, Trace):
-            return self.trace(picture, **options)
-        return arguments.own(picture, self.provenance, geometry=options.get("geometry"))
+    def _traced(self, image: ImageLike | Trace, **options: Any) -> Trace:
+        if not isinstance(image, Trace):
+            return self.trace(image, **options)
+        return arguments.own(image, self.provenance, geometry=options.get("geometry"))
 
     def _with_layers(self, both: xr.Dataset, trace: Trace, vectors: Tensor, wanted: Sequence[str]) -> xr.Dataset:
         path = choose_path(str(trace.provenance.get("path", "value")))
         if self.tower.needs(wanted):
             return with_readings(both, read_layers(self.tower, trace, wanted, path), vectors, self.tower.reading)
         if trace.pixels is None:
-            raise LayerError("layers of a tiled picture", expected="a single window", fix="Trace with 'whole'.")
+            raise LayerError("layers of a tiled image", expected="a single window", fix="Trace with 'whole'.")
         maps = gradient_maps(self.tower, trace.pixels, vectors, layers=wanted, path=path)
         shifts = [self.tower.shift(name) for name in maps]
         return with_gradients(both, maps, self.tower.reading, shifts=shifts)

@@ -14,7 +14,7 @@ class Preset:
     """Defaults for `trace` and `segment` that belong together.
 
     Attributes:
-        geometry: How the picture is fed.
+        geometry: How the image is fed.
         path: The way to dense features.
         keys: Which keys key smoothing takes, by tower family.
         denoise: Threshold of prompt denoising; 0 for none.

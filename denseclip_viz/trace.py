@@ -15,7 +15,7 @@ from denseclip_viz.html import listed, nameplate, shape, thumbnail
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trace:
-    """One picture, one forward pass, opened.
+    """One image, one forward pass, opened.
 
     All tensors are on the CPU, in fp32 (fp64 for an fp64 model).
 
@@ -25,9 +25,9 @@ class Trace:
         attention: `(head, y, x)`, the pooling weights of positions.
         contributions: `(y, x, D)`; their sum and the sum of `rest` are the global embedding.
         rest: `{"bias": (D,), …}`, the named terms that belong to no position.
-        geometry: Where the grid lies in the picture.
-        picture: `(row, column, rgb)` uint8, the upright picture for figures, at most 1024 px long.
-        name: The picture's name for titles.
+        geometry: Where the grid lies in the image.
+        image: `(row, column, rgb)` uint8, the upright image for figures, at most 1024 px long.
+        name: The image's name for titles.
         provenance: Model, weights, hash, activation, preprocess, path, versions.
         keys: `(y, x, C)` if asked for.
         layers: What taps recorded, as the tower made it: `(C, y, x)` or `(token, C)`.
@@ -35,7 +35,7 @@ class Trace:
 
     Example:
         >>> import torch
-        >>> grid = Geometry("whole", picture=(64, 64), resized=(64, 64), offset=(0, 0), input=(64, 64), cell=(32, 32))
+        >>> grid = Geometry("whole", image=(64, 64), resized=(64, 64), offset=(0, 0), input=(64, 64), cell=(32, 32))
         >>> cells, bias = torch.ones(2, 2, 4), torch.ones(4)
         >>> trace = Trace(bias * 5, cells, torch.ones(1, 2, 2) / 4, cells, {"bias": bias}, grid,
         ...               np.zeros((64, 64, 3), np.uint8))
@@ -49,8 +49,8 @@ class Trace:
     contributions: Tensor
     rest: Mapping[str, Tensor]
     geometry: Geometry
-    picture: np.ndarray
-    name: str = "picture"
+    image: np.ndarray
+    name: str = "image"
     provenance: Mapping[str, str | int] = field(default_factory=dict)
     keys: Tensor | None = None
     layers: Mapping[str, Tensor] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Trace:
             raise LayerError(
                 f"layer {name!r} was not recorded",
                 expected=f"one of {', '.join(self.names)}" if self.names else "a trace with layers; this one has none",
-                fix=f"Ask for it: model.trace(picture, layers={name!r}).",
+                fix=f"Ask for it: model.trace(image, layers={name!r}).",
             )
         return self.layers[name]
 
@@ -84,8 +84,8 @@ class Trace:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held, the picture included."""
-        return sum(t.element_size() * t.nelement() for t in self.tensors().values()) + self.picture.nbytes
+        """Bytes held, the image included."""
+        return sum(t.element_size() * t.nelement() for t in self.tensors().values()) + self.image.nbytes
 
     def __repr__(self) -> str:
         y, x = self.geometry.grid
@@ -97,7 +97,7 @@ class Trace:
 
     def _repr_html_(self) -> str:
         y, x = self.geometry.grid
-        height, width = self.geometry.picture
+        height, width = self.geometry.image
         sizes = {
             f"{name} ({axes})": shape(getattr(self, name).shape)
             for name, axes in (
@@ -116,6 +116,6 @@ class Trace:
             "layers": listed([f"{name} {shape(kept.shape)}" for name, kept in self.layers.items()], most=5),
             "memory": f"{self.nbytes / 1e6:.1f} MB",
         }
-        after, seen = "model.compare(trace, prompts)", thumbnail(self.picture)
+        after, seen = "model.compare(trace, prompts)", thumbnail(self.image)
         random = "random weights: only the mechanics show" if self.provenance.get("random_weights") else ""
-        return nameplate(f"Trace of {self.name}", facts, picture=seen, after=after, warning=random)
+        return nameplate(f"Trace of {self.name}", facts, image=seen, after=after, warning=random)

@@ -22,7 +22,7 @@ TEXT = {
 }
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "car", "grass", "photo", "of", "giraffe", ".", "##s"]
 # As kakaobrain/align-base has them, but for the sizes; half of 116 - 97 is not whole, as half of 346 - 289 is not.
-PICTURES = {
+IMAGES = {
     "size": {"height": 116, "width": 116},
     "crop_size": {"height": 97, "width": 97},
     "do_center_crop": True,
@@ -55,7 +55,7 @@ def write(folder, model=None):
         tokenizer = BertTokenizerFast(vocab_file=str(words))
     tokenizer.model_max_length = 16
     words.unlink()
-    AlignProcessor(EfficientNetImageProcessor(**PICTURES), tokenizer).save_pretrained(folder)
+    AlignProcessor(EfficientNetImageProcessor(**IMAGES), tokenizer).save_pretrained(folder)
     remove(folder, "vocab.txt")  # before version 5 there is both
     return folder
 
@@ -70,7 +70,7 @@ def write_older(folder, model):
     """The same as versions before 5 left it: preprocessor_config.json, a pickle, and position ids in it."""
     write(folder, model)
     remove(folder, "processor_config.json")
-    settings = {"image_processor_type": "EfficientNetImageProcessor", **PICTURES}
+    settings = {"image_processor_type": "EfficientNetImageProcessor", **IMAGES}
     (folder / "preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "model.safetensors").unlink()
     state = dict(model.state_dict())

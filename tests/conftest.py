@@ -66,12 +66,12 @@ def model(request, load_tiny):
 
 
 @pytest.fixture(scope="session")
-def picture_file(tmp_path_factory):
+def image_file(tmp_path_factory):
     """A real JPEG, wider than high."""
     import numpy as np
     from PIL import Image
 
-    path = tmp_path_factory.mktemp("pictures") / "street.jpg"
+    path = tmp_path_factory.mktemp("images") / "street.jpg"
     noise = np.random.default_rng(0).integers(0, 256, (12, 18, 3), dtype=np.uint8)
     Image.fromarray(noise).resize((180, 120), Image.Resampling.BICUBIC).save(path, quality=95)
     return path

@@ -1,4 +1,4 @@
-"""What rankings are tested on: a few pictures of noise, prompts in three templates, and masks that go with them."""
+"""What rankings are tested on: a few images of noise, prompts in three templates, and masks that go with them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ TEMPLATES = ["{}", "a photo of {}.", "there is no {}"]
 PROMPTS = dcv.Prompts(["a red car", "grass"], TEMPLATES, absent=["a giraffe"])
 
 
-def pictures(count, size=(32, 32)):
+def images(count, size=(32, 32)):
     return [np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8) for seed in range(count)]
 
 
-def blobs(picture):
-    """A mask of each prompt that depends on the picture."""
-    return {"a red car": picture[..., 0] > 128, "grass": np.roll(picture[..., 1] > 160, 8, axis=0)}
+def blobs(image):
+    """A mask of each prompt that depends on the image."""
+    return {"a red car": image[..., 0] > 128, "grass": np.roll(image[..., 1] > 160, 8, axis=0)}
 
 
 def quietly(call, *arguments, **options):

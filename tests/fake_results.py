@@ -23,7 +23,7 @@ CLIP = Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 SPOTS = [(0.66, 0.36, 0.16), (0.90, 0.60, 0.30), (0.16, 0.82, 0.12), (0.30, 0.30, 0.30), (0.76, 0.25, 0.06)]
 
 
-def picture(size=(240, 360)):
+def image(size=(240, 360)):
     """Draw the scene: uint8 (row, column, rgb)."""
     height, width = size
     image = Image.new("RGB", (width * 2, height * 2), "#9ecbe8")
@@ -54,7 +54,7 @@ def geometry(size=(240, 360), *, mode="whole", cell=16) -> Geometry:
 
 def _blobs(where: Geometry, count: int) -> np.ndarray:
     """(prompt, y, x): 1 at each thing, falling off smoothly; the last quarter of the prompts is nowhere."""
-    y, x = where.y[:, None] / where.picture[0], where.x[None] / where.picture[1]
+    y, x = where.y[:, None] / where.image[0], where.x[None] / where.image[1]
     maps = []
     for i in range(count):
         row, column, reach = SPOTS[i % len(SPOTS)]
@@ -106,7 +106,7 @@ def comparison(
         "attention_in_top_decile": (per_text, np.full(score.shape, 0.31)),
         "global_vs_mean_dense": ((), 0.61),
         "global_vs_attended_dense": ((), 0.83),
-        "picture": (("row", "column", "rgb"), picture(size)),
+        "image": (("row", "column", "rgb"), image(size)),
     }
     coords = {
         "template": names, "prompt": list(prompts), "absent": ("prompt", np.asarray(absent, dtype=bool)),
@@ -135,7 +135,7 @@ def attributes(where: Geometry, random_weights: int = 0) -> dict:
         "path": "value",
         "versions": "denseclip_viz 0.1.0",
         "random_weights": random_weights,
-        "picture_name": "car.jpg",
+        "image_name": "car.jpg",
         "geometry": where.to_json(),
     }
 
@@ -173,7 +173,7 @@ def trace(result, depth=6) -> Trace:
     where = Geometry.from_json(result.attrs["geometry"])
     cells = torch.randn(*where.grid, depth, generator=torch.Generator().manual_seed(0))
     attention = torch.ones(1, *where.grid) / (where.grid[0] * where.grid[1])
-    return Trace(cells.sum((0, 1)), cells, attention, cells, {}, where, picture(where.picture), "car.jpg")
+    return Trace(cells.sum((0, 1)), cells, attention, cells, {}, where, image(where.image), "car.jpg")
 
 
 def similarity(**options) -> xr.DataArray:
@@ -184,7 +184,7 @@ def similarity(**options) -> xr.DataArray:
 
 def segmentation(*, labels=("car", "grass", "sky", "sun", "giraffe"), size=(240, 360), mode="whole", random_weights=0):
     """Make a segmentation of the scene; "giraffe" is nowhere, and a part is background."""
-    where, shown = geometry(size, mode=mode), picture(size).astype(int)
+    where, shown = geometry(size, mode=mode), image(size).astype(int)
     height, width = size
     red, green, blue = np.moveaxis(shown, -1, 0)
     index = np.where(blue > red + 20, 2, np.where(green > red + 20, 1, np.where((green > 180) & (blue < 120), 3, -1)))
@@ -199,7 +199,7 @@ def segmentation(*, labels=("car", "grass", "sky", "sun", "giraffe"), size=(240,
         {
             "labels": (("row", "column"), index.astype(np.int16)),
             "probability": (("row", "column"), np.where(index < 0, 0.2, 0.7)),
-            "picture": (("picture_row", "picture_column", "rgb"), picture(size)),
+            "image": (("image_row", "image_column", "rgb"), image(size)),
         },
         coords={"label": list(labels)},
         attrs={**attributes(where, random_weights), "background": "background: best probability below 0.4"},

@@ -1,4 +1,4 @@
-"""What the tests of geometry share: any picture size and way, ramps, plain preprocessing."""
+"""What the tests of geometry share: any image size and way, ramps, plain preprocessing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def ways(draw):
 
 @st.composite
 def geometries(draw, way=None):
-    """Any picture size and way, with an input that the test can afford."""
+    """Any image size and way, with an input that the test can afford."""
     cell = draw(cells)
     size = (cell[0] * draw(st.integers(1, 6)), cell[1] * draw(st.integers(1, 6)))
     clip = Preprocess(size, resize_mode=draw(modes), **PLAIN)
@@ -47,7 +47,7 @@ def geometries(draw, way=None):
 
 
 def ramp(height, width):
-    """A picture whose red rises with its row and green with its column, and by how much a pixel."""
+    """An image whose red rises with its row and green with its column, and by how much a pixel."""
     slopes = [max(1, 255 // max(1, n - 1)) for n in (height, width)]
     rows, columns = np.mgrid[:height, :width]
     values = np.stack([rows * slopes[0], columns * slopes[1], 0 * rows], axis=-1)

@@ -161,7 +161,7 @@ SEGMENT = {
     "denoise: everything": ({"denoise": 1.0}, None),
     "smooth and soft": ({"smooth": "official", "soft": True}, None),
     "size: one pixel": ({"size": (1, 1)}, None),
-    "size: larger than the picture": ({"size": [77, np.int64(99)]}, None),
+    "size: larger than the image": ({"size": [77, np.int64(99)]}, None),
 }
 
 # where `save_data` is to write, in an empty folder
@@ -189,7 +189,7 @@ TENSORS = {
     "nothing": None,
     "an array": np.zeros((1, 3, 32, 32), np.float32),
     "no batch": torch.zeros(3, 32, 32),
-    "no picture": torch.zeros(0, 3, 32, 32),
+    "no image": torch.zeros(0, 3, 32, 32),
     "one channel": torch.zeros(1, 1, 32, 32),
     "channels last": torch.zeros(1, 32, 32, 3),
     "another size": torch.zeros(1, 3, 40, 40),

@@ -1,4 +1,4 @@
-"""`make demo`: a comparison from a real picture file, for a ResNet and a ViT from local checkpoints of random weights.
+"""`make demo`: a comparison from a real image file, for a ResNet and a ViT from local checkpoints of random weights.
 
 There are no pretrained weights in this repository, so the figures only show the mechanics, and say so.
 """
@@ -15,7 +15,7 @@ import denseclip_viz as dcv
 PROMPTS = dcv.Prompts(["a red ball", "blue sky", "green grass"], absent=["a giraffe"])
 
 
-def picture(path):
+def image(path):
     """Draw a small landscape at four times its size, and save it as a JPEG."""
     image = Image.new("RGB", (2560, 1920), (120, 170, 225))
     draw = ImageDraw.Draw(image)
@@ -35,7 +35,7 @@ def checkpoint(name, path):
 
 def main(folder):
     folder.mkdir(exist_ok=True)
-    picture(folder / "landscape.jpg")
+    image(folder / "landscape.jpg")
     for name in ("RN50", "ViT-B-16"):
         with TemporaryDirectory() as weights:
             checkpoint(name, Path(weights, "random.safetensors"))

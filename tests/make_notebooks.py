@@ -56,7 +56,7 @@ def clean(notebook):
     """Take out, in place, what belongs to this machine or this run.
 
     Raises:
-        ValueError: a widget without a still picture, which nobody would see before running the notebook.
+        ValueError: a widget without a still image, which nobody would see before running the notebook.
     """
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -77,8 +77,8 @@ def _clean_output(output, at, count):
         output.execution_count = count
     if VIEW in output.get("data", {}):
         if not STILLS & set(output.data):
-            raise ValueError(f"cell {at}: a widget without a still picture ({output.data.get('text/plain', '')[:60]})")
-        # JupyterLab would look for the widget of an ended kernel, and show an error in the picture's place
+            raise ValueError(f"cell {at}: a widget without a still image ({output.data.get('text/plain', '')[:60]})")
+        # JupyterLab would look for the widget of an ended kernel, and show an error in the image's place
         del output.data[VIEW]
         output.metadata = nbformat.from_dict({})
     return output

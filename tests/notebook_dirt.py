@@ -108,9 +108,9 @@ def _of_output(output):
     if output.get("name") == "stderr":
         yield f"standard error: {output.text.strip()[:80]}"
     if VIEW in data:
-        yield "a live widget's id, for which JupyterLab shows an error instead of the still picture"
+        yield "a live widget's id, for which JupyterLab shows an error instead of the still image"
     if set(data) == {"text/plain"} and WIDGET.match(data["text/plain"]):
-        yield "a widget without a still picture"
+        yield "a widget without a still image"
     texts = [output.get("text", ""), *(value for mime, value in data.items() if mime.startswith("text/"))]
     yield from (line for text in texts for line in _of_text(text))
 

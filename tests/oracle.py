@@ -1,7 +1,7 @@
 """CLIP's image towers, their pooling and the dense value path in plain NumPy: the oracle of the tests.
 
 Written from the papers and the architecture alone; shares no code with the package and is slow on purpose:
-one picture at a time, float64. `sd` is the state dict of an open_clip `visual` as {name: array}; pixels
+one image at a time, float64. `sd` is the state dict of an open_clip `visual` as {name: array}; pixels
 (3, H, W) come after normalisation; tokens are (token, C), the class or mean token first.
 """
 

@@ -10,30 +10,30 @@ CAR = {"a red car": ["a red car", "a red automobile"]}
 PROMPTS = dcv.Prompts(CAR, ["a photo of {}.", "{}"], absent=["a giraffe"], background={"grass": ["grass", "lawn"]})
 
 
-def test_results_say_which_prompts_are_background(model, picture_file):
-    both = model.compare(picture_file, PROMPTS)
+def test_results_say_which_prompts_are_background(model, image_file):
+    both = model.compare(image_file, PROMPTS)
     assert both.prompt.values.tolist() == ["a red car", "a giraffe", "grass"]
     assert both.absent.values.tolist() == [False, True, False]
     assert both.background.values.tolist() == [False, False, True]
-    assert model.similarity(picture_file, PROMPTS).background.values.tolist() == [False, False, True]
+    assert model.similarity(image_file, PROMPTS).background.values.tolist() == [False, False, True]
     assert compare_table(both)["background"].tolist() == [False, False, True] * 2
-    assert "background" not in classify_table(model.classify(picture_file, PROMPTS)).columns
+    assert "background" not in classify_table(model.classify(image_file, PROMPTS)).columns
 
 
-def test_a_prompt_marked_as_background_labels_no_pixel(model, picture_file):
+def test_a_prompt_marked_as_background_labels_no_pixel(model, image_file):
     plain = dcv.Prompts({**CAR, "grass": ["grass", "lawn"]}, PROMPTS.templates, absent=["a giraffe"])
-    named = model.segment(picture_file, plain, geometry="whole")
-    marked = model.segment(picture_file, PROMPTS, geometry="whole")
+    named = model.segment(image_file, plain, geometry="whole")
+    marked = model.segment(image_file, PROMPTS, geometry="whole")
     numbers = {name: at for at, name in enumerate(plain.prompts)}
     assert numbers == {"a red car": 0, "grass": 1, "a giraffe": 2}
     expected = np.select([named.labels == 1, named.labels == 2], [-1, 1], named.labels)
     assert (marked.labels.values == expected).all() and "best prompt is grass" in marked.attrs["background"]
-    also = model.segment(picture_file, PROMPTS, geometry="whole", background=["a giraffe"])
+    also = model.segment(image_file, PROMPTS, geometry="whole", background=["a giraffe"])
     assert set(np.unique(also.labels)) <= {-1, 0} and segment_table(also)["label"].tolist()[1:] == list(PROMPTS.prompts)
 
 
-def test_background_prompts_and_a_threshold_go_together(model, picture_file):
-    result = model.segment(picture_file, PROMPTS, geometry="whole", background=1.0)
+def test_background_prompts_and_a_threshold_go_together(model, image_file):
+    result = model.segment(image_file, PROMPTS, geometry="whole", background=1.0)
     assert result.attrs["background"] == "background: best prompt is grass or best probability below 1"
     with pytest.raises(dcv.DenseclipVizError, match="background"):
-        model.segment(picture_file, PROMPTS, background=[3])
+        model.segment(image_file, PROMPTS, background=[3])

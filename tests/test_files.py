@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from hostile import PATHS
-from hostile_pictures import PICTURE
+from hostile_images import IMAGE
 from judge import held, table, unchanged
 from matplotlib.figure import Figure
 
@@ -20,11 +20,11 @@ PROMPTS = dcv.Prompts(
     ["a red car", "고양이", 'so "quoted", and\nbroken'], ["{}", "a photo of {}."], absent=["a giraffe"]
 )
 CALLS = {
-    "compare": lambda model: model.compare(PICTURE, PROMPTS),
-    "layers": lambda model: model.compare(PICTURE, PROMPTS, layers="all"),
-    "similarity": lambda model: model.similarity(PICTURE, PROMPTS),
-    "segment": lambda model: model.segment(PICTURE, PROMPTS, background=0.3, soft=True, smooth="cosine"),
-    "classify": lambda model: model.classify(PICTURE, PROMPTS),
+    "compare": lambda model: model.compare(IMAGE, PROMPTS),
+    "layers": lambda model: model.compare(IMAGE, PROMPTS, layers="all"),
+    "similarity": lambda model: model.similarity(IMAGE, PROMPTS),
+    "segment": lambda model: model.segment(IMAGE, PROMPTS, background=0.3, soft=True, smooth="cosine"),
+    "classify": lambda model: model.classify(IMAGE, PROMPTS),
 }
 
 
@@ -59,7 +59,7 @@ def test_results_come_back_from_netcdf_as_they_were(models, tmp_path, call, kind
 @table(PATHS)
 def test_places_to_write_to(models, busy, value, due):
     before = sorted(busy.iterdir())
-    maps = models["vit"].similarity(PICTURE, "a cat")
+    maps = models["vit"].similarity(IMAGE, "a cat")
     held(lambda: xr.load_dataarray(save_data(maps, value), engine="h5netcdf"), due)
     assert (sorted(busy.iterdir()) == before) == (due is not None)
     assert (busy / "there.nc").read_text() == "kept"

@@ -9,7 +9,7 @@ import shutil
 import pytest
 import torch
 import xarray as xr
-from hostile_pictures import PICTURE
+from hostile_images import IMAGE
 from hypothesis import given
 from hypothesis import strategies as st
 from judge import fuzz, fuzzed, held, strict, table, unchanged
@@ -124,7 +124,7 @@ FOLDERS = {
     "no layers": (vision(layers=-1), DenseclipVizError),
     "width -8": (vision(width=-8), DenseclipVizError),
     "a patch of 0": (vision(patch_size=0), DenseclipVizError),
-    "a patch beyond the picture": (vision(patch_size=99), DenseclipVizError),
+    "a patch beyond the image": (vision(patch_size=99), DenseclipVizError),
     "an option that nobody knows": (vision(colour="red"), ModelNameError),
     "another pooling": (vision(pool_type="none"), DenseclipVizError),
     "a timm model that there is not": (vision(timm_model_name="nothing"), DenseclipVizError),
@@ -140,7 +140,7 @@ FOLDERS = {
 def test_folders_that_hold_no_model(copy, value, due):
     folder = copy("vit")
     value(folder)
-    held(lambda: load(folder).trace(PICTURE), due)
+    held(lambda: load(folder).trace(IMAGE), due)
 
 
 NAMES = {
@@ -211,7 +211,7 @@ def test_checkpoints_with_broken_bytes(model_folder, tmp_path_factory, data):
         content[place] = data.draw(st.integers(0, 255))
     file = tmp_path_factory.mktemp("broken") / "w.safetensors"
     file.write_bytes(content[: data.draw(st.sampled_from([len(content), 3, 999, 100_000]))])
-    fuzzed(lambda: load(model_folder("vit"), pretrained=file).trace(PICTURE))
+    fuzzed(lambda: load(model_folder("vit"), pretrained=file).trace(IMAGE))
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), 1e38])
@@ -219,7 +219,7 @@ def test_checkpoints_with_broken_bytes(model_folder, tmp_path_factory, data):
 def test_weights_that_are_no_numbers_are_found_out(copy, kind, number):
     folder = copy(kind)
     changed(folder, lambda tensors: tensors["visual.conv1.weight"].fill_(number))
-    held(lambda: load(folder).trace(PICTURE), RecompositionError)
+    held(lambda: load(folder).trace(IMAGE), RecompositionError)
     changed(folder, lambda tensors: tensors["text_projection"].fill_(number))
     held(lambda: load(folder).encode_text(["a cat"]), WeightsError)
 
@@ -228,9 +228,9 @@ def test_a_tower_that_says_nothing_is_found_out(copy):
     folder = copy("vit")
     changed(folder, lambda tensors: tensors["visual.proj"].zero_())
     model = load(folder)
-    held(lambda: model.compare(PICTURE, ["a cat", "grass"]), WeightsError)
-    held(lambda: model.classify(PICTURE, ["a cat", "grass"]), WeightsError)
-    assert (model.similarity(PICTURE, ["a cat", "grass"]) == 0).all()
+    held(lambda: model.compare(IMAGE, ["a cat", "grass"]), WeightsError)
+    held(lambda: model.classify(IMAGE, ["a cat", "grass"]), WeightsError)
+    assert (model.similarity(IMAGE, ["a cat", "grass"]) == 0).all()
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
@@ -242,8 +242,8 @@ def test_memory_that_ends_is_said_with_the_knob(load_tiny, error):
 
     model.clip.visual.register_forward_pre_hook(full)
     with pytest.raises(OutOfMemoryError, match="batch_size"):
-        model.trace(PICTURE)
-    with pytest.raises(OutOfMemoryError, match="number of pictures"):
+        model.trace(IMAGE)
+    with pytest.raises(OutOfMemoryError, match="number of images"):
         model.encode_image(torch.zeros(1, 3, *model.preprocess.size))
 
 
@@ -261,7 +261,7 @@ def test_figures_of_what_is_no_result(name, result):
     {"interpolation": "cubic"}, {"interpolation": None},
 ])  # fmt: skip
 def test_options_of_a_figure(models, options):
-    both = models["vit"].compare(PICTURE, ["a cat", "grass"])
+    both = models["vit"].compare(IMAGE, ["a cat", "grass"])
     held(lambda: dcv.plot.compare(both, **options), DenseclipVizError)
 
 
@@ -269,7 +269,7 @@ def test_options_of_a_figure(models, options):
     "text", ["$x$ \\frac{ %s", "\x1b[31mred", "고양이 🐈", "\u202eright", "<b>&amp;</b>", "x" * 70]
 )
 def test_prompts_of_every_kind_are_drawn_and_kept(models, tmp_path, text):
-    maps = models["vit"].similarity(PICTURE, [text, "grass"])
+    maps = models["vit"].similarity(IMAGE, [text, "grass"])
     with strict():
         dcv.plot.save(dcv.plot.grid(maps), tmp_path / "maps.svg")
     assert (tmp_path / "maps.svg").stat().st_size > 1000

@@ -41,10 +41,10 @@ class Shown(HTMLParser):
 @pytest.fixture(scope="module")
 def things(load_tiny):
     model = load_tiny("vit")
-    picture = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     return {
         "model": model,
-        "trace": model.trace(picture, layers="*", keys="key"),
+        "trace": model.trace(image, layers="*", keys="key"),
         "prompts": dcv.Prompts(
             {"a car": ["a car", "a cab"], "grass": "grass"}, "imagenet-80", absent="a whale", articles="right"
         ),
@@ -82,9 +82,9 @@ def test_it_says_what_it_is_how_large_and_what_comes_next(things, kind):
 def test_it_needs_nothing_from_anywhere_and_takes_the_colours_of_the_page(things, kind):
     page = things[kind]._repr_html_()
     shown = Shown(page)
-    pictures = [attrs["src"] for tag, attrs in shown.tags if tag == "img"]
-    assert all(source.startswith("data:image/") for source in pictures)
-    assert len(pictures) == (kind in ("trace", "scene"))
+    images = [attrs["src"] for tag, attrs in shown.tags if tag == "img"]
+    assert all(source.startswith("data:image/") for source in images)
+    assert len(images) == (kind in ("trace", "scene"))
     plain = re.sub(r"data:[^\"]*", "", page)
     assert "http" not in plain and "<script" not in plain and not re.search(r"color|#[0-9a-f]{3}|rgb\(", plain)
 
@@ -100,7 +100,7 @@ def test_it_costs_less_than_five_milliseconds_beside_the_thumbnail(things, kind,
     from denseclip_viz.toyworld import scenes
 
     for module in (trace, scenes):
-        monkeypatch.setattr(module, "thumbnail", lambda picture, **options: "data:,")
+        monkeypatch.setattr(module, "thumbnail", lambda image, **options: "data:,")
 
     def seconds():
         began = time.perf_counter()
@@ -139,9 +139,9 @@ def test_what_a_user_typed_is_text(things, tmp_path):
 
 
 def test_every_part_is_escaped():
-    shown = Shown(nameplate(HOSTILE, {HOSTILE: HOSTILE}, after=HOSTILE, picture=HOSTILE, warning=HOSTILE))
+    shown = Shown(nameplate(HOSTILE, {HOSTILE: HOSTILE}, after=HOSTILE, image=HOSTILE, warning=HOSTILE))
     assert shown.text.count(HOSTILE) == 5
-    assert [tag for tag, _ in shown.tags].count("img") == 1  # the picture itself
+    assert [tag for tag, _ in shown.tags].count("img") == 1  # the image itself
 
 
 def test_a_deep_tower_lists_its_first_layers_and_its_last(things):
@@ -152,10 +152,10 @@ def test_a_deep_tower_lists_its_first_layers_and_its_last(things):
 
 
 def test_every_family_and_every_way_of_feeding_has_one(model, tmp_path):
-    picture = np.zeros((70, 90, 3), np.uint8)
+    image = np.zeros((70, 90, 3), np.uint8)
     assert model.tower.family in Shown(model._repr_html_()).text
     for way in ("native", "whole", "tiles"):
-        assert way in Shown(model.trace(picture, geometry=way)._repr_html_()).text
+        assert way in Shown(model.trace(image, geometry=way)._repr_html_()).text
 
 
 def test_an_align_has_one_too(tmp_path):

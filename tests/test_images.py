@@ -1,4 +1,4 @@
-"""Pictures of every kind: a right RGB picture, or an error that names what came in."""
+"""Images of every kind: a right RGB image, or an error that names what came in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from denseclip_viz.errors import PictureError
+from denseclip_viz.errors import ImageError
 from denseclip_viz.images import describe, display, read
 
 fuzz = settings(deadline=None, max_examples=80, suppress_health_check=list(HealthCheck))
@@ -27,20 +27,20 @@ def scene(height=6, width=9):
     return np.stack([rows * 40, columns * 25, (rows + columns) * 10], axis=-1).astype(np.uint8)
 
 
-def saved(path, picture=None, **options):
-    """A picture file, by default of the scene."""
+def saved(path, image=None, **options):
+    """An image file, by default of the scene."""
     if Image.registered_extensions().get(path.suffix) not in Image.SAVE:
         pytest.skip(f"this Pillow does not write {path.suffix}")
-    picture = scene() if picture is None else picture
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    image.save(path, **options)
+    image = scene() if image is None else image
+    pixels = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    pixels.save(path, **options)
     return path
 
 
-def refused(picture, *words):
+def refused(image, *words):
     """The message of the error; it must hold the words, an expectation and a fix."""
-    with pytest.raises(PictureError) as caught:
-        read(picture)
+    with pytest.raises(ImageError) as caught:
+        read(image)
     message = str(caught.value)
     assert all(word in message for word in words), message
     assert "Expected" in message and message.endswith(".") and "\n" not in message
@@ -58,10 +58,10 @@ def test_common_formats_are_read(tmp_path, ending):
         "avif": {"quality": 100},
     }
     path = saved(tmp_path / f"cat.{ending}", np.full((6, 9, 3), 120, np.uint8), **lossless.get(ending, {}))
-    for source in (path, str(path), SimpleNamespace(picture=path), SimpleNamespace(picture=str(path))):
-        image = read(source)
-        assert (image.mode, image.size) == ("RGB", (9, 6))
-        assert np.abs(np.asarray(image).astype(int) - 120).max() <= 2
+    for source in (path, str(path), SimpleNamespace(image=path), SimpleNamespace(image=str(path))):
+        upright = read(source)
+        assert (upright.mode, upright.size) == ("RGB", (9, 6))
+        assert np.abs(np.asarray(upright).astype(int) - 120).max() <= 2
 
 
 @pytest.mark.parametrize("convert", [
@@ -73,8 +73,8 @@ def test_common_formats_are_read(tmp_path, ending):
     lambda a: np.asfortranarray(a),
     lambda a: np.concatenate([a, np.full_like(a[..., :1], 255)], axis=-1),
     Image.fromarray,
-    lambda a: SimpleNamespace(picture=a),
-    lambda a: SimpleNamespace(picture=Image.fromarray(a)),
+    lambda a: SimpleNamespace(image=a),
+    lambda a: SimpleNamespace(image=Image.fromarray(a)),
 ])  # fmt: skip
 def test_arrays_images_and_scenes_give_the_same_pixels(convert):
     np.testing.assert_array_equal(np.asarray(read(convert(scene()))), scene())
@@ -89,7 +89,7 @@ def test_gray_arrays_become_rgb(shape, dtype):
 
 
 @pytest.mark.parametrize("source", [np.zeros((1, 1), np.uint8), np.ones((1, 1, 3)), Image.new("CMYK", (1, 1))])
-def test_a_picture_of_one_pixel_is_read(source):
+def test_a_image_of_one_pixel_is_read(source):
     assert read(source).size == (1, 1)
 
 
@@ -135,7 +135,7 @@ def test_sixteen_bit_images_in_memory_are_scaled(mode):
 
 
 def test_thirty_two_bit_gray_that_may_be_eight_bits_is_not_guessed():
-    refused(Image.fromarray(np.full((2, 3), 200, np.int32)), "picture 2 x 3", "from 200 to 200")
+    refused(Image.fromarray(np.full((2, 3), 200, np.int32)), "image 2 x 3", "from 200 to 200")
     refused(Image.fromarray(np.full((2, 3), 70_000, np.int32)), "from 70000 to 70000")
     refused(Image.fromarray(np.full((2, 3), -1, np.int32)), "from -1 to -1")
     assert np.asarray(read(Image.new("I", (3, 2)))).max() == 0
@@ -146,7 +146,7 @@ def test_float_images_are_read_inside_0_to_1_only():
     assert np.asarray(read(image))[0, :, 0].tolist() == [0, 128, 255]
     refused(
         Image.fromarray(np.array([[0.0, 200.0]], np.float32)),
-        "picture 1 x 2",
+        "image 1 x 2",
         "0.0 to 200.0",
         "Divide by 255.",
     )
@@ -161,7 +161,7 @@ def half_clear(mode):
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBa", "La"])
 def test_transparency_is_drawn_over_white_and_said_once(mode):
     image = half_clear("LA").convert("La") if mode == "La" else half_clear(mode)
-    with pytest.warns(UserWarning, match="picture 6 x 9 is transparent in places: drawn over white") as said:
+    with pytest.warns(UserWarning, match="image 6 x 9 is transparent in places: drawn over white") as said:
         values = np.asarray(read(image))
     assert len(said) == 1 and said[0].filename == __file__
     assert (values[:, 4:] == 255).all() and (values[1:, :4] < 255).any()
@@ -231,7 +231,7 @@ def test_orientations_that_do_not_exist_change_nothing(tmp_path, orientation):
     np.testing.assert_array_equal(np.asarray(read(saved(tmp_path / "a.png", exif=exif))), scene())
 
 
-def test_of_a_phones_multi_picture_jpeg_the_first_is_read(tmp_path):
+def test_of_a_phones_multi_image_jpeg_the_first_is_read(tmp_path):
     first, second = (Image.new("RGB", (32, 16), c) for c in ("red", "blue"))
     path = saved(tmp_path / "phone.mpo", first, save_all=True, append_images=[second])
     with Image.open(path) as opened:
@@ -266,14 +266,14 @@ def test_folders_empty_files_and_pipes_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"\0" * 500])
-def test_files_that_are_no_pictures_are_refused(tmp_path, content):
+def test_files_that_are_no_images_are_refused(tmp_path, content):
     (tmp_path / "notes.jpg").write_bytes(content)
     refused(tmp_path / "notes.jpg", "notes.jpg")
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg", "gif", "webp", "bmp", "tiff", "ppm", "jp2", "avif"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_a_truncated_picture_is_refused_by_name(tmp_path, ending, share):
+def test_a_truncated_image_is_refused_by_name(tmp_path, ending, share):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     whole = saved(tmp_path / f"whole.{ending}", noise).read_bytes()
     (tmp_path / f"cut.{ending}").write_bytes(whole[: int(len(whole) * share)])
@@ -283,7 +283,7 @@ def test_a_truncated_picture_is_refused_by_name(tmp_path, ending, share):
             image = Image.open(file)
         except OSError:
             return
-        refused(image, "picture 64 x 64 is truncated or broken")
+        refused(image, "image 64 x 64 is truncated or broken")
 
 
 def png_header(height, width):
@@ -297,7 +297,7 @@ def png_header(height, width):
 
 
 @pytest.mark.parametrize("side", [10_000, 40_000])
-def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, side):
+def test_a_image_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, side):
     path = tmp_path / "bomb.png"
     path.write_bytes(png_header(side, side))
     start = time.perf_counter()
@@ -305,7 +305,7 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(tmp_path, 
     assert time.perf_counter() - start < 0.2
 
 
-def test_huge_pictures_in_memory_are_refused_too(tmp_path, monkeypatch):
+def test_huge_images_in_memory_are_refused_too(tmp_path, monkeypatch):
     refused(np.broadcast_to(np.uint8(0), (40_000, 40_000, 3)), "array 40000 x 40000", "too many pixels")
     path = saved(tmp_path / "big.png", np.zeros((20, 20), np.uint8))
     opened = Image.open(path)
@@ -318,7 +318,7 @@ def test_huge_pictures_in_memory_are_refused_too(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("ending", ["gif", "png", "webp", "tiff"])
-def test_animated_pictures_are_refused_and_a_frame_is_read(tmp_path, ending):
+def test_animated_images_are_refused_and_a_frame_is_read(tmp_path, ending):
     frames = [Image.new("RGB", (8, 8), c) for c in ("red", "green", "blue")]
     path = saved(tmp_path / f"dance.{ending}", frames[0], save_all=True, append_images=frames[1:])
     refused(path, f"dance.{ending} has 3 frames", "image.seek(0)", "image.copy()")
@@ -352,7 +352,7 @@ def test_animated_pictures_are_refused_and_a_frame_is_read(tmp_path, ending):
     (np.zeros((0, 5, 3)), "array 0 x 5 has no pixels"),
     (np.zeros((5, 0)), "array 5 x 0 has no pixels"),
 ])  # fmt: skip
-def test_arrays_that_are_no_pictures_are_refused(array, words):
+def test_arrays_that_are_no_images_are_refused(array, words):
     refused(array, words)
 
 
@@ -361,9 +361,9 @@ def test_arrays_that_are_no_pictures_are_refused(array, words):
     ([1], "type list"), (object(), "type object"), ("", "path is ''"), ("cat\0.jpg", "'cat\\x00.jpg'"),
     ("x" * 5000, "xxx...xxx"),
     ("https://example.org/cat.jpg", "is a URL"), ("data:image/png;base64,iVBORw0", "is a URL"),
-    ("s3://bucket/cat.jpg", "Download it first"), (SimpleNamespace(picture=None), "None"),
-    (SimpleNamespace(picture=SimpleNamespace(picture=np.zeros((2, 2)))), "type SimpleNamespace"),
-    (Image.new("RGB", (0, 5)), "picture 5 x 0 has no pixels"), ("two\nlines.jpg", "two\\nlines.jpg"),
+    ("s3://bucket/cat.jpg", "Download it first"), (SimpleNamespace(image=None), "None"),
+    (SimpleNamespace(image=SimpleNamespace(image=np.zeros((2, 2)))), "type SimpleNamespace"),
+    (Image.new("RGB", (0, 5)), "image 5 x 0 has no pixels"), ("two\nlines.jpg", "two\\nlines.jpg"),
 ])  # fmt: skip
 def test_other_things_are_refused_and_named(thing, words):
     refused(thing, words)
@@ -372,16 +372,16 @@ def test_other_things_are_refused_and_named(thing, words):
 def test_a_closed_image_is_refused(tmp_path):
     image = Image.open(saved(tmp_path / "cat.png"))
     image.close()
-    refused(image, "picture 6 x 9")
+    refused(image, "image 6 x 9")
 
 
 def right_or_refused(source):
-    """The promise: an RGB picture or our error. Pillow's own remarks on odd metadata may pass."""
+    """The promise: an RGB image or our error. Pillow's own remarks on odd metadata may pass."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         try:
             image = read(source)
-        except PictureError as error:
+        except ImageError as error:
             assert "Expected" in str(error)
             return
     assert image.mode == "RGB" and min(image.size) >= 1 and not image.info
@@ -444,16 +444,16 @@ def test_display_is_a_small_copy_that_can_be_written_to(height, width, longest):
 
 @pytest.mark.parametrize("longest", [0, -1, 1.5, True, "big", None])
 def test_display_sizes_that_cannot_be_are_refused(longest):
-    with pytest.raises(PictureError, match="longest="):
+    with pytest.raises(ImageError, match="longest="):
         display(Image.new("RGB", (2, 2)), longest=longest)
 
 
 def test_short_names_for_titles(tmp_path):
     path = saved(tmp_path / "cat.png")
-    assert describe(path) == describe(str(path)) == describe(SimpleNamespace(picture=path)) == "cat.png"
-    with Image.open(path) as image:
-        assert describe(image) == "cat.png"
-    assert describe(Image.new("RGB", (640, 480))) == "picture 480 x 640"
+    assert describe(path) == describe(str(path)) == describe(SimpleNamespace(image=path)) == "cat.png"
+    with Image.open(path) as opened:
+        assert describe(opened) == "cat.png"
+    assert describe(Image.new("RGB", (640, 480))) == "image 480 x 640"
     assert describe(np.zeros((480, 640, 3))) == describe(np.zeros((480, 640))) == "array 480 x 640"
     assert describe(np.zeros((3, 480, 640))) == "array 3 x 480 x 640"
     assert describe(None) == "None" and describe(3) == "an object of type int"

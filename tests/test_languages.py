@@ -35,8 +35,8 @@ def test_each_prompt_is_tokens_of_its_own_and_a_vector_of_its_own(model):
     assert trimming(model.clip).kind == "xlm-roberta · padding masked · mean_pooler"
 
 
-def test_korean_arabic_and_emoji_are_compared_and_drawn_with_readable_labels(model, picture_file, tmp_path):
-    trace = model.trace(picture_file)
+def test_korean_arabic_and_emoji_are_compared_and_drawn_with_readable_labels(model, image_file, tmp_path):
+    trace = model.trace(image_file)
     both = model.compare(trace, dcv.Prompts(PROMPTS, ["{}", "a photo of {}."]))
     assert both.prompt.values.tolist() == PROMPTS and both.dense.dims == ("template", "prompt", "y", "x")
     assert both.dense.shape == (2, 4, 4, 4) and np.isfinite(both.dense).all()

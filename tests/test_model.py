@@ -26,10 +26,10 @@ def all_of(trace):
     return trace.contributions.sum((0, 1)) + sum(trace.rest.values())
 
 
-def test_the_global_embedding_is_what_open_clip_returns_for_its_own_preprocessing(model, picture_file):
-    trace = model.trace(picture_file)
+def test_the_global_embedding_is_what_open_clip_returns_for_its_own_preprocessing(model, image_file):
+    trace = model.trace(image_file)
     config = open_clip.transform.PreprocessCfg(size=model.preprocess.size)
-    pixels = open_clip.transform.image_transform_v2(config, is_train=False)(Image.open(picture_file))
+    pixels = open_clip.transform.image_transform_v2(config, is_train=False)(Image.open(image_file))
     with torch.no_grad():
         theirs = model.clip.encode_image(pixels[None])[0]
     assert torch.equal(trace.pixels, pixels)
@@ -45,28 +45,28 @@ def keys_of(model):
 @pytest.mark.parametrize(
     "geometry", ["native", "whole", "tiles", dcv.Whole(short=160), dcv.Tiles(overlap=0.25, long=300)]
 )
-def test_contributions_and_rest_sum_to_the_embedding_in_every_geometry(model, picture_file, geometry):
-    trace = model.trace(picture_file, geometry=geometry)
+def test_contributions_and_rest_sum_to_the_embedding_in_every_geometry(model, image_file, geometry):
+    trace = model.trace(image_file, geometry=geometry)
     assert oracle.relative_error(all_of(trace).numpy(), trace.global_embedding.numpy()) < 3e-6
     y, x = trace.geometry.grid
     assert trace.dense.shape[:2] == trace.attention.shape[1:] == trace.contributions.shape[:2] == (y, x)
     assert len(trace.geometry.y) == y and len(trace.geometry.x) == x
 
 
-def test_one_window_of_tiles_is_the_whole_picture(model, tmp_path):
+def test_one_window_of_tiles_is_the_whole_image(model, tmp_path):
     native = model.preprocess.size
-    picture = np.random.default_rng(0).integers(0, 256, (*native, 3), dtype=np.uint8)
-    whole, tiles = (model.trace(picture, geometry=way) for way in ("whole", "tiles"))
+    image = np.random.default_rng(0).integers(0, 256, (*native, 3), dtype=np.uint8)
+    whole, tiles = (model.trace(image, geometry=way) for way in ("whole", "tiles"))
     assert len(tiles.geometry.windows) == 1
     for name in ("global_embedding", "dense", "attention", "contributions"):
         assert oracle.relative_error(getattr(tiles, name).numpy(), getattr(whole, name).numpy()) < 1e-5
 
 
-def test_tiles_are_the_blend_of_their_windows_traced_one_by_one(model, picture_file):
+def test_tiles_are_the_blend_of_their_windows_traced_one_by_one(model, image_file):
     way = dcv.Tiles(overlap=0.5)
-    tiles = model.trace(picture_file, geometry=way)
+    tiles = model.trace(image_file, geometry=way)
     geometry, (tall, wide) = tiles.geometry, tiles.geometry.window
-    canvas = torch.from_numpy(pixels(Image.open(picture_file), geometry, model.preprocess))
+    canvas = torch.from_numpy(pixels(Image.open(image_file), geometry, model.preprocess))
     crops = [canvas[None, :, top : top + tall, left : left + wide] for top, left in geometry.windows]
     assert len(crops) > 1
     with torch.no_grad():
@@ -77,38 +77,38 @@ def test_tiles_are_the_blend_of_their_windows_traced_one_by_one(model, picture_f
     assert oracle.relative_error(tiles.global_embedding.numpy(), embedding.numpy()) < 1e-5
 
 
-def test_many_pictures_equal_one_at_a_time_whatever_the_batch(model, picture_file):
-    pictures = [
-        picture_file,
-        Image.open(picture_file).rotate(90, expand=True),
+def test_many_images_equal_one_at_a_time_whatever_the_batch(model, image_file):
+    images = [
+        image_file,
+        Image.open(image_file).rotate(90, expand=True),
         np.zeros((40, 60, 3), np.uint8),
     ] * 2
-    one = [model.trace(picture) for picture in pictures]
+    one = [model.trace(image) for image in images]
     for batch_size in (1, 4, 100):
-        many = list(model.trace_many(pictures, batch_size=batch_size))
+        many = list(model.trace_many(images, batch_size=batch_size))
         assert [t.name for t in many] == [t.name for t in one]
         for a, b in zip(many, one, strict=True):
             assert oracle.relative_error(a.dense.numpy(), b.dense.numpy()) < 1e-5
-    mixed = list(model.trace_many(pictures, geometry="whole"))
-    assert [t.geometry.picture for t in mixed] == [t.geometry.picture for t in one]
+    mixed = list(model.trace_many(images, geometry="whole"))
+    assert [t.geometry.image for t in mixed] == [t.geometry.image for t in one]
 
 
-def test_pictures_are_read_only_when_their_turn_comes(model, picture_file):
-    def pictures():
-        yield picture_file
-        yield picture_file
+def test_images_are_read_only_when_their_turn_comes(model, image_file):
+    def images():
+        yield image_file
+        yield image_file
         raise ZeroDivisionError
 
-    traces = model.trace_many(pictures(), batch_size=1)
+    traces = model.trace_many(images(), batch_size=1)
     assert next(traces).name == "street.jpg"
 
 
 @pytest.mark.parametrize("way", ["native", "whole"])
-def test_layers_and_attention_are_kept_when_asked_for_by_name(model, picture_file, way):
+def test_layers_and_attention_are_kept_when_asked_for_by_name(model, image_file, way):
     last = model.layers[-1]
     lean, full = (
-        model.trace(picture_file, geometry=way),
-        model.trace(picture_file, geometry=way, layers="*", keys=keys_of(model)),
+        model.trace(image_file, geometry=way),
+        model.trace(image_file, geometry=way, layers="*", keys=keys_of(model)),
     )
     assert lean.names == () and lean.keys is None and full.nbytes > lean.nbytes
     assert last in full.names and full[last].shape[-1] > 0
@@ -117,45 +117,45 @@ def test_layers_and_attention_are_kept_when_asked_for_by_name(model, picture_fil
         lean[last]
 
 
-def test_attention_of_inner_blocks_is_kept_by_layer(load_tiny, picture_file):
-    trace = load_tiny("vit").trace(picture_file, attention="blocks.*")
+def test_attention_of_inner_blocks_is_kept_by_layer(load_tiny, image_file):
+    trace = load_tiny("vit").trace(image_file, attention="blocks.*")
     assert trace.names == ("blocks.0.attention", "blocks.1.attention", "blocks.2.attention")
     assert torch.allclose(trace["blocks.1.attention"].sum(-1), torch.ones(()))
 
 
-def test_a_comparison_holds_every_view_and_adds_up(model, picture_file):
-    both = model.compare(picture_file, PROMPTS)
+def test_a_comparison_holds_every_view_and_adds_up(model, image_file):
+    both = model.compare(image_file, PROMPTS)
     np.testing.assert_allclose(both.contribution.sum(("y", "x")) + both.rest.sum("term"), both.score, atol=1e-6)
     assert both.sizes["template"] == 2 and both.prompt.values.tolist() == ["a red car", "grass", "a giraffe"]
     assert both.absent.values.tolist() == [False, False, True]
     assert both.attrs["model"] and both.attrs["weights_hash"] and both.attrs["path"] == "value"
 
 
-def test_similarity_agrees_with_the_dense_map_of_the_comparison(model, picture_file):
-    trace = model.trace(picture_file)
+def test_similarity_agrees_with_the_dense_map_of_the_comparison(model, image_file):
+    trace = model.trace(image_file)
     np.testing.assert_array_equal(model.similarity(trace, PROMPTS).values, model.compare(trace, PROMPTS).dense.values)
 
 
-def test_every_layer_of_a_vit_is_read_in_text_space(load_tiny, picture_file):
+def test_every_layer_of_a_vit_is_read_in_text_space(load_tiny, image_file):
     model = load_tiny("vit")
-    both = model.compare(picture_file, PROMPTS, layers="all")
+    both = model.compare(image_file, PROMPTS, layers="all")
     assert both.layer.values.tolist() == list(model.layers)
     np.testing.assert_allclose(both.layer_dense.sel(layer="blocks.2"), both.dense, atol=1e-5)
     np.testing.assert_allclose(both.layer_score.sel(layer="blocks.2"), both.score, atol=1e-5)
     assert "class token of each block" in both.attrs["layer_reading"]
 
 
-def test_layers_of_a_trace_that_does_not_hold_them_are_an_error_with_the_fix(load_tiny, picture_file):
+def test_layers_of_a_trace_that_does_not_hold_them_are_an_error_with_the_fix(load_tiny, image_file):
     model = load_tiny("vit")
     with pytest.raises(LayerError, match="Ask for it"):
-        model.compare(model.trace(picture_file), PROMPTS, layers="blocks.1")
-    enough = model.trace(picture_file, layers=model.needs("blocks.1"))
+        model.compare(model.trace(image_file), PROMPTS, layers="blocks.1")
+    enough = model.trace(image_file, layers=model.needs("blocks.1"))
     assert model.compare(enough, PROMPTS, layers="blocks.1").layer.values.tolist() == ["blocks.1"]
 
 
-def test_layers_of_a_resnet_are_read_by_gradients_that_equal_finite_differences(load_tiny, picture_file):
+def test_layers_of_a_resnet_are_read_by_gradients_that_equal_finite_differences(load_tiny, image_file):
     model = load_tiny("resnet", dtype="fp64")
-    trace = model.trace(picture_file)
+    trace = model.trace(image_file)
     both = model.compare(trace, "a red car", layers=["layer3", "stem"])
     assert both.layer.values.tolist() == ["stem", "layer3"]
     text = model.encode_text(["a red car"])[0].double()
@@ -177,42 +177,42 @@ def test_layers_of_a_resnet_are_read_by_gradients_that_equal_finite_differences(
         assert both[name].sel(layer="layer3").sum().item() / share == pytest.approx(slope, rel=1e-5)
 
 
-def test_probabilities_are_open_clips_own(model, picture_file):
-    shares = model.classify(picture_file, ["a red car", "grass"])
+def test_probabilities_are_open_clips_own(model, image_file):
+    shares = model.classify(image_file, ["a red car", "grass"])
     tokens = open_clip.get_tokenizer("ViT-B-32")(["a red car", "grass"])
     with torch.no_grad():
-        image, text, scale = model.clip(model.trace(picture_file).pixels[None], tokens)
+        image, text, scale = model.clip(model.trace(image_file).pixels[None], tokens)
     np.testing.assert_allclose(shares.values, (scale * image @ text.T).softmax(-1), rtol=1e-4)
 
 
-def test_a_segmentation_is_as_large_as_the_picture_and_names_its_rule(model, picture_file):
-    result = model.segment(picture_file, PROMPTS, geometry="whole", background=["grass"], soft=True)
+def test_a_segmentation_is_as_large_as_the_image_and_names_its_rule(model, image_file):
+    result = model.segment(image_file, PROMPTS, geometry="whole", background=["grass"], soft=True)
     assert result.labels.shape == (120, 180)
     assert set(np.unique(result.labels)) <= {-1, 0, 2} and "grass" in result.attrs["background"]
     np.testing.assert_allclose(result.probabilities.sum("label"), 1, rtol=1e-5)
 
 
-def test_when_every_prompt_is_denoised_away_no_pixel_gets_a_label(model, picture_file):
-    trace = model.trace(picture_file)
+def test_when_every_prompt_is_denoised_away_no_pixel_gets_a_label(model, image_file):
+    trace = model.trace(image_file)
     undecided = replace(trace, dense=torch.ones_like(trace.dense) * torch.zeros(()))
     with pytest.warns(UserWarning, match="removed every prompt"):
         result = model.segment(undecided, PROMPTS, denoise=0.5)
     assert (result.labels == -1).all()
 
 
-def test_key_smoothing_needs_keys_and_takes_them(model, picture_file):
+def test_key_smoothing_needs_keys_and_takes_them(model, image_file):
     if not keys_of(model):
         with pytest.raises(LayerError, match="plain mean"):
-            model.segment(picture_file, PROMPTS, smooth="cosine")
+            model.segment(image_file, PROMPTS, smooth="cosine")
         return
-    assert model.segment(picture_file, PROMPTS, smooth="cosine").attrs["refinement"] == "key smoothing (cosine)"
+    assert model.segment(image_file, PROMPTS, smooth="cosine").attrs["refinement"] == "key smoothing (cosine)"
     with pytest.raises(LayerError, match="keys"):
-        model.segment(model.trace(picture_file), PROMPTS, smooth="cosine")
+        model.segment(model.trace(image_file), PROMPTS, smooth="cosine")
 
 
-def test_background_prompts_must_be_prompts(model, picture_file):
+def test_background_prompts_must_be_prompts(model, image_file):
     with pytest.raises(PromptError, match="'sky'"):
-        model.segment(picture_file, PROMPTS, background=["sky"])
+        model.segment(image_file, PROMPTS, background=["sky"])
 
 
 CALLS = {
@@ -228,7 +228,7 @@ CALLS = {
     "classify": lambda m, p: m.classify(p, PROMPTS),
     "encode_text": lambda m, p: m.encode_text(["a cat"]),
     "encode_image": lambda m, p: m.encode_image(torch.zeros(1, 3, *m.preprocess.size)),
-    "a bad picture": lambda m, p: m.trace(p.with_name("nothing.jpg")),
+    "a bad image": lambda m, p: m.trace(p.with_name("nothing.jpg")),
     "a bad layer": lambda m, p: m.trace(p, layers="layer9"),
     "a bad prompt": lambda m, p: m.compare(p, ["a", ""]),
     "a prompt too long": lambda m, p: m.compare(p, ["word " * 100]),
@@ -237,34 +237,34 @@ CALLS = {
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("grad", [True, False])
-def test_no_call_changes_the_model_or_torch(model, picture_file, call, grad):
+def test_no_call_changes_the_model_or_torch(model, image_file, call, grad):
     with torch.set_grad_enabled(grad):
         before = fingerprint(model.clip)
         try:
-            call(model, picture_file)
+            call(model, image_file)
         except DenseclipVizError:
             pass
         assert fingerprint(model.clip) == before
 
 
-def test_frozen_parameters_stay_frozen_and_gradients_stay_none(load_tiny, picture_file):
+def test_frozen_parameters_stay_frozen_and_gradients_stay_none(load_tiny, image_file):
     model = load_tiny("resnet")
     for parameter in model.clip.parameters():
         parameter.requires_grad_(False)
     before = fingerprint(model.clip)
-    assert np.isfinite(model.compare(picture_file, PROMPTS, layers="all").layer_dense_gradient).all()
+    assert np.isfinite(model.compare(image_file, PROMPTS, layers="all").layer_dense_gradient).all()
     assert fingerprint(model.clip) == before
 
 
-def test_a_model_in_training_mode_is_refused(model, picture_file):
+def test_a_model_in_training_mode_is_refused(model, image_file):
     model.clip.train()
     with pytest.raises(LayerError, match="training mode"):
-        model.trace(picture_file)
+        model.trace(image_file)
 
 
-def test_a_trace_does_not_keep_the_model_alive(load_tiny, picture_file):
+def test_a_trace_does_not_keep_the_model_alive(load_tiny, image_file):
     model = load_tiny("vit")
-    trace = model.trace(picture_file, layers="*", keys="key")
+    trace = model.trace(image_file, layers="*", keys="key")
     both = model.compare(trace, PROMPTS, layers="all")
     watched = [weakref.ref(model), weakref.ref(model.clip), weakref.ref(model.clip.visual.proj)]
     del model
@@ -272,24 +272,24 @@ def test_a_trace_does_not_keep_the_model_alive(load_tiny, picture_file):
     assert [ref() for ref in watched] == [None] * 3 and trace.dense is not None and both is not None
 
 
-def test_a_trace_shares_no_memory_with_the_model(model, picture_file):
-    trace = model.trace(picture_file, layers="*")
+def test_a_trace_shares_no_memory_with_the_model(model, image_file):
+    trace = model.trace(image_file, layers="*")
     before = fingerprint(model.clip)
     for tensor in trace.tensors().values():
         tensor.zero_()
     assert fingerprint(model.clip) == before
 
 
-def test_two_threads_trace_one_model_without_mixing(model, picture_file):
-    other = Image.open(picture_file).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    alone = {0: model.trace(picture_file, layers="*"), 1: model.trace(other, layers="*")}
+def test_two_threads_trace_one_model_without_mixing(model, image_file):
+    other = Image.open(image_file).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    alone = {0: model.trace(image_file, layers="*"), 1: model.trace(other, layers="*")}
     results = {0: [], 1: []}
 
-    def work(which, picture):
+    def work(which, image):
         for _ in range(10):
-            results[which].append(model.trace(picture, layers="*", geometry="native"))
+            results[which].append(model.trace(image, layers="*", geometry="native"))
 
-    threads = [threading.Thread(target=work, args=(i, p)) for i, p in enumerate((picture_file, other))]
+    threads = [threading.Thread(target=work, args=(i, p)) for i, p in enumerate((image_file, other))]
     [t.start() for t in threads]
     [t.join() for t in threads]
     for which, traces in results.items():
@@ -299,22 +299,22 @@ def test_two_threads_trace_one_model_without_mixing(model, picture_file):
                 assert torch.allclose(trace.tensors()[name], tensor, rtol=1e-4, atol=1e-5), name
 
 
-def test_a_tower_that_was_modified_is_found_out_on_the_first_trace(load_tiny, picture_file):
+def test_a_tower_that_was_modified_is_found_out_on_the_first_trace(load_tiny, image_file):
     model = load_tiny("resnet")
     plain = type(model.clip.visual).forward
     model.clip.visual.forward = lambda pixels: plain(model.clip.visual, pixels) * 1.01
     with pytest.raises(RecompositionError):
-        model.trace(picture_file)
+        model.trace(image_file)
 
 
-def test_the_repr_says_what_it_is(model, picture_file):
+def test_the_repr_says_what_it_is(model, image_file):
     assert model.tower.family in repr(model)
     page = model.trace(np.zeros((9, 9, 3), np.uint8))._repr_html_()
     assert "data:image/" in page and "dense" in page and "<script" not in page
 
 
 @pytest.mark.parametrize("dtype", ["fp64", "bf16"])
-def test_other_precisions_open_too(load_tiny, picture_file, dtype):
+def test_other_precisions_open_too(load_tiny, image_file, dtype):
     for kind in ("resnet", "vit"):
-        trace = load_tiny(kind, dtype=dtype).trace(picture_file)
+        trace = load_tiny(kind, dtype=dtype).trace(image_file)
         assert trace.dense.dtype == (torch.float64 if dtype == "fp64" else torch.float32)

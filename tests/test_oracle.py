@@ -19,7 +19,7 @@ VITS = {
     "quick_gelu": {"quick_gelu": True},
     "layer scale": {"ls_init_value": 0.1},
     "no ln_pre": {"no_ln_pre": True, "layers": 2},
-    "a picture wider than high": {"image_size": (32, 48), "width": 64, "layers": 2, "seed": 3},
+    "an image wider than high": {"image_size": (32, 48), "width": 64, "layers": 2, "seed": 3},
     "another mlp width and norm eps": {"mlp_ratio": 4.9231, "norm_kwargs": {"eps": 1e-3}, "layers": 1},
 }
 

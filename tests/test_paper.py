@@ -1,4 +1,4 @@
-"""The official MaskCLIP pipeline, from a picture of any size to labels, against the independent implementation."""
+"""The official MaskCLIP pipeline, from an image of any size to labels, against the independent implementation."""
 
 import numpy as np
 import oracle
@@ -34,9 +34,9 @@ def official(weights, kind, settings, pixels, texts, normalisation, denoise):
 def test_the_paper_preset_gives_the_official_pipelines_labels(load_tiny, kind, size, normalisation):
     model = load_tiny(kind, dtype="fp64", preset="maskclip-paper")
     noise = np.random.default_rng(1).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-    picture = Image.fromarray(noise).resize(size[::-1], Image.Resampling.BICUBIC)
+    image = Image.fromarray(noise).resize(size[::-1], Image.Resampling.BICUBIC)
     short = dcv.Whole(short=64, stretch=True)
-    trace = model.trace(picture, preset="maskclip-paper", geometry=short)
+    trace = model.trace(image, preset="maskclip-paper", geometry=short)
     result = model.segment(trace, NAMES, preset="maskclip-paper", smooth=normalisation, denoise=0.2)
 
     weights, visual = tiny.weights(model.clip.visual), model.clip.visual
@@ -61,8 +61,8 @@ def test_the_preset_is_the_papers_size_path_and_keys():
     assert (paper.denoise, paper.smooth, paper.path) == (0.5, "official", "value-maskclip")
 
 
-def test_by_default_a_preset_is_not_taken(load_tiny, picture_file):
+def test_by_default_a_preset_is_not_taken(load_tiny, image_file):
     model = load_tiny("vit")
-    assert model.trace(picture_file).geometry.mode == "native"
-    assert model.segment(picture_file, NAMES).attrs["refinement"] == "none"
-    assert torch.equal(model.trace(picture_file).dense, model.trace(picture_file, path="value").dense)
+    assert model.trace(image_file).geometry.mode == "native"
+    assert model.segment(image_file, NAMES).attrs["refinement"] == "none"
+    assert torch.equal(model.trace(image_file).dense, model.trace(image_file, path="value").dense)

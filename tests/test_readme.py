@@ -18,9 +18,9 @@ def blocks(language):
 
 
 @pytest.mark.slow
-def test_the_notebook_lines_run(tmp_path, monkeypatch, picture_file):
+def test_the_notebook_lines_run(tmp_path, monkeypatch, image_file):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "street.jpg").write_bytes(picture_file.read_bytes())
+    (tmp_path / "street.jpg").write_bytes(image_file.read_bytes())
     names = {}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
@@ -29,11 +29,11 @@ def test_the_notebook_lines_run(tmp_path, monkeypatch, picture_file):
 
 
 @pytest.mark.slow
-def test_the_command_lines_run(tmp_path, monkeypatch, picture_file):
+def test_the_command_lines_run(tmp_path, monkeypatch, image_file):
     from denseclip_viz.cli.app import app
 
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "street.jpg").write_bytes(picture_file.read_bytes())
+    (tmp_path / "street.jpg").write_bytes(image_file.read_bytes())
     lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("denseclip-viz")]
     assert len(lines) >= 7
     for line in lines:

@@ -29,7 +29,7 @@ def gradient_maps(
     Swin the product would be 0 everywhere and the map nothing but rounding.
 
     Args:
-        tower: A tower whose layers are feature maps `(picture, C, y, x)`.
+        tower: A tower whose layers are feature maps `(image, C, y, x)`.
         pixels: `(3, H, W)`, its input.
         vectors: `(template, prompt, D)`.
         layers: Names of layers.
@@ -87,7 +87,7 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
 
     Args:
         tower: Any tower; its `last_map` is layer4 for a ResNet, what enters the last attention of a ViT.
-        pixels: `(…, 3, H, W)`, its input: one picture, or several that are opened together.
+        pixels: `(…, 3, H, W)`, its input: one image, or several that are opened together.
         vectors: `(prompt, D)`.
 
     Returns:
@@ -104,7 +104,7 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
             embedding = tower.open(inputs, Request()).embedding
         activation = seen[tower.last_map]
         scores = F.normalize(embedding, dim=-1) @ F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).T
-        # no picture depends on another one, so the gradient of the sum is each picture's own
+        # no image depends on another one, so the gradient of the sum is each image's own
         maps = [_cam(tap, activation, score, grid) for score in scores.sum(0)]
     return torch.stack(maps, dim=1).reshape(*pixels.shape[:-3], len(vectors), *grid).cpu()
 

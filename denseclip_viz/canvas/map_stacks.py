@@ -37,7 +37,7 @@ class Stack:
         layer: Which layer was read.
         axes: `("template", "prompt")`, `("head",)` or none.
         values: `(*axes, y, x)`; of several templates their mean comes last.
-        where: Where the grid lies in the picture.
+        where: Where the grid lies in the image.
         scale: Of all its maps.
         baseline: For each template the highest value of an absent prompt; empty if there is none.
     """
@@ -64,7 +64,7 @@ class Stack:
 
 
 def grid(where: Placement, shape: tuple[int, int]) -> dict[str, Any]:
-    """Say where a grid lies in the picture, in its pixels, edges at whole numbers."""
+    """Say where a grid lies in the image, in its pixels, edges at whole numbers."""
     left, right, bottom, top = (edge + 0.5 for edge in where.extent)
     return {"rows": shape[0], "columns": shape[1], "top": top, "bottom": bottom, "left": left, "right": right}
 

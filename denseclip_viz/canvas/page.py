@@ -45,7 +45,7 @@ def save_html(
         results: What `Model.compare`, `Model.similarity` or `Model.segment` returned, or several of them, which stand
             side by side.
         path: Where to; ends in .html.
-        title: Heading; the picture's name by default.
+        title: Heading; the image's name by default.
         notes: Text below it; line breaks are kept.
         trace: The trace of the result, or one for each: see `Canvas`.
         leave_out: What to leave out of a page that is too large, such as `["layers"]`: see `payload.payload`.
@@ -61,7 +61,7 @@ def save_html(
     Raises:
         OutputError: Another ending, no such folder, a file that is there and no `force`, or a page beyond the limit;
             nothing is written then.
-        LayerError, GeometryError, PromptError, PictureError: As for `Canvas`.
+        LayerError, GeometryError, PromptError, ImageError: As for `Canvas`.
 
     Example:
         >>> save_html([], "nothing.html")

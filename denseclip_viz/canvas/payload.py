@@ -1,4 +1,4 @@
-"""What the browser gets of a result: names and numbers as JSON, maps and picture as bytes. A pure function."""
+"""What the browser gets of a result: names and numbers as JSON, maps and image as bytes. A pure function."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from denseclip_viz.plot.scales import label_colour
 from denseclip_viz.plot.sheet import is_random, provenance
 from denseclip_viz.trace import Trace
 
-PARTS = ("contribution", "gap", "attention", "heads", "layers", "cells", "picture")
+PARTS = ("contribution", "gap", "attention", "heads", "layers", "cells", "image")
 LIMIT = 32.0  # MB that a notebook's browser is asked to hold for one canvas
 
 
@@ -34,7 +34,7 @@ class Payload:
 
     Attributes:
         meta: JSON: names, places, scales, and how the numbers are unpacked.
-        buffers: Bytes by name: maps as uint16, features as float16, picture and labels as files, colour tables.
+        buffers: Bytes by name: maps as uint16, features as float16, image and labels as files, colour tables.
     """
 
     meta: dict[str, Any]
@@ -69,10 +69,10 @@ def payload(
 
     Args:
         result: What `Model.compare`, `Model.similarity` or `Model.segment` returned.
-        features: Its trace: gives the picture where the result has none, and the dense features as unit vectors, so
+        features: Its trace: gives the image where the result has none, and the dense features as unit vectors, so
             that a cell can be compared with all others.
         leave_out: Some of `"contribution"`, `"gap"`, `"attention"`, `"heads"`, `"layers"`, `"cells"` (the comparison
-            of cells) and `"picture"`.
+            of cells) and `"image"`.
         limit: In MB.
 
     Returns:
@@ -103,8 +103,8 @@ def payload(
     else:
         meta["stacks"] = _pack_stacks(whole, leave_out, buffers, sizes)
     meta["features"] = None if features is None or "cells" in leave_out else _pack_cells(features, buffers, sizes)
-    if "picture" not in leave_out:
-        _pack_picture(whole, features, meta, buffers, sizes)
+    if "image" not in leave_out:
+        _pack_image(whole, features, meta, buffers, sizes)
     meta["choices"] = _choices(whole, meta)
     made = Payload(meta, buffers)
     if made.megabytes > limit:
@@ -128,7 +128,7 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
         scores = np.concatenate([scores, scores.mean(0, keepdims=True, dtype=np.float64)])
     return {
         "version": 1,
-        "title": str(whole.attrs.get("picture_name", "picture")),
+        "title": str(whole.attrs.get("image_name", "image")),
         "made": provenance(whole.attrs),
         "provenance": {str(key): str(value) for key, value in whole.attrs.items() if key != "geometry"},
         "random": is_random(whole.attrs),
@@ -140,7 +140,7 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
         "scores": None if scores is None else np.round(scores.astype(float), 6).tolist(),
         "size": list(where.size),
         "seen": list(where.seen),
-        "picture": None,
+        "image": None,
         "labels": None,
     }
 
@@ -166,21 +166,21 @@ def _pack_cells(features: Trace, buffers: dict[str, bytes], sizes: Counter[str])
     some = vectors[:: max(1, len(vectors) // 256)]
     low = min(float((some @ some.T).min()), 0.9)
     where = features.geometry
-    there = grid(Placement(where.picture, where.extent, where.seen), where.grid)
+    there = grid(Placement(where.image, where.extent, where.seen), where.grid)
     return {"grid": there, "width": vectors.shape[1], "low": low, "high": 1.0, "unit": "cosine"}
 
 
-def _pack_picture(
+def _pack_image(
     whole: xr.Dataset,
     features: Trace | None,
     meta: dict[str, Any],
     buffers: dict[str, bytes],
     sizes: Counter[str],
 ) -> None:
-    picture = whole["picture"].to_numpy() if "picture" in whole else None if features is None else features.picture
-    if picture is not None:
-        meta["picture"], buffers["picture"] = picture_file(picture)
-        sizes["picture"] = len(buffers["picture"])
+    image = whole["image"].to_numpy() if "image" in whole else None if features is None else features.image
+    if image is not None:
+        meta["image"], buffers["image"] = image_file(image)
+        sizes["image"] = len(buffers["image"])
 
 
 def _labels(whole: xr.Dataset, where: Placement) -> tuple[dict[str, Any], bytes]:
@@ -241,7 +241,7 @@ def known(result: object) -> xr.Dataset:
 
 
 def check_trace(features: Trace | None, whole: xr.Dataset) -> None:
-    """Refuse a trace of another grid. A segmentation has pixels of its own: any trace of its picture will do."""
+    """Refuse a trace of another grid. A segmentation has pixels of its own: any trace of its image will do."""
     if features is None or "labels" in whole:
         return
     grid = (whole.sizes["y"], whole.sizes["x"])
@@ -259,24 +259,24 @@ def _said(result: object) -> str:
     return f"an object of type {type(result).__name__}"
 
 
-LONGEST = 1024  # pixels of a picture's long side; more only makes pages large
+LONGEST = 1024  # pixels of an image's long side; more only makes pages large
 QUALITY = 92  # of a JPEG; below it the blocks are seen beneath a map
 
 
-def picture_file(picture: npt.ArrayLike) -> tuple[str, bytes]:
-    """Encode a picture as the smaller of PNG and JPEG.
+def image_file(image: npt.ArrayLike) -> tuple[str, bytes]:
+    """Encode an image as the smaller of PNG and JPEG.
 
     Args:
-        picture: uint8 (row, column, rgb); shrunk if its long side has more than 1024 pixels.
+        image: uint8 (row, column, rgb); shrunk if its long side has more than 1024 pixels.
 
     Returns:
         The kind, `"image/png"` or `"image/jpeg"`, and the bytes.
 
     Example:
-        >>> picture_file(np.zeros((2, 3, 3), np.uint8))[0]
+        >>> image_file(np.zeros((2, 3, 3), np.uint8))[0]
         'image/png'
     """
-    pixels = display(Image.fromarray(np.asarray(picture, dtype=np.uint8)), longest=LONGEST)
+    pixels = display(Image.fromarray(np.asarray(image, dtype=np.uint8)), longest=LONGEST)
     exact, lossy = png(pixels), jpeg(pixels, quality=QUALITY, subsampling=0)
     return ("image/png", exact) if len(exact) <= len(lossy) else ("image/jpeg", lossy)
 

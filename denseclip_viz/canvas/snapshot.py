@@ -1,4 +1,4 @@
-"""The still picture of a canvas, for places that show no widgets: a code host, an exported page, a closed notebook."""
+"""The still image of a canvas, for places that show no widgets: a code host, an exported page, a closed notebook."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def still(shown: Payload, state: Mapping[str, Any]) -> bytes:
         state: Of the canvas.
 
     Returns:
-        The bytes of the file; the map on its scale over the softened picture, or the labels.
+        The bytes of the file; the map on its scale over the softened image, or the labels.
     """
-    picture = _picture(shown)
+    image = _image(shown)
     if state["view"] == "segments":
-        labels = _labels(shown, state, picture.shape[:2])
-        return png(painted(labels, picture, [label_colour(i) for i in range(len(shown.meta["palette"]))]))
+        labels = _labels(shown, state, image.shape[:2])
+        return png(painted(labels, image, [label_colour(i) for i in range(len(shown.meta["palette"]))]))
     stack = stack_of(shown.meta["stacks"], state)
-    values = drawn(shown, stack, maps_of(shown, stack)[map_of(shown, stack, state)], picture.shape[:2])
+    values = drawn(shown, stack, maps_of(shown, stack)[map_of(shown, stack, state)], image.shape[:2])
     scale = {"low": stack["low"], "high": stack["high"], "colours": stack["colours"]}
-    return png(overlay(picture, values, opacity=state["opacity"], **scale))
+    return png(overlay(image, values, opacity=state["opacity"], **scale))
 
 
 def stack_of(stacks: list[dict[str, Any]], state: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def maps_of(shown: Payload, stack: Mapping[str, Any]) -> Floats:
 
 
 def drawn(shown: Payload, stack: Mapping[str, Any], maps: Floats, shape: tuple[int, int]) -> Floats:
-    """Draw maps (…, y, x) over a picture of a shape: linear between cells, NaN where nothing was seen."""
+    """Draw maps (…, y, x) over an image of a shape: linear between cells, NaN where nothing was seen."""
     grid, (height, width), (top, left, bottom, right) = stack["grid"], shown.meta["size"], shown.meta["seen"]
     down, rows = _weights(shape[0], height, (grid["top"], grid["bottom"], grid["rows"]), (top, bottom))
     across, columns = _weights(shape[1], width, (grid["left"], grid["right"], grid["columns"]), (left, right))
@@ -86,9 +86,9 @@ def _weights(
     return between(np.eye(cells), place), (seen[0] <= at) & (at <= seen[1])
 
 
-def _picture(shown: Payload) -> Bytes:
-    if "picture" in shown.buffers:
-        image = Image.open(io.BytesIO(shown.buffers["picture"])).convert("RGB")
+def _image(shown: Payload) -> Bytes:
+    if "image" in shown.buffers:
+        image = Image.open(io.BytesIO(shown.buffers["image"])).convert("RGB")
     else:
         height, width = shown.meta["size"]
         image = Image.new("RGB", (max(1, width), max(1, height)), (UNSEEN,) * 3)

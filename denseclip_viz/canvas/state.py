@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from denseclip_viz.errors import DenseclipVizError, LayerError, PictureError, PromptError
+from denseclip_viz.errors import DenseclipVizError, ImageError, LayerError, PromptError
 
 ENSEMBLE = "ensemble"  # the mean of the maps over templates
 MEAN = "mean"  # of attention over heads
@@ -50,7 +50,7 @@ def completed(
         The whole state.
 
     Raises:
-        PromptError, LayerError, PictureError: a name or a value that is not there, by what it is about.
+        PromptError, LayerError, ImageError: a name or a value that is not there, by what it is about.
 
     Example:
         >>> completed({"opacity": 1}, DEFAULTS, {})["opacity"]
@@ -59,14 +59,14 @@ def completed(
     unknown = [name for name in given if name not in DEFAULTS]
     if unknown:
         fix = "See Canvas.state for the names and their values."
-        raise PictureError(f"Canvas state {unknown[0]!r}", expected=f"one of {', '.join(DEFAULTS)}", fix=fix)
+        raise ImageError(f"Canvas state {unknown[0]!r}", expected=f"one of {', '.join(DEFAULTS)}", fix=fix)
     whole = {**before, **given}
     for name, value in whole.items():
         if name in given and name in choices:
             _offered(name, value, choices[name])
     if "pinned" in given and _is_cell(given["pinned"]) and not _is_inside(given["pinned"], grid):
         came, fix = f"Canvas state pinned={given['pinned']!r}", "Count from 0, from the top left."
-        raise PictureError(came, expected=f"a cell of the grid {grid}", fix=fix)
+        raise ImageError(came, expected=f"a cell of the grid {grid}", fix=fix)
     return {name: _typed(name, value) for name, value in whole.items()}
 
 
@@ -93,7 +93,7 @@ def checked_controls(names: Sequence[str]) -> list[str]:
     """Names of controls, as a list.
 
     Raises:
-        PictureError: One of them is no control.
+        ImageError: One of them is no control.
 
     Example:
         >>> checked_controls(("view",))
@@ -102,7 +102,7 @@ def checked_controls(names: Sequence[str]) -> list[str]:
     for name in [names] if isinstance(names, str) else names:
         if isinstance(names, str) or name not in CONTROLS:
             expected, fix = f"a list of some of {', '.join(CONTROLS)}", "Name the controls that are not to be shown."
-            raise PictureError(f"locked={names!r}", expected=expected, fix=fix)
+            raise ImageError(f"locked={names!r}", expected=expected, fix=fix)
     return list(names)
 
 
@@ -118,7 +118,7 @@ def _offered(name: str, value: Any, offered: Sequence[Any]) -> None:
 def _typed(name: str, value: Any) -> Any:
     wanted, right, read = _TYPES[name]
     if not right(value):
-        raise PictureError(f"Canvas state {name}={value!r}", expected=wanted, fix="See Canvas.state.")
+        raise ImageError(f"Canvas state {name}={value!r}", expected=wanted, fix="See Canvas.state.")
     return read(value)
 
 

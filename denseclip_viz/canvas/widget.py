@@ -20,14 +20,14 @@ from denseclip_viz.trace import Trace
 
 
 class Canvas(anywidget.AnyWidget):
-    """A picture with its maps; everything that moves, moves in the browser.
+    """An image with its maps; everything that moves, moves in the browser.
 
     Args:
         result: What `Model.compare`, `Model.similarity` or `Model.segment` returned; nothing yet by default.
-        trace: The trace that it came from: gives a `similarity` its picture, and lets a hovered cell be compared
+        trace: The trace that it came from: gives a `similarity` its image, and lets a hovered cell be compared
             with all other cells.
         leave_out: Parts that a large result is sent without, for example `["layers"]`; see `payload.payload`.
-        still: Add a still picture for places that show no widgets.
+        still: Add a still image for places that show no widgets.
         **state: Where to start, for example `view="gap"`, `prompt="a taxi"`, `opacity=0.5`.
 
     Attributes:
@@ -35,7 +35,7 @@ class Canvas(anywidget.AnyWidget):
             `prompt`, `template` (or `"ensemble"`: the mean of the maps), `layer`, `view`, `head` (or `"mean"`),
             `opacity` 0 to 1, `threshold` in the view's units or None, `colours`, `interpolation`, `hover` (True: the
             map compares the pointed-at cell with all others), `pinned` [y, x] or None.
-        status: One line under the picture.
+        status: One line under the image.
         status_kind: "ok", "busy" or "error".
         locked: Names of controls that are not shown, for teachers.
 
@@ -43,7 +43,7 @@ class Canvas(anywidget.AnyWidget):
         GeometryError: The trace is not the result's.
         LayerError: The result is none of the known kinds, or has no such layer, view or head.
         PromptError: It has no such prompt or template.
-        PictureError: Another name or value in the state.
+        ImageError: Another name or value in the state.
         OutputError: It is too large to be sent.
 
     Example:
@@ -130,7 +130,7 @@ class Canvas(anywidget.AnyWidget):
 def link(first: Canvas, second: Canvas, *more: Canvas) -> None:
     """Let canvases move together: pointing, pins, prompt, template, view and looks. The kernel is not needed for it.
 
-    Names that one of them does not have leave it as it is; cells are matched by their place in the picture.
+    Names that one of them does not have leave it as it is; cells are matched by their place in the image.
 
     Args:
         first: A canvas.

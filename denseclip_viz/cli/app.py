@@ -22,10 +22,10 @@ from denseclip_viz.cli.options import (
     Device,
     Feed,
     Force,
+    Images,
     LayerList,
     ModelName,
     Out,
-    Pictures,
     PromptList,
     Templates,
     Weights,
@@ -54,7 +54,7 @@ COURSE = Path("denseclip-viz-notebooks")
 
 @app.command()
 def compare(
-    pictures: Pictures,
+    images: Images,
     prompt: PromptList,
     model: ModelName = DEFAULT,
     weights: Weights = None,
@@ -70,7 +70,7 @@ def compare(
     from denseclip_viz.maps.tables import compare_table
 
     with one_line_errors():
-        prompts, way, files = prompts_of(prompt, template, absent, articles), way_of(geometry), find(pictures)
+        prompts, way, files = prompts_of(prompt, template, absent, articles), way_of(geometry), find(images)
         check_out(out, files, figures=True, force=force)
         loaded = _load(model, weights, device)
         kind = Kind(lambda trace: loaded.compare(trace, prompts), plotted("compare"), compare_table)
@@ -79,7 +79,7 @@ def compare(
 
 @app.command()
 def segment(
-    pictures: Pictures,
+    images: Images,
     prompt: PromptList,
     model: ModelName = DEFAULT,
     weights: Weights = None,
@@ -97,7 +97,7 @@ def segment(
     from denseclip_viz.maps.tables import segment_table
 
     with one_line_errors():
-        prompts, way, files = prompts_of(prompt, template, [], articles), way_of(geometry), find(pictures)
+        prompts, way, files = prompts_of(prompt, template, [], articles), way_of(geometry), find(images)
         check_out(out, files, figures=True, force=force)
         loaded, keys = _load(model, weights, device), "" if smooth == "none" else "key"
         options: dict[str, Any] = {
@@ -111,7 +111,7 @@ def segment(
 
 @app.command()
 def classify(
-    pictures: Pictures,
+    images: Images,
     prompt: PromptList,
     model: ModelName = DEFAULT,
     weights: Weights = None,
@@ -125,7 +125,7 @@ def classify(
     from denseclip_viz.maps.tables import classify_table
 
     with one_line_errors():
-        prompts, files = prompts_of(prompt, template, [], articles), find(pictures)
+        prompts, files = prompts_of(prompt, template, [], articles), find(images)
         check_out(out, files, figures=False, force=force)
         loaded = _load(model, weights, device)
         kind = Kind(lambda trace: loaded.classify(trace, prompts), no_figure, classify_table)
@@ -134,7 +134,7 @@ def classify(
 
 @app.command()
 def layers(
-    pictures: Pictures,
+    images: Images,
     prompt: PromptList,
     model: ModelName = DEFAULT,
     weights: Weights = None,
@@ -148,7 +148,7 @@ def layers(
     from denseclip_viz.maps.tables import layers_table
 
     with one_line_errors():
-        prompts, way, files = prompts_of(prompt, [], []), way_of(geometry), find(pictures)
+        prompts, way, files = prompts_of(prompt, [], []), way_of(geometry), find(images)
         check_out(out, files, figures=True, force=force)
         loaded = _load(model, weights, device)
         wanted: Any = layer or "all"

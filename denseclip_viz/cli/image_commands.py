@@ -1,4 +1,4 @@
-"""Runs over pictures, as the command line makes them: find them, check where results go, work, write, keep."""
+"""Runs over images, as the command line makes them: find them, check where results go, work, write, keep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from denseclip_viz.errors import DenseclipVizError, OutputError, PictureError
+from denseclip_viz.errors import DenseclipVizError, ImageError, OutputError
 from denseclip_viz.files import FIGURES, check_target, save_data, save_table
 from denseclip_viz.measure.progress import traced_beside
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from denseclip_viz.model import Model
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def _stop(message: str, code: int) -> NoReturn:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a command does with one picture, and how its result is drawn and tabled."""
+    """What a command does with one image, and how its result is drawn and tabled."""
 
     work: Callable[[Any], Any]
     figure: Callable[[Any], Any]
@@ -53,15 +53,15 @@ class Kind:
 
 
 def find(paths: Sequence[Path]) -> list[Path]:
-    """List the pictures that paths name: files as they are, and what lies in folders, by name.
+    """List the images that paths name: files as they are, and what lies in folders, by name.
 
     Raises:
-        PictureError: a path that is not there, or a folder without pictures.
+        ImageError: a path that is not there, or a folder without images.
 
     Example:
         >>> find([Path("nothing.jpg")])
         Traceback (most recent call last):
-        denseclip_viz.errors.PictureError: nothing.jpg does not exist. Expected a file. Check the path.
+        denseclip_viz.errors.ImageError: nothing.jpg does not exist. Expected a file. Check the path.
     """
     from denseclip_viz.images import read
 
@@ -69,7 +69,7 @@ def find(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         found = _inside(path) if os.path.isdir(path) else [path]
         if not found:
-            raise PictureError(f"{path} holds no pictures", expected=f"{', '.join(PICTURES)} files", fix="Name files.")
+            raise ImageError(f"{path} holds no images", expected=f"{', '.join(IMAGES)} files", fix="Name files.")
         if found == [path] and not os.path.isfile(path):
             read(path)  # which says what is wrong with it
         files += found
@@ -77,13 +77,13 @@ def find(paths: Sequence[Path]) -> list[Path]:
 
 
 def _inside(folder: Path) -> list[Path]:
-    """The pictures in a folder; not those that are hidden, such as the halves that some systems leave beside them."""
+    """The images in a folder; not those that are hidden, such as the halves that some systems leave beside them."""
     try:
         names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError as error:
         came = f"{folder} cannot be looked into ({error.strerror})"
-        raise PictureError(came, expected="a folder of pictures", fix="Check its permissions.") from error
-    named = [folder / name for name in names if name.lower().endswith(PICTURES)]
+        raise ImageError(came, expected="a folder of images", fix="Check its permissions.") from error
+    named = [folder / name for name in names if name.lower().endswith(IMAGES)]
     return [path for path in named if not os.path.isdir(path)]
 
 
@@ -91,8 +91,8 @@ def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: b
     """Refuse, before any work, results that could not be kept.
 
     Args:
-        out: What `--out` says, with `{name}` for the picture's name.
-        files: The pictures.
+        out: What `--out` says, with `{name}` for the image's name.
+        files: The images.
         figures: Whether figures can be drawn of the results.
         force: Replace files that are there.
 
@@ -106,34 +106,34 @@ def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: b
     for target in dict.fromkeys(targets):
         check_target(target, endings, force=force)
         if any(os.path.exists(target) and os.path.samefile(target, path) for path in files):
-            came, fix = f"{target} is one of the pictures", "Choose another name, such as '{name}-dense.png'."
+            came, fix = f"{target} is one of the images", "Choose another name, such as '{name}-dense.png'."
             raise OutputError(came, expected="a name for the result", fix=fix)
     if len(files) > 1 and "{name}" not in out and _ending(out) != ".csv":
         raise OutputError(
-            f"one file {out} for {len(files)} pictures",
+            f"one file {out} for {len(files)} images",
             expected="a name with {name} in it, or a .csv for one table",
             fix=f"Try --out '{Path(out).with_name('{name}' + Path(out).suffix)}'.",
         )
     if "{name}" in out and len(set(targets)) < len(targets):
         target, count = Counter(targets).most_common(1)[0]
-        came = f"{count} pictures whose result would be {target}"
+        came = f"{count} images whose result would be {target}"
         raise OutputError(came, expected="different names", fix="Run them in two calls.")
 
 
 @dataclass
 class LeftOut:
-    """Pictures that cannot be read: each is said and left out, and the command ends with code 2.
+    """Images that cannot be read: each is said and left out, and the command ends with code 2.
 
     Attributes:
-        of: How many pictures there are.
+        of: How many images there are.
         paths: Those that were left out until now.
     """
 
     of: int
     paths: list[Path] = field(default_factory=list)
 
-    def __call__(self, path: Path, error: PictureError) -> None:
-        """Say it and go on; where it is the only picture, that is the end."""
+    def __call__(self, path: Path, error: ImageError) -> None:
+        """Say it and go on; where it is the only image, that is the end."""
         if self.of == 1:
             raise error
         self.paths.append(path)
@@ -142,18 +142,18 @@ class LeftOut:
     def end(self) -> None:
         """End the command, when all else is written."""
         if self.paths:
-            _stop(f"{len(self.paths)} of {self.of} pictures could not be read: {self.paths[0]}", 2)
+            _stop(f"{len(self.paths)} of {self.of} images could not be read: {self.paths[0]}", 2)
 
 
 def run(loaded: Model, files: Sequence[Path], kind: Kind, *, out: str | None, force: bool, **options: Any) -> None:
-    """Trace pictures, do a command's work on each, and write results one by one; print one table at the end.
+    """Trace images, do a command's work on each, and write results one by one; print one table at the end.
 
-    Of several pictures, one that cannot be read is said and left out, and the exit code is 2 in the end. After another
+    Of several images, one that cannot be read is said and left out, and the exit code is 2 in the end. After another
     error or an interrupt, what was done until then is written and printed all the same.
 
     Args:
         loaded: The model.
-        files: The pictures.
+        files: The images.
         kind: What is done with each.
         out: What `--out` says; checked before.
         force: Replace files that are there.
@@ -168,7 +168,7 @@ def run(loaded: Model, files: Sequence[Path], kind: Kind, *, out: str | None, fo
     fed = ((path, path) for path in files)
     traces = traced_beside(loaded, fed, left_out, batch_size=1 if len(files) == 1 else 8, **options)
     try:
-        for path, trace in track(traces, "pictures", len(files), console=progress, disable=silent):
+        for path, trace in track(traces, "images", len(files), console=progress, disable=silent):
             result = kind.work(trace)
             tables.append(kind.table(result))
             if out and ("{name}" in out or _ending(out) != ".csv"):

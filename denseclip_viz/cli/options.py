@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from denseclip_viz.prompts import Prompts
 
 DEFAULT = "bundled-resnet"
-Pictures = Annotated[list[Path], typer.Argument(help="Picture files, or folders of them.")]
+Images = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")]
 ModelName = Annotated[
     str, typer.Option("--model", "-m", help="bundled-resnet, bundled-vit, an open_clip name, or a folder.")
 ]
@@ -28,7 +28,7 @@ Articles = Annotated[str, typer.Option(help="In templates: 'as written', or 'rig
 Feed = Annotated[str, typer.Option("--geometry", "-g", help="native, whole, tiles; or whole:512 for the short side.")]
 Out = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--out", "-o", help="png, svg, pdf: figure; nc: all data; csv: table. {name} for many pictures."),
+    typer.Option("--out", "-o", help="png, svg, pdf: figure; nc: all data; csv: table. {name} for many images."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Device = Annotated[Optional[str], typer.Option("--device", help="cpu, cuda, …")]  # noqa: UP045
@@ -54,7 +54,7 @@ def prompts_of(
 
 
 def way_of(text: str) -> Any:
-    """Read how a picture is fed.
+    """Read how an image is fed.
 
     Raises:
         GeometryError: It is no way that there is.

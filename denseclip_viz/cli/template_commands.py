@@ -21,8 +21,8 @@ from denseclip_viz.cli.options import (
     Device,
     Feed,
     Force,
+    Images,
     ModelName,
-    Pictures,
     PromptList,
     Weights,
     prompts_of,
@@ -43,7 +43,7 @@ _SOURCE = ("model", "weights", "weights_hash", "random_weights")
 
 
 def templates(
-    pictures: Pictures,
+    images: Images,
     prompt: PromptList,
     template: Annotated[
         list[str], typer.Option("--templates", "--template", "-t", help="A set (imagenet-7), or templates with {}.")
@@ -51,12 +51,12 @@ def templates(
     articles: Articles = "as written",
     masks: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder of masks: NAME.png of class indices for each picture, with classes.txt."),
+        typer.Option(help="Folder of masks: NAME.png of class indices for each image, with classes.txt."),
     ] = None,
     absent: Absent = [],  # noqa: B006  typer copies it
     score: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="What several pictures are ranked by: shared_precision, iou_won, margin_absent, …"),
+        typer.Option(help="What several images are ranked by: shared_precision, iou_won, margin_absent, …"),
     ] = None,
     threshold: Annotated[
         Optional[float],  # noqa: UP045
@@ -72,13 +72,13 @@ def templates(
     force: Force = False,
     device: Device = None,
 ) -> None:
-    """Say which template sees best: numbers for one picture, a ranking with its noise for several."""
+    """Say which template sees best: numbers for one image, a ranking with its noise for several."""
     from denseclip_viz.loading import load
     from denseclip_viz.measure.datasets import MaskFolder
     from denseclip_viz.measure.template_table import refuse_one
 
     with one_line_errors():
-        prompts, way, files = prompts_of(prompt, template, absent, articles), way_of(geometry), find(pictures)
+        prompts, way, files = prompts_of(prompt, template, absent, articles), way_of(geometry), find(images)
         if len(files) > 1:
             refuse_one(list(prompts.templates), "ranking")
         _check_out(out, files, force=force)
@@ -114,15 +114,15 @@ def _check_out(out: str | None, files: list[Path], *, force: bool) -> None:
         return
     check_target(out, ENDINGS, force=force)
     if any(os.path.exists(out) and os.path.samefile(out, path) for path in files):
-        came, fix = f"{out} is one of the pictures", "Choose another name."
+        came, fix = f"{out} is one of the images", "Choose another name."
         raise OutputError(came, expected="a name for the result", fix=fix)
 
 
 def _check_numbers(files: list[Path], masks: Path | None, score: str | None, threshold: float | None) -> None:
     """Refuse, before any model is loaded, an option that would change nothing."""
     if score is not None and len(files) == 1:
-        came, fix = f"--score {score} for one picture", "Leave it out, or pass a folder."
-        raise PromptError(came, expected="several pictures to rank templates on", fix=fix)
+        came, fix = f"--score {score} for one image", "Leave it out, or pass a folder."
+        raise PromptError(came, expected="several images to rank templates on", fix=fix)
     if threshold is not None and (masks is None or (len(files) > 1 and score != "iou")):
         came = f"--threshold {threshold:g} {'without --masks' if masks is None else 'without --score iou'}"
         raise PromptError(came, expected="something that it is for", fix="It is for the number iou, with masks.")
@@ -140,15 +140,15 @@ def _one(model: Model, file: Path, prompts: Prompts, truth: Any, *, threshold: f
     def grid() -> Any:
         from denseclip_viz import plot
 
-        return plot.grid(maps, picture=trace.picture)
+        return plot.grid(maps, image=trace.image)
 
     def spread() -> Any:
         from denseclip_viz import plot
 
-        return plot.disagreement(maps, picture=trace.picture)
+        return plot.disagreement(maps, image=trace.image)
 
     draw = (grid, spread) if len(prompts.templates) > 1 else (grid,)
-    lines = ["Cosines; see templates_table for each column. One picture ranks no templates: pass a folder for that."]
+    lines = ["Cosines; see templates_table for each column. One image ranks no templates: pass a folder for that."]
     return _Result(f"Templates on {file.name}", table, dict(maps.attrs), lines, _not_judged(prompts, truth), draw)
 
 
@@ -169,7 +169,7 @@ def _several(model: Model, files: list[Path], prompts: Prompts, truth: Any, **op
     table["random_weights"] = bool(attrs.get("random_weights", 0))
     ties = ranking.within_noise
     lines = [f"Prompts: {', '.join(prompts.prompts)}.", f"Within noise of the best: {', '.join(ties)}."]
-    title = f"Templates on {ranking.scores.sizes['picture']} pictures"
+    title = f"Templates on {ranking.scores.sizes['image']} images"
     return _Result(title, table, attrs, lines, _not_judged(prompts, truth), (bars,), ranking.stopped)
 
 

@@ -22,11 +22,11 @@ def train(
     name: Name,
     folder: Annotated[Path, typer.Argument(help="Where the checkpoint and the log are kept; a later call goes on.")],
     minutes: Annotated[Optional[float], typer.Option(help="Stop after so many minutes.")] = None,  # noqa: UP045
-    scenes: Annotated[Optional[int], typer.Option(help="Stop after so many pictures.")] = None,  # noqa: UP045
+    scenes: Annotated[Optional[int], typer.Option(help="Stop after so many images.")] = None,  # noqa: UP045
     restart: Annotated[bool, typer.Option("--restart", help="Start over, whatever the folder holds.")] = False,
     device: Annotated[str, typer.Option(help="cpu, or a GPU such as cuda.")] = "cpu",
 ) -> None:
-    """Train a bundled model from pictures and captions alone."""
+    """Train a bundled model from images and captions alone."""
     from denseclip_viz.train.contrastive import train as run
 
     with one_line_errors():
@@ -131,10 +131,10 @@ def write_demo(folder: Path) -> Iterator[Path]:
     from denseclip_viz.toyworld.world import scene
 
     folder.mkdir(parents=True, exist_ok=True)
-    picture = folder / "scene.jpg"
-    Image.fromarray(scene(WORDS, 320).picture).save(picture, quality=95)
-    yield picture
+    image = folder / "scene.jpg"
+    Image.fromarray(scene(WORDS, 320).image).save(image, quality=95)
+    yield image
     for name in NAMES:
-        both = load(f"bundled-{name}").compare(picture, PROMPTS)
+        both = load(f"bundled-{name}").compare(image, PROMPTS)
         yield plot.save(plot.compare(both), folder / f"compare-{name}.png", force=True)
         yield save_table(compare_table(both), folder / f"compare-{name}.csv", force=True)

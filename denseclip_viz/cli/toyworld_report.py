@@ -47,7 +47,7 @@ def show(found: Found, console: Console | None = None) -> None:
         f"Retrieval, top-1 of {AMONG}": _retrieval(found),
         f"The main thing of {naming['scenes']} scenes, out of {kinds} kinds: {right} right": None,
         "The main thing, out of its siblings": _families(found),
-        "Two siblings in one picture: IoU, and pixels given to the other": _pairs(found),
+        "Two siblings in one image: IoU, and pixels given to the other": _pairs(found),
     }
     for title, table in parts.items():
         console.print(title, style="bold", highlight=False)
@@ -79,14 +79,14 @@ def _methods(found: Found) -> Table:
 
 
 def _retrieval(found: Found) -> Table:
-    table = _table("captions", "groups", "caption of a picture", "picture of a caption")
+    table = _table("captions", "groups", "caption of an image", "image of a caption")
     said = {
         "all distinct": found[RETRIEVAL],
         "  expected of an oracle": {**found[f"{RETRIEVAL}, oracle"], "groups": ""},
-        "true of one picture": found[f"{RETRIEVAL}, one truth"],
+        "true of one image": found[f"{RETRIEVAL}, one truth"],
     }
     for name, ways in said.items():
-        table.add_row(name, str(ways["groups"]), _number(ways["caption"]), _number(ways["picture"]))
+        table.add_row(name, str(ways["groups"]), _number(ways["caption"]), _number(ways["image"]))
     return table
 
 

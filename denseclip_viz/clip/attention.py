@@ -20,10 +20,10 @@ class AttentionCall:
     """Queries, keys and values of one call, and the way back to what the caller waits for.
 
     Attributes:
-        part: `part("query" | "key" | "value", rows)` gives `(picture, head, row, channel)`; nothing is projected
+        part: `part("query" | "key" | "value", rows)` gives `(image, head, row, channel)`; nothing is projected
             before it is asked for.
         scale: What query · key is multiplied by before the softmax.
-        output: Turns heads' outputs `(picture, head, row, channel)` into the caller's return value.
+        output: Turns heads' outputs `(image, head, row, channel)` into the caller's return value.
         whole: True where the caller needs as many rows back as it sent queries.
         bias: What is added to every logit, such as relative positions: `(…, row, token)`.
     """
@@ -35,7 +35,7 @@ class AttentionCall:
     bias: Tensor | None = None
 
     def weights(self, rows: slice) -> Tensor:
-        """Attention weights of some queries: `(picture, head, row, token)`, each row sums to 1."""
+        """Attention weights of some queries: `(image, head, row, token)`, each row sums to 1."""
         query, key = self.part("query", rows), self.part("key", slice(None))
         logits = (query * self.scale) @ key.transpose(-1, -2)
         return torch.softmax(logits if self.bias is None else logits + self.bias[..., rows, :], dim=-1)
@@ -105,7 +105,7 @@ def _multi_head(call: dict[str, Any]) -> AttentionCall:
     weights, biases = _projections(call)
 
     def part(name: str, rows: slice) -> Tensor:
-        tokens: Tensor = call[name][rows].transpose(0, 1)  # (row, picture, width), as the function wants them
+        tokens: Tensor = call[name][rows].transpose(0, 1)  # (row, image, width), as the function wants them
         projected: Tensor = F.linear(tokens, weights[name], biases[name]).unflatten(-1, (heads, -1))
         return projected.transpose(1, 2)
 

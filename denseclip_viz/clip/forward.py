@@ -1,4 +1,4 @@
-"""From pictures to traces: one forward pass for each, in batches or in tiles, checked before it is handed out."""
+"""From images to traces: one forward pass for each, in batches or in tiles, checked before it is handed out."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from denseclip_viz.trace import Trace
 
 @dataclass(frozen=True)
 class Planned:
-    """A picture that was read, with its place in the tower's input."""
+    """An image that was read, with its place in the tower's input."""
 
-    picture: Image.Image
+    image: Image.Image
     geometry: Geometry
     name: str
 
 
 def traced(tower: Tower, planned: Iterable[Planned], *, batch_size: int, **common: Any) -> Iterator[Trace]:
-    """Trace pictures in order: neighbours whose inputs have one size together, tiled ones each alone.
+    """Trace images in order: neighbours whose inputs have one size together, tiled ones each alone.
 
     Args:
         tower: An image tower.
-        planned: The pictures; each is read when its turn comes.
-        batch_size: Pictures, or windows of tiles, in one forward pass.
+        planned: The images; each is read when its turn comes.
+        batch_size: Images, or windows of tiles, in one forward pass.
         **common: `preprocess`, `request`, `provenance`, as for `trace_batch`.
     """
     for (mode, _), group in itertools.groupby(planned, key=lambda p: (p.geometry.mode, p.geometry.input)):
@@ -56,13 +56,13 @@ def trace_batch(
     request: Request,
     provenance: Mapping[str, str | int],
 ) -> list[Trace]:
-    """Trace pictures whose inputs have the same size, in one forward pass.
+    """Trace images whose inputs have the same size, in one forward pass.
 
     Raises:
         RecompositionError: contributions and rest do not sum to the embedding.
         OutOfMemoryError: the batch does not fit.
     """
-    inputs = np.stack([pixels(p.picture, p.geometry, preprocess) for p in planned])
+    inputs = np.stack([pixels(p.image, p.geometry, preprocess) for p in planned])
     opened = run(tower, torch.from_numpy(inputs), request)
     return [_trace(opened, i, p, provenance, torch.from_numpy(inputs[i].copy())) for i, p in enumerate(planned)]
 
@@ -86,7 +86,7 @@ def trace_tiles(
     provenance: Mapping[str, str | int],
     batch_size: int,
 ) -> Trace:
-    """Trace overlapping windows of one picture and lay them on one grid; memory is bounded by the batch.
+    """Trace overlapping windows of one image and lay them on one grid; memory is bounded by the batch.
 
     The global embedding is the mean over windows; contributions and rest are shared out alike, so they still sum to
     it. Dense features are blended, each window strongest in its middle.
@@ -96,12 +96,12 @@ def trace_tiles(
     """
     if request.layers:
         raise LayerError(
-            f"layers {', '.join(request.layers)} of a tiled picture",
+            f"layers {', '.join(request.layers)} of a tiled image",
             expected="a single window",
             fix="Trace with geometry='native' or 'whole' to record layers.",
         )
     geometry = planned.geometry
-    canvas = pixels(planned.picture, geometry, preprocess)
+    canvas = pixels(planned.image, geometry, preprocess)
     sums = _Sums(geometry)
     for start in range(0, len(geometry.windows), batch_size):
         corners = geometry.windows[start : start + batch_size]
@@ -112,7 +112,7 @@ def trace_tiles(
 
 
 class _Sums:
-    """Running sums over windows, on the grid of the whole picture."""
+    """Running sums over windows, on the grid of the whole image."""
 
     def __init__(self, geometry: Geometry) -> None:
         self.geometry = geometry
@@ -217,7 +217,7 @@ def _trace(
         contributions=opened.contributions[i].clone(),
         rest={name: term[i].clone() for name, term in opened.rest.items()},
         geometry=planned.geometry,
-        picture=display(planned.picture),
+        image=display(planned.image),
         name=planned.name,
         provenance=dict(provenance),
         keys=None if opened.keys is None else opened.keys[i].clone(),

@@ -34,7 +34,7 @@ class Tap:
 
     `take` is `input`, `output`, or a part of the attention call that runs inside the module: `query`, `key`,
     `value`, `attention`. With `pooled`, only the row of the pooling query is taken. A module whose maps are
-    `(picture, y, x, C)` is `channels_last`; what is taken is always `(picture, C, y, x)`.
+    `(image, y, x, C)` is `channels_last`; what is taken is always `(image, C, y, x)`.
     """
 
     module: nn.Module
@@ -48,7 +48,7 @@ class Tap:
         return taken
 
     def laid(self, taken: Tensor) -> Tensor:
-        """Lay a map out as `(picture, C, y, x)`; a stream of tokens stays as it is."""
+        """Lay a map out as `(image, C, y, x)`; a stream of tokens stays as it is."""
         return taken.permute(0, 3, 1, 2) if self.channels_last else taken
 
     def map(self, inputs: tuple[Any, ...], output: Any) -> Tensor:
@@ -56,7 +56,7 @@ class Tap:
         return self.laid(self.raw(inputs, output))
 
     def part(self, call: AttentionCall) -> Tensor:
-        """Take this tap's part of an attention call: `(picture, head, row, …)`, or without `row` if pooled."""
+        """Take this tap's part of an attention call: `(image, head, row, …)`, or without `row` if pooled."""
         rows = slice(0, 1) if self.pooled and self.take in ("query", "attention") else slice(None)
         part = call.weights(rows) if self.take == "attention" else call.part(self.take, rows)
         return part[:, :, 0] if rows.stop == 1 else part

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 
 from denseclip_viz.canvas.state import CONTROLS as CANVAS_CONTROLS
 from denseclip_viz.errors import PromptError
-from denseclip_viz.explorers.session import Picture, Question
+from denseclip_viz.explorers.session import ImageSource, Question
 from denseclip_viz.explorers.upload import Upload
 from denseclip_viz.prompts import TEMPLATE_SETS, Prompts, template_set
 from denseclip_viz.prompts.articles import two_articles
@@ -21,7 +21,7 @@ from denseclip_viz.validation import short
 TEXTS = ("prompts", "absent", "templates")  # what every explorer has
 GEOMETRIES = (
     ("the model's own crop", "native"),
-    ("the whole picture", "whole"),
+    ("the whole image", "whole"),
     ("tiles, finer cells", "tiles"),
 )
 LABEL = "68px"
@@ -52,7 +52,7 @@ def locked(names: str | Sequence[str], there: Sequence[str]) -> Locked:
     """
     if not isinstance(names, Sequence):
         came = f"lock={names!r}"
-        raise PromptError(came, expected="names of controls", fix='Write lock=["model", "picture"], say.')
+        raise PromptError(came, expected="names of controls", fix='Write lock=["model", "image"], say.')
     asked_for = [names] if isinstance(names, str) else list(names)
     unknown = [name for name in asked_for if name not in there and name not in CANVAS_CONTROLS]
     if unknown:
@@ -91,10 +91,10 @@ class Controls:
         self.geometry = _choice("fed as", GEOMETRIES, "native")
         self.smooth = _check("key smoothing", "positions with like keys share their segments")
         self.denoise = _check("prompt denoising", "prompts that are likely nowhere are left out")
-        self.picture = Upload()
+        self.image = Upload()
         self.run = widgets.Button(description="Run", tooltip="look again, with what is typed", button_style="primary")
         self.stop = widgets.Button(description="Stop", tooltip="give up what is running", disabled=True)
-        for name, css in {"prompts": "text", "run": "run", "stop": "stop", "picture": "upload"}.items():
+        for name, css in {"prompts": "text", "run": "run", "stop": "stop", "image": "upload"}.items():
             getattr(self, name).add_class(f"dcv-{css}")
         rows = self._rows()
         shown = [name for name in names if name not in hidden and (name != "model" or len(models) > 1)]
@@ -103,7 +103,7 @@ class Controls:
         self.box.add_class("dcvx-controls")
         self._show_own()
 
-    def question(self, picture: Picture, *, layers: str = "") -> Question:
+    def question(self, image: ImageSource, *, layers: str = "") -> Question:
         """Read what the controls say.
 
         Raises:
@@ -118,7 +118,7 @@ class Controls:
         )
         self._last = said.templates
         feeding: dict[str, Any] = {"model": self.model.value, "geometry": self.geometry.value, "layers": layers}
-        return Question(picture, prompts=said, smooth=self.smooth.value, denoise=self.denoise.value, **feeding)
+        return Question(image, prompts=said, smooth=self.smooth.value, denoise=self.denoise.value, **feeding)
 
     def on_ask(self, call: Callable[[], None]) -> None:
         """Call back when something is to be looked at: Run, Enter in a text, another choice."""
@@ -152,7 +152,7 @@ class Controls:
     def _rows(self) -> dict[str, list[widgets.Widget]]:
         buttons = widgets.HBox([self.run, self.stop])
         refine = widgets.HBox([widgets.Label("refine"), widgets.VBox([self.smooth, self.denoise])])
-        upload = widgets.HBox([widgets.Label("picture"), self.picture])
+        upload = widgets.HBox([widgets.Label("image"), self.image])
         for row in (buttons, refine, upload):
             row.add_class("dcvx-row")
         buttons.add_class("dcvx-buttons")
@@ -161,7 +161,7 @@ class Controls:
             "absent": [self.absent],
             "templates": [self.templates, self.own],
             "model": [self.model],
-            "picture": [upload],
+            "image": [upload],
             "geometry": [self.geometry],
             "refinement": [refine],
             "run": [buttons],
@@ -267,7 +267,7 @@ def asked(before: Prompts, *, prompts: str, absent: str, templates: str, own: st
     Args:
         before: What the explorer was opened with.
         prompts: As typed, for `listed`.
-        absent: As typed: what is known not to be in the picture.
+        absent: As typed: what is known not to be in the image.
         templates: The name of a set, or `"own"`.
         own: Templates of one's own, one a line.
 

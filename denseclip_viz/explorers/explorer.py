@@ -1,4 +1,4 @@
-"""`explore`: type prompts, drop in a picture, and look."""
+"""`explore`: type prompts, drop in an image, and look."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Sequence
 from denseclip_viz.explorers.controls import TEXTS
 from denseclip_viz.explorers.panel import Kind, Panel, panel
 from denseclip_viz.explorers.session import Bench, Models
-from denseclip_viz.images import PictureLike
+from denseclip_viz.images import ImageLike
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.toyworld.scenes import Scene
 from denseclip_viz.toyworld.vocabulary import said
 from denseclip_viz.toyworld.world import scene
 
-CONTROLS = (*TEXTS, "model", "picture", "geometry", "refinement", "run")
+CONTROLS = (*TEXTS, "model", "image", "geometry", "refinement", "run")
 
 
 def explore(
     model: Models = None,
-    picture: PictureLike | None = None,
+    image: ImageLike | None = None,
     prompts: Prompts | Named | None = None,
     *,
     lock: str | Sequence[str] = (),
 ) -> Panel:
-    """Open an explorer: prompts, templates, model, picture and refinement beside a canvas that moves in the browser.
+    """Open an explorer: prompts, templates, model, image and refinement beside a canvas that moves in the browser.
 
-    A new prompt is answered out of the picture's one forward pass; work runs in a thread, and Stop ends it.
+    A new prompt is answered out of the image's one forward pass; work runs in a thread, and Stop ends it.
 
     Args:
         model: A model, the name of one, or several to choose from; the bundled ones by default.
-        picture: A path, a PIL image, an array or a scene; a bundled scene by default.
+        image: A path, a PIL image, an array or a scene; a bundled scene by default.
         prompts: Texts or `Prompts`; of texts, articles are set right inside templates ("a photo of a taxi." for
             "a taxi"). By default what the scene holds, and something that it does not.
-        lock: Controls that are not shown, for teachers: "prompts", "absent", "templates", "model", "picture",
+        lock: Controls that are not shown, for teachers: "prompts", "absent", "templates", "model", "image",
             "geometry", "refinement", "run", and those of the canvas, such as "view" or "opacity".
 
     Returns:
@@ -40,16 +40,16 @@ def explore(
 
     Raises:
         PromptError: A control that there is not, or prompts that cannot be used.
-        PictureError, ModelNameError, WeightsError: A picture or model that cannot be opened.
+        ImageError, ModelNameError, WeightsError: An image or model that cannot be opened.
 
     Example:
-        >>> explorer = explore(lock=["picture"])
+        >>> explorer = explore(lock=["image"])
         >>> explorer.result.sizes["prompt"]
         4
     """
-    picture, said = starting(picture, prompts)
+    image, said = starting(image, prompts)
     kind = Kind("explore", CONTROLS, answer=Bench.answer, show=lambda panel, answer: None)
-    return panel(kind, model, picture, said, lock=lock)
+    return panel(kind, model, image, said, lock=lock)
 
 
 WORDS = "a large red taxi left of a limousine on a road"
@@ -67,18 +67,18 @@ def starting_scene() -> Scene:
     return scene(WORDS, 320)
 
 
-def starting(picture: PictureLike | None, prompts: Prompts | Named | None) -> tuple[PictureLike, Prompts]:
-    """The picture and the prompts that an explorer opens with: what came, and the bundled scene where none did.
+def starting(image: ImageLike | None, prompts: Prompts | Named | None) -> tuple[ImageLike, Prompts]:
+    """The image and the prompts that an explorer opens with: what came, and the bundled scene where none did.
 
     Example:
         >>> starting(None, "a taxi")[1].prompts
         ('a taxi',)
     """
-    picture = starting_scene() if picture is None else picture
-    return picture, starting_prompts(prompts, picture)
+    image = starting_scene() if image is None else image
+    return image, starting_prompts(prompts, image)
 
 
-def starting_prompts(prompts: Prompts | Named | None, picture: PictureLike) -> Prompts:
+def starting_prompts(prompts: Prompts | Named | None, image: ImageLike) -> Prompts:
     """Make prompts of what came, or of what a scene holds; articles are set right inside templates.
 
     Example:
@@ -89,8 +89,8 @@ def starting_prompts(prompts: Prompts | Named | None, picture: PictureLike) -> P
         return prompts
     if prompts is not None:
         return Prompts(prompts, articles="right")
-    if not isinstance(picture, Scene):
+    if not isinstance(image, Scene):
         return Prompts(ANYWHERE, absent=said(ABSENT[0]), articles="right")
-    things = list(dict.fromkeys(thing.kind for thing in picture.things))
+    things = list(dict.fromkeys(thing.kind for thing in image.things))
     gone = next(kind for kind in ABSENT if kind not in things)
-    return Prompts([*map(said, things), *map(said, picture.stuff)], absent=said(gone), articles="right")
+    return Prompts([*map(said, things), *map(said, image.stuff)], absent=said(gone), articles="right")

@@ -15,7 +15,7 @@ from denseclip_viz.explorers.explorer import starting
 from denseclip_viz.explorers.panel import Kind, Panel, panel
 from denseclip_viz.explorers.session import Bench, Models
 from denseclip_viz.explorers.thumbnails import Curve, Lattice, Tile, Tiles
-from denseclip_viz.images import PictureLike
+from denseclip_viz.images import ImageLike
 from denseclip_viz.maps.comparison import spearman
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.prompts import Named, Prompts
@@ -26,7 +26,7 @@ ROWS = (("dense", "dense"), ("contribution", "global"))
 
 def layer_lens(
     model: Models = None,
-    picture: PictureLike | None = None,
+    image: ImageLike | None = None,
     prompts: Prompts | Named | None = None,
     *,
     lock: str | Sequence[str] = (),
@@ -35,7 +35,7 @@ def layer_lens(
 
     Args:
         model: As for `explore`.
-        picture: As for `explore`.
+        image: As for `explore`.
         prompts: As for `explore`.
         lock: Controls that are not shown: "prompts", "absent", "templates", "model", "run", and those of the canvas.
 
@@ -44,17 +44,17 @@ def layer_lens(
 
     Raises:
         PromptError: A control that there is not, or prompts that cannot be used.
-        PictureError, ModelNameError, WeightsError: A picture or model that cannot be opened.
+        ImageError, ModelNameError, WeightsError: An image or model that cannot be opened.
 
     Example:
         >>> lens = layer_lens("bundled-vit")
         >>> lens.result.sizes["layer"]
         4
     """
-    picture, said = starting(picture, prompts)
+    image, said = starting(image, prompts)
     tiles = Tiles()
     kind = Kind("layer_lens", CONTROLS, Bench.answer, lambda panel, answer: _show(panel, tiles), (tiles,), "all")
-    opened = panel(kind, model, picture, said, lock=lock)
+    opened = panel(kind, model, image, said, lock=lock)
     opened.follow(tiles, lambda: _show(opened, tiles))
     return opened
 
@@ -63,7 +63,7 @@ def _show(panel: Panel, tiles: Tiles) -> None:
     both, state = panel.result, panel.canvas.state
     every = list(stacks(both))
     lattices = [_layers(both, every, state), _heads(every)]
-    tiles.show(lattices, picture=both["picture"].to_numpy(), where=placement(both))
+    tiles.show(lattices, image=both["image"].to_numpy(), where=placement(both))
 
 
 def _layers(both: xr.Dataset, every: Sequence[Stack], state: dict[str, Any]) -> Lattice:

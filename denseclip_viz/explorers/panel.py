@@ -11,12 +11,12 @@ import ipywidgets as widgets
 
 from denseclip_viz.canvas.widget import Canvas
 from denseclip_viz.explorers.controls import Controls, Locked, locked
-from denseclip_viz.explorers.session import Answer, Bench, Models, Picture, Question
+from denseclip_viz.explorers.session import Answer, Bench, ImageSource, Models, Question
 from denseclip_viz.explorers.status import Notice, Shown, in_words, shown
 from denseclip_viz.explorers.thumbnails import Tiles
 from denseclip_viz.explorers.upload import too_large
 from denseclip_viz.explorers.worker import Jobs, Tell
-from denseclip_viz.images import PictureLike
+from denseclip_viz.images import ImageLike
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
@@ -47,7 +47,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     """An explorer: what `explore`, `template_lab` and `layer_lens` return. Change it by hand or from a cell.
 
     Attributes:
-        canvas: The picture with its maps.
+        canvas: The image with its maps.
         controls: The widgets of its controls, by name.
         answer: What is shown: question, result, trace.
         notice: The line that says what is going on.
@@ -56,7 +56,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def __init__(self, kind: Kind, bench: Bench, answer: Answer, hidden: Locked) -> None:
         self._kind, self._bench = kind, bench
-        self.answer, self._picture = answer, answer.question.picture
+        self.answer, self._image = answer, answer.question.image
         self._showing, self._refined, self._view = False, False, "dense"
         prompts = answer.question.prompts
         self.controls = Controls(prompts, bench.names, names=kind.controls, hidden=hidden.beside)
@@ -94,16 +94,16 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def run(self) -> None:
         """Look again, with what the controls say; as the Run button."""
         with self._lock:
-            self._ask(self._picture)
+            self._ask(self._image)
 
-    def look_at(self, picture: PictureLike) -> None:
-        """Look at another picture, of any size.
+    def look_at(self, image: ImageLike) -> None:
+        """Look at another image, of any size.
 
         Args:
-            picture: A path, a PIL image, an array or a scene.
+            image: A path, a PIL image, an array or a scene.
         """
         with self._lock:
-            self._ask(Picture(picture))
+            self._ask(ImageSource(image))
 
     def stop(self) -> None:
         """Give up what is running; what was shown stays."""
@@ -159,20 +159,20 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _listen(self) -> None:
         self.controls.on_ask(self.guarded(self.run))
         self.controls.stop.on_click(self.guarded(lambda _: self.stop()))
-        self.controls.picture.observe(self.guarded(self._received), "content")
-        self.controls.picture.observe(self.guarded(self._refused), "refused")
+        self.controls.image.observe(self.guarded(self._received), "content")
+        self.controls.image.observe(self.guarded(self._refused), "refused")
 
     def _received(self, change: Any) -> None:
         if change["new"]:
-            upload = self.controls.picture
-            self._ask(Picture(upload.taken(), upload.name))
+            upload = self.controls.image
+            self._ask(ImageSource(upload.taken(), upload.name))
 
     def _refused(self, change: Any) -> None:
         file = change["new"]
-        raise too_large(str(file["name"]), int(file["size"]), self.controls.picture.limit)
+        raise too_large(str(file["name"]), int(file["size"]), self.controls.image.limit)
 
-    def _ask(self, picture: Picture) -> None:
-        question = self.controls.question(picture, layers=self._kind.layers)
+    def _ask(self, image: ImageSource) -> None:
+        question = self.controls.question(image, layers=self._kind.layers)
         self.controls.stop.disabled = False
         self.notice.say("looking", "busy")
         self._jobs.start(lambda tell: self._kind.answer(self._bench, question, tell), self.guarded(self._show))
@@ -183,7 +183,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._put(answer)
         finally:
             self._showing = False
-        self.answer, self._picture = answer, answer.question.picture
+        self.answer, self._image = answer, answer.question.image
         self.canvas.status = answer.status
         self.notice.say(answer.warning, "warning" if answer.warning else "ok")
         self._kind.show(self, answer)
@@ -214,29 +214,27 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return f"{self._kind.name}({self.answer.status.rpartition(' · ')[0]})"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The widget, and a still picture for places that show none."""
+        """The widget, and a still image for places that show none."""
         data = super()._repr_mimebundle_(**options)
         still = self.canvas._repr_mimebundle_(**options)
-        pictures = still[0] if isinstance(still, tuple) else still
-        if isinstance(data, dict) and pictures and "image/png" in pictures:
-            data["image/png"] = pictures["image/png"]
+        images = still[0] if isinstance(still, tuple) else still
+        if isinstance(data, dict) and images and "image/png" in images:
+            data["image/png"] = images["image/png"]
         return data
 
 
-def panel(
-    kind: Kind, models: Models, picture: PictureLike, prompts: Prompts, *, lock: str | Sequence[str] = ()
-) -> Panel:
+def panel(kind: Kind, models: Models, image: ImageLike, prompts: Prompts, *, lock: str | Sequence[str] = ()) -> Panel:
     """Take the first look, and open a panel on it; what is wrong with the arguments is raised here.
 
     Args:
         kind: Which explorer.
         models: To choose from.
-        picture: To look at.
+        image: To look at.
         prompts: To look for.
         lock: Controls that are not shown.
     """
     hidden, bench = locked(lock, kind.controls), Bench(models)
-    question = Question(Picture(picture), bench.names[0], prompts, layers=kind.layers)
+    question = Question(ImageSource(image), bench.names[0], prompts, layers=kind.layers)
     return Panel(kind, bench, kind.answer(bench, question, lambda text, share: None), hidden)
 
 

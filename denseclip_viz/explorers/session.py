@@ -1,4 +1,4 @@
-"""The models and the one picture on the table: a new question is answered out of the trace that is there."""
+"""The models and the one image on the table: a new question is answered out of the trace that is there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from denseclip_viz.clip.load.bundled import Worded, unknown_words
 from denseclip_viz.errors import ModelNameError
 from denseclip_viz.explorers.worker import Tell
-from denseclip_viz.images import PictureLike, describe, from_bytes
+from denseclip_viz.images import ImageLike, describe, from_bytes
 from denseclip_viz.loading import load
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
@@ -25,13 +25,13 @@ DENOISE = 0.5  # MaskCLIP's threshold
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A picture to look at: something that `Model.trace` takes, or the bytes of a file with its name."""
+class ImageSource:
+    """An image to look at: something that `Model.trace` takes, or the bytes of a file with its name."""
 
-    source: PictureLike | bytes
+    source: ImageLike | bytes
     name: str = ""
 
-    def opened(self) -> PictureLike:
+    def opened(self) -> ImageLike:
         """Decode bytes; everything else is the model's to read."""
         return from_bytes(self.source, name=self.name) if isinstance(self.source, bytes) else self.source
 
@@ -41,16 +41,16 @@ class Question:
     """What is to be shown.
 
     Attributes:
-        picture: Of what.
+        image: Of what.
         model: The name of one of the models.
         prompts: Prompts and templates.
-        geometry: How the picture is fed: "native", "whole" or "tiles".
+        geometry: How the image is fed: "native", "whole" or "tiles".
         smooth: Refine the segments by key smoothing.
         denoise: Refine them by prompt denoising.
         layers: Which layers to read too, as for `Model.compare`.
     """
 
-    picture: Picture
+    image: ImageSource
     model: str
     prompts: Prompts
     geometry: str = "native"
@@ -83,7 +83,7 @@ class Answer:
 
 
 class Bench:
-    """Answers questions; one forward pass for each picture, model and geometry, and only the last is kept.
+    """Answers questions; one forward pass for each image, model and geometry, and only the last is kept.
 
     Args:
         models: A model, its name, several of them, or a mapping from names; the bundled ones by default. What came as
@@ -119,14 +119,14 @@ class Bench:
         return self._loaded[1]
 
     def answer(self, question: Question, tell: Tell) -> Answer:
-        """Answer a question, with a new forward pass only where picture, model or geometry are new.
+        """Answer a question, with a new forward pass only where image, model or geometry are new.
 
         Args:
             question: The question.
             tell: Told what is being done.
 
         Raises:
-            DenseclipVizError: whatever is wrong with picture, texts or model.
+            DenseclipVizError: whatever is wrong with image, texts or model.
         """
         tell(f"loading {question.model}", 0.0)
         model, began = self.model(question.model), time.perf_counter()
@@ -140,14 +140,14 @@ class Bench:
         return Answer(question, result, segments, trace, model, status, warning)
 
     def trace(self, question: Question, tell: Tell) -> Trace:
-        """Open the picture, unless the trace that is kept has what is needed."""
+        """Open the image, unless the trace that is kept has what is needed."""
         model = self.model(question.model)
-        key = (question.picture, question.model, question.geometry)
+        key = (question.image, question.model, question.geometry)
         layers, keys = (model.needs(question.layers) if question.layers else ()), "key" if question.smooth else ""
         if self._traced is not None and self._traced[0] == key and _serves(self._traced[1], layers, keys):
             return self._traced[1]
-        tell("looking at the picture", 0.1)
-        opened = question.picture.opened()
+        tell("looking at the image", 0.1)
+        opened = question.image.opened()
         trace = model.trace(opened, geometry=question.geometry, layers=layers, keys=keys)
         self._traced, self.passes = (key, trace), self.passes + 1
         return trace
@@ -168,13 +168,13 @@ def _read(model: Model, prompts: Prompts, tell: Tell) -> None:
 
 
 def _segments(model: Model, trace: Trace, question: Question) -> xr.Dataset:
-    """Refined segments, no larger than the picture that is shown."""
+    """Refined segments, no larger than the image that is shown."""
     return model.segment(
         trace,
         question.prompts,
         smooth="cosine" if question.smooth else "",
         denoise=DENOISE if question.denoise else 0.0,
-        size=trace.picture.shape[:2],
+        size=trace.image.shape[:2],
     )
 
 
@@ -183,7 +183,7 @@ def _status(question: Question, trace: Trace, spent: float) -> str:
     template = many(len(question.prompts.templates), "template")
     refined = [name for name, on in (("denoised", question.denoise), ("smoothed", question.smooth)) if on]
     parts = [
-        question.picture.name or describe(question.picture.source),
+        question.image.name or describe(question.image.source),
         question.model,
         f"{y} × {x} cells, {question.geometry}",
         f"{many(len(question.prompts), 'prompt')} × {template}",

@@ -19,7 +19,7 @@ from denseclip_viz.explorers.panel import Kind, Panel, panel
 from denseclip_viz.explorers.session import Bench, Models
 from denseclip_viz.explorers.thumbnails import Bars, Lattice, Tile, Tiles
 from denseclip_viz.explorers.worker import Tell
-from denseclip_viz.images import PictureLike
+from denseclip_viz.images import ImageLike
 from denseclip_viz.measure.map_scores import Masks, masks_among, place_of, places_of
 from denseclip_viz.measure.template_table import templates_table
 from denseclip_viz.measure.word_attribution import word_attribution
@@ -56,7 +56,7 @@ class _Lab:
 
 def template_lab(
     model: Models = None,
-    picture: PictureLike | None = None,
+    image: ImageLike | None = None,
     prompts: Prompts | Named | None = None,
     templates: str | PathLike[str] | Iterable[str] | None = None,
     *,
@@ -71,7 +71,7 @@ def template_lab(
 
     Args:
         model: As for `explore`.
-        picture: As for `explore`.
+        image: As for `explore`.
         prompts: As for `explore`.
         templates: A set, a file or templates, as for `Prompts`; by default those of the prompts, or "imagenet-7"
             where texts came.
@@ -83,14 +83,14 @@ def template_lab(
 
     Raises:
         PromptError: A control that there is not, prompts or templates that cannot be used, or a mask of no prompt.
-        PictureError: A picture that cannot be opened, or a mask of another size.
+        ImageError: An image that cannot be opened, or a mask of another size.
 
     Example:
         >>> lab = template_lab(prompts=["a taxi", "a road"])
         >>> lab.result.sizes["template"], lab.result.sizes["prompt"]
         (7, 2)
     """
-    picture, said = starting(picture, prompts)
+    image, said = starting(image, prompts)
     said = said if templates is None and isinstance(prompts, Prompts) else _worded(said, templates)
     places = places_of(said.prompts)
     for name in masks or {}:
@@ -98,7 +98,7 @@ def template_lab(
     lab = _Lab(Tiles(), Tiles(), masks)
     kind = Kind("template_lab", CONTROLS, Bench.answer, lambda panel, answer: _show(panel, lab), (lab.grid, lab.words))
     lab.words.add_class("dcvx-aside")
-    opened = panel(kind, model, picture, said, lock=lock)
+    opened = panel(kind, model, image, said, lock=lock)
     opened.follow(lab.grid, lambda: _ask_words(opened, lab))
     return opened
 
@@ -126,7 +126,7 @@ def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame,
         table = pd.concat([table, templates_table(mean, known)], ignore_index=True)
     present = table[~table["absent"]]
     if present.empty:
-        fix = "Name one that may be in the picture under prompts."
+        fix = "Name one that may be in the image under prompts."
         raise PromptError("Every prompt is marked absent", expected="at least one that is not", fix=fix)
     return table, next(name for name in RANKED_BY if name in present and present[name].notna().any())
 
@@ -161,7 +161,7 @@ def _show(panel: Panel, lab: _Lab) -> None:
     best += f" These are {len(order)} of {every}; templates_table has all." if every > len(order) else ""
     note = f"One colour scale for all, {dense.scale.low:.2f} to {dense.scale.high:.2f} cosine. {best}".replace("-", "−")
     lattice = Lattice("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
-    lab.grid.show([lattice], picture=both["picture"].to_numpy(), where=placement(both))
+    lab.grid.show([lattice], image=both["image"].to_numpy(), where=placement(both))
     _ask_words(panel, lab)
 
 

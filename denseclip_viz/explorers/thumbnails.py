@@ -18,7 +18,7 @@ from denseclip_viz.plot.raster import colour_tables, jpeg, softened
 from denseclip_viz.plot.scales import OPACITY, Scale
 
 HERE = Path(__file__).parent  # its files are read here: anywidget keeps every widget that was given a path
-THUMB = 192  # pixels of the picture beneath, on the longer side: twice the tile
+THUMB = 192  # pixels of the image beneath, on the longer side: twice the tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +115,12 @@ class Tiles(anywidget.AnyWidget):
     chosen = traitlets.Dict().tag(sync=True)
     current = traitlets.Dict().tag(sync=True)
 
-    def show(self, lattices: Sequence[Lattice], *, picture: npt.ArrayLike, where: Placement) -> None:
+    def show(self, lattices: Sequence[Lattice], *, image: npt.ArrayLike, where: Placement) -> None:
         """Show other maps.
 
         Args:
             lattices: What to show.
-            picture: uint8 (row, column, rgb), the whole picture.
+            image: uint8 (row, column, rgb), the whole image.
             where: Where the maps lie in it.
         """
         store = _Store()
@@ -129,14 +129,14 @@ class Tiles(anywidget.AnyWidget):
         packed = {
             "maps": bytes(store.maps),
             "tables": colour_tables(list(store.tables)),
-            "picture": _beneath(picture, where),
+            "image": _beneath(image, where),
         }
         self._packed = {"data": data, **packed}
 
     def show_bars(self, bars: Bars) -> None:
         """Show words with their numbers."""
         data = {"size": [1, 1], "opacity": OPACITY, "sections": [_bars(bars)]}
-        self._packed = {"data": data, "maps": b"", "tables": b"", "picture": b""}
+        self._packed = {"data": data, "maps": b"", "tables": b"", "image": b""}
 
 
 def _lattice(lattice: Lattice, store: _Store, where: Placement) -> dict[str, Any]:
@@ -166,8 +166,8 @@ def _bars(bars: Bars) -> dict[str, Any]:
     return {"kind": "bars", "title": bars.title, "note": bars.note, "items": items}
 
 
-def _beneath(picture: npt.ArrayLike, where: Placement) -> bytes:
-    """The picture in light greys as a small JPEG, faded where the model saw nothing."""
-    image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
-    image.thumbnail((THUMB, THUMB))
-    return jpeg(fade_unseen(softened(np.asarray(image)), where), quality=90)
+def _beneath(image: npt.ArrayLike, where: Placement) -> bytes:
+    """The image in light greys as a small JPEG, faded where the model saw nothing."""
+    small = Image.fromarray(np.asarray(image, dtype=np.uint8))
+    small.thumbnail((THUMB, THUMB))
+    return jpeg(fade_unseen(softened(np.asarray(small)), where), quality=90)

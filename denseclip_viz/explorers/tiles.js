@@ -14,7 +14,7 @@ function bytes(view) {
   return new Uint8ClampedArray(view.buffer, view.byteOffset, view.byteLength);
 }
 
-/** The cells of one map as a small picture, coloured by its table. */
+/** The cells of one map as a small image, coloured by its table. */
 function coloured(cell, maps, table) {
   const [rows, columns] = cell.shape;
   const small = new OffscreenCanvas(columns, rows);
@@ -28,7 +28,7 @@ function coloured(cell, maps, table) {
   return small;
 }
 
-function drawTile(canvas, cell, data, picture, maps, tables) {
+function drawTile(canvas, cell, data, image, maps, tables) {
   const [height, width] = data.size;
   const scale = SIDE / Math.max(height, width);
   const dense = window.devicePixelRatio || 1;
@@ -38,7 +38,7 @@ function drawTile(canvas, cell, data, picture, maps, tables) {
   canvas.height = Math.round(height * scale * dense);
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
-  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
   const [left, top, right, bottom] = cell.extent.map((edge) => edge * scale * dense);
   context.globalAlpha = data.opacity;
   const table = tables.subarray(768 * cell.table, 768 * (cell.table + 1));
@@ -155,9 +155,9 @@ function render({ model, el }) {
   }
   async function update() {
     const mine = ++version;
-    const { data, picture, maps, tables } = model.get("_packed");
+    const { data, image, maps, tables } = model.get("_packed");
     if (!data) return;
-    const under = picture.byteLength ? await createImageBitmap(new Blob([picture], { type: "image/jpeg" })) : null;
+    const under = image.byteLength ? await createImageBitmap(new Blob([image], { type: "image/jpeg" })) : null;
     if (mine !== version) return under?.close();
     const draw = (canvas, cell) => drawTile(canvas, cell, data, under, bytes(maps), bytes(tables));
     const parts = data.sections.map((section) => {

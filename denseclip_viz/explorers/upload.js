@@ -1,4 +1,4 @@
-// A picture from the reader's own disk. A file that is too large is refused here: sent, it would cut the connection.
+// An image from the reader's own disk. A file that is too large is refused here: sent, it would cut the connection.
 
 function render({ model, el }) {
   el.classList.add("dcvx-upload-row");
@@ -8,7 +8,7 @@ function render({ model, el }) {
   label.className = "dcvx-drop";
   input.type = "file";
   input.accept = "image/*";
-  input.setAttribute("aria-label", "choose a picture, or drop one here");
+  input.setAttribute("aria-label", "choose an image, or drop one here");
   words.textContent = "choose, or drop one here";
   label.append(input, words);
   el.append(label);

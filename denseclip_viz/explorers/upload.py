@@ -1,18 +1,18 @@
-"""A picture chosen in the browser."""
+"""An image chosen in the browser."""
 
 from __future__ import annotations
 
 import anywidget
 import traitlets
 
-from denseclip_viz.errors import PictureError
+from denseclip_viz.errors import ImageError
 from denseclip_viz.explorers.status import HERE
 
 MOST_BYTES = 8 * 10**6  # of an uploaded file: a notebook server drops the connection at messages of 10 MiB
 
 
 class Upload(anywidget.AnyWidget):
-    """A button and a place to drop a picture file on; the browser refuses what is too large to be sent.
+    """A button and a place to drop an image file on; the browser refuses what is too large to be sent.
 
     Attributes:
         content: The bytes of a file that came; empty again once they were taken.
@@ -34,7 +34,7 @@ class Upload(anywidget.AnyWidget):
         return content
 
 
-def too_large(name: str, size: int, limit: int = MOST_BYTES) -> PictureError:
+def too_large(name: str, size: int, limit: int = MOST_BYTES) -> ImageError:
     """Say that a file is too large to be sent.
 
     Example:
@@ -43,4 +43,4 @@ def too_large(name: str, size: int, limit: int = MOST_BYTES) -> PictureError:
     """
     expected = f"at most {limit / 1e6:.0f} MB, as it goes through the notebook's connection"
     fix = "Shrink it, or open it from a cell with explorer.look_at(path)."
-    return PictureError(f"{name} has {size / 1e6:.1f} MB", expected=expected, fix=fix)
+    return ImageError(f"{name} has {size / 1e6:.1f} MB", expected=expected, fix=fix)

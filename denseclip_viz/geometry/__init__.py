@@ -1,4 +1,4 @@
-"""Where a grid cell lies in the original picture: resize, crop, pad, tiles, and the way back."""
+"""Where a grid cell lies in the original image: resize, crop, pad, tiles, and the way back."""
 
 from __future__ import annotations
 

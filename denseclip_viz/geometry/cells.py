@@ -1,6 +1,6 @@
-"""How one picture became one model input, and where each cell lies in the original picture.
+"""How one image became one model input, and where each cell lies in the original image.
 
-Per axis: input coordinate = picture coordinate * resized / picture - offset, pixel edges at whole numbers.
+Per axis: input coordinate = image coordinate * resized / image - offset, pixel edges at whole numbers.
 All sizes are (height, width) in pixels, all grids (y, x), all boxes (top, left, bottom, right).
 """
 
@@ -26,10 +26,10 @@ MAX_PIXELS = 4096 * 4096  # of one input: 200 MB as float32
 
 @dataclass(frozen=True)
 class Geometry:
-    """How one picture became one model input, and where each cell of the grid came from.
+    """How one image became one model input, and where each cell of the grid came from.
 
-    `offset` is the (top, left) of the input in the resized picture, negative where padded before it.
-    `windows` are (top, left) in the input. `stretch` draws the grid over the unpadded picture, as the
+    `offset` is the (top, left) of the input in the resized image, negative where padded before it.
+    `windows` are (top, left) in the input. `stretch` draws the grid over the unpadded image, as the
     official MaskCLIP code does. `shift` is (down, right), in input pixels, from the middle of a cell's square
     to the middle of what it sees: 0 unless a tower pads one side only. GeometryError if the numbers cannot be.
 
@@ -42,7 +42,7 @@ class Geometry:
     """
 
     mode: str
-    picture: Size
+    image: Size
     resized: Size
     offset: Size
     input: Size
@@ -54,7 +54,7 @@ class Geometry:
 
     def __post_init__(self) -> None:
         one_of(self.mode, ("native", "whole", "tiles"), "mode")
-        for name in ("picture", "resized", "input", "cell"):
+        for name in ("image", "resized", "input", "cell"):
             pair(getattr(self, name), name)
         pair(self.offset, "offset", least=-(2**31))
         if np.shape(self.shift) != (2,) or not np.isfinite(self.shift).all():
@@ -62,9 +62,9 @@ class Geometry:
             raise GeometryError(f"shift={self.shift!r}", expected="two numbers (down, right)", fix=fix)
         if min(self.grid) < 1:
             came, expected = f"An input of {self.input} px", f"at least one cell of {self.cell} px"
-            raise GeometryError(came, expected=expected, fix="Resize the picture to more pixels.")
+            raise GeometryError(came, expected=expected, fix="Resize the image to more pixels.")
         if math.prod(self.input) > MAX_PIXELS:
-            came = f"The {self.mode} input of a picture of {self.picture} px is {self.input} px"
+            came = f"The {self.mode} input of a picture of {self.image} px is {self.input} px"
             expected = f"at most {MAX_PIXELS / 1e6:.1f} million pixels"
             raise GeometryError(came, expected=expected, fix=f"Pass long={SIDES[1]} or less.")
         _check_windows(self)
@@ -76,17 +76,17 @@ class Geometry:
 
     @property
     def y(self) -> Floats:
-        """Rows of the cells' centres in the original picture, where the first pixel's centre is 0."""
+        """Rows of the cells' centres in the original image, where the first pixel's centre is 0."""
         return (self.edges(0)[1:] + self.edges(0)[:-1] - 1) / 2
 
     @property
     def x(self) -> Floats:
-        """Columns of the cells' centres in the original picture, where the first pixel's centre is 0."""
+        """Columns of the cells' centres in the original image, where the first pixel's centre is 0."""
         return (self.edges(1)[1:] + self.edges(1)[:-1] - 1) / 2
 
     @property
     def seen(self) -> Box:
-        """The box of the original picture that the model saw, pixel edges at whole numbers."""
+        """The box of the original image that the model saw, pixel edges at whole numbers."""
         (top, bottom), (left, right) = self.sight(0), self.sight(1)
         return top, left, bottom, right
 
@@ -100,22 +100,22 @@ class Geometry:
         """Edges of the cells along y (axis 0) or x (axis 1) in original pixels, one more than cells."""
         cells = np.arange(self.grid[axis] + 1)
         if self.stretch:
-            return cells * self.picture[axis] / self.grid[axis]
+            return cells * self.image[axis] / self.grid[axis]
         return self._drawn(axis, cells * self.cell[axis] + self.shift[axis])
 
     def sight(self, axis: int) -> tuple[float, float]:
-        """From where to where along y (axis 0) or x (axis 1) the model saw the original picture, in its pixels."""
-        picture = float(self.picture[axis])
+        """From where to where along y (axis 0) or x (axis 1) the model saw the original image, in its pixels."""
+        image = float(self.image[axis])
         if self.stretch:
-            return 0.0, picture
+            return 0.0, image
         overlap = self.shift != (0.0, 0.0)  # then the rest that fills no cell of its own is seen too
         used = self.input[axis] if overlap else self.grid[axis] * self.cell[axis]
         first, last = self._drawn(axis, np.array([0, used]))
-        return max(float(first), 0.0), min(float(last), picture)
+        return max(float(first), 0.0), min(float(last), image)
 
     def _drawn(self, axis: int, at: Floats | NDArray[np.integer[Any]]) -> Floats:
-        """Where places of the input lie in the original picture."""
-        drawn: Floats = (self.offset[axis] + at) * self.picture[axis] / self.resized[axis]
+        """Where places of the input lie in the original image."""
+        drawn: Floats = (self.offset[axis] + at) * self.image[axis] / self.resized[axis]
         return drawn
 
     def cell_box(self, y: int, x: int) -> Box:

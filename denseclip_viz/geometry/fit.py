@@ -1,4 +1,4 @@
-"""The ways to feed a picture: the model's own crop, the whole picture, or tiles."""
+"""The ways to feed an image: the model's own crop, the whole image, or tiles."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """What a model expects of its pictures, as in open_clip's `PreprocessCfg`; GeometryError if it cannot be.
+    """What a model expects of its images, as in open_clip's `PreprocessCfg`; GeometryError if it cannot be.
 
-    With `before_crop` the picture is squashed to that size and its middle cropped to `size`, as transformers'
+    With `before_crop` the image is squashed to that size and its middle cropped to `size`, as transformers'
     image processors do it.
 
     Example:
@@ -62,19 +62,19 @@ class Native:
         (0.0, 76.0, 448.0, 524.0)
     """
 
-    def plan(self, picture: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
-        """How a picture of this size is fed."""
-        picture, size = pair(picture, "picture"), preprocess.size
-        resized = _native_resized(picture, preprocess)
+    def plan(self, image: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
+        """How an image of this size is fed."""
+        image, size = pair(image, "image"), preprocess.size
+        resized = _native_resized(image, preprocess)
         offset = (_centred(resized[0], size[0]), _centred(resized[1], size[1]))
         if preprocess.before_crop is not None:  # transformers rounds down
             offset = ((resized[0] - size[0]) // 2, (resized[1] - size[1]) // 2)
-        return Geometry("native", picture, resized, offset, size, pair(cell, "cell"))
+        return Geometry("native", image, resized, offset, size, pair(cell, "cell"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Whole:
-    """The whole picture, its ratio kept, the short or long side at N px (default: the model's short side).
+    """The whole image, its ratio kept, the short or long side at N px (default: the model's short side).
 
     With both, neither is exceeded, as in mmseg's (2048, 512). Padded below and right to whole cells, never
     cropped. `stretch` draws the map as the official MaskCLIP code does. GeometryError outside 32..2048.
@@ -92,20 +92,20 @@ class Whole:
     def __post_init__(self) -> None:
         _check_sides(self.short, self.long)
 
-    def plan(self, picture: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
-        """How a picture of this size is fed."""
-        picture, cell = pair(picture, "picture"), pair(cell, "cell")
+    def plan(self, image: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
+        """How an image of this size is fed."""
+        image, cell = pair(image, "image"), pair(cell, "cell")
         short = min(preprocess.size) if self.short is None and self.long is None else self.short
-        resized = _scaled(picture, _scale(picture, short, self.long))
+        resized = _scaled(image, _scale(image, short, self.long))
         padded = _to_cells(resized, cell)
-        return Geometry("whole", picture, resized, (0, 0), padded, cell, stretch=self.stretch)
+        return Geometry("whole", image, resized, (0, 0), padded, cell, stretch=self.stretch)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tiles:
-    """Overlapping windows of the model's own size over the picture at its own size, or resized as `Whole`.
+    """Overlapping windows of the model's own size over the image at its own size, or resized as `Whole`.
 
-    Without `short` and `long` a picture smaller than one window grows to it. The last windows are flush with
+    Without `short` and `long` an image smaller than one window grows to it. The last windows are flush with
     the padded end, so every cell is covered. GeometryError for a window that is not whole cells, an overlap
     outside 0..0.9, or sides outside 32..2048.
 
@@ -127,17 +127,17 @@ class Tiles:
             came, fix = f"overlap={self.overlap!r}", "Half a window, 0.5, is usual."
             raise GeometryError(came, expected="a share from 0 to 0.9", fix=fix)
 
-    def plan(self, picture: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
-        """How a picture of this size is fed."""
-        picture, cell = pair(picture, "picture"), pair(cell, "cell")
+    def plan(self, image: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
+        """How an image of this size is fed."""
+        image, cell = pair(image, "image"), pair(cell, "cell")
         window = _window(self.window, preprocess.size, cell)
-        scale = max(1.0, window[0] / picture[0], window[1] / picture[1])
+        scale = max(1.0, window[0] / image[0], window[1] / image[1])
         if self.short is not None or self.long is not None:
-            scale = _scale(picture, self.short, self.long)
-        resized = _scaled(picture, scale)
+            scale = _scale(image, self.short, self.long)
+        resized = _scaled(image, scale)
         padded = _to_cells((max(resized[0], window[0]), max(resized[1], window[1])), cell)
         # checked before the windows are counted out: there could be millions
-        plain = Geometry("tiles", picture, resized, (0, 0), padded, cell)
+        plain = Geometry("tiles", image, resized, (0, 0), padded, cell)
         tops, lefts = (_starts(padded[i], window[i], cell[i], self.overlap) for i in (0, 1))
         return replace(plain, windows=tuple(product(tops, lefts)), window=window)
 
@@ -146,7 +146,7 @@ Way = Native | Whole | Tiles
 
 
 def geometry_from(way: str | Way) -> Way:
-    """A way to feed a picture from its name, "native", "whole" or "tiles"; GeometryError for any other.
+    """A way to feed an image from its name, "native", "whole" or "tiles"; GeometryError for any other.
 
     Example:
         >>> geometry_from("whole")
@@ -159,13 +159,13 @@ def geometry_from(way: str | Way) -> Way:
     return ways[way]
 
 
-def _native_resized(picture: Size, preprocess: Preprocess) -> Size:
+def _native_resized(image: Size, preprocess: Preprocess) -> Size:
     """What torchvision's Resize or open_clip's ResizeKeepRatio resizes to, but at least 1 px."""
-    (height, width), size = picture, preprocess.size
+    (height, width), size = image, preprocess.size
     if preprocess.resize_mode == "squash":
         return preprocess.before_crop or size
     if preprocess.resize_mode == "shortest" and size[0] == size[1]:
-        long = int(size[0] * max(picture) / min(picture))
+        long = int(size[0] * max(image) / min(image))
         return (long, size[0]) if width <= height else (size[0], long)
     pick = max if preprocess.resize_mode == "longest" else min
     ratio = pick(height / size[0], width / size[1])
@@ -173,7 +173,7 @@ def _native_resized(picture: Size, preprocess: Preprocess) -> Size:
 
 
 def _centred(resized: int, size: int) -> int:
-    """Where the input starts in the resized picture, rounded as torchvision's center_crop does."""
+    """Where the input starts in the resized image, rounded as torchvision's center_crop does."""
     return -((size - resized) // 2) if size > resized else int(round((resized - size) / 2))
 
 
@@ -184,13 +184,13 @@ def _check_sides(short: int | None, long: int | None) -> None:
             raise GeometryError(f"{name}={side!r}", expected=expected, fix=f"Pass for example {name}=512.")
 
 
-def _scale(picture: Size, short: int | None, long: int | None) -> float:
-    wanted = ((short, min(picture)), (long, max(picture)))
+def _scale(image: Size, short: int | None, long: int | None) -> float:
+    wanted = ((short, min(image)), (long, max(image)))
     return min(side / now for side, now in wanted if side is not None)
 
 
-def _scaled(picture: Size, scale: float) -> Size:
-    return max(1, int(picture[0] * scale + 0.5)), max(1, int(picture[1] * scale + 0.5))
+def _scaled(image: Size, scale: float) -> Size:
+    return max(1, int(image[0] * scale + 0.5)), max(1, int(image[1] * scale + 0.5))
 
 
 def _to_cells(size: Size, cell: Size) -> Size:
@@ -213,14 +213,14 @@ def _starts(length: int, window: int, cell: int, overlap: float) -> list[int]:
     return [*range(0, length - window, stride), length - window]
 
 
-_MAX_RESIZED = 64_000_000  # pixels; of a larger resized picture only the part that is needed is made
+_MAX_RESIZED = 64_000_000  # pixels; of a larger resized image only the part that is needed is made
 
 
-def pixels(picture: Image.Image, geometry: Geometry, preprocess: Preprocess) -> NDArray[np.float32]:
-    """The normalised model input (channel, row, column) of an RGB picture.
+def pixels(image: Image.Image, geometry: Geometry, preprocess: Preprocess) -> NDArray[np.float32]:
+    """The normalised model input (channel, row, column) of an RGB image.
 
     Native: bit for bit open_clip's `image_transform` (transform.py), with its fill where padded. Whole and
-    tiles: padding is 0 after normalising, as in the official MaskCLIP code. GeometryError if the picture is
+    tiles: padding is 0 after normalising, as in the official MaskCLIP code. GeometryError if the image is
     of another size or not RGB.
 
     Example:
@@ -232,16 +232,16 @@ def pixels(picture: Image.Image, geometry: Geometry, preprocess: Preprocess) -> 
         array([[1., 1.],
                [1., 1.]], dtype=float32)
     """
-    if picture.mode != "RGB" or (picture.height, picture.width) != geometry.picture:
-        came = f"A picture of {(picture.height, picture.width)} px, mode {picture.mode}"
-        expected = f"{geometry.picture} px, RGB, as the geometry was planned for"
-        raise GeometryError(came, expected=expected, fix="Read it with pictures.read, then plan again.")
+    if image.mode != "RGB" or (image.height, image.width) != geometry.image:
+        came = f"An image of {(image.height, image.width)} px, mode {image.mode}"
+        expected = f"{geometry.image} px, RGB, as the geometry was planned for"
+        raise GeometryError(came, expected=expected, fix="Read it with images.read, then plan again.")
     mean, std = (np.array(v, dtype=np.float32)[:, None, None] for v in (preprocess.mean, preprocess.std))
     out = np.zeros((3, *geometry.input), dtype=np.float32)
     if geometry.mode == "native":
         out[:] = (np.float32(preprocess.fill_color) / np.float32(255) - mean) / std
     (top, bottom), (left, right) = _shown(geometry, 0), _shown(geometry, 1)
-    part = _resized_part(picture, geometry, (left, top, right, bottom), _resample(geometry, preprocess))
+    part = _resized_part(image, geometry, (left, top, right, bottom), _resample(geometry, preprocess))
     y, x = top - geometry.offset[0], left - geometry.offset[1]
     inside = out[:, y : y + bottom - top, x : x + right - left]
     inside[:] = part.transpose(2, 0, 1)
@@ -252,7 +252,7 @@ def pixels(picture: Image.Image, geometry: Geometry, preprocess: Preprocess) -> 
 
 
 def _shown(geometry: Geometry, axis: int) -> Size:
-    """From where to where the input shows the resized picture."""
+    """From where to where the input shows the resized image."""
     start = geometry.offset[axis]
     return max(start, 0), min(start + geometry.input[axis], geometry.resized[axis])
 
@@ -267,13 +267,13 @@ def _resample(geometry: Geometry, preprocess: Preprocess) -> Image.Resampling:
 
 
 def _resized_part(
-    picture: Image.Image, geometry: Geometry, box: tuple[int, int, int, int], resample: Image.Resampling
+    image: Image.Image, geometry: Geometry, box: tuple[int, int, int, int], resample: Image.Resampling
 ) -> NDArray[np.uint8]:
-    """The box (left, top, right, bottom) of the resized picture."""
+    """The box (left, top, right, bottom) of the resized image."""
     (height, width), (left, top, right, bottom) = geometry.resized, box
     if height * width <= _MAX_RESIZED:
-        whole = picture if picture.size == (width, height) else picture.resize((width, height), resample)
+        whole = image if image.size == (width, height) else image.resize((width, height), resample)
         return np.asarray(whole.crop(box))
-    x, y = picture.width / width, picture.height / height
+    x, y = image.width / width, image.height / height
     source = (left * x, top * y, right * x, bottom * y)
-    return np.asarray(picture.resize((right - left, bottom - top), resample, box=source))
+    return np.asarray(image.resize((right - left, bottom - top), resample, box=source))

@@ -1,4 +1,4 @@
-"""From the grid to the picture and back."""
+"""From the grid to the image and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from denseclip_viz.validation import pair
 
 
 class Weights(NamedTuple):
-    """Sampling from the grid onto the drawn picture: map_full = y @ map @ x.T, true only where seen."""
+    """Sampling from the grid onto the drawn image: map_full = y @ map @ x.T, true only where seen."""
 
     y: Floats
     x: Floats
@@ -22,12 +22,12 @@ class Weights(NamedTuple):
 
 
 def weights(geometry: Geometry, rows: int, columns: int) -> Weights:
-    """Bilinear weights from the grid to the picture drawn at rows x columns, edge cells held.
+    """Bilinear weights from the grid to the image drawn at rows x columns, edge cells held.
 
     Returns:
         `y` (row, grid y), `x` (column, grid x), rows sum to 1; `seen_rows`, `seen_columns`: False where the
         model saw nothing and the weights only hold the edge. With `stretch` in two steps, as the official
-        code: grid to resized picture to drawn picture. GeometryError for a size that cannot be.
+        code: grid to resized image to drawn image. GeometryError for a size that cannot be.
 
     Example:
         >>> from denseclip_viz.geometry import Native, Preprocess
@@ -35,15 +35,15 @@ def weights(geometry: Geometry, rows: int, columns: int) -> Weights:
         >>> weights(Native().plan((4, 4), preprocess=clip, cell=(1, 1)), 4, 4).y[:, 0]
         array([1.  , 0.75, 0.25, 0.  ])
     """
-    rows, columns = pair((rows, columns), "drawn picture (rows, columns)")
+    rows, columns = pair((rows, columns), "drawn image (rows, columns)")
     (y, seen_rows), (x, seen_columns) = _axis_weights(geometry, 0, rows), _axis_weights(geometry, 1, columns)
     return Weights(y, x, seen_rows, seen_columns)
 
 
 def upsample(maps: NDArray[Any], geometry: Geometry, rows: int | None = None, columns: int | None = None) -> Floats:
-    """Maps (..., y, x) drawn over the picture, (..., row, column), NaN where the model saw nothing.
+    """Maps (..., y, x) drawn over the image, (..., row, column), NaN where the model saw nothing.
 
-    In the picture's own size by default. GeometryError if the maps are not of this grid.
+    In the image's own size by default. GeometryError if the maps are not of this grid.
 
     Example:
         >>> from denseclip_viz.geometry import Native, Preprocess
@@ -54,8 +54,8 @@ def upsample(maps: NDArray[Any], geometry: Geometry, rows: int | None = None, co
     if maps.shape[-2:] != geometry.grid:
         came, expected = f"Maps of shape {maps.shape}", f"(..., y, x) with the grid {geometry.grid}"
         raise GeometryError(came, expected=expected, fix="Pass maps and geometry of one trace.")
-    rows = geometry.picture[0] if rows is None else rows
-    columns = geometry.picture[1] if columns is None else columns
+    rows = geometry.image[0] if rows is None else rows
+    columns = geometry.image[1] if columns is None else columns
     y, x, seen_rows, seen_columns = weights(geometry, rows, columns)
     dtype = np.result_type(maps, np.float32)
     full: Floats = y.astype(dtype) @ maps @ x.T.astype(dtype)
@@ -65,10 +65,10 @@ def upsample(maps: NDArray[Any], geometry: Geometry, rows: int | None = None, co
 
 
 def downsample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> Floats:
-    """The share of each cell (y, x) that a mask (row, column) of the original picture covers, exact in area.
+    """The share of each cell (y, x) that a mask (row, column) of the original image covers, exact in area.
 
     Padding does not count; a cell of nothing but padding is NaN. GeometryError if the mask is not boolean or
-    not of the picture's size.
+    not of the image's size.
 
     Example:
         >>> from denseclip_viz.geometry import Native, Preprocess
@@ -77,9 +77,9 @@ def downsample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> Floats:
         >>> downsample_mask(np.array([[False, True, True]] * 3), geometry)[0].round(2)
         array([0.33, 1.  ])
     """
-    if mask.dtype != np.bool_ or mask.shape != geometry.picture:
-        came, expected = f"A mask {mask.shape} of {mask.dtype}", f"booleans of shape {geometry.picture}"
-        raise GeometryError(came, expected=expected, fix="Resize it to the picture and threshold it.")
+    if mask.dtype != np.bool_ or mask.shape != geometry.image:
+        came, expected = f"A mask {mask.shape} of {mask.dtype}", f"booleans of shape {geometry.image}"
+        raise GeometryError(came, expected=expected, fix="Resize it to the image and threshold it.")
     covered: Floats = mask.astype(np.float64)
     for axis in (0, 1):
         edges = geometry.edges(axis).clip(*geometry.sight(axis))
@@ -91,7 +91,7 @@ def downsample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> Floats:
 
 def _axis_weights(geometry: Geometry, axis: int, n: int) -> tuple[Floats, NDArray[np.bool_]]:
     edges, cells, middles = geometry.edges(axis), geometry.grid[axis], (np.arange(n) + 0.5) / n
-    at = middles * geometry.picture[axis]
+    at = middles * geometry.image[axis]
     first, last = geometry.sight(axis)
     seen = (first <= at) & (at <= last)
     matrix: Floats = np.eye(cells)

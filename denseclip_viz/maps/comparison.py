@@ -28,13 +28,13 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
     """Put the pooled answer and the dense map of every text side by side.
 
     Args:
-        trace: One opened picture.
+        trace: One opened image.
         vectors: `(template, prompt, D)`, the texts' vectors, of any length.
         prompts: Their names.
 
     Returns:
         `dense, contribution, gap` (template, prompt, y, x), `score` (template, prompt), `rest` (template, prompt,
-        term), `attention` (y, x), `attention_heads` (head, y, x), the agreement numbers, and `picture`. Each map
+        term), `attention` (y, x), `attention_heads` (head, y, x), the agreement numbers, and `image`. Each map
         can be taken out and used as what `similarity` returns.
     """
     import xarray as xr
@@ -54,7 +54,7 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
     }
     made = attributes(trace)  # maps carry it too, so that one taken out still says where it lies and whose it is
     variables = {name: (dims, np.asarray(values), made if "y" in dims else {}) for name, (dims, values) in data.items()}
-    variables["picture"] = (("row", "column", "rgb"), trace.picture, {})
+    variables["image"] = (("row", "column", "rgb"), trace.image, {})
     names = {"term": list(trace.rest), "head": np.arange(trace.attention.shape[0])}
     return xr.Dataset(variables, coords={**coordinates(trace, prompts), **names}, attrs=made)
 
@@ -63,7 +63,7 @@ def parts(trace: Trace, texts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Split each text's score: dense map, contribution map, rest by term, score.
 
     Args:
-        trace: One opened picture.
+        trace: One opened image.
         texts: `(template, prompt, D)`, unit vectors.
     """
     along = texts / trace.global_embedding.norm()

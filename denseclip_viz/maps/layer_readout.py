@@ -16,7 +16,7 @@ def read_layers(tower: Tower, trace: Trace, layers: Sequence[str], path: Path) -
 
     Args:
         tower: A tower that reads its layers in text space.
-        trace: One opened picture that holds what `tower.needs(layers)` says.
+        trace: One opened image that holds what `tower.needs(layers)` says.
         layers: Names of layers.
         path: The way to dense features.
 

@@ -40,7 +40,7 @@ def prompt_denoising(scores: Tensor, threshold: float = 0.5) -> tuple[Tensor, Te
     if not kept.any():
         warnings.warn(
             f"prompt denoising removed every prompt: none reaches probability {threshold:g} anywhere. "
-            "No position gets a label; lower the threshold or name what is in the picture.",
+            "No position gets a label; lower the threshold or name what is in the image.",
             stacklevel=2,
         )
     return torch.where(kept[:, None, None], scores, torch.full_like(scores, REMOVED)), kept

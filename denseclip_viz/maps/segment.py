@@ -1,4 +1,4 @@
-"""From a trace and texts to a segmentation: refine, draw at picture size, name every pixel."""
+"""From a trace and texts to a segmentation: refine, draw at image size, name every pixel."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def segment(
     soft: bool = False,
     size: tuple[int, int] | None = None,
 ) -> xr.Dataset:
-    """Name every pixel of the picture by its best text.
+    """Name every pixel of the image by its best text.
 
     Args:
-        trace: One opened picture; with keys for smoothing.
+        trace: One opened image; with keys for smoothing.
         vectors: `(prompt, D)`.
         names: `(prompt,)`.
         scale: What cosines are multiplied by before the softmax over prompts.
@@ -53,11 +53,11 @@ def segment(
         smooth: Normalisation of key smoothing, `"cosine"` or `"official"`; `""` leaves it out.
         smooth_below: Positions at least as confident as this are not smoothed.
         soft: Give each pixel's probability of every prompt too.
-        size: `(row, column)` of the answer; the upright picture's own by default.
+        size: `(row, column)` of the answer; the upright image's own by default.
 
     Returns:
         `labels` (row, column) int16, -1 for background and unseen; `probability` (row, column); with `soft`,
-        `probabilities` (prompt, row, column); `picture`.
+        `probabilities` (prompt, row, column); `image`.
 
     Raises:
         LayerError: smoothing without keys.
@@ -82,7 +82,7 @@ def segment(
         with memory_guard("size, leave soft out"):
             maps = probabilities(scores.numpy(), trace.geometry, **options)
         data["probabilities"] = (("label", "row", "column"), maps)
-    data["picture"] = (("picture_row", "picture_column", "rgb"), trace.picture)
+    data["image"] = (("image_row", "image_column", "rgb"), trace.image)
     refinement = _said(denoise, smooth)
     attrs = {**attributes(trace), "background": rule.rule, "refinement": refinement, "scale": multiplier}
     return xr.Dataset(data, coords={"label": list(names)}, attrs=attrs)
@@ -100,11 +100,11 @@ def _checked(denoise: float, smooth: str) -> float:
 
 def _size(size: tuple[int, int] | None, trace: Trace) -> tuple[int, int]:
     if size is None:
-        return trace.geometry.picture
+        return trace.geometry.image
     rows, columns = pair(size, "size")
     if rows * columns > MOST_PIXELS:
         expected = f"at most {MOST_PIXELS / 1e6:.0f} million pixels"
-        raise GeometryError(f"size={size!r}", expected=expected, fix="Leave it out for the picture's own size.")
+        raise GeometryError(f"size={size!r}", expected=expected, fix="Leave it out for the image's own size.")
     return rows, columns
 
 
@@ -270,7 +270,7 @@ def probabilities(scores: np.ndarray, geometry: Geometry, *, rows: int, columns:
 def strips(
     scores: np.ndarray, geometry: Geometry, rows: int, columns: int
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Draw the grid at picture size, a strip of rows at a time: rows, `(prompt, row, column)` values, seen pixels."""
+    """Draw the grid at image size, a strip of rows at a time: rows, `(prompt, row, column)` values, seen pixels."""
     wy, wx, seen_rows, seen_columns = weights(geometry, rows, columns)
     wide = np.asarray(scores, np.float64 if scores.dtype == np.float64 else np.float32)
     across = wide @ np.nan_to_num(wx).T.astype(wide.dtype)

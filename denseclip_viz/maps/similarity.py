@@ -39,12 +39,12 @@ def similarity(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.DataArray:
     """Label the cosines of a trace's dense features with each text.
 
     Args:
-        trace: One opened picture.
+        trace: One opened image.
         vectors: `(template, prompt, D)`, the texts' vectors.
         prompts: Their names.
 
     Returns:
-        `(template, prompt, y, x)`, raw cosines; `y, x` are cell centres in pixels of the upright picture.
+        `(template, prompt, y, x)`, raw cosines; `y, x` are cell centres in pixels of the upright image.
     """
     import xarray as xr
 
@@ -62,7 +62,7 @@ def classify(trace: Trace, vectors: Tensor, prompts: Prompts, *, scale: float) -
     """Share out one between the prompts, in each template: CLIP's ordinary zero-shot probabilities.
 
     Args:
-        trace: One opened picture.
+        trace: One opened image.
         vectors: `(template, prompt, D)`, the texts' vectors, of any length.
         prompts: Their names.
         scale: What cosines are multiplied by: exp(logit_scale).
@@ -94,5 +94,5 @@ def coordinates(trace: Trace, prompts: Prompts) -> dict[str, Any]:
 
 
 def attributes(trace: Trace) -> dict[str, str | int]:
-    """Say where the numbers come from: provenance, geometry, picture; safe for netCDF."""
-    return {**trace.provenance, "picture_name": trace.name, "geometry": trace.geometry.to_json()}
+    """Say where the numbers come from: provenance, geometry, image; safe for netCDF."""
+    return {**trace.provenance, "image_name": trace.name, "geometry": trace.geometry.to_json()}

@@ -17,7 +17,7 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     """Summarise a comparison: one row for each template and prompt.
 
     Columns: `score` (cosine of the global embedding); `contributions` and each rest term, which sum to it; `dense_max`
-    and where it is (`dense_y, dense_x`, pixels of the picture); `absent, background`; the agreement numbers.
+    and where it is (`dense_y, dense_x`, pixels of the image); `absent, background`; the agreement numbers.
     """
     import pandas as pd
 
@@ -81,8 +81,8 @@ def layers_table(both: xr.Dataset) -> pd.DataFrame:
 
 
 def with_source(table: pd.DataFrame, result: xr.Dataset | xr.DataArray) -> pd.DataFrame:
-    """Say in every row which picture and which weights it is about."""
-    table.insert(0, "picture", result.attrs.get("picture_name", ""))
+    """Say in every row which image and which weights it is about."""
+    table.insert(0, "image", result.attrs.get("image_name", ""))
     for name in ("model", "weights", "weights_hash"):
         table[name] = result.attrs.get(name, "")
     table["random_weights"] = bool(result.attrs.get("random_weights", 0))

@@ -1,1 +1,1 @@
-"""Numbers over pictures, prompts and templates: which wording sees best, by how much, and why."""
+"""Numbers over images, prompts and templates: which wording sees best, by how much, and why."""

@@ -1,4 +1,4 @@
-"""How far means over pictures would move with other pictures: the bootstrap, and what it says of the best of many."""
+"""How far means over images would move with other images: the bootstrap, and what it says of the best of many."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 
 from denseclip_viz.measure.map_scores import Floats
 
-_HELD = 2**23  # numbers of one block of resamples: the memory does not grow with the pictures
+_HELD = 2**23  # numbers of one block of resamples: the memory does not grow with the images
 _ROUNDING = 1e-9  # scores are of the order of one: what differs by less is equal
 
 
 def resampled(scores: Floats, *, resamples: int = 2000, seed: int = 0) -> Floats:
-    """Draw the pictures again, with replacement, and average: the same draws for every column, so pairs stay pairs.
+    """Draw the images again, with replacement, and average: the same draws for every column, so pairs stay pairs.
 
     Args:
-        scores: `(picture, column)`, finite.
+        scores: `(image, column)`, finite.
         resamples: How often.
         seed: The same seed gives the same draws.
 
@@ -31,17 +31,17 @@ def resampled(scores: Floats, *, resamples: int = 2000, seed: int = 0) -> Floats
         >>> bool(np.allclose(means[:, 1] - means[:, 0], 1)), bool(1 <= means[:, 0].min() < means[:, 0].max() <= 3)
         (True, True)
     """
-    rng, pictures = np.random.default_rng(seed), len(scores)
-    even, block = np.full(pictures, 1 / pictures), max(1, _HELD // pictures)
+    rng, images = np.random.default_rng(seed), len(scores)
+    even, block = np.full(images, 1 / images), max(1, _HELD // images)
     blocks = (min(block, resamples - start) for start in range(0, resamples, block))
-    return np.concatenate([rng.multinomial(pictures, even, size=size) @ scores / pictures for size in blocks])
+    return np.concatenate([rng.multinomial(images, even, size=size) @ scores / images for size in blocks])
 
 
 def intervals(scores: Floats, interval: float, *, resamples: int = 2000, seed: int = 0) -> tuple[Floats, Floats]:
-    """The interval of each column's mean: percentiles of the bootstrap, widened for few pictures.
+    """The interval of each column's mean: percentiles of the bootstrap, widened for few images.
 
     Args:
-        scores: `(picture, column)`, finite, of two pictures or more.
+        scores: `(image, column)`, finite, of two images or more.
         interval: How sure it is, between 0 and 1; of each column by itself.
         resamples: As for `resampled`.
         seed: As for `resampled`.
@@ -105,15 +105,15 @@ def behind_best(scores: Floats, interval: float, *, resamples: int = 2000, seed:
     return ends[0], ends[1]
 
 
-def widening(pictures: int, interval: float) -> float:
-    """By how much the bootstrap's intervals are too narrow: the spread divides by n, and few pictures have long tails.
+def widening(images: int, interval: float) -> float:
+    """By how much the bootstrap's intervals are too narrow: the spread divides by n, and few images have long tails.
 
     Example:
-        >>> [round(widening(pictures, 0.95), 2) for pictures in (5, 20, 1000)]
+        >>> [round(widening(images, 0.95), 2) for images in (5, 20, 1000)]
         [1.58, 1.1, 1.0]
     """
     upper = (1 + interval) / 2
-    return sqrt(pictures / (pictures - 1)) * _student(upper, pictures - 1) / NormalDist().inv_cdf(upper)
+    return sqrt(images / (images - 1)) * _student(upper, images - 1) / NormalDist().inv_cdf(upper)
 
 
 def _student(probability: float, freedom: int) -> float:

@@ -31,7 +31,7 @@ class Entrants:
         noun: What a way is called: "template" or "wording".
         names: `(way,)`.
         prompts: `(prompt,)`.
-        absent: `(prompt,)`, which prompts are known not to be in any picture.
+        absent: `(prompt,)`, which prompts are known not to be in any image.
         judged: `(prompt,)`, whose numbers make the score.
         vectors: `(way, prompt, D)`, unit vectors.
         weights: `(way,)`, how much each counts in an ensemble; all the same when empty.
@@ -95,7 +95,7 @@ def templates_of(
     """
     refuse_one(list(prompts.templates), "ranking")
     if all(prompts.absent):
-        came, expected = "Nothing but absent prompts", "at least one prompt that can be in a picture"
+        came, expected = "Nothing but absent prompts", "at least one prompt that can be in an image"
         raise PromptError(came, expected=expected, fix="Pass it among the prompts.")
     judged = tuple(not absent for absent in prompts.absent)
     with bar("texts", wanted=progress) as said:

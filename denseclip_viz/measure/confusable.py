@@ -1,4 +1,4 @@
-"""Siblings: which is taken for which, and what happens where two of them stand in one picture."""
+"""Siblings: which is taken for which, and what happens where two of them stand in one image."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Pairs:
 
 
 def two_siblings(model: Model, scenes: Iterable[Scene], texts: Texts) -> dict[str, Any]:
-    """Ask for two siblings in one picture, over all scenes and family by family.
+    """Ask for two siblings in one image, over all scenes and family by family.
 
     Scenes of which only one thing is seen say nothing about two, and are left out.
     """

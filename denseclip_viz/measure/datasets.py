@@ -1,4 +1,4 @@
-"""Masks in a folder beside pictures, in the layout of the bundled world's export."""
+"""Masks in a folder beside images, in the layout of the bundled world's export."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
-from denseclip_viz.errors import PictureError, PromptError
+from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.prompts import Prompts
 
 CLASSES = "classes.txt"
@@ -20,9 +20,9 @@ _ARTICLE = re.compile(r"^(a|an|the)\s+", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class MaskFolder:
-    """Masks as indexed PNG files, one for each picture and named as it is; line i of `classes.txt`, from 0, names i.
+    """Masks as indexed PNG files, one for each image and named as it is; line i of `classes.txt`, from 0, names i.
 
-    Call it with the path of a picture for `{prompt: (row, column) bool}`.
+    Call it with the path of an image for `{prompt: (row, column) bool}`.
 
     Attributes:
         folder: Where the masks are.
@@ -33,14 +33,14 @@ class MaskFolder:
     indices: dict[str, int]
 
     @classmethod
-    def of(cls, folder: Path, pictures: Sequence[Path], prompts: Prompts) -> MaskFolder:
-        """Find the masks of pictures and the classes of prompts, before any work.
+    def of(cls, folder: Path, images: Sequence[Path], prompts: Prompts) -> MaskFolder:
+        """Find the masks of images and the classes of prompts, before any work.
 
         A prompt names a class by its name, with an article or without, small letters or large. Prompts that name
         none are not judged; absent ones are the baseline.
 
         Raises:
-            PictureError: no such folder, no `classes.txt` in it or beside it, or a picture without a mask.
+            ImageError: no such folder, no `classes.txt` in it or beside it, or an image without a mask.
             PromptError: no prompt names a class.
         """
         names = _names(folder)
@@ -58,27 +58,27 @@ class MaskFolder:
             came, fix = f"{CLASSES} has two classes that {twice!r} names", "Give each class a name of its own."
             raise PromptError(came, expected="each name once", fix=fix)
         masks = cls(folder, indices)
-        masks._check(pictures)
+        masks._check(images)
         return masks
 
-    def file(self, picture: Path) -> Path:
-        """Where the mask of a picture is."""
-        return self.folder / f"{picture.stem}.png"
+    def file(self, image: Path) -> Path:
+        """Where the mask of an image is."""
+        return self.folder / f"{image.stem}.png"
 
-    def _check(self, pictures: Sequence[Path]) -> None:
+    def _check(self, images: Sequence[Path]) -> None:
         owners: dict[str, Path] = {}
-        for picture in pictures:
-            file, other = self.file(picture), owners.setdefault(picture.stem, picture)
-            if other != picture:
-                came, fix = f"{other} and {picture} both have the mask {file}", "Rename one of them."
-                raise PictureError(came, expected="a mask for each picture", fix=fix)
+        for image in images:
+            file, other = self.file(image), owners.setdefault(image.stem, image)
+            if other != image:
+                came, fix = f"{other} and {image} both have the mask {file}", "Rename one of them."
+                raise ImageError(came, expected="a mask for each image", fix=fix)
             if not file.is_file():
-                came, fix = f"{picture} has no mask {file}", "Name each mask as its picture is named."
-                raise PictureError(came, expected="a .png of class indices for every picture", fix=fix)
+                came, fix = f"{image} has no mask {file}", "Name each mask as its image is named."
+                raise ImageError(came, expected="a .png of class indices for every image", fix=fix)
 
-    def __call__(self, picture: Path) -> dict[str, NDArray[np.bool_]]:
-        """Read the masks of one picture."""
-        indices = _read(self.file(picture))
+    def __call__(self, image: Path) -> dict[str, NDArray[np.bool_]]:
+        """Read the masks of one image."""
+        indices = _read(self.file(image))
         return {prompt: indices == index for prompt, index in self.indices.items()}
 
 
@@ -88,7 +88,7 @@ def _names(folder: Path) -> list[str]:
             return _lines(place)
     what = f"{folder} has no {CLASSES}, nor has the folder it is in" if folder.is_dir() else f"{folder} is no folder"
     expected, fix = f"a folder of masks with {CLASSES}", "Run denseclip-viz toyworld export for an example."
-    raise PictureError(what, expected=expected, fix=fix)
+    raise ImageError(what, expected=expected, fix=fix)
 
 
 def _lines(file: Path) -> list[str]:
@@ -99,7 +99,7 @@ def _lines(file: Path) -> list[str]:
     except OSError as error:
         why = error.strerror or type(error).__name__
     came = f"{file} cannot be read ({why})"
-    raise PictureError(came, expected="a text file in UTF-8, a class a line", fix="Save it again as UTF-8.")
+    raise ImageError(came, expected="a text file in UTF-8, a class a line", fix="Save it again as UTF-8.")
 
 
 def _bare(text: str) -> str:
@@ -115,7 +115,7 @@ def _read(file: Path) -> NDArray[np.integer]:
         with Image.open(file) as opened:
             if opened.mode in ("P", "L", "I;16", "I"):
                 return np.asarray(opened).astype(np.int64)
-            came = f"{file} is a picture in mode {opened.mode}"
+            came = f"{file} is an image in mode {opened.mode}"
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         came = f"{file} cannot be read ({type(error).__name__})"
-    raise PictureError(came, expected="a PNG of class indices, with a palette or grey", fix="Export the masks again.")
+    raise ImageError(came, expected="a PNG of class indices, with a palette or grey", fix="Export the masks again.")

@@ -1,4 +1,4 @@
-"""A few templates instead of all: chosen greedily on one part of the pictures, judged on the other."""
+"""A few templates instead of all: chosen greedily on one part of the images, judged on the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denseclip_viz.errors import OutOfMemoryError, PictureError, PromptError
+from denseclip_viz.errors import ImageError, OutOfMemoryError, PromptError
 from denseclip_viz.measure.bootstrap import intervals
 from denseclip_viz.measure.candidates import Entrants, templates_of
 from denseclip_viz.measure.evaluate import EachMasks, Judge, judge_of, look
@@ -38,8 +38,8 @@ class SmallEnsemble:
         score: The name of the number.
         full, small: Mean score of all templates and of the chosen ones, on the held-out part.
         gain, low, high: Their paired difference there and its bootstrap interval.
-        validation, held_out: How many pictures chose, and how many judged.
-        stopped: Whether it was interrupted, so that it is about the pictures and the templates tried until then.
+        validation, held_out: How many images chose, and how many judged.
+        stopped: Whether it was interrupted, so that it is about the images and the templates tried until then.
     """
 
     templates: tuple[str, ...]
@@ -59,7 +59,7 @@ class SmallEnsemble:
         """What was found, in one sentence; most often that there is no gain."""
         what = f"{len(self.templates)} of the templates give {self.score} {self.small:.4f}, all of them {self.full:.4f}"
         what = f"Interrupted; so far {what}" if self.stopped else what
-        gain = f"gain {self.gain:+.4f} [{self.low:+.4f}, {self.high:+.4f}] on {self.held_out} held-out pictures"
+        gain = f"gain {self.gain:+.4f} [{self.low:+.4f}, {self.high:+.4f}] on {self.held_out} held-out images"
         if self.low > 0:
             return f"{what}: {gain}, more than noise."
         if self.high < 0:
@@ -69,7 +69,7 @@ class SmallEnsemble:
 
 def small_ensemble(
     model: Model,
-    pictures: Iterable[Any],
+    images: Iterable[Any],
     prompts: Prompts,
     masks: EachMasks | None = None,
     *,
@@ -84,51 +84,51 @@ def small_ensemble(
     progress: bool = True,
     **options: Any,
 ) -> SmallEnsemble:
-    """Choose a small ensemble greedily on one part of the pictures, and judge it on the other against the full one.
+    """Choose a small ensemble greedily on one part of the images, and judge it on the other against the full one.
 
     It starts with the best template and takes the one that helps most, while one does. What was chosen always looks
-    good where it was chosen; only the held-out part says whether it is. A picture that comes twice is on one side
-    only. Maps of all pictures are held, at most 2 GiB. An interrupt while pictures are looked at goes on with those
+    good where it was chosen; only the held-out part says whether it is. An image that comes twice is on one side
+    only. Maps of all images are held, at most 2 GiB. An interrupt while images are looked at goes on with those
     until then, one while templates are chosen with those chosen until then, and says so.
 
     Args:
         model: A loaded model.
-        pictures: As for `rank_templates`.
+        images: As for `rank_templates`.
         prompts: As for `rank_templates`.
         masks: As for `rank_templates`.
         score: As for `rank_templates`.
         threshold: As for `rank_templates`.
         weights: As for `rank_templates`; the chosen ones count as much as they do among all.
         most: How many templates at the most.
-        held_out: The share of pictures that judge and do not choose.
-        interval: Of the bootstrap over held-out pictures.
+        held_out: The share of images that judge and do not choose.
+        interval: Of the bootstrap over held-out images.
         resamples: How often they are drawn again.
         seed: Of the split and of the bootstrap.
         progress: Show bars where somebody can see them.
         **options: As for `model.trace_many`.
 
     Warns:
-        UserWarning: A picture cannot be read and is left out; or it was interrupted.
+        UserWarning: An image cannot be read and is left out; or it was interrupted.
 
     Raises:
         PromptError: as `rank_templates`; a `most` or `held_out` that cannot be.
-        PictureError: fewer than two pictures on either side.
+        ImageError: fewer than two images on either side.
         OutOfMemoryError: the maps need more than 2 GiB.
     """
     check_draws(interval, resamples)
     _check(most, held_out)
     entrants = templates_of(model, Prompts.of(prompts), weights=weights, progress=progress)
     judge = judge_of(entrants, masks, score=score, threshold=threshold, progress=progress, **options)
-    kept, stopped = _kept(model, pictures, entrants, judge)
+    kept, stopped = _kept(model, images, entrants, judge)
     choosing, judging = _parts(kept, held_out, seed)
     if min(len(judging), len(choosing)) < 2:
         if stopped:
             raise KeyboardInterrupt
-        came = f"{len(choosing)} pictures to choose on and {len(judging)} to judge on"
-        raise PictureError(came, expected="at least two different ones each", fix="Pass more pictures.")
+        came = f"{len(choosing)} images to choose on and {len(judging)} to judge on"
+        raise ImageError(came, expected="at least two different ones each", fix="Pass more images.")
     chosen, steps, short = _greedy(choosing, entrants, judge, most)
     if stopped or short:
-        what = f"{len(kept)} pictures and {many(len(chosen), 'template')} until then"
+        what = f"{len(kept)} images and {many(len(chosen), 'template')} until then"
         warnings.warn(f"Interrupted: this is about the {what}.", stacklevel=2)
     full, small = (_scores(judging, entrants, judge, [members])[:, 0] for members in (None, chosen))
     low, high = intervals((small - full)[:, None], interval, resamples=resamples, seed=seed)
@@ -155,46 +155,46 @@ def _check(most: int, held_out: float) -> None:
 
 
 def _kept(
-    model: Model, pictures: Iterable[Any], entrants: Entrants, judge: Judge
+    model: Model, images: Iterable[Any], entrants: Entrants, judge: Judge
 ) -> tuple[list[tuple[bytes, Seen]], bool]:
-    """Hold what was seen in the pictures that can be judged, by what they hold; and whether that was interrupted."""
+    """Hold what was seen in the images that can be judged, by what they hold; and whether that was interrupted."""
     kept: list[tuple[bytes, Seen]] = []
     held = 0
     try:
-        for trace, seen in look(model, pictures, entrants, judge):
+        for trace, seen in look(model, images, entrants, judge):
             if np.isfinite(judge.count(seen, entrants)).all():
-                kept.append((hashlib.blake2b(trace.picture.tobytes()).digest(), seen))
+                kept.append((hashlib.blake2b(trace.image.tobytes()).digest(), seen))
                 held += seen.maps.nbytes
             if held > _MOST_BYTES:
-                came = f"The maps of {len(kept)} pictures in {len(entrants.names)} templates need more than 2 GiB"
-                raise OutOfMemoryError(came, expected="less", fix="Pass fewer pictures, prompts or templates.")
+                came = f"The maps of {len(kept)} images in {len(entrants.names)} templates need more than 2 GiB"
+                raise OutOfMemoryError(came, expected="less", fix="Pass fewer images, prompts or templates.")
     except KeyboardInterrupt:
         return kept, True
     return kept, False
 
 
 def _parts(kept: Sequence[tuple[bytes, Seen]], share: float, seed: int) -> tuple[list[Seen], list[Seen]]:
-    """Part pictures at random into those that choose and those that judge; equal ones stay together."""
+    """Part images at random into those that choose and those that judge; equal ones stay together."""
     same: dict[bytes, list[Seen]] = {}
-    for picture, seen in kept:
-        same.setdefault(picture, []).append(seen)
+    for image, seen in kept:
+        same.setdefault(image, []).append(seen)
     groups, judging, choosing = list(same.values()), list[Seen](), list[Seen]()
     for at in np.random.default_rng(seed).permutation(len(groups)):
         (judging if len(judging) < round(len(kept) * share) else choosing).extend(groups[at])
     return choosing, judging
 
 
-def _scores(pictures: Sequence[Seen], entrants: Entrants, judge: Judge, ensembles: Sequence[Any]) -> Floats:
-    """The score of each ensemble in each picture, `(picture, ensemble)`; None is all templates."""
+def _scores(images: Sequence[Seen], entrants: Entrants, judge: Judge, ensembles: Sequence[Any]) -> Floats:
+    """The score of each ensemble in each image, `(image, ensemble)`; None is all templates."""
     rows = []
-    for seen in pictures:
+    for seen in images:
         maps = np.stack([entrants.ensembled(seen.maps, members) for members in ensembles])
         rows.append(judge.count(replaced(seen, maps), entrants))
     return np.stack(rows)
 
 
 def _greedy(
-    pictures: Sequence[Seen], entrants: Entrants, judge: Judge, most: int
+    images: Sequence[Seen], entrants: Entrants, judge: Judge, most: int
 ) -> tuple[list[int], pd.DataFrame, bool]:
     """Which were chosen, what each reached, and whether that was interrupted; before the first one, that is raised."""
     import pandas as pd
@@ -206,7 +206,7 @@ def _greedy(
         with bar("templates", wanted=judge.progress, total=most) as said:
             while len(chosen) < min(most, len(entrants.names)):
                 left = [at for at in range(len(entrants.names)) if at not in chosen]
-                means = _with_each(pictures, entrants, judge, chosen, left)
+                means = _with_each(images, entrants, judge, chosen, left)
                 best = int(means.argmax())
                 if reached and means[best] <= reached[-1]:
                     break
@@ -221,10 +221,10 @@ def _greedy(
 
 
 def _with_each(
-    pictures: Sequence[Seen], entrants: Entrants, judge: Judge, chosen: Sequence[int], left: Sequence[int]
+    images: Sequence[Seen], entrants: Entrants, judge: Judge, chosen: Sequence[int], left: Sequence[int]
 ) -> Floats:
     """The mean score of those chosen and one more, one after the other, `(one more,)`."""
     total = np.zeros(len(left))
-    for seen in pictures:
+    for seen in images:
         total += judge.count(replaced(seen, entrants.joined(seen.maps, chosen, left)), entrants)
-    return total / len(pictures)
+    return total / len(images)

@@ -1,4 +1,4 @@
-"""Pictures one after the other, each with its masks: what every way of saying is judged on; memory stays bounded."""
+"""Images one after the other, each with its masks: what every way of saying is judged on; memory stays bounded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz import arguments
-from denseclip_viz.errors import PictureError, PromptError
+from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.candidates import Entrants
 from denseclip_viz.measure.map_scores import Floats, Masks, Seen, seen, truth_of
@@ -33,7 +33,7 @@ class Judge:
 
     Attributes:
         score: The number, by its name in `NUMBERS`.
-        masks: Masks of every picture: a dict each, or a function of the picture that gives one.
+        masks: Masks of every image: a dict each, or a function of the image that gives one.
         threshold: A cosine for the score "iou"; the absent baseline by default.
         options: As for `Model.trace_many`.
         progress: Show a bar, where somebody can see it.
@@ -99,17 +99,17 @@ def judge_of(
     return Judge(chosen, masks, limit, options, progress)
 
 
-def look(model: Model, pictures: Iterable[Any], entrants: Entrants, judge: Judge) -> Iterator[tuple[Trace, Seen]]:
-    """Look at pictures one by one: each one's trace, and what each way of saying sees there `(way, prompt, cell)`.
+def look(model: Model, images: Iterable[Any], entrants: Entrants, judge: Judge) -> Iterator[tuple[Trace, Seen]]:
+    """Look at images one by one: each one's trace, and what each way of saying sees there `(way, prompt, cell)`.
 
-    A picture that cannot be read is left out, with a warning: one of a million must not undo the work on the others.
+    An image that cannot be read is left out, with a warning: one of a million must not undo the work on the others.
     """
-    several, options = arguments.several(pictures), {"unreadable": _leave_out, **judge.options}
-    fed = ((picture, (at, masks)) for at, (picture, masks) in enumerate(_paired(several, judge.masks)))
+    several, options = arguments.several(images), {"unreadable": _leave_out, **judge.options}
+    fed = ((image, (at, masks)) for at, (image, masks) in enumerate(_paired(several, judge.masks)))
     total = len(several) if isinstance(several, Sized) else None
-    with bar("pictures", wanted=judge.progress, total=total) as said:
+    with bar("images", wanted=judge.progress, total=total) as said:
         for done, ((at, masks), trace) in enumerate(traced_beside(model, fed, **options), 1):
-            what = f"masks of picture {at} ({trace.name})"
+            what = f"masks of image {at} ({trace.name})"
             truth = None if masks is None else _truth(masks, trace.geometry, entrants, what)
             maps = cosine_maps(trace.dense, entrants.vectors).numpy()
             numbers = {"scale": model.scale, "threshold": judge.threshold}
@@ -117,7 +117,7 @@ def look(model: Model, pictures: Iterable[Any], entrants: Entrants, judge: Judge
             said(done, total or 0)
 
 
-def _leave_out(_: Any, error: PictureError) -> None:
+def _leave_out(_: Any, error: ImageError) -> None:
     warnings.warn(f"Left out: {error}", stacklevel=2)
 
 
@@ -125,29 +125,29 @@ def _truth(masks: Masks, geometry: Any, entrants: Entrants, what: str) -> Any:
     """Masks that are not those of the judged prompts would change nothing, and a misspelt one would hide that."""
     try:
         return truth_of(masks, geometry, entrants.prompts, entrants.absent)
-    except (PromptError, PictureError) as error:
+    except (PromptError, ImageError) as error:
         raise type(error)(f"{what}: {error.came}", expected=error.expected, fix=error.fix) from error
 
 
-def _paired(pictures: Iterable[Any], masks: EachMasks | None) -> Iterator[tuple[Any, Masks | None]]:
+def _paired(images: Iterable[Any], masks: EachMasks | None) -> Iterator[tuple[Any, Masks | None]]:
     if masks is None:
-        yield from zip(pictures, repeat(None))
+        yield from zip(images, repeat(None))
         return
     if isinstance(masks, Mapping):
-        came, fix = "One dict of masks for several pictures", "Pass a list of dicts, or a function of the picture."
-        raise PromptError(came, expected="a dict of masks for each picture", fix=fix)
+        came, fix = "One dict of masks for several images", "Pass a list of dicts, or a function of the image."
+        raise PromptError(came, expected="a dict of masks for each image", fix=fix)
     if callable(masks):
-        yield from ((picture, masks(picture)) for picture in pictures)
+        yield from ((image, masks(image)) for image in images)
         return
     rest = chain(masks, repeat(_OVER))
     count = 0
-    for count, (picture, each) in enumerate(zip(pictures, rest), 1):  # noqa: B905
+    for count, (image, each) in enumerate(zip(images, rest), 1):  # noqa: B905
         if each is _OVER:
-            raise _unequal(f"More pictures than masks (masks end after {count - 1})")
-        yield picture, each
+            raise _unequal(f"More images than masks (masks end after {count - 1})")
+        yield image, each
     if next(rest) is not _OVER:
-        raise _unequal(f"More masks than pictures (pictures end after {count})")
+        raise _unequal(f"More masks than images (images end after {count})")
 
 
 def _unequal(came: str) -> PromptError:
-    return PromptError(came, expected="a dict of masks for each picture, in their order", fix="Pass {} for none.")
+    return PromptError(came, expected="a dict of masks for each image, in their order", fix="Pass {} for none.")

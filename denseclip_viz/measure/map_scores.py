@@ -10,7 +10,7 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
-from denseclip_viz.errors import GeometryError, PictureError, PromptError
+from denseclip_viz.errors import GeometryError, ImageError, PromptError
 from denseclip_viz.geometry import Geometry, downsample_mask
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Masks = Mapping[str, NDArray[np.bool_]]
 class Truth:
     """Where prompts are, on the grid.
 
-    Masks are brought to the grid, and maps are not drawn at the picture's size: a cell counts with the area that a
+    Masks are brought to the grid, and maps are not drawn at the image's size: a cell counts with the area that a
     mask covers of it, so the numbers are those of the map drawn in flat cells, exact to the pixel, with no
     interpolation to choose. What a grid cannot say is not held against a template: `iou_ceiling` tells it.
 
@@ -39,12 +39,12 @@ class Truth:
 
 @dataclass(frozen=True)
 class Seen:
-    """Maps of one picture, ready to be counted.
+    """Maps of one image, ready to be counted.
 
     Attributes:
         maps: `(template, prompt, cell)`, raw cosines; cells of nothing but padding are left out.
-        absent: `(prompt,)`, which prompts are known not to be in the picture.
-        areas: `(cell,)`, pixels of the original picture in each cell.
+        absent: `(prompt,)`, which prompts are known not to be in the image.
+        areas: `(cell,)`, pixels of the original image in each cell.
         truth: What masks say, if there are any.
         scale: What cosines are multiplied by before a softmax.
         threshold: A cosine above which a cell counts as named; NaN: above every absent prompt of the template.
@@ -90,7 +90,7 @@ def seen(
 
 
 def cell_areas(geometry: Geometry) -> Floats:
-    """How many pixels of the original picture each cell holds, `(y, x)`; 0 for padding.
+    """How many pixels of the original image each cell holds, `(y, x)`; 0 for padding.
 
     Example:
         >>> from denseclip_viz.geometry import Native, Preprocess
@@ -98,7 +98,7 @@ def cell_areas(geometry: Geometry) -> Floats:
         >>> cell_areas(Native().plan((4, 4), preprocess=clip, cell=(1, 1))).tolist()
         [[4.0, 4.0], [4.0, 4.0]]
     """
-    heights, widths = (np.diff(geometry.edges(axis).clip(0, geometry.picture[axis])) for axis in (0, 1))
+    heights, widths = (np.diff(geometry.edges(axis).clip(0, geometry.image[axis])) for axis in (0, 1))
     return np.outer(heights, widths)
 
 
@@ -111,19 +111,19 @@ def geometry_of(maps: xr.DataArray) -> Geometry | None:
 def truth_of(
     masks: Masks, geometry: Geometry | None, prompts: Sequence[str], absent: Sequence[bool] | NDArray[np.bool_] = ()
 ) -> Truth:
-    """Bring masks of the original picture to the grid, as exact shares of each cell's area.
+    """Bring masks of the original image to the grid, as exact shares of each cell's area.
 
     Pixels that the model did not see (cropped away) are not counted.
 
     Args:
-        masks: `{prompt: (row, column) bool}` of the upright original picture; prompts without one are not judged.
+        masks: `{prompt: (row, column) bool}` of the upright original image; prompts without one are not judged.
         geometry: Where the grid lies.
         prompts: The prompts of the maps.
-        absent: `(prompt,)`, which of them are known not to be in the picture.
+        absent: `(prompt,)`, which of them are known not to be in the image.
 
     Raises:
         PromptError: no dict, a mask of a prompt that is not among the prompts, or one that shows an absent prompt.
-        PictureError: a mask of another size, or not of booleans.
+        ImageError: a mask of another size, or not of booleans.
         GeometryError: the maps do not say where their cells lie.
 
     Example:
@@ -136,7 +136,7 @@ def truth_of(
     """
     if not isinstance(masks, Mapping):
         came, expected = f"masks came as {type(masks).__name__}", "a dict of prompts and their masks"
-        raise PromptError(came, expected=expected, fix='Pass {"grass": mask}, boolean, of the picture\'s size.')
+        raise PromptError(came, expected=expected, fix='Pass {"grass": mask}, boolean, of the image\'s size.')
     if geometry is None:
         came, fix = "Maps that do not say where they lie", "Keep attrs: xarray.set_options(keep_attrs=True)."
         raise GeometryError(came, expected='attrs["geometry"], to lay masks on them', fix=fix)
@@ -190,15 +190,15 @@ def masks_among(masks: Masks, prompts: Sequence[str]) -> dict[str, Any]:
 
 def _middles(geometry: Geometry, axis: int) -> NDArray[np.intp]:
     centres = (geometry.y, geometry.x)[axis]
-    return np.rint(centres).clip(0, geometry.picture[axis] - 1).astype(np.intp)
+    return np.rint(centres).clip(0, geometry.image[axis] - 1).astype(np.intp)
 
 
 def _fitting(mask: Any, name: str, geometry: Geometry) -> NDArray[np.bool_]:
     mask = np.asarray(mask)
-    if mask.dtype == np.bool_ and mask.shape == geometry.picture:
+    if mask.dtype == np.bool_ and mask.shape == geometry.image:
         return np.asarray(mask, dtype=np.bool_)
-    raise PictureError(
+    raise ImageError(
         f"The mask of {name!r} is {mask.dtype} of shape {mask.shape}",
-        expected=f"booleans of the upright picture's shape (row, column) = {geometry.picture}",
-        fix="Write mask > 0 for booleans; resize with the nearest neighbour if the picture was resized.",
+        expected=f"booleans of the upright image's shape (row, column) = {geometry.image}",
+        fix="Write mask > 0 for booleans; resize with the nearest neighbour if the image was resized.",
     )

@@ -140,7 +140,7 @@ def iou_won(seen: Seen) -> Floats:
     """Intersection over union of the mask and the cells that the prompt wins.
 
     Every cell goes to the prompt with the highest cosine, equal ones share it. All prompts take part: those in the
-    picture, those elsewhere, those known to be absent. NaN for prompts without a mask, and for masks of nothing.
+    image, those elsewhere, those known to be absent. NaN for prompts without a mask, and for masks of nothing.
     """
     found, true = np.full(seen.maps.shape[:2], np.nan), _true(seen)
     judged = true.sum(-1) > 0

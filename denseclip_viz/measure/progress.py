@@ -1,4 +1,4 @@
-"""Long work over many pictures: bars where somebody can see them, and what belongs to each picture kept beside it."""
+"""Long work over many images: bars where somebody can see them, and what belongs to each image kept beside it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from denseclip_viz.errors import PictureError
+    from denseclip_viz.errors import ImageError
     from denseclip_viz.model import Model
     from denseclip_viz.trace import Trace
 
@@ -49,26 +49,26 @@ def bar(what: str, *, wanted: bool, total: int | None = None) -> Iterator[Said]:
 
 
 def traced_beside(
-    model: Model, pictures: Iterable[tuple[Any, T]], unreadable: Callable[[Any, PictureError], object], **options: Any
+    model: Model, images: Iterable[tuple[Any, T]], unreadable: Callable[[Any, ImageError], object], **options: Any
 ) -> Iterator[tuple[T, Trace]]:
-    """Trace pictures that each have something beside them, and give each trace with that; memory stays bounded.
+    """Trace images that each have something beside them, and give each trace with that; memory stays bounded.
 
     Args:
         model: A loaded model.
-        pictures: Each with what belongs to it: a path, its masks.
-        unreadable: As for `Model.trace_many`; the picture is left out, and what is beside it too.
+        images: Each with what belongs to it: a path, its masks.
+        unreadable: As for `Model.trace_many`; the image is left out, and what is beside it too.
         **options: As for `Model.trace_many`.
     """
     waiting: deque[T] = deque()
 
     def feed() -> Iterator[Any]:
-        for picture, beside in pictures:
+        for image, beside in images:
             waiting.append(beside)
-            yield picture
+            yield image
 
-    def left_out(picture: Any, error: PictureError) -> None:
-        waiting.pop()  # a picture is read before the next one is fed
-        unreadable(picture, error)
+    def left_out(image: Any, error: ImageError) -> None:
+        waiting.pop()  # an image is read before the next one is fed
+        unreadable(image, error)
 
     for trace in model.trace_many(feed(), unreadable=left_out, **options):
         yield waiting.popleft(), trace

@@ -1,4 +1,4 @@
-"""Ways of saying, ranked over many pictures: templates, or wordings that mean the same thing."""
+"""Ways of saying, ranked over many images: templates, or wordings that mean the same thing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denseclip_viz.errors import PictureError, PromptError
+from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.maps.similarity import attributes
 from denseclip_viz.measure.bootstrap import behind_best, intervals
 from denseclip_viz.measure.candidates import Entrants, templates_of, wordings_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def rank_templates(
     model: Model,
-    pictures: Iterable[Any],
+    images: Iterable[Any],
     prompts: Prompts,
     masks: EachMasks | None = None,
     *,
@@ -40,44 +40,44 @@ def rank_templates(
     progress: bool = True,
     **options: Any,
 ) -> Ranking:
-    """Rank templates by how well they see the prompts, over many pictures.
+    """Rank templates by how well they see the prompts, over many images.
 
-    Pictures are read, looked at and let go one batch after the other; what stays is three numbers for each picture
+    Images are read, looked at and let go one batch after the other; what stays is three numbers for each image
     and template. An interrupt keeps what was done, and says so.
 
     Args:
         model: A loaded model.
-        pictures: Anything `model.trace_many` takes, also a generator.
-        prompts: With two templates or more; those marked absent are in none of the pictures.
-        masks: For each picture `{prompt: (row, column) bool}`, as an iterable in their order or as a function of the
-            picture. Prompts without a mask there are not judged there; a prompt that is not in a picture has a mask
+        images: Anything `model.trace_many` takes, also a generator.
+        prompts: With two templates or more; those marked absent are in none of the images.
+        masks: For each image `{prompt: (row, column) bool}`, as an iterable in their order or as a function of the
+            image. Prompts without a mask there are not judged there; a prompt that is not in an image has a mask
             of nothing, or else nobody knows whether its map is wrong.
         score: A number of `templates_table`; by default "shared_precision" with masks (average precision with one
             threshold for all prompts), "margin_absent" with absent prompts, else "margin_runner_up".
         threshold: For the score "iou".
         weights: How much each template counts in the ensemble that all are compared with; all the same by default.
-        interval: Width of the bootstrap intervals over pictures.
-        resamples: How often pictures are drawn again.
+        interval: Width of the bootstrap intervals over images.
+        resamples: How often images are drawn again.
         seed: Of the bootstrap; the same seed gives the same intervals.
         progress: Show a bar where somebody can see it.
         **options: As for `model.trace_many`: `geometry=`, `path=`, `batch_size=`, …
 
     Warns:
-        UserWarning: Templates differ from the best within noise; a picture cannot be read and is left out; or the
+        UserWarning: Templates differ from the best within noise; an image cannot be read and is left out; or the
             run was interrupted.
 
     Raises:
         PromptError: one template only, a score or weights that cannot be, masks that are not of the prompts or not
             as many.
-        PictureError: fewer than two pictures that can be judged, or masks that do not fit.
+        ImageError: fewer than two images that can be judged, or masks that do not fit.
     """
     entrants = templates_of(model, Prompts.of(prompts), weights=weights, progress=progress)
-    return _rank(model, pictures, entrants, masks, **_options(locals()), **options)
+    return _rank(model, images, entrants, masks, **_options(locals()), **options)
 
 
 def rank_wordings(
     model: Model,
-    pictures: Iterable[Any],
+    images: Iterable[Any],
     wordings: Sequence[str],
     masks: EachMasks | None = None,
     *,
@@ -96,12 +96,12 @@ def rank_wordings(
 
     Args:
         model: A loaded model.
-        pictures: As for `rank_templates`.
+        images: As for `rank_templates`.
         wordings: Two or more; the first one names the thing in masks.
-        masks: For each picture `{first wording: (row, column) bool}`; with masks of others, they compete too.
+        masks: For each image `{first wording: (row, column) bool}`; with masks of others, they compete too.
         others: Prompts of other things, the same beside every wording: rivals for "margin_runner_up" and "iou_won",
             and for "shared_precision" where a mask says where they are.
-        absent: Prompts that are in none of the pictures: the baseline.
+        absent: Prompts that are in none of the images: the baseline.
         template: One template for all.
         score: As for `rank_templates`.
         threshold: As for `rank_templates`.
@@ -113,10 +113,10 @@ def rank_wordings(
 
     Raises:
         PromptError: one wording only, more than one template, a wording among the others; as `rank_templates`.
-        PictureError: as `rank_templates`.
+        ImageError: as `rank_templates`.
     """
     entrants = wordings_of(model, wordings, others=others, absent=absent, template=template)
-    return _rank(model, pictures, entrants, masks, **_options(locals()), **options)
+    return _rank(model, images, entrants, masks, **_options(locals()), **options)
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
 
 def _rank(
     model: Model,
-    pictures: Iterable[Any],
+    images: Iterable[Any],
     entrants: Entrants,
     masks: EachMasks | None,
     *,
@@ -141,7 +141,7 @@ def _rank(
     attrs: dict[str, Any] = {}
     stopped = False
     try:
-        for trace, seen in look(model, pictures, entrants, judge):
+        for trace, seen in look(model, images, entrants, judge):
             rows.append(scored(seen, entrants, judge))
             names.append(trace.name)
             attrs = attributes(trace)
@@ -149,7 +149,7 @@ def _rank(
         stopped = True
         if len(rows) < 2:
             raise
-        warnings.warn(f"Interrupted: this is about the {len(rows)} pictures until then.", stacklevel=3)
+        warnings.warn(f"Interrupted: this is about the {len(rows)} images until then.", stacklevel=3)
     scores = dataset_of(names, rows[: len(names)], entrants, judge, attrs)
     table = table_of(scores, entrants, interval, resamples, seed)
     ranking = Ranking(table, scores, judge.score, entrants.noun, interval, stopped)
@@ -158,7 +158,7 @@ def _rank(
 
 
 def scored(seen: Seen, entrants: Entrants, judge: Judge) -> Floats:
-    """One picture in numbers, `(3, way)`: each way of saying, the ensemble of all (repeated), and that without each."""
+    """One image in numbers, `(3, way)`: each way of saying, the ensemble of all (repeated), and that without each."""
     maps, ways = seen.maps, len(entrants.names)
     together = np.concatenate([maps, entrants.ensembled(maps)[None], entrants.left_out(maps)])
     counts = judge.count(replaced(seen, together), entrants)
@@ -166,7 +166,7 @@ def scored(seen: Seen, entrants: Entrants, judge: Judge) -> Floats:
 
 
 def replaced(seen: Seen, maps: Floats) -> Seen:
-    """The same picture with other maps."""
+    """The same image with other maps."""
     return Seen(maps, seen.absent, seen.areas, seen.truth, seen.scale, seen.threshold)
 
 
@@ -188,19 +188,19 @@ class Ranking:
     """Ways of saying, best first, with what is known of each.
 
     Attributes:
-        table: One row for each: mean `score` over pictures with its interval (`low`, `high`); `to_best`, the paired
+        table: One row for each: mean `score` over images with its interval (`low`, `high`); `to_best`, the paired
             difference to the one that looks best, with the interval of what it is behind the one that is best,
             whichever that may be: never above 0, and wider the more there are to choose from; `within_noise`, whether
             that interval holds 0, so that it may be the best one; `left_out`, how much the ensemble's score changes
             when this one is left out (above 0: better without), with an interval of its own.
-        scores: `score` (picture, way), `ensemble` (picture), `left_out` (picture, way): every number it is made of.
+        scores: `score` (image, way), `ensemble` (image), `left_out` (image, way): every number it is made of.
         score: The name of the number, as in `templates_table`.
         noun: What is ranked: "template" or "wording".
         interval: Width of the intervals.
-        stopped: Whether it was interrupted, so that it is about the pictures until then.
+        stopped: Whether it was interrupted, so that it is about the images until then.
 
-    The best one is chosen on these very pictures, and its own score is the luckiest of them: `small_ensemble` judges
-    on pictures that chose nothing. The best one is among those within noise with the probability `interval`.
+    The best one is chosen on these very images, and its own score is the luckiest of them: `small_ensemble` judges
+    on images that chose nothing. The best one is among those within noise with the probability `interval`.
     """
 
     table: pd.DataFrame
@@ -217,7 +217,7 @@ class Ranking:
 
     @property
     def within_noise(self) -> list[str]:
-        """Those that may be the best one, as far as these pictures can tell; the one that looks best first."""
+        """Those that may be the best one, as far as these images can tell; the one that looks best first."""
         return [str(name) for name in self.table[self.noun][self.table["within_noise"]]]
 
     def __repr__(self) -> str:
@@ -225,7 +225,7 @@ class Ranking:
         ties = len(self.within_noise) - 1
         noise = f", {ties} more within noise" if ties else ", ahead of all by more than noise"
         return (
-            f"Ranking({len(self.table)} {self.noun}s by {self.score} on {self.scores.sizes['picture']} pictures; "
+            f"Ranking({len(self.table)} {self.noun}s by {self.score} on {self.scores.sizes['image']} images; "
             f"best: {self.best!r} {first['score']:.3f} [{first['low']:.3f}, {first['high']:.3f}]{noise})"
         )
 
@@ -240,29 +240,29 @@ class Ranking:
 def dataset_of(
     names: list[str], rows: list[Floats], entrants: Entrants, judge: Judge, attrs: dict[str, Any]
 ) -> xr.Dataset:
-    """Keep the pictures that can be judged; the others are counted in the attributes."""
+    """Keep the images that can be judged; the others are counted in the attributes."""
     import xarray as xr
 
     values = np.stack(rows) if rows else np.zeros((0, 3, len(entrants.names)))
     judged = np.asarray(np.isfinite(values).all((1, 2)))
     if judged.sum() < 2:
-        came = f"{judged.sum()} pictures that can be judged by {judge.score}, of {len(rows)}"
-        fix = "Pass more pictures; with masks, those in which a prompt has one that is not empty."
-        raise PictureError(came, expected="at least two, to say how much is noise", fix=fix)
+        came = f"{judged.sum()} images that can be judged by {judge.score}, of {len(rows)}"
+        fix = "Pass more images; with masks, those in which a prompt has one that is not empty."
+        raise ImageError(came, expected="at least two, to say how much is noise", fix=fix)
     values, way = values[judged], entrants.noun
     data = {
-        "score": (("picture", way), values[:, 0]),
-        "ensemble": (("picture",), values[:, 1, 0]),
-        "left_out": (("picture", way), values[:, 2]),
+        "score": (("image", way), values[:, 0]),
+        "ensemble": (("image",), values[:, 1, 0]),
+        "left_out": (("image", way), values[:, 2]),
     }
-    known = {key: value for key, value in attrs.items() if key not in ("picture_name", "geometry")}
-    more = {"number": judge.score, "pictures_not_judged": int((~judged).sum()), "prompts": list(entrants.prompts)}
+    known = {key: value for key, value in attrs.items() if key not in ("image_name", "geometry")}
+    more = {"number": judge.score, "images_not_judged": int((~judged).sum()), "prompts": list(entrants.prompts)}
     named = [name for name, kept in zip(names, judged, strict=True) if kept]
-    return xr.Dataset(data, coords={"picture": named, way: list(entrants.names)}, attrs={**known, **more})
+    return xr.Dataset(data, coords={"image": named, way: list(entrants.names)}, attrs={**known, **more})
 
 
 def table_of(scores: xr.Dataset, entrants: Entrants, interval: float, resamples: int, seed: int) -> pd.DataFrame:
-    """Average over pictures, with intervals, and sort: the table of a `Ranking`."""
+    """Average over images, with intervals, and sort: the table of a `Ranking`."""
     import pandas as pd
 
     score, gain = scores["score"].values, scores["left_out"].values - scores["ensemble"].values[:, None]
@@ -279,19 +279,19 @@ def table_of(scores: xr.Dataset, entrants: Entrants, interval: float, resamples:
         columns |= {name: values.mean(0), f"{start}low": ends[name][0], f"{start}high": ends[name][1]}
     table = pd.DataFrame(columns)
     table.insert(7, "within_noise", table["to_best_high"] >= 0)
-    table["pictures"] = len(score)
+    table["images"] = len(score)
     ranked: pd.DataFrame = table.sort_values("score", ascending=False, kind="stable").reset_index(drop=True)
     return ranked
 
 
 def warn_of_noise(ranking: Ranking) -> None:
-    """Warn when some are no worse than the best as far as these pictures can tell."""
+    """Warn when some are no worse than the best as far as these images can tell."""
     ties = ranking.within_noise
     if len(ties) > 1:
         more = f" and {len(ties) - 4} more" if len(ties) > 4 else ""
         warnings.warn(
             f"Within noise of the best {ranking.noun} {ties[0]!r} ({ranking.interval:.0%} interval of what each is "
-            f"behind the best in {ranking.score}, {ranking.scores.sizes['picture']} pictures): "
-            f"{', '.join(map(repr, ties[1:4]))}{more}. More pictures may tell them apart.",
+            f"behind the best in {ranking.score}, {ranking.scores.sizes['image']} images): "
+            f"{', '.join(map(repr, ties[1:4]))}{more}. More images may tell them apart.",
             stacklevel=4,
         )

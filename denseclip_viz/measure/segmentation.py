@@ -47,7 +47,7 @@ def intersection_over_union(counts: Counts) -> NDArray[np.float64]:
     """Divide, for each class, the pixels that are both by those that are either; NaN for a class not in the truth.
 
     Args:
-        counts: `(true, given)`, as `confusion` returns, summed over pictures.
+        counts: `(true, given)`, as `confusion` returns, summed over images.
 
     Source: the Pascal VOC segmentation measure; mIoU is its mean over classes.
 

@@ -45,7 +45,7 @@ def templates_table(
 
     Args:
         maps: `(template, prompt, y, x)`, what `model.similarity` returns.
-        masks: `{prompt: (row, column) bool}`, of the upright original picture.
+        masks: `{prompt: (row, column) bool}`, of the upright original image.
         vectors: `(template, prompt, D)`, what `model.texts.encode(prompts)` returns, for `text_distance`.
         scale: What cosines are multiplied by for the entropy: `model.scale`, or CLIP's own after training.
         threshold: A cosine for `iou`; the template's absent baseline by default.
@@ -55,7 +55,7 @@ def templates_table(
 
     Raises:
         PromptError: other axes, a mask of no prompt, vectors of other texts, or a scale or threshold that is no number.
-        PictureError: a mask of another size, or not of booleans.
+        ImageError: a mask of another size, or not of booleans.
         GeometryError: masks, and maps that do not say where they lie.
 
     Example:

@@ -27,7 +27,7 @@ _WORDS = ("template", "word", "y", "x")
 
 def word_attribution(
     model: Model,
-    picture: Any,
+    image: Any,
     prompt: str,
     templates: Any = "none",
     *,
@@ -42,7 +42,7 @@ def word_attribution(
 
     Args:
         model: A loaded model; nothing on it changes.
-        picture: A picture, or a trace of it.
+        image: An image, or a trace of it.
         prompt: Two words or more, parted by white space.
         templates: As for `Prompts`; the words of the template are in `gradient_rest`.
         articles: As for `Prompts`. A word that a template takes away by itself changes nothing when it is left out.
@@ -53,7 +53,7 @@ def word_attribution(
         (template, word, y, x); `peak_change` (template, word), the highest cosine with the word less that without it;
         `same_map` (template, word), Pearson correlation of the two maps; and with gradients `gradient`
         (template, word, y, x), `gradient_rest` (template, y, x) of all other tokens, begin and end included, and
-        `gradient_peak` (template, word), at the map's highest cell. `picture` for figures.
+        `gradient_peak` (template, word), at the map's highest cell. `image` for figures.
 
     Raises:
         PromptError: a prompt of one word, tokens that do not part where words do, or gradients of words in a text
@@ -66,7 +66,7 @@ def word_attribution(
     if gradient:
         _refuse_other_words(prompts)
     words = words_of(prompt)
-    trace = picture if isinstance(picture, Trace) else model.trace(picture)
+    trace = image if isinstance(image, Trace) else model.trace(image)
     whole = model.similarity(trace, prompts).isel(prompt=0, drop=True).drop_vars("absent", errors="ignore")
     without = np.stack([_map(model, trace, text, prompts) for text in _left_out(prompt)], axis=1)
     full = whole.values[:, None]
@@ -79,7 +79,7 @@ def word_attribution(
     }
     if gradient:
         data |= _gradients(model, trace, prompts, whole.values)
-    data["picture"] = (("row", "column", "rgb"), trace.picture)
+    data["image"] = (("row", "column", "rgb"), trace.image)
     attrs = {**attributes(trace), "prompt": prompt}
     return xr.Dataset(data, coords={"word": words}, attrs=attrs)
 

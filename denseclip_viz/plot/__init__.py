@@ -49,7 +49,7 @@ SAVED_DPI = 200  # of pixels in a saved figure; paper needs more than a screen
 def map(
     values: xr.DataArray,
     *,
-    picture: npt.ArrayLike | None = None,
+    image: npt.ArrayLike | None = None,
     ax: Axes | None = None,
     limits: tuple[float, float] | None = None,
     kind: Literal["sequential", "diverging"] = "sequential",
@@ -57,17 +57,17 @@ def map(
     interpolation: Interpolation = "bilinear",
     opacity: float = OPACITY,
 ) -> Axes:
-    """Draw one map over its picture, with the bar of its colour scale below.
+    """Draw one map over its image, with the bar of its colour scale below.
 
     Args:
         values: One map (y, x) of a result, with its coordinates or attrs.
-        picture: The whole picture, uint8 (row, column, rgb); nothing beneath by default.
+        image: The whole image, uint8 (row, column, rgb); nothing beneath by default.
         ax: Where to draw; new axes by default, whose figure shows in a notebook as `ax.figure`.
         limits: Lowest and highest value of the scale; give the same ones to maps that are compared.
         kind: "diverging" centres the scale at 0.
         unit: What the values are in, written beside the bar.
         interpolation: "bilinear", or "nearest" to see the cells.
-        opacity: Of the map over the picture.
+        opacity: Of the map over the image.
 
     Returns:
         The axes.
@@ -75,7 +75,7 @@ def map(
     Raises:
         PromptError: More axes than y and x.
         GeometryError: The map does not say where its cells lie.
-        PictureError: Limits without width, or another kind or interpolation.
+        ImageError: Limits without width, or another kind or interpolation.
 
     Example:
         >>> import numpy as np
@@ -96,11 +96,11 @@ def map(
     scale = diverging(values, unit=unit) if kind == "diverging" else sequential(values, unit=unit)
     if limits is not None:
         scale = Scale(float(limits[0]), float(limits[1]), scale.colours, unit)
-    draw_map(ax, values, placement(values), scale, picture=picture, interpolation=interpolation, opacity=opacity)
+    draw_map(ax, values, placement(values), scale, image=image, interpolation=interpolation, opacity=opacity)
     ax.set_axis_off()
     bar = ax.inset_axes((0.0, -0.06, 1.0, 0.03))
     bar.set_axis_off()
-    draw_bar(bar, scale, opacity=OPACITY if picture is None else opacity)
+    draw_bar(bar, scale, opacity=OPACITY if image is None else opacity)
     if is_random(values.attrs):
         box = {"facecolor": ALARM, "edgecolor": "none", "pad": 2.0}
         note = {"size": SMALL, "color": "white", "weight": "bold", "bbox": box, **LITERAL}

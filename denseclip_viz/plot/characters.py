@@ -36,7 +36,7 @@ def visible(text: str) -> str:
 def _visible_character(text: str, index: int) -> str:
     c, kind = text[index], unicodedata.category(text[index])
     if c in JOINERS:
-        # Between letters a joiner shapes the script; between emoji it asks for a picture no outline font has.
+        # Between letters a joiner shapes the script; between emoji it asks for an image no outline font has.
         around = text[max(index - 1, 0) : index] + text[index + 1 : index + 2]
         return c if around and all(unicodedata.category(a)[0] in "LM" for a in around) else ""
     if "\ufe00" <= c <= "\ufe0f" or 0xE0000 <= ord(c) <= 0xE01EF:

@@ -1,4 +1,4 @@
-"""The main figure: picture, dense map, contributions, attention and gap, one row for each prompt."""
+"""The main figure: image, dense map, contributions, attention and gap, one row for each prompt."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from denseclip_viz.plot.fonts import lettering
 from denseclip_viz.plot.panels import (
     Interpolation,
     Placement,
+    draw_image,
     draw_map,
     draw_peak,
-    draw_picture,
     panel_size,
     placement,
     reduced,
@@ -48,7 +48,7 @@ QUESTIONS = {
     "attention": "where did the pooling look?",
     "gap": "+ overlooked   − used more",
 }
-DRAWN = [*QUESTIONS, "score", "picture"]
+DRAWN = [*QUESTIONS, "score", "image"]
 CAPTION = "× strongest dense cell   ○ strongest contribution"
 FADED = "   faded: not seen by the model"
 SIDE = 1.62  # inches: of a square panel
@@ -64,7 +64,7 @@ def compare(
     figure: Figure | None = None,
     interpolation: Interpolation = "bilinear",
 ) -> Figure:
-    """Draw global against dense: picture | dense | contribution | attention | gap, one row for each prompt.
+    """Draw global against dense: image | dense | contribution | attention | gap, one row for each prompt.
 
     Each column has one colour scale for all rows, shown above it: dense and contribution in cosine units,
     attention as weight per cell, gap in standard deviations. The highest dense cosine of the prompts known to
@@ -83,7 +83,7 @@ def compare(
     Raises:
         PromptError: A prompt or template that is not in the result.
         LayerError: Not a comparison.
-        PictureError: Another interpolation.
+        ImageError: Another interpolation.
 
     Example:
         >>> import numpy as np, xarray as xr
@@ -91,7 +91,7 @@ def compare(
         >>> both = xr.Dataset(
         ...     {name: (axes, maps) for name in ("dense", "contribution", "gap")}
         ...     | {"attention": (("y", "x"), maps[0, 0]), "score": (axes[:2], [[0.25]])}
-        ...     | {"picture": (("row", "column", "rgb"), np.zeros((20, 20, 3), np.uint8))},
+        ...     | {"image": (("row", "column", "rgb"), np.zeros((20, 20, 3), np.uint8))},
         ...     coords={"template": ["{}"], "prompt": ["grass"], "y": [4.5, 14.5], "x": [4.5, 14.5]},
         ... )
         >>> "grass · 0.250" in [text.get_text() for text in compare(both).texts]
@@ -131,10 +131,10 @@ def _scales(shown: xr.Dataset, baseline: float | None) -> dict[str, Scale]:
 
 
 def _draw_answer(on: Sheet, lattice: Lattice, one: xr.Dataset) -> None:
-    """Head the picture with the prompt that the pooled embedding is closest to, of all there are."""
+    """Head the image with the prompt that the pooled embedding is closest to, of all there are."""
     best = one.isel(prompt=int(one["score"].argmax("prompt")))
     left, top = lattice.x(0), lattice.top - HEAD
-    write(on, left, top, "picture", size=TITLE, weight="bold")
+    write(on, left, top, "image", size=TITLE, weight="bold")
     write(on, left, top + 0.21, "CLIP’s one answer:", size=SMALL, colour=GREY)
     text = scored(str(best["prompt"].item()), float(best["score"]), on.letters, width=lattice.slot, size=SMALL + 1)
     write(on, left, top + 0.36, text, size=SMALL + 1)
@@ -165,17 +165,17 @@ def _draw_row(
     write(on, MARGIN, top + 0.06, heading, size=TITLE)
     write(on, on.width - MARGIN, top + 0.09, note, size=SMALL, colour=GREY, align="right")
     panels = [lattice.panel_at(on, row, column) for column in range(lattice.columns)]
-    draw_picture(panels[0], one["picture"], where)
+    draw_image(panels[0], one["image"], where)
     draw_peak(panels[0], one["dense"], marker="x")
     draw_peak(panels[0], one["contribution"], marker="o")
-    grey = reduced(one["picture"])
+    grey = reduced(one["image"])
     for ax, (name, scale) in zip(panels[1:], scales.items(), strict=True):
-        draw_map(ax, one[name], where, scale, picture=grey, interpolation=interpolation)
+        draw_map(ax, one[name], where, scale, image=grey, interpolation=interpolation)
 
 
 def _note(one: xr.Dataset) -> str:
     """Say the agreement numbers of a row, as far as the result has them."""
-    parts = ["absent from the picture"] if "absent" in one.coords and bool(one["absent"]) else []
+    parts = ["absent from the image"] if "absent" in one.coords and bool(one["absent"]) else []
     if "spearman" in one and np.isfinite(float(one["spearman"])):
         parts.append(f"Spearman {float(one['spearman']):.2f}".replace("-", "−"))
     if "same_peak" in one:

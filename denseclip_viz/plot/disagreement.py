@@ -1,4 +1,4 @@
-"""Where templates disagree about a prompt, over the picture."""
+"""Where templates disagree about a prompt, over the image."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SIDE, BAR, HEAD, LEAST, WIDEST = 1.5, 1.9, 0.6, 1.2, 10.0  # inches
 def disagreement(
     maps: xr.DataArray,
     *,
-    picture: npt.ArrayLike | None = None,
+    image: npt.ArrayLike | None = None,
     interpolation: Interpolation = "bilinear",
     figure: Figure | None = None,
 ) -> Figure:
@@ -50,7 +50,7 @@ def disagreement(
 
     Args:
         maps: Similarity (template, prompt, y, x), or what `denseclip_viz.disagreement` made of it (prompt, y, x).
-        picture: What to draw beneath, uint8 (row, column, rgb) of the whole picture; nothing by default.
+        image: What to draw beneath, uint8 (row, column, rgb) of the whole image; nothing by default.
         interpolation: "bilinear", or "nearest" to see the cells.
         figure: An empty figure to draw into; its size is set.
 
@@ -87,12 +87,12 @@ def disagreement(
     write(on, MARGIN, above, "where templates disagree", size=TITLE, weight="bold")
     write(on, MARGIN, above + 0.22, _said(spread), size=SMALL, colour=GREY)
     scale = sequential(spread, unit="cosine", colours=ATTENTION, also=[0.0])
-    opacity = 1.0 if picture is None else OPACITY
+    opacity = 1.0 if image is None else OPACITY
     draw_bar(place(on, on.width - MARGIN - BAR, above + 0.1, BAR, 0.09), scale, opacity=opacity)
-    under = None if picture is None else reduced(np.asarray(picture))
+    under = None if image is None else reduced(np.asarray(image))
     for at, head in enumerate(heads):
         ax = _headed(on, lattice, divmod(at, columns), head)
-        draw_map(ax, spread[at].to_numpy(), where, scale, picture=under, interpolation=interpolation)
+        draw_map(ax, spread[at].to_numpy(), where, scale, image=under, interpolation=interpolation)
     footer(on, lattice.bottom, [provenance(spread.attrs)])
     return on.figure
 

@@ -1,4 +1,4 @@
-"""Held-out scenes: the picture, what is true, what the value path says of each pixel, and what the grid could say."""
+"""Held-out scenes: the image, what is true, what the value path says of each pixel, and what the grid could say."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from denseclip_viz.toyworld.vocabulary import CLASSES, STUFF
 from denseclip_viz.toyworld.world import dataset
 
 Labels = NDArray[np.int16]
-COLUMNS = ("picture", "truth", "value path", "grid ceiling")
+COLUMNS = ("image", "truth", "value path", "grid ceiling")
 SIDE, HEAD, ROW_HEAD, LEGEND = 1.7, 0.78, 0.26, 1.75  # inches: a panel, above all, above a row, the legend
 REST = "other classes"
 REST_COLOUR: Colour = (0.62, 0.62, 0.62)
@@ -120,7 +120,7 @@ def rows_of(model: Model, scenes: Sequence[Scene], texts: Texts | None = None) -
 
 
 def gallery(model: Model, scenes: Sequence[Scene], *, figure: Figure | None = None) -> Figure:
-    """Draw scenes, a row each: picture | truth | value path | grid ceiling, with one legend for all.
+    """Draw scenes, a row each: image | truth | value path | grid ceiling, with one legend for all.
 
     Args:
         model: A model of the bundled world.
@@ -203,7 +203,7 @@ def _draw_row(on: Sheet, lattice: Lattice, place: int, row: Row, own: Mapping[in
     caption = fit(row.scene.caption(), on.letters, width=room, size=SMALL + 0.5)[0]
     write(on, MARGIN, top + 0.08, caption, size=SMALL + 0.5)
     write(on, end, top + 0.085, note, size=SMALL, colour=GREY, align="right")
-    panels = [row.scene.picture, *(_painted(labels, row, own) for labels in (row.truth, row.value, row.grid))]
+    panels = [row.scene.image, *(_painted(labels, row, own) for labels in (row.truth, row.value, row.grid))]
     for column, panel in enumerate(panels):
         lattice.panel_at(on, place, column).imshow(panel, interpolation="antialiased", gid=COLUMNS[column])
 
@@ -213,7 +213,7 @@ def _painted(labels: Labels, row: Row, own: Mapping[int, Colour]) -> NDArray[np.
     places = np.full(len(CLASSES) + 1, len(own), np.int16)  # the last one is for -1, no class
     places[list(own)] = np.arange(len(own))
     places[-1] = -1
-    return painted(places[labels], row.scene.picture, [*own.values(), REST_COLOUR])
+    return painted(places[labels], row.scene.image, [*own.values(), REST_COLOUR])
 
 
 def _draw_legend(on: Sheet, lattice: Lattice, rows: Sequence[Row], legend: Legend) -> None:

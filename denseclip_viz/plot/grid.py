@@ -48,7 +48,7 @@ def grid(
     *,
     rows: str = "template",
     cols: str = "prompt",
-    picture: npt.ArrayLike | None = None,
+    image: npt.ArrayLike | None = None,
     normalise: Normalise = "shared",
     interpolation: Interpolation = "bilinear",
     figure: Figure | None = None,
@@ -60,7 +60,7 @@ def grid(
             may take their places, and an axis that was picked away counts as one row or column.
         rows: The axis that goes down.
         cols: The axis that goes across.
-        picture: What to draw beneath, uint8 (row, column, rgb) of the whole picture; nothing by default.
+        image: What to draw beneath, uint8 (row, column, rgb) of the whole image; nothing by default.
         normalise: "shared", or "each" for a min-max of every map by itself, which the figure then says.
         interpolation: "bilinear", or "nearest" to see the cells.
         figure: An empty figure to draw into; its size is set.
@@ -70,7 +70,7 @@ def grid(
 
     Raises:
         PromptError: Axes that the maps do not have, or more than one value on an axis that is not shown.
-        PictureError: Another normalisation or interpolation.
+        ImageError: Another normalisation or interpolation.
 
     Example:
         >>> maps = xr.DataArray(
@@ -100,15 +100,15 @@ def grid(
         gap=(0.12, 0.12),
     )
     on = new_sheet(max(lattice.width, 4.6), lattice.height(lines=1), letters, figure=figure)
-    scale = _draw_title(on, table, normalise, opacity=OPACITY if picture is not None else 1.0)
+    scale = _draw_title(on, table, normalise, opacity=OPACITY if image is not None else 1.0)
     _label(on, lattice, heads, row_names)
-    under = None if picture is None else reduced(np.asarray(picture))
+    under = None if image is None else reduced(np.asarray(image))
     for row in range(lattice.rows):
         for column in range(lattice.columns):
             values = table[row, column].to_numpy()
             values = _stretched(values) if normalise == "each" else values
             ax = lattice.panel_at(on, row, column)
-            draw_map(ax, values, where, scale, picture=under, interpolation=interpolation)
+            draw_map(ax, values, where, scale, image=under, interpolation=interpolation)
     footer(on, lattice.bottom, [provenance(maps.attrs)])
     return on.figure
 

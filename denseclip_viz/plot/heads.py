@@ -54,13 +54,13 @@ def heads(both: xr.Dataset, *, interpolation: Interpolation = "bilinear", figure
         >>> weights = np.full((2, 2, 2), 0.2)
         >>> both = xr.Dataset(
         ...     {"attention_heads": (("head", "y", "x"), weights)}
-        ...     | {"picture": (("row", "column", "rgb"), np.zeros((20, 20, 3), np.uint8))},
+        ...     | {"image": (("row", "column", "rgb"), np.zeros((20, 20, 3), np.uint8))},
         ...     coords={"head": [0, 1], "y": [4.5, 14.5], "x": [4.5, 14.5]},
         ... )
         >>> [text.get_text() for text in heads(both).texts][1]
         '80% of the weight goes to positions, 20% to the class or mean token'
     """
-    require(both, ["attention_heads", "picture"], made_by="model.compare(trace, prompts)")
+    require(both, ["attention_heads", "image"], made_by="model.compare(trace, prompts)")
     weights = both["attention_heads"]
     maps = [weights.mean("head"), *(weights.isel(head=i) for i in range(weights.sizes["head"]))]
     names = ["mean", *(f"head {name}" for name in weights["head"].to_numpy())]
@@ -82,11 +82,11 @@ def heads(both: xr.Dataset, *, interpolation: Interpolation = "bilinear", figure
     write(on, MARGIN, top + 0.21, _shares(both, float(maps[0].sum())), size=SMALL, colour=GREY)
     scale = sequential(weights, unit="weight", colours=ATTENTION, also=[0.0])
     draw_bar(place(on, on.width - MARGIN - BAR, top + 0.1, BAR, 0.08), scale)
-    picture = reduced(both["picture"])
+    image = reduced(both["image"])
     for i, (name, map_) in enumerate(zip(names, maps, strict=True)):
         row, column = divmod(i, columns)
         ax = lattice.panel_at(on, row, column)
-        draw_map(ax, map_, where, scale, picture=picture, interpolation=interpolation)
+        draw_map(ax, map_, where, scale, image=image, interpolation=interpolation)
         title = f"{name} · {float(map_.sum()):.0%}"
         write(on, lattice.x(column), lattice.y(row) + 0.07, title, size=SMALL)
     footer(on, lattice.bottom, [provenance(both.attrs)])

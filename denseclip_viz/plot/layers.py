@@ -197,7 +197,7 @@ def _draw_block(
     write(on, MARGIN + beside, top + 0.012, block.scales[0].unit, size=SMALL, colour=GREY)
     if len(block.scales) == 1:
         draw_bar(place(on, on.width - MARGIN - BAR, top, BAR, 0.08), block.scales[0])
-    picture = reduced(shown["picture"])
+    image = reduced(shown["image"])
     for column, name in enumerate(shown["layer"].to_numpy()):
         scale = block.scales[column % len(block.scales)]
         write(on, lattice.x(column), top + 0.29, str(name), size=SMALL)
@@ -207,7 +207,7 @@ def _draw_block(
         for row in range(lattice.rows):
             values = block.maps.isel(layer=column, prompt=row)
             ax = lattice.panel_at(on, row, column)
-            draw_map(ax, values, there, scale, picture=picture, interpolation=interpolation)
+            draw_map(ax, values, there, scale, image=image, interpolation=interpolation)
     for row in range(lattice.rows):
         _draw_row_head(on, lattice.y(row) + 0.07, shown.isel(prompt=row), row if lattice.rows > 1 else None)
 

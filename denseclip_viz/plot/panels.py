@@ -1,4 +1,4 @@
-"""Single panels: where the grid lies on the picture, the picture itself, a map over it, the peaks of maps."""
+"""Single panels: where the grid lies on the image, the image itself, a map over it, the peaks of maps."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from denseclip_viz.plot.sheet import INK
 Interpolation = Literal["bilinear", "nearest"]
 Box = tuple[float, float, float, float]
 
-PANEL_PIXELS = 640  # more of a picture than a panel can show only makes files large
+PANEL_PIXELS = 640  # more of an image than a panel can show only makes files large
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where things lie in the original picture, in its pixels, whose centres are whole numbers for `imshow`.
+    """Where things lie in the original image, in its pixels, whose centres are whole numbers for `imshow`.
 
     Attributes:
-        size: The picture's (height, width).
+        size: The image's (height, width).
         extent: (left, right, bottom, top) of the grid.
         seen: (top, left, bottom, right) that the model saw, edges at whole numbers.
     """
@@ -43,7 +43,7 @@ class Placement:
 
     @property
     def is_cropped(self) -> bool:
-        """Whether a part of the picture was not seen that is large enough to be noticed (half a pixel)."""
+        """Whether a part of the image was not seen that is large enough to be noticed (half a pixel)."""
         top, left, bottom, right = self.seen
         return top > 0.5 or left > 0.5 or bottom < self.size[0] - 0.5 or right < self.size[1] - 0.5
 
@@ -70,7 +70,7 @@ def placement(data: xr.Dataset | xr.DataArray, *, shift: tuple[float, float] | N
     if "geometry" in data.attrs:
         geometry = Geometry.from_json(str(data.attrs["geometry"]))
         geometry = geometry if shift is None else replace(geometry, shift=shift)
-        return Placement(geometry.picture, geometry.extent, geometry.seen)
+        return Placement(geometry.image, geometry.extent, geometry.seen)
     if min(data.sizes.get("y", 0), data.sizes.get("x", 0)) < 2 or not {"y", "x"} <= set(data.coords):
         raise GeometryError(
             f"A result with sizes {dict(data.sizes)} does not say where its cells lie",
@@ -95,15 +95,15 @@ def _edges(centres: Floats) -> tuple[float, float]:
     return float(centres[0] - half), float(centres[-1] + half)
 
 
-def reduced(picture: npt.ArrayLike) -> Bytes:
-    """Bring a picture down to what a panel can show; smaller ones stay as they are."""
-    image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
-    image.thumbnail((PANEL_PIXELS, PANEL_PIXELS))
-    return np.asarray(image)
+def reduced(image: npt.ArrayLike) -> Bytes:
+    """Bring an image down to what a panel can show; smaller ones stay as they are."""
+    small = Image.fromarray(np.asarray(image, dtype=np.uint8))
+    small.thumbnail((PANEL_PIXELS, PANEL_PIXELS))
+    return np.asarray(small)
 
 
 def seen_mask(shape: tuple[int, ...], where: Placement) -> npt.NDArray[np.bool_]:
-    """Say which pixels of a picture drawn with some rows and columns the model saw: bool (row, column)."""
+    """Say which pixels of an image drawn with some rows and columns the model saw: bool (row, column)."""
     top, left, bottom, right = where.seen
     rows = (np.arange(shape[0]) + 0.5) * where.size[0] / shape[0]
     columns = (np.arange(shape[1]) + 0.5) * where.size[1] / shape[1]
@@ -117,11 +117,9 @@ def fade_unseen(pixels: Bytes, where: Placement) -> Bytes:
     return result
 
 
-def draw_picture(
-    ax: Axes, picture: npt.ArrayLike, where: Placement, *, tone: Literal["colour", "grey"] = "colour"
-) -> None:
-    """Draw a picture over its original extent, faded and outlined where the model did not see all of it."""
-    pixels = reduced(picture)
+def draw_image(ax: Axes, image: npt.ArrayLike, where: Placement, *, tone: Literal["colour", "grey"] = "colour") -> None:
+    """Draw an image over its original extent, faded and outlined where the model did not see all of it."""
+    pixels = reduced(image)
     pixels = fade_unseen(softened(pixels) if tone == "grey" else pixels, where)
     height, width = where.size
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
@@ -140,32 +138,32 @@ def draw_map(
     where: Placement,
     scale: Scale,
     *,
-    picture: npt.ArrayLike | None = None,
+    image: npt.ArrayLike | None = None,
     interpolation: Interpolation = "bilinear",
     opacity: float = OPACITY,
 ) -> AxesImage:
-    """Draw a map where its grid lies in the original picture, over the softened picture if there is one.
+    """Draw a map where its grid lies in the original image, over the softened image if there is one.
 
     Args:
-        ax: Where to draw; its limits become the picture's.
+        ax: Where to draw; its limits become the image's.
         values: (y, x); NaN stays uncoloured.
         where: The placement of the grid.
         scale: The colour scale, shared with whatever it is compared with.
-        picture: uint8 (row, column, rgb).
+        image: uint8 (row, column, rgb).
         interpolation: Between cells; "nearest" shows the cells as they are.
-        opacity: Of the map over the picture; without a picture it is opaque.
+        opacity: Of the map over the image; without an image it is opaque.
 
     Returns:
         The image of the map.
 
     Raises:
-        PictureError: Another interpolation.
+        ImageError: Another interpolation.
     """
     one_of(interpolation, ("bilinear", "nearest"), name="interpolation")
-    if picture is not None:
-        draw_picture(ax, picture, where, tone="grey")
+    if image is not None:
+        draw_image(ax, image, where, tone="grey")
     cells, extent = _held(np.asarray(values, dtype=float), where)
-    image = ax.imshow(
+    drawn = ax.imshow(
         np.ma.masked_invalid(cells),
         extent=extent,
         origin="upper",
@@ -173,18 +171,18 @@ def draw_map(
         cmap=scale.colours,
         vmin=scale.low,
         vmax=scale.high,
-        alpha=1.0 if picture is None else opacity,
+        alpha=1.0 if image is None else opacity,
         interpolation=interpolation,
     )
     ax.set(xlim=(-0.5, where.size[1] - 0.5), ylim=(where.size[0] - 0.5, -0.5))
     if extent != where.extent:  # cells that see beside their middle also reach beyond what was seen
         top, left, bottom, right = (edge - 0.5 for edge in where.seen)
-        image.set_clip_path(Rectangle((left, top), right - left, bottom - top, transform=ax.transData))
-    return image
+        drawn.set_clip_path(Rectangle((left, top), right - left, bottom - top, transform=ax.transData))
+    return drawn
 
 
 def _held(values: Floats, where: Placement) -> tuple[Floats, Box]:
-    """The cells and their extent, with edge cells held where the model saw more of the picture than they cover."""
+    """The cells and their extent, with edge cells held where the model saw more of the image than they cover."""
     (left, right, bottom, top), (rows, columns) = where.extent, values.shape
     above, before, below, behind = (edge - 0.5 for edge in where.seen)
     height, width = (bottom - top) / rows, (right - left) / columns
@@ -211,7 +209,7 @@ def draw_peak(ax: Axes, values: xr.DataArray, *, marker: Literal["x", "o"]) -> N
 
 
 def panel_size(where: Placement, *, side: float) -> tuple[float, float]:
-    """Give a panel the picture's ratio and about the area of a square of a side, in inches (width, height).
+    """Give a panel the image's ratio and about the area of a square of a side, in inches (width, height).
 
     Example:
         >>> panel_size(Placement((100, 100), (0, 0, 0, 0), (0, 0, 100, 100)), side=2)

@@ -1,4 +1,4 @@
-"""Which template sees best: means over pictures with their intervals, and what is only noise."""
+"""Which template sees best: means over images with their intervals, and what is only noise."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def template_ranking(ranking: Ranking, *, figure: Figure | None = None) -> Figur
         figure: An empty figure to draw into; its size is set.
 
     Returns:
-        The figure: at the left means over pictures with their bootstrap intervals, in the middle how far each is
-        behind the best, pictures paired, with its interval; those that may be the best one are blue.
+        The figure: at the left means over images with their bootstrap intervals, in the middle how far each is
+        behind the best, images paired, with its interval; those that may be the best one are blue.
 
     Raises:
         LayerError: something else.
@@ -68,10 +68,10 @@ def template_ranking(ranking: Ranking, *, figure: Figure | None = None) -> Figur
     width = MARGIN + NAMES + AXIS + MEAN + APART + NUMBERS + MARGIN
     on = new_sheet(width, top + height + FOOT + 3 * LINE + MARGIN / 2, letters, figure=figure)
     stamp(on, attrs)
-    pictures = ranking.scores.sizes["picture"]
+    images = ranking.scores.sizes["image"]
     stopped = ", interrupted there" if ranking.stopped else ""
     write(on, MARGIN, above, f"which {ranking.noun} sees best", size=TITLE, weight="bold")
-    write(on, MARGIN, above + 0.22, f"{_plain(ranking.score)} on {pictures} pictures{stopped}", size=SMALL, colour=GREY)
+    write(on, MARGIN, above + 0.22, f"{_plain(ranking.score)} on {images} images{stopped}", size=SMALL, colour=GREY)
     _guides(place(on, MARGIN, top, width - 2 * MARGIN, height), len(names))
     _names(on, ranking, names, top)
     _means(place(on, MARGIN + NAMES, top, AXIS, height), ranking)
@@ -88,9 +88,9 @@ def _plain(score: str) -> str:
 def _notes(ranking: Ranking) -> list[str]:
     ties = len(ranking.within_noise) - 1
     told = f"{ties} more may be the best one (blue)" if ties else "no other may be the best one"
-    wide = f"{ranking.interval:.0%} intervals by bootstrap over pictures"
-    first = f"Dots: means, and differences within each picture. Lines: {wide}."
-    return [first, f"Which one is the best was chosen on these pictures, and the intervals allow for it; {told}."]
+    wide = f"{ranking.interval:.0%} intervals by bootstrap over images"
+    first = f"Dots: means, and differences within each image. Lines: {wide}."
+    return [first, f"Which one is the best was chosen on these images, and the intervals allow for it; {told}."]
 
 
 def _names(on: Sheet, ranking: Ranking, names: list[str], top: float) -> None:

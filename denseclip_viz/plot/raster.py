@@ -9,25 +9,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from denseclip_viz.errors import PictureError
+from denseclip_viz.errors import ImageError
 
 Floats = npt.NDArray[np.floating[Any]]
 Bytes = npt.NDArray[np.uint8]
 
 COLOURS = 256  # entries of a colour table, as many as matplotlib has
 PAPER = 255.0
-UNSEEN = 170  # the grey of a cell without a value, where no picture lies beneath
+UNSEEN = 170  # the grey of a cell without a value, where no image lies beneath
 DIMMED = 0.62  # how far the part that the model did not see fades into the paper
 SOFT_LOW, SOFT_HIGH = (
     25.0,
     250.0,
-)  # the greys that a softened picture keeps: detail stays, colour is the map's
+)  # the greys that a softened image keeps: detail stays, colour is the map's
 
 
 def _values(map: npt.ArrayLike, name: str) -> Floats:
     values = np.asarray(map, dtype=np.float64)
     if values.ndim != 2 or values.size == 0:
-        raise PictureError(
+        raise ImageError(
             f"The {name} has shape {values.shape}",
             expected="two axes (y, x), each at least 1 long",
             fix="Pick one template and one prompt first, for example with maps.isel(template=0, prompt=0).",
@@ -35,11 +35,11 @@ def _values(map: npt.ArrayLike, name: str) -> Floats:
     return values
 
 
-def _pixels(picture: npt.ArrayLike) -> Bytes:
-    pixels = np.asarray(picture)
+def _pixels(image: npt.ArrayLike) -> Bytes:
+    pixels = np.asarray(image)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0 or pixels.dtype != np.uint8:
-        raise PictureError(
-            f"The picture is {pixels.dtype} with shape {pixels.shape}",
+        raise ImageError(
+            f"The image is {pixels.dtype} with shape {pixels.shape}",
             expected="uint8 with axes (row, column, rgb)",
             fix="Read it with denseclip_viz.images.read and take numpy.asarray of it.",
         )
@@ -48,7 +48,7 @@ def _pixels(picture: npt.ArrayLike) -> Bytes:
 
 def _scaled(values: Floats, low: float, high: float) -> Floats:
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise PictureError(
+        raise ImageError(
             f"The colour scale goes from {low} to {high}",
             expected="two finite numbers, low below high",
             fix="Take the limits from all maps that are to be compared, and widen them if they are equal.",
@@ -70,7 +70,7 @@ def colourise(map: npt.ArrayLike, *, low: float, high: float, colours: str = "vi
         uint8 (y, x, rgb); NaN is a neutral grey and never a colour of the map.
 
     Raises:
-        PictureError: The map has not two axes, or the scale is empty.
+        ImageError: The map has not two axes, or the scale is empty.
 
     Example:
         >>> colourise([[0.0, 1.0]], low=0, high=1, colours="gray").tolist()
@@ -85,49 +85,49 @@ def colourise(map: npt.ArrayLike, *, low: float, high: float, colours: str = "vi
     return result
 
 
-def softened(picture: npt.ArrayLike) -> Bytes:
-    """Turn a picture into light greys, so that the colours on it are the map's and its edges stay sharp.
+def softened(image: npt.ArrayLike) -> Bytes:
+    """Turn an image into light greys, so that the colours on it are the map's and its edges stay sharp.
 
     Args:
-        picture: uint8 (row, column, rgb).
+        image: uint8 (row, column, rgb).
 
     Returns:
         uint8 (row, column, rgb), grey. Luma after Rec. ITU-R BT.601.
 
     Raises:
-        PictureError: Not uint8 or not (row, column, rgb).
+        ImageError: Not uint8 or not (row, column, rgb).
 
     Example:
         >>> softened(np.full((1, 1, 3), 255, np.uint8)).tolist()
         [[[250, 250, 250]]]
     """
-    luma = _pixels(picture) @ np.array([0.299, 0.587, 0.114])
+    luma = _pixels(image) @ np.array([0.299, 0.587, 0.114])
     grey = SOFT_LOW + luma / 255.0 * (SOFT_HIGH - SOFT_LOW)
     return np.repeat(np.round(grey)[..., None], 3, axis=2).astype(np.uint8)
 
 
-def dimmed(picture: npt.ArrayLike) -> Bytes:
-    """Fade a picture into the paper: how the part that the model did not see is shown.
+def dimmed(image: npt.ArrayLike) -> Bytes:
+    """Fade an image into the paper: how the part that the model did not see is shown.
 
     Args:
-        picture: uint8 (row, column, rgb).
+        image: uint8 (row, column, rgb).
 
     Returns:
         uint8 (row, column, rgb).
 
     Raises:
-        PictureError: Not uint8 or not (row, column, rgb).
+        ImageError: Not uint8 or not (row, column, rgb).
 
     Example:
         >>> dimmed(np.zeros((1, 1, 3), np.uint8)).tolist()
         [[[158, 158, 158]]]
     """
-    pixels = _pixels(picture)
+    pixels = _pixels(image)
     return np.round(pixels * (1 - DIMMED) + PAPER * DIMMED).astype(np.uint8)
 
 
 def overlay(
-    picture: npt.ArrayLike,
+    image: npt.ArrayLike,
     map: npt.ArrayLike,
     *,
     low: float,
@@ -135,36 +135,36 @@ def overlay(
     opacity: float = 0.7,
     colours: str = "viridis",
 ) -> Bytes:
-    """Lay a map over a picture of the same size.
+    """Lay a map over an image of the same size.
 
     Args:
-        picture: uint8 (row, column, rgb).
+        image: uint8 (row, column, rgb).
         map: Values (row, column); NaN where the model saw nothing.
         low: The value of the lowest colour, in the map's units.
         high: The value of the highest colour.
-        opacity: 0 shows the softened picture, 1 only the colours.
+        opacity: 0 shows the softened image, 1 only the colours.
         colours: Name of a matplotlib colour map.
 
     Returns:
-        uint8 (row, column, rgb); where the map is NaN the picture shows, dimmed and uncoloured by the map.
+        uint8 (row, column, rgb); where the map is NaN the image shows, dimmed and uncoloured by the map.
 
     Raises:
-        PictureError: The sizes differ, the opacity is not in [0, 1], or the scale is empty.
+        ImageError: The sizes differ, the opacity is not in [0, 1], or the scale is empty.
 
     Example:
         >>> grey = np.full((1, 2, 3), 128, np.uint8)
         >>> overlay(grey, [[0.0, 1.0]], low=0, high=1, opacity=1, colours="gray")[0, :, 0].tolist()
         [0, 255]
     """
-    pixels, values = _pixels(picture), _values(map, "map")
+    pixels, values = _pixels(image), _values(map, "map")
     if pixels.shape[:2] != values.shape:
-        raise PictureError(
-            f"The picture has {pixels.shape[:2]} rows and columns and the map {values.shape}",
+        raise ImageError(
+            f"The image has {pixels.shape[:2]} rows and columns and the map {values.shape}",
             expected="one value for each pixel",
-            fix="Resample the map to the picture first; a map is never stretched silently.",
+            fix="Resample the map to the image first; a map is never stretched silently.",
         )
     if not 0.0 <= opacity <= 1.0:
-        raise PictureError(f"The opacity is {opacity}", expected="a number from 0 to 1", fix="Leave it out for 0.7.")
+        raise ImageError(f"The opacity is {opacity}", expected="a number from 0 to 1", fix="Leave it out for 0.7.")
     coloured = colourise(values, low=low, high=high, colours=colours)
     mixed = np.round((1 - opacity) * softened(pixels) + opacity * coloured).astype(np.uint8)
     result: Bytes = np.where(np.isnan(values)[..., None], dimmed(pixels), mixed)
@@ -202,7 +202,7 @@ def jpeg(array: npt.ArrayLike, *, quality: int, subsampling: int | None = None) 
         The bytes of the file.
 
     Raises:
-        PictureError: Another type or shape.
+        ImageError: Another type or shape.
 
     Example:
         >>> jpeg(np.zeros((2, 3, 3), np.uint8), quality=90)[:2]
@@ -225,7 +225,7 @@ def png(array: npt.ArrayLike) -> bytes:
         The bytes of the file.
 
     Raises:
-        PictureError: Another type or shape.
+        ImageError: Another type or shape.
 
     Example:
         >>> png(np.zeros((2, 3, 3), np.uint8))[:4]

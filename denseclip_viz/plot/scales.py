@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
-from denseclip_viz.errors import PictureError
+from denseclip_viz.errors import ImageError
 from denseclip_viz.plot.fonts import base_families
 from denseclip_viz.plot.sheet import GREY, INK, LITERAL, TINY, number
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 # Perceptually uniform, or diverging and safe for colour-blind eyes (ColorBrewer).
 SEQUENTIAL, ATTENTION, CONTRIBUTION, GAP = "viridis", "magma", "RdBu_r", "PuOr_r"
 NOTHING = 0.03  # of the strongest layer: what is weaker looks empty
-OPACITY = 0.64  # of a map over a picture
-BEHIND = "#b4b4b4"  # the middle grey of a softened picture: the bar looks as the map on it does
+OPACITY = 0.64  # of a map over an image
+BEHIND = "#b4b4b4"  # the middle grey of a softened image: the bar looks as the map on it does
 # Okabe and Ito's seven, then thirteen chosen one by one to lie farthest from those before, in OKLab, for
 # ordinary eyes and for simulated protanopia, deuteranopia and tritanopia (Machado et al. 2009).
 PALETTE = (
@@ -53,7 +53,7 @@ class Scale:
     """A colour scale that several panels share.
 
     Raises:
-        PictureError: It has no width.
+        ImageError: It has no width.
     """
 
     low: float
@@ -63,7 +63,7 @@ class Scale:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise PictureError(
+            raise ImageError(
                 f"A colour scale from {self.low} to {self.high}",
                 expected="two finite numbers, low below high",
                 fix="Leave the limits out to take them from the map.",

@@ -1,4 +1,4 @@
-"""A segmentation over its picture: colours that colour-blind eyes tell apart, and a legend with shares."""
+"""A segmentation over its image: colours that colour-blind eyes tell apart, and a legend with shares."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from denseclip_viz.plot.sheet import (
 from denseclip_viz.plot.text import fit, width_of
 
 HEAD, ENTRY, LEGEND = 0.32, 0.23, 2.3  # inches: the title, a line of the legend, its width
-LARGEST = (6.4, 4.8)  # inches: of the picture
+LARGEST = (6.4, 4.8)  # inches: of the image
 SHOWN_PIXELS = 1200  # long side; more cannot be seen at this size
 OPACITY, EDGE = 0.62, 0.75  # of the colours, and of the white line between two labels
 NOTHING = "no label"
@@ -48,11 +48,11 @@ Colour = tuple[float, float, float]
 
 
 def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figure:
-    """Draw the labels of a segmentation over its picture.
+    """Draw the labels of a segmentation over its image.
 
     Args:
         segmentation: What `Model.segment` returns: `labels` (row, column) with -1 where there is none, the
-            names in the coordinate `label`, `picture` and `attrs["background"]`, which is printed.
+            names in the coordinate `label`, `image` and `attrs["background"]`, which is printed.
         figure: An empty figure to draw into; its size is set.
 
     Returns:
@@ -65,20 +65,20 @@ def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figur
     Example:
         >>> result = xr.Dataset(
         ...     {"labels": (("row", "column"), [[0, -1], [0, -1]])}
-        ...     | {"picture": (("row", "column", "rgb"), np.zeros((2, 2, 3), np.uint8))},
+        ...     | {"image": (("row", "column", "rgb"), np.zeros((2, 2, 3), np.uint8))},
         ...     coords={"label": ["car", "sky"], "y": [0, 1], "x": [0, 1]},
         ... )
         >>> [text.get_text() for text in segments(result).texts][1:]
         ['car', '50%', 'no label', '50%']
     """
-    require(segmentation, ["labels", "picture"], made_by="model.segment(trace, prompts)")
+    require(segmentation, ["labels", "image"], made_by="model.segment(trace, prompts)")
     names = [str(name) for name in segmentation["label"].to_numpy()]
     rule, made = str(segmentation.attrs.get("background", "")), provenance(segmentation.attrs)
     letters = lettering([*names, rule, made])
     where = placement(segmentation)
     labels = segmentation["labels"].to_numpy()
     shares = shares_of(labels, where)
-    size = _picture_size(where)
+    size = _image_size(where)
     rows = max(1, int(max(size[1], 2.0) / ENTRY))
     legends = -(-len(shares) // rows)
     top = MARGIN + STAMP * is_random(segmentation.attrs) + HEAD
@@ -110,7 +110,7 @@ def shares_of(labels: npt.NDArray[np.integer], where: Placement) -> dict[int, fl
     """Count which share of what the model saw each label has, largest first and "no label" (-1) last.
 
     Args:
-        labels: (row, column) over the whole picture.
+        labels: (row, column) over the whole image.
         where: The placement of the result.
 
     Returns:
@@ -126,7 +126,7 @@ def shares_of(labels: npt.NDArray[np.integer], where: Placement) -> dict[int, fl
     return {index: count / seen.size for index, count in pairs}
 
 
-def _picture_size(where: Placement) -> tuple[float, float]:
+def _image_size(where: Placement) -> tuple[float, float]:
     ratio = where.size[1] / where.size[0]
     width = min(LARGEST[0], LARGEST[1] * ratio)
     return width, width / ratio
@@ -137,16 +137,16 @@ def _painted(segmentation: xr.Dataset, where: Placement) -> Bytes:
     labels = segmentation["labels"].to_numpy()
     step = -(-max(labels.shape) // SHOWN_PIXELS)
     colours = [label_colour(i) for i in range(segmentation.sizes["label"])]
-    picture = segmentation["picture"].to_numpy()
-    return fade_unseen(painted(labels[step // 2 :: step, step // 2 :: step], picture, colours), where)
+    image = segmentation["image"].to_numpy()
+    return fade_unseen(painted(labels[step // 2 :: step, step // 2 :: step], image, colours), where)
 
 
-def painted(labels: npt.NDArray[np.integer], picture: npt.ArrayLike, colours: Sequence[Colour]) -> Bytes:
-    """Colour what has a label over the softened picture, leave what has none, line between neighbours.
+def painted(labels: npt.NDArray[np.integer], image: npt.ArrayLike, colours: Sequence[Colour]) -> Bytes:
+    """Colour what has a label over the softened image, leave what has none, line between neighbours.
 
     Args:
         labels: (row, column), indices of colours, -1 where there is none.
-        picture: uint8 (row, column, rgb) of any size.
+        image: uint8 (row, column, rgb) of any size.
         colours: One for each label, red, green and blue in 0..1.
 
     Returns:
@@ -156,8 +156,8 @@ def painted(labels: npt.NDArray[np.integer], picture: npt.ArrayLike, colours: Se
         >>> painted(np.array([[0, 0], [-1, -1]]), np.zeros((2, 2, 3), np.uint8), [(1.0, 0.0, 0.0)])[:, 0].tolist()
         [[168, 10, 10], [191, 191, 191]]
     """
-    image = Image.fromarray(np.asarray(picture, dtype=np.uint8))
-    pixels = np.asarray(image.resize(labels.shape[::-1], Image.Resampling.LANCZOS))
+    under = Image.fromarray(np.asarray(image, dtype=np.uint8))
+    pixels = np.asarray(under.resize(labels.shape[::-1], Image.Resampling.LANCZOS))
     mixed = OPACITY * np.array(colours)[np.maximum(labels, 0)] * 255 + (1 - OPACITY) * softened(pixels)
     edge = np.zeros(labels.shape, dtype=bool)
     edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
-from denseclip_viz.errors import LayerError, PictureError, PromptError
+from denseclip_viz.errors import ImageError, LayerError, PromptError
 
 Result = TypeVar("Result", xr.Dataset, xr.DataArray)
 
@@ -41,13 +41,13 @@ def one_of(value: str, allowed: Sequence[str], *, name: str) -> None:
     """Refuse an option that does not exist, naming those that do.
 
     Raises:
-        PictureError: The option is not among them.
+        ImageError: The option is not among them.
 
     Example:
         >>> one_of("nearest", ("bilinear", "nearest"), name="interpolation")
     """
     if value not in allowed:
-        raise PictureError(
+        raise ImageError(
             f"{name}={value!r}", expected="one of " + ", ".join(map(repr, allowed)), fix="Pick one of them."
         )
 

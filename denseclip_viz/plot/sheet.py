@@ -45,7 +45,7 @@ class NotebookFigure(Figure):
         return buffer.getvalue()
 
     def _ipython_display_(self) -> None:
-        # A sheet of maps over a grainy picture is a quarter as large as JPEG, and notebooks keep every figure. This
+        # A sheet of maps over a grainy image is a quarter as large as JPEG, and notebooks keep every figure. This
         # method, unlike `_repr_jpeg_`, also goes before the formatter that pyplot sets up for all figures.
         from IPython.display import display
 
@@ -180,11 +180,11 @@ def provenance(attrs: Mapping[str, Any]) -> str:
         >>> provenance({"model": "RN50", "weights": "openai", "weights_hash": "0123456789ab"})
         'RN50 · weights openai (01234567)'
     """
-    keys = ("picture_name", "model", "weights", "path", "weights_hash")
+    keys = ("image_name", "model", "weights", "path", "weights_hash")
     known = {key: str(attrs[key]) for key in keys if attrs.get(key)}
     hashed = "weights_hash" in known and not is_random(attrs)
     digest = f" ({known['weights_hash'][:8]})" if hashed else ""
-    parts = [known.get("picture_name", ""), known.get("model", "")]
+    parts = [known.get("image_name", ""), known.get("model", "")]
     parts += [f"weights {known['weights']}{digest}"] if "weights" in known else []
     parts += [f"{known['path']} path"] if "path" in known else []
     return " · ".join(part for part in parts if part)

@@ -79,8 +79,8 @@ def words(
         LayerError: another result.
         PromptError: a template that it does not hold.
     """
-    made_by = "word_attribution(model, picture, prompt)"
-    require(attribution, ["similarity", "change", "peak_change", "picture"], made_by=made_by)
+    made_by = "word_attribution(model, image, prompt)"
+    require(attribution, ["similarity", "change", "peak_change", "image"], made_by=made_by)
     one, said = pick_template(attribution, template)
     kinds, where = _kinds(one), placement(one)
     names = [str(name) for name in one["word"].to_numpy()]
@@ -100,8 +100,8 @@ def words(
         for i, line in enumerate(reversed(head)):
             at = top - (i + 1) * LINE
             write(on, left + slot / 2, at, isolated(line), size=SMALL + 1, weight="bold", align="center")
-    picture = reduced(one["picture"].to_numpy())
-    shape: dict[str, Any] = {"where": where, "picture": picture, "interpolation": interpolation}
+    image = reduced(one["image"].to_numpy())
+    shape: dict[str, Any] = {"where": where, "image": image, "interpolation": interpolation}
     for row, kind in enumerate(kinds):
         _block(on, kind, lefts, top + row * block, (slot, panel), shape)
     notes = [_NOTE, provenance(one.attrs)]

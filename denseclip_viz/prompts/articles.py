@@ -1,4 +1,4 @@
-"""English articles and plurals: small rules and lists of exceptions, made for the names of things in pictures.
+"""English articles and plurals: small rules and lists of exceptions, made for the names of things in images.
 
 A general library for it was tried (inflect 7.6): it says "a SUV", "a 8-ball" and "many stairss", and loads for seconds.
 """

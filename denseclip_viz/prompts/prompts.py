@@ -32,7 +32,7 @@ class Prompts:
             such a prompt is the mean of its wordings' unit vectors, scaled to length one, in each template by itself.
         templates: The name of a set (`TEMPLATE_SETS`), a file that ends in ".txt" (one a line, "#" for comments),
             one template with one "{}", or several.
-        absent: Prompts known not to be in the picture, the baseline; those not among the prompts are added.
+        absent: Prompts known not to be in the image, the baseline; those not among the prompts are added.
         background: Prompts that stand for "nothing of interest"; those not among the prompts are added.
         articles: "as written", or "right": "a photo of an orange tree.", "the plastic car." for "a car".
         plural: Say "a photo of many cars." for "car" (after many, several, two, …).
@@ -40,7 +40,7 @@ class Prompts:
     Attributes:
         prompts: The names, (prompt,).
         templates: The ways of saying them, (template,).
-        absent: Which prompts are known not to be in the picture, (prompt,).
+        absent: Which prompts are known not to be in the image, (prompt,).
         background: Which prompts are background, (prompt,).
         wordings: The wordings of each prompt, (prompt, any number); one, the prompt itself, unless synonyms came.
         articles: As given.

@@ -57,7 +57,7 @@ def fits(phrase: Phrase, thing: Seen) -> bool:
 
 
 def related(relation: str, one: Box, other: Box, *, nearer: bool, side: float) -> bool:
-    """Whether ``one`` stands so to ``other``; boxes are left, top, right, bottom in a picture of ``side``.
+    """Whether ``one`` stands so to ``other``; boxes are left, top, right, bottom in an image of ``side``.
 
     *Left of* and *above* ask that neither box reaches the other's middle; *next to* asks for a gap below 0.15
     of the side and shared height; *in front of* asks that the boxes share more than 5 % of the smaller one.

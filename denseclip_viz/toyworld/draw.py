@@ -24,26 +24,26 @@ _NOISE_SLACK = 64
 
 
 class Drawing(NamedTuple):
-    """A picture (row, column, rgb) uint8 and the ``owner`` of its pixels (row, column) uint8.
+    """An image (row, column, rgb) uint8 and the ``owner`` of its pixels (row, column) uint8.
 
     Owners count stuff first, then things, back to front. ``ground`` is the owner before things were laid,
     ``own`` the number of pixels of each thing before it was hidden.
     """
 
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     owner: NDArray[np.uint8]
     ground: NDArray[np.uint8]
     own: tuple[int, ...]
 
 
 def draw(plan: Plan, size: int) -> Drawing:
-    """Draw a plan as a square picture of ``size`` pixels a side.
+    """Draw a plan as a square image of ``size`` pixels a side.
 
     Example:
         >>> from denseclip_viz.toyworld.scene_plan import Light, Plan, StuffPlan
         >>> sky = StuffPlan("sky", 0, (0.0, 0.0), False, (1.0, 1.0, 1.0))
         >>> plan = Plan((sky,), (), Light((1.0, 1.0, 1.0), 0.0, 0.0, 0.0, 0.0, (0.0, 0.0), 0.0))
-        >>> draw(plan, 64).picture.shape
+        >>> draw(plan, 64).image.shape
         (64, 64, 3)
     """
     owner = np.zeros((size, size), np.uint8)
@@ -58,7 +58,7 @@ def draw(plan: Plan, size: int) -> Drawing:
 
 
 def _cut(layer: StuffPlan, size: int, top: int, bottom: int, *, start: float | None = None) -> Plane:
-    """Rows of a texture as a picture sees them; with ``start`` the texture begins at that row."""
+    """Rows of a texture as an image sees them; with ``start`` the texture begins at that row."""
     rgb = texture(layer.name, layer.variant, size).rgb
     slack = rgb.shape[0] - size
     down = int(layer.cut[1] * slack) if start is None else -round(start)
@@ -141,7 +141,7 @@ def _lay_thing(thing: ThingPlan, index: int, canvas: Plane, owner: NDArray[np.ui
 
 
 def _reach(thing: ThingPlan, drawn: Sprite, size: int) -> tuple[int, int, int, int]:
-    """The pixels that the turned thing can touch, within the picture."""
+    """The pixels that the turned thing can touch, within the image."""
     left, top, right, bottom = thing.box
     cos, sin = abs(np.cos(np.deg2rad(thing.turn))), abs(np.sin(np.deg2rad(thing.turn)))
     wide, tall = (right - left) / 2, (bottom - top) / 2

@@ -27,7 +27,7 @@ def export(folder: str | Path, n: int, *, split: str = "test", size: int = 160, 
     Raises:
         OutputError: If the folder exists, or its parent does not.
         PromptError: On a split or numbers that do not exist.
-        PictureError: On a size that cannot be drawn.
+        ImageError: On a size that cannot be drawn.
 
     Example:
         >>> import tempfile
@@ -55,7 +55,7 @@ def export(folder: str | Path, n: int, *, split: str = "test", size: int = 160, 
 
 def _write(work: Path, name: str, scene: Scene) -> dict[str, object]:
     """Write a scene's files; returns its line of ``captions.jsonl``."""
-    Image.fromarray(scene.picture).save(work / "images" / name)
+    Image.fromarray(scene.image).save(work / "images" / name)
     mask = Image.fromarray(scene.labels().astype(np.uint8)).convert("P")
     mask.putpalette(palette())
     mask.save(work / "masks" / name)

@@ -188,7 +188,7 @@ def _tint(rng: Rng, brightness: float, hue: float) -> tuple[float, float, float]
 
 
 def placed(rng: Rng, plan: Plan, things: Sequence[ThingPlan], *, drop: bool) -> Plan:
-    """The plan with the things where there is room; the nearer ones, lower in the picture, come last.
+    """The plan with the things where there is room; the nearer ones, lower in the image, come last.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream

@@ -1,4 +1,4 @@
-"""A pen for textures, in units of the picture's side."""
+"""A pen for textures, in units of the image's side."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Paint = tuple[int, ...]
 
 
 class Pen:
-    """Draws in units of the picture's side."""
+    """Draws in units of the image's side."""
 
     def __init__(self, image: Image.Image, scale: float) -> None:
         self.draw, self.scale = ImageDraw.Draw(image, "RGBA"), scale

@@ -1,4 +1,4 @@
-"""A scene before it is drawn: where everything stands and how it is lit, in shares of the picture's side."""
+"""A scene before it is drawn: where everything stands and how it is lit, in shares of the image's side."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Edge:
     upright: bool = False
 
     def place(self, along: float) -> float:
-        """Where the edge is at ``along`` (0 to 1) of the picture's side.
+        """Where the edge is at ``along`` (0 to 1) of the image's side.
 
         Example:
             >>> Edge(0.5, slope=0.2).place(1.0)
@@ -84,7 +84,7 @@ class ThingPlan:
 
 @dataclass(frozen=True)
 class Light:
-    """Tint, slopes of brightness, darker corners, noise in levels, blur in shares of the picture's side."""
+    """Tint, slopes of brightness, darker corners, noise in levels, blur in shares of the image's side."""
 
     tint: tuple[float, float, float]
     across: float

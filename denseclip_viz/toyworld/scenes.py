@@ -1,4 +1,4 @@
-"""A scene: a picture with its truth, read off the drawing."""
+"""A scene: an image with its truth, read off the drawing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from denseclip_viz.errors import PictureError
+from denseclip_viz.errors import ImageError
 from denseclip_viz.html import listed, nameplate, thumbnail
 from denseclip_viz.toyworld import captions
 from denseclip_viz.toyworld.claims_check import holds
@@ -46,16 +46,16 @@ class Thing:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture of the bundled world with its exact truth.
+    """An image of the bundled world with its exact truth.
 
-    ``picture`` is (row, column, rgb) uint8; ``things`` are ordered from the nearest; ``stuff`` are masks
+    ``image`` is (row, column, rgb) uint8; ``things`` are ordered from the nearest; ``stuff`` are masks
     (row, column) of what is seen of each stuff, from the back. Every pixel belongs to exactly one thing or
     stuff.
     """
 
     seed: int
     split: str
-    picture: NDArray[np.uint8] = field(repr=False)
+    image: NDArray[np.uint8] = field(repr=False)
     things: tuple[Thing, ...]
     stuff: Mapping[str, NDArray[np.bool_]] = field(repr=False)
     plan: Plan = field(repr=False)
@@ -63,7 +63,7 @@ class Scene:
     @property
     def size(self) -> int:
         """Pixels a side."""
-        return int(self.picture.shape[0])
+        return int(self.image.shape[0])
 
     def labels(self) -> NDArray[np.int16]:
         """The class of every pixel, (row, column) int16: an index into ``vocabulary().classes``.
@@ -128,14 +128,14 @@ class Scene:
 
         Example:
             >>> from denseclip_viz.toyworld import scene
-            >>> scene(7, 64).resized(128).picture.shape
+            >>> scene(7, 64).resized(128).image.shape
             (128, 128, 3)
         """
         return drawn(self.plan, self.seed, self.split, checked_size(size))
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        Image.fromarray(self.picture).save(buffer, "png")
+        Image.fromarray(self.image).save(buffer, "png")
         return buffer.getvalue()
 
     def _repr_html_(self) -> str:
@@ -145,8 +145,8 @@ class Scene:
             "stuff": listed([f"{name} {_share(mask, area)}" for name, mask in self.stuff.items()]),
             "size": f"{self.size} × {self.size} pixels, seed {self.seed}, {self.split}",
         }
-        seen, after = thumbnail(self.picture, longest=self.size, quality=92), "model.compare(scene, prompts)"
-        return nameplate(self.caption(), facts, picture=seen, after=after, width=max(self.size, 240))
+        seen, after = thumbnail(self.image, longest=self.size, quality=92), "model.compare(scene, prompts)"
+        return nameplate(self.caption(), facts, image=seen, after=after, width=max(self.size, 240))
 
 
 def _share(mask: NDArray[np.bool_], area: int) -> str:
@@ -157,14 +157,14 @@ def checked_size(size: int) -> int:
     """The size, if a scene can be drawn so.
 
     Raises:
-        PictureError: On a size outside 64 to 512.
+        ImageError: On a size outside 64 to 512.
 
     Example:
         >>> checked_size(160)
         160
     """
     if not SMALLEST <= whole(size, "The size") <= LARGEST:
-        raise PictureError(
+        raise ImageError(
             f"A scene of {size} pixels", expected=f"{SMALLEST} to {LARGEST}", fix="Pick a size in between."
         )
     return whole(size, "The size")
@@ -187,9 +187,9 @@ def drawn(plan: Plan, seed: int, split: str, size: int) -> Scene:
             things.append(made)
     stuff = {layer.name: drawing.owner == k for k, layer in enumerate(plan.stuff)}
     seen = {name: _fixed(mask) for name, mask in stuff.items() if mask.any()}
-    picture = drawing.picture
-    picture.flags.writeable = False
-    return Scene(seed, split, picture, tuple(things), seen, plan)
+    image = drawing.image
+    image.flags.writeable = False
+    return Scene(seed, split, image, tuple(things), seen, plan)
 
 
 def _thing(drawing: Drawing, plan: Plan, item: ThingPlan, owner: int, depth: int) -> Thing | None:

@@ -1,4 +1,4 @@
-"""Things as small layered pictures, drawn once per kind, surface and resolution, coloured when they are used.
+"""Things as small layered images, drawn once per kind, surface and resolution, coloured when they are used.
 
 A sprite keeps what is fixed (windows, wheels, faces) apart from the weights of the thing's own two colours,
 so that one sprite serves every colour: ``rgb = fixed + weights @ (main, second)``, premultiplied by alpha.

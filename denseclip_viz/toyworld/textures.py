@@ -1,6 +1,6 @@
 """Stuff as large textures: grass with blades, bricks, planks, waves; each in a few variants.
 
-A texture is drawn in units of the picture's side, on a canvas larger than the picture, so that every scene
+A texture is drawn in units of the image's side, on a canvas larger than the image, so that every scene
 can show another cut of it. The same variant looks the same at every resolution.
 """
 
@@ -31,7 +31,7 @@ class Texture(NamedTuple):
 
 @lru_cache(maxsize=160)
 def texture(stuff: str, variant: int, size: int) -> Texture:
-    """A variant of a stuff for pictures of ``size`` pixels a side.
+    """A variant of a stuff for images of ``size`` pixels a side.
 
     Example:
         >>> texture("grass", 0, 64).rgb.shape

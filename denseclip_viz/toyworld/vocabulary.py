@@ -67,7 +67,7 @@ SECOND: dict[str, tuple[Rgb, Rgb]] = {
 SECOND_LIGHT: Rgb = (255, 249, 238)
 
 SURFACES: tuple[str, ...] = ("plain", "striped", "dotted", "checked")
-# Geometric mean of width and height, as a share of the picture's side.
+# Geometric mean of width and height, as a share of the image's side.
 SIZES: dict[str, tuple[float, float]] = {
     "small": (0.19, 0.25),
     "medium": (0.28, 0.37),

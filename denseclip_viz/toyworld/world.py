@@ -81,7 +81,7 @@ def scene(source: int | str, size: int = 160, *, split: str = "train", variant: 
 
     Raises:
         PromptError: On unknown words, words that cannot be drawn together, or a split that does not exist.
-        PictureError: On a size that cannot be drawn.
+        ImageError: On a size that cannot be drawn.
 
     Example:
         >>> some = scene("a striped blue fish next to a taxi, on grass", 64)

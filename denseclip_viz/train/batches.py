@@ -1,4 +1,4 @@
-"""Pictures and captions for training, in an order that the recipe alone decides; drawn in a process of their own."""
+"""Images and captions for training, in an order that the recipe alone decides; drawn in a process of their own."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _AHEAD = 6
 
 
 class Captioned(Protocol):
-    """All that training asks of a scene: its picture and what people say of it."""
+    """All that training asks of a scene: its image and what people say of it."""
 
     @property
-    def picture(self) -> NDArray[np.uint8]:
+    def image(self) -> NDArray[np.uint8]:
         """(row, column, rgb) uint8."""
 
     def caption(self, seed: int = 0, *, brief: bool = False, negated: bool = False) -> str:
@@ -38,22 +38,22 @@ class Captioned(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture, (row, column, rgb) uint8, and captions of it, one a use and caption set."""
+    """An image, (row, column, rgb) uint8, and captions of it, one a use and caption set."""
 
-    picture: NDArray[np.uint8]
+    image: NDArray[np.uint8]
     captions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a training step sees: ``pictures`` (picture, row, column, rgb) uint8; ``tokens`` (set, picture, token)."""
+    """What a training step sees: ``images`` (image, row, column, rgb) uint8; ``tokens`` (set, image, token)."""
 
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     tokens: NDArray[np.int64]
 
 
 def sample_of(scene: Captioned, captions: int, brief: int, uses: int, *, negated: int = 0) -> Sample:
-    """The picture of a scene and, for each use, that many captions and brief ones, the last of these negated.
+    """The image of a scene and, for each use, that many captions and brief ones, the last of these negated.
 
     Nothing else of the scene is read.
 
@@ -66,7 +66,7 @@ def sample_of(scene: Captioned, captions: int, brief: int, uses: int, *, negated
     for use in range(uses):
         said += [scene.caption(use * captions + k) for k in range(captions)]
         said += [scene.caption(use * brief + k, brief=True, negated=k >= brief - negated) for k in range(brief)]
-    return Sample(scene.picture, tuple(said))
+    return Sample(scene.image, tuple(said))
 
 
 def batches(recipe: Recipe, first: int = 0) -> Iterator[Batch]:
@@ -74,7 +74,7 @@ def batches(recipe: Recipe, first: int = 0) -> Iterator[Batch]:
 
     Example:
         >>> from denseclip_viz.train.recipes import recipe_of
-        >>> next(batches(recipe_of("tiny"))).pictures.shape
+        >>> next(batches(recipe_of("tiny"))).images.shape
         (8, 64, 64, 3)
     """
     start = 0
@@ -119,14 +119,14 @@ def _batch(recipe: Recipe, number: int, chunk: int, at: int, samples: list[Sampl
     chosen = [samples[i] for i in order[place * phase.batch : (place + 1) * phase.batch]]
     rng = stream(recipe.seed, number, chunk, use, place)
     mirrored = [chance(rng, 0.5) for _ in chosen]
-    pictures = np.stack([s.picture[:, ::-1] if m else s.picture for s, m in zip(chosen, mirrored, strict=True)])
+    images = np.stack([s.image[:, ::-1] if m else s.image for s, m in zip(chosen, mirrored, strict=True)])
     positive = recipe.brief - phase.negated
     framed = [recipe.framed] * recipe.captions + [recipe.framed_brief] * positive + [0.0] * phase.negated
     sets = [
         [_said(rng, s.captions[use * len(framed) + k], share, mirror=m) for s, m in zip(chosen, mirrored, strict=True)]
         for k, share in enumerate(framed)
     ]
-    return Batch(pictures, tokens_of(sets))
+    return Batch(images, tokens_of(sets))
 
 
 def tokens_of(sets: list[list[str]]) -> NDArray[np.int64]:
@@ -158,7 +158,7 @@ def drawn_ahead(recipe: Recipe, first: int = 0) -> Iterator[Iterator[Batch]]:
     Example:
         >>> from denseclip_viz.train.recipes import recipe_of
         >>> with drawn_ahead(recipe_of("tiny")) as ahead:  # doctest: +SKIP
-        ...     next(ahead).pictures.shape
+        ...     next(ahead).images.shape
         (8, 64, 64, 3)
     """
     context = multiprocessing.get_context("spawn")
@@ -179,7 +179,7 @@ def _send(there: Connection, recipe: Recipe, first: int) -> None:
     """Ends by itself when nobody listens any more, so that a killed training leaves no process behind."""
     try:
         for batch in batches(recipe, first):
-            there.send((batch.pictures, batch.tokens))
+            there.send((batch.images, batch.tokens))
         there.send(None)
     except (BrokenPipeError, KeyboardInterrupt):
         return

@@ -82,9 +82,9 @@ def _training(said: Mapping[str, Any], facts: Mapping[str, Any], log: Sequence[s
         "seed": recipe.seed,
         "steps": facts["step"],
         "steps_planned": recipe.steps,
-        "pictures_seen": facts["pictures"],
+        "images_seen": facts["images"],
         "distinct_scenes": sum(phase.scenes for phase in recipe.phases),
-        "captions_per_picture": recipe.captions + recipe.brief,
+        "captions_per_image": recipe.captions + recipe.brief,
         "minutes": round(facts["seconds"] / 60, 1),
         "validation_during_training": [line.split("  ", 1)[1] for line in log],
     }

@@ -31,19 +31,19 @@ _EVERY = 60.0
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: steps and pictures done, mean loss since the last report, seconds at work."""
+    """Where a training stands: steps and images done, mean loss since the last report, seconds at work."""
 
     step: int
     steps: int
-    pictures: int
+    images: int
     size: int
     loss: float
     seconds: float
     retrieval: Retrieval
 
     def __str__(self) -> str:
-        rate = f"{self.pictures / max(self.seconds, 1e-9):.0f}/s"
-        text = f"step {self.step}/{self.steps}  {self.size} px  pictures {self.pictures} ({rate})"
+        rate = f"{self.images / max(self.seconds, 1e-9):.0f}/s"
+        text = f"step {self.step}/{self.steps}  {self.size} px  images {self.images} ({rate})"
         return f"{text}  loss {self.loss:.3f}  {self.retrieval}  {self.seconds / 60:.1f} min"
 
 
@@ -58,13 +58,13 @@ def train(
     device: str = "cpu",
     ahead: bool = True,
 ) -> Progress:
-    """Trains a bundled model from pictures and captions; started again, it goes on where it was.
+    """Trains a bundled model from images and captions; started again, it goes on where it was.
 
     Args:
         name: "resnet", "vit" or "tiny", or a recipe.
         folder: Where `state.safetensors` and `log.txt` are kept.
         minutes: Stop after so many minutes of this call; the checkpoint stays.
-        scenes: Stop after so many pictures in all.
+        scenes: Stop after so many images in all.
         resume: Go on from the folder's checkpoint; False starts over.
         every: Seconds between two checkpoints; reports come after fixed numbers of steps, so that they come out again.
         device: "cpu", or a GPU such as "cuda".
@@ -76,10 +76,10 @@ def train(
     Raises:
         ModelNameError: There is no recipe of that name.
 
-    Source: Radford et al. 2021, arXiv 2103.00020, Fig. 3, with several captions a picture.
+    Source: Radford et al. 2021, arXiv 2103.00020, Fig. 3, with several captions an image.
 
     Example:
-        >>> train("tiny", "runs/tiny", scenes=16).pictures  # doctest: +SKIP
+        >>> train("tiny", "runs/tiny", scenes=16).images  # doctest: +SKIP
         16
     """
     recipe = recipe_of(name) if isinstance(name, str) else name
@@ -93,7 +93,7 @@ def train(
 
 
 def export(folder: str | Path, to: str | Path) -> Path:
-    """Writes what a training has reached so far as a model for `load_compact`, at its native picture size.
+    """Writes what a training has reached so far as a model for `load_compact`, at its native image size.
 
     Raises:
         WeightsError: The folder has no checkpoint.
@@ -120,7 +120,7 @@ class _Run:
     optimizer: Optimizer
     phase: int
     step: int
-    pictures: int
+    images: int
     seconds: float
     device: str
 
@@ -156,7 +156,7 @@ def _go_on(run: _Run, drawn: Iterator[Batch], folder: Path, *, last: int, until:
 def _report(run: _Run, losses: list[float], folder: Path) -> Progress:
     found = retrieval(run.model, run.size, groups=run.recipe.groups, device=run.device)
     loss = float(np.mean(losses)) if losses else float("nan")
-    progress = Progress(run.step, run.recipe.steps, run.pictures, run.size, loss, run.seconds, found)
+    progress = Progress(run.step, run.recipe.steps, run.images, run.size, loss, run.seconds, found)
     with open(folder / "log.txt", "a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%H:%M:%S')}  {progress}\n")
     return progress
@@ -167,21 +167,21 @@ def _step(run: _Run, batch: Batch) -> float:
     if phase != run.phase:
         _enter(run, phase)
     run.model.train()
-    pictures = normalized(batch.pictures, run.device)
+    images = normalized(batch.images, run.device)
     tokens = torch.from_numpy(batch.tokens).to(run.device)
     with torch.random.fork_rng(devices=[]), torch.autocast(run.device.partition(":")[0], torch.bfloat16):
         torch.default_generator.manual_seed(run.recipe.seed * run.recipe.steps + run.step)  # for dropped patches
         with attention_kernel(run.attended, run.device):
-            images = run.model.get_submodule("visual")(pictures)
+            embeddings = run.model.get_submodule("visual")(images)
         texts = encode_sets(run.model, tokens)
-    loss = contrast(images.float(), texts.float(), tokens, run.model.logit_scale)
+    loss = contrast(embeddings.float(), texts.float(), tokens, run.model.logit_scale)
     loss.backward()
     nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
     run.optimizer.step(rate, run.step)
     with torch.no_grad():
         run.model.logit_scale.clamp_(max=_LARGEST_SCALE)
     run.step += 1
-    run.pictures += len(batch.pictures)
+    run.images += len(batch.images)
     return float(loss.detach())
 
 
@@ -195,7 +195,7 @@ def _begin(recipe: Recipe, checkpoint: Checkpoint | None, device: str) -> _Run:
         return _Run(recipe, model, optimizer, phase, 0, 0, 0.0, device)
     optimizer.load(checkpoint.tensors)
     facts = checkpoint.facts
-    return _Run(recipe, model, optimizer, phase, facts["step"], facts["pictures"], facts["seconds"], device)
+    return _Run(recipe, model, optimizer, phase, facts["step"], facts["images"], facts["seconds"], device)
 
 
 def _built(recipe: Recipe, phase: int, device: str) -> CLIP:
@@ -205,7 +205,7 @@ def _built(recipe: Recipe, phase: int, device: str) -> CLIP:
 
 def _checkpoint(run: _Run) -> Checkpoint:
     tensors = {f"model/{name}": tensor for name, tensor in run.model.state_dict().items()} | run.optimizer.state
-    facts = {"step": run.step, "pictures": run.pictures, "seconds": run.seconds, "phase": run.phase}
+    facts = {"step": run.step, "images": run.images, "seconds": run.seconds, "phase": run.phase}
     return Checkpoint(tensors, {**facts, "recipe": run.recipe.to_json()})
 
 

@@ -20,14 +20,14 @@ _SHORT = 100
 
 
 def contrast(images: Tensor, texts: Tensor, tokens: Tensor, scale: Tensor) -> Tensor:
-    """CLIP's symmetric loss, where every picture has several captions.
+    """CLIP's symmetric loss, where every image has several captions.
 
-    A picture's other captions, and texts that are the same as its own, are not taken as wrong answers.
+    An image's other captions, and texts that are the same as its own, are not taken as wrong answers.
 
     Args:
-        images: (picture, channel) embeddings.
-        texts: (set, picture, channel) embeddings of captions.
-        tokens: (set, picture, token) what the captions are.
+        images: (image, channel) embeddings.
+        texts: (set, image, channel) embeddings of captions.
+        tokens: (set, image, token) what the captions are.
         scale: The logarithm of the factor on cosines.
 
     Example:
@@ -52,7 +52,7 @@ def contrast(images: Tensor, texts: Tensor, tokens: Tensor, scale: Tensor) -> Te
 
 
 def _same(tokens: Tensor) -> Tensor:
-    """(set, picture, set, picture): whether a caption says what a picture's own says, or is of that picture."""
+    """(set, image, set, image): whether a caption says what an image's own says, or is of that image."""
     sets, count = tokens.shape[:2]
     flat = tokens.flatten(0, 1)
     _, group = torch.unique(flat, dim=0, return_inverse=True)
@@ -73,7 +73,7 @@ def encode_tokens(model: CLIP, tokens: Tensor) -> Tensor:
 
 
 def encode_sets(model: CLIP, tokens: Tensor, *, parts: int = 4) -> Tensor:
-    """`encode_tokens` for (set, picture, token): each text once, the short ones apart from the long ones."""
+    """`encode_tokens` for (set, image, token): each text once, the short ones apart from the long ones."""
     rows, place = torch.unique(tokens.flatten(0, 1), dim=0, return_inverse=True)
     lengths = rows.argmax(-1) + 1
     order = lengths.argsort(stable=True)
@@ -87,9 +87,9 @@ def encode_sets(model: CLIP, tokens: Tensor, *, parts: int = 4) -> Tensor:
     return every.view(*tokens.shape[:2], -1)
 
 
-def normalized(pictures: NDArray[np.uint8], device: str = "cpu") -> Tensor:
-    """(picture, row, column, rgb) uint8 to what the tower takes, channels last in memory."""
-    x = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float().div_(255)
+def normalized(images: NDArray[np.uint8], device: str = "cpu") -> Tensor:
+    """(image, row, column, rgb) uint8 to what the tower takes, channels last in memory."""
+    x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(255)
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
     return x.sub_(mean).div_(std)
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the schedule at one picture size; the learning rate goes in a straight line.
+    """A part of the schedule at one image size; the learning rate goes in a straight line.
 
-    ``steps`` batches of ``batch`` pictures; ``chunk`` scenes are drawn at a time and used ``uses`` times. A ViT
+    ``steps`` batches of ``batch`` images; ``chunk`` scenes are drawn at a time and used ``uses`` times. A ViT
     drops a share ``dropped`` of its patches (Li et al., arXiv 2212.00794), which costs less and hurts little.
     ``negated`` of the brief captions say what is not there.
     """
@@ -47,7 +47,7 @@ class Phase:
 class Recipe:
     """Everything that decides a training, so that the same recipe gives the same weights on one machine.
 
-    A picture comes with ``captions`` ordinary captions and ``brief`` ones; of those that begin with an article the
+    An image comes with ``captions`` ordinary captions and ``brief`` ones; of those that begin with an article the
     shares ``framed`` and ``framed_brief`` are put into a template that zero-shot prompts use.
     """
 
@@ -146,7 +146,7 @@ def recipe_of(name: str) -> Recipe:
 
 
 def build(recipe: Recipe, size: int, *, dropped: float = 0.0) -> CLIP:
-    """A CLIP of the recipe at a picture size, with a token table of the known rows only.
+    """A CLIP of the recipe at an image size, with a token table of the known rows only.
 
     Rows that came later are drawn last, so that all other first weights are what they were without them.
 

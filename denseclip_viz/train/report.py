@@ -1,6 +1,6 @@
 """What a model of the bundled world can do, measured on scenes it has never seen.
 
-Every method names every pixel out of all classes of the world at once; the score is mIoU over the pictures together.
+Every method names every pixel out of all classes of the world at once; the score is mIoU over the images together.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def report(
     seen = _segmentation(model, dataset(n, "test", size=size), texts, embedded, slow=slow, progress=progress)
     progress("retrieval")
     ways = _retrieval(model, max(2, n // AMONG), size, embedded)
-    progress("two siblings in one picture")
+    progress("two siblings in one image")
     pairs = two_siblings(model, sibling_scenes(max(1, n // 4), "test", size=size), texts)
     return {
         "scenes": n,
@@ -97,7 +97,7 @@ def _scores(tally: Tally) -> dict[str, Any]:
 
 
 def _retrieval(model: Model, groups: int, size: int, embedded: Embedded) -> dict[str, Any]:
-    """Measure both ways on distinct captions, beside what the truth could tell, and on captions true of one picture."""
+    """Measure both ways on distinct captions, beside what the truth could tell, and on captions true of one image."""
 
     def embed(group: Group) -> tuple[Tensor, Tensor]:
         return _images(model, group, embedded), model.encode_text(group.captions)
@@ -117,9 +117,9 @@ def _retrieval(model: Model, groups: int, size: int, embedded: Embedded) -> dict
 
 
 def _images(model: Model, group: Group, embedded: Embedded) -> Tensor:
-    """Global embeddings `(picture, D)`; those that were looked at before need no second look."""
+    """Global embeddings `(image, D)`; those that were looked at before need no second look."""
     new = [k for k, seed in enumerate(group.seeds) if seed not in embedded]
-    for k, trace in zip(new, model.trace_many(group.pictures[new]), strict=True):
+    for k, trace in zip(new, model.trace_many(group.images[new]), strict=True):
         embedded[group.seeds[k]] = trace.global_embedding
     return torch.stack([embedded[seed] for seed in group.seeds])
 

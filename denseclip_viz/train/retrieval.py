@@ -1,4 +1,4 @@
-"""Which of 64 captions belongs to a picture, and which of 64 pictures to a caption: for training and for the report."""
+"""Which of 64 captions belongs to an image, and which of 64 images to a caption: for training and for the report."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _WORDINGS = 20  # captions of a scene that are tried before it is dropped
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Pictures and as many captions, in one order.
+    """Images and as many captions, in one order.
 
     Attributes:
         seeds: The scenes' seeds.
-        pictures: `(picture, row, column, rgb)` uint8.
-        captions: One of each picture, all different.
-        true: `(picture, caption)` bool, which caption is true of which picture; its own always is.
+        images: `(image, row, column, rgb)` uint8.
+        captions: One of each image, all different.
+        true: `(image, caption)` bool, which caption is true of which image; its own always is.
         dropped: Scenes that were passed over on the way to these.
     """
 
     seeds: tuple[int, ...]
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     captions: tuple[str, ...]
     true: NDArray[np.bool_]
     dropped: int
@@ -48,21 +48,21 @@ Embed = Callable[[Group], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Top-1 shares: the caption found for a picture, the picture found for a caption."""
+    """Top-1 shares: the caption found for an image, the image found for a caption."""
 
     caption: float
-    picture: float
+    image: float
 
     def __str__(self) -> str:
-        return f"caption {self.caption:.3f} picture {self.picture:.3f} of {AMONG}"
+        return f"caption {self.caption:.3f} image {self.image:.3f} of {AMONG}"
 
 
 def found(group: Group, embed: Embed) -> Retrieval:
     """Find by the highest cosine.
 
     Args:
-        group: Pictures and captions.
-        embed: Gives the embeddings of its pictures and of its captions, `(AMONG, D)` each, of any length.
+        group: Images and captions.
+        embed: Gives the embeddings of its images and of its captions, `(AMONG, D)` each, of any length.
 
     Example:
         >>> group = next(distinct(endless(64, "test"), among=4))
@@ -80,13 +80,13 @@ def _top(cosines: Tensor) -> float:
 
 
 def oracle(group: Group) -> Retrieval:
-    """What one could expect who knows which caption is true of which picture, and picks at random among the true.
+    """What one could expect who knows which caption is true of which image, and picks at random among the true.
 
     Example:
-        >>> pictures = np.zeros((2, 8, 8, 3), np.uint8)
+        >>> images = np.zeros((2, 8, 8, 3), np.uint8)
         >>> true = np.array([[True, True], [False, True]])  # "an oak" of the first, "grass" of both
-        >>> oracle(Group((0, 1), pictures, ("an oak", "grass"), true, 0))
-        Retrieval(caption=0.75, picture=0.75)
+        >>> oracle(Group((0, 1), images, ("an oak", "grass"), true, 0))
+        Retrieval(caption=0.75, image=0.75)
     """
     own = group.true.diagonal()
     shares = (own / np.maximum(group.true.sum(axis), 1) for axis in (1, 0))
@@ -98,9 +98,9 @@ def averaged(each: Sequence[Retrieval]) -> Retrieval:
 
     Example:
         >>> averaged([Retrieval(0.5, 0.25), Retrieval(1.0, 0.75)])
-        Retrieval(caption=0.75, picture=0.5)
+        Retrieval(caption=0.75, image=0.5)
     """
-    return Retrieval(*(float(np.mean([getattr(one, way) for one in each])) for way in ("caption", "picture")))
+    return Retrieval(*(float(np.mean([getattr(one, way) for one in each])) for way in ("caption", "image")))
 
 
 @torch.no_grad()
@@ -111,13 +111,13 @@ def retrieval(
 
     Example:
         >>> str(Retrieval(0.5, 0.25))
-        'caption 0.500 picture 0.250 of 64'
+        'caption 0.500 image 0.250 of 64'
     """
     model.eval()
 
     def embed(group: Group) -> tuple[Tensor, Tensor]:
         with torch.autocast(device.partition(":")[0], torch.bfloat16):
-            images = model.get_submodule("visual")(normalized(group.pictures, device))
+            images = model.get_submodule("visual")(normalized(group.images, device))
             tokens = torch.from_numpy(tokens_of([list(group.captions)])[0]).to(device)
             return images, encode_tokens(model, tokens)
 
@@ -145,11 +145,11 @@ def endless(size: int, split: str) -> Iterator[Scene]:
 
 
 def distinct(stream: Iterable[Scene], *, among: int = AMONG) -> Iterator[Group]:
-    """Group scenes whose first captions differ; many of these are true of several pictures.
+    """Group scenes whose first captions differ; many of these are true of several images.
 
     Args:
         stream: Scenes; they are taken in order, each once.
-        among: Pictures in a group.
+        among: Images in a group.
 
     Example:
         >>> group = next(distinct(endless(64, "test"), among=8))
@@ -169,14 +169,14 @@ def distinct(stream: Iterable[Scene], *, among: int = AMONG) -> Iterator[Group]:
 
 
 def unambiguous(stream: Iterable[Scene], *, among: int = AMONG) -> Iterator[Group]:
-    """Group scenes with captions that are true of their own picture and of no other one in the group.
+    """Group scenes with captions that are true of their own image and of no other one in the group.
 
     Scenes are taken in order. Each gets the first of its captions that sets it apart, and those before it get another
     one where theirs is true of the newcomer; a newcomer for which that cannot be done is dropped.
 
     Args:
         stream: Scenes.
-        among: Pictures in a group.
+        among: Images in a group.
 
     Example:
         >>> next(unambiguous(endless(64, "test"), among=8)).true.sum(0).tolist()
@@ -231,7 +231,7 @@ def _parsed(text: str) -> Claims:
 def _group(scenes: Sequence[Scene], said: Sequence[_Said], dropped: int) -> Group:
     return Group(
         seeds=tuple(scene.seed for scene in scenes),
-        pictures=np.stack([scene.picture for scene in scenes]),
+        images=np.stack([scene.image for scene in scenes]),
         captions=tuple(words.text for words in said),
         true=np.array([[words.of(scene) for words in said] for scene in scenes]),
         dropped=dropped,

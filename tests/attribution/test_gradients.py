@@ -55,11 +55,11 @@ def test_grad_cam_equals_the_second_way(build):
 
 
 @pytest.mark.parametrize("build", [tiny.tiny_resnet, tiny.tiny_vit])
-def test_several_pictures_together_get_the_maps_that_each_gets_alone(build):
+def test_several_images_together_get_the_maps_that_each_gets_alone(build):
     tower = tower_for(build().visual)
     side = 96 if build is tiny.tiny_resnet else 32
     pixels = torch.stack([torch.from_numpy(tiny.random_pixels(side, side)) * scale for scale in (1.0, 0.5, -1.0)])
     together = grad_cam(tower, pixels, VECTORS)
-    for maps, picture in zip(together, pixels, strict=True):
-        assert oracle.relative_error(maps.numpy(), grad_cam(tower, picture, VECTORS).numpy()) < 1e-10
+    for maps, image in zip(together, pixels, strict=True):
+        assert oracle.relative_error(maps.numpy(), grad_cam(tower, image, VECTORS).numpy()) < 1e-10
     assert not pixels.requires_grad

@@ -26,8 +26,8 @@ class Side:
         self.page.wait_for_function(find, arg=[self.at, arg], timeout=60_000)
 
     def place(self, y, x, cells=8):
-        self.root.locator(".dcv-picture").scroll_into_view_if_needed()
-        box = self.root.locator(".dcv-picture").bounding_box()
+        self.root.locator(".dcv-image").scroll_into_view_if_needed()
+        box = self.root.locator(".dcv-image").bounding_box()
         return box["x"] + (x + 0.5) / cells * box["width"], box["y"] + (y + 0.5) / cells * box["height"]
 
 
@@ -96,14 +96,14 @@ def test_two_views_of_one_canvas_show_the_same(opened, page):
 
 def test_the_keyboard_belongs_to_the_canvas_and_not_to_the_notebook(opened, lab, page):
     (one,) = opened(ONE)
-    picture = one.root.locator(".dcv-picture")
-    picture.focus()
+    image = one.root.locator(".dcv-image")
+    image.focus()
     start = one.root.get_attribute("data-cell")
     for key in ("ArrowUp", "ArrowUp", "Enter"):
-        picture.press(key)
+        image.press(key)
     y, x = map(int, start.split(","))
     hears(lab, page, "canvas.state['pinned']", [y - 2, x])
-    assert page.evaluate("() => document.activeElement.className") == "dcv-picture"
+    assert page.evaluate("() => document.activeElement.className") == "dcv-image"
 
 
 def test_a_stored_notebook_has_a_still_and_no_widget_state(opened, lab, page):

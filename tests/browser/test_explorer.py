@@ -9,12 +9,12 @@ import pytest
 from lab import EXPLORED
 from PIL import Image
 from playwright.sync_api import expect
-from watch import picture, watched
+from watch import image, watched
 
 from denseclip_viz.toyworld import scene
 
 WORDS = "a large red taxi left of a limousine on a road"
-PIXELS = "() => document.querySelector('.dcv-explorer canvas.dcv-picture').toDataURL()"
+PIXELS = "() => document.querySelector('.dcv-explorer canvas.dcv-image').toDataURL()"
 CONTROLS = {  # by selector, the least width in pixels that a person can use
     ".dcv-text textarea": 150,
     ".dcv-run": 60,
@@ -24,7 +24,7 @@ CONTROLS = {  # by selector, the least width in pixels that a person can use
     ".dcv-prompt": 70,
     ".dcv-opacity": 60,
     ".dcv-colours": 60,
-    "canvas.dcv-picture": 250,
+    "canvas.dcv-image": 250,
     ".dcv-bars": 150,
 }
 
@@ -105,7 +105,7 @@ def notebook(lab, chromium):
 def page(notebook, request):
     """The page, watched for this test alone."""
     yield notebook
-    picture(notebook, request.node.name)
+    image(notebook, request.node.name)
     notebook.watch.check()
 
 
@@ -119,7 +119,7 @@ def mask_of(kind):
 
 
 def lies_on(cell, mask, grid):
-    """The share of a cell that a mask covers; the picture is square, so the model sees all of it."""
+    """The share of a cell that a mask covers; the image is square, so the model sees all of it."""
     rows, columns = (np.linspace(0, side, count + 1).astype(int) for side, count in zip(mask.shape, grid, strict=True))
     y, x = cell
     return mask[rows[y] : rows[y + 1], columns[x] : columns[x + 1]].mean()
@@ -131,7 +131,7 @@ def test_all_three_explorers_stand_in_the_notebook(page):
 
 
 @pytest.mark.parametrize(("kind", "enter"), [("taxi", False), ("limousine", True)], ids=["run", "enter"])
-def test_a_typed_prompt_changes_the_picture_and_its_hottest_cell_lies_on_the_thing_or_next_to_it(
+def test_a_typed_prompt_changes_the_image_and_its_hottest_cell_lies_on_the_thing_or_next_to_it(
     explorer, page, kind, enter
 ):
     explorer.type("a road")
@@ -151,7 +151,7 @@ def test_hovered_cells_have_the_bars_that_numpy_has(explorer, page):
     rows, columns = explorer.ask("[EXPLORER.result.sizes[axis] for axis in 'yx']")
     names = explorer.ask("EXPLORER.result.prompt.values.tolist()")
     dense = np.array(explorer.ask("EXPLORER.result.dense.values[0].tolist()"))
-    box = explorer.canvas.locator("canvas.dcv-picture").bounding_box()
+    box = explorer.canvas.locator("canvas.dcv-image").bounding_box()
     for y, x in [(0, 0), (rows - 1, columns - 1), (rows // 2, 1), (5, 6)]:
         page.mouse.move(box["x"] + (x + 0.5) / columns * box["width"], box["y"] + (y + 0.5) / rows * box["height"])
         page.wait_for_function(
@@ -185,7 +185,7 @@ def test_opacity_and_views_redraw(explorer, page):
     bare = page.evaluate(PIXELS)
     assert bare != shown
     explorer.choose("view", "attention")
-    assert page.evaluate(PIXELS) == bare  # with no opacity every view is the picture
+    assert page.evaluate(PIXELS) == bare  # with no opacity every view is the image
     explorer.choose("view", "dense")
     explorer.canvas.locator("input.dcv-opacity").fill("0.6")
 
@@ -210,13 +210,13 @@ def test_controls_are_wide_enough_clickable_and_do_not_overlap(explorer, page, w
             assert apart or other == name, f"{name} and {other} overlap"
 
 
-def test_an_uploaded_picture_is_looked_at_and_one_too_large_is_refused_in_the_browser(explorer, page):
+def test_an_uploaded_image_is_looked_at_and_one_too_large_is_refused_in_the_browser(explorer, page):
     buffer = io.BytesIO()
-    Image.fromarray(scene("a penguin on snow", 256).picture).save(buffer, "PNG")
+    Image.fromarray(scene("a penguin on snow", 256).image).save(buffer, "PNG")
     choose, before = explorer.root.locator(".dcv-upload input"), explorer.version()
     choose.set_input_files({"name": "my <b>scene.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
     explorer.redrawn(before)
-    assert explorer.ask("[EXPLORER.trace.name, len(EXPLORER.controls.picture.content)]") == ["my <b>scene.png", 0]
+    assert explorer.ask("[EXPLORER.trace.name, len(EXPLORER.controls.image.content)]") == ["my <b>scene.png", 0]
     assert "my <b>scene.png" in explorer.canvas.locator(".dcv-status").text_content()
     choose.set_input_files({"name": "large.png", "mimeType": "image/png", "buffer": b"x" * 12_000_000})
     line = explorer.root.locator(".dcv-error")

@@ -34,7 +34,7 @@ def test_a_notebook_opens_with_its_answers_hidden_runs_and_shows_what_is_stored(
     made = [list(map(nbformat.from_dict, cell["outputs"])) for cell in lab.cells(page) if cell["type"] == "code"]
     bundles = [output.data for outputs in made for output in outputs if "data" in output]
     widgets = [bundle for bundle in bundles if VIEW in bundle]
-    assert all(STILLS & set(bundle) for bundle in widgets), "a widget without a still picture"
+    assert all(STILLS & set(bundle) for bundle in widgets), "a widget without a still image"
     assert kinds(made) == kinds(stored(NOTEBOOKS / name)), "stored outputs are old: make notebooks"
     page.wait_for_function(f"() => ({UNDRAWN})().length === 0")
 

@@ -56,8 +56,8 @@ class Shown:
         return self.redraws(lambda: self.root.locator(f".dcv-{name}").click())
 
     def point(self, y, x, grid):
-        """Move to the middle of a cell of a grid (y, x) that covers the whole picture."""
-        box = self.root.locator(".dcv-picture").bounding_box()
+        """Move to the middle of a cell of a grid (y, x) that covers the whole image."""
+        box = self.root.locator(".dcv-image").bounding_box()
         at = box["x"] + (x + 0.5) / grid[1] * box["width"], box["y"] + (y + 0.5) / grid[0] * box["height"]
         self.page.mouse.move(*at)
         self.wait("n.dataset.cell === arg", f"{y},{x}")
@@ -71,7 +71,7 @@ class Shown:
         return tuple(map(int, self.root.get_attribute("data-hottest").split(",")))
 
     def pixels(self):
-        file = self.root.locator(".dcv-picture").evaluate("n => n.toDataURL('image/png').split(',')[1]")
+        file = self.root.locator(".dcv-image").evaluate("n => n.toDataURL('image/png').split(',')[1]")
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(file))).convert("RGB"))
 
 
@@ -177,7 +177,7 @@ def test_a_map_lies_where_its_geometry_says_in_the_colours_of_the_figures(show, 
 
 def _cells(where, axis, count):
     """The cell of each pixel along an axis."""
-    at = (np.arange(count) + 0.5) / count * where.picture[axis]
+    at = (np.arange(count) + 0.5) / count * where.image[axis]
     return np.clip(np.searchsorted(where.edges(axis), at, side="right") - 1, 0, where.grid[axis] - 1)
 
 
@@ -188,10 +188,10 @@ def _frame(seen):
     return np.any(shifts, axis=0) & ~np.all(shifts, axis=0)
 
 
-def test_the_mix_of_map_and_softened_picture_is_that_of_figures_and_the_unseen_part_is_dimmed(show):
+def test_the_mix_of_map_and_softened_image_is_that_of_figures_and_the_unseen_part_is_dimmed(show):
     both = fake_results.comparison(mode="native")
     flat = np.full((240, 360, 3), (200, 90, 40), np.uint8)
-    both = both.assign(picture=(("row", "column", "rgb"), flat))
+    both = both.assign(image=(("row", "column", "rgb"), flat))
     shown = show(both, opacity=0.6)
     pixels = shown.pixels()
     large = np.broadcast_to(flat[0, 0], pixels.shape).astype(np.uint8)
@@ -208,7 +208,7 @@ def test_the_mix_of_map_and_softened_picture_is_that_of_figures_and_the_unseen_p
 def test_what_lies_below_the_threshold_is_uncovered(show):
     both = fake_results.comparison()
     flat = np.full((240, 360, 3), 120, np.uint8)
-    shown = show(both.assign(picture=(("row", "column", "rgb"), flat)), opacity=1)
+    shown = show(both.assign(image=(("row", "column", "rgb"), flat)), opacity=1)
     middle = float(both.dense.min() + both.dense.max()) / 2
     shown.slide("threshold", middle)
     pixels = shown.pixels()
@@ -294,15 +294,15 @@ def test_a_cell_is_pinned_by_a_click_and_by_the_keyboard(show, street):
     shown.page.mouse.move(2, 2)
     shown.wait("n.querySelector('.dcv-where').textContent.includes('pinned')")
     assert shown.bars()["a road"] == f"{float(both.dense[0, 2, 2, 3]):.3f}"
-    picture = shown.root.locator(".dcv-picture")
-    picture.focus()
+    image = shown.root.locator(".dcv-image")
+    image.focus()
     for key in ("ArrowDown", "ArrowRight", "ArrowRight", "ArrowUp", "ArrowDown"):
-        picture.press(key)
+        image.press(key)
     shown.wait("n.dataset.cell === '3,5'")
     assert shown.bars()["a taxi"] == f"{float(both.dense[0, 0, 3, 5]):.3f}"
-    picture.press("Enter")
+    image.press("Enter")
     shown.page.wait_for_function(f"() => {state}?.join() === '3,5'")
-    picture.press("Escape")
+    image.press("Escape")
     shown.page.wait_for_function(f"() => {state} === null")
     shown.wait("n.dataset.cell === n.dataset.hottest")
 
@@ -310,12 +310,12 @@ def test_a_cell_is_pinned_by_a_click_and_by_the_keyboard(show, street):
 def test_the_keyboard_stops_at_the_edge_of_what_was_seen(show):
     both = fake_results.comparison(mode="native")
     shown, grid = show(both), geometry_of(both).grid
-    picture = shown.root.locator(".dcv-picture")
-    picture.focus()
+    image = shown.root.locator(".dcv-image")
+    image.focus()
     for _ in range(grid[1] + 2):
-        picture.press("ArrowLeft")
+        image.press("ArrowLeft")
     for _ in range(grid[0] + 2):
-        picture.press("ArrowUp")
+        image.press("ArrowUp")
     shown.wait("n.dataset.cell === '0,0'")
 
 
@@ -356,7 +356,7 @@ def test_what_a_user_typed_is_shown_as_text_and_runs_nothing(show, offline_page)
     dialogs = []
     offline_page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     names = [NASTY, "</script><script>alert(1)</script>", "\"' & <b>bold</b>", "مرحبا"]
-    both = fake_results.comparison(prompts=names).assign_attrs(picture_name=NASTY)
+    both = fake_results.comparison(prompts=names).assign_attrs(image_name=NASTY)
     shown = show(both, title=NASTY, notes=NASTY)
     assert shown.root.locator(".dcv-name").all_text_contents() == names
     assert offline_page.locator("h1").text_content() == NASTY
@@ -402,11 +402,11 @@ def test_controls_can_be_seen_and_used_and_do_not_overlap(show, open_page, width
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_picture_is_as_sharp_as_the_screen(show, open_page, theme, street):
+def test_the_image_is_as_sharp_as_the_screen(show, open_page, theme, street):
     page = open_page(offline=True, device_scale_factor=2, color_scheme=theme)
     trace, both = street
-    shown = show(both, page=page, trace=trace, title="A taxi and a limousine", notes="The bundled model, one picture.")
-    box = shown.root.locator(".dcv-picture").bounding_box()
+    shown = show(both, page=page, trace=trace, title="A taxi and a limousine", notes="The bundled model, one image.")
+    box = shown.root.locator(".dcv-image").bounding_box()
     assert shown.pixels().shape[:2] == pytest.approx((2 * box["height"], 2 * box["width"]), abs=1)
     background = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (theme == "light")
@@ -419,7 +419,7 @@ def test_random_weights_and_provenance_are_said(show):
     assert "RN50 · weights random" in shown.root.locator(".dcv-made").text_content()
 
 
-def test_maps_without_a_picture_are_drawn_too(show):
+def test_maps_without_a_image_are_drawn_too(show):
     maps = fake_results.similarity()
     shown = show(maps)
     assert shown.hottest() == peak_of(maps[0, 0].values)
@@ -436,10 +436,10 @@ def test_the_absent_baseline_stands_on_the_scale_where_it_belongs(show):
     assert box["x"] == pytest.approx(strip["x"] + share * strip["width"], abs=2)
 
 
-def test_a_reader_is_told_what_the_picture_shows(show):
+def test_a_reader_is_told_what_the_image_shows(show):
     both = fake_results.comparison()
     shown = show(both)
-    label = shown.root.locator(".dcv-picture").get_attribute("aria-label")
+    label = shown.root.locator(".dcv-image").get_attribute("aria-label")
     assert label == "car.jpg: dense map, a red car. Arrow keys move, Enter pins."
     assert shown.root.locator(".dcv-bar[aria-pressed=true]").get_attribute("data-prompt") == "a red car"
     shown.point(2, 3, geometry_of(both).grid)

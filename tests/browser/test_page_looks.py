@@ -20,13 +20,13 @@ def opened(offline_page, tmp_path):
     return call
 
 
-def test_beside_a_tall_picture_the_bars_stand_near(opened):
+def test_beside_a_tall_image_the_bars_stand_near(opened):
     page = opened(fake_results.comparison(size=(720, 240)))
-    picture, bars = (page.locator(name).bounding_box() for name in (".dcv-picture", ".dcv-bars"))
-    assert 0 < bars["x"] - (picture["x"] + picture["width"]) < 60
+    image, bars = (page.locator(name).bounding_box() for name in (".dcv-image", ".dcv-bars"))
+    assert 0 < bars["x"] - (image["x"] + image["width"]) < 60
 
 
-def test_many_prompts_are_scrolled_to_beside_the_picture(opened):
+def test_many_prompts_are_scrolled_to_beside_the_image(opened):
     page = opened(fake_results.comparison(prompts=[f"thing {number}" for number in range(60)]))
     assert page.locator(".dcv-bars").bounding_box()["height"] < 520
     last = page.locator(".dcv-bar").last
@@ -38,7 +38,7 @@ def test_the_map_of_a_cell_does_not_bear_the_name_of_a_prompt(opened):
     both = fake_results.comparison()
     page = opened(both, trace=fake_results.trace(both), hover=True)
     assert page.locator(".dcv-caption b").text_content() == "like this cell"
-    assert "red car" not in page.locator(".dcv-picture").get_attribute("aria-label")
+    assert "red car" not in page.locator(".dcv-image").get_attribute("aria-label")
 
 
 def test_a_threshold_of_a_scale_with_two_sides_says_that_it_has_two(opened):

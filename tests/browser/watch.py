@@ -96,11 +96,11 @@ def watched(browser, *, offline=False, name="page", **options):
         yield page
         page.watch.check()
     finally:
-        picture(page, name)
+        image(page, name)
         context.close()
 
 
-def picture(page, name):
+def image(page, name):
     """Keep a screenshot where the variable DCV_SCREENSHOTS says, if it says so."""
     folder = os.environ.get("DCV_SCREENSHOTS")
     if folder and not page.is_closed():

@@ -17,14 +17,14 @@ def test_a_page_asks_for_nothing_and_lets_only_its_own_script_run(tmp_path):
 
 def test_what_users_typed_is_escaped_wherever_it_stands(tmp_path):
     nasty = "</script><img src=x onerror=alert(1)>"
-    both = fake_results.comparison(prompts=[nasty, "grass"]).assign_attrs(picture_name=nasty, model=nasty)
+    both = fake_results.comparison(prompts=[nasty, "grass"]).assign_attrs(image_name=nasty, model=nasty)
     text = dcv.save_html(both, tmp_path / "x.html", title=nasty, notes=nasty).read_text(encoding="utf-8")
     assert "<img" not in text
     assert text.count("</script>") == 2
     assert text.count("&lt;img src=x") >= 4
 
 
-def test_ten_prompts_in_eight_templates_of_one_picture_stay_below_three_megabytes(tmp_path):
+def test_ten_prompts_in_eight_templates_of_one_image_stay_below_three_megabytes(tmp_path):
     model, scene = dcv.load(), dcv.toyworld.scene("a red taxi left of a limousine on a road", 256)
     trace = model.trace(scene)
     words = ["a taxi", "a limousine", "a road", "a cat", "a fox", "an owl", "a duck", "a castle", "a whale", "a pine"]

@@ -104,7 +104,7 @@ def test_grids_lie_where_the_geometry_says(mode):
     assert [grid["top"], grid["bottom"]] == pytest.approx(where.edges(0)[[0, -1]].tolist())
     assert [grid["left"], grid["right"]] == pytest.approx(where.edges(1)[[0, -1]].tolist())
     assert shown.meta["seen"] == pytest.approx(list(where.seen))
-    assert shown.meta["size"] == list(where.picture)
+    assert shown.meta["size"] == list(where.image)
 
 
 def test_layers_that_see_beside_their_middle_lie_beside():
@@ -113,7 +113,7 @@ def test_layers_that_see_beside_their_middle_lie_beside():
     straight = stack_named(payload(both.drop_vars("layer_shift")), "dense", "layer2")["grid"]
     beside = stack_named(payload(both), "dense", "layer2")["grid"]
     where = Geometry.from_json(both.attrs["geometry"])
-    per_pixel = [size / resized for size, resized in zip(where.picture, where.resized, strict=True)]
+    per_pixel = [size / resized for size, resized in zip(where.image, where.resized, strict=True)]
     assert beside["top"] - straight["top"] == pytest.approx(3 * per_pixel[0])
     assert beside["right"] - straight["right"] == pytest.approx(-2 * per_pixel[1])
 
@@ -144,26 +144,26 @@ def test_colours_are_those_of_matplotlib():
         assert (table == expected).all(), name
 
 
-def test_the_picture_is_sent_once_and_looks_as_it_does():
+def test_the_image_is_sent_once_and_looks_as_it_does():
     both = fake_results.comparison(templates=2)
     shown = payload(both)
-    image = np.asarray(Image.open(io.BytesIO(shown.buffers["picture"])).convert("RGB"), dtype=int)
-    assert image.shape == both.picture.shape
-    assert np.abs(image - both.picture.to_numpy()).mean() < 2
+    image = np.asarray(Image.open(io.BytesIO(shown.buffers["image"])).convert("RGB"), dtype=int)
+    assert image.shape == both.image.shape
+    assert np.abs(image - both.image.to_numpy()).mean() < 2
 
 
-def test_a_noisy_picture_is_sent_as_a_small_jpeg():
+def test_a_noisy_image_is_sent_as_a_small_jpeg():
     noise = np.random.default_rng(0).integers(0, 256, (300, 1500, 3), dtype=np.uint8)
-    both = fake_results.comparison().drop_vars("picture").assign(picture=(("row", "column", "rgb"), noise))
+    both = fake_results.comparison().drop_vars("image").assign(image=(("row", "column", "rgb"), noise))
     shown = payload(both)
-    assert shown.meta["picture"] == "image/jpeg"
-    assert Image.open(io.BytesIO(shown.buffers["picture"])).size == (1024, 205)
+    assert shown.meta["image"] == "image/jpeg"
+    assert Image.open(io.BytesIO(shown.buffers["image"])).size == (1024, 205)
 
 
-def test_similarities_take_their_picture_from_the_trace():
+def test_similarities_take_their_image_from_the_trace():
     maps = fake_results.similarity()
-    assert payload(maps).meta["picture"] is None
-    assert payload(maps, features=fake_results.trace(maps)).meta["picture"] == "image/png"
+    assert payload(maps).meta["image"] is None
+    assert payload(maps, features=fake_results.trace(maps)).meta["image"] == "image/png"
 
 
 def test_a_single_template_and_prompt_need_no_axes():
@@ -183,7 +183,7 @@ def test_cells_are_sent_as_unit_vectors():
     assert -1 <= shown.meta["features"]["low"] < 1
 
 
-def test_labels_survive_as_colours_of_a_picture():
+def test_labels_survive_as_colours_of_a_image():
     segmentation = fake_results.segmentation(labels=tuple(f"label {i}" for i in range(300)))
     segmentation["labels"][0, :3] = [299, 256, -1]
     shown = payload(segmentation)
@@ -201,8 +201,8 @@ def test_names_survive_json_whatever_they_hold():
 
 @pytest.mark.parametrize(
     "result",
-    [None, "street.jpg", xr.Dataset(), xr.DataArray([1.0, 2.0], dims="x"), fake_results.comparison()[["picture"]]],
-    ids=["None", "a path", "an empty Dataset", "a line", "only a picture"],
+    [None, "street.jpg", xr.Dataset(), xr.DataArray([1.0, 2.0], dims="x"), fake_results.comparison()[["image"]]],
+    ids=["None", "a path", "an empty Dataset", "a line", "only an image"],
 )
 def test_what_is_no_result_is_refused_by_its_kind(result):
     with pytest.raises(LayerError, match=r"A canvas cannot show .*Expected what model.compare"):

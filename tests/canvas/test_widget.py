@@ -13,7 +13,7 @@ from PIL import Image
 import denseclip_viz as dcv
 from denseclip_viz.canvas.assets import WEB, module
 from denseclip_viz.canvas.state import CONTROLS, DEFAULTS
-from denseclip_viz.errors import DenseclipVizError, LayerError, PictureError, PromptError
+from denseclip_viz.errors import DenseclipVizError, ImageError, LayerError, PromptError
 from denseclip_viz.geometry import Geometry, upsample
 from denseclip_viz.plot.raster import overlay
 
@@ -62,16 +62,16 @@ def test_a_pin_that_another_result_has_no_cell_for_is_taken_out():
         ({"layer": "blocks.99"}, LayerError),
         ({"head": 99}, LayerError),
         ({"view": "attribution"}, LayerError),
-        ({"opacity": 1.2}, PictureError),
-        ({"opacity": True}, PictureError),
-        ({"threshold": "high"}, PictureError),
-        ({"threshold": float("nan")}, PictureError),
-        ({"colours": "jet"}, PictureError),
-        ({"pinned": [1]}, PictureError),
-        ({"pinned": [99, 0]}, PictureError),
-        ({"interpolation": "bicubic"}, PictureError),
-        ({"hover": 1}, PictureError),
-        ({"colour": "viridis"}, PictureError),
+        ({"opacity": 1.2}, ImageError),
+        ({"opacity": True}, ImageError),
+        ({"threshold": "high"}, ImageError),
+        ({"threshold": float("nan")}, ImageError),
+        ({"colours": "jet"}, ImageError),
+        ({"pinned": [1]}, ImageError),
+        ({"pinned": [99, 0]}, ImageError),
+        ({"interpolation": "bicubic"}, ImageError),
+        ({"hover": 1}, ImageError),
+        ({"colour": "viridis"}, ImageError),
     ],
 )
 def test_a_state_that_cannot_be_is_refused_and_changes_nothing(state, error):
@@ -92,7 +92,7 @@ def test_a_result_that_cannot_be_shown_leaves_what_was():
 
 def test_every_control_can_be_locked_and_no_other():
     assert dcv.Canvas(locked=CONTROLS).locked == list(CONTROLS)
-    with pytest.raises(PictureError, match="locked"):
+    with pytest.raises(ImageError, match="locked"):
         dcv.Canvas(locked=["prompts"])
 
 
@@ -123,7 +123,7 @@ def test_the_still_is_the_overlay_of_the_map_on_its_scale():
     canvas = dcv.Canvas(both, prompt="the sun", opacity=0.7)
     maps = upsample(both.dense.sel(prompt="the sun").to_numpy()[0], Geometry.from_json(both.attrs["geometry"]))
     scale = {"low": float(both.dense.min()), "high": float(both.dense.max())}
-    expected = overlay(both.picture.to_numpy(), maps, opacity=0.7, **scale).astype(int)
+    expected = overlay(both.image.to_numpy(), maps, opacity=0.7, **scale).astype(int)
     assert np.abs(still_of(canvas) - expected).mean() < 1.5
 
 
@@ -133,7 +133,7 @@ def test_every_view_has_a_still(view):
     assert still_of(dcv.Canvas(both, view=view)).shape == (224, 448, 3)
 
 
-def test_segmentations_and_maps_without_a_picture_have_stills():
+def test_segmentations_and_maps_without_a_image_have_stills():
     assert still_of(dcv.Canvas(fake_results.segmentation())).std() > 20
     assert still_of(dcv.Canvas(fake_results.similarity())).std() > 20
 

@@ -1,4 +1,4 @@
-"""A folder with pictures in it, and commands run there as people type them."""
+"""A folder with images in it, and commands run there as people type them."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from denseclip_viz.cli.app import app
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, picture_file):
-    """An own folder with a picture in it."""
+def here(tmp_path, monkeypatch, image_file):
+    """An own folder with an image in it."""
     monkeypatch.chdir(tmp_path)
-    shutil.copy(picture_file, "street.jpg")
+    shutil.copy(image_file, "street.jpg")
     return tmp_path
 
 
 @pytest.fixture
 def many(here):
-    """Three pictures in a folder, with what else lies in folders."""
-    folder = here / "pictures"
+    """Three images in a folder, with what else lies in folders."""
+    folder = here / "images"
     (folder / "more.png").mkdir(parents=True)
     for number, name in enumerate(["a.png", "b.JPG", "c.webp"]):
-        picture = np.random.default_rng(number).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-        Image.fromarray(picture).save(folder / name)
-    (folder / "notes.txt").write_text("no picture")
+        image = np.random.default_rng(number).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        Image.fromarray(image).save(folder / name)
+    (folder / "notes.txt").write_text("no image")
     (folder / "._a.png").write_bytes(b"what some systems leave beside a.png")
     return folder
 

@@ -1,4 +1,4 @@
-"""The command line, used as people use it: pictures in, files out."""
+"""The command line, used as people use it: images in, files out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_all_data_is_written_as_netcdf(run, here, command, ending):
     run(command, "street.jpg", "--out", f"data.{ending}")
     load = xr.load_dataarray if command == "classify" else xr.load_dataset
     data = load(here / f"data.{ending}", engine="h5netcdf")
-    assert data.attrs["picture_name"] == "street.jpg" and data.attrs["geometry"] and data.attrs["versions"]
+    assert data.attrs["image_name"] == "street.jpg" and data.attrs["geometry"] and data.attrs["versions"]
     wanted = {"compare": "gap", "segment": "labels", "layers": "layer_dense"}
     assert data.name == "probability" if command == "classify" else wanted[command] in data
 
@@ -49,27 +49,27 @@ def test_tables_are_written_as_csv(run, here, command, ending):
     run(command, "street.jpg", "--out", f"table.{ending}", prompts=["a red car", "고양이, so"])
     table = pd.read_csv(here / f"table.{ending}")
     names = table["label" if command == "segment" else "prompt"]
-    assert {"a red car", "고양이, so"} <= set(names) and set(table["picture"]) == {"street.jpg"}
+    assert {"a red car", "고양이, so"} <= set(names) and set(table["image"]) == {"street.jpg"}
 
 
-def test_a_folder_gives_a_file_for_each_picture(run, many, here):
+def test_a_folder_gives_a_file_for_each_image(run, many, here):
     result = run("compare", many, "--out", "{name}-dense.png")
     assert {"a-dense.png", "b-dense.png", "c-dense.png"} < {path.name for path in here.iterdir()}
     assert all(name in result.stdout for name in ("a.png", "b.JPG", "c.webp"))
     run("classify", many, "--out", "{name}.csv")
-    assert set(pd.read_csv(here / "b.csv")["picture"]) == {"b.JPG"}
+    assert set(pd.read_csv(here / "b.csv")["image"]) == {"b.JPG"}
 
 
-def test_a_folder_and_a_picture_give_one_table(run, many, here):
+def test_a_folder_and_a_image_give_one_table(run, many, here):
     run("classify", many, "street.jpg", "--out", "all.csv")
     table = pd.read_csv(here / "all.csv")
-    assert table["picture"].unique().tolist() == ["a.png", "b.JPG", "c.webp", "street.jpg"] and len(table) == 8
+    assert table["image"].unique().tolist() == ["a.png", "b.JPG", "c.webp", "street.jpg"] and len(table) == 8
 
 
-def test_a_picture_of_a_folder_gives_the_numbers_that_it_gives_alone(run, many, here):
+def test_a_image_of_a_folder_gives_the_numbers_that_it_gives_alone(run, many, here):
     run("compare", many, "-o", "all.csv"), run("compare", many / "b.JPG", "-o", "one.csv")
     all_of_them, one = pd.read_csv("all.csv"), pd.read_csv("one.csv")
-    both = all_of_them[all_of_them["picture"] == "b.JPG"].reset_index(drop=True)
+    both = all_of_them[all_of_them["image"] == "b.JPG"].reset_index(drop=True)
     pd.testing.assert_frame_equal(both, one, rtol=1e-4, atol=1e-6)
 
 
@@ -109,7 +109,7 @@ def test_refinements_reach_the_segmentation(run, here):
 
 
 @pytest.mark.filterwarnings("default")
-def test_what_was_done_to_a_picture_is_one_line_too(run, here):
+def test_what_was_done_to_a_image_is_one_line_too(run, here):
     Image.new("RGBA", (20, 20), (9, 9, 9, 9)).save("glass.png")
     assert run("classify", "glass.png").stderr == "glass.png is transparent in places: drawn over white.\n"
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hostile_pictures import FILES
+from hostile_images import FILES
 
 COMMANDS = ("compare", "segment", "layers", "classify")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_picture_that_is_missing_is_said_before_any_work(refused, command, no_model):
+def test_a_image_that_is_missing_is_said_before_any_work(refused, command, no_model):
     assert "missing.jpg does not exist" in refused(command, "missing.jpg")
     refused(command, "street.jpg", "missing.jpg")
     refused(command, "n" * 5000)
@@ -17,15 +17,15 @@ def test_a_picture_that_is_missing_is_said_before_any_work(refused, command, no_
 
 
 @pytest.mark.parametrize("name", [name for name, (_, due) in FILES.items() if due])
-def test_a_picture_that_is_none_is_refused_by_name(refused, here, name):
+def test_a_image_that_is_none_is_refused_by_name(refused, here, name):
     ending, content = FILES[name][0]
     (here / f"bad.{ending}").write_bytes(content)
     assert f"bad.{ending}" in refused("classify", f"bad.{ending}")
 
 
-def test_a_folder_without_pictures_is_refused(refused, here, no_model):
+def test_a_folder_without_images_is_refused(refused, here, no_model):
     (here / "empty").mkdir()
-    assert "holds no pictures" in refused("compare", "empty")
+    assert "holds no images" in refused("compare", "empty")
 
 
 @pytest.mark.parametrize("command", ["compare", "segment", "layers"])

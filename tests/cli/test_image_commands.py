@@ -27,12 +27,12 @@ def test_force_replaces(run, here):
     assert len(pd.read_csv("table.csv")) == 2
 
 
-def test_a_picture_is_never_replaced_by_its_figure(refused, many, no_model):
-    assert "is one of the pictures" in refused("compare", many, "-o", many / "{name}.png", "--force")
+def test_a_image_is_never_replaced_by_its_figure(refused, many, no_model):
+    assert "is one of the images" in refused("compare", many, "-o", many / "{name}.png", "--force")
 
 
 @pytest.mark.parametrize("out", [
-    "nowhere/x.png", "x", "x.gif", ".png", "", "x.tar.gz", "pictures", "{name}", "nowhere/{name}.csv",
+    "nowhere/x.png", "x", "x.gif", ".png", "", "x.tar.gz", "images", "{name}", "nowhere/{name}.csv",
 ])  # fmt: skip
 def test_places_that_cannot_be_written_are_refused_before_any_work(refused, many, no_model, out):
     refused("compare", "street.jpg", "--out", out)
@@ -44,20 +44,20 @@ def test_probabilities_have_no_figure(refused, no_model, ending):
     assert "Expected one of .nc, .csv" in refused("classify", "street.jpg", "--out", f"shares.{ending}")
 
 
-def test_one_file_for_many_pictures_is_refused_with_the_name_that_would_do(refused, many, no_model):
+def test_one_file_for_many_images_is_refused_with_the_name_that_would_do(refused, many, no_model):
     assert "{name}.nc" in refused("compare", many, "--out", "all.nc")
 
 
-def test_pictures_of_one_name_in_two_folders_are_refused_but_make_one_table(run, refused, many, here):
+def test_images_of_one_name_in_two_folders_are_refused_but_make_one_table(run, refused, many, here):
     shutil.copytree(many, here / "others")
-    assert "2 pictures whose result would be a.nc" in refused("classify", many, "others", "--out", "{name}.nc")
+    assert "2 images whose result would be a.nc" in refused("classify", many, "others", "--out", "{name}.nc")
     run("classify", many, "others", "--out", "all.csv")
     assert len(pd.read_csv("all.csv")) == 12
 
 
 @pytest.fixture
 def broken_after(monkeypatch):
-    """After so many pictures, something happens."""
+    """After so many images, something happens."""
 
     def arrange(count, error):
         plain, done = model_module.compare, []
@@ -77,15 +77,15 @@ def broken_after(monkeypatch):
 def test_an_interrupt_keeps_what_was_done_and_ends_with_130(run, many, here, broken_after, out):
     broken_after(2, KeyboardInterrupt())
     result = run("compare", many, "--out", out, code=130)
-    made = {path.name for path in here.iterdir()} - {"street.jpg", "pictures"}
+    made = {path.name for path in here.iterdir()} - {"street.jpg", "images"}
     ending = out.rpartition(".")[2]
     assert made == ({"all.csv"} if out == "all.csv" else {f"a.{ending}", f"b.{ending}"})
     if out == "all.csv":
-        assert pd.read_csv(out)["picture"].unique().tolist() == ["a.png", "b.JPG"]
+        assert pd.read_csv(out)["image"].unique().tolist() == ["a.png", "b.JPG"]
     assert "stopped" in result.stderr and result.stderr.count("\n") == 1 and "a.png" in result.stdout
 
 
-def test_pictures_that_cannot_be_read_are_said_and_left_out_and_the_others_keep_their_names(run, here):
+def test_images_that_cannot_be_read_are_said_and_left_out_and_the_others_keep_their_names(run, here):
     (here / "many").mkdir()
     for number in (1, 3, 4):
         Image.new("RGB", (20, 20), (60 * number, 0, 0)).save(here / "many" / f"{number}.png")
@@ -95,8 +95,8 @@ def test_pictures_that_cannot_be_read_are_said_and_left_out_and_the_others_keep_
     result = run("classify", "many", "-o", "all.csv", code=2)
     said = result.stderr.splitlines()
     assert said[0].startswith("left out: many/0.png is empty") and said[1].startswith("left out: many/2.png is not")
-    assert said[3] == "3 of 6 pictures could not be read: many/0.png" and len(said) == 4
-    shares = pd.read_csv("all.csv").set_index("picture")["probability"]
+    assert said[3] == "3 of 6 images could not be read: many/0.png" and len(said) == 4
+    shares = pd.read_csv("all.csv").set_index("image")["probability"]
     assert shares.index.unique().tolist() == ["1.png", "3.png", "4.png"]
     for number in (3, 4):
         one = pd.read_csv(f"{number}.csv")["probability"].tolist()

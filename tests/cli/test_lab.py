@@ -18,11 +18,11 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def source(tmp_path, monkeypatch):
-    """A course of two notebooks and a picture."""
+    """A course of two notebooks and an image."""
     folder = tmp_path / "shipped"
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     (folder / ".ipynb_checkpoints").mkdir()
-    for name in ("00_quickstart.ipynb", "01_more.ipynb", "pictures/a.png", ".ipynb_checkpoints/old.ipynb"):
+    for name in ("00_quickstart.ipynb", "01_more.ipynb", "images/a.png", ".ipynb_checkpoints/old.ipynb"):
         (folder / name).write_text(f"{name}, first edition")
     monkeypatch.setattr(course, "shipped", lambda: folder)
     return folder
@@ -62,7 +62,7 @@ def test_a_wheel_brings_them_inside_the_package(tmp_path, monkeypatch):
 
 def test_everything_that_is_not_hidden_is_copied(source, tmp_path):
     copied = copy_course(tmp_path / "mine" / "course")
-    assert set(copied.new) == {"00_quickstart.ipynb", "01_more.ipynb", "pictures/a.png"}
+    assert set(copied.new) == {"00_quickstart.ipynb", "01_more.ipynb", "images/a.png"}
     there = {path.relative_to(copied.folder).as_posix() for path in copied.folder.rglob("*") if path.is_file()}
     assert there == {*copied.new, RECORD}
 

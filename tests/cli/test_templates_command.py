@@ -1,4 +1,4 @@
-"""`denseclip-viz templates`, as people type it: one picture, or a folder with masks."""
+"""`denseclip-viz templates`, as people type it: one image, or a folder with masks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from denseclip_viz.cli import template_commands as commands
 from denseclip_viz.toyworld import export, vocabulary
 
-# On a few pictures of noise, random weights cannot be told apart.
+# On a few images of noise, random weights cannot be told apart.
 pytestmark = [pytest.mark.filterwarnings("default:Within noise"), pytest.mark.filterwarnings("default:Interrupted")]
 SAID = ("--templates", "{}", "--templates", "a photo of {}", "-t", "no {} <b>&")
 
@@ -31,7 +31,7 @@ def there(toy):
     return [f"a {vocabulary().classes[at]}" for at in np.argsort(-counts)[:3]]
 
 
-def test_one_picture_gives_a_table_of_numbers_for_each_template_and_prompt(run, here):
+def test_one_image_gives_a_table_of_numbers_for_each_template_and_prompt(run, here):
     result = run("templates", "street.jpg", *SAID, "-a", "a giraffe", "--out", "table.csv")
     table = pd.read_csv(here / "table.csv")
     assert len(table) == 9 and set(table["template"]) == {"{}", "a photo of {}", "no {} <b>&"}
@@ -44,7 +44,7 @@ def test_a_folder_with_masks_gives_a_ranking(run, here, toy, there):
     result = run("templates", toy / "images", *SAID, "--masks", toy / "masks", "--out", "rank.csv", prompts=there)
     table = pd.read_csv(here / "rank.csv")
     assert len(table) == 3 and table["score"].is_monotonic_decreasing and set(table["number"]) == {"shared_precision"}
-    assert set(table["pictures"]) <= {2, 3, 4} and {"low", "high", "to_best", "within_noise", "left_out"} <= set(table)
+    assert set(table["images"]) <= {2, 3, 4} and {"low", "high", "to_best", "within_noise", "left_out"} <= set(table)
     assert table["template"].iloc[0] in result.stdout
 
 
@@ -68,9 +68,9 @@ def test_a_prompt_that_is_no_class_is_said_not_to_be_judged(run, here, toy, ther
     assert "Not judged" not in run("templates", toy / "images", *SAID, "--masks", toy / "masks", prompts=spelt).stderr
 
 
-def test_two_pictures_with_one_mask_are_refused(run, toy, there):
-    picture = sorted((toy / "images").iterdir())[0]
-    Image.open(picture).save(picture.with_suffix(".jpg"))
+def test_two_images_with_one_mask_are_refused(run, toy, there):
+    image = sorted((toy / "images").iterdir())[0]
+    Image.open(image).save(image.with_suffix(".jpg"))
     result = run("templates", toy / "images", *SAID, "--masks", toy / "masks", prompts=there, code=2)
     assert "both have the mask" in result.stderr
 
@@ -93,11 +93,11 @@ def test_figures_are_written_by_their_ending(run, here, many):
     assert (here / "many.svg").read_bytes().startswith(b"<?xml")
 
 
-def test_a_picture_that_cannot_be_read_is_said_and_left_out_of_the_ranking(run, here, many):
+def test_a_image_that_cannot_be_read_is_said_and_left_out_of_the_ranking(run, here, many):
     (many / "d.png").write_bytes(b"broken")
     result = run("templates", many, *SAID, "--out", "rank.csv", code=2)
-    assert set(pd.read_csv(here / "rank.csv")["pictures"]) == {3}
-    assert "left out: " in result.stderr and "1 of 4 pictures could not be read" in result.stderr.splitlines()[-1]
+    assert set(pd.read_csv(here / "rank.csv")["images"]) == {3}
+    assert "left out: " in result.stderr and "1 of 4 images could not be read" in result.stderr.splitlines()[-1]
 
 
 def test_an_interrupt_writes_what_was_done_and_says_so(run, here, many, monkeypatch):
@@ -113,27 +113,27 @@ def test_an_interrupt_writes_what_was_done_and_says_so(run, here, many, monkeypa
 
     monkeypatch.setattr(contest, "look", stopped)
     result = run("templates", many, *SAID, "--out", "rank.csv", code=130)
-    assert set(pd.read_csv(here / "rank.csv")["pictures"]) == {2} and "Interrupted" in result.stderr
+    assert set(pd.read_csv(here / "rank.csv")["images"]) == {2} and "Interrupted" in result.stderr
     assert list(here.glob(".*part")) == []
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("PICTURES", "-t", "{}"), "One template only.*no ranking"),
-        (("PICTURES", "-t", "imagenet-8"), "no template set"),
-        (("PICTURES", "-t", "no place", "-t", "{}"), "has no place for the prompt"),
-        (("PICTURES", *SAID, "--out", "table.xlsx"), "one of .csv, .html, .png"),
-        (("PICTURES", *SAID, "--masks", "nowhere"), "nowhere is no folder"),
-        (("PICTURES", *SAID, "--masks", "pictures"), "has no classes.txt"),
-        (("PICTURES", *SAID, "--masks", "masks"), "None of the prompts 'a red car', 'grass' is a class.*taxi"),
-        (("PICTURES", *SAID, "--masks", "masks", "-p", "a taxi"), r"a\.png has no mask"),
+        (("IMAGES", "-t", "{}"), "One template only.*no ranking"),
+        (("IMAGES", "-t", "imagenet-8"), "no template set"),
+        (("IMAGES", "-t", "no place", "-t", "{}"), "has no place for the prompt"),
+        (("IMAGES", *SAID, "--out", "table.xlsx"), "one of .csv, .html, .png"),
+        (("IMAGES", *SAID, "--masks", "nowhere"), "nowhere is no folder"),
+        (("IMAGES", *SAID, "--masks", "images"), "has no classes.txt"),
+        (("IMAGES", *SAID, "--masks", "masks"), "None of the prompts 'a red car', 'grass' is a class.*taxi"),
+        (("IMAGES", *SAID, "--masks", "masks", "-p", "a taxi"), r"a\.png has no mask"),
         (("street.jpg", *SAID, "--out", "street.jpg"), "ends in '.jpg'"),
-        (("street.jpg", *SAID, "--score", "iou"), "--score iou for one picture"),
+        (("street.jpg", *SAID, "--score", "iou"), "--score iou for one image"),
         (("street.jpg", *SAID, "--threshold", "0.2"), "--threshold 0.2 without --masks"),
-        (("PICTURES", *SAID, "--masks", "masks", "-p", "a taxi", "--threshold", "0.2"), "without --score iou"),
-        (("PICTURES", *SAID, "--masks", "twice", "-p", "a taxi"), "two classes that 'a taxi' names"),
-        (("PICTURES", *SAID, "--masks", "latin", "-p", "a taxi"), "classes.txt cannot be read .it is not UTF-8"),
+        (("IMAGES", *SAID, "--masks", "masks", "-p", "a taxi", "--threshold", "0.2"), "without --score iou"),
+        (("IMAGES", *SAID, "--masks", "twice", "-p", "a taxi"), "two classes that 'a taxi' names"),
+        (("IMAGES", *SAID, "--masks", "latin", "-p", "a taxi"), "classes.txt cannot be read .it is not UTF-8"),
     ],
 )
 def test_bad_input_is_one_line_before_any_model_is_loaded(refused, here, many, no_model, words, said):
@@ -142,14 +142,14 @@ def test_bad_input_is_one_line_before_any_model_is_loaded(refused, here, many, n
     for name, held in {"twice": b"taxi\nbus\nA taxi", "latin": "caf\u00e9".encode("latin-1")}.items():
         (here / name).mkdir()
         (here / name / "classes.txt").write_bytes(held)
-    assert re.search(said, refused("templates", *(many if word == "PICTURES" else word for word in words)))
+    assert re.search(said, refused("templates", *(many if word == "IMAGES" else word for word in words)))
 
 
 @pytest.mark.parametrize(("odd", "said"), [("RGB", "in mode RGB"), ("L", "of shape"), ("text", "cannot be read")])
 def test_masks_that_do_not_fit_are_refused_by_name(run, toy, there, odd, said):
     file = sorted((toy / "masks").iterdir())[1]
     if odd == "text":
-        file.write_text("no picture")
+        file.write_text("no image")
     else:
         Image.new(odd, (64, 60)).save(file)
     result = run("templates", toy / "images", *SAID, "--masks", toy / "masks", prompts=there, code=2)

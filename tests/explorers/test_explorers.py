@@ -27,9 +27,9 @@ def small(load_tiny):
 
 
 @pytest.fixture
-def opened(small, picture_file):
+def opened(small, image_file):
     """An explorer on a tiny model; closed afterwards."""
-    panel = dcv.explore(small, picture_file, dcv.Prompts(PROMPTS, absent="a whale"))
+    panel = dcv.explore(small, image_file, dcv.Prompts(PROMPTS, absent="a whale"))
     yield panel
     panel.close()
 
@@ -52,9 +52,9 @@ def png(seed):
 
 
 def upload(panel, name, content):
-    with panel.controls.picture.hold_trait_notifications():
-        panel.controls.picture.name = name
-        panel.controls.picture.content = content
+    with panel.controls.image.hold_trait_notifications():
+        panel.controls.image.name = name
+        panel.controls.image.content = content
 
 
 def on_a_loop(steps):
@@ -78,8 +78,8 @@ async def settled(jobs):
 # what is asked
 
 
-def test_what_is_shown_is_what_compare_says(opened, small, picture_file):
-    xr.testing.assert_identical(opened.result, small.compare(picture_file, dcv.Prompts(PROMPTS, absent="a whale")))
+def test_what_is_shown_is_what_compare_says(opened, small, image_file):
+    xr.testing.assert_identical(opened.result, small.compare(image_file, dcv.Prompts(PROMPTS, absent="a whale")))
 
 
 def test_enter_asks_and_typing_does_not(opened):
@@ -108,14 +108,14 @@ def test_a_new_prompt_is_answered_out_of_the_same_forward_pass(opened, small):
     assert "there is a bus in the scene." in opened.answer.question.prompts.texts[0]
 
 
-def test_another_geometry_takes_one_pass_and_key_smoothing_shows_its_segments(opened, small, picture_file):
+def test_another_geometry_takes_one_pass_and_key_smoothing_shows_its_segments(opened, small, image_file):
     opened.controls.geometry.value = "whole"
     assert opened.trace.geometry.mode == "whole"
     opened.canvas.state = {"view": "gap"}
     opened.controls.smooth.value = True
     assert opened.canvas.state["view"] == "segments"
-    trace = small.trace(picture_file, geometry="whole", keys="key")
-    said = small.segment(trace, opened.answer.question.prompts, smooth="cosine", size=trace.picture.shape[:2])
+    trace = small.trace(image_file, geometry="whole", keys="key")
+    said = small.segment(trace, opened.answer.question.prompts, smooth="cosine", size=trace.image.shape[:2])
     xr.testing.assert_identical(opened.answer.segments, said)
     opened.controls.smooth.value = False
     assert (opened.answer.segments, opened.canvas.state["view"]) == (None, "gap")
@@ -129,17 +129,17 @@ def test_own_templates_begin_as_those_before(opened):
     assert opened.result.template.values.tolist() == ["a {} by night"]
 
 
-def test_synonyms_and_switches_stay_for_the_names_that_were_there(small, picture_file):
+def test_synonyms_and_switches_stay_for_the_names_that_were_there(small, image_file):
     prompts = dcv.Prompts({"car": ["taxi", "bus"], "road": "road"}, background="road", articles="right")
-    panel = dcv.explore(small, picture_file, prompts)
+    panel = dcv.explore(small, image_file, prompts)
     panel.run()
     assert panel.answer.question.prompts == prompts
     panel.close()
 
 
-def test_prompts_are_written_so_that_they_are_read_again(small, picture_file):
+def test_prompts_are_written_so_that_they_are_read_again(small, image_file):
     odd = ["a car, parked", 'a "red" bus', '"quoted"', "<img src=x onerror=alert(1)>", "ein Löwe 🦁"]
-    panel = dcv.explore(small, picture_file, odd)
+    panel = dcv.explore(small, image_file, odd)
     panel.run()
     assert panel.result.prompt.values.tolist() == odd
     panel.close()
@@ -155,13 +155,13 @@ def test_wrong_arguments_raise_in_the_cell_that_gave_them(small):
         dcv.explore(3)
 
 
-def test_a_lock_that_there_is_not_says_what_there_is(small, picture_file):
+def test_a_lock_that_there_is_not_says_what_there_is(small, image_file):
     with pytest.raises(PromptError, match=r"no control 'promts' to lock.*prompts, absent,.*opacity"):
-        dcv.explore(small, picture_file, PROMPTS, lock=["promts"])
+        dcv.explore(small, image_file, PROMPTS, lock=["promts"])
 
 
-def test_locked_controls_are_not_there_and_those_of_the_canvas_are_handed_on(small, picture_file):
-    panel = dcv.explore(small, picture_file, PROMPTS, lock=["prompts", "picture", "opacity"])
+def test_locked_controls_are_not_there_and_those_of_the_canvas_are_handed_on(small, image_file):
+    panel = dcv.explore(small, image_file, PROMPTS, lock=["prompts", "image", "opacity"])
     shown = list(panel.controls.box.children)
     assert panel.controls.prompts not in shown and panel.controls.absent in shown
     assert panel.canvas.locked == ["opacity"]
@@ -169,9 +169,9 @@ def test_locked_controls_are_not_there_and_those_of_the_canvas_are_handed_on(sma
 
 
 @pytest.mark.parametrize("lock", [None, 3, {"model"}])
-def test_a_lock_that_is_no_list_of_names_is_refused(small, picture_file, lock):
+def test_a_lock_that_is_no_list_of_names_is_refused(small, image_file, lock):
     with pytest.raises(PromptError, match="Expected names of controls"):
-        dcv.explore(small, picture_file, PROMPTS, lock=lock)
+        dcv.explore(small, image_file, PROMPTS, lock=lock)
 
 
 @pytest.mark.parametrize("typed", [" , \n", "\n\n\n\n"])
@@ -200,25 +200,25 @@ def test_an_error_in_the_thread_is_shown_and_reaches_the_log_of_the_loop(opened,
     assert opened.notice.text == "ZeroDivisionError: division by zero"
 
 
-def test_an_uploaded_picture_is_shown_and_its_bytes_are_let_go(opened):
+def test_an_uploaded_image_is_shown_and_its_bytes_are_let_go(opened):
     upload(opened, "cat & dog.png", png(3))
-    assert opened.controls.picture.content == b""
-    np.testing.assert_array_equal(opened.result.picture, noise(3))
-    assert opened.result.attrs["picture_name"] == "cat & dog.png"
+    assert opened.controls.image.content == b""
+    np.testing.assert_array_equal(opened.result.image, noise(3))
+    assert opened.result.attrs["image_name"] == "cat & dog.png"
 
 
-def test_what_is_no_picture_is_refused_and_the_last_one_stays(opened):
-    before = opened.result.picture
-    upload(opened, "notes.png", b"not a picture")
-    assert "notes.png is not a picture Pillow knows" in opened.notice.text
+def test_what_is_no_image_is_refused_and_the_last_one_stays(opened):
+    before = opened.result.image
+    upload(opened, "notes.png", b"not an image")
+    assert "notes.png is not an image Pillow knows" in opened.notice.text
     opened.run()
     assert opened.notice.kind == "ok"
-    xr.testing.assert_identical(opened.result.picture, before)
+    xr.testing.assert_identical(opened.result.image, before)
 
 
 def test_a_file_that_is_too_large_is_refused_in_words(opened):
     assert MOST_BYTES < 10 * 2**20  # where the notebook's server would cut the connection
-    opened.controls.picture.refused = {"name": "big.png", "size": 12_300_000}
+    opened.controls.image.refused = {"name": "big.png", "size": 12_300_000}
     assert opened.notice.text.startswith("big.png has 12.3 MB. Expected at most 8 MB")
 
 
@@ -352,7 +352,7 @@ def test_stop_ends_the_work_at_its_next_torch_call_and_leaves_no_thread():
     assert threads_that_stay(before) == before
 
 
-def test_a_stopped_explorer_says_so_keeps_its_picture_and_leaves_the_model_as_it_was(opened, small, monkeypatch):
+def test_a_stopped_explorer_says_so_keeps_its_image_and_leaves_the_model_as_it_was(opened, small, monkeypatch):
     before, was = fingerprint(small.clip), opened.result
 
     def endless(*_, **__):
@@ -374,20 +374,20 @@ def test_a_stopped_explorer_says_so_keeps_its_picture_and_leaves_the_model_as_it
     assert before == fingerprint(small.clip)
 
 
-def test_a_run_in_the_thread_gives_the_numbers_of_the_command(opened, small, picture_file):
+def test_a_run_in_the_thread_gives_the_numbers_of_the_command(opened, small, image_file):
     async def steps():
         opened.controls.prompts.value = "a bus\na {}\n"
         await settled(opened)
 
     assert on_a_loop(steps) == []
-    said = small.compare(picture_file, dcv.Prompts(["a bus", "a {}"], absent="a whale"))
+    said = small.compare(image_file, dcv.Prompts(["a bus", "a {}"], absent="a whale"))
     xr.testing.assert_allclose(opened.result, said, rtol=1e-5)
 
 
 # what is left behind
 
 
-def test_after_fifty_pictures_only_the_last_trace_lives(opened):
+def test_after_fifty_images_only_the_last_trace_lives(opened):
     seen, threads = [weakref.ref(opened.trace)], set(threading.enumerate())
 
     async def steps():
@@ -402,9 +402,9 @@ def test_after_fifty_pictures_only_the_last_trace_lives(opened):
     assert threads_that_stay(threads) == threads
 
 
-def test_a_closed_explorer_lets_model_and_trace_go(load_tiny, picture_file):
+def test_a_closed_explorer_lets_model_and_trace_go(load_tiny, image_file):
     model = load_tiny("resnet")
-    panel = dcv.explore(model, picture_file, PROMPTS)
+    panel = dcv.explore(model, image_file, PROMPTS)
     parts = (model, panel, panel.trace, panel.canvas, panel.controls, panel.controls.run, panel.controls.run.layout)
     refs = [weakref.ref(part) for part in parts]
     panel.close()

@@ -15,11 +15,11 @@ TEMPLATES = ["{}", "a photo of {}.", "an image of {}."]
 
 
 @pytest.fixture
-def lab(load_tiny, picture_file):
+def lab(load_tiny, image_file):
     mask = np.zeros((120, 180), bool)
     mask[40:90, 60:140] = True
     prompts = dcv.Prompts(["a red taxi", "road"], absent="a whale")
-    panel = dcv.template_lab(load_tiny("resnet"), picture_file, prompts, TEMPLATES, masks={"a red taxi": mask})
+    panel = dcv.template_lab(load_tiny("resnet"), image_file, prompts, TEMPLATES, masks={"a red taxi": mask})
     panel.mask = mask
     yield panel
     panel.close()
@@ -50,11 +50,11 @@ def test_templates_stand_best_first_by_what_the_table_says(lab):
 
 
 def test_of_very_many_templates_the_best_are_shown_and_the_note_says_how_many_there_are(
-    load_tiny, picture_file, monkeypatch
+    load_tiny, image_file, monkeypatch
 ):
     monkeypatch.setattr(laboratory, "MOST_TILES", 24)
     templates = [f"view {number} of {{}}" for number in range(15)]
-    panel = dcv.template_lab(load_tiny("resnet"), picture_file, ["a taxi", "grass"], templates)
+    panel = dcv.template_lab(load_tiny("resnet"), image_file, ["a taxi", "grass"], templates)
     shown, (table, by) = section(panel), ranking(panel.result)
     means = table.groupby("template", sort=False)[by].mean().sort_values(ascending=False, kind="stable")
     best = ["ensemble: the mean of all" if name == "ensemble" else name for name in means.index[:12]]
@@ -63,18 +63,16 @@ def test_of_very_many_templates_the_best_are_shown_and_the_note_says_how_many_th
     panel.close()
 
 
-def test_a_mask_of_a_prompt_that_is_not_there_is_refused_at_once(load_tiny, picture_file):
+def test_a_mask_of_a_prompt_that_is_not_there_is_refused_at_once(load_tiny, image_file):
     mask = np.ones((120, 180), bool)
     with pytest.raises(PromptError, match="A mask of 'a read taxi'.*masks of prompts: 'a red taxi'"):
-        dcv.template_lab(load_tiny("resnet"), picture_file, "a red taxi", TEMPLATES, masks={"a read taxi": mask})
+        dcv.template_lab(load_tiny("resnet"), image_file, "a red taxi", TEMPLATES, masks={"a read taxi": mask})
 
 
-def test_a_mask_is_found_however_its_accents_are_written(load_tiny, picture_file):
+def test_a_mask_is_found_however_its_accents_are_written(load_tiny, image_file):
     mask = np.zeros((120, 180), bool)
     mask[:60] = True
-    panel = dcv.template_lab(
-        load_tiny("resnet"), picture_file, "un caf\u00e9", TEMPLATES, masks={"un cafe\u0301": mask}
-    )
+    panel = dcv.template_lab(load_tiny("resnet"), image_file, "un caf\u00e9", TEMPLATES, masks={"un cafe\u0301": mask})
     table, by = ranking(panel.result, {"un cafe\u0301": mask})
     assert by == "average_precision" and table[by].notna().all()
 
@@ -142,9 +140,9 @@ def test_without_a_prompt_that_may_be_there_it_says_so(lab):
 
 
 @pytest.mark.parametrize("kind", ["resnet", "vit"])
-def test_the_lens_has_a_tile_for_each_layer_and_head_and_a_curve(load_tiny, picture_file, kind):
+def test_the_lens_has_a_tile_for_each_layer_and_head_and_a_curve(load_tiny, image_file, kind):
     model = load_tiny(kind)
-    panel = dcv.layer_lens(model, picture_file, dcv.Prompts(["a taxi", "a road"], ["{}", "with {}"]))
+    panel = dcv.layer_lens(model, image_file, dcv.Prompts(["a taxi", "a road"], ["{}", "with {}"]))
     layers, heads = section(panel), section(panel, number=1)
     names = [*model.layers, "output"]
     assert [column["label"] for column in layers["columns"]] == names

@@ -32,7 +32,7 @@ def test_cell_centres_are_the_middles_of_their_boxes_and_map_back_into_theirwind
     assert geometry.y.shape + geometry.x.shape == geometry.grid
     for axis, centres in enumerate((geometry.y, geometry.x)):
         assert (np.diff(centres) > 0).all()
-        back = (centres + 0.5) * geometry.resized[axis] / geometry.picture[axis] - geometry.offset[axis]
+        back = (centres + 0.5) * geometry.resized[axis] / geometry.image[axis] - geometry.offset[axis]
         if geometry.stretch:
             back *= geometry.input[axis] / geometry.resized[axis]
         np.testing.assert_allclose(back / geometry.cell[axis], np.arange(geometry.grid[axis]) + 0.5)
@@ -43,10 +43,10 @@ def test_cell_centres_are_the_middles_of_their_boxes_and_map_back_into_theirwind
 
 @quick
 @given(geometries())
-def test_what_was_seen_lies_in_the_picture_and_in_the_extent(planned):
+def test_what_was_seen_lies_in_the_image_and_in_the_extent(planned):
     geometry, _ = planned
     top, left, bottom, right = geometry.seen
-    assert 0 <= top < bottom <= geometry.picture[0] and 0 <= left < right <= geometry.picture[1]
+    assert 0 <= top < bottom <= geometry.image[0] and 0 <= left < right <= geometry.image[1]
     west, east, south, north = geometry.extent
     assert west <= left - 0.5 + 1e-9 and east >= right - 0.5 - 1e-9
     assert north <= top - 0.5 + 1e-9 and south >= bottom - 0.5 - 1e-9
@@ -58,7 +58,7 @@ def test_what_was_seen_lies_in_the_picture_and_in_the_extent(planned):
 @example(1, 1, (14, 14), 2048, "long", False)
 @example(3, 2000, (32, 32), 2048, "long", False)
 @example(2000, 3, (16, 16), 32, "long", True)
-def test_whole_sees_the_whole_picture_and_pads_less_than_a_cell(height, width, cell, side, key, stretch):
+def test_whole_sees_the_whole_image_and_pads_less_than_a_cell(height, width, cell, side, key, stretch):
     clip = Preprocess((224, 224), **PLAIN)
     geometry = Whole(**{key: side}, stretch=stretch).plan((height, width), preprocess=clip, cell=cell)
     assert geometry.seen == (0.0, 0.0, height, width)
@@ -86,13 +86,13 @@ def test_whole_takes_the_models_short_side_by_default():
 @given(geometries(Tiles()), st.floats(0, 0.9))
 def test_windows_lie_on_the_lattice_and_cover_every_cell(planned, overlap):
     (geometry, clip) = planned
-    geometry = Tiles(overlap=overlap).plan(geometry.picture, preprocess=clip, cell=geometry.cell)
+    geometry = Tiles(overlap=overlap).plan(geometry.image, preprocess=clip, cell=geometry.cell)
     one = np.ones(window_cells(geometry))
     counts = laid([one] * len(geometry.windows), geometry, one)
     assert counts.min() >= 1 and len(set(geometry.windows)) == len(geometry.windows)
     assert geometry.windows[0] == (0, 0)
     assert geometry.windows[-1] == tuple(n - w for n, w in zip(geometry.input, geometry.window, strict=True))
-    assert min(geometry.resized) >= min(geometry.picture)
+    assert min(geometry.resized) >= min(geometry.image)
     assert geometry.window == clip.size
 
 

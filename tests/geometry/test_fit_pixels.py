@@ -16,11 +16,11 @@ from denseclip_viz.errors import GeometryError
 from denseclip_viz.geometry import Native, Preprocess, Tiles, Whole
 
 
-def reference(picture, clip):
+def reference(image, clip):
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     names = ("size", "mean", "std", "interpolation", "resize_mode", "fill_color")
-    return image_transform_v2(PreprocessCfg(**{n: getattr(clip, n) for n in names}), is_train=False)(picture).numpy()
+    return image_transform_v2(PreprocessCfg(**{n: getattr(clip, n) for n in names}), is_train=False)(image).numpy()
 
 
 def noise(height, width, seed=0):
@@ -51,18 +51,18 @@ def test_native_pixels_are_open_clips_bit_for_bit(height, width, size, mode, int
     clip = Preprocess(size, MEAN, STD, interpolation, mode, fill)
     geometry = Native().plan((height, width), preprocess=clip, cell=(10, 10))
     assume(math.prod(geometry.resized) < 2e6)
-    picture = noise(height, width)
+    image = noise(height, width)
     try:
-        expected = reference(picture, clip)
+        expected = reference(image, clip)
     except ValueError:  # open_clip cannot resize to less than one pixel
         assert mode == "longest" and min(geometry.resized) == 1
         return
-    ours = geo.pixels(picture, geometry, clip)
+    ours = geo.pixels(image, geometry, clip)
     assert ours.dtype == np.float32 and ours.flags["C_CONTIGUOUS"]
     np.testing.assert_array_equal(ours, expected)
 
 
-def test_native_pixels_of_a_gray_picture_are_open_clips_bit_for_bit():
+def test_native_pixels_of_a_gray_image_are_open_clips_bit_for_bit():
     gray = noise(90, 70).convert("L")
     clip = Preprocess((64, 64), MEAN, STD)
     geometry = Native().plan((90, 70), preprocess=clip, cell=(16, 16))
@@ -87,9 +87,9 @@ def test_a_strip_of_one_pixel_is_fed_in_bounded_memory(size):
     geometry = Native().plan(size, preprocess=clip, cell=(32, 32))
     assert max(geometry.resized) == 1_120_000
     strip = np.linspace(0, 1, 5000).repeat(3).reshape(*size, 3)
-    picture = Image.fromarray((strip * 255).astype(np.uint8))
+    image = Image.fromarray((strip * 255).astype(np.uint8))
     tracemalloc.start()
-    values = geo.pixels(picture, geometry, clip)
+    values = geo.pixels(image, geometry, clip)
     assert tracemalloc.get_traced_memory()[1] < 5e6
     tracemalloc.stop()
     np.testing.assert_allclose(values, 0.5, atol=2 / 255)  # only the very middle is seen
@@ -100,10 +100,10 @@ def read_coordinates(geometry, clip):
 
     Only cells away from the border, where a resize keeps a ramp straight; with the tolerance of 8-bit values.
     """
-    picture, slopes = ramp(*geometry.picture)
-    means = cell_means(geo.pixels(picture, geometry, clip)[:2].astype(float) * 255, geometry)
+    image, slopes = ramp(*geometry.image)
+    means = cell_means(geo.pixels(image, geometry, clip)[:2].astype(float) * 255, geometry)
     inside = []
-    for axis, n in enumerate(geometry.picture):
+    for axis, n in enumerate(geometry.image):
         margin = 2 * max(1, n / geometry.resized[axis])
         edges = geometry.edges(axis)
         inside.append((edges[:-1] >= margin) & (edges[1:] <= n - margin))
@@ -117,7 +117,7 @@ def read_coordinates(geometry, clip):
 def test_a_ramp_read_at_the_cells_gives_the_cells_coordinates(planned):
     """The heart of the matter: coordinates go through the real resize, crop and padding."""
     geometry, clip = planned
-    assume(max(geometry.picture) <= 256 and not geometry.stretch)
+    assume(max(geometry.image) <= 256 and not geometry.stretch)
     for shown, claimed, tolerance in read_coordinates(geometry, clip):
         assert np.abs(shown - claimed).max(initial=0) <= tolerance + 0.01
 
@@ -146,7 +146,7 @@ def test_a_steep_ramp_gives_coordinates_to_an_eighth_of_a_pixel(way, size, cell,
 
 @pytest.mark.parametrize("way", [Whole(short=90), Whole(long=200), Tiles(), Tiles(short=100)])
 @pytest.mark.parametrize("size", [(61, 97), (97, 61), (130, 131), (1, 40), (33, 3)])
-def test_a_marked_border_lands_in_the_last_cells_that_show_the_picture(way, size):
+def test_a_marked_border_lands_in_the_last_cells_that_show_the_image(way, size):
     clip = Preprocess((64, 64), **PLAIN)
     geometry = way.plan(size, preprocess=clip, cell=(8, 8))
     values = np.zeros((*size, 3), np.uint8)
@@ -172,7 +172,7 @@ def test_padding_is_zero_after_normalising(way):
     assert (values[:, : geometry.resized[0], : geometry.resized[1]] > 1).all()
 
 
-def test_a_picture_of_another_size_or_mode_is_refused():
+def test_a_image_of_another_size_or_mode_is_refused():
     clip = Preprocess((64, 64), **PLAIN)
     geometry = Native().plan((61, 97), preprocess=clip, cell=(32, 32))
     with pytest.raises(GeometryError, match=r"\(97, 61\) px, mode RGB. Expected \(61, 97\) px"):

@@ -18,10 +18,10 @@ HOSTILE = [0, -1, True, 2.0, "5", None, math.nan, 2**40]
 
 
 @pytest.mark.parametrize("bad", [*((n, 10) for n in HOSTILE), (10, 0), (10,), (1, 2, 3), 10, "ab", None, {}, [[1], 2]])
-def test_sizes_that_no_picture_has_are_refused(bad):
+def test_sizes_that_no_image_has_are_refused(bad):
     clip = Preprocess((64, 64), **PLAIN)
     for way in (Native(), Whole(), Tiles()):
-        with pytest.raises(GeometryError, match="picture="):
+        with pytest.raises(GeometryError, match="image="):
             way.plan(bad, preprocess=clip, cell=(16, 16))
         with pytest.raises(GeometryError, match="cell="):
             way.plan((64, 64), preprocess=clip, cell=bad)
@@ -87,7 +87,7 @@ def test_text_that_is_no_geometry_is_refused(text):
         Geometry.from_json(text)
 
 
-@pytest.mark.parametrize("name", ["mode", "picture", "resized", "offset", "input", "cell", "windows", "window"])
+@pytest.mark.parametrize("name", ["mode", "image", "resized", "offset", "input", "cell", "windows", "window"])
 @pytest.mark.parametrize("value", [None, -1, "x", [], [1.5, 2], [[1, 2]], [[-16, 0]], [[0, 10**9]], [0, 1, 2], {}])
 def test_a_geometry_with_a_broken_field_is_refused(name, value):
     fields = json.loads(Tiles().plan((64, 64), preprocess=Preprocess((64, 64), **PLAIN), cell=(16, 16)).to_json())

@@ -1,4 +1,4 @@
-"""From the grid to the picture and back, and windows laid over one another."""
+"""From the grid to the image and back, and windows laid over one another."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def slow_weights(geometry, axis, n):
     """Bilinear weights entry by entry, written from the definition."""
     result = np.zeros((n, geometry.grid[axis]))
     for i in range(n):
-        coordinate = (i + 0.5) / n * geometry.picture[axis]
-        on_input = coordinate * geometry.resized[axis] / geometry.picture[axis] - geometry.offset[axis]
+        coordinate = (i + 0.5) / n * geometry.image[axis]
+        on_input = coordinate * geometry.resized[axis] / geometry.image[axis] - geometry.offset[axis]
         at = min(max(on_input / geometry.cell[axis] - 0.5, 0), geometry.grid[axis] - 1)
         low = math.floor(at)
         result[i, low] += 1 - (at - low)
@@ -39,7 +39,7 @@ def test_weights_are_bilinear(planned, rows, columns):
     np.testing.assert_allclose(x.sum(axis=1), 1)
     assert y.min() >= 0 and x.min() >= 0
     top, left, bottom, right = geometry.seen
-    at_y, at_x = ((np.arange(n) + 0.5) / n * p for n, p in zip((rows, columns), geometry.picture, strict=True))
+    at_y, at_x = ((np.arange(n) + 0.5) / n * p for n, p in zip((rows, columns), geometry.image, strict=True))
     np.testing.assert_array_equal(seen_rows, (top <= at_y) & (at_y <= bottom))
     np.testing.assert_array_equal(seen_columns, (left <= at_x) & (at_x <= right))
     if not geometry.stretch:
@@ -81,7 +81,7 @@ def test_a_map_of_the_cells_coordinates_draws_the_pixels_coordinates(planned):
     maps = np.stack(np.meshgrid(geometry.y, geometry.x, indexing="ij"))
     full = geo.upsample(maps, geometry)
     for axis, centres in enumerate((geometry.y, geometry.x)):
-        n = geometry.picture[axis]
+        n = geometry.image[axis]
         inside = (np.arange(n) >= centres[0]) & (np.arange(n) <= centres[-1])
         drawn = np.moveaxis(full[axis], axis, 0)[inside]
         np.testing.assert_allclose(drawn[~np.isnan(drawn)], np.broadcast_to(
@@ -102,8 +102,8 @@ def slow_shares(mask, geometry):
     shares = np.full(geometry.grid, np.nan)
     for y, x in np.ndindex(geometry.grid):
         top, left, bottom, right = geometry.cell_box(y, x)
-        rows = [max(0, min(bottom, r + 1) - max(top, r)) for r in range(geometry.picture[0])]
-        columns = [max(0, min(right, c + 1) - max(left, c)) for c in range(geometry.picture[1])]
+        rows = [max(0, min(bottom, r + 1) - max(top, r)) for r in range(geometry.image[0])]
+        columns = [max(0, min(right, c + 1) - max(left, c)) for c in range(geometry.image[1])]
         area = sum(rows) * sum(columns)
         if area:
             shares[y, x] = np.array(rows) @ mask @ np.array(columns) / area
@@ -115,7 +115,7 @@ def slow_shares(mask, geometry):
 def test_mask_shares_are_exact_areas(planned, seed):
     geometry, _ = planned
     assume(math.prod(geometry.grid) <= 200)
-    mask = np.random.default_rng(seed).random(geometry.picture) < 0.4
+    mask = np.random.default_rng(seed).random(geometry.image) < 0.4
     shares = geo.downsample_mask(mask, geometry)
     np.testing.assert_allclose(shares, slow_shares(mask, geometry), atol=1e-9)
     np.testing.assert_allclose(geo.downsample_mask(~mask, geometry), 1 - shares, atol=1e-9)

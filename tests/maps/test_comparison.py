@@ -30,7 +30,7 @@ def make_trace(seed=0, grid=(3, 4), width=8):
         contributions=contributions,
         rest=rest,
         geometry=geometry,
-        picture=np.zeros((8, 8, 3), np.uint8),
+        image=np.zeros((8, 8, 3), np.uint8),
     )
 
 

@@ -1,4 +1,4 @@
-"""Labels at picture size, computed in strips, equal labels computed all at once."""
+"""Labels at image size, computed in strips, equal labels computed all at once."""
 
 import numpy as np
 import oracle
@@ -14,8 +14,8 @@ from denseclip_viz.maps.segment import Background, label, probabilities
 CLIP = Preprocess(size=(64, 64), mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
-def plan(picture, way=None):
-    return (way or Whole(short=64)).plan(picture, preprocess=CLIP, cell=(16, 16))
+def plan(image, way=None):
+    return (way or Whole(short=64)).plan(image, preprocess=CLIP, cell=(16, 16))
 
 
 @settings(max_examples=30)

@@ -9,7 +9,7 @@ from denseclip_viz.clip.towers import PATHS
 from denseclip_viz.maps.tables import classify_table, compare_table, layers_table, segment_table
 
 PROMPTS = dcv.Prompts(["a red car", "grass"], ["a photo of {}.", "{}"], absent=["a giraffe"])
-SOURCE = {"picture", "model", "weights", "weights_hash", "random_weights"}
+SOURCE = {"image", "model", "weights", "weights_hash", "random_weights"}
 
 
 def rows(table, **where):
@@ -18,8 +18,8 @@ def rows(table, **where):
     return table
 
 
-def test_a_comparison_has_a_row_for_each_template_and_prompt(model, picture_file):
-    both = model.compare(picture_file, PROMPTS)
+def test_a_comparison_has_a_row_for_each_template_and_prompt(model, image_file):
+    both = model.compare(image_file, PROMPTS)
     table = compare_table(both)
     assert len(table) == 6 and set(table.columns) > SOURCE
     for template in both.template.values:
@@ -33,15 +33,15 @@ def test_a_comparison_has_a_row_for_each_template_and_prompt(model, picture_file
             assert row["absent"] == one.absent.item() and row["same_peak"] == one.same_peak.item()
 
 
-def test_contributions_and_rest_of_a_row_sum_to_its_score(model, picture_file):
-    table = compare_table(model.compare(picture_file, PROMPTS))
+def test_contributions_and_rest_of_a_row_sum_to_its_score(model, image_file):
+    table = compare_table(model.compare(image_file, PROMPTS))
     parts = [name for name in table if name == "contributions" or name.startswith("rest: ")]
     assert len(parts) > 1
     np.testing.assert_allclose(table[parts].sum(axis=1), table["score"], atol=1e-6)
 
 
-def test_a_segmentation_counts_each_seen_pixel_once(model, picture_file):
-    result = model.segment(picture_file, PROMPTS, background=["grass"])
+def test_a_segmentation_counts_each_seen_pixel_once(model, image_file):
+    result = model.segment(image_file, PROMPTS, background=["grass"])
     table = segment_table(result)
     assert table["label"].tolist() == ["(background)", "a red car", "grass", "a giraffe"]
     seen = np.isfinite(result.probability.values)
@@ -51,14 +51,14 @@ def test_a_segmentation_counts_each_seen_pixel_once(model, picture_file):
         assert rows(table, label=name)["pixels"].item() == (result.labels == index).sum()
 
 
-def test_a_segmentation_where_nothing_was_kept_is_all_background(model, picture_file):
-    result = model.segment(picture_file, ["a cat", "grass"], background=["a cat", "grass"], geometry="whole")
+def test_a_segmentation_where_nothing_was_kept_is_all_background(model, image_file):
+    result = model.segment(image_file, ["a cat", "grass"], background=["a cat", "grass"], geometry="whole")
     table = segment_table(result)
     assert table["pixels"].tolist() == [120 * 180, 0, 0]
 
 
-def test_probabilities_are_listed_from_the_most_likely(model, picture_file):
-    shares = model.classify(picture_file, PROMPTS)
+def test_probabilities_are_listed_from_the_most_likely(model, image_file):
+    shares = model.classify(image_file, PROMPTS)
     table = classify_table(shares)
     assert table["template"].unique().tolist() == ["a photo of {}.", "{}"] == shares.template.values.tolist()
     for template in shares.template.values:
@@ -67,8 +67,8 @@ def test_probabilities_are_listed_from_the_most_likely(model, picture_file):
         assert some["prompt"].iloc[0] == shares.prompt.values[shares.sel(template=template).argmax("prompt").item()]
 
 
-def test_layers_of_a_vit_have_scores_and_agreement(load_tiny, picture_file):
-    both = load_tiny("vit").compare(picture_file, PROMPTS, layers="all")
+def test_layers_of_a_vit_have_scores_and_agreement(load_tiny, image_file):
+    both = load_tiny("vit").compare(image_file, PROMPTS, layers="all")
     table = layers_table(both)
     assert len(table) == 3 * 2 * 3 and table["layer"].unique().tolist() == ["blocks.0", "blocks.1", "blocks.2"]
     (row,) = rows(table, layer="blocks.1", template="{}", prompt="grass").to_dict("records")
@@ -78,9 +78,9 @@ def test_layers_of_a_vit_have_scores_and_agreement(load_tiny, picture_file):
     assert row["agreement"] == pytest.approx(both.layer_agreement.sel(layer="blocks.1").item())
 
 
-def test_layers_of_a_resnet_sum_gradients_over_their_own_cells(load_tiny, picture_file):
+def test_layers_of_a_resnet_sum_gradients_over_their_own_cells(load_tiny, image_file):
     model = load_tiny("resnet")
-    trace = model.trace(picture_file)
+    trace = model.trace(image_file)
     table = layers_table(model.compare(trace, "grass", layers=["stem", "layer4"]))
     assert table["layer"].tolist() == ["stem", "layer4"]
     vectors = model.texts.encode("grass")
@@ -91,16 +91,16 @@ def test_layers_of_a_resnet_sum_gradients_over_their_own_cells(load_tiny, pictur
 
 
 @pytest.mark.parametrize("pretrained", [None, "random"])
-def test_every_table_says_where_it_comes_from_and_whether_the_weights_are_random(load_tiny, picture_file, pretrained):
+def test_every_table_says_where_it_comes_from_and_whether_the_weights_are_random(load_tiny, image_file, pretrained):
     model = load_tiny("vit", pretrained=pretrained)
     tables = [
-        compare_table(model.compare(picture_file, PROMPTS)),
-        segment_table(model.segment(picture_file, PROMPTS)),
-        classify_table(model.classify(picture_file, PROMPTS)),
-        layers_table(model.compare(picture_file, PROMPTS, layers="blocks.1")),
+        compare_table(model.compare(image_file, PROMPTS)),
+        segment_table(model.segment(image_file, PROMPTS)),
+        classify_table(model.classify(image_file, PROMPTS)),
+        layers_table(model.compare(image_file, PROMPTS, layers="blocks.1")),
     ]
     for table in tables:
-        assert table.columns[0] == "picture" and set(table["picture"]) == {"street.jpg"}
+        assert table.columns[0] == "image" and set(table["image"]) == {"street.jpg"}
         assert set(table["weights_hash"]) == {model.provenance["weights_hash"]}
         assert table["random_weights"].tolist() == [pretrained == "random"] * len(table)
 

@@ -11,8 +11,8 @@ from denseclip_viz.measure.bootstrap import behind_best, intervals, resampled, w
 FEW = {"resamples": 300}
 
 
-def pictures(rng, count, ways, *, noise=0.02):
-    """Scores of equal ways: pictures differ much more than ways do, as real ones."""
+def images(rng, count, ways, *, noise=0.02):
+    """Scores of equal ways: images differ much more than ways do, as real ones."""
     return rng.normal(0.6, 0.1, (count, 1)) + rng.normal(0, noise, (count, ways))
 
 
@@ -28,7 +28,7 @@ def test_intervals_have_the_width_that_theory_gives_and_pairs_stay_pairs():
 
 
 @pytest.mark.parametrize("count", [3, 5, 40])
-def test_an_interval_holds_the_truth_as_often_as_it_says_also_with_few_pictures(count):
+def test_an_interval_holds_the_truth_as_often_as_it_says_also_with_few_images(count):
     rng = np.random.default_rng(count)
     ends = [intervals(rng.normal(0, 1, (count, 1)), 0.95, **FEW) for _ in range(400)]
     assert np.mean([low[0] <= 0 <= high[0] for low, high in ends]) > 0.9  # plain percentiles: 0.74, 0.83, 0.91
@@ -45,7 +45,7 @@ def test_intervals_are_as_wide_as_students(interval):
 def test_the_best_one_is_among_those_within_noise_however_many_there_are(count, ways):
     """Beside the luckiest of 85 equal templates, half of them look worse than any two would of each other."""
     rng = np.random.default_rng(ways)
-    kept = [behind_best(pictures(rng, count, ways), 0.95, **FEW)[1][0] == 0 for _ in range(60)]
+    kept = [behind_best(images(rng, count, ways), 0.95, **FEW)[1][0] == 0 for _ in range(60)]
     assert np.mean(kept) > 0.88
 
 
@@ -53,7 +53,7 @@ def test_what_is_worse_is_found_so_and_by_how_much():
     rng = np.random.default_rng(0)
     held = []
     for _ in range(40):
-        scores = pictures(rng, 60, 12)
+        scores = images(rng, 60, 12)
         scores[:, 5:] -= 0.05
         low, high = behind_best(scores, 0.95, **FEW)
         assert (high[5:] < 0).all() and (low <= high).all() and (high <= 0).all()
@@ -61,7 +61,7 @@ def test_what_is_worse_is_found_so_and_by_how_much():
     assert np.mean(held) > 0.9
 
 
-def test_equal_ones_are_equal_and_a_difference_in_every_picture_is_no_noise():
+def test_equal_ones_are_equal_and_a_difference_in_every_image_is_no_noise():
     scores = np.random.default_rng(0).normal(0.6, 0.1, (6, 1)) + [0, 0, -0.01]
     low, high = behind_best(scores, 0.95, **FEW)
     assert high.tolist() == pytest.approx([0, 0, -0.01]) and low.tolist() == pytest.approx([0, 0, -0.01])

@@ -30,7 +30,7 @@ def maps_on(geometry, *, ties=False, seed=0, values=None):
 
 def masks_on(geometry, seed=1):
     """Grass and sky in blobs that do not keep to cells, and no oak."""
-    height, width = geometry.picture
+    height, width = geometry.image
     noise = np.random.default_rng(seed).normal(size=(height // 4 + 1, width // 4 + 1))
     blobs = np.kron(noise, np.ones((4, 4)))[1 : height + 1, 2 : width + 2]
     return {"grass": blobs > 0.5, "sky": blobs < -0.4, "an oak": np.zeros((height, width), dtype=bool)}

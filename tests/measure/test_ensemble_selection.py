@@ -1,4 +1,4 @@
-"""A few templates instead of all: chosen on some pictures, judged on others, and what an interrupt leaves."""
+"""A few templates instead of all: chosen on some images, judged on others, and what an interrupt leaves."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from contests import PROMPTS, TEMPLATES, blobs, pictures, quietly
+from contests import PROMPTS, TEMPLATES, blobs, images, quietly
 
 import denseclip_viz as dcv
 from denseclip_viz.clip.text.bank import ensemble
-from denseclip_viz.errors import PictureError, PromptError
+from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure import candidates as entrants_module
 from denseclip_viz.measure import ensemble_selection as committee
@@ -24,7 +24,7 @@ def tiny(load_tiny):
 
 
 def test_a_small_ensemble_is_judged_where_it_was_not_chosen(tiny):
-    some = pictures(10)
+    some = images(10)
     small = quietly(dcv.small_ensemble, tiny, some, PROMPTS, blobs, most=2)
     assert small.validation == small.held_out == 5 and 1 <= len(small.templates) <= 2
     assert small.steps.iloc[:, 1].is_monotonic_increasing and tuple(small.steps["template"]) == small.templates
@@ -40,9 +40,9 @@ def test_a_small_ensemble_is_judged_where_it_was_not_chosen(tiny):
         table = dcv.templates_table(maps, blobs(some[at]))
         gains.append(-table.groupby("template", sort=False)["shared_precision"].mean().diff().iloc[1])
     assert small.gain == pytest.approx(np.mean(gains), abs=1e-6) == pytest.approx(small.small - small.full)
-    assert small.low <= small.gain <= small.high and "held-out pictures" in small.verdict
+    assert small.low <= small.gain <= small.high and "held-out images" in small.verdict
     assert ("no gain was shown" in small.verdict) == (small.low <= 0 <= small.high)
-    with pytest.raises(PictureError, match="1 pictures to choose on and 1 to judge on"):
+    with pytest.raises(ImageError, match="1 images to choose on and 1 to judge on"):
         quietly(dcv.small_ensemble, tiny, some[:2], PROMPTS)
     for odd in ({"most": 0}, {"held_out": 1.0}):
         with pytest.raises(PromptError, match=next(iter(odd))):
@@ -52,7 +52,7 @@ def test_a_small_ensemble_is_judged_where_it_was_not_chosen(tiny):
 @pytest.mark.parametrize(("when", "chosen"), [("looking", None), ("choosing", 1)])
 def test_an_interrupt_of_a_small_ensemble_goes_on_with_what_was_done(tiny, monkeypatch, when, chosen):
     def stream():
-        yield from pictures(8)
+        yield from images(8)
         if when == "looking":
             raise KeyboardInterrupt
 
@@ -75,7 +75,7 @@ def test_an_interrupt_of_a_small_ensemble_goes_on_with_what_was_done(tiny, monke
 @pytest.mark.parametrize("when", ["looking", "choosing"])
 def test_an_interrupt_before_anything_was_done_stops(tiny, monkeypatch, when):
     def stream():
-        yield from pictures(4 if when == "choosing" else 3)
+        yield from images(4 if when == "choosing" else 3)
         if when == "looking":
             raise KeyboardInterrupt
 
@@ -87,7 +87,7 @@ def test_an_interrupt_before_anything_was_done_stops(tiny, monkeypatch, when):
         dcv.small_ensemble(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=1)
 
 
-def test_a_picture_that_comes_twice_is_on_one_side_only():
+def test_a_image_that_comes_twice_is_on_one_side_only():
     kept = [(name, at) for at, name in enumerate(b"abcabdefgh")]
     for seed in range(20):
         choosing, judging = committee._parts(kept, 0.5, seed)
@@ -105,6 +105,6 @@ def test_long_work_shows_how_far_it_is(tiny, monkeypatch):
     for module in (committee, entrants_module, judging):
         monkeypatch.setattr(module, "bar", bar)
     tiny.texts.clear()
-    quietly(dcv.small_ensemble, tiny, pictures(4), PROMPTS, blobs, most=2)
-    assert ("texts", 9, 9) in shown and [one for one in shown if one[0] == "pictures"][-1] == ("pictures", 4, 4)
+    quietly(dcv.small_ensemble, tiny, images(4), PROMPTS, blobs, most=2)
+    assert ("texts", 9, 9) in shown and [one for one in shown if one[0] == "images"][-1] == ("images", 4, 4)
     assert ("templates", 1, 2) in shown

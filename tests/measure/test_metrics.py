@@ -8,7 +8,7 @@ import scipy.stats
 import xarray as xr
 
 import denseclip_viz as dcv
-from denseclip_viz.errors import GeometryError, PictureError, PromptError
+from denseclip_viz.errors import GeometryError, ImageError, PromptError
 from denseclip_viz.geometry import Geometry, Native, Preprocess, Whole, downsample_mask
 
 CLIP = Preprocess((32, 32), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -25,14 +25,14 @@ def maps_on(geometry, seed=0, *, ties=False):
     values = np.round(values, 1) if ties else values
     coords = {"template": ["a {}", "the {}"], "prompt": PROMPTS, "absent": ("prompt", [False, False, True])}
     coords |= {"y": geometry.y, "x": geometry.x}
-    attrs = {"geometry": geometry.to_json(), "picture_name": "p.png", "model": "m"}
+    attrs = {"geometry": geometry.to_json(), "image_name": "p.png", "model": "m"}
     return xr.DataArray(values, dims=("template", "prompt", "y", "x"), coords=coords, attrs=attrs)
 
 
 def mask_on(geometry, seed=1):
     """Blobs that do not keep to cells."""
-    noise = np.random.default_rng(seed).normal(size=(geometry.picture[0] // 4 + 1, geometry.picture[1] // 4 + 1))
-    return (np.kron(noise, np.ones((4, 4))) > 0.6)[: geometry.picture[0], 1 : geometry.picture[1] + 1]
+    noise = np.random.default_rng(seed).normal(size=(geometry.image[0] // 4 + 1, geometry.image[1] // 4 + 1))
+    return (np.kron(noise, np.ones((4, 4))) > 0.6)[: geometry.image[0], 1 : geometry.image[1] + 1]
 
 
 def pixels_of(values, mask, geometry):
@@ -109,7 +109,7 @@ def test_without_absent_prompts_what_needs_them_is_unknown_and_not_zero():
 
 
 def test_cells_of_padding_do_not_count():
-    geometry = Geometry("whole", picture=(8, 8), resized=(8, 8), offset=(0, 0), input=(8, 16), cell=(8, 8))
+    geometry = Geometry("whole", image=(8, 8), resized=(8, 8), offset=(0, 0), input=(8, 16), cell=(8, 8))
     values = np.array([[[[0.2, 0.9]]], [[[0.3, 0.8]]]])
     coords = {"template": ["a {}", "the {}"], "prompt": ["sky"]}
     dims, attrs = ("template", "prompt", "y", "x"), {"geometry": geometry.to_json()}
@@ -139,8 +139,8 @@ def test_text_distance_is_the_cosine_distance_to_the_mean_of_unit_vectors(load_t
 @pytest.mark.parametrize(
     ("masks", "error", "said"),
     [
-        ({"sky": np.zeros((32, 31), dtype=bool)}, PictureError, r"'sky' is bool of shape \(32, 31\).*\(32, 32\)"),
-        ({"sky": np.zeros((32, 32))}, PictureError, "float64.*mask > 0"),
+        ({"sky": np.zeros((32, 31), dtype=bool)}, ImageError, r"'sky' is bool of shape \(32, 31\).*\(32, 32\)"),
+        ({"sky": np.zeros((32, 32))}, ImageError, "float64.*mask > 0"),
         ({"skies": np.zeros((32, 32), dtype=bool)}, PromptError, "mask of 'skies'.*'sky'"),
         ([np.zeros((32, 32), dtype=bool)], PromptError, "masks came as list"),
     ],

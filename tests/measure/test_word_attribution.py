@@ -10,18 +10,18 @@ import torch
 import denseclip_viz as dcv
 from denseclip_viz.errors import PromptError
 
-PICTURE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 
 
 def test_leaving_a_word_out_is_reading_the_text_without_it(load_tiny):
     model = load_tiny("vit")
     before = state.fingerprint(model.clip)
-    found = dcv.word_attribution(model, PICTURE, "a red car and a dog", ["{}", "a photo of {}."])
+    found = dcv.word_attribution(model, IMAGE, "a red car and a dog", ["{}", "a photo of {}."])
     assert state.fingerprint(model.clip) == before
     assert found.word.values.tolist() == ["a", "red", "car", "and", "a (2)", "dog"]
-    shorter = model.similarity(PICTURE, dcv.Prompts(["a car and a dog"], ["{}", "a photo of {}."])).values[:, 0]
+    shorter = model.similarity(IMAGE, dcv.Prompts(["a car and a dog"], ["{}", "a photo of {}."])).values[:, 0]
     assert np.abs(found.without.sel(word="red").values - shorter).max() < 1e-6
-    whole = model.similarity(PICTURE, dcv.Prompts(["a red car and a dog"], ["{}", "a photo of {}."])).values[:, 0]
+    whole = model.similarity(IMAGE, dcv.Prompts(["a red car and a dog"], ["{}", "a photo of {}."])).values[:, 0]
     assert np.abs(found.similarity.values - whole).max() < 1e-6
     assert np.abs((found.change + found.without - found.similarity).values).max() < 1e-6
     expected = whole.max((1, 2)) - shorter.max((1, 2))
@@ -33,9 +33,9 @@ def test_leaving_a_word_out_is_reading_the_text_without_it(load_tiny):
 @pytest.mark.parametrize("side", [32, 64])  # fewer cells than text space has axes, and more
 def test_gradients_tell_what_growing_a_words_embeddings_does_to_every_cell(load_tiny, side):
     model = load_tiny("vit", dtype="fp64")
-    trace = model.trace(np.asarray(np.kron(PICTURE, np.ones((side // 32, side // 32, 1))), np.uint8), geometry="whole")
+    trace = model.trace(np.asarray(np.kron(IMAGE, np.ones((side // 32, side // 32, 1))), np.uint8), geometry="whole")
     if side == 64:
-        trace = model.trace(np.tile(PICTURE, (2, 2, 1)), geometry=dcv.Whole(short=64))
+        trace = model.trace(np.tile(IMAGE, (2, 2, 1)), geometry=dcv.Whole(short=64))
     assert (trace.dense.shape[0] * trace.dense.shape[1] > 24) == (side == 64)
     found = dcv.word_attribution(model, trace, "a giraffe drinks", "no {}.")
     ids, table = model.tokenizer(["giraffe"])[0, 1:2], model.clip.token_embedding.weight
@@ -56,7 +56,7 @@ def test_gradients_tell_what_growing_a_words_embeddings_does_to_every_cell(load_
 
 
 def test_without_gradients_there_are_none(load_tiny):
-    found = dcv.word_attribution(load_tiny("resnet"), PICTURE, "red car", gradient=False)
+    found = dcv.word_attribution(load_tiny("resnet"), IMAGE, "red car", gradient=False)
     assert not [name for name in found if "gradient" in str(name)] and found.attrs["prompt"] == "red car"
 
 
@@ -65,17 +65,17 @@ def test_without_gradients_there_are_none(load_tiny):
 )
 def test_prompts_whose_words_cannot_be_left_out_are_refused(load_tiny, prompt, said):
     with pytest.raises(PromptError, match=said):
-        dcv.word_attribution(load_tiny("vit"), PICTURE, prompt)
+        dcv.word_attribution(load_tiny("vit"), IMAGE, prompt)
 
 
 def test_words_are_those_of_the_text_that_is_said_when_articles_are_set_right(load_tiny):
     model = load_tiny("vit")
-    found = dcv.word_attribution(model, PICTURE, "a red car", "a photo of a {}.", articles="right", gradient=False)
+    found = dcv.word_attribution(model, IMAGE, "a red car", "a photo of a {}.", articles="right", gradient=False)
     said = {None: "a photo of a red car.", "a": "a photo of a red car.", "red": "a photo of a car."}
-    maps = {word: model.similarity(PICTURE, text).values[0, 0] for word, text in said.items()}
+    maps = {word: model.similarity(IMAGE, text).values[0, 0] for word, text in said.items()}
     assert np.abs(found.similarity[0].values - maps[None]).max() < 1e-6
     for word in ("a", "red"):
         assert np.abs(found.without.sel(word=word)[0].values - maps[word]).max() < 1e-6
     with pytest.raises(PromptError, match="'a photo of a a red car.', which is said as 'a photo of a red car.'"):
-        dcv.word_attribution(model, PICTURE, "a red car", "a photo of a {}.", articles="right")
-    dcv.word_attribution(model, PICTURE, "a red car", "a photo of {}.", articles="right")
+        dcv.word_attribution(model, IMAGE, "a red car", "a photo of a {}.", articles="right")
+    dcv.word_attribution(model, IMAGE, "a red car", "a photo of {}.", articles="right")

@@ -58,7 +58,7 @@ def test_a_lesson_as_it_should_be_has_no_dirt(lesson, tmp_path):
     (shown({"text/html": "<img src='/tmp/a.png'>"}), "a path of one machine, /tmp/a.png"),
     (shown({"text/html": "<script src='https://example.invalid/a.js'></script>"}), "fetched from the network"),
     (shown({"text/plain": "<f at 0x7f3a2b1c>"}), "an address in memory"),
-    (shown({"text/plain": "VBox(children=(Label(value='a'),))"}), "a widget without a still picture"),
+    (shown({"text/plain": "VBox(children=(Label(value='a'),))"}), "a widget without a still image"),
     (shown({VIEW: {"model_id": "1"}, "image/png": "aaaa"}), "a live widget's id"),
     (shown({"text/plain": "x" * 1_000_000}), "at most 1000000"),
 ])  # fmt: skip
@@ -67,9 +67,9 @@ def test_what_an_output_must_not_hold_is_found(lesson, tmp_path, output, line):
     assert line in said(lesson, tmp_path)
 
 
-def test_a_picture_inside_html_is_not_read_as_text(lesson, tmp_path):
-    picture = "<img src='data:image/png;base64,iVBORw0KGgo/tmp/home/root/AAA='>"
-    lesson.cells[1].outputs = [shown({"text/html": picture, "image/png": "/tmp/iVBO"})]
+def test_a_image_inside_html_is_not_read_as_text(lesson, tmp_path):
+    image = "<img src='data:image/png;base64,iVBORw0KGgo/tmp/home/root/AAA='>"
+    lesson.cells[1].outputs = [shown({"text/html": image, "image/png": "/tmp/iVBO"})]
     assert said(lesson, tmp_path) == ""
 
 
@@ -132,9 +132,9 @@ def test_cleaning_keeps_what_people_made_and_takes_out_the_run(lesson):
     assert clean(cleaned) == cleaned
 
 
-def test_a_widget_without_a_still_picture_is_refused(lesson):
+def test_a_widget_without_a_still_image_is_refused(lesson):
     lesson.cells[1].outputs = [shown({VIEW: {"model_id": "1"}, "text/plain": "Canvas()"})]
-    with pytest.raises(ValueError, match="cell 1: a widget without a still picture"):
+    with pytest.raises(ValueError, match="cell 1: a widget without a still image"):
         clean(lesson)
 
 

@@ -21,7 +21,7 @@ FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
 def test_a_notebook_runs_and_shows_what_is_stored(path):
     made = [cell.outputs for cell in execute(path).cells if cell.cell_type == "code"]
     shown = [output.data for outputs in made for output in outputs if "data" in output]
-    assert all(STILLS & set(data) for data in shown if VIEW in data), "a widget without a still picture"
+    assert all(STILLS & set(data) for data in shown if VIEW in data), "a widget without a still image"
     assert kinds(made) == kinds(stored(path)), "stored outputs are old: make notebooks"
 
 

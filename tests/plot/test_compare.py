@@ -1,4 +1,4 @@
-"""The main figure: shared scales, the absent baseline, scores, everything where it lies in the picture."""
+"""The main figure: shared scales, the absent baseline, scores, everything where it lies in the image."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_there_is_no_baseline_when_no_prompt_is_known_to_be_absent():
     assert not with_gid(plot.compare(fake_results.comparison(absent=[False] * 4)), "baseline")
 
 
-def test_each_row_is_headed_by_prompt_and_score_and_the_picture_by_the_answer(both, figure):
+def test_each_row_is_headed_by_prompt_and_score_and_the_image_by_the_answer(both, figure):
     for name, score in zip(both.prompt.values, both.score.values[0], strict=True):
         assert f"{name} · {score:.3f}" in texts(figure)
     best = int(both.score.values[0].argmax())
     answer = f"{both.prompt.values[best]} · {both.score.values[0, best]:.3f}"
-    assert texts(figure).count(answer) == 2  # over the picture and over its row
+    assert texts(figure).count(answer) == 2  # over the image and over its row
 
 
 def test_prompts_are_shown_in_the_order_asked_for_and_the_scale_is_theirs(both):
@@ -84,7 +84,7 @@ def test_the_template_shown_is_named_and_never_a_mean():
 
 @pytest.mark.parametrize("mode", ["whole", "native", "tiles"])
 @pytest.mark.parametrize("size", [(240, 360), (150, 100), (100, 401)])
-def test_maps_and_picture_lie_where_the_geometry_says(mode, size):
+def test_maps_and_image_lie_where_the_geometry_says(mode, size):
     both = fake_results.comparison(prompts=("a red car",), mode=mode, size=size, cell=32)
     where = Geometry.from_json(both.attrs["geometry"])
     figure = plot.compare(both)

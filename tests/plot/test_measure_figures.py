@@ -49,7 +49,7 @@ def attribution(words=("a", "red", "car"), *, size=(240, 360), gradient=True, **
         "similarity": whole.drop_vars("absent", errors="ignore"),
         "change": (("template", "word", "y", "x"), change),
         "peak_change": (("template", "word"), change.max((2, 3)) * np.where(np.arange(len(words)) % 2, -1, 1)),
-        "picture": (("row", "column", "rgb"), fake_results.picture(size)),
+        "image": (("row", "column", "rgb"), fake_results.image(size)),
     }
     if gradient:
         data["gradient"] = (("template", "word", "y", "x"), change / 50)
@@ -69,7 +69,7 @@ DRAWN = {
     "nine words": lambda: plot.words(attribution(MANY, size=(400, 100))),
     "long words": lambda: plot.words(attribution(("W" * 200, "car"), size=(100, 400))),
     "words left out only": lambda: plot.words(attribution(gradient=False)),
-    "disagreement": lambda: plot.disagreement(fake_results.similarity(), picture=fake_results.picture()),
+    "disagreement": lambda: plot.disagreement(fake_results.similarity(), image=fake_results.image()),
     "disagreement of many": lambda: plot.disagreement(
         fake_results.similarity(prompts=fake_results.MANY, random_weights=1)
     ),
@@ -125,7 +125,7 @@ def test_a_ranking_shows_means_and_intervals_in_order_and_names_what_is_noise():
         assert colours[0] == colours[1] != colours[2] == colours[3]
     assert with_gid(drawn, "ensemble")[0].get_xdata()[0] == pytest.approx(made.scores.ensemble.mean().item())
     said = everything_said(drawn)
-    assert "average precision on 40 pictures" in said and "1 more may be the best one" in said
+    assert "average precision on 40 images" in said and "1 more may be the best one" in said
     assert "사진 속의 {}" in said and "RN50 · weights openai (3f1d2c4b)" in said and "RANDOM" not in said
     assert not with_gid(drawn, "guide") and len(with_gid(DRAWN["ranking of eighty"](), "guide")) == 15
     assert "RANDOM WEIGHTS" in everything_said(DRAWN["random ranking"]())

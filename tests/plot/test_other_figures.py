@@ -33,8 +33,8 @@ def test_a_grid_has_one_scale_or_says_that_it_has_none():
 
 def test_a_grid_puts_the_axes_where_they_were_asked_for():
     values = fake_results.similarity()
-    turned = plot.grid(values, rows="prompt", cols="template", picture=fake_results.picture())
-    arrays = [image.get_array() for image in maps(turned, "viridis", values.shape[2:])]
+    turned = plot.grid(values, rows="prompt", cols="template", image=fake_results.image())
+    arrays = [drawn.get_array() for drawn in maps(turned, "viridis", values.shape[2:])]
     expected = values.transpose("prompt", "template", "y", "x").values.reshape(-1, *values.shape[2:])
     assert (np.array(arrays) == expected).all()
     assert plot.grid(values.isel(template=0, prompt=0)).axes
@@ -118,14 +118,14 @@ def test_background_is_left_as_it_is_and_labels_have_their_colour():
     result = fake_results.segmentation()
     result["labels"][:] = -1
     clear = plot.segments(result).axes[0].images[0].get_array()
-    assert (clear == result.picture.values).all()
+    assert (clear == result.image.values).all()
     result["labels"][:] = 2
     covered = np.asarray(plot.segments(result).axes[0].images[0].get_array(), dtype=float)
     green = np.array(to_rgb("#009e73"))
     assert np.corrcoef(covered.mean((0, 1)), green)[0, 1] > 0.99
 
 
-def test_labels_larger_than_the_picture_are_drawn_over_all_of_it():
+def test_labels_larger_than_the_image_are_drawn_over_all_of_it():
     result = fake_results.segmentation()
     large = result.labels.values.repeat(8, 0).repeat(8, 1)
     big = result.drop_vars(["labels", "probability"]).assign(labels=(("row", "column"), large))

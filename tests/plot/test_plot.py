@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from denseclip_viz import plot
-from denseclip_viz.errors import LayerError, OutputError, PictureError, PromptError
+from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
 from denseclip_viz.plot.sheet import NotebookFigure
 
 FIGURES = {
@@ -126,7 +126,7 @@ def test_one_map_is_drawn_on_the_axes_given_and_returned():
     one = fake_results.similarity(random_weights=1).isel(template=0, prompt=0)
     axes = Figure().subplots(1, 2)
     for ax in axes:
-        assert plot.map(one, ax=ax, limits=(0, 0.3), picture=fake_results.picture()) is ax
+        assert plot.map(one, ax=ax, limits=(0, 0.3), image=fake_results.image()) is ax
         assert ax.images[1].get_clim() == (0, 0.3) and "RANDOM WEIGHTS" in [text.get_text() for text in ax.texts]
     with pytest.raises(PromptError, match="axes template, y, x"):
         plot.map(fake_results.similarity().isel(prompt=0))
@@ -178,13 +178,13 @@ def test_a_result_that_went_through_a_file_draws_the_same(tmp_path, both):
     [
         (lambda: plot.compare(fake_results.similarity()), LayerError),
         (lambda: plot.compare(fake_results.comparison().drop_vars("gap")), LayerError),
-        (lambda: plot.compare(fake_results.comparison(), interpolation="cubic"), PictureError),
+        (lambda: plot.compare(fake_results.comparison(), interpolation="cubic"), ImageError),
         (lambda: plot.heads(fake_results.segmentation()), LayerError),
         (lambda: plot.segments(fake_results.comparison()), LayerError),
-        (lambda: plot.grid(fake_results.similarity(), normalise="minmax"), PictureError),
+        (lambda: plot.grid(fake_results.similarity(), normalise="minmax"), ImageError),
         (lambda: plot.grid(fake_results.similarity(), rows="prompt"), PromptError),
-        (lambda: plot.map(fake_results.similarity()[0, 0], limits=(1, 0)), PictureError),
-        (lambda: plot.map(fake_results.similarity()[0, 0], kind="rainbow"), PictureError),
+        (lambda: plot.map(fake_results.similarity()[0, 0], limits=(1, 0)), ImageError),
+        (lambda: plot.map(fake_results.similarity()[0, 0], kind="rainbow"), ImageError),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_with_what_was_expected(call, error):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as some
 from PIL import Image
 
-from denseclip_viz.errors import PictureError
+from denseclip_viz.errors import ImageError
 from denseclip_viz.plot import raster as render
 from denseclip_viz.plot.scales import ATTENTION, PALETTE, SEQUENTIAL, label_colour
 
@@ -98,22 +98,22 @@ def test_a_cell_without_a_value_is_grey_and_no_colour_of_the_map():
 
 
 @given(st.floats(0, 1), st.integers(0, 2**32 - 1))
-def test_where_nothing_was_seen_the_picture_shows_dimmed_whatever_the_opacity(opacity, seed):
-    picture = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+def test_where_nothing_was_seen_the_image_shows_dimmed_whatever_the_opacity(opacity, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     values = np.full((3, 4), 0.3)
     values[1, 2] = np.nan
-    shown = render.overlay(picture, values, low=0, high=1, opacity=opacity)
-    assert (shown[1, 2] == render.dimmed(picture)[1, 2]).all()
+    shown = render.overlay(image, values, low=0, high=1, opacity=opacity)
+    assert (shown[1, 2] == render.dimmed(image)[1, 2]).all()
 
 
-def test_opacity_runs_from_the_softened_picture_to_the_bare_colours():
-    picture, values = np.arange(48, dtype=np.uint8).reshape(4, 4, 3), np.linspace(0, 1, 16).reshape(4, 4)
-    low, high = (render.overlay(picture, values, low=0, high=1, opacity=o) for o in (0, 1))
-    assert (low == render.softened(picture)).all()
+def test_opacity_runs_from_the_softened_image_to_the_bare_colours():
+    image, values = np.arange(48, dtype=np.uint8).reshape(4, 4, 3), np.linspace(0, 1, 16).reshape(4, 4)
+    low, high = (render.overlay(image, values, low=0, high=1, opacity=o) for o in (0, 1))
+    assert (low == render.softened(image)).all()
     assert (high == render.colourise(values, low=0, high=1)).all()
 
 
-def test_a_softened_picture_is_grey_and_keeps_its_order_of_brightness():
+def test_a_softened_image_is_grey_and_keeps_its_order_of_brightness():
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     soft = render.softened(ramp)[0].astype(int)
     assert (soft == soft[:, :1]).all() and (np.diff(soft[:, 0]) >= 0).all() and np.ptp(soft[:, 0]) > 200
@@ -138,7 +138,7 @@ def test_a_png_reads_back_as_it_was(pixels):
     ],
 )
 def test_what_cannot_be_coloured_rightly_is_refused(call):
-    with pytest.raises(PictureError, match=r"Expected .*\. "):
+    with pytest.raises(ImageError, match=r"Expected .*\. "):
         call()
 
 

@@ -35,7 +35,7 @@ def found():
     names.matrix[KINDS.index("pine"), KINDS.index("pine")] = 2
     miou = {method: {part: score for part in PARTS} | {"scenes": 40} for method, score in SCORES.items()}
     miou |= {FEW: miou[VALUE] | {"scenes": 8}, CAM: miou[VALUE] | {"scenes": 8, "things": None}}
-    ways = {"caption": 0.75, "picture": 0.5}
+    ways = {"caption": 0.75, "image": 0.5}
     pairs = Pairs(alone=[0.5, 0.25], together=[0.5, 0.5], given=1, pixels=4).summary()
     return {
         "scenes": 40,
@@ -128,17 +128,17 @@ def test_random_weights_are_stamped_on_every_figure(found, model, scenes):
         assert "RANDOM WEIGHTS" in everything_said(drawn)
 
 
-def test_a_gallery_shows_picture_truth_value_path_and_ceiling_of_each_scene(model, scenes):
+def test_a_gallery_shows_image_truth_value_path_and_ceiling_of_each_scene(model, scenes):
     drawn = gallery(model, scenes)
     images = [image for ax in drawn.axes for image in ax.images]
     assert [image.get_gid() for image in images] == [*COLUMNS] * 2
     for scene, image in zip(scenes, images[::4], strict=True):
-        assert np.array_equal(image.get_array(), scene.picture)
+        assert np.array_equal(image.get_array(), scene.image)
     for row, place in zip(rows_of(model, scenes), (0, 4), strict=True):
         truth = images[place + 1].get_array().astype(int)
         means = [truth[row.truth == index].mean(0) for index in np.unique(row.truth)]
         apart = [abs(a - b).sum() for i, a in enumerate(means) for b in means[:i]]
-        assert min(apart) > 40  # classes of one picture are told apart by colour
+        assert min(apart) > 40  # classes of one image are told apart by colour
         assert f"ceiling {row.right(row.grid):.0%}" in everything_said(drawn)
 
 

@@ -12,14 +12,14 @@ from denseclip_viz import toyworld
 from denseclip_viz.errors import OutputError, PromptError
 
 
-def test_an_export_holds_the_pictures_masks_captions_and_classes(tmp_path):
+def test_an_export_holds_the_images_masks_captions_and_classes(tmp_path):
     folder = toyworld.export(tmp_path / "toy", 3, split="test", size=64)
     scenes = toyworld.dataset(3, "test", size=64)
     classes = (folder / "classes.txt").read_text().splitlines()
     lines = [json.loads(line) for line in (folder / "captions.jsonl").read_text().splitlines()]
     assert classes == list(toyworld.vocabulary().classes) and len(lines) == 3
     for scene, line in zip(scenes, lines, strict=True):
-        assert (np.asarray(Image.open(folder / line["image"])) == scene.picture).all()
+        assert (np.asarray(Image.open(folder / line["image"])) == scene.image).all()
         assert (np.asarray(Image.open(folder / line["mask"])) == scene.labels()).all()
         assert all(scene.says(caption) for caption in line["captions"])
         assert [thing["kind"] for thing in line["things"]] == [thing.kind for thing in scene.things]

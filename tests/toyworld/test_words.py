@@ -263,4 +263,4 @@ def test_a_relation_asked_for_is_drawn(relation, pair):
 
 def test_the_same_words_give_the_same_scene_and_variants_differ():
     one, same, other = (toyworld.scene(t, 64, variant=v) for t, v in (("a fox", 0), ("A  fox", 0), ("a fox", 1)))
-    assert (one.picture == same.picture).all() and (one.picture != other.picture).any()
+    assert (one.image == same.image).all() and (one.image != other.image).any()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from denseclip_viz import toyworld
-from denseclip_viz.errors import PictureError, PromptError
+from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.toyworld.draw import draw
 from denseclip_viz.toyworld.layout import paints, sample
 from denseclip_viz.toyworld.rng import stream
@@ -34,16 +34,16 @@ numbers = st.integers(0, 2**40 - 1)
 @given(numbers, st.sampled_from(toyworld.SPLITS))
 def test_the_same_number_gives_the_same_scene_bit_for_bit(number, split):
     one, other = (toyworld.scene(number, 64, split=split) for _ in range(2))
-    assert one.picture.tobytes() == other.picture.tobytes()
+    assert one.image.tobytes() == other.image.tobytes()
     assert one.labels().tobytes() == other.labels().tobytes()
     assert one.captions(3) == other.captions(3)
 
 
 def test_what_was_drawn_before_does_not_change_a_scene():
-    first = toyworld.scene(41, 96).picture.copy()
+    first = toyworld.scene(41, 96).image.copy()
     for number in range(30):
         toyworld.scene(number, 96)
-    assert (toyworld.scene(41, 96).picture == first).all()
+    assert (toyworld.scene(41, 96).image == first).all()
 
 
 @settings(max_examples=10, deadline=None)
@@ -53,9 +53,9 @@ def test_a_number_is_one_scene_at_every_size(number):
     assert small.plan == large.plan
     shrunk = large.labels()[::2, ::2]
     assert (shrunk == small.labels()).mean() > 0.9
-    enlarged = np.asarray(Image.fromarray(small.picture).resize((256, 256)), float)
-    assert np.abs(enlarged - large.picture).mean() < 22
-    assert (small.resized(256).picture == large.picture).all()
+    enlarged = np.asarray(Image.fromarray(small.image).resize((256, 256)), float)
+    assert np.abs(enlarged - large.image).mean() < 22
+    assert (small.resized(256).image == large.image).all()
 
 
 def test_the_splits_share_no_scene():
@@ -136,7 +136,7 @@ def test_a_mask_is_where_the_colour_of_the_thing_matters(number):
             draw(replace(plain, things=_with(plan.things, place, replace(item, main=c, second=c))), 128)
             for c in ((0, 0, 0), (255, 255, 255))
         )
-        change = np.abs(black.picture.astype(int) - white.picture).max(2)
+        change = np.abs(black.image.astype(int) - white.image).max(2)
         owned = black.owner == len(plan.stuff) + place
         assert owned[change > 160].all()
         assert change[~owned].max(initial=0) < 150
@@ -146,11 +146,11 @@ def _with(things, place, item):
     return (*things[:place], item, *things[place + 1 :])
 
 
-def test_a_picture_without_a_thing_differs_only_near_it():
+def test_a_image_without_a_thing_differs_only_near_it():
     plan = sample(stream(3), kinds=["owl", "mug"])
     plan = replace(plan, light=replace(plan.light, blur=0.0))
     whole, less = draw(plan, 128), draw(replace(plan, things=plan.things[:1]), 128)
-    changed = np.argwhere((whole.picture != less.picture).any(2)) / 128
+    changed = np.argwhere((whole.image != less.image).any(2)) / 128
     left, top, right, bottom = plan.things[1].box
     assert (changed >= (top - 0.06, left - 0.08)).all() and (changed <= (bottom + 0.06, right + 0.08)).all()
 
@@ -213,7 +213,7 @@ def test_sibling_scenes_show_two_different_members_of_one_family():
 def test_a_dataset_draws_when_asked_and_slices_like_a_list():
     scenes = toyworld.dataset(10**9, "validation", size=64)
     assert len(scenes) == 10**9 and len(scenes[5:8]) == 3
-    assert (scenes[5:8][-1].picture == scenes[7].picture).all()
+    assert (scenes[5:8][-1].image == scenes[7].image).all()
     assert scenes[-1].seed == toyworld.seed_of(10**9 - 1, "validation")
     assert [scene.seed for scene in toyworld.dataset(2, size=64, first=6)] == [6, 7]
     with pytest.raises(IndexError):
@@ -222,13 +222,13 @@ def test_a_dataset_draws_when_asked_and_slices_like_a_list():
 
 @pytest.mark.parametrize("size", [63, 513, 0, -1])
 def test_a_size_that_cannot_be_drawn_is_refused(size):
-    with pytest.raises(PictureError, match=f"{size} pixels.*64 to 512"):
+    with pytest.raises(ImageError, match=f"{size} pixels.*64 to 512"):
         toyworld.scene(1, size)
 
 
 def test_the_smallest_and_the_largest_size_can_be_drawn():
     for size in (64, 512):
-        assert toyworld.scene(12, size).picture.shape == (size, size, 3)
+        assert toyworld.scene(12, size).image.shape == (size, size, 3)
 
 
 @pytest.mark.parametrize("bad", [-1, 2**40])
@@ -257,15 +257,15 @@ def test_a_split_that_does_not_exist_is_refused():
 
 def test_nothing_of_a_scene_can_be_changed_by_accident():
     scene = next(s for s in toyworld.dataset(50, size=64) if s.things)
-    arrays = [scene.picture, scene.things[0].mask, *scene.stuff.values()]
+    arrays = [scene.image, scene.things[0].mask, *scene.stuff.values()]
     assert not any(array.flags.writeable for array in arrays)
     with pytest.raises(AttributeError):
         scene.seed = 3
 
 
-def test_a_notebook_shows_the_picture_and_a_caption():
+def test_a_notebook_shows_the_image_and_a_caption():
     scene = toyworld.scene("a red taxi on a road", 64)
-    assert (np.asarray(Image.open(io.BytesIO(scene._repr_png_()))) == scene.picture).all()
+    assert (np.asarray(Image.open(io.BytesIO(scene._repr_png_()))) == scene.image).all()
     html = scene._repr_html_()
     assert html.count("<img") == 1 and f"<b>{scene.caption()}</b>" in html and "red taxi" in html
 

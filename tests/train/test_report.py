@@ -192,7 +192,7 @@ def test_every_row_says_how_many_scenes_it_used_and_shares_are_of_the_same_scene
 @pytest.mark.slow
 def test_retrieval_is_reported_beside_what_the_truth_could_tell(measured):
     oracle, posed = measured["retrieval top-1 of 64, oracle"], measured["retrieval top-1 of 64, one truth"]
-    assert 0.4 < oracle["caption"] < oracle["picture"] < 1
+    assert 0.4 < oracle["caption"] < oracle["image"] < 1
     assert posed["groups"] == 2 and posed["dropped"] < 40 and posed["caption"] < 0.2
 
 

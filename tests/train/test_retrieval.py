@@ -1,4 +1,4 @@
-"""Retrieval: groups of pictures and captions that are what they say, and shares that mean what they say."""
+"""Retrieval: groups of images and captions that are what they say, and shares that mean what they say."""
 
 from itertools import islice
 
@@ -30,7 +30,7 @@ def scenes_of(group):
 
 
 def says(group):
-    """Which caption is true of which picture, asked of the scenes themselves."""
+    """Which caption is true of which image, asked of the scenes themselves."""
     return np.array([[each.says(caption) for caption in group.captions] for each in scenes_of(group)])
 
 
@@ -39,7 +39,7 @@ def posed():
     return list(islice(unambiguous(endless(SIZE, "test"), among=24), 2))
 
 
-def test_an_unambiguous_caption_is_true_of_its_own_picture_and_of_no_other(posed):
+def test_an_unambiguous_caption_is_true_of_its_own_image_and_of_no_other(posed):
     for group in posed:
         assert (says(group) == np.eye(24, dtype=bool)).all()
         assert (group.true == np.eye(24, dtype=bool)).all()
@@ -47,8 +47,8 @@ def test_an_unambiguous_caption_is_true_of_its_own_picture_and_of_no_other(posed
 
 def test_an_unambiguous_group_holds_scenes_with_captions_of_theirs(posed):
     for group in posed:
-        for each, picture, caption in zip(scenes_of(group), group.pictures, group.captions, strict=True):
-            assert np.array_equal(each.picture, picture)
+        for each, image, caption in zip(scenes_of(group), group.images, group.captions, strict=True):
+            assert np.array_equal(each.image, image)
             assert caption in {each.caption(seed).lower().rstrip(".") for seed in range(40)}
 
 
@@ -71,7 +71,7 @@ def test_scenes_that_no_caption_sets_apart_are_dropped():
     assert len(set(group.seeds)) == 6 and group.dropped >= 5
 
 
-def test_distinct_captions_differ_and_know_of_which_pictures_they_are_true():
+def test_distinct_captions_differ_and_know_of_which_images_they_are_true():
     group = next(distinct(endless(SIZE, "test"), among=24))
     assert len(set(group.captions)) == 24
     assert (group.true == says(group)).all() and group.true.diagonal().all()
@@ -85,7 +85,7 @@ def test_an_oracle_that_picks_at_random_among_the_true_reaches_what_is_said():
         noise = np.where(group.true, rng.random(group.true.shape), -1)
         hits += [(noise.argmax(axis) == np.arange(24)).mean() for axis in (1, 0)]
     said = oracle(group)
-    assert abs(hits / rounds - [said.caption, said.picture]).max() < 0.02
+    assert abs(hits / rounds - [said.caption, said.image]).max() < 0.02
 
 
 def test_an_oracle_of_unambiguous_captions_is_always_right(posed):
@@ -97,8 +97,8 @@ def test_what_is_found_is_the_nearest_whatever_the_lengths():
     images, texts = (
         torch.eye(3) * 7,
         torch.tensor([[2.0, 0, 0], [0, 3, 0], [0, 4, 1]]),
-    )  # the last is nearest to the second picture
-    assert found(group, lambda _: (images, texts)) == Retrieval(caption=1.0, picture=pytest.approx(2 / 3))
+    )  # the last is nearest to the second image
+    assert found(group, lambda _: (images, texts)) == Retrieval(caption=1.0, image=pytest.approx(2 / 3))
     assert found(group, lambda _: (images, torch.eye(3))) == Retrieval(1.0, 1.0)
 
 

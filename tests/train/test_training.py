@@ -1,4 +1,4 @@
-"""How the bundled models are trained: from pictures and captions alone, the same every time, resumable."""
+"""How the bundled models are trained: from images and captions alone, the same every time, resumable."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def _one_thread():
 
 
 class OnlySaid:
-    """A scene that refuses to show anything but its picture and its captions."""
+    """A scene that refuses to show anything but its image and its captions."""
 
     def __init__(self, number: int, size: int, split: str = "train") -> None:
         assert split == "train"
-        self.picture = np.full((size, size, 3), number % 251, np.uint8)
+        self.image = np.full((size, size, 3), number % 251, np.uint8)
 
     def caption(self, seed: int = 0, *, brief: bool = False, negated: bool = False) -> str:
         if negated:
@@ -71,7 +71,7 @@ class OnlySaid:
         raise AssertionError(f"training looked at {name}")
 
 
-def test_training_reads_pictures_and_captions_and_nothing_else_of_a_scene(monkeypatch):
+def test_training_reads_images_and_captions_and_nothing_else_of_a_scene(monkeypatch):
     monkeypatch.setattr(batches_module, "scene", OnlySaid)
     assert len(list(batches(TINY))) == TINY.steps
     said = sample_of(OnlySaid(3, 64), 2, 1, uses=2).captions
@@ -79,10 +79,10 @@ def test_training_reads_pictures_and_captions_and_nothing_else_of_a_scene(monkey
     assert sample_of(OnlySaid(3, 64), 1, 2, uses=1, negated=1).captions[1:] == ("a taxi", "no bus")
 
 
-def test_a_batch_has_room_for_pictures_and_tokens_only():
-    assert {field.name for field in dataclasses.fields(Batch)} == {"pictures", "tokens"}
+def test_a_batch_has_room_for_images_and_tokens_only():
+    assert {field.name for field in dataclasses.fields(Batch)} == {"images", "tokens"}
     batch = next(batches(TINY))
-    assert batch.pictures.shape == (8, 64, 64, 3) and batch.pictures.dtype == np.uint8
+    assert batch.images.shape == (8, 64, 64, 3) and batch.images.dtype == np.uint8
     assert batch.tokens.shape[:2] == (TINY.captions + TINY.brief, 8)
 
 
@@ -129,13 +129,13 @@ def test_starting_over_forgets_the_checkpoint(tmp_path):
     first = _trained(tmp_path, scenes=16)
     train(TINY, tmp_path, scenes=8, resume=False, ahead=False)
     found = read_checkpoint(tmp_path)
-    assert first.facts["pictures"] == 16 and found is not None and found.facts["pictures"] == 8
+    assert first.facts["images"] == 16 and found is not None and found.facts["images"] == 8
 
 
 def test_drawing_in_another_process_gives_the_same_batches():
     with drawn_ahead(TINY, 3) as ahead:
         for ours, theirs in zip(islice(batches(TINY, 3), 4), ahead, strict=False):
-            assert np.array_equal(ours.pictures, theirs.pictures)
+            assert np.array_equal(ours.images, theirs.images)
             assert np.array_equal(ours.tokens, theirs.tokens)
 
 
@@ -143,7 +143,7 @@ def test_drawing_in_another_process_gives_the_same_batches():
 def test_any_batch_can_be_had_without_those_before_it(first):
     every = list(_all_batches())
     alone = next(batches(TINY, first))
-    assert np.array_equal(alone.pictures, every[first].pictures)
+    assert np.array_equal(alone.images, every[first].images)
     assert np.array_equal(alone.tokens, every[first].tokens)
 
 
@@ -189,7 +189,7 @@ def test_dropped_patches_are_the_same_after_a_stop(tmp_path):
     assert not _same(whole, _trained(tmp_path / "kept", recipe=kept))
 
 
-def test_a_second_caption_of_a_picture_is_not_a_wrong_answer():
+def test_a_second_caption_of_a_image_is_not_a_wrong_answer():
     images = torch.nn.functional.normalize(torch.randn(4, 8), dim=-1)
     tokens = torch.arange(8).view(2, 4, 1)
     scale = torch.tensor(1.0)
@@ -201,7 +201,7 @@ def test_a_second_caption_of_a_picture_is_not_a_wrong_answer():
     torch.testing.assert_close(both, expected)
 
 
-def test_the_same_words_for_two_pictures_are_not_wrong_answers():
+def test_the_same_words_for_two_images_are_not_wrong_answers():
     images, texts = torch.eye(3), torch.eye(3)[None]
     twins = torch.tensor([[[1], [1], [2]]])
     texts = texts.clone()
@@ -280,7 +280,7 @@ def test_a_training_is_packed_with_a_card_that_says_how_it_went(tmp_path):
     card = json.loads(
         pack(tmp_path / "run", tmp_path / "model", scenes=2, slow=1, notes=["nothing learned"]).read_text()
     )
-    assert card["steps"] == 2 and card["steps_planned"] == TINY.steps and card["pictures_seen"] == 16
+    assert card["steps"] == 2 and card["steps_planned"] == TINY.steps and card["images_seen"] == 16
     assert card["recipe"] == json.loads(TINY.to_json()) and card["notes"] == ["nothing learned"]
     assert card["held_out_test"]["scenes"] == 2 and card["held_out_test"]["mIoU"]["value"]["scenes"] == 2
     assert any("patch tokens" in line for line in card["findings"])
@@ -299,7 +299,7 @@ def test_a_bundled_model_finds_the_caption_of_a_scene_far_above_chance(name):
     size = loaded.preprocess.size[0]
     scenes = {scene.caption(): scene for scene in dataset(64, "validation", size=size)}
     with torch.no_grad():
-        images = loaded.clip.encode_image(normalized(np.stack([s.picture for s in scenes.values()])), normalize=True)
+        images = loaded.clip.encode_image(normalized(np.stack([s.image for s in scenes.values()])), normalize=True)
         texts = loaded.clip.encode_text(loaded.tokenizer(list(scenes), 48), normalize=True)
     right = (images @ texts.T).argmax(1) == torch.arange(len(scenes))
     assert right.float().mean() > 0.4

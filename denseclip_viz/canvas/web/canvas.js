@@ -46,7 +46,7 @@ function step(view, [down, right]) {
   if (boxOf(data, grid, ...next)) point(view, middleOf(data, grid, next));
 }
 
-// Between linked canvases places are shares of the picture, since their grids may differ.
+// Between linked canvases places are shares of the image, since their grids may differ.
 const shareOf = ({ size }, [row, column]) => [row / size[0], column / size[1]];
 const placeAt = ({ size }, [down, across]) => [down * size[0], across * size[1]];
 
@@ -76,7 +76,7 @@ function understood(data, { patch, pin }) {
 function listen(view) {
   const { model } = view, heard = (event) => hear(view, event);
   listenToControls(view);
-  listenToPicture(view);
+  listenToImage(view);
   globalThis.addEventListener(BUS, heard);
   const watched = { _payload: load, state: follow, locked: draw, status: say, status_kind: say };
   const acts = Object.entries(watched).map(([name, act]) => [`change:${name}`, () => act(view)]);
@@ -102,10 +102,10 @@ function listenToControls(view) {
   on("hover", "change", ({ checked }) => checked);
 }
 
-function listenToPicture(view) {
-  const { picture } = view.parts, on = (name, act) => picture.addEventListener(name, act);
+function listenToImage(view) {
+  const { image } = view.parts, on = (name, act) => image.addEventListener(name, act);
   const placeOf = (event) => {
-    const box = picture.getBoundingClientRect();
+    const box = image.getBoundingClientRect();
     return placeAt(view.data, [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width]);
   };
   on("pointermove", (event) => point(view, placeOf(event)));
@@ -146,15 +146,15 @@ async function load(view) {
   fit(view);
 }
 
-async function decode({ picture, labels }, buffers) {
+async function decode({ image, labels }, buffers) {
   const plain = { colorSpaceConversion: "none" };
   const file = (name, type) => createImageBitmap(new Blob([bytesOf(buffers[name])], { type }), plain);
-  const files = [picture && file("picture", picture), labels && file("labels", "image/png")];
+  const files = [image && file("image", image), labels && file("labels", "image/png")];
   const [bitmap, drawn] = await Promise.all(files);
   return { bitmap, labels: drawn && readLabels(drawn) };
 }
 
-// Labels come as the colours of a picture: red and green hold the label + 1, blue its probability.
+// Labels come as the colours of an image: red and green hold the label + 1, blue its probability.
 function readLabels(bitmap) {
   const ctx = surface(bitmap.width, bitmap.height).getContext("2d", { willReadFrequently: true });
   ctx.drawImage(bitmap, 0, 0);
@@ -172,7 +172,7 @@ function fit(view) {
   const width = Math.max(1, Math.round(wide * shrink)), height = Math.max(1, Math.round(wide * shrink * ratio));
   if (view.fitted === `${width} ${height}`) return;
   view.fitted = `${width} ${height}`;
-  Object.assign(parts.picture, { width, height });
+  Object.assign(parts.image, { width, height });
   view.backs = backgrounds(data, bitmap, width, height);
   const part = Math.min(1, FINEST / Math.max(width, height));
   view.over = surface(Math.max(1, Math.round(width * part)), Math.max(1, Math.round(height * part)));

@@ -58,7 +58,7 @@ function labelsOf({ data, state, stack, labels }, width, height) {
 }
 
 function compose({ data, parts, state, backs, over }) {
-  const { width, height } = parts.picture, ctx = parts.picture.getContext("2d");
+  const { width, height } = parts.image, ctx = parts.image.getContext("2d");
   const lay = (source, alpha) => {
     ctx.globalAlpha = alpha;
     ctx.drawImage(source, 0, 0, width, height);
@@ -71,7 +71,7 @@ function compose({ data, parts, state, backs, over }) {
   outline(ctx, data, width, height);
 }
 
-// A thin frame around what was seen, where that is not the whole picture.
+// A thin frame around what was seen, where that is not the whole image.
 function outline(ctx, { size: [rows, columns], seen: [top, left, bottom, right] }, width, height) {
   if (top < 0.5 && left < 0.5 && bottom > rows - 0.5 && right > columns - 0.5) return;
   const across = width / columns, down = height / rows;

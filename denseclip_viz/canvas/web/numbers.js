@@ -1,4 +1,4 @@
-// One canvas: a picture, a map over it, and everything that moves. It is given all maps at once and draws from them;
+// One canvas: an image, a map over it, and everything that moves. It is given all maps at once and draws from them;
 // the kernel is told what was chosen, and is asked for nothing. What users typed reaches the page as text, never as
 // markup. These files are one ES module, put together as they are: numbers, choices, places, pixels, parts, telling,
 // drawing, canvas.
@@ -9,7 +9,7 @@ const STEPS = 4096; // colours of a map between the two ends of its scale: sixte
 const NOTHING = 65535; // the 16-bit number of a value that is not there
 const UNSEEN = -2, UNNAMED = -1; // labels of pixels
 const FADED = 0.62, PAPER = 255, BEHIND = 180, DARK = 25, LIGHT = 250; // as view/render.py fades and softens
-const COLOURFUL = 0.3; // below this opacity the picture's own colours come back
+const COLOURFUL = 0.3; // below this opacity the image's own colours come back
 const LARGEST = 2048, FINEST = 1408; // longest side in device pixels: of the canvas, of a map before it is enlarged
 const QUIET = 150; // ms without a choice before the kernel is told
 const BUS = "denseclip-viz";

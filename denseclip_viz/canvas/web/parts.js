@@ -16,9 +16,9 @@ function makeParts(el) {
   for (const name of plain) parts[name] = make("div", `dcv-${name}`);
   parts.status = make("div", "dcv-status", { role: "status" });
   makeControls(parts);
-  const told = { tabindex: 0, role: "application", "aria-roledescription": "map over a picture" };
-  parts.picture = make("canvas", "dcv-picture", told);
-  const frame = (parts.frame = make("div", "dcv-frame", {}, parts.picture, parts.pin, parts.peak, parts.cell));
+  const told = { tabindex: 0, role: "application", "aria-roledescription": "map over an image" };
+  parts.image = make("canvas", "dcv-image", told);
+  const frame = (parts.frame = make("div", "dcv-frame", {}, parts.image, parts.pin, parts.peak, parts.cell));
   parts.stage = make("div", "dcv-stage", {}, frame, parts.caption);
   const side = make("div", "dcv-side", {}, makeScale(parts), ...makeBars(parts));
   parts.body = make("div", "dcv-body", {}, parts.stage, side);
@@ -59,7 +59,7 @@ function makeScale(parts) {
 function makeBars(parts) {
   parts.where = make("div", "dcv-where", { "aria-live": "polite" });
   parts.bars = make("div", "dcv-bars", { role: "group", "aria-label": "values of this cell" });
-  parts.key = make("div", "dcv-key", {}, "the whole picture’s cosine");
+  parts.key = make("div", "dcv-key", {}, "the whole image’s cosine");
   return [parts.where, parts.bars, parts.key];
 }
 

@@ -1,4 +1,4 @@
-// Pixels: maps, labels and pictures as colours.
+// Pixels: maps, labels and images as colours.
 
 const rgba = (red, green, blue, alpha = 255) => ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 
@@ -96,7 +96,7 @@ function surface(width, height) {
 
 const ALL = { top: 0, left: 0, bottom: 1, right: 1, rows: 1, columns: 1 };
 
-// The picture in its own colours and softened to greys, both faded where the model saw nothing.
+// The image in its own colours and softened to greys, both faded where the model saw nothing.
 function backgrounds(data, bitmap, width, height) {
   const colour = surface(width, height), grey = surface(width, height);
   const ctx = colour.getContext("2d", { willReadFrequently: true });

@@ -1,4 +1,4 @@
-// Places: where cells lie in the picture, in its pixels, and where pixels lie between cells.
+// Places: where cells lie in the image, in its pixels, and where pixels lie between cells.
 
 // For each of n pixels along an axis the two cells around it and the share of the second, as geometry/sampling.py.
 function places(n, size, [start, end, cells], [first, last], nearest) {
@@ -25,7 +25,7 @@ function placesOf(data, grid, width, height, nearest) {
   };
 }
 
-// The box of a cell as far as it was seen, [top, left, bottom, right] in pixels of the picture; null if it was not.
+// The box of a cell as far as it was seen, [top, left, bottom, right] in pixels of the image; null if it was not.
 function boxOf({ seen }, grid, y, x) {
   const high = (grid.bottom - grid.top) / grid.rows, wide = (grid.right - grid.left) / grid.columns;
   const top = Math.max(grid.top + y * high, seen[0]), left = Math.max(grid.left + x * wide, seen[1]);
@@ -33,7 +33,7 @@ function boxOf({ seen }, grid, y, x) {
   return bottom - top > 1e-3 && right - left > 1e-3 ? [top, left, bottom, right] : null;
 }
 
-// The cell at a place in the picture; null outside of what was seen.
+// The cell at a place in the image; null outside of what was seen.
 function cellAt({ seen }, grid, [row, column]) {
   if (row < seen[0] || row > seen[2] || column < seen[1] || column > seen[3]) return null;
   const y = Math.floor(((row - grid.top) / (grid.bottom - grid.top)) * grid.rows);
@@ -41,7 +41,7 @@ function cellAt({ seen }, grid, [row, column]) {
   return [clamp(y, 0, grid.rows - 1), clamp(x, 0, grid.columns - 1)];
 }
 
-// The middle of what was seen of a cell, so that it is a place in the picture.
+// The middle of what was seen of a cell, so that it is a place in the image.
 function middleOf(data, grid, [y, x]) {
   const box = boxOf(data, grid, y, x);
   return box ? [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2] : [-1, -1];

@@ -3,7 +3,7 @@
 const percent = (value, [low, high]) => `${clamp(((value - low) / (high - low)) * 100, 0, 100)}%`;
 const indexOf = ({ columns }, [y, x]) => y * columns + x;
 
-// Where the reader is: pointing, else the pin, else the hottest cell. A place is [row, column] in the picture's pixels.
+// Where the reader is: pointing, else the pin, else the hottest cell. A place is [row, column] in the image's pixels.
 function spotOf({ data, state, pointed, hottest, stack }) {
   if (pointed) return { place: pointed, said: "" };
   if (state.pinned) return { place: middleOf(data, mainGrid(data), state.pinned), said: "pinned" };
@@ -55,7 +55,7 @@ function showCaption(view) {
   const words = make("span", "", {}, captionOf(view, byText).filter(Boolean).join(" · "));
   parts.caption.replaceChildren(make("b", "", { dir: "auto" }, name), words);
   const what = isLikeness ? "cells like this one" : shown ? `${shown.view} map, ${name}` : "segments";
-  parts.picture.setAttribute("aria-label", `${data.title}: ${what}. Arrow keys move, Enter pins.`);
+  parts.image.setAttribute("aria-label", `${data.title}: ${what}. Arrow keys move, Enter pins.`);
 }
 
 function captionOf({ data, state, stack, hottest, shown }, byText) {
@@ -63,7 +63,7 @@ function captionOf({ data, state, stack, hottest, shown }, byText) {
   const words = [stack.layer === OUTPUT ? "" : `${stack.layer}, ${data.reading}`];
   if (!shown?.view) return words;
   const score = data.scores?.[templateOf(data, state)][data.choices.prompt.indexOf(state.prompt)];
-  if (byText && score !== undefined) words.unshift(`whole picture ${pretty(score, 3)}`);
+  if (byText && score !== undefined) words.unshift(`whole image ${pretty(score, 3)}`);
   if (hottest) words.unshift(`hottest cell ${pretty(shown.read(indexOf(stack.grid, hottest)), stack.decimals)}`);
   return words;
 }

@@ -208,7 +208,7 @@ def _strict_errors() -> tuple[type[Exception], ...]:
 
 
 def _check(clip: Align, tokenizer: BertTokens, name: str) -> None:
-    """What a configuration can say, and yet no text could be read or compared with a picture."""
+    """What a configuration can say, and yet no text could be read or compared with an image."""
     if clip.widths[0] != clip.widths[1]:
         came = f"The image tower of {name} makes {clip.widths[0]} numbers and its text tower {clip.widths[1]}"
         raise ModelNameError(came, expected="vectors of one space", fix="Make projection_dim the image tower's width.")

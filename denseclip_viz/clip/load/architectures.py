@@ -46,7 +46,7 @@ class Source:
 
 
 def known_models() -> list[KnownModel]:
-    """Lists every picture model of open_clip with its family, in open_clip's order; nothing is built.
+    """Lists every image model of open_clip with its family, in open_clip's order; nothing is built.
 
     Returns:
         One entry per name. `tags` are the pretrained weights there are; `needs` is "transformers" where the

@@ -1,4 +1,4 @@
-"""How transformers' EfficientNet image processor makes a picture ready, in the words of this package."""
+"""How transformers' EfficientNet image processor makes an image ready, in the words of this package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def read_preprocess(folder: Path) -> Preprocess:
-    """Reads what a folder says of its pictures; settings that it leaves out are those of transformers.
+    """Reads what a folder says of its images; settings that it leaves out are those of transformers.
 
     Raises:
         GeometryError: No settings, another kind of image processor, or one that cannot be had exactly here.
@@ -27,7 +27,7 @@ def read_preprocess(folder: Path) -> Preprocess:
         settings = _settings(file) if file.is_file() else None
         if settings is not None:
             return preprocess_of(settings)
-    came, fix = f"The folder {folder} does not say how its pictures are made ready", "Copy it from the model's page."
+    came, fix = f"The folder {folder} does not say how its images are made ready", "Copy it from the model's page."
     raise GeometryError(came, expected=f"settings in {' or '.join(FILES)}", fix=fix)
 
 
@@ -83,7 +83,7 @@ def _complete(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     kind = settings.get("image_processor_type")
     if kind not in KINDS:
-        came, fix = f"The pictures are made ready by a {kind!r}", "Load a model whose pictures these are for."
+        came, fix = f"The images are made ready by a {kind!r}", "Load a model whose images these are for."
         raise GeometryError(came, expected=f"one of {', '.join(KINDS)}", fix=fix)
     try:
         said: dict[str, Any] = EfficientNetImageProcessor(**settings).to_dict()

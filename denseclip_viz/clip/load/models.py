@@ -29,7 +29,7 @@ class Sizes(TypedDict):
 
 
 def models(pattern: str = "*") -> pd.DataFrame:
-    """Lists every picture model of open_clip, a row each, in open_clip's order.
+    """Lists every image model of open_clip, a row each, in open_clip's order.
 
     Args:
         pattern: A name, with wildcards.

@@ -33,7 +33,7 @@ def activation_of(clip: nn.Module) -> str:
 
 
 def describe_preprocess(preprocess: Preprocess) -> str:
-    """Says in one line how a picture is made ready.
+    """Says in one line how an image is made ready.
 
     Example:
         >>> from denseclip_viz.geometry import Preprocess

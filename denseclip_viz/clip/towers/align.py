@@ -51,7 +51,7 @@ class Align(nn.Module):
         return int(self.text_model.config.vocab_size)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Embed preprocessed pixels `(picture, 3, H, W)`: `(picture, D)`, not normalised."""
+        """Embed preprocessed pixels `(image, 3, H, W)`: `(image, D)`, not normalised."""
         embedding: Tensor = self.visual(pixels)
         return embedding
 
@@ -77,7 +77,7 @@ class AlignImage(nn.Module):
         self.trunk = trunk
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Embed `(picture, 3, H, W)`: `(picture, D)`."""
+        """Embed `(image, 3, H, W)`: `(image, D)`."""
         pooled: Tensor = self.trunk(pixels)[1]
         return pooled
 
@@ -181,6 +181,6 @@ def _grid(way: list[Stride], cell: int, most: int, pixels: Tensor) -> tuple[int,
         raise GeometryError(
             f"an input of {height} x {width} pixels",
             expected=f"sides of 1 to {most} whole cells of {cell} pixels",
-            fix="Let model.trace(picture, geometry='whole') resize and pad it.",
+            fix="Let model.trace(image, geometry='whole') resize and pad it.",
         )
     return counts[0], counts[1]

@@ -97,7 +97,7 @@ class Pooled:
         self.pool, self.positional = pool, positional
 
     def feed(self, features: Tensor) -> None:
-        """Take layer4's output `(picture, C, y, x)`; `placed` is what the pool sees: mean first, positions added."""
+        """Take layer4's output `(image, C, y, x)`; `placed` is what the pool sees: mean first, positions added."""
         self.tokens = features.flatten(2).transpose(1, 2)
         self.placed = torch.cat([self.tokens.mean(1, keepdim=True), self.tokens], dim=1) + self.positional
 
@@ -109,7 +109,7 @@ class Pooled:
         return torch.cat([heads, self.values[:, :, 1:]], dim=2) if call.whole else heads
 
     def heads(self) -> Tensor:
-        """Compute attention and values; return the pooled heads `(picture, head, 1, channel)`."""
+        """Compute attention and values; return the pooled heads `(image, head, 1, channel)`."""
         pool, heads = self.pool, self.pool.num_heads
         # values without positional embedding are what F needs; the embedding's own share is added for A and C
         plain, offset = _project_together(pool.v_proj.weight, self.tokens, self.positional)

@@ -83,7 +83,7 @@ class ClassTokenTower(OnTrunk):
 
 
 def value_stream(block: Block, stream: Tensor, merged_values: Tensor, path: Path) -> Tensor:
-    """Let every token attend to itself alone in `block`: `(picture, token, C)`."""
+    """Let every token attend to itself alone in `block`: `(image, token, C)`."""
     own = run(block.out, merged_values)
     own = stream + own if path.residual else own
     return own + run(block.mlp, own) if path.mlp else own

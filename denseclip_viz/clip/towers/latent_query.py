@@ -1,6 +1,6 @@
 """Towers that pool with a learned query: SigLIP, PE-Core, CoCa.
 
-    u   = O(Σ_j Σ_h A_hj v_hj)      one query for all pictures; O: the pool's output projection
+    u   = O(Σ_j Σ_h A_hj v_hj)      one query for all images; O: the pool's output projection
     e   = H(u + MLP(LN(u)))          no MLP in CoCa; H: a projection, behind a norm in CoCa, nothing in SigLIP
     F_j = H(u_j + MLP(LN(u_j))),    u_j = O(v_j)          "attend to j alone"
 

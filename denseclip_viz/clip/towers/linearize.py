@@ -74,12 +74,12 @@ def carry(parts: Tensor, terms: dict[str, Tensor], steps: Sequence[Step]) -> tup
     """Carry the terms of a sum through all steps; what is not linear is frozen at the sum as it arrives there.
 
     Args:
-        parts: `(picture, token, C)`, one term each.
-        terms: `(picture, 1, C)` each; these and the parts sum to what arrives.
+        parts: `(image, token, C)`, one term each.
+        terms: `(image, 1, C)` each; these and the parts sum to what arrives.
         steps: What stands behind, in order, laid flat by `steps_of`.
 
     Returns:
-        Parts `(picture, token, D)`, and terms `(picture, 1, D)` with `"bias"` and whatever was added on the way.
+        Parts `(image, token, D)`, and terms `(image, 1, D)` with `"bias"` and whatever was added on the way.
 
     Raises:
         UnsupportedTowerError: a step that is none of the known ones.

@@ -142,7 +142,7 @@ class AverageTower:
 
 
 def _tokens(taken: Tensor, prefix: int) -> Tensor:
-    """A map (picture, C, y, x) or stream (picture, token, C) as positions (picture, position, C)."""
+    """A map (image, C, y, x) or stream (image, token, C) as positions (image, position, C)."""
     return taken.flatten(2).transpose(1, 2) if taken.ndim == 4 else taken[:, prefix:]
 
 

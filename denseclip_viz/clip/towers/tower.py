@@ -69,16 +69,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Opened:
-    """What one forward pass left behind, for a batch of pictures.
+    """What one forward pass left behind, for a batch of images.
 
     Attributes:
-        embedding: `(picture, D)`, the pooled embedding, not normalised.
-        dense: `(picture, y, x, D)`, dense features in text space.
-        attention: `(picture, head, y, x)`, pooling weights; with those on no position they sum to 1 per head.
-        contributions: `(picture, y, x, D)`, each position's term of the embedding.
-        rest: Terms that belong to no position, `(picture, D)` each.
-        keys: `(picture, y, x, C)`, if asked for.
-        layers: What the taps saw, as the tower made it, `(picture, …)`.
+        embedding: `(image, D)`, the pooled embedding, not normalised.
+        dense: `(image, y, x, D)`, dense features in text space.
+        attention: `(image, head, y, x)`, pooling weights; with those on no position they sum to 1 per head.
+        contributions: `(image, y, x, D)`, each position's term of the embedding.
+        rest: Terms that belong to no position, `(image, D)` each.
+        keys: `(image, y, x, C)`, if asked for.
+        layers: What the taps saw, as the tower made it, `(image, …)`.
     """
 
     embedding: Tensor
@@ -107,7 +107,7 @@ class Tower(Protocol):
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that a picture goes through, in order."""
+        """The layers that an image goes through, in order."""
 
     @property
     def reading(self) -> str:
@@ -124,20 +124,20 @@ class Tower(Protocol):
         """The tower for the size of this input: itself, or one on a private copy of the structure."""
 
     def taps(self) -> dict[str, Tap]:
-        """Every place that can be recorded, in the order in which a picture passes it."""
+        """Every place that can be recorded, in the order in which an image passes it."""
 
     def open(self, pixels: Tensor, request: Request) -> Opened:
-        """Run the tower once on `(picture, 3, H, W)`, a size that it is `at`, and take its pooling apart."""
+        """Run the tower once on `(image, 3, H, W)`, a size that it is `at`, and take its pooling apart."""
 
     def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
         """The taps that `read` wants recorded for these layers; empty where it reads by gradients."""
 
     def read(self, streams: Mapping[str, Tensor], layer: str, path: Path) -> tuple[Tensor, Tensor]:
-        """Read one recorded layer in text space: `(picture, D)` global and `(picture, y, x, D)` dense."""
+        """Read one recorded layer in text space: `(image, D)` global and `(image, y, x, D)` dense."""
 
 
 def grid_of(pixels: Tensor, cell: tuple[int, int], native: tuple[int, int] | None = None) -> tuple[int, int]:
-    """Count the grid cells `(y, x)` of an input `(picture, 3, H, W)`.
+    """Count the grid cells `(y, x)` of an input `(image, 3, H, W)`.
 
     Args:
         pixels: The input.
@@ -153,7 +153,7 @@ def grid_of(pixels: Tensor, cell: tuple[int, int], native: tuple[int, int] | Non
         raise GeometryError(
             f"an input of {height} x {width} pixels",
             expected=f"sides that are multiples of {cell[0]} x {cell[1]}, the tower's grid cell",
-            fix="Let model.trace(picture, geometry='whole') resize and pad it.",
+            fix="Let model.trace(image, geometry='whole') resize and pad it.",
         )
     return height // cell[0], width // cell[1]
 

@@ -38,7 +38,7 @@ class Block:
     mlp: tuple[Step, ...]
 
     def values(self, stream: Tensor) -> Tensor:
-        """Compute the merged values `(picture, token, C)` of the stream that enters the block."""
+        """Compute the merged values `(image, token, C)` of the stream that enters the block."""
         for step in self.entry:
             assert isinstance(step, nn.Module)
             stream = step.forward(stream)  # not a call: nobody's hooks see this second run

@@ -40,7 +40,7 @@ def rewrite(file, **changes):
     file.write_text(json.dumps(said), encoding="utf-8")
 
 
-def rewrite_pictures(folder, **changes):
+def rewrite_images(folder, **changes):
     """The image processor's settings, in the file where the version at hand puts them."""
     own, shared = folder / "preprocessor_config.json", folder / "processor_config.json"
     if own.is_file():
@@ -195,15 +195,15 @@ BROKEN = {
     "no image processor": (
         lambda f: remove(f, "preprocessor_config.json", "processor_config.json"),
         GeometryError,
-        "does not say how its pictures are made ready",
+        "does not say how its images are made ready",
     ),
     "another image processor": (
-        lambda f: rewrite_pictures(f, image_processor_type="CLIPImageProcessor"),
+        lambda f: rewrite_images(f, image_processor_type="CLIPImageProcessor"),
         GeometryError,
         "by a 'CLIPImageProcessor'",
     ),
     "a filter that nobody has": (
-        lambda f: rewrite_pictures(f, resample=0),
+        lambda f: rewrite_images(f, resample=0),
         GeometryError,
         "resample is 0",
     ),

@@ -1,10 +1,10 @@
-"""ALIGN's pictures are made ready as transformers does it, bit for bit with Pillow, or the settings are refused."""
+"""ALIGN's images are made ready as transformers does it, bit for bit with Pillow, or the settings are refused."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from align_models import PICTURES, PIL_PROCESSOR
+from align_models import IMAGES, PIL_PROCESSOR
 from PIL import Image
 from transformers import EfficientNetImageProcessor
 
@@ -16,10 +16,10 @@ KIND = {"image_processor_type": "EfficientNetImageProcessor"}
 LEVEL = 1 / 127.5  # one of 255 levels, on a scale from -1 to 1
 SIZES = [(300, 400), (400, 300), (60, 90), (116, 116), (97, 500)]
 SETTINGS = {
-    "ALIGN": PICTURES,
-    "ALIGN, other parity": {**PICTURES, "size": {"height": 117, "width": 130}},
-    "bicubic": {**PICTURES, "resample": 3},
-    "without a crop": {**PICTURES, "do_center_crop": False},
+    "ALIGN": IMAGES,
+    "ALIGN, other parity": {**IMAGES, "size": {"height": 117, "width": 130}},
+    "bicubic": {**IMAGES, "resample": 3},
+    "without a crop": {**IMAGES, "do_center_crop": False},
     "EfficientNet": {"do_center_crop": True, "resample": 3, "image_std": [0.47853944, 0.4732864, 0.47434163]},
     "one normalisation": {"include_top": False, "resample": 2, "image_mean": 0.4, "image_std": 0.3},
     "the other one": {"do_normalize": False, "resample": 2, "image_std": [0.2, 0.3, 0.4]},
@@ -30,9 +30,9 @@ SETTINGS = {
 
 def both(settings, size, processor):
     noise = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    picture, preprocess = Image.fromarray(noise), preprocess_of({**KIND, **settings})
-    ours = pixels(picture, Native().plan(size, preprocess=preprocess, cell=(1, 1)), preprocess)
-    return ours, np.asarray(processor(**settings)(picture, return_tensors="np")["pixel_values"])[0]
+    image, preprocess = Image.fromarray(noise), preprocess_of({**KIND, **settings})
+    ours = pixels(image, Native().plan(size, preprocess=preprocess, cell=(1, 1)), preprocess)
+    return ours, np.asarray(processor(**settings)(image, return_tensors="np")["pixel_values"])[0]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -45,13 +45,13 @@ def test_pixels_are_those_of_transformers_with_pillow(settings, size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_pixels_of_align_are_those_of_transformers_bit_for_bit(size):
-    ours, theirs = both(PICTURES, size, PIL_PROCESSOR)
+    ours, theirs = both(IMAGES, size, PIL_PROCESSOR)
     np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_with_torchvision_transformers_own_pixels_differ_by_one_level_at_most(size):
-    ours, theirs = both(PICTURES, size, EfficientNetImageProcessor)
+    ours, theirs = both(IMAGES, size, EfficientNetImageProcessor)
     assert np.abs(ours - theirs).max() <= 1.001 * LEVEL
 
 
@@ -71,7 +71,7 @@ def test_with_torchvision_transformers_own_pixels_differ_by_one_level_at_most(si
 )
 def test_what_cannot_be_followed_exactly_is_refused(settings, said):
     with pytest.raises(GeometryError, match=said):
-        preprocess_of({**KIND, **PICTURES, **settings})
+        preprocess_of({**KIND, **IMAGES, **settings})
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "{", '{"image_processor": 3}'])

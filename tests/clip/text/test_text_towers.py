@@ -45,7 +45,7 @@ POOLERS = [(kind, "mean_pooler") for kind in HUGGING_FACE] + [
 
 
 def vision(settings):
-    """CoCa's picture tower has a pool of its own."""
+    """CoCa's image tower has a pool of its own."""
     more = {"attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True}
     return more if "multimodal_cfg" in settings else {}
 

@@ -46,13 +46,13 @@ def softmax_as_exact_as_the_model(monkeypatch):
     monkeypatch.setattr(torch.nn.functional, "softmax", lambda x, dim, dtype=None, **_: plain(x, dim=dim))
 
 
-def picture(height=120, width=180, seed=0):
+def image(height=120, width=180, seed=0):
     smooth = np.random.default_rng(seed).integers(0, 256, (height // 10, width // 10, 3), dtype=np.uint8)
     return Image.fromarray(smooth).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def own_pixels(image, dtype=torch.float32):
-    made = align_models.PIL_PROCESSOR(**align_models.PICTURES)(image, return_tensors="np")["pixel_values"]
+    made = align_models.PIL_PROCESSOR(**align_models.IMAGES)(image, return_tensors="np")["pixel_values"]
     return torch.from_numpy(np.asarray(made)).to(dtype)
 
 
@@ -66,12 +66,12 @@ def pooled(found):
 
 def test_an_image_is_what_transformers_makes_of_it_from_its_own_pixels(both):
     model, theirs = both
-    trace, dtype = model.trace(picture()), next(theirs.parameters()).dtype
+    trace, dtype = model.trace(image()), next(theirs.parameters()).dtype
     with torch.no_grad():
-        features = pooled(theirs.get_image_features(own_pixels(picture(), dtype)))[0]
-    assert torch.equal(trace.pixels, own_pixels(picture())[0])
+        features = pooled(theirs.get_image_features(own_pixels(image(), dtype)))[0]
+    assert torch.equal(trace.pixels, own_pixels(image())[0])
     assert oracle.relative_error(trace.global_embedding.numpy(), features.numpy()) <= TOLERANCE[dtype]
-    plain = model.encode_image(own_pixels(picture(), dtype))[0]
+    plain = model.encode_image(own_pixels(image(), dtype))[0]
     assert oracle.relative_error(plain.numpy(), features.numpy()) <= TOLERANCE[dtype]
     assert trace.geometry.grid == (3, 3) and trace.global_embedding.shape == (80,)
 
@@ -79,7 +79,7 @@ def test_an_image_is_what_transformers_makes_of_it_from_its_own_pixels(both):
 @pytest.mark.parametrize("geometry", ["native", "whole", "tiles", dcv.Whole(short=150), dcv.Tiles(long=260)])
 def test_contributions_alone_are_the_embedding_in_every_geometry(both, geometry):
     model, theirs = both
-    trace = model.trace(picture(), geometry=geometry)
+    trace = model.trace(image(), geometry=geometry)
     total = trace.contributions.sum((0, 1)).numpy()
     assert oracle.relative_error(total, trace.global_embedding.numpy()) <= TOLERANCE[next(theirs.parameters()).dtype]
     assert list(trace.rest) == ["bias"] and not trace.rest["bias"].any()
@@ -88,7 +88,7 @@ def test_contributions_alone_are_the_embedding_in_every_geometry(both, geometry)
 def test_the_dense_feature_is_the_pooled_answer_when_the_mean_takes_one_position_alone(both, monkeypatch):
     """A slow second way: the whole tower of transformers again for every position, its pool forced onto it."""
     model, theirs = both
-    trace, dtype = model.trace(picture(), geometry="whole"), next(theirs.parameters()).dtype
+    trace, dtype = model.trace(image(), geometry="whole"), next(theirs.parameters()).dtype
     rows, columns = trace.geometry.grid
     assert (rows, columns) == (4, 5)
     for y in range(rows):
@@ -101,7 +101,7 @@ def test_the_dense_feature_is_the_pooled_answer_when_the_mean_takes_one_position
 
 def test_the_gap_has_one_cause_the_length_of_a_positions_vector(both):
     model, theirs = both
-    compared = model.compare(trace := model.trace(picture()), TEXTS)
+    compared = model.compare(trace := model.trace(image()), TEXTS)
     lengths, whole = trace.dense.norm(dim=-1).numpy(), float(trace.global_embedding.norm())
     assert np.ptp(lengths) > 0.1 * lengths.mean()
     tolerance = 1e-5 if next(theirs.parameters()).dtype == torch.float32 else 1e-12
@@ -139,12 +139,12 @@ def test_logits_are_transformers_own(both, folder, softmax_as_exact_as_the_model
     model, theirs = both
     dtype = next(theirs.parameters()).dtype
     with torch.no_grad():
-        logits = theirs(**own_words(folder, TEXTS), pixel_values=own_pixels(picture(), dtype)).logits_per_image
-    compared = model.compare(picture(), TEXTS)
+        logits = theirs(**own_words(folder, TEXTS), pixel_values=own_pixels(image(), dtype)).logits_per_image
+    compared = model.compare(image(), TEXTS)
     ours = model.scale * compared.score.values
     assert oracle.relative_error(ours, logits.numpy()) <= (1e-12 if dtype == torch.float64 else 1e-5)
     assert abs(model.scale * 0.07 - 1) < 1e-6
-    shares = model.classify(picture(), TEXTS).values
+    shares = model.classify(image(), TEXTS).values
     np.testing.assert_allclose(shares, logits.softmax(-1).numpy(), atol=1e-5)
 
 
@@ -157,10 +157,10 @@ def test_without_a_stand_in_for_its_softmax_fp64_texts_are_exact_to_fp32(folder)
 
 def test_every_call_leaves_the_model_as_it_was(model):
     before = fingerprint(model.clip)
-    trace = model.trace(picture(), layers="*")
+    trace = model.trace(image(), layers="*")
     model.compare(trace, TEXTS, layers="all")
-    model.similarity(picture(), TEXTS)
-    model.segment(picture(), TEXTS, geometry="tiles", background=0.5)
+    model.similarity(image(), TEXTS)
+    model.segment(image(), TEXTS, geometry="tiles", background=0.5)
     model.classify(trace, TEXTS)
     grad_cam(model.tower, trace.pixels, model.encode_text(TEXTS))
     with model.record("stages.*", "pool.input") as seen:
@@ -171,22 +171,22 @@ def test_every_call_leaves_the_model_as_it_was(model):
 
 
 def test_layers_are_read_by_gradients_and_drawn_where_each_layers_cells_see(model):
-    compared = model.compare(picture(), TEXTS[:2], layers="all")
+    compared = model.compare(image(), TEXTS[:2], layers="all")
     assert compared.layer.values.tolist() == ["stem", *(f"stages.{i}" for i in range(7))]
     assert compared.attrs["layer_reading"].startswith("gradient")
     last = compared.layer_global_gradient.isel(layer=-1).sum(("fine_y", "fine_x")) / (48 * 48 / 9)
     np.testing.assert_allclose(last, 0, atol=1e-5)  # a cosine does not change with the length of the embedding
     np.testing.assert_allclose(compared.layer_shift[:, 0], [0.5, 0.5, 1.5, 3.5, 7.5, 7.5, 15.5, 15.5])
     panels = dcv.plot.layers(compared).axes
-    extents = {tuple(np.round(image.get_extent(), 3)) for ax in panels for image in ax.images[1:]}
-    scale = 180 / 116  # of the picture's width to what it was squashed to, 9 pixels cropped off the left
+    extents = {tuple(np.round(drawn.get_extent(), 3)) for ax in panels for drawn in ax.images[1:]}
+    scale = 180 / 116  # of the image's width to what it was squashed to, 9 pixels cropped off the left
     # columns of 2 pixels; as many more in front, held, as fill the strip that the model saw too
     starts = [0.5 - 2, 1.5 - 2, 3.5 - 4, 7.5 - 8, 15.5 - 16]
     np.testing.assert_allclose(sorted((left + 0.5) / scale - 9 for left, *_ in extents), sorted(starts), atol=0.01)
 
 
 def test_names_of_blocks_and_stages_follow_the_tower(model):
-    trace = model.trace(picture(), layers="*")
+    trace = model.trace(image(), layers="*")
     assert [name for name in model.taps if name.count(".") == 2] == [
         "stages.0.0", "stages.1.0", "stages.2.0", "stages.3.0", "stages.3.1",
         "stages.4.0", "stages.4.1", "stages.5.0", "stages.5.1", "stages.6.0",
@@ -198,16 +198,16 @@ def test_names_of_blocks_and_stages_follow_the_tower(model):
 def test_half_precision_keeps_the_scale(folder):
     model = dcv.load(str(folder), device="cpu", dtype="bf16")
     assert model.clip.logit_scale.dtype == torch.float32 and abs(logit_scale(model.clip) - 1 / 0.07) < 1e-4
-    assert model.compare(picture(), TEXTS).score.notnull().all()
+    assert model.compare(image(), TEXTS).score.notnull().all()
 
 
 def test_keys_are_refused_as_a_mean_has_none(model):
     with pytest.raises(dcv.DenseclipVizError, match="plain mean"):
-        model.trace(picture(), keys="key")
+        model.trace(image(), keys="key")
 
 
 def test_a_figure_of_a_comparison_says_what_it_is_of(model):
-    figure = dcv.plot.compare(model.compare(picture(), dcv.Prompts(TEXTS[:2], absent=["a giraffe"])))
+    figure = dcv.plot.compare(model.compare(image(), dcv.Prompts(TEXTS[:2], absent=["a giraffe"])))
     said = " ".join(text.get_text() for text in figure.findobj(lambda part: hasattr(part, "get_text")))
     assert "tiny-align" in said and "a red car" in said
 
@@ -222,9 +222,9 @@ def test_too_few_pixels_and_too_many_for_the_pool_are_refused(model, tmp_path):
     with pytest.raises(dcv.DenseclipVizError, match="31 x 64 pixels.*1 to 64 whole cells of 32"):
         model.tower.at(torch.zeros(1, 3, 31, 64))
     small = dcv.load(str(align_models.write(tmp_path, align_models.make(hidden_dim=4))), device="cpu")
-    assert small.trace(picture()).geometry.grid == (3, 3)
+    assert small.trace(image()).geometry.grid == (3, 3)
     with pytest.raises(dcv.DenseclipVizError, match="1 to 4 whole cells"):
-        small.trace(picture(), geometry="whole")
+        small.trace(image(), geometry="whole")
 
 
 def test_random_pixels_of_any_size_open_as_the_tower_alone_says(folder):

@@ -79,7 +79,7 @@ def alone_in_the_mean(visual, pixels, j, count):
     """What is averaged is position j everywhere."""
 
     def everywhere(values):
-        if values.ndim == 4 and hasattr(visual.trunk, "layers"):  # Swin: (picture, y, x, C)
+        if values.ndim == 4 and hasattr(visual.trunk, "layers"):  # Swin: (image, y, x, C)
             return values.flatten(1, 2)[:, j][:, None, None].expand_as(values)
         if values.ndim == 4:
             return values.flatten(2)[:, :, j][:, :, None, None].expand_as(values)
@@ -156,7 +156,7 @@ def test_the_native_size_need_not_be_whole_patches(kind):
     assert opened(visual, pixels_for(visual, 3 * cell, cell)).dense.shape[1:3] == (3, 1)
 
 
-def test_a_vit_made_for_wide_pictures_reads_them_and_others():
+def test_a_vit_made_for_wide_images_reads_them_and_others():
     visual = tiny.tiny_vit(image_size=(32, 48)).visual
     pixels = pixels_for(visual, 32, 48)
     ours = opened(visual, pixels)

@@ -87,7 +87,7 @@ def test_the_other_towers_of_maps_say_too_where_their_cells_see(name, shifts, mo
     ("way", "cells"), [(dcv.Whole(short=320), [(3, 5), (4, 8), (6, 11)]), ("native", [(1, 1)])], ids=["whole", "native"]
 )
 def test_the_cell_that_changes_most_is_the_one_in_whose_box_a_bright_spot_was_put(way, cells, tmp_path, no_gates):
-    """As a user sees it, in pixels of the picture: whole, or squashed and cropped."""
+    """As a user sees it, in pixels of the image: whole, or squashed and cropped."""
     model = dcv.load(str(align_models.write(tmp_path, even(align_models.make()))), device="cpu")
     grey = np.full((400, 640, 3), 110, np.uint8)
     plain = model.trace(grey, geometry=way)
@@ -114,7 +114,7 @@ def test_a_shift_moves_cells_and_not_what_was_seen(way):
     plain = way.plan((232, 520), preprocess=HALF, cell=(32, 32))
     moved = replace(plain, shift=(15.5, 8.0))
     assert moved.grid == plain.grid and replace(moved, shift=(0.0, 0.0)) == plain
-    tall, wide = (np.array(plain.picture) / plain.resized).tolist()
+    tall, wide = (np.array(plain.image) / plain.resized).tolist()
     np.testing.assert_allclose(moved.y - plain.y, 15.5 * tall)
     np.testing.assert_allclose(moved.x - plain.x, 8 * wide)
     np.testing.assert_allclose(np.subtract(moved.extent, plain.extent), [8 * wide, 8 * wide, 15.5 * tall, 15.5 * tall])

@@ -1,4 +1,4 @@
-"""Draw the README's two pictures from the bundled models: `python tests/make_pictures.py docs`.
+"""Draw the README's two images from the bundled models: `python tests/make_images.py docs`.
 
 `compare.png` is the first figure of `denseclip-viz toyworld demo`; `explorer.png` is an explorer in a real JupyterLab.
 """
@@ -25,12 +25,12 @@ def explorer(browser, lab: Lab, path):
     """Open an explorer, choose a prompt, point at a cell, and keep what it looks like."""
     with watched(browser, device_scale_factor=1.5) as page:
         page.set_viewport_size({"width": 1500, "height": 1200})
-        lab.open(page, lab.write("picture.ipynb", "import denseclip_viz as dcv", "dcv.explore()"))
+        lab.open(page, lab.write("image.ipynb", "import denseclip_viz as dcv", "dcv.explore()"))
         lab.run_all(page)
         page.wait_for_function(EXPLORED)
         shown = page.locator(".dcv-explorer").first
         shown.locator("select.dcv-prompt").select_option("a limousine")
-        drawn = shown.locator("canvas.dcv-picture")
+        drawn = shown.locator("canvas.dcv-image")
         box = drawn.bounding_box()
         drawn.hover(position={"x": 0.44 * box["width"], "y": 0.8 * box["height"]})
         seen = Image.open(io.BytesIO(shown.screenshot()))
