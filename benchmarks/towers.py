@@ -16,7 +16,7 @@ import open_clip
 import torch
 
 from denseclip_viz.clip.forward import run
-from denseclip_viz.clip.towers import Request, tower_for
+from denseclip_viz.clip.towers import ForwardOptions, tower_for
 
 ROUNDS = {1: 21, 8: 7}
 FAMILIES = (
@@ -43,7 +43,7 @@ def ratio(name: str, batch: int) -> str:
             return visual(pixels)
 
     def opened() -> object:
-        return run(tower, pixels, Request())
+        return run(tower, pixels, ForwardOptions())
 
     plain(), opened()
     pairs = []

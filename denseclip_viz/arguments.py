@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
-from denseclip_viz.clip.towers import Path
+from denseclip_viz.clip.towers import DensePath
 from denseclip_viz.errors import GeometryError, ImageError, LayerError, PromptError, WeightsError
 from denseclip_viz.trace import Trace
 
@@ -51,7 +51,7 @@ def keys(kind: object) -> str:
     return kind
 
 
-def path(value: object) -> str | Path:
+def path(value: object) -> str | DensePath:
     """Refuse what is neither the name of a path nor a `Path`; which names there are is the towers' to say.
 
     Raises:
@@ -61,7 +61,7 @@ def path(value: object) -> str | Path:
         >>> path("value")
         'value'
     """
-    if isinstance(value, str | Path):
+    if isinstance(value, str | DensePath):
         return value
     raise LayerError(f"path={reprlib.repr(value)}", expected="a name or a Path(...)", fix="Try path='value'.")
 
@@ -77,8 +77,8 @@ def batch(size: object) -> int:
         8
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        came, expected = f"batch_size={reprlib.repr(size)}", "a whole number of at least 1"
-        raise LayerError(came, expected=expected, fix="Try batch_size=8.")
+        got, expected = f"batch_size={reprlib.repr(size)}", "a whole number of at least 1"
+        raise LayerError(got, expected=expected, fix="Try batch_size=8.")
     return size
 
 
@@ -94,9 +94,9 @@ def several(images: Iterable[Item]) -> Iterable[Item]:
     """
     one = isinstance(images, str | bytes | os.PathLike) or not isinstance(images, Iterable)
     if one or (isinstance(images, np.ndarray) and images.ndim < 4):
-        came = f"one {type(images).__name__} where several images are due"
+        got = f"one {type(images).__name__} where several images are due"
         fix = "Put it into a list, or call model.trace for one image."
-        raise ImageError(came, expected="a list of images, or an array (image, row, column, rgb)", fix=fix)
+        raise ImageError(got, expected="a list of images, or an array (image, row, column, rgb)", fix=fix)
     return images
 
 
@@ -113,8 +113,8 @@ def texts(value: object) -> list[str]:
     value = value.tolist() if isinstance(value, np.ndarray) else value
     listed = None if isinstance(value, str) else _listed(value)
     if listed is None:
-        came = f"texts came as {reprlib.repr(value)}"
-        raise PromptError(came, expected="a list with at least one text", fix="Put the text into a list.")
+        got = f"texts came as {reprlib.repr(value)}"
+        raise PromptError(got, expected="a list with at least one text", fix="Put the text into a list.")
     return listed
 
 
@@ -129,13 +129,13 @@ def pixels(value: object, size: tuple[int, int]) -> Tensor:
         >>> pixels(torch.zeros(2, 3, 32, 32), (32, 32)).shape
         torch.Size([2, 3, 32, 32])
     """
-    came = f"pixels as {type(value).__name__}"
+    got = f"pixels as {type(value).__name__}"
     if isinstance(value, Tensor):
-        came = f"pixels of shape {tuple(value.shape)}, {str(value.dtype).removeprefix('torch.')}"
+        got = f"pixels of shape {tuple(value.shape)}, {str(value.dtype).removeprefix('torch.')}"
         if value.is_floating_point() and value.shape[1:] == (3, *size) and len(value):
             return value
     expected = f"floats (image, 3, {size[0]}, {size[1]}), preprocessed"
-    raise ImageError(came, expected=expected, fix="model.trace(image).pixels[None] is such a batch of one.")
+    raise ImageError(got, expected=expected, fix="model.trace(image).pixels[None] is such a batch of one.")
 
 
 def finite(embedding: Tensor) -> Tensor:
@@ -145,8 +145,8 @@ def finite(embedding: Tensor) -> Tensor:
         ImageError: NaN or infinity in it.
     """
     if not bool(embedding.isfinite().all()):
-        came = "pixels whose embedding holds NaN or infinity"
-        raise ImageError(came, expected="finite pixels, normalised by mean and std", fix="Look at pixels.max().")
+        got = "pixels whose embedding holds NaN or infinity"
+        raise ImageError(got, expected="finite pixels, normalised by mean and std", fix="Look at pixels.max().")
     return embedding
 
 
@@ -157,8 +157,8 @@ def directed(trace: Trace) -> Trace:
         WeightsError: it is.
     """
     if not bool(trace.global_embedding.any()):
-        came, fix = f"an embedding of {trace.name} that is zero everywhere", "Check the checkpoint."
-        raise WeightsError(came, expected="weights that give it a direction", fix=fix)
+        got, fix = f"an embedding of {trace.name} that is zero everywhere", "Check the checkpoint."
+        raise WeightsError(got, expected="weights that give it a direction", fix=fix)
     return trace
 
 
@@ -172,11 +172,11 @@ def own(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) 
     made = [str(trace.provenance.get(name, provenance[name])) for name in ("model", "weights_hash")]
     mine = [str(provenance[name]) for name in ("model", "weights_hash")]
     if made != mine:
-        came = f"a trace of {trace.name} by {made[0]} (weights {made[1]})"
-        raise LayerError(came, expected=f"one by {mine[0]} (weights {mine[1]})", fix="Trace it with this model.")
+        got = f"a trace of {trace.name} by {made[0]} (weights {made[1]})"
+        raise LayerError(got, expected=f"one by {mine[0]} (weights {mine[1]})", fix="Trace it with this model.")
     if geometry is not None:
-        came = f"geometry={reprlib.repr(geometry)} for a trace, whose image was fed already"
-        raise GeometryError(came, expected="none with a trace", fix="Pass the image, or trace with that geometry.")
+        got = f"geometry={reprlib.repr(geometry)} for a trace, whose image was fed already"
+        raise GeometryError(got, expected="none with a trace", fix="Pass the image, or trace with that geometry.")
     return trace
 
 
@@ -191,6 +191,6 @@ def untraced(image: Item) -> Item:
         ImageError: a trace.
     """
     if isinstance(image, Trace):
-        came, fix = f"the trace of {image.name}", "Pass the image, or the trace to compare, segment or classify."
-        raise ImageError(came, expected="an image", fix=fix)
+        got, fix = f"the trace of {image.name}", "Pass the image, or the trace to compare, segment or classify."
+        raise ImageError(got, expected="an image", fix=fix)
     return image

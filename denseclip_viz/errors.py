@@ -7,7 +7,7 @@ class DenseclipVizError(Exception):
     """Base of every error that this package raises on purpose.
 
     Args:
-        came: What came in, named as the user knows it.
+        got: What came in, named as the user knows it.
         expected: What would have been right.
         fix: What to do now.
 
@@ -16,9 +16,9 @@ class DenseclipVizError(Exception):
         'cat.jpg is empty (0 bytes). Expected an image file. Copy it again.'
     """
 
-    def __init__(self, came: str, *, expected: str, fix: str) -> None:
-        self.came, self.expected, self.fix = came, expected, fix
-        super().__init__(f"{came}. Expected {expected}. {fix}")
+    def __init__(self, got: str, *, expected: str, fix: str) -> None:
+        self.got, self.expected, self.fix = got, expected, fix
+        super().__init__(f"{got}. Expected {expected}. {fix}")
 
 
 class ImageError(DenseclipVizError):

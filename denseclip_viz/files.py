@@ -40,8 +40,8 @@ def writing(path: str | os.PathLike[str], endings: Sequence[str], *, force: bool
         os.replace(part, target)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)[:150] or type(error).__name__
-        came, fix = f"{_short(target)} cannot be written ({why})", "Write elsewhere, or free some space."
-        raise OutputError(came, expected="a place that can be written", fix=fix) from error
+        got, fix = f"{_short(target)} cannot be written ({why})", "Write elsewhere, or free some space."
+        raise OutputError(got, expected="a place that can be written", fix=fix) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -50,8 +50,8 @@ def writing(path: str | os.PathLike[str], endings: Sequence[str], *, force: bool
 def check_target(path: str | os.PathLike[str], endings: Sequence[str], *, force: bool = False) -> Path:
     """Refuse a path that cannot or should not be written; before the work, not after it."""
     if not isinstance(path, str | os.PathLike) or "\0" in str(path):
-        came = f"the path {path!r}" if isinstance(path, str) else f"a path of type {type(path).__name__}"
-        raise OutputError(came, expected="the name of a file, as text", fix="Pass a file's path.")
+        got = f"the path {path!r}" if isinstance(path, str) else f"a path of type {type(path).__name__}"
+        raise OutputError(got, expected="the name of a file, as text", fix="Pass a file's path.")
     target, shown = Path(path), _short(path)
     if os.path.isdir(target):
         raise OutputError(f"{shown} is a folder", expected="the name of a file", fix="Add a name and an ending.")
@@ -63,8 +63,8 @@ def check_target(path: str | os.PathLike[str], endings: Sequence[str], *, force:
         )
     if not os.path.isdir(target.parent) or not os.access(target.parent, os.W_OK):
         what = "no writing into" if os.path.isdir(target.parent) else "no folder"
-        came = f"there is {what} {_short(target.parent)}"
-        raise OutputError(came, expected="a folder that is there and can be written", fix="Make it first.")
+        got = f"there is {what} {_short(target.parent)}"
+        raise OutputError(got, expected="a folder that is there and can be written", fix="Make it first.")
     if os.path.lexists(target) and not force:
         raise OutputError(
             f"{shown} is there already",
@@ -84,14 +84,14 @@ def save_data(result: xr.Dataset | xr.DataArray, path: str | os.PathLike[str], *
     import xarray as xr
 
     if not isinstance(result, xr.Dataset | xr.DataArray):
-        came, expected = f"a {type(result).__name__}", "what model.compare, similarity, segment or classify return"
-        raise OutputError(came, expected=expected, fix="Pass the result itself.")
+        got, expected = f"a {type(result).__name__}", "what model.compare, similarity, segment or classify return"
+        raise OutputError(got, expected=expected, fix="Pass the result itself.")
     with writing(path, [".nc"], force=force) as part:
         try:
             result.to_netcdf(part, engine="h5netcdf")
         except (ValueError, TypeError) as error:  # the null character in a text, say
-            came, fix = f"the result does not fit into netCDF ({error})", "Change that, or keep a table as .csv."
-            raise OutputError(came, expected="texts, numbers and arrays", fix=fix) from error
+            got, fix = f"the result does not fit into netCDF ({error})", "Change that, or keep a table as .csv."
+            raise OutputError(got, expected="texts, numbers and arrays", fix=fix) from error
     return Path(path)
 
 

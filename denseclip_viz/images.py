@@ -196,8 +196,8 @@ def _from_file(source: str | os.PathLike[str], name: str) -> Image.Image:
     except FileNotFoundError:
         raise ImageError(f"{name} does not exist", expected="a file", fix="Check the path.") from None
     except (OSError, ValueError) as error:
-        came = f"{name} cannot be opened ({getattr(error, 'strerror', None) or error})"
-        raise ImageError(came, expected="an image file", fix="Check the path.") from error
+        got = f"{name} cannot be opened ({getattr(error, 'strerror', None) or error})"
+        raise ImageError(got, expected="an image file", fix="Check the path.") from error
     if stat.S_ISDIR(status.st_mode):
         raise ImageError(f"{name} is a folder", expected="one image file", fix="Pass a file in it.")
     if not stat.S_ISREG(status.st_mode):
@@ -260,8 +260,8 @@ def naming(name: str) -> Iterator[None]:
         fix = "Open it in an image editor and save it as PNG or JPEG."
         raise ImageError(f"{name} is not an image Pillow knows", expected="an image", fix=fix) from error
     except (*_MEANT, *_LIED_TO) as error:
-        came = f"{name} is truncated or broken ({type(error).__name__}: {short_name(str(error))})"
-        raise ImageError(came, expected="a whole image", fix="Copy or export it again.") from error
+        got = f"{name} is truncated or broken ({type(error).__name__}: {short_name(str(error))})"
+        raise ImageError(got, expected="a whole image", fix="Copy or export it again.") from error
 
 
 def _check_size(height: int, width: int, name: str) -> None:
@@ -286,9 +286,9 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
     values = np.asarray(image)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535 or (image.mode == "I" and 0 < high <= 255):
-        came = f"{name} holds whole numbers of 32 bits from {low} to {high}"
+        got = f"{name} holds whole numbers of 32 bits from {low} to {high}"
         fix = "Say which it is: np.asarray(image).astype(np.uint8), or divide it to floats 0..1."
-        raise ImageError(came, expected="16-bit gray, 0..65535 and above 255 somewhere", fix=fix)
+        raise ImageError(got, expected="16-bit gray, 0..65535 and above 255 somewhere", fix=fix)
     gray = Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
     key = image.info.get("transparency")
     if isinstance(key, int):

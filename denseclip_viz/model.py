@@ -18,7 +18,7 @@ from denseclip_viz.clip.load.checkpoints import Loaded
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.text.bank import TextBank, encode_texts, ensemble
 from denseclip_viz.clip.text.cache_key import Cache
-from denseclip_viz.clip.towers import Path, Request, Tower, logit_scale, tower_of
+from denseclip_viz.clip.towers import DensePath, ForwardOptions, Tower, logit_scale, tower_of
 from denseclip_viz.clip.towers.tower import choose_path
 from denseclip_viz.errors import ImageError, LayerError
 from denseclip_viz.geometry import Native, Tiles, Whole, geometry_from
@@ -87,7 +87,7 @@ class Model:
         layers: str | Sequence[str] = (),
         attention: str | Sequence[str] = (),
         keys: str = "",
-        path: str | Path | None = None,
+        path: str | DensePath | None = None,
         preset: str | Preset | None = None,
         batch_size: int = 8,
         unreadable: Callable[[ImageLike, ImageError], object] | None = None,
@@ -101,7 +101,7 @@ class Model:
             layers: Taps to keep: names, wildcards, negative indices; `"all"` layers, or `"*"`, every tap.
             attention: Layers whose attention to keep, per head, as taps `LAYER.attention`.
             keys: `"key"` to keep the pool's keys, `"projected"` for the official ViT variant.
-            path: The way to dense features, by name or as `Path(...)`.
+            path: The way to dense features, by name or as `DensePath(...)`.
             preset: `"maskclip-paper"` for the paper's geometry, path and keys where they are not given.
             batch_size: Images, or windows of tiles, in one forward pass.
             unreadable: Called with an image that cannot be read and its error, and the work goes on without it;
@@ -117,15 +117,15 @@ class Model:
         batch_size, asked = arguments.batch(batch_size), arguments.names(layers, "layers")
         asked = list(self.tower.needs(self.layers) or self.layers) if asked == ["all"] else asked
         asked += [f"{name}.attention" for name in arguments.names(attention, "attention")]
-        request = Request(
+        options = ForwardOptions(
             path=choose_path(arguments.path(paper.path if path is None else path)),
             layers=tuple(match(asked, self.taps)) if asked else (),
             keys=arguments.keys(keys) or paper.keys_for(self.tower.family),
         )
         common: dict[str, Any] = {
             "preprocess": self.preprocess,
-            "request": request,
-            "provenance": {**self.provenance, "path": request.path.name, "tower": self.tower.family},
+            "options": options,
+            "provenance": {**self.provenance, "path": options.path.name, "tower": self.tower.family},
         }
         asked_of = map(arguments.untraced, arguments.several(images))
         planned = (self._plan(image, upright, way) for image, upright in readable(asked_of, unreadable))
@@ -265,7 +265,7 @@ class Model:
     def _prove(self, trace: Trace) -> None:
         if self._proven or trace.pixels is None or trace.geometry.mode != "native":
             return
-        prove(self.tower, trace.pixels[None], Request())
+        prove(self.tower, trace.pixels[None], ForwardOptions())
         self._proven = True
 
     def _traced(self, image: ImageLike | Trace, **options: Any) -> Trace:

@@ -51,17 +51,17 @@ def check_text(text: object, what: str) -> str:
         'grass'
     """
     if not isinstance(text, str):
-        came = f"{what} is {short(text)} of type {type(text).__name__}"
-        raise PromptError(came, expected="a string", fix="Write the prompt as text.")
+        got = f"{what} is {short(text)} of type {type(text).__name__}"
+        raise PromptError(got, expected="a string", fix="Write the prompt as text.")
     if not text.strip():
-        came = f"{what} is {text!r}, which says nothing"
-        raise PromptError(came, expected="a text with at least one visible character", fix="Leave it out, or write it.")
+        got = f"{what} is {text!r}, which says nothing"
+        raise PromptError(got, expected="a text with at least one visible character", fix="Leave it out, or write it.")
     if any("\ud800" <= character <= "\udfff" for character in text):
-        came = f"{what} is {ascii(text)[:80]}, which holds half of a surrogate pair"
-        raise PromptError(came, expected="text that can be written as UTF-8", fix="Type it again.")
+        got = f"{what} is {ascii(text)[:80]}, which holds half of a surrogate pair"
+        raise PromptError(got, expected="text that can be written as UTF-8", fix="Type it again.")
     if "\0" in text:
-        came = f"{what} is {short(text)}, which holds a null character"
-        raise PromptError(came, expected="text that arrays and files can hold", fix="Take it out.")
+        got = f"{what} is {short(text)}, which holds a null character"
+        raise PromptError(got, expected="text that arrays and files can hold", fix="Take it out.")
     return str(text)
 
 
@@ -79,8 +79,8 @@ def strings(value: object, what: str) -> tuple[str, ...]:
         value = (value,)
     scalar = getattr(value, "ndim", 1) == 0  # an array of no axes only looks as if it could be gone through
     if scalar or not isinstance(value, Iterable) or isinstance(value, bytes | bytearray | Mapping | Set):
-        came = f"{what} came as {type(value).__name__}"
-        raise PromptError(came, expected="a string or a sequence of strings (in order)", fix="Pass a list of strings.")
+        got = f"{what} came as {type(value).__name__}"
+        raise PromptError(got, expected="a string or a sequence of strings (in order)", fix="Pass a list of strings.")
     return tuple(check_text(text, f"{what}[{at}]") for at, text in enumerate(value))
 
 
@@ -105,8 +105,8 @@ def refuse_twice(texts: Sequence[str], what: str, places: Sequence[str] = ()) ->
         first = seen.setdefault(normalize("NFC", " ".join(text.split())), at)
         if first != at:
             here, there = (places[i] if places else f"{what}[{i}]" for i in (at, first))
-            came = f"{here} is {short(text)}, which {there} is already"
-            raise PromptError(came, expected="each text once", fix="Take one of the two out.")
+            got = f"{here} is {short(text)}, which {there} is already"
+            raise PromptError(got, expected="each text once", fix="Take one of the two out.")
 
 
 def many(count: int, noun: str) -> str:

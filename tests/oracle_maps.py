@@ -12,11 +12,11 @@ import numpy as np
 Array = np.ndarray
 
 
-def relative_error(came: Array, expected: Array) -> float:
+def relative_error(got: Array, expected: Array) -> float:
     """The largest difference in units of the largest expected value; only arrays of one shape compare."""
-    assert came.shape == expected.shape, f"{came.shape} against {expected.shape}"
-    assert np.isfinite(came).all() and np.isfinite(expected).all(), "not finite"
-    difference, scale = float(np.abs(came - expected).max()), float(np.abs(expected).max())
+    assert got.shape == expected.shape, f"{got.shape} against {expected.shape}"
+    assert np.isfinite(got).all() and np.isfinite(expected).all(), "not finite"
+    difference, scale = float(np.abs(got - expected).max()), float(np.abs(expected).max())
     return difference / scale if scale else (math.inf if difference else 0.0)
 
 

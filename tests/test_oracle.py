@@ -45,8 +45,8 @@ def vit(request):
     return visual, weights(visual), random_pixels(*visual.image_size, seed=1)
 
 
-def assert_equal(came: np.ndarray, expected: torch.Tensor | np.ndarray) -> None:
-    assert oracle.relative_error(came, np.asarray(expected)) <= 1e-12
+def assert_equal(got: np.ndarray, expected: torch.Tensor | np.ndarray) -> None:
+    assert oracle.relative_error(got, np.asarray(expected)) <= 1e-12
 
 
 def outputs(visual: torch.nn.Module, modules: list, pixels: np.ndarray) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -79,9 +79,9 @@ def test_the_layers_of_a_resnet_are_those_of_open_clip(resnet):
     visual, sd, pixels = resnet
     modules = [visual.avgpool, visual.layer1, visual.layer2, visual.layer3, visual.layer4]
     _, seen = outputs(visual, modules, pixels)
-    came = oracle.resnet_layers(sd, pixels, resnet_settings(visual)[0])
+    got = oracle.resnet_layers(sd, pixels, resnet_settings(visual)[0])
     for expected, name in zip(seen, ("stem", "layer1", "layer2", "layer3", "layer4"), strict=True):
-        assert_equal(came[name], expected)
+        assert_equal(got[name], expected)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (71, 130), (33, 100)])
@@ -132,8 +132,8 @@ def test_the_streams_and_the_embedding_of_a_vit_are_those_of_open_clip(vit):
     settings, blocks = vit_settings(visual), visual.transformer.resblocks
     expected, seen = outputs(visual, [visual.ln_pre, *blocks], pixels)
     streams = oracle.vit_streams(sd, pixels, settings)
-    for came, stream in zip(streams, seen, strict=True):
-        assert_equal(came, stream)
+    for got, stream in zip(streams, seen, strict=True):
+        assert_equal(got, stream)
     pool = oracle.vit_pool(sd, streams, visual.grid_size, settings)
     assert_equal(pool["embedding"], expected)
     assert_equal(total(pool), expected)
@@ -186,8 +186,8 @@ def test_a_vit_s_dense_feature_is_the_block_applied_to_that_position_alone(vit):
             (False, False): attended,
         }
         for (residual, mlp), tokens in expected.items():
-            came = oracle.vit_dense(sd, streams[number], grid, settings, number, residual=residual, mlp=mlp)
-            assert_equal(came, (visual.ln_post(tokens[:, 0]) @ visual.proj).reshape(*grid, -1))
+            got = oracle.vit_dense(sd, streams[number], grid, settings, number, residual=residual, mlp=mlp)
+            assert_equal(got, (visual.ln_post(tokens[:, 0]) @ visual.proj).reshape(*grid, -1))
 
 
 def test_keys_of_a_vit_come_plain_and_projected(vit):
@@ -196,9 +196,9 @@ def test_keys_of_a_vit_come_plain_and_projected(vit):
     block, width = visual.transformer.resblocks[-1], stream.shape[1]
     keys = F.linear(block.ln_1(torch.tensor(stream[1:])), block.attn.in_proj_weight, block.attn.in_proj_bias)
     keys = keys[:, width : 2 * width]
-    came = oracle.vit_keys(sd, stream, visual.grid_size, vit_settings(visual))
-    assert_equal(came["plain"], keys.reshape(*visual.grid_size, -1))
-    assert_equal(came["projected"], block.attn.out_proj(keys).reshape(*visual.grid_size, -1))
+    got = oracle.vit_keys(sd, stream, visual.grid_size, vit_settings(visual))
+    assert_equal(got["plain"], keys.reshape(*visual.grid_size, -1))
+    assert_equal(got["projected"], block.attn.out_proj(keys).reshape(*visual.grid_size, -1))
 
 
 def test_a_vit_reads_other_sizes_padded_at_the_corner():

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
-def assert_close(came: np.ndarray, expected: torch.Tensor | np.ndarray) -> None:
-    assert oracle.relative_error(came, np.asarray(expected)) <= 1e-12
+def assert_close(got: np.ndarray, expected: torch.Tensor | np.ndarray) -> None:
+    assert oracle.relative_error(got, np.asarray(expected)) <= 1e-12
 
 
 @pytest.mark.parametrize("expected", [np.ones((2, 3)), np.full((2, 2), np.nan)])
@@ -37,9 +37,9 @@ def test_positional_embeddings_are_resized_as_torch_does_it(antialias, old, new)
     pe = np.random.default_rng(0).normal(size=(1 + old[0] * old[1], 2))
     maps = torch.tensor(pe[1:].reshape(1, *old, 2)).movedim(-1, 1)
     expected = F.interpolate(maps, size=new, mode="bicubic", align_corners=False, antialias=antialias)
-    came = oracle.resize_positional(pe, new, antialias=antialias, native=old)
-    assert_close(came[1:], expected[0].flatten(1).T)
-    assert_close(came[:1], pe[:1])
+    got = oracle.resize_positional(pe, new, antialias=antialias, native=old)
+    assert_close(got[1:], expected[0].flatten(1).T)
+    assert_close(got[:1], pe[:1])
 
 
 @settings(deadline=None)
@@ -60,9 +60,9 @@ def test_similarity_is_the_cosine():
 def test_denoising_keeps_a_prompt_that_is_probable_at_one_position():
     scores = np.zeros((3, 2, 2))
     scores[0], scores[1, 0, 1] = 0.1, 0.2
-    came = oracle.prompt_denoising(scores, 0.5)
-    assert np.array_equal(came[:2], scores[:2])
-    assert np.all(came[2] == -100)
+    got = oracle.prompt_denoising(scores, 0.5)
+    assert np.array_equal(got[:2], scores[:2])
+    assert np.all(got[2] == -100)
 
 
 def test_denoising_takes_away_every_prompt_where_none_stands_out():
@@ -77,8 +77,8 @@ def test_key_smoothing_is_a_product_with_normalised_keys(normalisation, dim, thr
     probable = (torch.tensor(scores) * 100).softmax(dim=0).flatten(1).T[None]
     unit = F.normalize(torch.tensor(keys).reshape(1, 15, 6), p=2, dim=dim)
     smoothed = torch.where(probable.amax(-1, keepdim=True) < threshold, unit @ unit.mT @ probable, probable)
-    came = oracle.key_smoothing(scores, keys, threshold, normalisation)
-    assert_close(came, smoothed[0].T.reshape(4, 3, 5))
+    got = oracle.key_smoothing(scores, keys, threshold, normalisation)
+    assert_close(got, smoothed[0].T.reshape(4, 3, 5))
 
 
 @settings(deadline=None)

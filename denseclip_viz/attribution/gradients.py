@@ -13,13 +13,13 @@ from torch.overrides import TorchFunctionMode
 from denseclip_viz.clip.forward import check_eval
 from denseclip_viz.clip.hooks import Tap, record
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.clip.towers import Path, Request, Tower
+from denseclip_viz.clip.towers import DensePath, ForwardOptions, Tower
 
 Pair = tuple[Tensor, Tensor]
 
 
 def gradient_maps(
-    tower: Tower, pixels: Tensor, vectors: Tensor, *, layers: Sequence[str], path: Path
+    tower: Tower, pixels: Tensor, vectors: Tensor, *, layers: Sequence[str], path: DensePath
 ) -> dict[str, Pair]:
     """Multiply activations with the gradients of two scores, and sum over channels.
 
@@ -47,9 +47,9 @@ def gradient_maps(
     with torch.enable_grad(), memory_guard("the number of layers or the geometry's size"):
         taps = tower.taps()
         with record(taps, layers, raw=True) as seen, _FrozenNorms():
-            opened = tower.open(inputs, Request(path=path))
-        whole = F.normalize(opened.embedding[0], dim=-1) @ texts.T
-        dense = (F.normalize(opened.dense[0], dim=-1) @ texts.T).mean((0, 1))
+            parts = tower.decompose(inputs, ForwardOptions(path=path))
+        whole = F.normalize(parts.embedding[0], dim=-1) @ texts.T
+        dense = (F.normalize(parts.dense[0], dim=-1) @ texts.T).mean((0, 1))
         activations = [(taps[name], seen[name]) for name in seen]
         rows = [[_times(activations, score) for score in scores] for scores in (whole, dense)]
     shape = vectors.shape[:2]
@@ -101,7 +101,7 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
     with torch.enable_grad(), memory_guard("the geometry's size"):
         tap = tower.taps()[tower.last_map]
         with record({tower.last_map: tap}, [tower.last_map], raw=True) as seen:
-            embedding = tower.open(inputs, Request()).embedding
+            embedding = tower.decompose(inputs, ForwardOptions()).embedding
         activation = seen[tower.last_map]
         scores = F.normalize(embedding, dim=-1) @ F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).T
         # no image depends on another one, so the gradient of the sum is each image's own

@@ -90,15 +90,15 @@ def _check(several: Sequence[Result], traces: Sequence[Trace | None]) -> None:
         fix = "Pass what model.compare(trace, prompts) returns."
         raise OutputError("No result to show", expected="at least one", fix=fix)
     if len(traces) != len(several):
-        came, fix = f"{len(traces)} traces for {len(several)} results", "Pass None for a result without a trace."
-        raise OutputError(came, expected="one trace for each result", fix=fix)
+        got, fix = f"{len(traces)} traces for {len(several)} results", "Pass None for a result without a trace."
+        raise OutputError(got, expected="one trace for each result", fix=fix)
 
 
-def _check_size(came: float, limit: float) -> None:
+def _check_size(got: float, limit: float) -> None:
     """Of several results each may fit and the page be too large still."""
-    if came > limit:
+    if got > limit:
         fix = "Show fewer results or prompts, leave something out (leave_out=['cells', 'layers']), or raise limit_mb."
-        raise OutputError(f"The page takes {came:.1f} MB", expected=f"at most {limit:g} MB", fix=fix)
+        raise OutputError(f"The page takes {got:.1f} MB", expected=f"at most {limit:g} MB", fix=fix)
 
 
 def _title(shown: Sequence[Payload]) -> str:

@@ -115,8 +115,8 @@ def payload(
 def _check_parts(leave_out: Sequence[str]) -> None:
     for name in [leave_out] if isinstance(leave_out, str) else leave_out:
         if isinstance(leave_out, str) or name not in PARTS:
-            came, expected = f"leave_out={leave_out!r}", f"a list of some of {', '.join(PARTS)}"
-            raise OutputError(came, expected=expected, fix="For example leave_out=['layers'].")
+            got, expected = f"leave_out={leave_out!r}", f"a list of some of {', '.join(PARTS)}"
+            raise OutputError(got, expected=expected, fix="For example leave_out=['layers'].")
 
 
 def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
@@ -207,12 +207,12 @@ def _choices(whole: xr.Dataset, meta: Mapping[str, Any]) -> dict[str, list[Any]]
     }
 
 
-def _too_large(came: float, limit: float, sizes: Counter[str]) -> OutputError:
+def _too_large(got: float, limit: float, sizes: Counter[str]) -> OutputError:
     named = [(part, size) for part, size in sizes.most_common() if part in PARTS]
     shown = ", ".join(f"{part} {size / 1e6:.1f} MB" for part, size in named)
     fix = f"Leave something out ({shown}), for example leave_out=[{named[0][0]!r}]; " if named else ""
     return OutputError(
-        f"The result takes {came:.1f} MB in the browser",
+        f"The result takes {got:.1f} MB in the browser",
         expected=f"at most {limit:g} MB",
         fix=f"{fix or 'Pass '}{'or pass ' if fix else ''}fewer prompts or templates.",
     )
@@ -247,8 +247,8 @@ def check_trace(features: Trace | None, whole: xr.Dataset) -> None:
     grid = (whole.sizes["y"], whole.sizes["x"])
     other = "geometry" in whole.attrs and whole.attrs["geometry"] != features.geometry.to_json()
     if grid != features.geometry.grid or other:
-        came = f"A trace of {features.name!r} with the grid {features.geometry.grid} for a result with the grid {grid}"
-        raise GeometryError(came, expected="the trace that the result came from", fix="Pass that one, or none.")
+        got = f"A trace of {features.name!r} with the grid {features.geometry.grid} for a result with the grid {grid}"
+        raise GeometryError(got, expected="the trace that the result came from", fix="Pass that one, or none.")
 
 
 def _said(result: object) -> str:

@@ -65,8 +65,8 @@ def completed(
         if name in given and name in choices:
             _offered(name, value, choices[name])
     if "pinned" in given and _is_cell(given["pinned"]) and not _is_inside(given["pinned"], grid):
-        came, fix = f"Canvas state pinned={given['pinned']!r}", "Count from 0, from the top left."
-        raise ImageError(came, expected=f"a cell of the grid {grid}", fix=fix)
+        got, fix = f"Canvas state pinned={given['pinned']!r}", "Count from 0, from the top left."
+        raise ImageError(got, expected=f"a cell of the grid {grid}", fix=fix)
     return {name: _typed(name, value) for name, value in whole.items()}
 
 

@@ -147,7 +147,7 @@ def link(first: Canvas, second: Canvas, *more: Canvas) -> None:
     canvases, name = (first, second, *more), uuid.uuid4().hex
     for canvas in canvases:
         if not isinstance(canvas, Canvas):
-            came = f"An object of type {type(canvas).__name__} cannot be linked"
-            raise LayerError(came, expected="canvases", fix="Of an explorer pass its canvas: explorer.canvas.")
+            got = f"An object of type {type(canvas).__name__} cannot be linked"
+            raise LayerError(got, expected="canvases", fix="Of an explorer pass its canvas: explorer.canvas.")
     for canvas in canvases:
         canvas._links = [*canvas._links, name]

@@ -81,8 +81,8 @@ def _inside(folder: Path) -> list[Path]:
     try:
         names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError as error:
-        came = f"{folder} cannot be looked into ({error.strerror})"
-        raise ImageError(came, expected="a folder of images", fix="Check its permissions.") from error
+        got = f"{folder} cannot be looked into ({error.strerror})"
+        raise ImageError(got, expected="a folder of images", fix="Check its permissions.") from error
     named = [folder / name for name in names if name.lower().endswith(IMAGES)]
     return [path for path in named if not os.path.isdir(path)]
 
@@ -106,8 +106,8 @@ def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: b
     for target in dict.fromkeys(targets):
         check_target(target, endings, force=force)
         if any(os.path.exists(target) and os.path.samefile(target, path) for path in files):
-            came, fix = f"{target} is one of the images", "Choose another name, such as '{name}-dense.png'."
-            raise OutputError(came, expected="a name for the result", fix=fix)
+            got, fix = f"{target} is one of the images", "Choose another name, such as '{name}-dense.png'."
+            raise OutputError(got, expected="a name for the result", fix=fix)
     if len(files) > 1 and "{name}" not in out and _ending(out) != ".csv":
         raise OutputError(
             f"one file {out} for {len(files)} images",
@@ -116,8 +116,8 @@ def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: b
         )
     if "{name}" in out and len(set(targets)) < len(targets):
         target, count = Counter(targets).most_common(1)[0]
-        came = f"{count} images whose result would be {target}"
-        raise OutputError(came, expected="different names", fix="Run them in two calls.")
+        got = f"{count} images whose result would be {target}"
+        raise OutputError(got, expected="different names", fix="Run them in two calls.")
 
 
 @dataclass

@@ -132,8 +132,8 @@ def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        came = f"the folder {folder} cannot be made ({os.strerror(error.errno or 0)})"
-        raise OutputError(came, expected="a folder for the notebooks", fix="Name another one.") from error
+        got = f"the folder {folder} cannot be made ({os.strerror(error.errno or 0)})"
+        raise OutputError(got, expected="a folder for the notebooks", fix="Name another one.") from error
     return folder
 
 

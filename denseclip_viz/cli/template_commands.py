@@ -114,18 +114,18 @@ def _check_out(out: str | None, files: list[Path], *, force: bool) -> None:
         return
     check_target(out, ENDINGS, force=force)
     if any(os.path.exists(out) and os.path.samefile(out, path) for path in files):
-        came, fix = f"{out} is one of the images", "Choose another name."
-        raise OutputError(came, expected="a name for the result", fix=fix)
+        got, fix = f"{out} is one of the images", "Choose another name."
+        raise OutputError(got, expected="a name for the result", fix=fix)
 
 
 def _check_numbers(files: list[Path], masks: Path | None, score: str | None, threshold: float | None) -> None:
     """Refuse, before any model is loaded, an option that would change nothing."""
     if score is not None and len(files) == 1:
-        came, fix = f"--score {score} for one image", "Leave it out, or pass a folder."
-        raise PromptError(came, expected="several images to rank templates on", fix=fix)
+        got, fix = f"--score {score} for one image", "Leave it out, or pass a folder."
+        raise PromptError(got, expected="several images to rank templates on", fix=fix)
     if threshold is not None and (masks is None or (len(files) > 1 and score != "iou")):
-        came = f"--threshold {threshold:g} {'without --masks' if masks is None else 'without --score iou'}"
-        raise PromptError(came, expected="something that it is for", fix="It is for the number iou, with masks.")
+        got = f"--threshold {threshold:g} {'without --masks' if masks is None else 'without --score iou'}"
+        raise PromptError(got, expected="something that it is for", fix="It is for the number iou, with masks.")
 
 
 def _one(model: Model, file: Path, prompts: Prompts, truth: Any, *, threshold: float | None, geometry: Any) -> _Result:

@@ -124,8 +124,8 @@ def check_folder(folder: Path, *, force: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        came = f"the folder {folder} cannot be made ({os.strerror(error.errno or 0)})"
-        raise OutputError(came, expected="a place that can be written", fix="Name another folder.") from error
+        got = f"the folder {folder} cannot be made ({os.strerror(error.errno or 0)})"
+        raise OutputError(got, expected="a place that can be written", fix="Name another folder.") from error
     for name in FILES:
         check_target(folder / name, FIGURES, force=force)
 

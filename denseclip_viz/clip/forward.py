@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.clip.towers import Opened, Request, Tower
+from denseclip_viz.clip.towers import Decomposition, ForwardOptions, Tower
 from denseclip_viz.clip.towers.tower import TOLERANCE, check_recomposition
 from denseclip_viz.errors import LayerError, RecompositionError
 from denseclip_viz.geometry import Geometry, Preprocess, blend_weights, pixels
@@ -37,7 +37,7 @@ def traced(tower: Tower, planned: Iterable[Planned], *, batch_size: int, **commo
         tower: An image tower.
         planned: The images; each is read when its turn comes.
         batch_size: Images, or windows of tiles, in one forward pass.
-        **common: `preprocess`, `request`, `provenance`, as for `trace_batch`.
+        **common: `preprocess`, `options`, `provenance`, as for `trace_batch`.
     """
     for (mode, _), group in itertools.groupby(planned, key=lambda p: (p.geometry.mode, p.geometry.input)):
         if mode == "tiles":
@@ -53,7 +53,7 @@ def trace_batch(
     planned: Sequence[Planned],
     *,
     preprocess: Preprocess,
-    request: Request,
+    options: ForwardOptions,
     provenance: Mapping[str, str | int],
 ) -> list[Trace]:
     """Trace images whose inputs have the same size, in one forward pass.
@@ -63,18 +63,18 @@ def trace_batch(
         OutOfMemoryError: the batch does not fit.
     """
     inputs = np.stack([pixels(p.image, p.geometry, preprocess) for p in planned])
-    opened = run(tower, torch.from_numpy(inputs), request)
-    return [_trace(opened, i, p, provenance, torch.from_numpy(inputs[i].copy())) for i, p in enumerate(planned)]
+    decomposition = run(tower, torch.from_numpy(inputs), options)
+    return [_trace(decomposition, i, p, provenance, torch.from_numpy(inputs[i].copy())) for i, p in enumerate(planned)]
 
 
-def run(tower: Tower, inputs: Tensor, request: Request) -> Opened:
+def run(tower: Tower, inputs: Tensor, options: ForwardOptions) -> Decomposition:
     """Open one batch of inputs without gradients, check it, and bring it to the CPU."""
     check_eval(tower.visual)
     parameter = next(tower.visual.parameters())
     with torch.no_grad(), memory_guard("batch_size or the geometry's size"):
-        opened = tower.at(inputs).open(inputs.to(parameter.device, parameter.dtype), request)
-        check_recomposition(opened, tower.family)
-    return _to_cpu(opened)
+        decomposition = tower.at(inputs).decompose(inputs.to(parameter.device, parameter.dtype), options)
+        check_recomposition(decomposition, tower.family)
+    return _to_cpu(decomposition)
 
 
 def trace_tiles(
@@ -82,7 +82,7 @@ def trace_tiles(
     planned: Planned,
     *,
     preprocess: Preprocess,
-    request: Request,
+    options: ForwardOptions,
     provenance: Mapping[str, str | int],
     batch_size: int,
 ) -> Trace:
@@ -94,9 +94,9 @@ def trace_tiles(
     Raises:
         LayerError: layers were asked for; windows have no common one.
     """
-    if request.layers:
+    if options.layers:
         raise LayerError(
-            f"layers {', '.join(request.layers)} of a tiled image",
+            f"layers {', '.join(options.layers)} of a tiled image",
             expected="a single window",
             fix="Trace with geometry='native' or 'whole' to record layers.",
         )
@@ -107,8 +107,8 @@ def trace_tiles(
         corners = geometry.windows[start : start + batch_size]
         height, width = geometry.window or (0, 0)
         crops = np.stack([canvas[:, top : top + height, left : left + width] for top, left in corners])
-        sums.add(run(tower, torch.from_numpy(crops), request), corners)
-    return _trace(sums.opened(), 0, planned, provenance, None)
+        sums.add(run(tower, torch.from_numpy(crops), options), corners)
+    return _trace(sums.decomposition(), 0, planned, provenance, None)
 
 
 class _Sums:
@@ -123,33 +123,33 @@ class _Sums:
         self.totals: dict[str, Tensor] = {}
         self.rest: dict[str, Tensor] = {}
 
-    def add(self, opened: Opened, corners: Sequence[tuple[int, int]]) -> None:
+    def add(self, decomposition: Decomposition, corners: Sequence[tuple[int, int]]) -> None:
         """Lay a batch of windows down at their corners."""
         count = len(self.geometry.windows)
         for i, (top, left) in enumerate(corners):
             y, x = top // self.geometry.cell[0], left // self.geometry.cell[1]
             place = (slice(y, y + self.blend.shape[0]), slice(x, x + self.blend.shape[1]))
             self.share[place] += self.blend
-            self._lay("dense", opened.dense[i] * self.blend, place)
-            self._lay("contributions", opened.contributions[i] / count, place)
-            self._lay("attention", opened.attention[i].permute(1, 2, 0) / count, place)
-            if opened.keys is not None:
-                self._lay("keys", opened.keys[i] * self.blend, place)
-            for name, term in {**opened.rest, "embedding": opened.embedding}.items():
+            self._lay("dense", decomposition.dense[i] * self.blend, place)
+            self._lay("contributions", decomposition.contributions[i] / count, place)
+            self._lay("attention", decomposition.attention[i].permute(1, 2, 0) / count, place)
+            if decomposition.keys is not None:
+                self._lay("keys", decomposition.keys[i] * self.blend, place)
+            for name, term in {**decomposition.rest, "embedding": decomposition.embedding}.items():
                 self.rest[name] = self.rest.get(name, torch.zeros_like(term[i]).double()) + term[i] / count
-        self.dtype = opened.dense.dtype
+        self.dtype = decomposition.dense.dtype
 
     def _lay(self, name: str, values: Tensor, place: tuple[slice, slice]) -> None:
         if name not in self.totals:
             self.totals[name] = torch.zeros(*self.geometry.grid, values.shape[-1], dtype=torch.float64)
         self.totals[name][place] += values
 
-    def opened(self) -> Opened:
-        """Turn the sums into one `Opened` with a batch of one."""
+    def decomposition(self) -> Decomposition:
+        """Turn the sums into one `Decomposition` with a batch of one."""
         done = {name: total[None].to(self.dtype) for name, total in self.totals.items()}
         keys = (self.totals["keys"] / self.share)[None].to(self.dtype) if "keys" in self.totals else None
         rest = {name: term[None].to(self.dtype) for name, term in self.rest.items()}
-        return Opened(
+        return Decomposition(
             embedding=rest.pop("embedding"),
             dense=(self.totals["dense"] / self.share)[None].to(self.dtype),
             attention=done["attention"].permute(0, 3, 1, 2),
@@ -159,7 +159,7 @@ class _Sums:
         )
 
 
-def prove(tower: Tower, inputs: Tensor, request: Request) -> None:
+def prove(tower: Tower, inputs: Tensor, options: ForwardOptions) -> None:
     """Check once, on a real input at the native size, that the opened pass equals the model's own.
 
     Raises:
@@ -170,8 +170,8 @@ def prove(tower: Tower, inputs: Tensor, request: Request) -> None:
     with torch.no_grad():
         plain = tower.visual(inputs)
         plain = plain[0] if isinstance(plain, tuple) else plain
-        opened = tower.open(inputs, request).embedding
-    miss = float((plain - opened).abs().max() / plain.abs().max().clamp_min(1e-30))
+        decomposition = tower.decompose(inputs, options).embedding
+    miss = float((plain - decomposition).abs().max() / plain.abs().max().clamp_min(1e-30))
     if not miss <= 30 * TOLERANCE[parameter.dtype]:
         raise RecompositionError(
             f"the opened forward pass misses the model's own by {miss:.1e} (relative)",
@@ -192,35 +192,35 @@ def check_eval(module: nn.Module) -> None:
     raise LayerError(f"{training} is in training mode", expected="a model in eval mode", fix="Call model.eval().")
 
 
-def _to_cpu(opened: Opened) -> Opened:
+def _to_cpu(decomposition: Decomposition) -> Decomposition:
     def move(tensor: Tensor) -> Tensor:
         tensor = tensor.detach().cpu()
         return tensor if tensor.dtype == torch.float64 else tensor.float()
 
     return replace(
-        opened,
-        **{name: move(getattr(opened, name)) for name in ("embedding", "dense", "attention", "contributions")},
-        rest={name: move(term) for name, term in opened.rest.items()},
-        keys=None if opened.keys is None else move(opened.keys),
-        layers={name: move(value) for name, value in opened.layers.items()},
+        decomposition,
+        **{name: move(getattr(decomposition, name)) for name in ("embedding", "dense", "attention", "contributions")},
+        rest={name: move(term) for name, term in decomposition.rest.items()},
+        keys=None if decomposition.keys is None else move(decomposition.keys),
+        layers={name: move(value) for name, value in decomposition.layers.items()},
     )
 
 
 def _trace(
-    opened: Opened, i: int, planned: Planned, provenance: Mapping[str, str | int], inputs: Tensor | None
+    decomposition: Decomposition, i: int, planned: Planned, provenance: Mapping[str, str | int], inputs: Tensor | None
 ) -> Trace:
     # clones, so that one kept trace does not keep its whole batch
     return Trace(
-        global_embedding=opened.embedding[i].clone(),
-        dense=opened.dense[i].clone(),
-        attention=opened.attention[i].clone(),
-        contributions=opened.contributions[i].clone(),
-        rest={name: term[i].clone() for name, term in opened.rest.items()},
+        global_embedding=decomposition.embedding[i].clone(),
+        dense=decomposition.dense[i].clone(),
+        attention=decomposition.attention[i].clone(),
+        contributions=decomposition.contributions[i].clone(),
+        rest={name: term[i].clone() for name, term in decomposition.rest.items()},
         geometry=planned.geometry,
         image=display(planned.image),
         name=planned.name,
         provenance=dict(provenance),
-        keys=None if opened.keys is None else opened.keys[i].clone(),
-        layers={name: value[i].clone() for name, value in opened.layers.items()},
+        keys=None if decomposition.keys is None else decomposition.keys[i].clone(),
+        layers={name: value[i].clone() for name, value in decomposition.layers.items()},
         pixels=inputs,
     )

@@ -33,6 +33,6 @@ def memory_guard(knob: str) -> Iterator[None]:
         # On the host torch has no type of its own for it; its allocator signs the message.
         if not (on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)):
             raise
-        came = "The GPU ran out of memory" if on_gpu else "Memory ran out"
+        got = "The GPU ran out of memory" if on_gpu else "Memory ran out"
         fix = f"Lower {knob}, or load the model with a smaller dtype."
-        raise OutOfMemoryError(came, expected="room for one step", fix=fix) from error
+        raise OutOfMemoryError(got, expected="room for one step", fix=fix) from error

@@ -51,14 +51,14 @@ def locked(names: str | Sequence[str], there: Sequence[str]) -> Locked:
         Locked(beside=('prompts',), canvas=('opacity',))
     """
     if not isinstance(names, Sequence):
-        came = f"lock={names!r}"
-        raise PromptError(came, expected="names of controls", fix='Write lock=["model", "image"], say.')
+        got = f"lock={names!r}"
+        raise PromptError(got, expected="names of controls", fix='Write lock=["model", "image"], say.')
     asked_for = [names] if isinstance(names, str) else list(names)
     unknown = [name for name in asked_for if name not in there and name not in CANVAS_CONTROLS]
     if unknown:
         expected = f"some of {', '.join(there)}; on the canvas {', '.join(CANVAS_CONTROLS)}"
-        came = f"There is no control {', '.join(map(short, unknown))} to lock"
-        raise PromptError(came, expected=expected, fix="Leave it out, or name another.")
+        got = f"There is no control {', '.join(map(short, unknown))} to lock"
+        raise PromptError(got, expected=expected, fix="Leave it out, or name another.")
     beside = tuple(name for name in asked_for if name in there)
     return Locked(beside, tuple(name for name in asked_for if name in CANVAS_CONTROLS))
 

@@ -61,12 +61,12 @@ class Geometry:
             fix = "Give (0.0, 0.0) where cells see what lies around their middle."
             raise GeometryError(f"shift={self.shift!r}", expected="two numbers (down, right)", fix=fix)
         if min(self.grid) < 1:
-            came, expected = f"An input of {self.input} px", f"at least one cell of {self.cell} px"
-            raise GeometryError(came, expected=expected, fix="Resize the image to more pixels.")
+            got, expected = f"An input of {self.input} px", f"at least one cell of {self.cell} px"
+            raise GeometryError(got, expected=expected, fix="Resize the image to more pixels.")
         if math.prod(self.input) > MAX_PIXELS:
-            came = f"The {self.mode} input of a picture of {self.image} px is {self.input} px"
+            got = f"The {self.mode} input of a picture of {self.image} px is {self.input} px"
             expected = f"at most {MAX_PIXELS / 1e6:.1f} million pixels"
-            raise GeometryError(came, expected=expected, fix=f"Pass long={SIDES[1]} or less.")
+            raise GeometryError(got, expected=expected, fix=f"Pass long={SIDES[1]} or less.")
         _check_windows(self)
 
     @property
@@ -144,8 +144,8 @@ def _check_windows(geometry: Geometry) -> None:
     if geometry.windows == () and geometry.window is None:
         return
     if not isinstance(geometry.windows, tuple):
-        came, expected = f"windows={geometry.windows!r}", "a tuple of (top, left)"
-        raise GeometryError(came, expected=expected, fix="Plan it with Tiles().")
+        got, expected = f"windows={geometry.windows!r}", "a tuple of (top, left)"
+        raise GeometryError(got, expected=expected, fix="Plan it with Tiles().")
     size = pair(geometry.window, "window")
     for at in geometry.windows:
         top, left = pair(at, "window position", least=0)
@@ -171,8 +171,8 @@ def blend_weights(geometry: Geometry) -> tuple[Floats, Floats]:
         array([0.5, 1. , 0.5])
     """
     if geometry.window is None:
-        came = f"A geometry of the {geometry.mode} way, without windows"
-        raise GeometryError(came, expected="one of tiles", fix="Plan it with Tiles().")
+        got = f"A geometry of the {geometry.mode} way, without windows"
+        raise GeometryError(got, expected="one of tiles", fix="Plan it with Tiles().")
     y, x = (np.arange(n // c) for n, c in zip(geometry.window, geometry.cell, strict=True))
     y, x = np.minimum(y, y[::-1]) + 1, np.minimum(x, x[::-1]) + 1
     return y / y.max(), x / x.max()

@@ -43,13 +43,13 @@ class Preprocess:
         one_of(self.interpolation, ("bicubic", "bilinear", "random"), "interpolation")
         one_of(self.resize_mode, ("shortest", "longest", "squash"), "resize_mode")
         if np.shape(self.mean) != (3,) or np.shape(self.std) != (3,) or min(self.std) <= 0:
-            came, expected = f"mean={self.mean!r}, std={self.std!r}", "three numbers each, std above 0"
-            raise GeometryError(came, expected=expected, fix="Give one for each of red, green, blue.")
+            got, expected = f"mean={self.mean!r}, std={self.std!r}", "three numbers each, std above 0"
+            raise GeometryError(got, expected=expected, fix="Give one for each of red, green, blue.")
         if self.before_crop is not None:
             before = pair(self.before_crop, "size before the crop")
             if self.resize_mode != "squash" or before[0] < self.size[0] or before[1] < self.size[1]:
-                came = f"A crop of {self.size} px from {before} px, resize_mode {self.resize_mode!r}"
-                raise GeometryError(came, expected="a crop inside it, 'squash'", fix="Give the larger size first.")
+                got = f"A crop of {self.size} px from {before} px, resize_mode {self.resize_mode!r}"
+                raise GeometryError(got, expected="a crop inside it, 'squash'", fix="Give the larger size first.")
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ class Tiles:
         _check_sides(self.short, self.long)
         number = isinstance(self.overlap, Real) and not isinstance(self.overlap, bool)
         if not (number and 0 <= self.overlap <= 0.9):
-            came, fix = f"overlap={self.overlap!r}", "Half a window, 0.5, is usual."
-            raise GeometryError(came, expected="a share from 0 to 0.9", fix=fix)
+            got, fix = f"overlap={self.overlap!r}", "Half a window, 0.5, is usual."
+            raise GeometryError(got, expected="a share from 0 to 0.9", fix=fix)
 
     def plan(self, image: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
         """How an image of this size is fed."""
@@ -203,8 +203,8 @@ def _window(asked: int | Size | None, native: Size, cell: Size) -> Size:
     else:
         window = pair((asked, asked) if is_whole(asked) else asked, "window")
     if min(window) < 1 or window[0] % cell[0] or window[1] % cell[1]:
-        came, expected = f"A window of {window} px", f"a multiple of the cell {cell}"
-        raise GeometryError(came, expected=expected, fix="Leave window out, or round it to whole cells.")
+        got, expected = f"A window of {window} px", f"a multiple of the cell {cell}"
+        raise GeometryError(got, expected=expected, fix="Leave window out, or round it to whole cells.")
     return window
 
 
@@ -233,9 +233,9 @@ def pixels(image: Image.Image, geometry: Geometry, preprocess: Preprocess) -> ND
                [1., 1.]], dtype=float32)
     """
     if image.mode != "RGB" or (image.height, image.width) != geometry.image:
-        came = f"An image of {(image.height, image.width)} px, mode {image.mode}"
+        got = f"An image of {(image.height, image.width)} px, mode {image.mode}"
         expected = f"{geometry.image} px, RGB, as the geometry was planned for"
-        raise GeometryError(came, expected=expected, fix="Read it with images.read, then plan again.")
+        raise GeometryError(got, expected=expected, fix="Read it with images.read, then plan again.")
     mean, std = (np.array(v, dtype=np.float32)[:, None, None] for v in (preprocess.mean, preprocess.std))
     out = np.zeros((3, *geometry.input), dtype=np.float32)
     if geometry.mode == "native":

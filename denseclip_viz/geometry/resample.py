@@ -52,8 +52,8 @@ def upsample(maps: NDArray[Any], geometry: Geometry, rows: int | None = None, co
         array([nan,  1.,  1., nan])
     """
     if maps.shape[-2:] != geometry.grid:
-        came, expected = f"Maps of shape {maps.shape}", f"(..., y, x) with the grid {geometry.grid}"
-        raise GeometryError(came, expected=expected, fix="Pass maps and geometry of one trace.")
+        got, expected = f"Maps of shape {maps.shape}", f"(..., y, x) with the grid {geometry.grid}"
+        raise GeometryError(got, expected=expected, fix="Pass maps and geometry of one trace.")
     rows = geometry.image[0] if rows is None else rows
     columns = geometry.image[1] if columns is None else columns
     y, x, seen_rows, seen_columns = weights(geometry, rows, columns)
@@ -78,8 +78,8 @@ def downsample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> Floats:
         array([0.33, 1.  ])
     """
     if mask.dtype != np.bool_ or mask.shape != geometry.image:
-        came, expected = f"A mask {mask.shape} of {mask.dtype}", f"booleans of shape {geometry.image}"
-        raise GeometryError(came, expected=expected, fix="Resize it to the image and threshold it.")
+        got, expected = f"A mask {mask.shape} of {mask.dtype}", f"booleans of shape {geometry.image}"
+        raise GeometryError(got, expected=expected, fix="Resize it to the image and threshold it.")
     covered: Floats = mask.astype(np.float64)
     for axis in (0, 1):
         edges = geometry.edges(axis).clip(*geometry.sight(axis))

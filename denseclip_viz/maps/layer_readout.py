@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from denseclip_viz.clip.towers import Path, Tower
+from denseclip_viz.clip.towers import DensePath, Tower
 from denseclip_viz.trace import Trace
 
 
-def read_layers(tower: Tower, trace: Trace, layers: Sequence[str], path: Path) -> dict[str, tuple[Tensor, Tensor]]:
+def read_layers(tower: Tower, trace: Trace, layers: Sequence[str], path: DensePath) -> dict[str, tuple[Tensor, Tensor]]:
     """Push each layer's class token and value path through the final norm and projection.
 
     Args:

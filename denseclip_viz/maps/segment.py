@@ -90,12 +90,12 @@ def segment(
 
 def _checked(denoise: float, smooth: str) -> float:
     if not isinstance(smooth, str) or smooth not in NORMALISATIONS:
-        came = f"smooth={reprlib.repr(smooth)}"
-        raise PromptError(came, expected="'cosine', 'official' or '' for none", fix="Try smooth='cosine'.")
+        got = f"smooth={reprlib.repr(smooth)}"
+        raise PromptError(got, expected="'cosine', 'official' or '' for none", fix="Try smooth='cosine'.")
     if isinstance(denoise, Real) and not isinstance(denoise, bool) and 0 <= denoise <= 1:
         return float(denoise)
-    came = f"denoise={reprlib.repr(denoise)}"
-    raise PromptError(came, expected="a probability in [0, 1], 0 for none", fix="Try denoise=0.5.")
+    got = f"denoise={reprlib.repr(denoise)}"
+    raise PromptError(got, expected="a probability in [0, 1], 0 for none", fix="Try denoise=0.5.")
 
 
 def _size(size: tuple[int, int] | None, trace: Trace) -> tuple[int, int]:
@@ -207,9 +207,9 @@ class Background:
         return f"background: {' or '.join(rules)}" if rules else "no background: every pixel named"
 
 
-def _refused(came: str) -> PromptError:
+def _refused(got: str) -> PromptError:
     return PromptError(
-        f"background {came}",
+        f"background {got}",
         expected="None, a probability in [0, 1], or a list of background prompts",
         fix="Try background=0.3 or background=['sky', 'ground'].",
     )

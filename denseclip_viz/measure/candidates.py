@@ -95,8 +95,8 @@ def templates_of(
     """
     refuse_one(list(prompts.templates), "ranking")
     if all(prompts.absent):
-        came, expected = "Nothing but absent prompts", "at least one prompt that can be in an image"
-        raise PromptError(came, expected=expected, fix="Pass it among the prompts.")
+        got, expected = "Nothing but absent prompts", "at least one prompt that can be in an image"
+        raise PromptError(got, expected=expected, fix="Pass it among the prompts.")
     judged = tuple(not absent for absent in prompts.absent)
     with bar("texts", wanted=progress) as said:
         vectors = model.texts.encode(prompts, progress=said)
@@ -116,13 +116,13 @@ def wordings_of(
     said = Prompts(wordings, template)
     refuse_one(list(said.prompts), "ranking", "wording")
     if len(said.templates) != 1:
-        came, fix = f"{len(said.templates)} templates for wordings", "Rank wordings in one template at a time."
-        raise PromptError(came, expected="one template", fix=fix)
+        got, fix = f"{len(said.templates)} templates for wordings", "Rank wordings in one template at a time."
+        raise PromptError(got, expected="one template", fix=fix)
     rivals = Prompts([said.prompts[0], *others], template, absent=absent)
     twice = [name for name in rivals.prompts[1:] if name in said.prompts]
     if twice:
-        came = f"{twice[0]!r} is a wording and another prompt too"
-        raise PromptError(came, expected="wordings of one thing, and prompts of others", fix="Take one of them out.")
+        got = f"{twice[0]!r} is a wording and another prompt too"
+        raise PromptError(got, expected="wordings of one thing, and prompts of others", fix="Take one of them out.")
     first, beside = model.texts.encode(said)[0], model.texts.encode(rivals)[0, 1:]
     vectors = torch.cat([first[:, None], beside.expand(len(first), *beside.shape)], dim=1)
     judged = (True, *[False] * (len(rivals) - 1))
@@ -133,8 +133,8 @@ def _over(maps: Floats, vectors: Floats) -> Floats:
     """Divide by the length of each mean; ways that cancel out have no direction, and no map."""
     lengths = np.sqrt((vectors**2).sum(-1)).astype(maps.dtype)
     if not (lengths > _NOTHING).all():
-        came = "An ensemble of ways of saying whose mean vector is zero for a prompt"
+        got = "An ensemble of ways of saying whose mean vector is zero for a prompt"
         expected, fix = "ways that do not cancel out", "Look at them one by one, or weigh them otherwise."
-        raise PromptError(came, expected=expected, fix=fix)
+        raise PromptError(got, expected=expected, fix=fix)
     divided: Floats = maps / lengths.reshape(*lengths.shape, *[1] * (maps.ndim - lengths.ndim))
     return divided

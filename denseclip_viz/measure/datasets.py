@@ -50,13 +50,13 @@ class MaskFolder:
             if not absent and _bare(prompt) in names
         }
         if not indices:
-            came = f"None of the prompts {', '.join(map(repr, prompts.prompts[:6]))} is a class of these masks"
+            got = f"None of the prompts {', '.join(map(repr, prompts.prompts[:6]))} is a class of these masks"
             expected = f"some of {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"
-            raise PromptError(came, expected=expected, fix=f"Name them as {CLASSES} does, with an article or without.")
+            raise PromptError(got, expected=expected, fix=f"Name them as {CLASSES} does, with an article or without.")
         twice = next((prompt for prompt in indices if names.count(_bare(prompt)) > 1), None)
         if twice is not None:
-            came, fix = f"{CLASSES} has two classes that {twice!r} names", "Give each class a name of its own."
-            raise PromptError(came, expected="each name once", fix=fix)
+            got, fix = f"{CLASSES} has two classes that {twice!r} names", "Give each class a name of its own."
+            raise PromptError(got, expected="each name once", fix=fix)
         masks = cls(folder, indices)
         masks._check(images)
         return masks
@@ -70,11 +70,11 @@ class MaskFolder:
         for image in images:
             file, other = self.file(image), owners.setdefault(image.stem, image)
             if other != image:
-                came, fix = f"{other} and {image} both have the mask {file}", "Rename one of them."
-                raise ImageError(came, expected="a mask for each image", fix=fix)
+                got, fix = f"{other} and {image} both have the mask {file}", "Rename one of them."
+                raise ImageError(got, expected="a mask for each image", fix=fix)
             if not file.is_file():
-                came, fix = f"{image} has no mask {file}", "Name each mask as its image is named."
-                raise ImageError(came, expected="a .png of class indices for every image", fix=fix)
+                got, fix = f"{image} has no mask {file}", "Name each mask as its image is named."
+                raise ImageError(got, expected="a .png of class indices for every image", fix=fix)
 
     def __call__(self, image: Path) -> dict[str, NDArray[np.bool_]]:
         """Read the masks of one image."""
@@ -98,8 +98,8 @@ def _lines(file: Path) -> list[str]:
         why = "it is not UTF-8"
     except OSError as error:
         why = error.strerror or type(error).__name__
-    came = f"{file} cannot be read ({why})"
-    raise ImageError(came, expected="a text file in UTF-8, a class a line", fix="Save it again as UTF-8.")
+    got = f"{file} cannot be read ({why})"
+    raise ImageError(got, expected="a text file in UTF-8, a class a line", fix="Save it again as UTF-8.")
 
 
 def _bare(text: str) -> str:
@@ -115,7 +115,7 @@ def _read(file: Path) -> NDArray[np.integer]:
         with Image.open(file) as opened:
             if opened.mode in ("P", "L", "I;16", "I"):
                 return np.asarray(opened).astype(np.int64)
-            came = f"{file} is an image in mode {opened.mode}"
+            got = f"{file} is an image in mode {opened.mode}"
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        came = f"{file} cannot be read ({type(error).__name__})"
-    raise ImageError(came, expected="a PNG of class indices, with a palette or grey", fix="Export the masks again.")
+        got = f"{file} cannot be read ({type(error).__name__})"
+    raise ImageError(got, expected="a PNG of class indices, with a palette or grey", fix="Export the masks again.")

@@ -124,8 +124,8 @@ def small_ensemble(
     if min(len(judging), len(choosing)) < 2:
         if stopped:
             raise KeyboardInterrupt
-        came = f"{len(choosing)} images to choose on and {len(judging)} to judge on"
-        raise ImageError(came, expected="at least two different ones each", fix="Pass more images.")
+        got = f"{len(choosing)} images to choose on and {len(judging)} to judge on"
+        raise ImageError(got, expected="at least two different ones each", fix="Pass more images.")
     chosen, steps, short = _greedy(choosing, entrants, judge, most)
     if stopped or short:
         what = f"{len(kept)} images and {many(len(chosen), 'template')} until then"
@@ -166,8 +166,8 @@ def _kept(
                 kept.append((hashlib.blake2b(trace.image.tobytes()).digest(), seen))
                 held += seen.maps.nbytes
             if held > _MOST_BYTES:
-                came = f"The maps of {len(kept)} images in {len(entrants.names)} templates need more than 2 GiB"
-                raise OutOfMemoryError(came, expected="less", fix="Pass fewer images, prompts or templates.")
+                got = f"The maps of {len(kept)} images in {len(entrants.names)} templates need more than 2 GiB"
+                raise OutOfMemoryError(got, expected="less", fix="Pass fewer images, prompts or templates.")
     except KeyboardInterrupt:
         return kept, True
     return kept, False

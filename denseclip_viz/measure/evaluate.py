@@ -94,8 +94,8 @@ def judge_of(
             raise PromptError(f"score={chosen!r} without {what}", expected=what, fix=fix)
     limit = float("nan") if threshold is None else number_of(threshold, "threshold")
     if threshold is not None and chosen != "iou":
-        came, fix = f"threshold={threshold!r} for the score {chosen!r}", 'Pass score="iou", or leave threshold out.'
-        raise PromptError(came, expected="a score that has one", fix=fix)
+        got, fix = f"threshold={threshold!r} for the score {chosen!r}", 'Pass score="iou", or leave threshold out.'
+        raise PromptError(got, expected="a score that has one", fix=fix)
     return Judge(chosen, masks, limit, options, progress)
 
 
@@ -126,7 +126,7 @@ def _truth(masks: Masks, geometry: Any, entrants: Entrants, what: str) -> Any:
     try:
         return truth_of(masks, geometry, entrants.prompts, entrants.absent)
     except (PromptError, ImageError) as error:
-        raise type(error)(f"{what}: {error.came}", expected=error.expected, fix=error.fix) from error
+        raise type(error)(f"{what}: {error.got}", expected=error.expected, fix=error.fix) from error
 
 
 def _paired(images: Iterable[Any], masks: EachMasks | None) -> Iterator[tuple[Any, Masks | None]]:
@@ -134,8 +134,8 @@ def _paired(images: Iterable[Any], masks: EachMasks | None) -> Iterator[tuple[An
         yield from zip(images, repeat(None))
         return
     if isinstance(masks, Mapping):
-        came, fix = "One dict of masks for several images", "Pass a list of dicts, or a function of the image."
-        raise PromptError(came, expected="a dict of masks for each image", fix=fix)
+        got, fix = "One dict of masks for several images", "Pass a list of dicts, or a function of the image."
+        raise PromptError(got, expected="a dict of masks for each image", fix=fix)
     if callable(masks):
         yield from ((image, masks(image)) for image in images)
         return
@@ -149,5 +149,5 @@ def _paired(images: Iterable[Any], masks: EachMasks | None) -> Iterator[tuple[An
         raise _unequal(f"More masks than images (images end after {count})")
 
 
-def _unequal(came: str) -> PromptError:
-    return PromptError(came, expected="a dict of masks for each image, in their order", fix="Pass {} for none.")
+def _unequal(got: str) -> PromptError:
+    return PromptError(got, expected="a dict of masks for each image, in their order", fix="Pass {} for none.")

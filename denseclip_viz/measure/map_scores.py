@@ -135,11 +135,11 @@ def truth_of(
                [0.5, 0. , 0. , 0.5]])
     """
     if not isinstance(masks, Mapping):
-        came, expected = f"masks came as {type(masks).__name__}", "a dict of prompts and their masks"
-        raise PromptError(came, expected=expected, fix='Pass {"grass": mask}, boolean, of the image\'s size.')
+        got, expected = f"masks came as {type(masks).__name__}", "a dict of prompts and their masks"
+        raise PromptError(got, expected=expected, fix='Pass {"grass": mask}, boolean, of the image\'s size.')
     if geometry is None:
-        came, fix = "Maps that do not say where they lie", "Keep attrs: xarray.set_options(keep_attrs=True)."
-        raise GeometryError(came, expected='attrs["geometry"], to lay masks on them', fix=fix)
+        got, fix = "Maps that do not say where they lie", "Keep attrs: xarray.set_options(keep_attrs=True)."
+        raise GeometryError(got, expected='attrs["geometry"], to lay masks on them', fix=fix)
     places = places_of(prompts)
     cells = geometry.grid[0] * geometry.grid[1]
     shares, centred = np.full((len(prompts), cells), np.nan), np.zeros((len(prompts), cells), dtype=bool)
@@ -150,8 +150,8 @@ def truth_of(
             shares[at] = 0.0
             continue
         if len(absent) and absent[at]:
-            came, fix = f"A mask that shows {name!r}, which is marked absent", "Take one of the two back."
-            raise PromptError(came, expected="nothing to be seen of absent prompts", fix=fix)
+            got, fix = f"A mask that shows {name!r}, which is marked absent", "Take one of the two back."
+            raise PromptError(got, expected="nothing to be seen of absent prompts", fix=fix)
         shares[at], centred[at] = downsample_mask(mask, geometry).ravel(), mask[np.ix_(rows, columns)].ravel()
     return Truth(shares, centred)
 
@@ -173,8 +173,8 @@ def place_of(name: Any, places: Mapping[str, int]) -> int:
     """
     if isinstance(name, str) and normalize("NFC", name) in places:
         return places[normalize("NFC", name)]
-    came, expected = f"A mask of {name!r}", f"masks of prompts: {', '.join(map(repr, list(places)[:8]))}"
-    raise PromptError(came, expected=expected, fix="Name the mask as the prompt is written.")
+    got, expected = f"A mask of {name!r}", f"masks of prompts: {', '.join(map(repr, list(places)[:8]))}"
+    raise PromptError(got, expected=expected, fix="Name the mask as the prompt is written.")
 
 
 def masks_among(masks: Masks, prompts: Sequence[str]) -> dict[str, Any]:

@@ -179,8 +179,8 @@ def check_draws(interval: float, resamples: int) -> None:
     if isinstance(interval, bool) or not isinstance(interval, int | float) or not 0 < interval < 1:
         raise PromptError(f"interval={interval!r}", expected="a number between 0 and 1", fix="Try interval=0.95.")
     if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 100:
-        came, expected = f"resamples={resamples!r}", "a whole number of at least 100"
-        raise PromptError(came, expected=expected, fix="Try resamples=2000.")
+        got, expected = f"resamples={resamples!r}", "a whole number of at least 100"
+        raise PromptError(got, expected=expected, fix="Try resamples=2000.")
 
 
 @dataclass(frozen=True, repr=False)
@@ -246,9 +246,9 @@ def dataset_of(
     values = np.stack(rows) if rows else np.zeros((0, 3, len(entrants.names)))
     judged = np.asarray(np.isfinite(values).all((1, 2)))
     if judged.sum() < 2:
-        came = f"{judged.sum()} images that can be judged by {judge.score}, of {len(rows)}"
+        got = f"{judged.sum()} images that can be judged by {judge.score}, of {len(rows)}"
         fix = "Pass more images; with masks, those in which a prompt has one that is not empty."
-        raise ImageError(came, expected="at least two, to say how much is noise", fix=fix)
+        raise ImageError(got, expected="at least two, to say how much is noise", fix=fix)
     values, way = values[judged], entrants.noun
     data = {
         "score": (("image", way), values[:, 0]),

@@ -114,9 +114,9 @@ def refuse_one(names: list[Any], what: str, noun: str = "template") -> None:
         PromptError: fewer than two.
     """
     if len(names) < 2:
-        came = f"One {noun} only ({names[0]!r}): there is nothing to compare, so no {what}"
+        got = f"One {noun} only ({names[0]!r}): there is nothing to compare, so no {what}"
         fix = f'Add another {noun}, or take a set such as templates="imagenet-7".'
-        raise PromptError(came, expected=f"at least two {noun}s", fix=fix)
+        raise PromptError(got, expected=f"at least two {noun}s", fix=fix)
 
 
 def number_of(value: object, name: str, *, positive: bool = False) -> float:
@@ -156,16 +156,16 @@ def _seen(maps: xr.DataArray, masks: Masks | None, scale: float, threshold: floa
     if threshold is not None:
         options["threshold"] = number_of(threshold, "threshold")
         if masks is None:
-            came, fix = f"threshold={threshold!r} without masks", "Pass masks, or leave it out."
-            raise PromptError(came, expected="masks, as it is for iou", fix=fix)
+            got, fix = f"threshold={threshold!r} without masks", "Pass masks, or leave it out."
+            raise PromptError(got, expected="masks, as it is for iou", fix=fix)
     return seen(maps.values, absent, geometry, truth, **options)
 
 
 def _distances(vectors: Tensor, maps: xr.DataArray) -> Floats:
     sizes = maps.sizes["template"], maps.sizes["prompt"]
     if not isinstance(vectors, Tensor) or vectors.ndim != 3 or tuple(vectors.shape[:2]) != sizes:
-        came = f"vectors of shape {tuple(getattr(vectors, 'shape', ()))}"
+        got = f"vectors of shape {tuple(getattr(vectors, 'shape', ()))}"
         expected = f"(template, prompt, D) = ({sizes[0]}, {sizes[1]}, D)"
-        raise PromptError(came, expected=expected, fix="Pass model.texts.encode(prompts) of the same prompts.")
+        raise PromptError(got, expected=expected, fix="Pass model.texts.encode(prompts) of the same prompts.")
     unit = F.normalize(vectors.double(), dim=-1)
     return np.asarray((1 - (unit * F.normalize(unit.mean(0, keepdim=True), dim=-1)).sum(-1)).numpy())

@@ -86,8 +86,8 @@ def word_attribution(
 
 def _one(prompt: str, templates: Any, articles: str) -> Prompts:
     if not isinstance(prompt, str):
-        came = f"prompt came as {type(prompt).__name__}"
-        raise PromptError(came, expected="one prompt, as text", fix="Attribute one prompt at a time.")
+        got = f"prompt came as {type(prompt).__name__}"
+        raise PromptError(got, expected="one prompt, as text", fix="Attribute one prompt at a time.")
     prompts = Prompts([prompt], templates, articles=articles)
     if len(prompt.split()) < 2:
         raise PromptError(
@@ -102,8 +102,8 @@ def _refuse_other_words(prompts: Prompts) -> None:
     for template in prompts.templates:
         text, written = prompts.texts_of(template)[0], template.replace("{}", prompts.prompts[0])
         if text != written:
-            came, fix = f"Gradients of words in {written!r}, which is said as {text!r}", "Pass gradient=False."
-            raise PromptError(came, expected="the words as they were written", fix=fix)
+            got, fix = f"Gradients of words in {written!r}, which is said as {text!r}", "Pass gradient=False."
+            raise PromptError(got, expected="the words as they were written", fix=fix)
 
 
 def _left_out(prompt: str) -> list[str]:

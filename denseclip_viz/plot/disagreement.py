@@ -62,8 +62,8 @@ def disagreement(
     """
     spread = spread_of(maps) if "template" in maps.dims else maps
     if set(spread.dims) != {"prompt", "y", "x"}:
-        came, fix = f"Axes {', '.join(map(str, maps.dims))}", "Pass what model.similarity returns."
-        raise PromptError(came, expected="(template, prompt, y, x) or (prompt, y, x)", fix=fix)
+        got, fix = f"Axes {', '.join(map(str, maps.dims))}", "Pass what model.similarity returns."
+        raise PromptError(got, expected="(template, prompt, y, x) or (prompt, y, x)", fix=fix)
     spread = spread.transpose("prompt", "y", "x")
     names = [str(name) for name in spread["prompt"].to_numpy()]
     letters, where = lettering([*names, provenance(spread.attrs)]), placement(spread)

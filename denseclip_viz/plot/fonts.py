@@ -160,7 +160,7 @@ def _installed() -> Iterator[tuple[str, FT2Font]]:
 
     known = {entry.fname for entry in fontManager.ttflist}
     for path in set(findSystemFonts()) - known:
-        if _opened(path, 0) is not None:
+        if _decomposed(path, 0) is not None:
             fontManager.addfont(path)
     faces: dict[str, tuple[bool, bool, str, int]] = {}
     for entry in fontManager.ttflist:
@@ -168,13 +168,13 @@ def _installed() -> Iterator[tuple[str, FT2Font]]:
         face = (slanted, heavy, entry.fname, int(getattr(entry, "index", 0)))
         faces[entry.name] = min(face, faces.get(entry.name, face))
     for family, (_, _, path, index) in faces.items():
-        font = _opened(path, index)
+        font = _decomposed(path, index)
         # The last resort draws the name of a block: a box by another name.
         if font is not None and "last resort" not in family.lower():
             yield family, font
 
 
-def _opened(path: str, index: int) -> FT2Font | None:
+def _decomposed(path: str, index: int) -> FT2Font | None:
     """Open a face that has outlines; None for bitmaps and for files that are no longer there or broken."""
     from matplotlib.ft2font import FT2Font
 

@@ -58,8 +58,8 @@ def template_ranking(ranking: Ranking, *, figure: Figure | None = None) -> Figur
         LayerError: something else.
     """
     if not isinstance(ranking, Ranking):
-        came, fix = f"A {type(ranking).__name__}", "Pass the ranking itself, not its table."
-        raise LayerError(came, expected="what rank_templates or rank_wordings returns", fix=fix)
+        got, fix = f"A {type(ranking).__name__}", "Pass the ranking itself, not its table."
+        raise LayerError(got, expected="what rank_templates or rank_wordings returns", fix=fix)
     names = [str(name) for name in ranking.table[ranking.noun]]
     attrs = ranking.scores.attrs
     letters = lettering([*names, provenance(attrs)])

@@ -88,5 +88,5 @@ def class_list(name: str) -> tuple[str, ...]:
         return tuple(_NAMES[name].split(", "))
     close = difflib.get_close_matches(str(name).lower(), CLASS_LISTS, n=2, cutoff=0.4)
     meant = f" (closest: {', '.join(close)})" if close else ""
-    came, expected = f"There is no class list {name!r}"[:80] + meant, f"one of {', '.join(CLASS_LISTS)}"
-    raise PromptError(came, expected=expected, fix='Pass "voc20", say, or your own names to Prompts.')
+    got, expected = f"There is no class list {name!r}"[:80] + meant, f"one of {', '.join(CLASS_LISTS)}"
+    raise PromptError(got, expected=expected, fix='Pass "voc20", say, or your own names to Prompts.')

@@ -188,8 +188,8 @@ def _worded(value: object, what: str) -> dict[str, tuple[str, ...]]:
         said[check_text(name, f"{what} came as {type(value).__name__}; a key")] = strings(wordings, here)
         refuse_twice(said[name], here)
         if not said[name]:
-            came = f"{here} has no wordings (an empty list)"
-            raise PromptError(came, expected="at least one", fix=f"Pass {{{short(name)}: {short(name)}}}, say.")
+            got = f"{here} has no wordings (an empty list)"
+            raise PromptError(got, expected="at least one", fix=f"Pass {{{short(name)}: {short(name)}}}, say.")
     refuse_twice(tuple(said), what)
     return said
 
@@ -202,8 +202,8 @@ def _joined(
     for mark, names in marked.items():
         for name, wordings in names.items():
             if every.setdefault(name, wordings) != wordings and wordings != (name,):
-                came = f"{mark} says {short(name)} in other words than the prompts do"
-                raise PromptError(came, expected="one list of wordings", fix=f"Pass {mark}=[{short(name)}].")
+                got = f"{mark} says {short(name)} in other words than the prompts do"
+                raise PromptError(got, expected="one list of wordings", fix=f"Pass {mark}=[{short(name)}].")
     refuse_twice(tuple(every), "prompts")
     return every
 

@@ -73,8 +73,8 @@ def templates_from(value: str | os.PathLike[str] | Iterable[str]) -> tuple[str, 
         return read_templates(value) if value.lower().endswith(".txt") else template_set(value)
     templates = strings(value, "templates")
     if not templates:
-        came = "No templates came (an empty list)"
-        raise PromptError(came, expected="at least one", fix='Pass templates="none" for the prompts as they are.')
+        got = "No templates came (an empty list)"
+        raise PromptError(got, expected="at least one", fix='Pass templates="none" for the prompts as they are.')
     for template in templates:
         _refuse_places(template, "The template")
     refuse_twice(templates, "templates")
@@ -96,8 +96,8 @@ def read_templates(path: str | os.PathLike[str]) -> tuple[str, ...]:
     lines = [(f"{Path(path).name}:{number}", line.strip()) for number, line in enumerate(_lines(path), start=1)]
     kept = [(place, line) for place, line in lines if line and not line.startswith("#")]
     if not kept:
-        came = f"The template file {short(os.fspath(path))} holds no template"
-        raise PromptError(came, expected='lines with one "{}" each', fix='Write "a photo of a {}." into it, say.')
+        got = f"The template file {short(os.fspath(path))} holds no template"
+        raise PromptError(got, expected='lines with one "{}" each', fix='Write "a photo of a {}." into it, say.')
     for place, line in kept:
         _refuse_places(check_text(line, place), f"{place}: the template")
     templates = tuple(line for _, line in kept)
@@ -112,8 +112,8 @@ def _lines(path: str | os.PathLike[str]) -> list[str]:
         why = "it is not UTF-8"
     except (OSError, ValueError) as error:  # ValueError: a null in the path
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    came = f"The template file {short(os.fspath(path))} cannot be read ({why})"
-    raise PromptError(came, expected="a text file in UTF-8, one template a line", fix="Check the name and the file.")
+    got = f"The template file {short(os.fspath(path))} cannot be read ({why})"
+    raise PromptError(got, expected="a text file in UTF-8, one template a line", fix="Check the name and the file.")
 
 
 def _refuse_places(template: str, what: str) -> None:
@@ -123,8 +123,8 @@ def _refuse_places(template: str, what: str) -> None:
     how = "has no place for the prompt" if not places else f"has {places} places for the prompt"
     if places == 1 or set(template.replace(PLACE, "")) & set(PLACE):
         how = "has other braces than one {}"
-    came = f"{what} {short(template)} {how}"
-    raise PromptError(came, expected='exactly one empty "{}" and no other braces', fix='Write "a photo of a {}.", say.')
+    got = f"{what} {short(template)} {how}"
+    raise PromptError(got, expected='exactly one empty "{}" and no other braces', fix='Write "a photo of a {}.", say.')
 
 
 def _refuse_set_name(name: str) -> NoReturn:

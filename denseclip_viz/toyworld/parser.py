@@ -180,7 +180,7 @@ class _Reader:
             no_stuff=tuple(self.no_stuff),
         )
 
-    def wrong(self, came: str, expected: str) -> PromptError:
+    def wrong(self, got: str, expected: str) -> PromptError:
         return PromptError(
-            f'{came[0].upper()}{came[1:]} in "{self.text}"', expected=expected, fix="Say it in simpler words."
+            f'{got[0].upper()}{got[1:]} in "{self.text}"', expected=expected, fix="Say it in simpler words."
         )

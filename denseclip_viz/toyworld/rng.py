@@ -85,5 +85,5 @@ def whole(value: object, name: str) -> int:
     try:
         return index(value)  # type: ignore[arg-type]  # asking is the check
     except TypeError:
-        came = f"{name} {value!r}"
-        raise PromptError(came, expected="a whole number", fix="Pass an int.") from None
+        got = f"{name} {value!r}"
+        raise PromptError(got, expected="a whole number", fix="Pass an int.") from None

@@ -157,10 +157,10 @@ def _from_words(text: str, size: int, split: str, variant: int) -> Scene:
 
 def _check_room(claims: Claims, text: str) -> None:
     if len(claims.things) > MOST_THINGS:
-        came = f'{len(claims.things)} things in "{text}"'
-        raise PromptError(came, expected=f"at most {MOST_THINGS}", fix="Name fewer things.")
+        got = f'{len(claims.things)} things in "{text}"'
+        raise PromptError(got, expected=f"at most {MOST_THINGS}", fix="Name fewer things.")
     if len(claims.stuff) > 3 - (
         "mountains" in claims.stuff and not {"sky", "night sky", "brick wall"} & set(claims.stuff)
     ):
-        came = f'{len(claims.stuff)} stuffs in "{text}"'
-        raise PromptError(came, expected=f"at most 3 of {', '.join(STUFF)}", fix="Name fewer of them.")
+        got = f'{len(claims.stuff)} stuffs in "{text}"'
+        raise PromptError(got, expected=f"at most 3 of {', '.join(STUFF)}", fix="Name fewer of them.")

@@ -187,8 +187,8 @@ def _send(there: Connection, recipe: Recipe, first: int) -> None:
 
 def _receive(here: Connection, queue: Queue[Batch | None]) -> None:
     try:
-        while (came := here.recv()) is not None:
-            queue.put(Batch(*came))
+        while (got := here.recv()) is not None:
+            queue.put(Batch(*got))
     except (EOFError, OSError):
         pass
     queue.put(None)

@@ -103,8 +103,8 @@ def export(folder: str | Path, to: str | Path) -> Path:
     """
     checkpoint = read_checkpoint(Path(folder))
     if checkpoint is None:
-        came = f"There is no training in {folder}"
-        raise WeightsError(came, expected="a folder with a checkpoint", fix="Train first.")
+        got = f"There is no training in {folder}"
+        raise WeightsError(got, expected="a folder with a checkpoint", fix="Train first.")
     config = json.loads(checkpoint.facts["recipe"])["config"]
     native = build(Recipe("native", config, ()), config["vision_cfg"]["image_size"]).state_dict()
     state = _under(checkpoint.tensors, "model/")

@@ -45,9 +45,9 @@ def test_a_page_beyond_its_limit_is_refused_and_nothing_is_left(tmp_path):
 
 
 @pytest.mark.parametrize("came", [None, 5, "street.jpg", [5]])
-def test_what_is_no_result_is_named(tmp_path, came):
-    with pytest.raises(LayerError, match=f"type {'int' if came == [5] else type(came).__name__}"):
-        dcv.save_html(came, tmp_path / "x.html")
+def test_what_is_no_result_is_named(tmp_path, got):
+    with pytest.raises(LayerError, match=f"type {'int' if got == [5] else type(got).__name__}"):
+        dcv.save_html(got, tmp_path / "x.html")
 
 
 def test_a_page_that_is_there_stays_unless_told_otherwise(tmp_path):

@@ -262,8 +262,8 @@ def test_work_runs_beside_and_is_handed_over_on_the_loops_thread():
 
 
 def test_a_newer_run_supersedes_an_older_and_never_two_run_at_once():
-    running, most, came = [], [], []
-    jobs = Jobs(told=lambda *_: None, failed=came.append)
+    running, most, got = [], [], []
+    jobs = Jobs(told=lambda *_: None, failed=got.append)
 
     def work(number):
         def run(tell):
@@ -278,16 +278,16 @@ def test_a_newer_run_supersedes_an_older_and_never_two_run_at_once():
 
     async def steps():
         for number in range(20):
-            jobs.start(work(number), came.append)
+            jobs.start(work(number), got.append)
         await settled(jobs)
 
     on_a_loop(steps)
-    assert came == [19]
+    assert got == [19]
 
 
 def test_an_interrupt_in_a_script_ends_the_work_and_leaves_nothing_running(monkeypatch):
-    settled_, came = [], []
-    jobs = Jobs(told=print, failed=came.append, settled=lambda: settled_.append(1))
+    settled_, got = [], []
+    jobs = Jobs(told=print, failed=got.append, settled=lambda: settled_.append(1))
 
     def endless(tell):
         while True:
@@ -299,8 +299,8 @@ def test_an_interrupt_in_a_script_ends_the_work_and_leaves_nothing_running(monke
     monkeypatch.setattr("denseclip_viz.explorers.worker.wait", interrupted)
     before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
-        jobs.start(endless, came.append)
-    assert (jobs.busy, settled_, came, threads_that_stay(before)) == (False, [1], [], before)
+        jobs.start(endless, got.append)
+    assert (jobs.busy, settled_, got, threads_that_stay(before)) == (False, [1], [], before)
 
 
 def test_callbacks_from_two_threads_end_with_what_was_typed_last(opened):
@@ -327,8 +327,8 @@ def test_callbacks_from_two_threads_end_with_what_was_typed_last(opened):
 
 
 def test_stop_ends_the_work_at_its_next_torch_call_and_leaves_no_thread():
-    ended, came = threading.Event(), []
-    jobs = Jobs(told=lambda *_: None, failed=came.append)
+    ended, got = threading.Event(), []
+    jobs = Jobs(told=lambda *_: None, failed=got.append)
 
     def endless(tell):
         try:
@@ -340,7 +340,7 @@ def test_stop_ends_the_work_at_its_next_torch_call_and_leaves_no_thread():
             ended.set()
 
     async def steps():
-        jobs.start(endless, came.append)
+        jobs.start(endless, got.append)
         await asyncio.sleep(0.05)
         assert jobs.busy and jobs.stop() and not jobs.busy and not jobs.stop()
         while not ended.is_set():
@@ -348,7 +348,7 @@ def test_stop_ends_the_work_at_its_next_torch_call_and_leaves_no_thread():
 
     before = set(threading.enumerate())
     on_a_loop(steps)
-    assert (came, torch.is_grad_enabled()) == ([], True)
+    assert (got, torch.is_grad_enabled()) == ([], True)
     assert threads_that_stay(before) == before
 
 

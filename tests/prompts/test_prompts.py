@@ -136,7 +136,7 @@ def test_whatever_comes_is_prompts_or_an_error_of_ours(anything):
     try:
         assert all(isinstance(text, str) and text.strip() for text in Prompts(anything).prompts)
     except PromptError as error:
-        assert error.came and error.expected and error.fix
+        assert error.got and error.expected and error.fix
 
 
 def test_the_html_is_short_escaped_and_marks_what_is_absent():

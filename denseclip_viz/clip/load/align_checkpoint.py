@@ -116,20 +116,20 @@ def load_align(
 def _refuse(switches: dict[str, Any]) -> None:
     """The switches say what published code did to CLIP; on ALIGN they would change nothing, or something else."""
     if asked := [name for name, value in switches.items() if value is not None]:
-        came = f"{asked[0]}={switches[asked[0]]!r} for an ALIGN"
-        raise ModelNameError(came, expected="device, dtype, pretrained or cache_dir", fix=f"Leave {asked[0]} out.")
+        got = f"{asked[0]}={switches[asked[0]]!r} for an ALIGN"
+        raise ModelNameError(got, expected="device, dtype, pretrained or cache_dir", fix=f"Leave {asked[0]} out.")
 
 
 def _find(text: str, cache_dir: str | None) -> Source:
     """The folder itself, or the snapshot in the download cache; transformers is there, and it is an ALIGN."""
     if importlib.util.find_spec("transformers") is None:
-        came, fix = f"ALIGN ({text}) needs the package transformers", 'pip install "denseclip_viz[transformers]"'
-        raise ModelNameError(came, expected="it to be installed", fix=f"{fix}.")
+        got, fix = f"ALIGN ({text}) needs the package transformers", 'pip install "denseclip_viz[transformers]"'
+        raise ModelNameError(got, expected="it to be installed", fix=f"{fix}.")
     folder, name = Path(text), Path(text).resolve().name
     if not (text and folder.is_dir()):
         if not _HUB_NAME.fullmatch(text):
-            came, expected = f"There is no folder {text!r}", "a folder with an ALIGN, or OWNER/NAME of the hub"
-            raise ModelNameError(came, expected=expected, fix="Check the path.")
+            got, expected = f"There is no folder {text!r}", "a folder with an ALIGN, or OWNER/NAME of the hub"
+            raise ModelNameError(got, expected=expected, fix="Check the path.")
         folder, name = _snapshot(text, cache_dir), text
     return Source(name, f"{PREFIX}{text}", _config(folder / CONFIG), folder)
 
@@ -143,9 +143,9 @@ def _snapshot(repo: str, cache_dir: str | None) -> Path:
         found = [try_to_load_from_cache(repo, name, cache_dir=cache_dir) for name in names]
         here = [path for path in found if isinstance(path, str)]
         if not here:
-            came = f"The file {names[0]} of {repo} is not in the download cache, and nothing is downloaded unasked"
+            got = f"The file {names[0]} of {repo} is not in the download cache, and nothing is downloaded unasked"
             fix = f"Fetch the model once with `hf download {repo}`, or pass a folder: align:FOLDER."
-            raise WeightsError(came, expected="the whole model in the cache", fix=fix)
+            raise WeightsError(got, expected="the whole model in the cache", fix=fix)
         folder = folder or Path(here[0]).parent
     assert folder is not None
     return folder
@@ -156,14 +156,14 @@ def _config(file: Path) -> dict[str, Any]:
     try:
         said = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        came = f"The folder {file.parent} has no {CONFIG} that can be read ({error.strerror})"
-        raise ModelNameError(came, expected=expected, fix="Check the path.") from error
+        got = f"The folder {file.parent} has no {CONFIG} that can be read ({error.strerror})"
+        raise ModelNameError(got, expected=expected, fix="Check the path.") from error
     except ValueError as error:
         raise ModelNameError(f"{file} is no JSON ({first_line(error)})", expected=expected, fix="Copy it.") from error
     kind = said.get("model_type") if isinstance(said, dict) else None
     if kind != "align":
-        came = f"{file} describes a model of the type {kind!r}"
-        raise ModelNameError(came, expected=f"{expected} (model_type 'align')", fix="Name the folder of an ALIGN.")
+        got = f"{file} describes a model of the type {kind!r}"
+        raise ModelNameError(got, expected=f"{expected} (model_type 'align')", fix="Name the folder of an ALIGN.")
     return {key: _plain(value) for key, value in said.items() if key not in _MANNERS}
 
 
@@ -193,9 +193,9 @@ def _empty(source: Source) -> Any:
     try:
         return AlignModel(AlignConfig.from_dict(dict(source.config)))
     except unbuildable as error:
-        came = f"The configuration in {source.folder} describes no model ({first_line(error)})"
+        got = f"The configuration in {source.folder} describes no model ({first_line(error)})"
         raise ModelNameError(
-            came, expected="what transformers can build", fix="Compare it with the original."
+            got, expected="what transformers can build", fix="Compare it with the original."
         ) from error
 
 
@@ -210,14 +210,14 @@ def _strict_errors() -> tuple[type[Exception], ...]:
 def _check(clip: Align, tokenizer: BertTokens, name: str) -> None:
     """What a configuration can say, and yet no text could be read or compared with an image."""
     if clip.widths[0] != clip.widths[1]:
-        came = f"The image tower of {name} makes {clip.widths[0]} numbers and its text tower {clip.widths[1]}"
-        raise ModelNameError(came, expected="vectors of one space", fix="Make projection_dim the image tower's width.")
+        got = f"The image tower of {name} makes {clip.widths[0]} numbers and its text tower {clip.widths[1]}"
+        raise ModelNameError(got, expected="vectors of one space", fix="Make projection_dim the image tower's width.")
     if tokenizer.size > clip.words:
-        came = f"The tokenizer of {name} has {tokenizer.size} tokens and its text tower {clip.words}"
-        raise ModelNameError(came, expected="the tokenizer that it was trained with", fix="Copy the model's own.")
+        got = f"The tokenizer of {name} has {tokenizer.size} tokens and its text tower {clip.words}"
+        raise ModelNameError(got, expected="the tokenizer that it was trained with", fix="Copy the model's own.")
     if not bool(clip.logit_scale.isfinite()):
-        came = f"The temperature of {name} is zero, negative or not finite"
-        raise WeightsError(came, expected="a number above 0", fix="Check the checkpoint.")
+        got = f"The temperature of {name} is zero, negative or not finite"
+        raise WeightsError(got, expected="a number above 0", fix="Check the checkpoint.")
 
 
 def _fill(model: nn.Module, file: Path, shapes: dict[str, tuple[int, ...]], name: str) -> None:

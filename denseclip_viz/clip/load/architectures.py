@@ -95,8 +95,8 @@ def find_source(name: str | os.PathLike[str]) -> Source:
     import open_clip
 
     if not isinstance(name, str | os.PathLike):
-        came = f"The model name came as {type(name).__name__}"
-        raise ModelNameError(came, expected="a string", fix='Pass "ViT-B-16", say.')
+        got = f"The model name came as {type(name).__name__}"
+        raise ModelNameError(got, expected="a string", fix='Pass "ViT-B-16", say.')
     text = os.fspath(name)
     cleaned = text.replace("/", "-")
     if cleaned in open_clip.list_models():
@@ -157,12 +157,12 @@ def _folder_source(folder: Path) -> Source:
         config = json.loads(file.read_text(encoding="utf-8"))["model_cfg"]
         dict(config["vision_cfg"]), dict(config["text_cfg"]), int(config["embed_dim"])
     except OSError as error:
-        came = f"The folder {folder} has no {_CONFIG_FILE} that can be read ({error.strerror})"
-        raise ModelNameError(came, expected=expected, fix="Check the path.") from error
+        got = f"The folder {folder} has no {_CONFIG_FILE} that can be read ({error.strerror})"
+        raise ModelNameError(got, expected=expected, fix="Check the path.") from error
     except (ValueError, LookupError, TypeError) as error:
-        came = f"{file} is no model description ({type(error).__name__}: {error})"
+        got = f"{file} is no model description ({type(error).__name__}: {error})"
         fix = "It needs model_cfg with embed_dim, vision_cfg and text_cfg."
-        raise ModelNameError(came, expected=expected, fix=fix) from error
+        raise ModelNameError(got, expected=expected, fix=fix) from error
     return Source(folder.resolve().name, f"{_FOLDER}{folder}", config, folder)
 
 

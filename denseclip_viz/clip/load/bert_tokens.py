@@ -34,8 +34,8 @@ class BertTokens:
         ids = [self.tokenizer.cls_token_id, self.tokenizer.sep_token_id, self.tokenizer.pad_token_id]
         framed = None if None in ids else self._ids("a", add_special_tokens=True)
         if framed is None or framed != [ids[0], *self._ids("a"), ids[1]]:
-            came, fix = f"The tokenizer in {folder} does not frame a text as BERT does", "Copy the model's own."
-            raise ModelNameError(came, expected="[CLS], the text, [SEP], and a token for padding", fix=fix)
+            got, fix = f"The tokenizer in {folder} does not frame a text as BERT does", "Copy the model's own."
+            raise ModelNameError(got, expected="[CLS], the text, [SEP], and a token for padding", fix=fix)
         self.sot_token_id, self.eot_token_id, self.pad_token_id = (int(number) for number in ids)
         self.context_length, self.size = int(self.tokenizer.model_max_length), len(self.tokenizer)
         self._control = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
@@ -48,15 +48,13 @@ class BertTokens:
         """
         ids = self._ids(text)
         if held := self._control & set(ids):
-            came = f"The prompt {text[:60]!r} holds {self.tokenizer.convert_ids_to_tokens(min(held))}, a control token"
-            raise PromptError(came, expected="words only", fix="Take it out.")
+            got = f"The prompt {text[:60]!r} holds {self.tokenizer.convert_ids_to_tokens(min(held))}, a control token"
+            raise PromptError(got, expected="words only", fix="Take it out.")
         if self.tokenizer.unk_token_id in ids:
             lost = [word for word in text.split() if self.tokenizer.unk_token_id in self._ids(word)]
-            came = (
-                f"The prompt {text[:60]!r} holds {' '.join(lost or [text])[:60]!r}, which the tokenizer does not know"
-            )
+            got = f"The prompt {text[:60]!r} holds {' '.join(lost or [text])[:60]!r}, which the tokenizer does not know"
             fix = "Say it in other words, or take a model that reads this language."
-            raise PromptError(came, expected="a text of which nothing is lost", fix=fix)
+            raise PromptError(got, expected="a text of which nothing is lost", fix=fix)
         return ids
 
     def decode(self, tokens: list[int]) -> str:
@@ -83,8 +81,8 @@ def _read(folder: Path) -> Any:
 
     if not any((folder / name).is_file() for name in FILES):
         fix = "Save it there: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)."
-        came = f"The folder {folder} holds no tokenizer"
-        raise ModelNameError(came, expected=" or ".join(FILES), fix=fix)
+        got = f"The folder {folder} holds no tokenizer"
+        raise ModelNameError(got, expected=" or ".join(FILES), fix=fix)
     expected, fix = "a BERT tokenizer, as transformers writes it", "Copy the model's own."
     try:
         kind = _said(folder / "tokenizer_config.json").get("tokenizer_class", "BertTokenizer")
@@ -92,8 +90,8 @@ def _read(folder: Path) -> Any:
         if kind in ("BertTokenizer", "BertTokenizerFast"):
             return BertTokenizer.from_pretrained(str(folder), local_files_only=True)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
-        came = f"The tokenizer in {folder} cannot be read ({first_line(error)})"
-        raise ModelNameError(came, expected=expected, fix=fix) from error
+        got = f"The tokenizer in {folder} cannot be read ({first_line(error)})"
+        raise ModelNameError(got, expected=expected, fix=fix) from error
     raise ModelNameError(f"The tokenizer in {folder} is a {kind!r}", expected=expected, fix=fix)
 
 

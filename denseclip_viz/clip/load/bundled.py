@@ -57,8 +57,8 @@ def load_bundled(name: str = "resnet", **options: Any) -> Loaded:
         denseclip_viz.errors.ModelNameError: There is no bundled model 'vgg'. Expected resnet or vit. Name one.
     """
     if name not in NAMES:
-        came = f"There is no bundled model {name!r}"
-        raise ModelNameError(came, expected=" or ".join(NAMES), fix="Name one.")
+        got = f"There is no bundled model {name!r}"
+        raise ModelNameError(got, expected=" or ".join(NAMES), fix="Name one.")
     return load_compact(MODELS / name, label=f"bundled-{name}", **options)
 
 
@@ -75,9 +75,9 @@ def load_compact(folder: str | Path, *, label: str = "", **options: Any) -> Load
     """
     file = Path(folder) / WEIGHTS
     if not file.is_file():
-        came = f"There is no {WEIGHTS} in {folder}"
+        got = f"There is no {WEIGHTS} in {folder}"
         fix = "Train it with `denseclip-viz toyworld train`."
-        raise WeightsError(came, expected="a folder written after training", fix=fix)
+        raise WeightsError(got, expected="a folder written after training", fix=fix)
     made = load_clip(folder, pretrained="random", **options)
     with safe_open(file, framework="pt") as opened:
         tensors = {key: opened.get_tensor(key) for key in opened.keys()}
@@ -105,8 +105,8 @@ def is_compact(folder: str | Path) -> bool:
 def _fill(state: Mapping[str, Tensor], stored: dict[str, Tensor], file: Path) -> None:
     rows = stored.pop(_ROWS, None)
     if rows is None or set(stored) != set(state):
-        came = f"{file} does not hold the weights that its configuration describes"
-        raise WeightsError(came, expected="the two from one training", fix="Export them again.")
+        got = f"{file} does not hold the weights that its configuration describes"
+        raise WeightsError(got, expected="the two from one training", fix="Export them again.")
     for key, tensor in stored.items():
         if key == _TABLE:
             state[key].zero_()
@@ -114,8 +114,8 @@ def _fill(state: Mapping[str, Tensor], stored: dict[str, Tensor], file: Path) ->
         elif state[key].shape == tensor.shape:
             state[key].copy_(tensor)
         else:
-            came = f"{key} in {file} is {tuple(tensor.shape)}"
-            raise WeightsError(came, expected=f"{tuple(state[key].shape)}", fix="Export the weights again.")
+            got = f"{key} in {file} is {tuple(tensor.shape)}"
+            raise WeightsError(got, expected=f"{tuple(state[key].shape)}", fix="Export the weights again.")
 
 
 def export_compact(state: Mapping[str, Tensor], folder: str | Path, *, config: Mapping[str, Any]) -> Path:

@@ -128,8 +128,8 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     here = ["cpu", *(f"cuda:{index}" for index in range(gpus)), *["mps"] * torch.backends.mps.is_available()]
     if str(device) in here or (gpus and str(device) == "cuda"):
         return torch.device(device)
-    came, expected = f"There is no device {str(device)!r} here", f"one of {', '.join(here)} (what there is)"
-    raise ModelNameError(came, expected=expected, fix='Pass device="cpu".')
+    got, expected = f"There is no device {str(device)!r} here", f"one of {', '.join(here)} (what there is)"
+    raise ModelNameError(got, expected=expected, fix='Pass device="cpu".')
 
 
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
@@ -139,9 +139,9 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
         fix = 'Leave it out for "fp32".'
         raise ModelNameError(f"dtype={dtype!r}", expected=f"one of {', '.join(DTYPES)}", fix=fix)
     if (kind, device.type) in ((torch.float16, "cpu"), (torch.float64, "mps")):
-        came = f"dtype {str(kind).removeprefix('torch.')} on the device {device.type}"
+        got = f"dtype {str(kind).removeprefix('torch.')} on the device {device.type}"
         fix = 'Pass dtype="bf16" or "fp32".'
-        raise ModelNameError(came, expected="a dtype that computes well there", fix=fix)
+        raise ModelNameError(got, expected="a dtype that computes well there", fix=fix)
     return kind
 
 
@@ -180,9 +180,9 @@ def _described(source: Source) -> Iterator[None]:
         if source.folder is None:
             raise
         why = f"{type(error).__name__}: {first_line(error)}"
-        came = f"The configuration in {source.folder} describes no model ({why})"
+        got = f"The configuration in {source.folder} describes no model ({why})"
         fix = "Compare it with the one that open_clip writes for a model of this kind."
-        raise ModelNameError(came, expected="what open_clip can build", fix=fix) from error
+        raise ModelNameError(got, expected="what open_clip can build", fix=fix) from error
 
 
 @contextmanager

@@ -27,8 +27,8 @@ def read_preprocess(folder: Path) -> Preprocess:
         settings = _settings(file) if file.is_file() else None
         if settings is not None:
             return preprocess_of(settings)
-    came, fix = f"The folder {folder} does not say how its images are made ready", "Copy it from the model's page."
-    raise GeometryError(came, expected=f"settings in {' or '.join(FILES)}", fix=fix)
+    got, fix = f"The folder {folder} does not say how its images are made ready", "Copy it from the model's page."
+    raise GeometryError(got, expected=f"settings in {' or '.join(FILES)}", fix=fix)
 
 
 def preprocess_of(settings: Mapping[str, Any]) -> Preprocess:
@@ -71,8 +71,8 @@ def _settings(file: Path) -> dict[str, Any] | None:
     try:
         read = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        came = f"{file} cannot be read ({type(error).__name__})"
-        raise GeometryError(came, expected="JSON", fix="Copy it again.") from error
+        got = f"{file} cannot be read ({type(error).__name__})"
+        raise GeometryError(got, expected="JSON", fix="Copy it again.") from error
     found = read.get("image_processor") if isinstance(read, dict) and file.name == FILES[1] else read
     return found if isinstance(found, dict) else None
 
@@ -83,13 +83,13 @@ def _complete(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     kind = settings.get("image_processor_type")
     if kind not in KINDS:
-        came, fix = f"The images are made ready by a {kind!r}", "Load a model whose images these are for."
-        raise GeometryError(came, expected=f"one of {', '.join(KINDS)}", fix=fix)
+        got, fix = f"The images are made ready by a {kind!r}", "Load a model whose images these are for."
+        raise GeometryError(got, expected=f"one of {', '.join(KINDS)}", fix=fix)
     try:
         said: dict[str, Any] = EfficientNetImageProcessor(**settings).to_dict()
     except (TypeError, ValueError, LookupError, AttributeError) as error:
-        came = f"The settings of the image processor cannot be ({error})"
-        raise GeometryError(came, expected="what transformers can read", fix="Copy the file again.") from error
+        got = f"The settings of the image processor cannot be ({error})"
+        raise GeometryError(got, expected="what transformers can read", fix="Copy the file again.") from error
     return {**said, "resample": int(said["resample"])}
 
 
@@ -124,6 +124,6 @@ def _channels(said: Mapping[str, Any], name: str) -> list[float]:
 
 def _require(holds: bool, name: str, said: Mapping[str, Any], expected: str) -> None:
     if not holds:
-        came = f"The image processor's {name} is {said.get(name)!r}"
+        got = f"The image processor's {name} is {said.get(name)!r}"
         fix = "Other settings would not be followed exactly, so they are refused."
-        raise GeometryError(came, expected=expected, fix=fix)
+        raise GeometryError(got, expected=expected, fix=fix)

@@ -51,8 +51,8 @@ def models(pattern: str = "*") -> pd.DataFrame:
 
     chosen = [known for known in known_models() if fnmatch.fnmatchcase(known["name"], pattern)]
     if not chosen:
-        came = f"No model of open_clip is named {pattern!r}"
-        raise ModelNameError(came, expected="a name or a pattern such as 'ViT-B*'", fix="models() lists all.")
+        got = f"No model of open_clip is named {pattern!r}"
+        raise ModelNameError(got, expected="a name or a pattern such as 'ViT-B*'", fix="models() lists all.")
     table: pd.DataFrame = pd.DataFrame([_row(dict(known)) for known in chosen]).set_index("name")
     return table
 

@@ -63,8 +63,8 @@ def choose_weights(
     if pretrained is None:
         return _own_weights(source)
     if not isinstance(pretrained, str | os.PathLike):
-        came = f"pretrained came as {type(pretrained).__name__}"
-        raise WeightsError(came, expected=_choices(source), fix="Pass a string or a path.")
+        got = f"pretrained came as {type(pretrained).__name__}"
+        raise WeightsError(got, expected=_choices(source), fix="Pass a string or a path.")
     text = os.fspath(pretrained)
     if text == "random":
         return Weights(f"random (seed {SEED})", None, {})
@@ -74,13 +74,13 @@ def choose_weights(
     if os.sep in text or text.lower().endswith(ENDINGS) or (text and os.path.exists(text)):
         file = local_file(text)
         return Weights(file.name, file, {})
-    came = f"{source.name} has no pretrained tag {text[:80]!r}"
+    got = f"{source.name} has no pretrained tag {text[:80]!r}"
     elsewhere = open_clip.list_pretrained_models_by_tag(text)
     close = difflib.get_close_matches(text[:80].lower(), _tags(source), n=2)
     fix = f"The closest: {', '.join(close)}." if close else "Check the tag, or the file's ending."
     if elsewhere:
         fix = f"The tag belongs to {', '.join(elsewhere[:4])}."
-    raise ModelNameError(came, expected=_choices(source), fix=fix)
+    raise ModelNameError(got, expected=_choices(source), fix=fix)
 
 
 def tag_file(config: Mapping[str, Any], *, asked: str, cache_dir: str | None = None) -> Path:
@@ -104,8 +104,8 @@ def tag_file(config: Mapping[str, Any], *, asked: str, cache_dir: str | None = N
     try:
         return Path(open_clip.download_pretrained(dict(config), cache_dir=cache_dir))
     except (OSError, RuntimeError, ValueError, HTTPException) as error:
-        came = f"The download of {wanted} for {asked} failed ({first_line(error)})"
-        raise WeightsError(came, expected="the whole file", fix=_WAYS_OUT) from error
+        got = f"The download of {wanted} for {asked} failed ({first_line(error)})"
+        raise WeightsError(got, expected="the whole file", fix=_WAYS_OUT) from error
 
 
 def hub_folder(repo: str, names: Sequence[str], *, asked: str, cache_dir: str | None = None) -> Path | None:
@@ -145,16 +145,16 @@ def require_answer(url: str, *, wanted: str, asked: str, timeout: float = 3.0, f
     else:
         why = _silence(host, timeout)
     if why:
-        came = f"The file {wanted} for {asked} is not on this machine, and {host} does not answer ({why})"
-        raise WeightsError(came, expected="the file in the download cache, or a network", fix=fix)
+        got = f"The file {wanted} for {asked} is not on this machine, and {host} does not answer ({why})"
+        raise WeightsError(got, expected="the file in the download cache, or a network", fix=fix)
 
 
 def _own_weights(source: Source) -> Weights:
     """Weights are never chosen in silence: only a folder that holds one file has an answer of its own."""
     if source.folder is None:
-        came = f"No weights were named for {source.name}"
+        got = f"No weights were named for {source.name}"
         fix = 'Pass pretrained="random" to try the mechanics.'
-        raise WeightsError(came, expected=_choices(source), fix=fix)
+        raise WeightsError(got, expected=_choices(source), fix=fix)
     files = sorted(file for file in source.folder.iterdir() if file.suffix.lower() in ENDINGS)
     named = [file for file in files if file.stem.startswith("open_clip_")]
     best = [file for file in named or files if file.suffix == ".safetensors"] or named or files

@@ -95,8 +95,8 @@ def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[st
             done.append(f"{what} {' '.join(f'{value:.4g}' for value in values)}")
     idle = [what for what in sorted(switches.asked) if not any(said.startswith(what) for said in done)]
     if idle:
-        came = f"{idle[0]} changes nothing in {name}, whose image tower has no such layer"
-        raise ModelNameError(came, expected="switches that do something", fix=f"Leave {idle[0]} out.")
+        got = f"{idle[0]} changes nothing in {name}, whose image tower has no such layer"
+        raise ModelNameError(got, expected="switches that do something", fix=f"Leave {idle[0]} out.")
     return done
 
 
@@ -154,5 +154,5 @@ def _is_number(value: object, *, above: float) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.inf > float(value) > above
 
 
-def _refused(came: str, expected: str) -> ModelNameError:
-    return ModelNameError(f"{came} cannot be", expected=expected, fix="Change it, or leave it out.")
+def _refused(got: str, expected: str) -> ModelNameError:
+    return ModelNameError(f"{got} cannot be", expected=expected, fix="Change it, or leave it out.")

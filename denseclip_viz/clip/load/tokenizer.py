@@ -64,9 +64,9 @@ def text_parts(source: Source, *, cache_dir: str | None = None) -> TextParts:
     if not (model or words):
         return TextParts(text)
     if importlib.util.find_spec("transformers") is None:
-        came = f"The text tower of {source.name} ({model or words}) needs the package transformers"
+        got = f"The text tower of {source.name} ({model or words}) needs the package transformers"
         fix = 'pip install "denseclip_viz[transformers]", or take another model.'
-        raise ModelNameError(came, expected="it to be installed", fix=fix)
+        raise ModelNameError(got, expected="it to be installed", fix=fix)
     if model:
         folder = _local_folder(source, model) or hub_folder(model, ["config.json"], asked=source.name)
         text |= {"hf_model_name": str(folder or model), "hf_model_pretrained": False}
@@ -93,9 +93,9 @@ def read_tokenizer(source: Source, parts: TextParts, *, cache_dir: str | None = 
     try:
         read: Tokenizer = HFTokenizer(str(parts.words), **options, **text.get("tokenizer_kwargs", {}))
     except _UNREADABLE as error:
-        came = f"The tokenizer in {parts.words} cannot be read ({first_line(error)})"
+        got = f"The tokenizer in {parts.words} cannot be read ({first_line(error)})"
         fix = "Copy or download it again; a vocabulary of sentencepiece needs the packages sentencepiece and protobuf."
-        raise ModelNameError(came, expected="files as transformers writes them", fix=fix) from error
+        raise ModelNameError(got, expected="files as transformers writes them", fix=fix) from error
     return read
 
 
@@ -108,9 +108,9 @@ def _local_folder(source: Source, model: object) -> Path | None:
             return place.resolve()
     if isinstance(model, str) and _HUB_NAME.fullmatch(model):
         return None
-    came = f"The configuration of {source.name} names {model!r} for its text tower, which is no folder here"
+    got = f"The configuration of {source.name} names {model!r} for its text tower, which is no folder here"
     expected, fix = "a folder with a config.json, or a name of the hub", "Check hf_model_name."
-    raise ModelNameError(came, expected=expected, fix=fix)
+    raise ModelNameError(got, expected=expected, fix=fix)
 
 
 def _check_architecture(file: Path) -> None:
@@ -119,24 +119,24 @@ def _check_architecture(file: Path) -> None:
     try:
         kind = json.loads(file.read_text(encoding="utf-8"))["model_type"]
     except OSError as error:
-        came = f"{file} cannot be read ({error.strerror})"
-        raise ModelNameError(came, expected=expected, fix="Put it there.") from error
+        got = f"{file} cannot be read ({error.strerror})"
+        raise ModelNameError(got, expected=expected, fix="Put it there.") from error
     except (ValueError, LookupError, TypeError) as error:
-        came = f"{file} names no model_type ({type(error).__name__})"
-        raise ModelNameError(came, expected=expected, fix="Copy it again.") from error
+        got = f"{file} names no model_type ({type(error).__name__})"
+        raise ModelNameError(got, expected=expected, fix="Copy it again.") from error
     if kind not in HUGGING_FACE:
-        came = f"{file} describes a {kind!r}, of which open_clip makes no text tower"
-        raise ModelNameError(came, expected=expected, fix="Take another model.")
+        got = f"{file} describes a {kind!r}, of which open_clip makes no text tower"
+        raise ModelNameError(got, expected=expected, fix="Take another model.")
 
 
 def _with_tokenizer(folder: Path, *, named: bool) -> Path:
     """open_clip would read CLIP's own tokenizer where a folder names none: never in silence."""
     if not named:
-        came = f"{folder} describes a text tower of transformers and names no tokenizer"
+        got = f"{folder} describes a text tower of transformers and names no tokenizer"
         fix = "Set hf_tokenizer_name in its open_clip_config.json, and put the tokenizer's files beside it."
-        raise ModelNameError(came, expected="the tokenizer that it was trained with", fix=fix)
+        raise ModelNameError(got, expected="the tokenizer that it was trained with", fix=fix)
     if not any((folder / name).is_file() for name in _VOCABULARIES):
-        came = f"{folder} holds no tokenizer, which its text tower needs"
+        got = f"{folder} holds no tokenizer, which its text tower needs"
         fix = "Save it there: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)."
-        raise ModelNameError(came, expected=f"one of {', '.join(_VOCABULARIES)}", fix=fix)
+        raise ModelNameError(got, expected=f"one of {', '.join(_VOCABULARIES)}", fix=fix)
     return folder

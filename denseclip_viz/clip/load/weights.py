@@ -48,8 +48,8 @@ def local_file(path: str | os.PathLike[str]) -> Path:
         what = "is a folder" if os.path.isdir(file) else "does not exist"
         raise WeightsError(f"The checkpoint {file} {what}", expected=expected, fix="Check the path.")
     if file.suffix.lower() not in ENDINGS:
-        came = f"The checkpoint {file.name} ends in {file.suffix or 'nothing'}"
-        raise WeightsError(came, expected=expected, fix="Save the state dict as .safetensors.")
+        got = f"The checkpoint {file.name} ends in {file.suffix or 'nothing'}"
+        raise WeightsError(got, expected=expected, fix="Save the state dict as .safetensors.")
     if not file.stat().st_size:
         raise WeightsError(f"{file.name} is empty (0 bytes)", expected="weights", fix="Copy or download it again.")
     return file
@@ -174,31 +174,31 @@ def _is_zip(file: Path) -> bool:
         return False
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-            came = f"{file.name} is a TorchScript archive, which is code and not only weights"
+            got = f"{file.name} is a TorchScript archive, which is code and not only weights"
             fix = "Save its state dict once: save_file(torch.jit.load(FILE).state_dict(), NEW), or use the tag."
-            raise WeightsError(came, expected="a state dict, best as .safetensors", fix=fix)
+            raise WeightsError(got, expected="a state dict, best as .safetensors", fix=fix)
     return True
 
 
 def _broken(file: Path, error: BaseException) -> WeightsError:
     found = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
     why = found[1] if found else first_line(error)
-    came = f"{file.name} ({file.stat().st_size} bytes) cannot be read as a checkpoint ({why})"
-    return WeightsError(came, expected="a whole checkpoint file", fix="Copy or download it again.")
+    got = f"{file.name} ({file.stat().st_size} bytes) cannot be read as a checkpoint ({why})"
+    return WeightsError(got, expected="a whole checkpoint file", fix="Copy or download it again.")
 
 
 def _holds_code(file: Path, error: UnpicklingError) -> WeightsError:
     found = re.search(r"GLOBAL (\S+)", str(error))
     if not found:
         return _broken(file, error)
-    came = f"{file.name} holds Python objects ({found[1]}) beside tensors, and reading it could run code"
+    got = f"{file.name} holds Python objects ({found[1]}) beside tensors, and reading it could run code"
     fix = "Where you trust it, read it once and save only its state dict as .safetensors."
-    return WeightsError(came, expected="tensors only", fix=fix)
+    return WeightsError(got, expected="tensors only", fix=fix)
 
 
-def _no_tensors(file: Path, came: str) -> Shapes:
+def _no_tensors(file: Path, got: str) -> Shapes:
     expected = "tensors by name, at the top or under state_dict"
-    raise WeightsError(f"{file.name} holds {came}", expected=expected, fix="Save model.state_dict().")
+    raise WeightsError(f"{file.name} holds {got}", expected=expected, fix="Save model.state_dict().")
 
 
 def misfit(

@@ -81,8 +81,8 @@ class TextBank:
         self.cache = cache_folder(cache) if self._provenance.get("weights_hash") else None
         self._disk: TextCache | None = None
         if cache and self.cache is None and not self._provenance.get("weights_hash"):
-            came, expected = f"cache={str(cache)!r} without provenance", "what load_clip says of the model"
-            raise OutputError(came, expected=expected, fix="Pass provenance=loaded.provenance.")
+            got, expected = f"cache={str(cache)!r} without provenance", "what load_clip says of the model"
+            raise OutputError(got, expected=expected, fix="Pass provenance=loaded.provenance.")
 
     def encode(
         self,
@@ -196,8 +196,8 @@ class TextBank:
         where += f" and {bad - 1} more" if bad > 1 else ""
         rest = len(table) - bad
         good = f"; it fits into the other {many(rest, 'template')}" if rest else ""
-        came = f"{error.came} (the prompt {short(prompts.prompts[owners[column]])} {where}{good})"
-        return PromptError(came, expected=error.expected, fix=error.fix)
+        got = f"{error.got} (the prompt {short(prompts.prompts[owners[column]])} {where}{good})"
+        return PromptError(got, expected=error.expected, fix=error.fix)
 
     def _fits(self, text: str, truncate: bool) -> bool:
         try:

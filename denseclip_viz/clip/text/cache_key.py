@@ -122,14 +122,14 @@ def _pairs(tokenizer: BytePairs, text: str) -> list[int] | str:
     try:
         return tokenizer.encode(text)
     except PromptError as error:  # BERT's, of a script that it has no pieces for
-        return error.came
+        return error.got
 
 
 def _ids(tokenizer: Tokenizer, text: str, length: int) -> list[list[int]] | str:
     try:
         return [list(map(int, row)) for row in token_ids(tokenizer, [text], context=length, truncate=True)]
     except PromptError as error:
-        return error.came
+        return error.got
 
 
 def _sample(tensor: Tensor) -> bytes:

@@ -188,8 +188,8 @@ def context(clip: nn.Module, tokenizer: Tokenizer) -> int:
 def _scaled(means: Tensor, over: str) -> Tensor:
     lengths = torch.linalg.vector_norm(means, dim=-1, keepdim=True)
     if not bool((lengths > 0).all()):
-        came = f"Vectors of one prompt whose mean over the {over} is zero or not finite"
-        raise PromptError(came, expected="unit vectors that do not cancel out", fix=f"Look at the {over} one by one.")
+        got = f"Vectors of one prompt whose mean over the {over} is zero or not finite"
+        raise PromptError(got, expected="unit vectors that do not cancel out", fix=f"Look at the {over} one by one.")
     return torch.div(means, lengths)
 
 
@@ -214,6 +214,6 @@ def _unit(vectors: Tensor, texts: Sequence[str]) -> Tensor:
     bad = ~(lengths.isfinite() & (lengths > 0)).squeeze(-1)
     if bad.any():
         text = texts[int(bad.nonzero()[0])]
-        came = f"The text tower returned no direction for {text!r} (zero, NaN or infinite)"
-        raise WeightsError(came, expected="finite numbers", fix='Load with dtype="fp32", or check the checkpoint.')
+        got = f"The text tower returned no direction for {text!r} (zero, NaN or infinite)"
+        raise WeightsError(got, expected="finite numbers", fix='Load with dtype="fp32", or check the checkpoint.')
     return torch.div(vectors, lengths)

@@ -60,8 +60,8 @@ def token_ids(tokenizer: Tokenizer, texts: Sequence[str], *, context: int, trunc
         [49406, 5922, 49407, 0]
     """
     if isinstance(texts, str) or not len(texts):
-        came = f"texts came as {texts!r}"[:80]
-        raise PromptError(came, expected="a list with at least one text", fix="Put the text into a list.")
+        got = f"texts came as {texts!r}"[:80]
+        raise PromptError(got, expected="a list with at least one text", fix="Put the text into a list.")
     rows = [text if text == "" else check_text(text, f"texts[{at}]") for at, text in enumerate(texts)]
     if isinstance(tokenizer, BytePairs):
         for text in rows:
@@ -84,8 +84,8 @@ def _check_tokens(tokenizer: BytePairs, text: str, context: int, truncate: bool)
     """Control tokens are refused because an end of text inside a prompt hides what follows it."""
     tokens, more = _encode(tokenizer, text, context)
     if {tokenizer.sot_token_id, tokenizer.eot_token_id} & set(tokens):
-        came = f"The prompt {_ends(text)} holds one of the tokenizer's control tokens, which ends the text there"
-        raise PromptError(came, expected="words only", fix="Take the control token out.")
+        got = f"The prompt {_ends(text)} holds one of the tokenizer's control tokens, which ends the text there"
+        raise PromptError(got, expected="words only", fix="Take the control token out.")
     if text and not tokens:
         raise _cleaned_away(text)
     if not truncate and len(tokens) + 2 > context:
@@ -130,9 +130,9 @@ def _refuse_unknown(tokenizer: Tokenizer, texts: list[str], rows: Tensor) -> Non
         words = "".join(character for character in text if not _invisible(character)).split()
         if unknown in row and unknown in tokenizer([" ".join(words)]):
             lost = [word for word in words if unknown in tokenizer([word])] or words
-            came = f"The prompt {_ends(text)} holds {_head(' '.join(lost))}, which the tokenizer does not know"
+            got = f"The prompt {_ends(text)} holds {_head(' '.join(lost))}, which the tokenizer does not know"
             fix = "Say it in other words, or take a model that reads this language."
-            raise PromptError(came, expected="a text of which nothing is lost", fix=fix)
+            raise PromptError(got, expected="a text of which nothing is lost", fix=fix)
 
 
 def _invisible(character: str) -> bool:
@@ -146,16 +146,16 @@ def _decoded(tokenizer: Tokenizer, ids: Tensor) -> str:
 
 
 def _cleaned_away(text: str) -> PromptError:
-    came = f"The prompt {text!r} has no tokens: the tokenizer cleans all of it away"
-    return PromptError(came, expected="a text with at least one word", fix="Write it in words.")
+    got = f"The prompt {text!r} has no tokens: the tokenizer cleans all of it away"
+    return PromptError(got, expected="a text with at least one word", fix="Write it in words.")
 
 
 def _cut(text: str, kept: str, lost: str, count: str, context: int) -> PromptError:
     where = f": it would be cut after {_tail(kept)}" if kept else ""
     where += f", before {_head(lost)}" if lost else ""
-    came = f"The prompt {_ends(text)} has {count} tokens and this text tower reads {context}{where}"
+    got = f"The prompt {_ends(text)} has {count} tokens and this text tower reads {context}{where}"
     return PromptError(
-        came,
+        got,
         expected=f"at most {context} tokens, with those for begin and end",
         fix="Shorten it, or pass truncate=True to have it cut there.",
     )

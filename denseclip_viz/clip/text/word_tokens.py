@@ -111,8 +111,8 @@ def _followed_back(clip: nn.Module, row: Tensor, directions: Tensor) -> Tensor:
         with lookup:
             vectors = encode_ids(clip, lookup.ids.clone())
         if lookup.found is None:
-            came, fix = f"The text tower of a {type(clip).__name__} never looked its tokens up", "Pass gradient=False."
-            raise UnsupportedTowerError(came, expected="a table of token embeddings", fix=fix)
+            got, fix = f"The text tower of a {type(clip).__name__} never looked its tokens up", "Pass gradient=False."
+            raise UnsupportedTowerError(got, expected="a table of token embeddings", fix=fix)
         unit = F.normalize(vectors, dim=-1)
         score = (unit * directions.to(unit.device, unit.dtype)).sum()
         (gradient,) = torch.autograd.grad(score, lookup.found)

@@ -12,10 +12,20 @@ from denseclip_viz.clip.towers.attention_pool import AttentionPoolTower
 from denseclip_viz.clip.towers.class_token import ClassTokenTower
 from denseclip_viz.clip.towers.latent_query import LatentQueryTower
 from denseclip_viz.clip.towers.mean_pool import AverageTower
-from denseclip_viz.clip.towers.tower import PATHS, Opened, Path, Request, Tower
+from denseclip_viz.clip.towers.tower import PATHS, Decomposition, DensePath, ForwardOptions, Tower
 from denseclip_viz.errors import UnsupportedTowerError
 
-__all__ = ["PATHS", "Align", "Opened", "Path", "Request", "Tower", "logit_scale", "tower_for", "tower_of"]
+__all__ = [
+    "PATHS",
+    "Align",
+    "Decomposition",
+    "DensePath",
+    "ForwardOptions",
+    "Tower",
+    "logit_scale",
+    "tower_for",
+    "tower_of",
+]
 
 
 def tower_of(clip: nn.Module) -> Tower:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import Tap, Watch, hooked, inside, observe, record
-from denseclip_viz.clip.towers.tower import Opened, Path, Request, grid_of, resize_positional
+from denseclip_viz.clip.towers.tower import Decomposition, DensePath, ForwardOptions, grid_of, resize_positional
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -55,26 +55,26 @@ class AttentionPoolTower:
         taps |= {f"pool.{part}": Tap(pool, part, pooled=True) for part in ("query", "key", "value", "attention")}
         return taps | {"pool.output": Tap(pool)}
 
-    def open(self, pixels: Tensor, request: Request) -> Opened:
+    def decompose(self, pixels: Tensor, options: ForwardOptions) -> Decomposition:
         """Run the tower once; its pool is computed for the one query whose answer it keeps."""
         visual: Any = self.visual
         pool, grid = visual.attnpool, grid_of(pixels, self.cell)
-        positional = resize_positional(pool.positional_embedding, grid, antialias=request.path.antialias)
+        positional = resize_positional(pool.positional_embedding, grid, antialias=options.path.antialias)
         parts = Pooled(pool, positional)
         with ExitStack() as stack:
-            seen = stack.enter_context(record(self.taps(), request.layers))
+            seen = stack.enter_context(record(self.taps(), options.layers))
             parts.stand_in = not hooked(*pool.modules())
             stack.enter_context(observe(visual.layer4, lambda _inputs, output: parts.feed(output)))
             watch = Watch(parts.on_attention, swap={id(pool.positional_embedding): positional})
             stack.enter_context(inside(pool, watch))
             embedding = visual(pixels)
-        return parts.opened(embedding, grid, request, dict(seen))
+        return parts.decomposition(embedding, grid, options, dict(seen))
 
     def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need no recorded layer: inner channels differ from the pool's, so layers are read by gradients."""
         return ()
 
-    def read(self, streams: Mapping[str, Tensor], layer: str, path: Path) -> tuple[Tensor, Tensor]:
+    def read(self, streams: Mapping[str, Tensor], layer: str, path: DensePath) -> tuple[Tensor, Tensor]:
         """Refuse: inner layers of a ResNet have no way into text space."""
         raise TypeError("a ResNet's inner layers are read by gradients")
 
@@ -127,23 +127,25 @@ class Pooled:
         query = torch.einsum("bhd,hdc->bhc", query * query.shape[-1] ** -0.5, key_weights)
         return torch.softmax(query @ self.placed.transpose(1, 2), dim=-1)
 
-    def opened(self, embedding: Tensor, grid: tuple[int, int], request: Request, layers: dict[str, Tensor]) -> Opened:
+    def decomposition(
+        self, embedding: Tensor, grid: tuple[int, int], options: ForwardOptions, layers: dict[str, Tensor]
+    ) -> Decomposition:
         """Take everything apart, once the tower has run."""
         project: nn.Linear = self.pool.c_proj
         terms = (self.weights[..., None] * self.values).transpose(1, 2).flatten(2)
-        plain = self._mixed(request.path)
+        plain = self._mixed(options.path)
         terms, dense = _project_together(project.weight, terms, plain)
-        return Opened(
+        return Decomposition(
             embedding=embedding,
             dense=(dense + project.bias).unflatten(1, grid),
             attention=self.weights[..., 1:].unflatten(-1, grid),
             contributions=terms[:, 1:].unflatten(1, grid),
             rest={"mean token": terms[:, 0], "bias": project.bias.detach().expand_as(embedding)},
-            keys=self.pool.k_proj.forward(self.tokens).unflatten(1, grid) if request.keys else None,
+            keys=self.pool.k_proj.forward(self.tokens).unflatten(1, grid) if options.keys else None,
             layers=layers,
         )
 
-    def _mixed(self, path: Path) -> Tensor:
+    def _mixed(self, path: DensePath) -> Tensor:
         """What the output projection gets at every position: its own value, or values mixed by its own query."""
         if not path.one_hot:
             heads = (self.pool.num_heads, -1)

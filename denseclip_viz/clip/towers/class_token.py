@@ -23,7 +23,7 @@ from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import Tap, Watch, hooked, inside, observe, record
 from denseclip_viz.clip.towers.linearize import Added, carry, run
 from denseclip_viz.clip.towers.shadow import twin
-from denseclip_viz.clip.towers.tower import Opened, Path, Request, unseen
+from denseclip_viz.clip.towers.tower import Decomposition, DensePath, ForwardOptions, unseen
 from denseclip_viz.clip.towers.transformer import Block, OnTrunk, Trunk, block_of
 
 
@@ -45,7 +45,7 @@ class ClassTokenTower(OnTrunk):
         pool = {f"pool.{part}": Tap(last, part, pooled=True) for part in ("query", "key", "value", "attention")}
         return self.trunk.taps() | pool | {"pool.output": Tap(self.visual)}
 
-    def open(self, pixels: Tensor, request: Request) -> Opened:
+    def decompose(self, pixels: Tensor, options: ForwardOptions) -> Decomposition:
         """Run the tower once; unless somebody listens there, patches attend to themselves alone in the last block.
 
         The class token never reads what the last attention gives to patches, so they take the value path through
@@ -55,22 +55,22 @@ class ClassTokenTower(OnTrunk):
         grid = trunk.grid(pixels)
         parts = LastBlock(trunk)
         with ExitStack() as stack:
-            seen = stack.enter_context(record(self.taps() if request.layers else {}, request.layers))
+            seen = stack.enter_context(record(self.taps() if options.layers else {}, options.layers))
             listeners = hooked(*trunk.blocks[-1].modules(), *trunk.after())
-            path = request.path
+            path = options.path
             parts.one_hot = path.one_hot and path.residual and path.mlp and not listeners
             trunk.place(stack, grid, antialias=path.antialias)
             parts.listen(stack)
             embedding = self.visual(pixels)
         embedding = embedding[0] if isinstance(embedding, tuple) else embedding
-        return parts.opened(embedding, grid, request, dict(seen))
+        return parts.decomposition(embedding, grid, options, dict(seen))
 
     def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream into and out of each layer."""
         names = ("embed", *self.layers)
         return tuple(dict.fromkeys(n for layer in layers for n in (names[names.index(layer) - 1], layer)))
 
-    def read(self, streams: Mapping[str, Tensor], layer: str, path: Path) -> tuple[Tensor, Tensor]:
+    def read(self, streams: Mapping[str, Tensor], layer: str, path: DensePath) -> tuple[Tensor, Tensor]:
         """Push a block's class token and its value path through the final norm and projection."""
         trunk, index = self.trunk, self.layers.index(layer)
         patches = streams[layer][:, trunk.prefix :]
@@ -82,7 +82,7 @@ class ClassTokenTower(OnTrunk):
         return run(head, streams[layer][:, 0]), run(head, patches)
 
 
-def value_stream(block: Block, stream: Tensor, merged_values: Tensor, path: Path) -> Tensor:
+def value_stream(block: Block, stream: Tensor, merged_values: Tensor, path: DensePath) -> Tensor:
     """Let every token attend to itself alone in `block`: `(image, token, C)`."""
     own = run(block.out, merged_values)
     own = stream + own if path.residual else own
@@ -118,17 +118,19 @@ class LastBlock:
             return None
         return torch.cat([self.weights[:, :, None] @ self.values, self.values[:, :, 1:]], dim=2)
 
-    def opened(self, embedding: Tensor, grid: tuple[int, int], request: Request, layers: dict[str, Tensor]) -> Opened:
+    def decomposition(
+        self, embedding: Tensor, grid: tuple[int, int], options: ForwardOptions, layers: dict[str, Tensor]
+    ) -> Decomposition:
         """Take everything apart, once the tower has run."""
         if not hasattr(self, "call"):
             unseen()
         prefix = self.trunk.prefix
         block = block_of(twin(self.block, hooks=False))
         terms, rest = self._terms(block)
-        keys = self._keys(block, request.keys).unflatten(1, grid) if request.keys else None
-        return Opened(
+        keys = self._keys(block, options.keys).unflatten(1, grid) if options.keys else None
+        return Decomposition(
             embedding=embedding,
-            dense=run(self.trunk.head(), self._patches(block, request.path)).unflatten(1, grid),
+            dense=run(self.trunk.head(), self._patches(block, options.path)).unflatten(1, grid),
             attention=self.weights[..., prefix:].unflatten(-1, grid),
             contributions=terms[:, prefix:].unflatten(1, grid),
             rest={"class token": terms[:, :prefix].sum(1), **rest},
@@ -136,7 +138,7 @@ class LastBlock:
             layers=layers,
         )
 
-    def _patches(self, block: Block, path: Path) -> Tensor:
+    def _patches(self, block: Block, path: DensePath) -> Tensor:
         if self.one_hot or not path.one_hot:
             return self.final[:, self.trunk.prefix :]
         return value_stream(block, self.stream[:, self.trunk.prefix :], self._merged(self.values), path)

@@ -21,7 +21,7 @@ from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import Tap, Watch, inside, observe, record
 from denseclip_viz.clip.towers.linearize import Added, Step, carry, run, steps_of
 from denseclip_viz.clip.towers.shadow import twin
-from denseclip_viz.clip.towers.tower import Opened, Path, Request, unseen
+from denseclip_viz.clip.towers.tower import Decomposition, DensePath, ForwardOptions, unseen
 from denseclip_viz.clip.towers.transformer import OnTrunk
 from denseclip_viz.errors import LayerError
 
@@ -44,25 +44,25 @@ class LatentQueryTower(OnTrunk):
         parts = {f"pool.{part}": Tap(pool, part, pooled=True) for part in ("query", "key", "value", "attention")}
         return self.trunk.taps() | {"pool.input": Tap(pool, "input")} | parts | {"pool.output": Tap(self.visual)}
 
-    def open(self, pixels: Tensor, request: Request) -> Opened:
+    def decompose(self, pixels: Tensor, options: ForwardOptions) -> Decomposition:
         """Run the tower once, listen to its pool, and take that apart."""
         trunk = self.trunk
         grid = trunk.grid(pixels)
         heard, pool = Heard(), pool_of(self.visual)
         with ExitStack() as stack:
-            trunk.place(stack, grid, antialias=request.path.antialias)
-            seen = stack.enter_context(record(self.taps() if request.layers else {}, request.layers))
+            trunk.place(stack, grid, antialias=options.path.antialias)
+            seen = stack.enter_context(record(self.taps() if options.layers else {}, options.layers))
             heard.listen(stack, pool)
             embedding = self.visual(pixels)
         heard.check()
         embedding = embedding[0] if isinstance(embedding, tuple) else embedding
-        return self._opened(heard, embedding, grid, request, dict(seen))
+        return self._decomposed(heard, embedding, grid, options, dict(seen))
 
     def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream behind each layer."""
         return tuple(layers)
 
-    def read(self, streams: Mapping[str, Tensor], layer: str, path: Path) -> tuple[Tensor, Tensor]:
+    def read(self, streams: Mapping[str, Tensor], layer: str, path: DensePath) -> tuple[Tensor, Tensor]:
         """Pool a block's tokens as the last ones are pooled: what they would answer, and the value path."""
         pool, heard, prefix = twin(pool_of(self.visual), hooks=False), Heard(), self.trunk.prefix
         left_out = 0 if _pools_prefix(self.visual) else prefix
@@ -80,7 +80,7 @@ class LatentQueryTower(OnTrunk):
         head = self.trunk.project if hasattr(self.visual, "trunk") else (*self.trunk.norm, *self.trunk.project)
         return steps_of(project, *added, *head)
 
-    def _patches(self, heard: Heard, pool: Any, prefix: int, path: Path) -> Tensor:
+    def _patches(self, heard: Heard, pool: Any, prefix: int, path: DensePath) -> Tensor:
         behind = self._behind(pool, mlp=path.mlp)
         if not path.one_hot:  # plain tokens: they skip the pool's value and output projections
             if heard.tokens.shape[-1] != heard.values.shape[1] * heard.values.shape[-1]:
@@ -93,21 +93,21 @@ class LatentQueryTower(OnTrunk):
             return run(behind[1:], heard.tokens[:, prefix:])
         return run(behind, heard.values[:, :, prefix:].transpose(1, 2).flatten(2))
 
-    def _opened(
-        self, heard: Heard, embedding: Tensor, grid: tuple[int, int], request: Request, layers: dict[str, Tensor]
-    ) -> Opened:
+    def _decomposed(
+        self, heard: Heard, embedding: Tensor, grid: tuple[int, int], options: ForwardOptions, layers: dict[str, Tensor]
+    ) -> Decomposition:
         pool = twin(pool_of(self.visual), hooks=False)
         prefix = heard.values.shape[2] - grid[0] * grid[1]
         own = (heard.weights[..., None] * heard.values).transpose(1, 2).flatten(2)
         terms, rest = carry(own, {}, self._behind(pool))
         named = {name: term[:, 0] for name, term in rest.items()}
-        return Opened(
+        return Decomposition(
             embedding=embedding,
-            dense=self._patches(heard, pool, prefix, request.path).unflatten(1, grid),
+            dense=self._patches(heard, pool, prefix, options.path).unflatten(1, grid),
             attention=heard.weights[..., prefix:].unflatten(-1, grid),
             contributions=terms[:, prefix:].unflatten(1, grid),
             rest={"class token": terms[:, :prefix].sum(1), **named} if prefix else named,
-            keys=self._keys(heard, pool, prefix, request.keys).unflatten(1, grid) if request.keys else None,
+            keys=self._keys(heard, pool, prefix, options.keys).unflatten(1, grid) if options.keys else None,
             layers=layers,
         )
 

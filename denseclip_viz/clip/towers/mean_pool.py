@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from denseclip_viz.clip.hooks import Tap, observe, record
 from denseclip_viz.clip.towers.linearize import Step, carry, run, steps_of
 from denseclip_viz.clip.towers.shadow import sized
-from denseclip_viz.clip.towers.tower import Opened, Path, Request, grid_of
+from denseclip_viz.clip.towers.tower import Decomposition, DensePath, ForwardOptions, grid_of
 from denseclip_viz.clip.towers.transformer import trunk_of
 from denseclip_viz.errors import LayerError
 
@@ -109,9 +109,9 @@ class AverageTower:
         parts = self.parts
         return {**parts.taps, "pool.input": parts.pool, "pool.output": Tap(self.visual)}
 
-    def open(self, pixels: Tensor, request: Request) -> Opened:
+    def decompose(self, pixels: Tensor, options: ForwardOptions) -> Decomposition:
         """Run the tower once and share its mean out."""
-        if request.keys:
+        if options.keys:
             raise LayerError(
                 "keys were asked for, and this tower has none: its pool is a plain mean",
                 expected="a tower that pools by attention",
@@ -120,20 +120,20 @@ class AverageTower:
         parts, found = self.parts, []
         grid = parts.cells(pixels)
         with ExitStack() as stack:
-            parts.place(stack, grid, antialias=request.path.antialias)
-            seen = stack.enter_context(record(self.taps() if request.layers else {}, request.layers))
+            parts.place(stack, grid, antialias=options.path.antialias)
+            seen = stack.enter_context(record(self.taps() if options.layers else {}, options.layers))
             keep = observe(parts.pool.module, lambda i, o: found.append(parts.pool.map(i, o)))
             stack.enter_context(keep)
             embedding = self.visual(pixels)
         embedding = embedding[0] if isinstance(embedding, tuple) else embedding
         tokens = _tokens(found[-1], parts.prefix)
-        return _opened(embedding, tokens, grid, parts.behind, dict(seen))
+        return _decomposed(embedding, tokens, grid, parts.behind, dict(seen))
 
     def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream behind each block; maps are read by gradients."""
         return () if self.parts.norm is None else tuple(layers)
 
-    def read(self, streams: Mapping[str, Tensor], layer: str, path: Path) -> tuple[Tensor, Tensor]:
+    def read(self, streams: Mapping[str, Tensor], layer: str, path: DensePath) -> tuple[Tensor, Tensor]:
         """Average a block's patches, and push the mean and each of them through the final norm and projection."""
         parts = self.parts
         assert parts.norm is not None
@@ -146,13 +146,13 @@ def _tokens(taken: Tensor, prefix: int) -> Tensor:
     return taken.flatten(2).transpose(1, 2) if taken.ndim == 4 else taken[:, prefix:]
 
 
-def _opened(
+def _decomposed(
     embedding: Tensor, tokens: Tensor, grid: tuple[int, int], behind: tuple[Step, ...], layers: dict[str, Tensor]
-) -> Opened:
+) -> Decomposition:
     """Take a mean over positions apart."""
     count = tokens.shape[1]
     terms, rest = carry(tokens / count, {}, behind)
-    return Opened(
+    return Decomposition(
         embedding=embedding,
         dense=run(behind, tokens).unflatten(1, grid),
         attention=tokens.new_full((len(tokens), 1, *grid), 1 / count),

@@ -17,7 +17,7 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 1e-2, tor
 
 
 @dataclass(frozen=True)
-class Path:
+class DensePath:
     """Which way from tokens to dense features: switches, so that every published variant can be named.
 
     Attributes:
@@ -43,17 +43,17 @@ class Path:
 PATHS = {
     path.name: path
     for path in (
-        Path("value"),
-        Path("value-attention-only", residual=False, mlp=False),
-        Path("value-positional", positional=True),
-        Path("value-maskclip", antialias=False),
-        Path("vanilla", one_hot=False),
+        DensePath("value"),
+        DensePath("value-attention-only", residual=False, mlp=False),
+        DensePath("value-positional", positional=True),
+        DensePath("value-maskclip", antialias=False),
+        DensePath("vanilla", one_hot=False),
     )
 }
 
 
 @dataclass(frozen=True)
-class Request:
+class ForwardOptions:
     """What is wanted from a forward pass beside the lean default.
 
     Attributes:
@@ -62,13 +62,13 @@ class Request:
         keys: `""` for none, `"key"` for the pool's keys, `"projected"` for keys pushed through the output projection.
     """
 
-    path: Path = PATHS["value"]
+    path: DensePath = PATHS["value"]
     layers: tuple[str, ...] = ()
     keys: str = ""
 
 
 @dataclass(frozen=True)
-class Opened:
+class Decomposition:
     """What one forward pass left behind, for a batch of images.
 
     Attributes:
@@ -126,13 +126,13 @@ class Tower(Protocol):
     def taps(self) -> dict[str, Tap]:
         """Every place that can be recorded, in the order in which an image passes it."""
 
-    def open(self, pixels: Tensor, request: Request) -> Opened:
+    def decompose(self, pixels: Tensor, options: ForwardOptions) -> Decomposition:
         """Run the tower once on `(image, 3, H, W)`, a size that it is `at`, and take its pooling apart."""
 
     def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
         """The taps that `read` wants recorded for these layers; empty where it reads by gradients."""
 
-    def read(self, streams: Mapping[str, Tensor], layer: str, path: Path) -> tuple[Tensor, Tensor]:
+    def read(self, streams: Mapping[str, Tensor], layer: str, path: DensePath) -> tuple[Tensor, Tensor]:
         """Read one recorded layer in text space: `(image, D)` global and `(image, y, x, D)` dense."""
 
 
@@ -206,17 +206,17 @@ def _bicubic(before: int, after: int, antialias: bool, like: Tensor) -> Tensor:
     return F.interpolate(identity, size, mode="bicubic", antialias=antialias, align_corners=False)[0, 0]
 
 
-def check_recomposition(opened: Opened, family: str) -> float:
+def check_recomposition(decomposition: Decomposition, family: str) -> float:
     """Check that contributions and rest sum to the embedding; return the largest relative residual.
 
     Raises:
         RecompositionError: they do not, so the tower is not what it was taken for.
     """
-    terms = [opened.contributions.double().sum((1, 2)), *(term.double() for term in opened.rest.values())]
-    residual = torch.stack(terms).sum(0) - opened.embedding.double()
-    largest = torch.stack([opened.embedding.double(), *terms]).abs().amax((0, 2))
+    terms = [decomposition.contributions.double().sum((1, 2)), *(term.double() for term in decomposition.rest.values())]
+    residual = torch.stack(terms).sum(0) - decomposition.embedding.double()
+    largest = torch.stack([decomposition.embedding.double(), *terms]).abs().amax((0, 2))
     relative = float((residual.abs().amax(1) / largest.clamp_min(1e-300)).max())
-    dtype = opened.embedding.dtype
+    dtype = decomposition.embedding.dtype
     if not relative <= TOLERANCE[dtype]:
         raise RecompositionError(
             f"contributions and rest miss the embedding by {relative:.1e} (relative)",
@@ -226,15 +226,17 @@ def check_recomposition(opened: Opened, family: str) -> float:
     return relative
 
 
-def choose_path(path: str | Path) -> Path:
+def choose_path(path: str | DensePath) -> DensePath:
     """Find a path by name.
 
     Example:
         >>> choose_path("value").mlp
         True
     """
-    if isinstance(path, Path):
+    if isinstance(path, DensePath):
         return path
     if path not in PATHS:
-        raise LayerError(f"path {path!r} is unknown", expected=f"one of {', '.join(PATHS)}", fix="Or pass a Path(...).")
+        raise LayerError(
+            f"path {path!r} is unknown", expected=f"one of {', '.join(PATHS)}", fix="Or pass a DensePath(...)."
+        )
     return PATHS[path]

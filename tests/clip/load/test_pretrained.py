@@ -53,7 +53,7 @@ def test_unknown_tags_are_answered_with_those_there_are(name, tag, said):
 
 
 def check_ways_out(error, file):
-    assert file in error.came
+    assert file in error.got
     assert all(word in error.fix for word in ("Connect once", "FILE.safetensors", 'pretrained="random"'))
 
 

@@ -109,7 +109,7 @@ def test_files_that_are_no_checkpoint_are_refused_by_name_and_never_run(kind, sa
     write_hostile(kind, tmp_path / "weights.pt")
     with pytest.raises(WeightsError, match=said) as caught:
         load_clip(folder, pretrained=tmp_path / "weights.pt")
-    assert "weights.pt" in caught.value.came and not (tmp_path / "ran").exists()
+    assert "weights.pt" in caught.value.got and not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
@@ -127,7 +127,7 @@ def test_broken_files_are_an_error_of_ours_or_load(kind, data, folder, tmp_path)
     try:
         load_clip(folder, pretrained=path)
     except (WeightsError, OutOfMemoryError) as error:
-        assert "weights" in error.came
+        assert "weights" in error.got
 
 
 @pytest.mark.parametrize("where", ["nowhere.pt", "deep/er/weights.safetensors"])
@@ -146,10 +146,10 @@ def test_a_checkpoint_of_another_architecture_names_keys_and_the_model_that_fits
     save_file(state(TINY_RESNET), tmp_path / "resnet.safetensors")
     with pytest.raises(WeightsError) as caught:
         load_clip(named(), pretrained=tmp_path / "resnet.safetensors")
-    assert "resnet.safetensors does not fit Tiny-8" in caught.value.came
-    assert "missing: visual.class_embedding" in caught.value.came and " more" in caught.value.came
-    assert "unexpected: visual.attnpool" in caught.value.came
-    assert "visual.conv1.weight (4, 3, 3, 3) instead of (16, 3, 8, 8)" in caught.value.came
+    assert "resnet.safetensors does not fit Tiny-8" in caught.value.got
+    assert "missing: visual.class_embedding" in caught.value.got and " more" in caught.value.got
+    assert "unexpected: visual.attnpool" in caught.value.got
+    assert "visual.conv1.weight (4, 3, 3, 3) instead of (16, 3, 8, 8)" in caught.value.got
     assert "Tiny-resnet" in caught.value.fix
 
 
@@ -168,7 +168,7 @@ def test_every_key_must_fit(change, folder, tmp_path):
     with pytest.raises(WeightsError, match="odd.safetensors does not fit tiny") as caught:
         load_clip(folder, pretrained=tmp_path / "odd.safetensors")
     named = {"missing": "visual.proj", "unexpected": "visual.extra", "logit bias": "logit_bias"}
-    assert named.get(change, "visual.proj (16, 9) instead of (16, 8)") in caught.value.came
+    assert named.get(change, "visual.proj (16, 9) instead of (16, 8)") in caught.value.got
 
 
 def test_a_positional_embedding_of_another_size_is_resized_aloud(folder, tmp_path):

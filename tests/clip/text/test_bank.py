@@ -233,8 +233,8 @@ def test_a_text_that_is_too_long_in_some_templates_names_prompt_and_templates():
     prompts = Prompts(["grass", long], ["a photo of {}.", "{}", "see {}", "one photo of what is just {}."])
     with pytest.raises(PromptError, match="80 tokens and this text tower reads 77") as caught:
         TextBank(CLIP, TOKENIZER).encode(prompts)
-    assert "(the prompt 'an orange tree" in caught.value.came
-    assert "in the template 'one photo of what is just {}.'; it fits into the other 3 templates)" in caught.value.came
+    assert "(the prompt 'an orange tree" in caught.value.got
+    assert "in the template 'one photo of what is just {}.'; it fits into the other 3 templates)" in caught.value.got
     longer = Prompts(long + "and " * 3, ["a photo of {}.", "{}", "photo of just {}"])
     with pytest.raises(PromptError, match=r"in the template 'a photo of .*' and 1 more; it fits .* other 1 template\)"):
         TextBank(CLIP, TOKENIZER).encode(longer)

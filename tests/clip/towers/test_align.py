@@ -16,7 +16,7 @@ import denseclip_viz as dcv
 from denseclip_viz.attribution.gradients import grad_cam
 from denseclip_viz.clip.forward import TOLERANCE
 from denseclip_viz.clip.text.bank import encode_texts
-from denseclip_viz.clip.towers import Request, logit_scale
+from denseclip_viz.clip.towers import ForwardOptions, logit_scale
 
 TEXTS = ["a red car", "grass", "a photo of a giraffe."]
 NAMES = {"float32": torch.float32, "float64": torch.float64}
@@ -232,9 +232,9 @@ def test_random_pixels_of_any_size_open_as_the_tower_alone_says(folder):
     for size in ((97, 97), (33, 160), (127, 64)):
         pixels = torch.from_numpy(tiny.random_pixels(*size))[None]
         with torch.no_grad():
-            opened = model.tower.at(pixels).open(pixels, Request())
-            assert (opened.contributions.sum((1, 2)) - model.clip.visual(pixels)).abs().max() < 1e-12
-        assert opened.dense.shape[1:3] == (size[0] // 32, size[1] // 32)
+            decomposition = model.tower.at(pixels).decompose(pixels, ForwardOptions())
+            assert (decomposition.contributions.sum((1, 2)) - model.clip.visual(pixels)).abs().max() < 1e-12
+        assert decomposition.dense.shape[1:3] == (size[0] // 32, size[1] // 32)
 
 
 def test_a_vocabulary_that_lacks_scripts_is_no_hindrance_to_keeping_texts_on_disk(folder, tmp_path):

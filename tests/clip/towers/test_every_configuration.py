@@ -21,7 +21,7 @@ from open_clip.model import _build_vision_tower
 
 from denseclip_viz.clip.load.architectures import AVERAGE, CLASS_TOKEN, LATENT_QUERY, OTHER, RESNET, known_models
 from denseclip_viz.clip.load.models import sizes_of
-from denseclip_viz.clip.towers import Request, tower_for
+from denseclip_viz.clip.towers import ForwardOptions, tower_for
 from denseclip_viz.clip.towers.tower import TOLERANCE, check_recomposition
 
 LARGEST = float(os.environ.get("DENSECLIP_VIZ_LARGEST", 30e6))
@@ -92,11 +92,11 @@ def test_contributions_and_rest_are_what_encode_image_returns(embed_dim, vision,
     for dtype in (torch.float32, torch.float64):
         visual = visual.to(dtype)
         with torch.no_grad():
-            opened = tower_for(visual).at(pixels).open(pixels.to(dtype), Request())
+            decomposition = tower_for(visual).at(pixels).decompose(pixels.to(dtype), ForwardOptions())
             plain = visual(pixels.to(dtype))
         plain = plain[0] if isinstance(plain, tuple) else plain
-        total = opened.contributions.sum((1, 2)) + sum(opened.rest.values())
-        check_recomposition(opened, "test")
+        total = decomposition.contributions.sum((1, 2)) + sum(decomposition.rest.values())
+        check_recomposition(decomposition, "test")
         missed.append(oracle.relative_error(total.numpy(), plain.numpy()))
         assert missed[-1] <= TOLERANCE[dtype]
     assert tower_for(visual).family == same[0]["family"]

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from denseclip_viz.attribution.gradients import grad_cam, gradient_maps
-from denseclip_viz.clip.towers import PATHS, Request, tower_for
+from denseclip_viz.clip.towers import PATHS, ForwardOptions, tower_for
 from denseclip_viz.clip.towers.tower import check_recomposition, resize_positional
 from denseclip_viz.errors import GeometryError, LayerError, RecompositionError, UnsupportedTowerError
 
@@ -34,7 +34,7 @@ def plain(visual, pixels):
 
 def opened(visual, pixels, **request):
     with torch.no_grad():
-        return tower_for(visual).at(pixels).open(pixels, Request(**request))
+        return tower_for(visual).at(pixels).decompose(pixels, ForwardOptions(**request))
 
 
 def miss(ours, theirs):

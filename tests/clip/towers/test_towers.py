@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 
-from denseclip_viz.clip.towers import PATHS, Request, tower_for
+from denseclip_viz.clip.towers import PATHS, ForwardOptions, tower_for
 from denseclip_viz.clip.towers.tower import check_recomposition, resize_positional
 from denseclip_viz.errors import GeometryError, RecompositionError, UnsupportedTowerError
 
@@ -22,7 +22,7 @@ VITS = {
 
 def open_tower(visual, pixels, **request):
     with torch.no_grad():
-        return tower_for(visual).open(torch.from_numpy(pixels)[None], Request(**request))
+        return tower_for(visual).decompose(torch.from_numpy(pixels)[None], ForwardOptions(**request))
 
 
 def close(ours, theirs, tolerance=1e-12):
@@ -137,7 +137,7 @@ def test_a_users_own_hook_in_the_last_block_sees_the_tower_as_it_is():
     handle = visual.transformer.resblocks[-1].register_forward_hook(lambda m, i, output: seen.append(output))
     with torch.no_grad():
         visual(pixels)
-        tower_for(visual).open(pixels, Request())
+        tower_for(visual).decompose(pixels, ForwardOptions())
     handle.remove()
     assert torch.allclose(seen[0], seen[1], rtol=1e-12) and len(seen) == 2
 
@@ -186,16 +186,16 @@ def test_contributions_and_rest_recompose_the_embedding_in_every_precision(build
     visual = build(dtype=dtype).visual
     pixels = torch.randn(3, 3, 96, 64, dtype=dtype)
     with torch.no_grad():
-        opened = tower_for(visual).open(pixels, Request())
-    check_recomposition(opened, "test")
+        decomposition = tower_for(visual).decompose(pixels, ForwardOptions())
+    check_recomposition(decomposition, "test")
 
 
 def test_a_missing_term_is_loud():
-    opened = open_tower(tiny.tiny_vit().visual, tiny.random_pixels(32, 32))
-    for name in opened.rest:
-        rest = {key: term for key, term in opened.rest.items() if key != name}
+    decomposition = open_tower(tiny.tiny_vit().visual, tiny.random_pixels(32, 32))
+    for name in decomposition.rest:
+        rest = {key: term for key, term in decomposition.rest.items() if key != name}
         with pytest.raises(RecompositionError, match="ViT class token"):
-            check_recomposition(replace(opened, rest=rest), "ViT class token")
+            check_recomposition(replace(decomposition, rest=rest), "ViT class token")
 
 
 def test_nan_weights_are_loud():
