@@ -120,7 +120,7 @@ class Lab:
 
     def _call(self, method, path):
         header = {"Authorization": f"token {self.token}"}
-        request = urllib.request.ForwardOptions(self.url + path, method=method, headers=header)
+        request = urllib.request.Request(self.url + path, method=method, headers=header)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.read()
 
