@@ -28,8 +28,8 @@ _LAZY = {
     "templates_table": "measure.template_table",
     "disagreement": "measure.template_table",
     "rank_templates": "measure.rank",
-    "rank_wordings": "measure.rank",
-    "small_ensemble": "measure.ensemble_selection",
+    "rank_synonyms": "measure.rank",
+    "select_templates": "measure.ensemble_selection",
     "word_attribution": "measure.word_attribution",
     "explore": "explorers.explorer",
     "layer_lens": "explorers.layer_lens",
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from denseclip_viz.loading import load
     from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
     from denseclip_viz.maps.segment import Background
-    from denseclip_viz.measure.ensemble_selection import small_ensemble
-    from denseclip_viz.measure.rank import rank_templates, rank_wordings
+    from denseclip_viz.measure.ensemble_selection import select_templates
+    from denseclip_viz.measure.rank import rank_synonyms, rank_templates
     from denseclip_viz.measure.template_table import disagreement, templates_table
     from denseclip_viz.measure.word_attribution import word_attribution
     from denseclip_viz.model import Model
@@ -89,10 +89,10 @@ __all__ = [
     "plot",
     "prompt_denoising",
     "rank_templates",
-    "rank_wordings",
+    "rank_synonyms",
     "save_html",
     "show_versions",
-    "small_ensemble",
+    "select_templates",
     "template_lab",
     "template_set",
     "templates_table",

@@ -59,11 +59,13 @@ def intervals(scores: Floats, interval: float, *, resamples: int = 2000, seed: i
     """
     means, ends = resampled(scores, resamples=resamples, seed=seed), [(1 - interval) / 2, (1 + interval) / 2]
     centre = scores.mean(0)
-    low, high = centre + widening(len(scores), interval) * (np.quantile(means, ends, axis=0) - centre)
+    low, high = centre + small_sample_factor(len(scores), interval) * (np.quantile(means, ends, axis=0) - centre)
     return low, high
 
 
-def behind_best(scores: Floats, interval: float, *, resamples: int = 2000, seed: int = 0) -> tuple[Floats, Floats]:
+def intervals_to_best(
+    scores: Floats, interval: float, *, resamples: int = 2000, seed: int = 0
+) -> tuple[Floats, Floats]:
     """How far each column's mean is behind that of the best, whichever that is: intervals, never above 0.
 
     Which one is the best is not known, only which one looks best here; of many that are equal, some look worse than
@@ -86,12 +88,12 @@ def behind_best(scores: Floats, interval: float, *, resamples: int = 2000, seed:
 
     Example:
         >>> scores = np.random.default_rng(0).normal([0.5, 0.5, 0.1], 0.1, (50, 3))
-        >>> (behind_best(scores, 0.95)[1] == 0).tolist()
+        >>> (intervals_to_best(scores, 0.95)[1] == 0).tolist()
         [True, True, False]
     """
     mean = scores.mean(0)
     moves = resampled(scores, resamples=resamples, seed=seed) - mean
-    wide = widening(len(scores), interval)
+    wide = small_sample_factor(len(scores), interval)
     ends = np.zeros((2, len(mean)))
     for at in range(len(mean)):
         apart = moves - moves[:, [at]]
@@ -105,11 +107,11 @@ def behind_best(scores: Floats, interval: float, *, resamples: int = 2000, seed:
     return ends[0], ends[1]
 
 
-def widening(images: int, interval: float) -> float:
+def small_sample_factor(images: int, interval: float) -> float:
     """By how much the bootstrap's intervals are too narrow: the spread divides by n, and few images have long tails.
 
     Example:
-        >>> [round(widening(images, 0.95), 2) for images in (5, 20, 1000)]
+        >>> [round(small_sample_factor(images, 0.95), 2) for images in (5, 20, 1000)]
         [1.58, 1.1, 1.0]
     """
     upper = (1 + interval) / 2

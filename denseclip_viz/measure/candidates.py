@@ -24,11 +24,11 @@ _NOTHING = 1e-6  # the length of a sum of unit vectors that is only rounding
 
 
 @dataclass(frozen=True)
-class Entrants:
+class Candidates:
     """Ways of saying the same prompts.
 
     Attributes:
-        noun: What a way is called: "template" or "wording".
+        noun: What a way is called: "template" or "synonym".
         names: `(way,)`.
         prompts: `(prompt,)`.
         absent: `(prompt,)`, which prompts are known not to be in any image.
@@ -79,9 +79,9 @@ class Entrants:
         return tuple(part * shares.astype(part.dtype).reshape(-1, *[1] * (part.ndim - 1)) for part in (maps, vectors))
 
 
-def templates_of(
+def template_candidates(
     model: Model, prompts: Prompts, *, weights: Sequence[float] | None = None, progress: bool = False
-) -> Entrants:
+) -> Candidates:
     """The templates of prompts.
 
     Args:
@@ -102,31 +102,31 @@ def templates_of(
         vectors = model.texts.encode(prompts, progress=said)
     ensemble(vectors, weights)  # refuses weights that cannot be
     counts = () if weights is None else tuple(map(float, weights))
-    return Entrants("template", prompts.templates, prompts.prompts, prompts.absent, judged, vectors, counts)
+    return Candidates("template", prompts.templates, prompts.prompts, prompts.absent, judged, vectors, counts)
 
 
-def wordings_of(
-    model: Model, wordings: Sequence[str], *, others: Sequence[str], absent: Sequence[str], template: str
-) -> Entrants:
+def synonym_candidates(
+    model: Model, synonyms: Sequence[str], *, others: Sequence[str], absent: Sequence[str], template: str
+) -> Candidates:
     """Prompts that mean the same thing, each beside the same other prompts; the first one names the thing.
 
     Raises:
-        PromptError: one wording only, several templates, or an other or absent prompt that is a wording too.
+        PromptError: one synonym only, several templates, or an other or absent prompt that is a synonym too.
     """
-    said = Prompts(wordings, template)
-    refuse_one(list(said.prompts), "ranking", "wording")
+    said = Prompts(synonyms, template)
+    refuse_one(list(said.prompts), "ranking", "synonym")
     if len(said.templates) != 1:
-        got, fix = f"{len(said.templates)} templates for wordings", "Rank wordings in one template at a time."
+        got, fix = f"{len(said.templates)} templates for synonyms", "Rank synonyms in one template at a time."
         raise PromptError(got, expected="one template", fix=fix)
     rivals = Prompts([said.prompts[0], *others], template, absent=absent)
     twice = [name for name in rivals.prompts[1:] if name in said.prompts]
     if twice:
-        got = f"{twice[0]!r} is a wording and another prompt too"
-        raise PromptError(got, expected="wordings of one thing, and prompts of others", fix="Take one of them out.")
+        got = f"{twice[0]!r} is a synonym and another prompt too"
+        raise PromptError(got, expected="synonyms of one thing, and prompts of others", fix="Take one of them out.")
     first, beside = model.texts.encode(said)[0], model.texts.encode(rivals)[0, 1:]
     vectors = torch.cat([first[:, None], beside.expand(len(first), *beside.shape)], dim=1)
     judged = (True, *[False] * (len(rivals) - 1))
-    return Entrants("wording", said.prompts, rivals.prompts, rivals.absent, judged, vectors)
+    return Candidates("synonym", said.prompts, rivals.prompts, rivals.absent, judged, vectors)
 
 
 def _over(maps: Floats, vectors: Floats) -> Floats:

@@ -12,9 +12,9 @@ import numpy as np
 
 from denseclip_viz.errors import ImageError, OutOfMemoryError, PromptError
 from denseclip_viz.measure.bootstrap import intervals
-from denseclip_viz.measure.candidates import Entrants, templates_of
+from denseclip_viz.measure.candidates import Candidates, template_candidates
 from denseclip_viz.measure.evaluate import EachMasks, Judge, judge_of, look
-from denseclip_viz.measure.map_scores import Floats, Seen
+from denseclip_viz.measure.map_scores import Floats, MapScores
 from denseclip_viz.measure.progress import bar
 from denseclip_viz.measure.rank import check_draws, replaced
 from denseclip_viz.prompts import Prompts
@@ -29,7 +29,7 @@ _MOST_BYTES = 2 * 2**30  # of maps that are held while templates are tried out
 
 
 @dataclass(frozen=True)
-class SmallEnsemble:
+class EnsembleSelection:
     """A few templates, and whether they are worth more than all of them.
 
     Attributes:
@@ -67,7 +67,7 @@ class SmallEnsemble:
         return f"{what}: {gain}: within noise, so no gain was shown."
 
 
-def small_ensemble(
+def select_templates(
     model: Model,
     images: Iterable[Any],
     prompts: Prompts,
@@ -83,7 +83,7 @@ def small_ensemble(
     seed: int = 0,
     progress: bool = True,
     **options: Any,
-) -> SmallEnsemble:
+) -> EnsembleSelection:
     """Choose a small ensemble greedily on one part of the images, and judge it on the other against the full one.
 
     It starts with the best template and takes the one that helps most, while one does. What was chosen always looks
@@ -117,23 +117,23 @@ def small_ensemble(
     """
     check_draws(interval, resamples)
     _check(most, held_out)
-    entrants = templates_of(model, Prompts.of(prompts), weights=weights, progress=progress)
-    judge = judge_of(entrants, masks, score=score, threshold=threshold, progress=progress, **options)
-    kept, stopped = _kept(model, images, entrants, judge)
+    candidates = template_candidates(model, Prompts.of(prompts), weights=weights, progress=progress)
+    judge = judge_of(candidates, masks, score=score, threshold=threshold, progress=progress, **options)
+    kept, stopped = _kept(model, images, candidates, judge)
     choosing, judging = _parts(kept, held_out, seed)
     if min(len(judging), len(choosing)) < 2:
         if stopped:
             raise KeyboardInterrupt
         got = f"{len(choosing)} images to choose on and {len(judging)} to judge on"
         raise ImageError(got, expected="at least two different ones each", fix="Pass more images.")
-    chosen, steps, short = _greedy(choosing, entrants, judge, most)
+    chosen, steps, short = _greedy(choosing, candidates, judge, most)
     if stopped or short:
         what = f"{len(kept)} images and {many(len(chosen), 'template')} until then"
         warnings.warn(f"Interrupted: this is about the {what}.", stacklevel=2)
-    full, small = (_scores(judging, entrants, judge, [members])[:, 0] for members in (None, chosen))
+    full, small = (_scores(judging, candidates, judge, [members])[:, 0] for members in (None, chosen))
     low, high = intervals((small - full)[:, None], interval, resamples=resamples, seed=seed)
-    return SmallEnsemble(
-        templates=tuple(entrants.names[at] for at in chosen),
+    return EnsembleSelection(
+        templates=tuple(candidates.names[at] for at in chosen),
         steps=steps,
         score=judge.score,
         full=float(full.mean()),
@@ -155,46 +155,46 @@ def _check(most: int, held_out: float) -> None:
 
 
 def _kept(
-    model: Model, images: Iterable[Any], entrants: Entrants, judge: Judge
-) -> tuple[list[tuple[bytes, Seen]], bool]:
+    model: Model, images: Iterable[Any], candidates: Candidates, judge: Judge
+) -> tuple[list[tuple[bytes, MapScores]], bool]:
     """Hold what was seen in the images that can be judged, by what they hold; and whether that was interrupted."""
-    kept: list[tuple[bytes, Seen]] = []
+    kept: list[tuple[bytes, MapScores]] = []
     held = 0
     try:
-        for trace, seen in look(model, images, entrants, judge):
-            if np.isfinite(judge.count(seen, entrants)).all():
+        for trace, seen in look(model, images, candidates, judge):
+            if np.isfinite(judge.count(seen, candidates)).all():
                 kept.append((hashlib.blake2b(trace.image.tobytes()).digest(), seen))
                 held += seen.maps.nbytes
             if held > _MOST_BYTES:
-                got = f"The maps of {len(kept)} images in {len(entrants.names)} templates need more than 2 GiB"
+                got = f"The maps of {len(kept)} images in {len(candidates.names)} templates need more than 2 GiB"
                 raise OutOfMemoryError(got, expected="less", fix="Pass fewer images, prompts or templates.")
     except KeyboardInterrupt:
         return kept, True
     return kept, False
 
 
-def _parts(kept: Sequence[tuple[bytes, Seen]], share: float, seed: int) -> tuple[list[Seen], list[Seen]]:
+def _parts(kept: Sequence[tuple[bytes, MapScores]], share: float, seed: int) -> tuple[list[MapScores], list[MapScores]]:
     """Part images at random into those that choose and those that judge; equal ones stay together."""
-    same: dict[bytes, list[Seen]] = {}
+    same: dict[bytes, list[MapScores]] = {}
     for image, seen in kept:
         same.setdefault(image, []).append(seen)
-    groups, judging, choosing = list(same.values()), list[Seen](), list[Seen]()
+    groups, judging, choosing = list(same.values()), list[MapScores](), list[MapScores]()
     for at in np.random.default_rng(seed).permutation(len(groups)):
         (judging if len(judging) < round(len(kept) * share) else choosing).extend(groups[at])
     return choosing, judging
 
 
-def _scores(images: Sequence[Seen], entrants: Entrants, judge: Judge, ensembles: Sequence[Any]) -> Floats:
+def _scores(images: Sequence[MapScores], candidates: Candidates, judge: Judge, ensembles: Sequence[Any]) -> Floats:
     """The score of each ensemble in each image, `(image, ensemble)`; None is all templates."""
     rows = []
     for seen in images:
-        maps = np.stack([entrants.ensembled(seen.maps, members) for members in ensembles])
-        rows.append(judge.count(replaced(seen, maps), entrants))
+        maps = np.stack([candidates.ensembled(seen.maps, members) for members in ensembles])
+        rows.append(judge.count(replaced(seen, maps), candidates))
     return np.stack(rows)
 
 
 def _greedy(
-    images: Sequence[Seen], entrants: Entrants, judge: Judge, most: int
+    images: Sequence[MapScores], candidates: Candidates, judge: Judge, most: int
 ) -> tuple[list[int], pd.DataFrame, bool]:
     """Which were chosen, what each reached, and whether that was interrupted; before the first one, that is raised."""
     import pandas as pd
@@ -204,9 +204,9 @@ def _greedy(
     stopped = False
     try:
         with bar("templates", wanted=judge.progress, total=most) as said:
-            while len(chosen) < min(most, len(entrants.names)):
-                left = [at for at in range(len(entrants.names)) if at not in chosen]
-                means = _with_each(images, entrants, judge, chosen, left)
+            while len(chosen) < min(most, len(candidates.names)):
+                left = [at for at in range(len(candidates.names)) if at not in chosen]
+                means = _with_each(images, candidates, judge, chosen, left)
                 best = int(means.argmax())
                 if reached and means[best] <= reached[-1]:
                     break
@@ -216,15 +216,15 @@ def _greedy(
         stopped = True
         if not reached:
             raise
-    names = [entrants.names[at] for at in chosen[: len(reached)]]
+    names = [candidates.names[at] for at in chosen[: len(reached)]]
     return chosen[: len(reached)], pd.DataFrame({"template": names, f"{judge.score} so far": reached}), stopped
 
 
 def _with_each(
-    images: Sequence[Seen], entrants: Entrants, judge: Judge, chosen: Sequence[int], left: Sequence[int]
+    images: Sequence[MapScores], candidates: Candidates, judge: Judge, chosen: Sequence[int], left: Sequence[int]
 ) -> Floats:
     """The mean score of those chosen and one more, one after the other, `(one more,)`."""
     total = np.zeros(len(left))
     for seen in images:
-        total += judge.count(replaced(seen, entrants.joined(seen.maps, chosen, left)), entrants)
+        total += judge.count(replaced(seen, candidates.joined(seen.maps, chosen, left)), candidates)
     return total / len(images)

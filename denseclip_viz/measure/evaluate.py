@@ -13,9 +13,9 @@ import numpy as np
 from denseclip_viz import arguments
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.maps.similarity import cosine_maps
-from denseclip_viz.measure.candidates import Entrants
-from denseclip_viz.measure.map_scores import Floats, Masks, Seen, seen, truth_of
-from denseclip_viz.measure.metrics import NUMBERS
+from denseclip_viz.measure.candidates import Candidates
+from denseclip_viz.measure.map_scores import Floats, MapScores, Masks, flat_scores, truth_on_grid
+from denseclip_viz.measure.metrics import METRICS
 from denseclip_viz.measure.progress import bar, traced_beside
 from denseclip_viz.measure.template_table import number_of
 from denseclip_viz.trace import Trace
@@ -32,7 +32,7 @@ class Judge:
     """By what ways of saying are judged.
 
     Attributes:
-        score: The number, by its name in `NUMBERS`.
+        score: The number, by its name in `METRICS`.
         masks: Masks of every image: a dict each, or a function of the image that gives one.
         threshold: A cosine for the score "iou"; the absent baseline by default.
         options: As for `Model.trace_many`.
@@ -45,16 +45,16 @@ class Judge:
     options: Mapping[str, Any]
     progress: bool
 
-    def count(self, seen: Seen, entrants: Entrants) -> Floats:
+    def count(self, map_scores: MapScores, candidates: Candidates) -> Floats:
         """One number for each way of saying `(way,)`: the mean over the judged prompts that have one; NaN if none."""
-        values = NUMBERS[self.score].count(seen)[:, np.asarray(entrants.judged)]
+        values = METRICS[self.score].count(map_scores)[:, np.asarray(candidates.judged)]
         known = np.isfinite(values)
         count = known.sum(-1)
         return np.where(count > 0, np.where(known, values, 0.0).sum(-1) / np.maximum(count, 1), np.nan)
 
 
 def judge_of(
-    entrants: Entrants,
+    candidates: Candidates,
     masks: EachMasks | None,
     *,
     score: str | None,
@@ -74,19 +74,19 @@ def judge_of(
         PromptError: a score that does not rank, that needs masks or prompts which are not there, or a threshold for
             one that has none.
     """
-    rivals = sum(not absent for absent in entrants.absent) > 1
-    chosen = score or ("margin_absent" if any(entrants.absent) else "margin_runner_up")
+    rivals = sum(not absent for absent in candidates.absent) > 1
+    chosen = score or ("margin_absent" if any(candidates.absent) else "margin_runner_up")
     if score is None and masks is not None:
         chosen = "shared_precision"
-    able = [name for name, number in NUMBERS.items() if number.ranks]
+    able = [name for name, number in METRICS.items() if number.ranks]
     if not isinstance(chosen, str) or chosen not in able:
         raise PromptError(f"score={score!r}", expected=f"one of {', '.join(able)}", fix="More of it must be better.")
     baseline = chosen == "margin_absent" or (chosen == "iou" and threshold is None)
     lacks = {
-        "masks": NUMBERS[chosen].masks and masks is None,
-        "absent prompts": baseline and not any(entrants.absent),
+        "masks": METRICS[chosen].masks and masks is None,
+        "absent prompts": baseline and not any(candidates.absent),
         "a second prompt": chosen == "margin_runner_up" and not rivals,
-        "another prompt to win against": chosen == "iou_won" and len(entrants.prompts) < 2,
+        "another prompt to win against": chosen == "iou_won" and len(candidates.prompts) < 2,
     }
     for what, missing in lacks.items():
         if missing:
@@ -99,7 +99,9 @@ def judge_of(
     return Judge(chosen, masks, limit, options, progress)
 
 
-def look(model: Model, images: Iterable[Any], entrants: Entrants, judge: Judge) -> Iterator[tuple[Trace, Seen]]:
+def look(
+    model: Model, images: Iterable[Any], candidates: Candidates, judge: Judge
+) -> Iterator[tuple[Trace, MapScores]]:
     """Look at images one by one: each one's trace, and what each way of saying sees there `(way, prompt, cell)`.
 
     An image that cannot be read is left out, with a warning: one of a million must not undo the work on the others.
@@ -110,10 +112,10 @@ def look(model: Model, images: Iterable[Any], entrants: Entrants, judge: Judge) 
     with bar("images", wanted=judge.progress, total=total) as said:
         for done, ((at, masks), trace) in enumerate(traced_beside(model, fed, **options), 1):
             what = f"masks of image {at} ({trace.name})"
-            truth = None if masks is None else _truth(masks, trace.geometry, entrants, what)
-            maps = cosine_maps(trace.dense, entrants.vectors).numpy()
+            truth = None if masks is None else _truth(masks, trace.geometry, candidates, what)
+            maps = cosine_maps(trace.dense, candidates.vectors).numpy()
             numbers = {"scale": model.scale, "threshold": judge.threshold}
-            yield trace, seen(maps, entrants.absent, trace.geometry, truth, **numbers)
+            yield trace, flat_scores(maps, candidates.absent, trace.geometry, truth, **numbers)
             said(done, total or 0)
 
 
@@ -121,10 +123,10 @@ def _leave_out(_: Any, error: ImageError) -> None:
     warnings.warn(f"Left out: {error}", stacklevel=2)
 
 
-def _truth(masks: Masks, geometry: Any, entrants: Entrants, what: str) -> Any:
+def _truth(masks: Masks, geometry: Any, candidates: Candidates, what: str) -> Any:
     """Masks that are not those of the judged prompts would change nothing, and a misspelt one would hide that."""
     try:
-        return truth_of(masks, geometry, entrants.prompts, entrants.absent)
+        return truth_on_grid(masks, geometry, candidates.prompts, candidates.absent)
     except (PromptError, ImageError) as error:
         raise type(error)(f"{what}: {error.got}", expected=error.expected, fix=error.fix) from error
 

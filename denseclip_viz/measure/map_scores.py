@@ -21,7 +21,7 @@ Masks = Mapping[str, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """Where prompts are, on the grid.
 
     Masks are brought to the grid, and maps are not drawn at the image's size: a cell counts with the area that a
@@ -38,7 +38,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Seen:
+class MapScores:
     """Maps of one image, ready to be counted.
 
     Attributes:
@@ -53,7 +53,7 @@ class Seen:
     maps: Floats
     absent: NDArray[np.bool_]
     areas: Floats
-    truth: Truth | None = None
+    truth: GroundTruth | None = None
     scale: float = 100.0
     threshold: float = float("nan")
 
@@ -66,27 +66,27 @@ class Seen:
         return highest
 
 
-def seen(
+def flat_scores(
     maps: Floats,
     absent: Sequence[bool] | NDArray[np.bool_],
     geometry: Geometry | None,
-    truth: Truth | None = None,
+    truth: GroundTruth | None = None,
     **options: float,
-) -> Seen:
+) -> MapScores:
     """Lay maps `(template, prompt, y, x)` out as rows of cells, without those of nothing but padding.
 
     Args:
         maps: Raw cosines.
         absent: `(prompt,)`.
         geometry: Where the grid lies; without it all cells count alike.
-        truth: As `truth_of` gives it, on the whole grid.
-        **options: `scale` and `threshold` of `Seen`.
+        truth: As `truth_on_grid` gives it, on the whole grid.
+        **options: `scale` and `threshold` of `MapScores`.
     """
     flat = maps.reshape(*maps.shape[:2], -1)
     areas = np.ones(flat.shape[-1]) if geometry is None else cell_areas(geometry).ravel()
     there = areas > 0
-    kept = truth and Truth(truth.shares[:, there], truth.centred[:, there])
-    return Seen(flat[..., there], np.asarray(absent, dtype=bool), areas[there], kept, **options)
+    visible = truth and GroundTruth(truth.shares[:, there], truth.centred[:, there])
+    return MapScores(flat[..., there], np.asarray(absent, dtype=bool), areas[there], visible, **options)
 
 
 def cell_areas(geometry: Geometry) -> Floats:
@@ -108,9 +108,9 @@ def geometry_of(maps: xr.DataArray) -> Geometry | None:
     return None if text is None else Geometry.from_json(str(text))
 
 
-def truth_of(
+def truth_on_grid(
     masks: Masks, geometry: Geometry | None, prompts: Sequence[str], absent: Sequence[bool] | NDArray[np.bool_] = ()
-) -> Truth:
+) -> GroundTruth:
     """Bring masks of the original image to the grid, as exact shares of each cell's area.
 
     Pixels that the model did not see (cropped away) are not counted.
@@ -130,7 +130,7 @@ def truth_of(
         >>> from denseclip_viz.geometry import Native, Preprocess
         >>> clip = Preprocess((2, 2), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
         >>> geometry = Native().plan((4, 4), preprocess=clip, cell=(1, 1))
-        >>> truth_of({"grass": np.eye(4, dtype=bool)}, geometry, ["sky", "grass"]).shares
+        >>> truth_on_grid({"grass": np.eye(4, dtype=bool)}, geometry, ["sky", "grass"]).shares
         array([[nan, nan, nan, nan],
                [0.5, 0. , 0. , 0.5]])
     """
@@ -153,7 +153,7 @@ def truth_of(
             got, fix = f"A mask that shows {name!r}, which is marked absent", "Take one of the two back."
             raise PromptError(got, expected="nothing to be seen of absent prompts", fix=fix)
         shares[at], centred[at] = downsample_mask(mask, geometry).ravel(), mask[np.ix_(rows, columns)].ravel()
-    return Truth(shares, centred)
+    return GroundTruth(shares, centred)
 
 
 def places_of(prompts: Sequence[str]) -> dict[str, int]:

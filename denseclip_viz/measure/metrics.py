@@ -11,148 +11,148 @@ import torch
 from numpy.typing import NDArray
 
 from denseclip_viz.maps.comparison import spearman as rank_correlation
-from denseclip_viz.measure.map_scores import Floats, Seen, Truth
+from denseclip_viz.measure.map_scores import Floats, GroundTruth, MapScores
 
 
-def peak(seen: Seen) -> Floats:
+def peak(scores: MapScores) -> Floats:
     """The highest cosine."""
-    highest: Floats = seen.maps.max(-1)
+    highest: Floats = scores.maps.max(-1)
     return highest
 
 
-def margin_absent(seen: Seen) -> Floats:
+def margin_absent(scores: MapScores) -> Floats:
     """The peak, less the highest value of all (other) prompts that are known to be absent; NaN without any."""
-    highest = peak(seen)
-    margins = highest - seen.baseline
-    for at in np.flatnonzero(seen.absent):
-        others = seen.absent & (np.arange(len(seen.absent)) != at)
+    highest = peak(scores)
+    margins = highest - scores.baseline
+    for at in np.flatnonzero(scores.absent):
+        others = scores.absent & (np.arange(len(scores.absent)) != at)
         margins[:, at] = highest[:, at] - highest[:, others].max(-1) if others.any() else np.nan
     return margins
 
 
-def margin_runner_up(seen: Seen) -> Floats:
+def margin_runner_up(scores: MapScores) -> Floats:
     """At a prompt's own peak, its cosine less that of the strongest other prompt; negative where that one wins there.
 
     Absent prompts are the baseline and no rivals. NaN where there is no rival.
     """
-    margins = np.full(seen.maps.shape[:2], np.nan)
-    templates = np.arange(len(seen.maps))
-    for at in range(seen.maps.shape[1]):
-        rivals = np.flatnonzero(~seen.absent & (np.arange(len(seen.absent)) != at))
+    margins = np.full(scores.maps.shape[:2], np.nan)
+    templates = np.arange(len(scores.maps))
+    for at in range(scores.maps.shape[1]):
+        rivals = np.flatnonzero(~scores.absent & (np.arange(len(scores.absent)) != at))
         if len(rivals):
-            best = seen.maps[:, at].argmax(-1)
-            there = seen.maps[templates, :, best]
+            best = scores.maps[:, at].argmax(-1)
+            there = scores.maps[templates, :, best]
             margins[:, at] = there[:, at] - there[:, rivals].max(-1)
     return margins
 
 
-def entropy(seen: Seen) -> Floats:
+def entropy(scores: MapScores) -> Floats:
     """Of the softmax over cells at the model's scale, as a share of that of a flat map: 0 one cell, 1 everywhere."""
-    if seen.maps.shape[-1] == 1:
-        return np.full(seen.maps.shape[:2], np.nan)
-    weights = np.exp(seen.scale * (seen.maps - seen.maps.max(-1, keepdims=True)))
+    if scores.maps.shape[-1] == 1:
+        return np.full(scores.maps.shape[:2], np.nan)
+    weights = np.exp(scores.scale * (scores.maps - scores.maps.max(-1, keepdims=True)))
     shares = weights / weights.sum(-1, keepdims=True)
     logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    found: Floats = -(shares * logs).sum(-1) / np.log(shares.shape[-1])
-    return found
+    values: Floats = -(shares * logs).sum(-1) / np.log(shares.shape[-1])
+    return values
 
 
-def area(seen: Seen) -> Floats:
+def area(scores: MapScores) -> Floats:
     """The share of what the model saw whose cosine is above every absent prompt's highest; NaN without any."""
-    return _share(seen, seen.maps > seen.baseline[..., None], seen.baseline)
+    return _share(scores, scores.maps > scores.baseline[..., None], scores.baseline)
 
 
-def pearson(seen: Seen) -> Floats:
+def pearson(scores: MapScores) -> Floats:
     """Correlation over cells with the ensemble's map; NaN for a flat map.
 
     The ensemble's map is the mean over templates divided by one number for each prompt: the same correlation.
     """
-    a, b = (maps - maps.mean(-1, keepdims=True) for maps in (seen.maps, seen.maps.mean(0, keepdims=True)))
+    a, b = (maps - maps.mean(-1, keepdims=True) for maps in (scores.maps, scores.maps.mean(0, keepdims=True)))
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: Floats = (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
-    return found
+        values: Floats = (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
+    return values
 
 
-def spearman(seen: Seen) -> Floats:
+def spearman(scores: MapScores) -> Floats:
     """Rank correlation over cells with the ensemble's map; NaN for a flat map."""
-    mean = np.broadcast_to(seen.maps.mean(0, keepdims=True), seen.maps.shape)
-    return np.asarray(rank_correlation(torch.from_numpy(seen.maps), torch.from_numpy(mean.copy())).numpy())
+    mean = np.broadcast_to(scores.maps.mean(0, keepdims=True), scores.maps.shape)
+    return np.asarray(rank_correlation(torch.from_numpy(scores.maps), torch.from_numpy(mean.copy())).numpy())
 
 
-def iou_best(seen: Seen) -> Floats:
+def iou_best(scores: MapScores) -> Floats:
     """Intersection over union of mask and map at the threshold that is best for this very map."""
-    return _judged(seen, lambda maps, truth: _curve(maps, truth.shares, seen.areas).iou.max(-1))
+    return _judged(scores, lambda maps, truth: _curve(maps, truth.shares, scores.areas).iou.max(-1))
 
 
-def iou(seen: Seen) -> Floats:
+def iou(scores: MapScores) -> Floats:
     """Intersection over union at the fixed threshold, or at the absent baseline of the template."""
-    fixed = seen.baseline if np.isnan(seen.threshold) else np.full((len(seen.maps), 1), seen.threshold)
+    fixed = scores.baseline if np.isnan(scores.threshold) else np.full((len(scores.maps), 1), scores.threshold)
 
-    def count(maps: Floats, truth: Truth) -> Floats:
-        named, true = (maps > fixed[..., None]) * seen.areas, truth.shares * seen.areas
+    def count(maps: Floats, truth: GroundTruth) -> Floats:
+        named, true = (maps > fixed[..., None]) * scores.areas, truth.shares * scores.areas
         both = (named * truth.shares).sum(-1)
         return np.where(np.isnan(fixed), np.nan, both / (named.sum(-1) + true.sum(-1) - both))
 
-    return _judged(seen, count)
+    return _judged(scores, count)
 
 
-def average_precision(seen: Seen) -> Floats:
+def average_precision(scores: MapScores) -> Floats:
     """Area under precision over recall, cells from the highest cosine down, equal ones together.
 
     Source: the average precision of information retrieval, without interpolation, over pixels.
     """
-    return _judged(seen, lambda maps, truth: _curve(maps, truth.shares, seen.areas).average_precision)
+    return _judged(scores, lambda maps, truth: _curve(maps, truth.shares, scores.areas).average_precision)
 
 
-def pointing_hit(seen: Seen) -> Floats:
+def pointing_hit(scores: MapScores) -> Floats:
     """1 if the pixel at the centre of the highest cell lies in the mask, else 0.
 
     Source: the pointing game of Zhang et al. (arXiv 1608.00507), without its tolerance of 15 pixels.
     """
 
-    def hit(maps: Floats, truth: Truth) -> Floats:
+    def hit(maps: Floats, truth: GroundTruth) -> Floats:
         return np.asarray(truth.centred[np.arange(maps.shape[1]), maps.argmax(-1)], dtype=float)
 
-    return _judged(seen, hit)
+    return _judged(scores, hit)
 
 
-def iou_ceiling(seen: Seen) -> Floats:
+def iou_ceiling(scores: MapScores) -> Floats:
     """The best intersection over union that any map on this grid could have."""
 
-    def best(maps: Floats, truth: Truth) -> Floats:
-        found = _curve(truth.shares[None], truth.shares, seen.areas).iou.max(-1)
-        return np.broadcast_to(found, maps.shape[:2])
+    def best(maps: Floats, truth: GroundTruth) -> Floats:
+        values = _curve(truth.shares[None], truth.shares, scores.areas).iou.max(-1)
+        return np.broadcast_to(values, maps.shape[:2])
 
-    return _judged(seen, best)
+    return _judged(scores, best)
 
 
 @dataclass(frozen=True)
-class Number:
+class Metric:
     """A number that maps are counted by: how, whether it needs masks, and whether more of it is better."""
 
-    count: Callable[[Seen], Floats]
+    count: Callable[[MapScores], Floats]
     masks: bool = False
     ranks: bool = True
 
 
 # The columns of the table, in their order; those that rank are what templates can be ranked by.
-def iou_won(seen: Seen) -> Floats:
+def argmax_iou(scores: MapScores) -> Floats:
     """Intersection over union of the mask and the cells that the prompt wins.
 
     Every cell goes to the prompt with the highest cosine, equal ones share it. All prompts take part: those in the
     image, those elsewhere, those known to be absent. NaN for prompts without a mask, and for masks of nothing.
     """
-    found, true = np.full(seen.maps.shape[:2], np.nan), _true(seen)
+    values, true = np.full(scores.maps.shape[:2], np.nan), _true(scores)
     judged = true.sum(-1) > 0
     if judged.any():
-        winners = seen.maps == seen.maps.max(1, keepdims=True)
+        winners = scores.maps == scores.maps.max(1, keepdims=True)
         won = winners[:, judged] / winners.sum(1, keepdims=True)
         both = (won * true[judged]).sum(-1)
-        found[:, judged] = both / ((won * seen.areas).sum(-1) + true[judged].sum(-1) - both)
-    return found
+        values[:, judged] = both / ((won * scores.areas).sum(-1) + true[judged].sum(-1) - both)
+    return values
 
 
-def shared_precision(seen: Seen) -> Floats:
+def micro_average_precision(scores: MapScores) -> Floats:
     """Average precision when one threshold serves all prompts.
 
     For each pixel of the prompt's mask: when every prompt's map is cut at the cosine there, the share of all that is
@@ -163,22 +163,22 @@ def shared_precision(seen: Seen) -> Floats:
     Source: the micro-averaged average precision of multi-label ranking, with recall for each prompt by itself, so
     that large things do not outweigh small ones.
     """
-    found, true = np.full(seen.maps.shape[:2], np.nan), _true(seen)
-    judged, known = true.sum(-1) > 0, seen.absent | _told(seen)
+    values, true = np.full(scores.maps.shape[:2], np.nan), _true(scores)
+    judged, known = true.sum(-1) > 0, scores.absent | _has_mask(scores)
     if judged.any():
-        areas = np.broadcast_to(seen.areas, true[known].shape).ravel()
-        for row, maps in zip(found, seen.maps, strict=True):  # one by one: many prompts are long rows
+        areas = np.broadcast_to(scores.areas, true[known].shape).ravel()
+        for row, maps in zip(values, scores.maps, strict=True):  # one by one: many prompts are long rows
             precision = np.zeros_like(true)
             precision[known] = _precision(maps[known].ravel(), true[known].ravel(), areas).reshape(-1, true.shape[1])
             row[judged] = (precision[judged] * true[judged]).sum(-1) / true[judged].sum(-1)
-    return found
+    return values
 
 
-def _true(seen: Seen) -> Floats:
+def _true(scores: MapScores) -> Floats:
     """Pixels of each prompt's mask in each cell, `(prompt, cell)`; none where nothing is known."""
-    if seen.truth is None:
-        return np.zeros(seen.maps.shape[1:])
-    return np.nan_to_num(seen.truth.shares) * seen.areas
+    if scores.truth is None:
+        return np.zeros(scores.maps.shape[1:])
+    return np.nan_to_num(scores.truth.shares) * scores.areas
 
 
 def _precision(values: Floats, true: Floats, areas: Floats) -> Floats:
@@ -192,21 +192,21 @@ def _precision(values: Floats, true: Floats, areas: Floats) -> Floats:
 # Where prompts compete, a way of saying pays for a map that is bad as a whole. A map judged by itself, cell against
 # cell, hides what is wrong with all of it: that it lies above the maps of what is really there, or that it shows
 # another thing which every prompt shows. Beside other prompts that costs.
-NUMBERS: dict[str, Number] = {
-    "peak": Number(peak),
-    "margin_absent": Number(margin_absent),
-    "margin_runner_up": Number(margin_runner_up),
-    "entropy": Number(entropy, ranks=False),
-    "area": Number(area, ranks=False),
-    "pearson": Number(pearson, ranks=False),
-    "spearman": Number(spearman, ranks=False),
-    "iou_best": Number(iou_best, masks=True),
-    "iou": Number(iou, masks=True),
-    "iou_won": Number(iou_won, masks=True),
-    "average_precision": Number(average_precision, masks=True),
-    "shared_precision": Number(shared_precision, masks=True),
-    "pointing_hit": Number(pointing_hit, masks=True),
-    "iou_ceiling": Number(iou_ceiling, masks=True, ranks=False),
+METRICS: dict[str, Metric] = {
+    "peak": Metric(peak),
+    "margin_absent": Metric(margin_absent),
+    "margin_runner_up": Metric(margin_runner_up),
+    "entropy": Metric(entropy, ranks=False),
+    "area": Metric(area, ranks=False),
+    "pearson": Metric(pearson, ranks=False),
+    "spearman": Metric(spearman, ranks=False),
+    "iou_best": Metric(iou_best, masks=True),
+    "iou": Metric(iou, masks=True),
+    "iou_won": Metric(argmax_iou, masks=True),
+    "average_precision": Metric(average_precision, masks=True),
+    "shared_precision": Metric(micro_average_precision, masks=True),
+    "pointing_hit": Metric(pointing_hit, masks=True),
+    "iou_ceiling": Metric(iou_ceiling, masks=True, ranks=False),
 }
 
 
@@ -221,8 +221,8 @@ class _Curve:
     @property
     def average_precision(self) -> Floats:
         gained = np.diff(self.recall, axis=-1, prepend=0.0)
-        found: Floats = (gained * self.precision).sum(-1)
-        return found
+        values: Floats = (gained * self.precision).sum(-1)
+        return values
 
 
 def _curve(maps: Floats, shares: Floats, areas: Floats) -> _Curve:
@@ -236,25 +236,25 @@ def _curve(maps: Floats, shares: Floats, areas: Floats) -> _Curve:
     return _Curve(true / named, recall, np.where(cut, true / (named + whole - true), 0.0))
 
 
-def _judged(seen: Seen, count: Callable[[Floats, Truth], Any]) -> Floats:
+def _judged(scores: MapScores, count: Callable[[Floats, GroundTruth], Any]) -> Floats:
     """Count where there is something to find; NaN for prompts without a mask, and for masks of nothing."""
-    found = np.full(seen.maps.shape[:2], np.nan)
-    if seen.truth is None:
-        return found
-    judged = np.nansum(seen.truth.shares, axis=-1) > 0
+    values = np.full(scores.maps.shape[:2], np.nan)
+    if scores.truth is None:
+        return values
+    judged = np.nansum(scores.truth.shares, axis=-1) > 0
     if judged.any():
-        truth = Truth(seen.truth.shares[judged], seen.truth.centred[judged])
-        found[:, judged] = count(seen.maps[:, judged], truth)
-    return found
+        truth = GroundTruth(scores.truth.shares[judged], scores.truth.centred[judged])
+        values[:, judged] = count(scores.maps[:, judged], truth)
+    return values
 
 
-def _share(seen: Seen, named: np.ndarray, known: Floats) -> Floats:
-    shares = (named * seen.areas).sum(-1) / seen.areas.sum()
+def _share(scores: MapScores, named: np.ndarray, known: Floats) -> Floats:
+    shares = (named * scores.areas).sum(-1) / scores.areas.sum()
     return np.where(np.isnan(known), np.nan, shares)
 
 
-def _told(seen: Seen) -> NDArray[np.bool_]:
+def _has_mask(scores: MapScores) -> NDArray[np.bool_]:
     """Of which prompts a mask says where they are, `(prompt,)`."""
-    if seen.truth is None:
-        return np.zeros(seen.maps.shape[1], dtype=bool)
-    return np.asarray(np.isfinite(seen.truth.shares).all(-1))
+    if scores.truth is None:
+        return np.zeros(scores.maps.shape[1], dtype=bool)
+    return np.asarray(np.isfinite(scores.truth.shares).all(-1))

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Said = Callable[[int, int], object]
+Advance = Callable[[int, int], object]
 """Called with (done, in all)."""
 
 
 @contextmanager
-def bar(what: str, *, wanted: bool, total: int | None = None) -> Iterator[Said]:
+def bar(what: str, *, wanted: bool, total: int | None = None) -> Iterator[Advance]:
     """Show how far something is; nothing is shown before it begins, nor where nobody looks.
 
     Args:
@@ -42,10 +42,10 @@ def bar(what: str, *, wanted: bool, total: int | None = None) -> Iterator[Said]:
     with Progress(console=console, disable=not visible) as shown:
         task = shown.add_task(what, total=total, visible=total is not None)
 
-        def said(done: int, every: int) -> None:
+        def advance(done: int, every: int) -> None:
             shown.update(task, completed=done, total=every or None, visible=True)
 
-        yield said
+        yield advance
 
 
 def traced_beside(

@@ -1,4 +1,4 @@
-"""Ways of saying, ranked over many images: templates, or wordings that mean the same thing."""
+"""Ways of saying, ranked over many images: templates, or synonyms that mean the same thing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.maps.similarity import attributes
-from denseclip_viz.measure.bootstrap import behind_best, intervals
-from denseclip_viz.measure.candidates import Entrants, templates_of, wordings_of
+from denseclip_viz.measure.bootstrap import intervals, intervals_to_best
+from denseclip_viz.measure.candidates import Candidates, synonym_candidates, template_candidates
 from denseclip_viz.measure.evaluate import EachMasks, Judge, judge_of, look
-from denseclip_viz.measure.map_scores import Floats, Seen
+from denseclip_viz.measure.map_scores import Floats, MapScores
 from denseclip_viz.prompts import Prompts
 
 if TYPE_CHECKING:
@@ -71,14 +71,14 @@ def rank_templates(
             as many.
         ImageError: fewer than two images that can be judged, or masks that do not fit.
     """
-    entrants = templates_of(model, Prompts.of(prompts), weights=weights, progress=progress)
-    return _rank(model, images, entrants, masks, **_options(locals()), **options)
+    candidates = template_candidates(model, Prompts.of(prompts), weights=weights, progress=progress)
+    return _rank(model, images, candidates, masks, **_options(locals()), **options)
 
 
-def rank_wordings(
+def rank_synonyms(
     model: Model,
     images: Iterable[Any],
-    wordings: Sequence[str],
+    synonyms: Sequence[str],
     masks: EachMasks | None = None,
     *,
     others: Sequence[str] = (),
@@ -97,9 +97,9 @@ def rank_wordings(
     Args:
         model: A loaded model.
         images: As for `rank_templates`.
-        wordings: Two or more; the first one names the thing in masks.
-        masks: For each image `{first wording: (row, column) bool}`; with masks of others, they compete too.
-        others: Prompts of other things, the same beside every wording: rivals for "margin_runner_up" and "iou_won",
+        synonyms: Two or more; the first one names the thing in masks.
+        masks: For each image `{first synonym: (row, column) bool}`; with masks of others, they compete too.
+        others: Prompts of other things, the same beside every synonym: rivals for "margin_runner_up" and "iou_won",
             and for "shared_precision" where a mask says where they are.
         absent: Prompts that are in none of the images: the baseline.
         template: One template for all.
@@ -112,11 +112,11 @@ def rank_wordings(
         **options: As for `rank_templates`.
 
     Raises:
-        PromptError: one wording only, more than one template, a wording among the others; as `rank_templates`.
+        PromptError: one synonym only, more than one template, a synonym among the others; as `rank_templates`.
         ImageError: as `rank_templates`.
     """
-    entrants = wordings_of(model, wordings, others=others, absent=absent, template=template)
-    return _rank(model, images, entrants, masks, **_options(locals()), **options)
+    candidates = synonym_candidates(model, synonyms, others=others, absent=absent, template=template)
+    return _rank(model, images, candidates, masks, **_options(locals()), **options)
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
 def _rank(
     model: Model,
     images: Iterable[Any],
-    entrants: Entrants,
+    candidates: Candidates,
     masks: EachMasks | None,
     *,
     interval: float,
@@ -135,14 +135,14 @@ def _rank(
     **options: Any,
 ) -> Ranking:
     check_draws(interval, resamples)
-    judge = judge_of(entrants, masks, **options)
+    judge = judge_of(candidates, masks, **options)
     names: list[str] = []
     rows: list[Floats] = []
     attrs: dict[str, Any] = {}
     stopped = False
     try:
-        for trace, seen in look(model, images, entrants, judge):
-            rows.append(scored(seen, entrants, judge))
+        for trace, seen in look(model, images, candidates, judge):
+            rows.append(scored(seen, candidates, judge))
             names.append(trace.name)
             attrs = attributes(trace)
     except KeyboardInterrupt:
@@ -150,24 +150,24 @@ def _rank(
         if len(rows) < 2:
             raise
         warnings.warn(f"Interrupted: this is about the {len(rows)} images until then.", stacklevel=3)
-    scores = dataset_of(names, rows[: len(names)], entrants, judge, attrs)
-    table = table_of(scores, entrants, interval, resamples, seed)
-    ranking = Ranking(table, scores, judge.score, entrants.noun, interval, stopped)
+    scores = dataset_of(names, rows[: len(names)], candidates, judge, attrs)
+    table = table_of(scores, candidates, interval, resamples, seed)
+    ranking = Ranking(table, scores, judge.score, candidates.noun, interval, stopped)
     warn_of_noise(ranking)
     return ranking
 
 
-def scored(seen: Seen, entrants: Entrants, judge: Judge) -> Floats:
+def scored(seen: MapScores, candidates: Candidates, judge: Judge) -> Floats:
     """One image in numbers, `(3, way)`: each way of saying, the ensemble of all (repeated), and that without each."""
-    maps, ways = seen.maps, len(entrants.names)
-    together = np.concatenate([maps, entrants.ensembled(maps)[None], entrants.left_out(maps)])
-    counts = judge.count(replaced(seen, together), entrants)
+    maps, ways = seen.maps, len(candidates.names)
+    together = np.concatenate([maps, candidates.ensembled(maps)[None], candidates.left_out(maps)])
+    counts = judge.count(replaced(seen, together), candidates)
     return np.stack([counts[:ways], np.repeat(counts[ways], ways), counts[ways + 1 :]])
 
 
-def replaced(seen: Seen, maps: Floats) -> Seen:
+def replaced(seen: MapScores, maps: Floats) -> MapScores:
     """The same image with other maps."""
-    return Seen(maps, seen.absent, seen.areas, seen.truth, seen.scale, seen.threshold)
+    return MapScores(maps, seen.absent, seen.areas, seen.truth, seen.scale, seen.threshold)
 
 
 def check_draws(interval: float, resamples: int) -> None:
@@ -195,11 +195,11 @@ class Ranking:
             when this one is left out (above 0: better without), with an interval of its own.
         scores: `score` (image, way), `ensemble` (image), `left_out` (image, way): every number it is made of.
         score: The name of the number, as in `templates_table`.
-        noun: What is ranked: "template" or "wording".
+        noun: What is ranked: "template" or "synonym".
         interval: Width of the intervals.
         stopped: Whether it was interrupted, so that it is about the images until then.
 
-    The best one is chosen on these very images, and its own score is the luckiest of them: `small_ensemble` judges
+    The best one is chosen on these very images, and its own score is the luckiest of them: `select_templates` judges
     on images that chose nothing. The best one is among those within noise with the probability `interval`.
     """
 
@@ -238,30 +238,30 @@ class Ranking:
 
 
 def dataset_of(
-    names: list[str], rows: list[Floats], entrants: Entrants, judge: Judge, attrs: dict[str, Any]
+    names: list[str], rows: list[Floats], candidates: Candidates, judge: Judge, attrs: dict[str, Any]
 ) -> xr.Dataset:
     """Keep the images that can be judged; the others are counted in the attributes."""
     import xarray as xr
 
-    values = np.stack(rows) if rows else np.zeros((0, 3, len(entrants.names)))
+    values = np.stack(rows) if rows else np.zeros((0, 3, len(candidates.names)))
     judged = np.asarray(np.isfinite(values).all((1, 2)))
     if judged.sum() < 2:
         got = f"{judged.sum()} images that can be judged by {judge.score}, of {len(rows)}"
         fix = "Pass more images; with masks, those in which a prompt has one that is not empty."
         raise ImageError(got, expected="at least two, to say how much is noise", fix=fix)
-    values, way = values[judged], entrants.noun
+    values, way = values[judged], candidates.noun
     data = {
         "score": (("image", way), values[:, 0]),
         "ensemble": (("image",), values[:, 1, 0]),
         "left_out": (("image", way), values[:, 2]),
     }
     known = {key: value for key, value in attrs.items() if key not in ("image_name", "geometry")}
-    more = {"number": judge.score, "images_not_judged": int((~judged).sum()), "prompts": list(entrants.prompts)}
+    more = {"number": judge.score, "images_not_judged": int((~judged).sum()), "prompts": list(candidates.prompts)}
     named = [name for name, kept in zip(names, judged, strict=True) if kept]
-    return xr.Dataset(data, coords={"image": named, way: list(entrants.names)}, attrs={**known, **more})
+    return xr.Dataset(data, coords={"image": named, way: list(candidates.names)}, attrs={**known, **more})
 
 
-def table_of(scores: xr.Dataset, entrants: Entrants, interval: float, resamples: int, seed: int) -> pd.DataFrame:
+def table_of(scores: xr.Dataset, candidates: Candidates, interval: float, resamples: int, seed: int) -> pd.DataFrame:
     """Average over images, with intervals, and sort: the table of a `Ranking`."""
     import pandas as pd
 
@@ -270,10 +270,10 @@ def table_of(scores: xr.Dataset, entrants: Entrants, interval: float, resamples:
     best = score[:, [int(score.mean(0).argmax())]]
     ends = {
         "score": intervals(score, interval, **drawn),
-        "to_best": behind_best(score, interval, **drawn),
+        "to_best": intervals_to_best(score, interval, **drawn),
         "left_out": intervals(gain, interval, **drawn),
     }
-    columns: dict[str, Any] = {entrants.noun: list(entrants.names)}
+    columns: dict[str, Any] = {candidates.noun: list(candidates.names)}
     for name, values in (("score", score), ("to_best", score - best), ("left_out", gain)):
         start = "" if name == "score" else f"{name}_"
         columns |= {name: values.mean(0), f"{start}low": ends[name][0], f"{start}high": ends[name][1]}

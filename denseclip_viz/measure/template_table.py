@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from denseclip_viz.errors import PromptError
 from denseclip_viz.maps.refine import SCALE
 from denseclip_viz.maps.tables import with_source
-from denseclip_viz.measure.map_scores import Floats, Masks, Seen, geometry_of, seen, truth_of
-from denseclip_viz.measure.metrics import NUMBERS
+from denseclip_viz.measure.map_scores import Floats, MapScores, Masks, flat_scores, geometry_of, truth_on_grid
+from denseclip_viz.measure.metrics import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,7 @@ def templates_table(
     precision with one threshold for all prompts.
 
     A prompt without a mask may be anywhere; one that is nowhere has a mask of nothing, or is marked absent.
-    Masks are brought to the grid as shares of each cell's area: see `measure.seen.Truth`.
+    Masks are brought to the grid as shares of each cell's area: see `measure.map_scores.GroundTruth`.
 
     Args:
         maps: `(template, prompt, y, x)`, what `model.similarity` returns.
@@ -69,7 +69,7 @@ def templates_table(
 
     maps = _laid(maps)
     counted = _seen(maps, masks, scale, threshold)
-    columns = {name: number.count(counted) for name, number in NUMBERS.items() if masks is not None or not number.masks}
+    columns = {name: number.count(counted) for name, number in METRICS.items() if masks is not None or not number.masks}
     if vectors is not None:
         columns["text_distance"] = _distances(vectors, maps)
     names = [np.asarray(maps[axis].values) for axis in ("template", "prompt")]
@@ -147,18 +147,18 @@ def _laid(maps: xr.DataArray) -> xr.DataArray:
     return laid
 
 
-def _seen(maps: xr.DataArray, masks: Masks | None, scale: float, threshold: float | None) -> Seen:
+def _seen(maps: xr.DataArray, masks: Masks | None, scale: float, threshold: float | None) -> MapScores:
     geometry = geometry_of(maps)
     prompts = [str(name) for name in maps["prompt"].values]
     absent = maps["absent"].values if "absent" in maps.coords else np.zeros(len(prompts), dtype=bool)
-    truth = None if masks is None else truth_of(masks, geometry, prompts, absent)
+    truth = None if masks is None else truth_on_grid(masks, geometry, prompts, absent)
     options = {"scale": number_of(scale, "scale", positive=True)}
     if threshold is not None:
         options["threshold"] = number_of(threshold, "threshold")
         if masks is None:
             got, fix = f"threshold={threshold!r} without masks", "Pass masks, or leave it out."
             raise PromptError(got, expected="masks, as it is for iou", fix=fix)
-    return seen(maps.values, absent, geometry, truth, **options)
+    return flat_scores(maps.values, absent, geometry, truth, **options)
 
 
 def _distances(vectors: Tensor, maps: xr.DataArray) -> Floats:

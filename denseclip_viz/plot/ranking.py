@@ -36,7 +36,7 @@ from denseclip_viz.plot.sheet import (
 from denseclip_viz.plot.text import fit
 
 ROW, NAMES = 0.22, 3.0  # inches: of a row, of names
-AXIS, MEAN, APART, NUMBERS = 2.0, 0.8, 2.0, 1.85  # inches: of the means, their numbers, the differences, their numbers
+AXIS, MEAN, APART, METRICS = 2.0, 0.8, 2.0, 1.85  # inches: of the means, their numbers, the differences, their numbers
 HEAD, AGAIN, FOOT = 0.74, 0.16, 0.36  # inches: above the rows, more if scales are said there too, below
 LONG, GUIDE = 30, 5  # rows from which scales are said above too; rows from one guide to the next
 BOLD = 1.2  # bold letters are wider than those that are measured
@@ -47,7 +47,7 @@ def template_ranking(ranking: Ranking, *, figure: Figure | None = None) -> Figur
     """Draw a ranking: one row for each template, best first, with intervals, beside the ensemble of all.
 
     Args:
-        ranking: What `rank_templates` or `rank_wordings` returns.
+        ranking: What `rank_templates` or `rank_synonyms` returns.
         figure: An empty figure to draw into; its size is set.
 
     Returns:
@@ -59,13 +59,13 @@ def template_ranking(ranking: Ranking, *, figure: Figure | None = None) -> Figur
     """
     if not isinstance(ranking, Ranking):
         got, fix = f"A {type(ranking).__name__}", "Pass the ranking itself, not its table."
-        raise LayerError(got, expected="what rank_templates or rank_wordings returns", fix=fix)
+        raise LayerError(got, expected="what rank_templates or rank_synonyms returns", fix=fix)
     names = [str(name) for name in ranking.table[ranking.noun]]
     attrs = ranking.scores.attrs
     letters = lettering([*names, provenance(attrs)])
     above = MARGIN + STAMP * is_random(attrs)
     top, height = above + HEAD + AGAIN * (len(names) >= LONG), ROW * len(names)
-    width = MARGIN + NAMES + AXIS + MEAN + APART + NUMBERS + MARGIN
+    width = MARGIN + NAMES + AXIS + MEAN + APART + METRICS + MARGIN
     on = new_sheet(width, top + height + FOOT + 3 * LINE + MARGIN / 2, letters, figure=figure)
     stamp(on, attrs)
     images = ranking.scores.sizes["image"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from denseclip_viz.measure.bootstrap import behind_best, intervals, resampled, widening
+from denseclip_viz.measure.bootstrap import intervals, intervals_to_best, resampled, small_sample_factor
 
 FEW = {"resamples": 300}
 
@@ -38,14 +38,14 @@ def test_an_interval_holds_the_truth_as_often_as_it_says_also_with_few_images(co
 def test_intervals_are_as_wide_as_students(interval):
     for count in (2, 3, 4, 10, 60):
         exact = scipy.stats.t.ppf((1 + interval) / 2, count - 1) / scipy.stats.norm.ppf((1 + interval) / 2)
-        assert widening(count, interval) == pytest.approx(exact * np.sqrt(count / (count - 1)), rel=2e-3)
+        assert small_sample_factor(count, interval) == pytest.approx(exact * np.sqrt(count / (count - 1)), rel=2e-3)
 
 
 @pytest.mark.parametrize(("count", "ways"), [(60, 85), (10, 20), (60, 2)])
 def test_the_best_one_is_among_those_within_noise_however_many_there_are(count, ways):
     """Beside the luckiest of 85 equal templates, half of them look worse than any two would of each other."""
     rng = np.random.default_rng(ways)
-    kept = [behind_best(images(rng, count, ways), 0.95, **FEW)[1][0] == 0 for _ in range(60)]
+    kept = [intervals_to_best(images(rng, count, ways), 0.95, **FEW)[1][0] == 0 for _ in range(60)]
     assert np.mean(kept) > 0.88
 
 
@@ -55,7 +55,7 @@ def test_what_is_worse_is_found_so_and_by_how_much():
     for _ in range(40):
         scores = images(rng, 60, 12)
         scores[:, 5:] -= 0.05
-        low, high = behind_best(scores, 0.95, **FEW)
+        low, high = intervals_to_best(scores, 0.95, **FEW)
         assert (high[5:] < 0).all() and (low <= high).all() and (high <= 0).all()
         held.append(((low[5:] <= -0.05) & (-0.05 <= high[5:])).mean())
     assert np.mean(held) > 0.9
@@ -63,6 +63,6 @@ def test_what_is_worse_is_found_so_and_by_how_much():
 
 def test_equal_ones_are_equal_and_a_difference_in_every_image_is_no_noise():
     scores = np.random.default_rng(0).normal(0.6, 0.1, (6, 1)) + [0, 0, -0.01]
-    low, high = behind_best(scores, 0.95, **FEW)
+    low, high = intervals_to_best(scores, 0.95, **FEW)
     assert high.tolist() == pytest.approx([0, 0, -0.01]) and low.tolist() == pytest.approx([0, 0, -0.01])
     assert (high[:2] == 0).all()

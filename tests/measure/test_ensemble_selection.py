@@ -23,9 +23,9 @@ def tiny(load_tiny):
     return load_tiny("vit")
 
 
-def test_a_small_ensemble_is_judged_where_it_was_not_chosen(tiny):
+def test_a_select_templates_is_judged_where_it_was_not_chosen(tiny):
     some = images(10)
-    small = quietly(dcv.small_ensemble, tiny, some, PROMPTS, blobs, most=2)
+    small = quietly(dcv.select_templates, tiny, some, PROMPTS, blobs, most=2)
     assert small.validation == small.held_out == 5 and 1 <= len(small.templates) <= 2
     assert small.steps.iloc[:, 1].is_monotonic_increasing and tuple(small.steps["template"]) == small.templates
     order = np.random.default_rng(0).permutation(10)[:5]
@@ -43,14 +43,14 @@ def test_a_small_ensemble_is_judged_where_it_was_not_chosen(tiny):
     assert small.low <= small.gain <= small.high and "held-out images" in small.verdict
     assert ("no gain was shown" in small.verdict) == (small.low <= 0 <= small.high)
     with pytest.raises(ImageError, match="1 images to choose on and 1 to judge on"):
-        quietly(dcv.small_ensemble, tiny, some[:2], PROMPTS)
+        quietly(dcv.select_templates, tiny, some[:2], PROMPTS)
     for odd in ({"most": 0}, {"held_out": 1.0}):
         with pytest.raises(PromptError, match=next(iter(odd))):
-            dcv.small_ensemble(tiny, some, PROMPTS, **odd)
+            dcv.select_templates(tiny, some, PROMPTS, **odd)
 
 
 @pytest.mark.parametrize(("when", "chosen"), [("looking", None), ("choosing", 1)])
-def test_an_interrupt_of_a_small_ensemble_goes_on_with_what_was_done(tiny, monkeypatch, when, chosen):
+def test_an_interrupt_of_a_select_templates_goes_on_with_what_was_done(tiny, monkeypatch, when, chosen):
     def stream():
         yield from images(8)
         if when == "looking":
@@ -66,7 +66,7 @@ def test_an_interrupt_of_a_small_ensemble_goes_on_with_what_was_done(tiny, monke
 
     monkeypatch.setattr(committee, "_with_each", tried)
     with pytest.warns(UserWarning, match="Interrupted: this is about the"):
-        small = dcv.small_ensemble(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=2, most=2)
+        small = dcv.select_templates(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=2, most=2)
     assert small.stopped and small.verdict.startswith("Interrupted; so far ")
     assert small.validation + small.held_out in ((6, 8) if when == "looking" else (8,))
     assert len(small.steps) == len(small.templates) == (chosen or len(small.templates))
@@ -84,7 +84,7 @@ def test_an_interrupt_before_anything_was_done_stops(tiny, monkeypatch, when):
 
     monkeypatch.setattr(committee, "_with_each", never)
     with pytest.raises(KeyboardInterrupt):
-        dcv.small_ensemble(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=1)
+        dcv.select_templates(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=1)
 
 
 def test_a_image_that_comes_twice_is_on_one_side_only():
@@ -105,6 +105,6 @@ def test_long_work_shows_how_far_it_is(tiny, monkeypatch):
     for module in (committee, entrants_module, judging):
         monkeypatch.setattr(module, "bar", bar)
     tiny.texts.clear()
-    quietly(dcv.small_ensemble, tiny, images(4), PROMPTS, blobs, most=2)
+    quietly(dcv.select_templates, tiny, images(4), PROMPTS, blobs, most=2)
     assert ("texts", 9, 9) in shown and [one for one in shown if one[0] == "images"][-1] == ("images", 4, 4)
     assert ("templates", 1, 2) in shown

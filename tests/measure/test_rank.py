@@ -16,7 +16,7 @@ import denseclip_viz as dcv
 from denseclip_viz.clip.text.bank import ensemble
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.maps.similarity import cosine_maps
-from denseclip_viz.measure.candidates import templates_of
+from denseclip_viz.measure.candidates import template_candidates
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +55,15 @@ def test_without_masks_margins_rank(tiny, options, chosen):
 
 
 def test_the_ensemble_and_it_without_each_template_are_those_of_the_mean_vectors(tiny):
-    entrants, dense = templates_of(tiny, PROMPTS), torch.randn(4, 4, 24)
-    maps = cosine_maps(dense, entrants.vectors).numpy()
-    whole = cosine_maps(dense, ensemble(entrants.vectors)[None])[0].numpy()
-    assert np.abs(entrants.ensembled(maps) - whole).max() < 1e-6
+    candidates, dense = template_candidates(tiny, PROMPTS), torch.randn(4, 4, 24)
+    maps = cosine_maps(dense, candidates.vectors).numpy()
+    whole = cosine_maps(dense, ensemble(candidates.vectors)[None])[0].numpy()
+    assert np.abs(candidates.ensembled(maps) - whole).max() < 1e-6
     for at in range(3):
         rest = [other for other in range(3) if other != at]
-        mean = F.normalize(entrants.vectors[rest].mean(0), dim=-1)[None]
-        assert np.abs(entrants.left_out(maps)[at] - cosine_maps(dense, mean)[0].numpy()).max() < 1e-6
-        assert np.abs(entrants.ensembled(maps, rest) - entrants.left_out(maps)[at]).max() < 1e-6
+        mean = F.normalize(candidates.vectors[rest].mean(0), dim=-1)[None]
+        assert np.abs(candidates.left_out(maps)[at] - cosine_maps(dense, mean)[0].numpy()).max() < 1e-6
+        assert np.abs(candidates.ensembled(maps, rest) - candidates.left_out(maps)[at]).max() < 1e-6
 
 
 def test_templates_that_say_the_same_are_within_noise_and_a_warning_says_so(tiny):
@@ -144,41 +144,41 @@ def test_images_without_a_mask_that_holds_something_are_not_judged(tiny):
         quietly(dcv.rank_templates, tiny, some[:3], PROMPTS, masks[:3])
 
 
-def test_wordings_are_ranked_beside_the_same_rivals(tiny):
+def test_synonyms_are_ranked_beside_the_same_rivals(tiny):
     some = images(3)
     words, others = ["a red car", "a car, red", "an automobile"], ["grass"]
     masks = [{"a red car": blobs(image)["a red car"]} for image in some]
     options = {"others": others, "absent": ["a giraffe"], "template": "a photo of {}."}
-    ranking = quietly(dcv.rank_wordings, tiny, some, words, masks, **options, score="iou")
+    ranking = quietly(dcv.rank_synonyms, tiny, some, words, masks, **options, score="iou")
     for at, word in enumerate(words):
         prompts = dcv.Prompts([word, *others], "a photo of {}.", absent=["a giraffe"])
         table = dcv.templates_table(tiny.similarity(some[0], prompts), {word: masks[0]["a red car"]})
         assert ranking.scores.score[0, at].item() == pytest.approx(table["iou"].iloc[0], abs=1e-6)
-    assert ranking.noun == "wording" and set(ranking.table["wording"]) == set(words)
-    with pytest.raises(PromptError, match="One wording only"):
-        dcv.rank_wordings(tiny, some, ["a red car"])
-    with pytest.raises(PromptError, match="'grass' is a wording and another prompt too"):
-        dcv.rank_wordings(tiny, some, ["a lawn", "grass"], others=["grass"])
-    with pytest.raises(PromptError, match="3 templates for wordings"):
-        dcv.rank_wordings(tiny, some, words, template=["{}", "a photo of {}.", "{}, far away"])
+    assert ranking.noun == "synonym" and set(ranking.table["synonym"]) == set(words)
+    with pytest.raises(PromptError, match="One synonym only"):
+        dcv.rank_synonyms(tiny, some, ["a red car"])
+    with pytest.raises(PromptError, match="'grass' is a synonym and another prompt too"):
+        dcv.rank_synonyms(tiny, some, ["a lawn", "grass"], others=["grass"])
+    with pytest.raises(PromptError, match="3 templates for synonyms"):
+        dcv.rank_synonyms(tiny, some, words, template=["{}", "a photo of {}.", "{}, far away"])
 
 
 def test_templates_may_count_differently_in_the_ensemble_that_all_are_compared_with(tiny):
     weights, some = [3, 1, 0.5], images(4)
-    entrants, dense = templates_of(tiny, PROMPTS, weights=weights), torch.randn(4, 4, 24)
-    maps = cosine_maps(dense, entrants.vectors).numpy()
+    candidates, dense = template_candidates(tiny, PROMPTS, weights=weights), torch.randn(4, 4, 24)
+    maps = cosine_maps(dense, candidates.vectors).numpy()
     for members in ([0, 1, 2], [0, 2], [1]):
-        mean = ensemble(entrants.vectors[members], [weights[at] for at in members])
-        found = entrants.ensembled(maps, members)
+        mean = ensemble(candidates.vectors[members], [weights[at] for at in members])
+        found = candidates.ensembled(maps, members)
         assert np.abs(found - cosine_maps(dense, mean[None])[0].numpy()).max() < 1e-6
-        assert np.abs(entrants.joined(maps, members[:-1], members[-1:])[0] - found).max() < 1e-6
-    assert np.abs(entrants.left_out(maps)[1] - entrants.ensembled(maps, [0, 2])).max() < 1e-6
+        assert np.abs(candidates.joined(maps, members[:-1], members[-1:])[0] - found).max() < 1e-6
+    assert np.abs(candidates.left_out(maps)[1] - candidates.ensembled(maps, [0, 2])).max() < 1e-6
     plain, weighed = (
         quietly(dcv.rank_templates, tiny, some, PROMPTS, blobs, weights=given) for given in (None, weights)
     )
     assert np.array_equal(plain.scores.score, weighed.scores.score)
     assert not np.array_equal(plain.scores.ensemble, weighed.scores.ensemble)
-    small = quietly(dcv.small_ensemble, tiny, some, PROMPTS, blobs, weights=weights, most=3)
+    small = quietly(dcv.select_templates, tiny, some, PROMPTS, blobs, weights=weights, most=3)
     assert small.held_out == 2
     for odd in ([1, 1], [1, -1, 1], "many", [0, 0, 0]):
         with pytest.raises(PromptError, match="weights="):
@@ -186,8 +186,8 @@ def test_templates_may_count_differently_in_the_ensemble_that_all_are_compared_w
 
 
 def test_templates_that_cancel_out_have_no_ensemble(tiny):
-    entrants = templates_of(tiny, PROMPTS)
-    against = dataclasses.replace(entrants, vectors=torch.stack([entrants.vectors[0], -entrants.vectors[0]]))
+    candidates = template_candidates(tiny, PROMPTS)
+    against = dataclasses.replace(candidates, vectors=torch.stack([candidates.vectors[0], -candidates.vectors[0]]))
     with pytest.raises(PromptError, match="mean vector is zero"):
         against.ensembled(np.zeros((2, 3, 4)), [0, 1])
 

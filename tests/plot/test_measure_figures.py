@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 import denseclip_viz as dcv
 from denseclip_viz import plot
 from denseclip_viz.errors import LayerError, PromptError
-from denseclip_viz.measure.candidates import Entrants
+from denseclip_viz.measure.candidates import Candidates
 from denseclip_viz.measure.evaluate import Judge
 from denseclip_viz.measure.rank import Ranking, dataset_of, table_of
 
@@ -33,12 +33,12 @@ def ranking(names=NAMES, *, random_weights=0, stopped=False):
         rows.append(
             np.stack([scores, np.full(len(names), scores.mean()), scores.mean() + rng.normal(0, 0.01, len(names))])
         )
-    entrants = Entrants("template", names, ("a", "b"), (False, False), (True, True), torch.zeros(len(names), 2, 3))
+    candidates = Candidates("template", names, ("a", "b"), (False, False), (True, True), torch.zeros(len(names), 2, 3))
     judge = Judge("average_precision", None, float("nan"), {}, False)
     scores = dataset_of(
-        [str(at) for at in range(40)], rows, entrants, judge, {**ATTRS, "random_weights": random_weights}
+        [str(at) for at in range(40)], rows, candidates, judge, {**ATTRS, "random_weights": random_weights}
     )
-    return Ranking(table_of(scores, entrants, 0.95, 500, 0), scores, "average_precision", "template", 0.95, stopped)
+    return Ranking(table_of(scores, candidates, 0.95, 500, 0), scores, "average_precision", "template", 0.95, stopped)
 
 
 def attribution(words=("a", "red", "car"), *, size=(240, 360), gradient=True, **options):
