@@ -21,14 +21,14 @@ FIGURES = (".png", ".svg", ".pdf")
 
 
 @contextmanager
-def writing(path: str | os.PathLike[str], endings: Sequence[str], *, force: bool = False) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], endings: Sequence[str], *, force: bool = False) -> Iterator[Path]:
     """Lend a temporary path beside `path`, and move it there when all went well.
 
     Raises:
         OutputError: another ending, no such folder, or a file that is there already and no `force`.
 
     Example:
-        >>> with writing("result.xyz", [".csv"]):
+        >>> with atomic_write("result.xyz", [".csv"]):
         ...     pass
         Traceback (most recent call last):
         denseclip_viz.errors.OutputError: result.xyz ends in '.xyz'. Expected one of .csv. Choose the format by ...
@@ -86,7 +86,7 @@ def save_data(result: xr.Dataset | xr.DataArray, path: str | os.PathLike[str], *
     if not isinstance(result, xr.Dataset | xr.DataArray):
         got, expected = f"a {type(result).__name__}", "what model.compare, similarity, segment or classify return"
         raise OutputError(got, expected=expected, fix="Pass the result itself.")
-    with writing(path, [".nc"], force=force) as part:
+    with atomic_write(path, [".nc"], force=force) as part:
         try:
             result.to_netcdf(part, engine="h5netcdf")
         except (ValueError, TypeError) as error:  # the null character in a text, say
@@ -101,7 +101,7 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str], *, force: bool
     Raises:
         OutputError: another ending than .csv, no such folder, or a file that is there already and no `force`.
     """
-    with writing(path, [".csv"], force=force) as part:
+    with atomic_write(path, [".csv"], force=force) as part:
         table.to_csv(part, index=False, errors="backslashreplace")
     return Path(path)
 
@@ -116,7 +116,7 @@ _ABANDONED = 3600.0  # seconds after which an unfinished file is nobody's
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file beside, flushes it to the disk, and renames it: it is there whole, or not at all.
+    """Write a file beside, flushes it to the disk, and renames it: it is there whole, or not at all.
 
     Only the owner may read it: it holds what somebody typed.
 
@@ -144,7 +144,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def clean(root: Path, most_bytes: int) -> None:
-    """Deletes the files that were not read for longest until the rest fits, and unfinished files that nobody writes.
+    """Delete the files that were not read for longest until the rest fits, and unfinished files that nobody writes.
 
     Args:
         root: A folder of folders of files.

@@ -17,10 +17,10 @@ _ROW = "text-align:left;vertical-align:top;padding:0 .8em 0 0;border:0;backgroun
 _FRAME = "display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start;line-height:1.45"
 
 
-def nameplate(
+def repr_html(
     title: str, facts: Mapping[str, str], *, after: str = "", image: str = "", warning: str = "", width: int = 160
 ) -> str:
-    """Lays out a name, facts and the next step as HTML, everything escaped.
+    """Lay out a name, facts and the next step as HTML, everything escaped.
 
     Args:
         title: What it is.
@@ -31,20 +31,20 @@ def nameplate(
         width: Of the image, in pixels of the page.
 
     Example:
-        >>> page = nameplate("<Model>", {"layers": "4 & more", "keys": ""}, after="model.trace(image)")
+        >>> page = repr_html("<Model>", {"layers": "4 & more", "keys": ""}, after="model.trace(image)")
         >>> "<b>&lt;Model&gt;</b>" in page, "4 &amp; more" in page, "keys" in page
         (True, True, False)
     """
-    seen = f'<img alt="" src="{escape(image)}" style="width:{width}px;border-radius:4px">' if image else ""
-    said = f"<div><strong>{escape(warning)}</strong></div>" if warning else ""
+    img = f'<img alt="" src="{escape(image)}" style="width:{width}px;border-radius:4px">' if image else ""
+    alert = f"<div><strong>{escape(warning)}</strong></div>" if warning else ""
     rows = "".join(_row(name, value) for name, value in facts.items() if value)
     table = f'<table style="margin:.2em 0;border-collapse:collapse">{rows}</table>' if rows else ""
     then = f"<div>next: <code>{escape(after)}</code></div>" if after else ""
-    return f'<div style="{_FRAME}">{seen}<div><b>{escape(title)}</b>{said}{table}{then}</div></div>'
+    return f'<div style="{_FRAME}">{img}<div><b>{escape(title)}</b>{alert}{table}{then}</div></div>'
 
 
 def thumbnail(image: NDArray[np.uint8], *, longest: int = 160, quality: int = 85) -> str:
-    """A small copy of an image (row, column, rgb) as a source for `nameplate`, a few kilobytes.
+    """Shrink an image (row, column, rgb) to a source for `repr_html`, a few kilobytes.
 
     Example:
         >>> import numpy as np
@@ -60,21 +60,21 @@ def thumbnail(image: NDArray[np.uint8], *, longest: int = 160, quality: int = 85
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def shape(sizes: Sequence[Any]) -> str:
-    """Sizes as they are read aloud.
+def format_shape(sizes: Sequence[Any]) -> str:
+    """Join sizes as they are read aloud.
 
     Example:
-        >>> shape((8, 8, 128))
+        >>> format_shape((8, 8, 128))
         '8 × 8 × 128'
     """
     return " × ".join(map(str, sizes))
 
 
-def listed(names: Sequence[str], *, most: int = 8) -> str:
-    """Names, those in the middle left out where there are many.
+def join_names(names: Sequence[str], *, most: int = 8) -> str:
+    """Join names, those in the middle left out where there are many.
 
     Example:
-        >>> listed(["stem", "layer1"]), listed("abcdefghijklmnopqrstuvwxyz", most=5)
+        >>> join_names(["stem", "layer1"]), join_names("abcdefghijklmnopqrstuvwxyz", most=5)
         ('stem, layer1', 'a, b, c, … z (26 in all)')
     """
     if len(names) <= most:

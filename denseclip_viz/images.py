@@ -35,7 +35,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(//|[a-z]+/[^/\\]*[;,])")
 
 
 def read(image: ImageLike) -> Image.Image:
-    """Reads one image as RGB, 8 bits, upright, fully in memory and without its metadata.
+    """Read one image as RGB, 8 bits, upright, fully in memory and without its metadata.
 
     16-bit gray is scaled from 0..65535, not clipped; of a phone's multi-image JPEG (MPO) the first counts.
 
@@ -77,7 +77,7 @@ def read(image: ImageLike) -> Image.Image:
 def readable(
     images: Iterable[ImageLike], unreadable: Callable[[ImageLike, ImageError], object] | None = None
 ) -> Iterator[tuple[ImageLike, Image.Image]]:
-    """Reads images one after the other, each when its turn comes; gives each as it came and as `read` gives it.
+    """Read images one after the other, each when its turn comes; give each as it came and as `read` gives it.
 
     Args:
         images: As for `read`.
@@ -103,7 +103,7 @@ def readable(
 
 
 def from_bytes(content: bytes, *, name: str) -> Image.Image:
-    """Reads an image out of the bytes of its file, as `read` does, and keeps its name for titles.
+    """Read an image out of the bytes of its file, as `read` does, and keep its name for titles.
 
     Args:
         content: The whole file.
@@ -130,7 +130,7 @@ def from_bytes(content: bytes, *, name: str) -> Image.Image:
 
 
 def display(image: Image.Image, *, longest: int = 1024) -> NDArray[np.uint8]:
-    """A copy of an image for figures, shrunk where it is longer than `longest` pixels.
+    """Copy an image for figures, shrunk where it is longer than `longest` pixels.
 
     Returns:
         uint8 (row, column, rgb).
@@ -154,7 +154,7 @@ def display(image: Image.Image, *, longest: int = 1024) -> NDArray[np.uint8]:
 
 
 def describe(image: object) -> str:
-    """A short name for messages and titles: the file's name, or the kind and size (height x width).
+    """Make a short name for messages and titles: the file's name, or the kind and size (height x width).
 
     Example:
         >>> describe(Path("holiday/cat.jpg")), describe(np.zeros((480, 640, 3)))
@@ -164,8 +164,8 @@ def describe(image: object) -> str:
     path = getattr(source, "filename", None) if isinstance(source, Image.Image) else source
     if isinstance(path, (str, os.PathLike)) and (name := Path(os.fsdecode(path)).name):
         return short_name(name)
-    said = _name(source)
-    return said if source is image else said.replace("array", type(image).__name__.lower(), 1)
+    kind = _name(source)
+    return kind if source is image else kind.replace("array", type(image).__name__.lower(), 1)
 
 
 def _unwrapped(image: object) -> object:
@@ -225,7 +225,7 @@ _UPRIGHT = {
 
 
 def decoded(image: Image.Image, name: str) -> Image.Image:
-    """A new upright image of 8 bits, RGB or RGBA.
+    """Make a new upright image of 8 bits, RGB or RGBA.
 
     Raises:
         ImageError: It is broken, animated, too large, or holds numbers whose range nobody knows.
@@ -249,7 +249,7 @@ def decoded(image: Image.Image, name: str) -> Image.Image:
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Makes of Pillow's many exceptions, and its warning about huge images, one that names the image."""
+    """Make of Pillow's many exceptions, and its warning about huge images, one that names the image."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -309,7 +309,7 @@ def _plain(image: Image.Image) -> Image.Image:
 
 
 def from_array(array: NDArray[Any], name: str) -> Image.Image:
-    """Makes an image of an array (row, column) or (row, column, channel).
+    """Make an image of an array (row, column) or (row, column, channel).
 
     Raises:
         ImageError: Other axes, or numbers that are neither 0..255 nor 0..1.
@@ -347,7 +347,7 @@ def _bytes(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def is_layout(shape: tuple[int, ...]) -> bool:
-    """Whether an array of this shape may be one image.
+    """Say whether an array of this shape may be one image.
 
     Example:
         >>> is_layout((480, 640, 3)), is_layout((3, 480, 640))
@@ -357,7 +357,7 @@ def is_layout(shape: tuple[int, ...]) -> bool:
 
 
 def short_name(text: str | bytes) -> str:
-    """A name for messages: one line of printable characters, the middle left out of a long one.
+    """Make a name for messages: one line of printable characters, the middle left out of a long one.
 
     Example:
         >>> short_name("street.jpg"), len(short_name("street" * 99))

@@ -22,7 +22,7 @@ from denseclip_viz.clip.towers import DensePath, ForwardOptions, Tower, logit_sc
 from denseclip_viz.clip.towers.tower import choose_path
 from denseclip_viz.errors import ImageError, LayerError
 from denseclip_viz.geometry import Native, Tiles, Whole, geometry_from
-from denseclip_viz.html import listed, nameplate, shape
+from denseclip_viz.html import format_shape, join_names, repr_html
 from denseclip_viz.images import ImageLike, describe, readable
 from denseclip_viz.maps.comparison import compare, with_gradients, with_readings
 from denseclip_viz.maps.layer_readout import read_layers
@@ -297,13 +297,13 @@ def as_html(model: Model) -> str:
     facts = {
         "weights": f"{said['weights']} ({said['weights_hash']})",
         "pooling": model.tower.family,
-        "reads": f"{shape(size)} pixels as {size[0] // cell[0]} × {size[1] // cell[1]} positions",
-        "layers": listed(model.layers),
+        "reads": f"{format_shape(size)} pixels as {size[0] // cell[0]} × {size[1] // cell[1]} positions",
+        "layers": join_names(model.layers),
         "parameters": f"{_millions(model):.1f} million",
         "runs": f"{said['dtype']}, {said['device']}, {said['activation']}",
     }
     after, random = 'model.trace("street.jpg")', "random weights: only the mechanics show"
-    return nameplate(f"Model {said['model']}", facts, after=after, warning=random if said["random_weights"] else "")
+    return repr_html(f"Model {said['model']}", facts, after=after, warning=random if said["random_weights"] else "")
 
 
 def _millions(model: Model) -> float:

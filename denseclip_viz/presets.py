@@ -33,7 +33,7 @@ class Preset:
             raise PromptError(f"Preset(keys={self.keys!r})", expected=expected, fix=fix)
 
     def keys_for(self, family: str) -> str:
-        """Which keys to record for a family of towers."""
+        """Say which keys to record for a family of towers."""
         return self.keys.get(family, "")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from denseclip_viz.errors import LayerError
 from denseclip_viz.geometry import Geometry
-from denseclip_viz.html import listed, nameplate, shape, thumbnail
+from denseclip_viz.html import format_shape, join_names, repr_html, thumbnail
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -99,7 +99,7 @@ class Trace:
         y, x = self.geometry.grid
         height, width = self.geometry.image
         sizes = {
-            f"{name} ({axes})": shape(getattr(self, name).shape)
+            f"{name} ({axes})": format_shape(getattr(self, name).shape)
             for name, axes in (
                 ("global_embedding", "D"),
                 ("dense", "y, x, D"),
@@ -112,10 +112,10 @@ class Trace:
             "grid": f"{y} × {x} positions on {height} × {width} pixels, {self.geometry.mode}",
             **sizes,
             "rest (D each)": ", ".join(self.rest),
-            "keys (y, x, C)": shape(self.keys.shape) if self.keys is not None else "",
-            "layers": listed([f"{name} {shape(kept.shape)}" for name, kept in self.layers.items()], most=5),
+            "keys (y, x, C)": format_shape(self.keys.shape) if self.keys is not None else "",
+            "layers": join_names([f"{name} {format_shape(kept.shape)}" for name, kept in self.layers.items()], most=5),
             "memory": f"{self.nbytes / 1e6:.1f} MB",
         }
         after, seen = "model.compare(trace, prompts)", thumbnail(self.image)
         random = "random weights: only the mechanics show" if self.provenance.get("random_weights") else ""
-        return nameplate(f"Trace of {self.name}", facts, image=seen, after=after, warning=random)
+        return repr_html(f"Trace of {self.name}", facts, image=seen, after=after, warning=random)

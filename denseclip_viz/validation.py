@@ -15,7 +15,7 @@ Size = tuple[int, int]
 
 
 def pair(value: object, name: str, *, least: int = 1) -> Size:
-    """Two whole numbers, as plain ints."""
+    """Read two whole numbers, as plain ints."""
     listed = value.tolist() if isinstance(value, np.ndarray) else value
     pair = tuple(listed) if isinstance(listed, (tuple, list)) else ()
     if len(pair) != 2 or not all(is_whole(n) for n in pair):
@@ -28,7 +28,7 @@ def pair(value: object, name: str, *, least: int = 1) -> Size:
 
 
 def is_whole(number: object) -> bool:
-    """Whether this is a whole number and no boolean."""
+    """Say whether this is a whole number and no boolean."""
     return isinstance(number, Integral) and not isinstance(number, bool)
 
 
@@ -40,7 +40,7 @@ def one_of(value: object, names: tuple[str, ...], what: str) -> None:
 
 
 def check_text(text: object, what: str) -> str:
-    """Gives the text back when it is one that can be encoded, and names it in an error when it is not.
+    """Give the text back when it is one that can be encoded, and name it in an error when it is not.
 
     Raises:
         PromptError: Not a string, nothing but white space, half of a surrogate pair (not encodable), or a null
@@ -66,7 +66,7 @@ def check_text(text: object, what: str) -> str:
 
 
 def strings(value: object, what: str) -> tuple[str, ...]:
-    """Lists the texts of an argument: one, or several in their order.
+    """List the texts of an argument: one, or several in their order.
 
     Raises:
         PromptError: Something else, or a text that `check_text` refuses.
@@ -85,7 +85,7 @@ def strings(value: object, what: str) -> tuple[str, ...]:
 
 
 def refuse_twice(texts: Sequence[str], what: str, places: Sequence[str] = ()) -> None:
-    """Refuses a text that came before, however its white space and its accents are written: the maps would be equal.
+    """Refuse a text that came before, however its white space and its accents are written: the maps would be equal.
 
     Args:
         texts: The texts.
@@ -100,9 +100,9 @@ def refuse_twice(texts: Sequence[str], what: str, places: Sequence[str] = ()) ->
         Traceback (most recent call last):
         denseclip_viz.errors.PromptError: prompts[1] is ' grass', which prompts[0] is already. ...
     """
-    seen: dict[str, int] = {}
+    first_at: dict[str, int] = {}
     for at, text in enumerate(texts):
-        first = seen.setdefault(normalize("NFC", " ".join(text.split())), at)
+        first = first_at.setdefault(normalize("NFC", " ".join(text.split())), at)
         if first != at:
             here, there = (places[i] if places else f"{what}[{i}]" for i in (at, first))
             got = f"{here} is {short(text)}, which {there} is already"
@@ -110,7 +110,7 @@ def refuse_twice(texts: Sequence[str], what: str, places: Sequence[str] = ()) ->
 
 
 def many(count: int, noun: str) -> str:
-    """Counts in words.
+    """Count in words.
 
     Example:
         >>> many(1, "prompt"), many(80, "template")
@@ -120,7 +120,7 @@ def many(count: int, noun: str) -> str:
 
 
 def short(text: object, most: int = 60) -> str:
-    """Shows a value in at most so many characters.
+    """Show a value in at most so many characters.
 
     Example:
         >>> short("a" * 99, most=9)

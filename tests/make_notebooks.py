@@ -21,7 +21,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from notebook_dirt import dirt
 
-from denseclip_viz.files import writing
+from denseclip_viz.files import atomic_write
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -126,7 +126,7 @@ def make(path):
     """Run, clean and write back one notebook; returns what is still wrong with it."""
     began = time.monotonic()
     notebook = clean(execute(path))
-    with writing(path, [".ipynb"], force=True) as part:
+    with atomic_write(path, [".ipynb"], force=True) as part:
         nbformat.write(notebook, part)
     print(f"{path.name}: {time.monotonic() - began:.1f} s, {path.stat().st_size / 1e3:.0f} kB", flush=True)
     return dirt(path)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import OutputError
-from denseclip_viz.files import check_target, save_data, save_table, writing
+from denseclip_viz.files import atomic_write, check_target, save_data, save_table
 
 PROMPTS = dcv.Prompts(
     ["a red car", "고양이", 'so "quoted", and\nbroken'], ["{}", "a photo of {}."], absent=["a giraffe"]
@@ -87,7 +87,7 @@ def test_an_interrupt_or_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, 
     path = tmp_path / "table.csv"
     path.write_text("old")
     with pytest.raises(OutputError if isinstance(error, OSError) else error, match="disk is full|"):
-        with writing(path, [".csv"], force=True) as part:
+        with atomic_write(path, [".csv"], force=True) as part:
             part.write_text("half")
             raise error
     assert os.listdir(tmp_path) == ["table.csv"] and path.read_text() == "old"

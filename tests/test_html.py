@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import denseclip_viz as dcv
-from denseclip_viz.html import nameplate
+from denseclip_viz.html import repr_html
 
 HOSTILE = "<img src=x onerror=alert(1)>\"'&"
 
@@ -139,13 +139,13 @@ def test_what_a_user_typed_is_text(things, tmp_path):
 
 
 def test_every_part_is_escaped():
-    shown = Shown(nameplate(HOSTILE, {HOSTILE: HOSTILE}, after=HOSTILE, image=HOSTILE, warning=HOSTILE))
+    shown = Shown(repr_html(HOSTILE, {HOSTILE: HOSTILE}, after=HOSTILE, image=HOSTILE, warning=HOSTILE))
     assert shown.text.count(HOSTILE) == 5
     assert [tag for tag, _ in shown.tags].count("img") == 1  # the image itself
 
 
 def test_a_deep_tower_lists_its_first_layers_and_its_last(things):
-    text = Shown(nameplate("x", {"layers": "a"})).text
+    text = Shown(repr_html("x", {"layers": "a"})).text
     assert "next" not in text and "layersa" in text
     trace = Shown(things["trace"]._repr_html_()).text
     assert "…" in trace and f"({len(things['trace'].names)} in all)" in trace

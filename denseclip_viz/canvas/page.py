@@ -17,7 +17,7 @@ from denseclip_viz.canvas.assets import module, style
 from denseclip_viz.canvas.payload import Payload, payload
 from denseclip_viz.canvas.state import DEFAULTS, checked_controls, completed, kept
 from denseclip_viz.errors import OutputError
-from denseclip_viz.files import check_target, writing
+from denseclip_viz.files import atomic_write, check_target
 from denseclip_viz.trace import Trace
 
 Result = xr.Dataset | xr.DataArray
@@ -80,7 +80,7 @@ def save_html(
     text = _page(models, shown, title=title or _title(shown), notes=notes)
     page = text.encode("utf-8", "backslashreplace")
     _check_size(len(page) / 1e6, limit_mb)
-    with writing(path, [".html"], force=force) as part:
+    with atomic_write(path, [".html"], force=force) as part:
         part.write_bytes(page)
     return Path(path)
 

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from denseclip_viz.errors import OutputError
-from denseclip_viz.files import writing
+from denseclip_viz.files import atomic_write
 
 RECORD = ".denseclip-viz.json"  # in the copy: the hash of each file as it was copied
 START = "00_quickstart.ipynb"
@@ -81,13 +81,13 @@ def copy_course(folder: str | os.PathLike[str]) -> Copied:
         state = _state(_hash(data), there, record.get(name))
         if state in ("new", "updated"):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            with writing(target / name, [Path(name).suffix], force=True) as part:
+            with atomic_write(target / name, [Path(name).suffix], force=True) as part:
                 part.write_bytes(data)
         if state != "kept":
             record[name] = _hash(data)
         if state in found:
             found[state].append(name)
-    with writing(target / RECORD, [".json"], force=True) as part:
+    with atomic_write(target / RECORD, [".json"], force=True) as part:
         part.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
     return Copied(target, **{state: tuple(names) for state, names in found.items()})
 

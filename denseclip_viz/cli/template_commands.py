@@ -29,7 +29,7 @@ from denseclip_viz.cli.options import (
     way_of,
 )
 from denseclip_viz.errors import OutputError, PromptError
-from denseclip_viz.files import FIGURES, check_target, save_table, writing
+from denseclip_viz.files import FIGURES, atomic_write, check_target, save_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -209,7 +209,7 @@ def _write_page(result: _Result, out: str, *, force: bool) -> None:
     text = page(
         result.title, [*random, *result.lines, *result.notes], figures, result.table, foot=provenance(result.attrs)
     )
-    with writing(out, [".html"], force=force) as part:
+    with atomic_write(out, [".html"], force=force) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 

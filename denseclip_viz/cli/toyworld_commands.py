@@ -65,7 +65,7 @@ def report(
     """Measure a bundled model on scenes that it has never seen."""
     from denseclip_viz.cli.toyworld_report import check_folder, draw, show
     from denseclip_viz.clip.load.bundled import NAMES
-    from denseclip_viz.files import check_target, writing
+    from denseclip_viz.files import atomic_write, check_target
     from denseclip_viz.loading import load
     from denseclip_viz.train.report import report as measure
 
@@ -78,7 +78,7 @@ def report(
         size = model.preprocess.size[0]
         found = measure(model, n=scenes, slow=slow, size=size, progress=lambda step: typer.echo(f"… {step}", err=True))
         if out is not None:
-            with writing(out, [".json"], force=force) as part:
+            with atomic_write(out, [".json"], force=force) as part:
                 part.write_text(json.dumps(found, indent=1), encoding="utf-8")
         show(found)
         if figures is not None:

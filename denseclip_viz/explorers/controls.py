@@ -282,7 +282,7 @@ def asked(before: Prompts, *, prompts: str, absent: str, templates: str, own: st
     if not names:
         fix = "Write one a line, or several with commas."
         raise PromptError("No prompt is typed", expected="at least one, such as: a taxi", fix=fix)
-    wordings = dict(zip(before.prompts, before.wordings, strict=True))
+    wordings = dict(zip(before.prompts, before.synonyms, strict=True))
     hidden = [name for name, is_so in zip(before.prompts, before.background, strict=True) if is_so and name in names]
     every = {name: wordings.get(name, (name,)) for name in (*names, *gone)}
     chosen = own_templates(own) if templates == OWN else template_set(templates)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from denseclip_viz.clip.load.bundled import Worded, unknown_words
+from denseclip_viz.clip.load.bundled import WarningTokenizer, unknown_words
 from denseclip_viz.errors import ModelNameError
 from denseclip_viz.explorers.worker import Tell
 from denseclip_viz.images import ImageLike, describe, from_bytes
@@ -159,7 +159,7 @@ def _serves(trace: Trace, layers: Sequence[str], keys: str) -> bool:
 
 def _read(model: Model, prompts: Prompts, tell: Tell) -> None:
     """Encode the texts; they are remembered, so that comparing them is quick."""
-    tell(f"reading {many(len(prompts.owners) * len(prompts.templates), 'text')}", 0.5)
+    tell(f"reading {many(len(prompts.prompt_index) * len(prompts.templates), 'text')}", 0.5)
 
     def told(done: int, new: int) -> None:
         tell(f"reading texts, {done} of {new}", 0.5 + 0.4 * done / new)
@@ -196,7 +196,7 @@ def _status(question: Question, trace: Trace, spent: float) -> str:
 def _warning(model: Model, question: Question, segments: xr.Dataset | None) -> str:
     """What the package would warn of on the command line."""
     said = []
-    if isinstance(model.tokenizer, Worded):
+    if isinstance(model.tokenizer, WarningTokenizer):
         texts = (text for row in question.prompts.texts for text in row)
         unknown = list(dict.fromkeys(word for text in texts for word in unknown_words(text)))
         more = f" and {len(unknown) - 4} more" if len(unknown) > 4 else ""

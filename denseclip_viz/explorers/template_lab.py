@@ -132,7 +132,7 @@ def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame,
 
 
 def _worded(said: Prompts, templates: str | PathLike[str] | Iterable[str] | None) -> Prompts:
-    wordings = dict(zip(said.prompts, said.wordings, strict=True))
+    wordings = dict(zip(said.prompts, said.synonyms, strict=True))
     marked = {mark: [n for n, is_so in zip(said.prompts, getattr(said, mark), strict=True) if is_so] for mark in _MARKS}
     chosen = TEMPLATES if templates is None else templates
     return Prompts(wordings, chosen, articles=said.articles, plural=said.plural, **marked)

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.files import FIGURES, writing
+from denseclip_viz.files import FIGURES, atomic_write
 from denseclip_viz.plot.compare import compare
 from denseclip_viz.plot.disagreement import disagreement
 from denseclip_viz.plot.grid import grid
@@ -127,6 +127,6 @@ def save(figure: Figure, path: str | os.PathLike[str], *, force: bool = False) -
         Traceback (most recent call last):
         denseclip_viz.errors.OutputError: figure.xyz ends in '.xyz'. Expected one of .png, .svg, .pdf. ...
     """
-    with writing(path, FIGURES, force=force) as part:
+    with atomic_write(path, FIGURES, force=force) as part:
         figure.savefig(part, format=Path(path).suffix[1:].lower(), dpi=SAVED_DPI)
     return Path(path)

@@ -1,4 +1,4 @@
-"""What is named and how it is said: prompts, templates, wordings, and the lists of the literature."""
+"""What is named and how it is said: prompts, templates, synonyms, and the lists of the literature."""
 
 from denseclip_viz.prompts.class_names import CLASS_LISTS, class_list
 from denseclip_viz.prompts.prompts import Named, Prompts

@@ -51,8 +51,8 @@ _SINGULARS = _UNCHANGED | frozenset("abdomen atlas canvas christmas gas lens pan
 _NO_MAN = ("caiman", "german", "human", "ottoman", "roman", "shaman", "talisman")
 
 
-def say(template: str, prompt: str, *, articles: bool, plural: bool) -> str:
-    """Puts a prompt into the one place of a template, with its article and number set right where that is asked for.
+def fill(template: str, prompt: str, *, articles: bool, plural: bool) -> str:
+    """Put a prompt into the one place of a template, with its article and number set right where that is asked for.
 
     Args:
         template: With one "{}".
@@ -65,11 +65,11 @@ def say(template: str, prompt: str, *, articles: bool, plural: bool) -> str:
         The text.
 
     Example:
-        >>> say("a photo of a {}.", "orange tree", articles=True, plural=False)
+        >>> fill("a photo of a {}.", "orange tree", articles=True, plural=False)
         'a photo of an orange tree.'
-        >>> say("a photo of many {}.", "a wine glass", articles=False, plural=True)
+        >>> fill("a photo of many {}.", "a wine glass", articles=False, plural=True)
         'a photo of many wine glasses.'
-        >>> say("the toy {}.", "a red car", articles=True, plural=False)
+        >>> fill("the toy {}.", "a red car", articles=True, plural=False)
         'the toy red car.'
     """
     before, after = template.split("{}")
@@ -82,7 +82,7 @@ def say(template: str, prompt: str, *, articles: bool, plural: bool) -> str:
 
 
 def two_articles(templates: Iterable[str], prompts: Iterable[str], *, plural: bool) -> tuple[str, str] | None:
-    """Finds a template and a prompt that both bring an article, when nothing but the plural is set right: "a a car".
+    """Find a template and a prompt that both bring an article, when nothing but the plural is set right: "a a car".
 
     Example:
         >>> two_articles(["a photo of {}.", "the plastic {}."], ["grass", "a car"], plural=False)
@@ -102,7 +102,7 @@ def _brings_article(template: str, plural: bool) -> bool:
 
 
 def article_of(phrase: str) -> str:
-    """Gives "a" or "an", by the sound that a phrase begins with.
+    """Give "a" or "an", by the sound that a phrase begins with.
 
     Initials are spelled ("an MRI scan") when they have no vowel or are no longer than three letters. A word that is
     on none of the lists goes by its first letter.
@@ -126,7 +126,7 @@ def article_of(phrase: str) -> str:
 
 
 def plural_of(phrase: str) -> str:
-    """Puts the noun that a phrase is about into the plural; what is plural or not counted stays.
+    """Put the noun that a phrase is about into the plural; what is plural or not counted stays.
 
     Example:
         >>> [plural_of(text) for text in ("orange tree", "bag of flowers", "bookshelf", "sheep", "stairs", "grass")]
@@ -138,7 +138,7 @@ def plural_of(phrase: str) -> str:
 
 
 def is_plural(phrase: str) -> bool:
-    """Says whether the noun that a phrase is about stands in the plural already, by its ending and a list.
+    """Say whether the noun that a phrase is about stands in the plural already, by its ending and a list.
 
     Example:
         >>> is_plural("potted plants"), is_plural("bus"), is_plural("people"), is_plural("wine glass")
@@ -158,9 +158,8 @@ def _plain(text: str) -> str:
 
 def _before_number(digits: str) -> str:
     """Eight, eighty, eight hundred; eleven and eighteen, also of thousands."""
-    number = re.match(r"[0-9]*", digits)
-    said = number[0] if number else ""
-    return "an" if said[:1] == "8" or (said[:2] in ("11", "18") and len(said) % 3 == 2) else "a"
+    number = digits[: len(digits) - len(digits.lstrip("0123456789"))]
+    return "an" if number[:1] == "8" or (number[:2] in ("11", "18") and len(number) % 3 == 2) else "a"
 
 
 def _noun(phrase: str) -> tuple[int, int]:
@@ -194,19 +193,19 @@ def _plural(noun: str) -> str:
 
 def _repaired(text: str) -> str:
     """The published sets say "a origami {}." and "a embroidered {}."."""
-    return _IN_TEMPLATE.sub(lambda found: _cased(article_of(found[3]), found[1]) + found[2], text)
+    return _IN_TEMPLATE.sub(lambda match: _cased(article_of(match[3]), match[1]) + match[2], text)
 
 
 def _fitted(before: str, prompt: str) -> tuple[str, str]:
-    found = _BEFORE_PLACE.search(before)
-    if found is None or found[1].lower() not in ("a", "an"):
-        led = found or _BEFORE_ADJECTIVE.search(before)
+    match = _BEFORE_PLACE.search(before)
+    if match is None or match[1].lower() not in ("a", "an"):
+        led = match or _BEFORE_ADJECTIVE.search(before)
         return before, _ARTICLE.sub("", prompt) if led else prompt
-    word, rest = found[1], before[: found.start()]
+    word, rest = match[1], before[: match.start()]
     start, end = _noun(prompt)
     if _OWN.match(prompt) or is_plural(prompt) or _uncounted(prompt[start:end]):
         return rest, _cased(prompt, word)
-    return rest + _cased(article_of(prompt), word) + found[2], prompt
+    return rest + _cased(article_of(prompt), word) + match[2], prompt
 
 
 def _cased(text: str, like: str) -> str:

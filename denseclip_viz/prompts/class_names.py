@@ -61,7 +61,7 @@ CLASS_LISTS = (*_NAMES, "imagenet")
 
 
 def class_list(name: str) -> tuple[str, ...]:
-    """Gives the class names of a public data set, in the order of its labels.
+    """Give the class names of a public data set, in the order of its labels.
 
     Pascal VOC and Pascal Context come without their background. The wording is that of the official MaskCLIP code
     (arXiv 2112.01071); "imagenet" is open_clip's (`zero_shot_metadata.IMAGENET_CLASSNAMES`), which has two names

@@ -8,28 +8,28 @@ from dataclasses import dataclass
 from os import PathLike
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.html import listed, nameplate
-from denseclip_viz.prompts.articles import say, two_articles
+from denseclip_viz.html import join_names, repr_html
+from denseclip_viz.prompts.articles import fill, two_articles
 from denseclip_viz.prompts.templates import templates_from
 from denseclip_viz.validation import check_text, many, refuse_twice, short, strings
 
 ARTICLES = ("as written", "right")
 
 Named = str | Iterable[str] | Mapping[str, str | Iterable[str]]
-"""One prompt, several, or several with their wordings: {"car": ["car", "automobile"], "grass": "grass"}."""
+"""One prompt, several, or several with their synonyms: {"car": ["car", "automobile"], "grass": "grass"}."""
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class Prompts:
-    """Prompts × templates: every prompt said in every way, as two axes that are never averaged unasked.
+    """Prompts × templates: every prompt in every template, as two axes that are never averaged unasked.
 
     Prompts are kept as typed. The default is no template, so that "a red car" is encoded as "a red car". Templates
     are filled in as they were published, "a photo of a airplane." included: that is what numbers of the literature
     were made with, and `articles="right"` is the other choice.
 
     Args:
-        prompts: One text, several, or a mapping from a name to the wordings that mean it (synonyms): the vector of
-            such a prompt is the mean of its wordings' unit vectors, scaled to length one, in each template by itself.
+        prompts: One text, several, or a mapping from a name to the synonyms that mean it: the vector of such a
+            prompt is the mean of its synonyms' unit vectors, scaled to length one, in each template by itself.
         templates: The name of a set (`TEMPLATE_SETS`), a file that ends in ".txt" (one a line, "#" for comments),
             one template with one "{}", or several.
         absent: Prompts known not to be in the image, the baseline; those not among the prompts are added.
@@ -42,12 +42,12 @@ class Prompts:
         templates: The ways of saying them, (template,).
         absent: Which prompts are known not to be in the image, (prompt,).
         background: Which prompts are background, (prompt,).
-        wordings: The wordings of each prompt, (prompt, any number); one, the prompt itself, unless synonyms came.
+        synonyms: The synonyms of each prompt, (prompt, any number); one, the prompt itself, unless more came.
         articles: As given.
         plural: As given.
 
     Raises:
-        PromptError: No prompts; a prompt that is empty, not a string or there twice; a name without wordings; a
+        PromptError: No prompts; a prompt that is empty, not a string or there twice; a name without synonyms; a
             template without just one "{}"; a set name that is not known, a file that cannot be read; another switch.
 
     Warns:
@@ -64,7 +64,7 @@ class Prompts:
     templates: tuple[str, ...]
     absent: tuple[bool, ...]
     background: tuple[bool, ...]
-    wordings: tuple[tuple[str, ...], ...]
+    synonyms: tuple[tuple[str, ...], ...]
     articles: str
     plural: bool
 
@@ -78,20 +78,20 @@ class Prompts:
         articles: str = "as written",
         plural: bool = False,
     ) -> None:
-        named = _worded(prompts, "prompts")
+        named = _with_synonyms(prompts, "prompts")
         if not named:
             raise PromptError(
                 "No prompts came (an empty list)",
                 expected="at least one prompt",
                 fix='Pass ["a red car"], say.',
             )
-        marked = {"absent": _worded(absent, "absent"), "background": _worded(background, "background")}
+        marked = {"absent": _with_synonyms(absent, "absent"), "background": _with_synonyms(background, "background")}
         every = _joined(named, marked)
         values = {
             "prompts": tuple(every),
             "templates": templates_from(templates),
             **{mark: tuple(name in names for name in every) for mark, names in marked.items()},
-            "wordings": tuple(every.values()),
+            "synonyms": tuple(every.values()),
             "articles": _one_of(articles, ARTICLES, "articles"),
             "plural": _one_of(plural, (False, True), "plural"),
         }
@@ -101,7 +101,7 @@ class Prompts:
 
     @classmethod
     def of(cls, prompts: Prompts | Named) -> Prompts:
-        """Turns a text, a list of texts, a mapping or Prompts into Prompts; nothing but Prompts has templates.
+        """Turn a text, a list of texts, a mapping or Prompts into Prompts; nothing but Prompts has templates.
 
         Example:
             >>> Prompts.of("grass") == Prompts.of(["grass"]) == Prompts.of(Prompts("grass"))
@@ -113,9 +113,9 @@ class Prompts:
 
     @property
     def texts(self) -> list[list[str]]:
-        """What the text tower reads, one list per template: (template, wording), the wordings of a prompt together.
+        """List what the text tower reads, a list per template: (template, synonym), those of a prompt together.
 
-        Without synonyms that is (template, prompt). `owners` says which prompt a wording belongs to.
+        Without synonyms that is (template, prompt). `prompt_index` says which prompt a synonym belongs to.
 
         Example:
             >>> Prompts("one {} sign", ["{}", "the {}."]).texts  # braces in a prompt are only braces
@@ -124,25 +124,25 @@ class Prompts:
         return [self.texts_of(template) for template in self.templates]
 
     def texts_of(self, template: str) -> list[str]:
-        """Says every wording in one template: (wording,).
+        """Fill one template with every synonym: (synonym,).
 
         Example:
             >>> Prompts("orange tree", articles="right").texts_of("a {}")
             ['an orange tree']
         """
         right = self.articles == "right"
-        said = (wording for wordings in self.wordings for wording in wordings)
-        return [say(template, wording, articles=right, plural=self.plural) for wording in said]
+        texts = (synonym for synonyms in self.synonyms for synonym in synonyms)
+        return [fill(template, text, articles=right, plural=self.plural) for text in texts]
 
     @property
-    def owners(self) -> tuple[int, ...]:
-        """Gives the index of each wording's prompt: (wording,).
+    def prompt_index(self) -> tuple[int, ...]:
+        """Give the index of each synonym's prompt: (synonym,).
 
         Example:
-            >>> Prompts({"car": ["car", "automobile"], "grass": "grass"}).owners
+            >>> Prompts({"car": ["car", "automobile"], "grass": "grass"}).prompt_index
             (0, 0, 1)
         """
-        return tuple(at for at, wordings in enumerate(self.wordings) for _ in wordings)
+        return tuple(at for at, synonyms in enumerate(self.synonyms) for _ in synonyms)
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -153,14 +153,14 @@ class Prompts:
 
     def _repr_html_(self) -> str:
         facts = {
-            "prompts": listed([self._tag(at) for at in range(len(self))], most=12),
-            "templates": listed([short(template) for template in self.templates], most=4),
+            "prompts": join_names([self._tag(at) for at in range(len(self))], most=12),
+            "templates": join_names([short(template) for template in self.templates], most=4),
             "first text": short(self.texts_of(self.templates[0])[0]),
         }
-        return nameplate(f"Prompts: {self._counts()}", facts, after="model.similarity(trace, prompts)")
+        return repr_html(f"Prompts: {self._counts()}", facts, after="model.similarity(trace, prompts)")
 
     def _tag(self, at: int) -> str:
-        text, synonyms = short(self.prompts[at]), len(self.wordings[at])
+        text, synonyms = short(self.prompts[at]), len(self.synonyms[at])
         notes = [mark for mark in ("absent", "background") if getattr(self, mark)[at]]
         notes += [many(synonyms, "wording")] if synonyms > 1 else []
         return f"{text} ({', '.join(notes)})" if notes else text
@@ -171,37 +171,37 @@ class Prompts:
                 for mark, which in marks.items() if any(which)]  # fmt: skip
 
     def _counts(self) -> str:
-        prompt, template, wording = len(self.prompts), len(self.templates), len(self.owners)
-        said = f"{many(prompt, 'prompt')}{f' ({wording} wordings)' if wording > prompt else ''}"
-        return f"{said} × {many(template, 'template')} = {many(wording * template, 'text')}"
+        prompt, template, synonym = len(self.prompts), len(self.templates), len(self.prompt_index)
+        prompts = f"{many(prompt, 'prompt')}{f' ({synonym} wordings)' if synonym > prompt else ''}"
+        return f"{prompts} × {many(template, 'template')} = {many(synonym * template, 'text')}"
 
 
-def _worded(value: object, what: str) -> dict[str, tuple[str, ...]]:
-    """Names with their wordings."""
+def _with_synonyms(value: object, what: str) -> dict[str, tuple[str, ...]]:
+    """List names with their synonyms."""
     if not isinstance(value, Mapping):
         texts = strings(value, what)
         refuse_twice(texts, what)
         return {text: (text,) for text in texts}
-    said: dict[str, tuple[str, ...]] = {}
-    for name, wordings in value.items():
+    named: dict[str, tuple[str, ...]] = {}
+    for name, synonyms in value.items():
         here = f"{what} came as {type(value).__name__} whose {short(name)}"
-        said[check_text(name, f"{what} came as {type(value).__name__}; a key")] = strings(wordings, here)
-        refuse_twice(said[name], here)
-        if not said[name]:
+        named[check_text(name, f"{what} came as {type(value).__name__}; a key")] = strings(synonyms, here)
+        refuse_twice(named[name], here)
+        if not named[name]:
             got = f"{here} has no wordings (an empty list)"
             raise PromptError(got, expected="at least one", fix=f"Pass {{{short(name)}: {short(name)}}}, say.")
-    refuse_twice(tuple(said), what)
-    return said
+    refuse_twice(tuple(named), what)
+    return named
 
 
 def _joined(
     named: Mapping[str, tuple[str, ...]], marked: Mapping[str, Mapping[str, tuple[str, ...]]]
 ) -> dict[str, tuple[str, ...]]:
-    """The prompts and those that are only marked; a mark on a prompt need not repeat its wordings."""
+    """The prompts and those that are only marked; a mark on a prompt need not repeat its synonyms."""
     every = dict(named)
     for mark, names in marked.items():
-        for name, wordings in names.items():
-            if every.setdefault(name, wordings) != wordings and wordings != (name,):
+        for name, synonyms in names.items():
+            if every.setdefault(name, synonyms) != synonyms and synonyms != (name,):
                 got = f"{mark} says {short(name)} in other words than the prompts do"
                 raise PromptError(got, expected="one list of wordings", fix=f"Pass {mark}=[{short(name)}].")
     refuse_twice(tuple(every), "prompts")
@@ -211,15 +211,16 @@ def _joined(
 def _one_of(value: object, known: Sequence[object], switch: str) -> object:
     if any(value is one or (isinstance(value, str) and value == one) for one in known):
         return value
-    said = " or ".join(map(repr, known))
-    raise PromptError(f"{switch}={short(value)}", expected=said, fix=f"Leave it out for {known[0]!r}.")
+    expected = " or ".join(map(repr, known))
+    raise PromptError(f"{switch}={short(value)}", expected=expected, fix=f"Leave it out for {known[0]!r}.")
 
 
 def _warn_of_two_articles(prompts: Prompts) -> None:
     """Nobody means "a photo of a a car.", and what CLIP makes of it is another map."""
-    said = (text for texts in prompts.wordings for text in texts)
-    found = two_articles(prompts.templates, said, plural=prompts.plural) if prompts.articles != "right" else None
-    if found:
-        example = short(say(*found, articles=False, plural=prompts.plural))
+    if prompts.articles == "right":
+        return
+    texts = (text for synonyms in prompts.synonyms for text in synonyms)
+    if clash := two_articles(prompts.templates, texts, plural=prompts.plural):
+        example = short(fill(*clash, articles=False, plural=prompts.plural))
         fix = 'Pass articles="right" (--articles right) to keep one, or write prompts without.'
         warnings.warn(f"{example} has an article too many. {fix}", stacklevel=3)

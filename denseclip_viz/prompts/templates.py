@@ -19,7 +19,7 @@ TEMPLATE_SETS = ("none", "single", "imagenet-7", "imagenet-80", "maskclip-85", "
 
 
 def template_set(name: str) -> tuple[str, ...]:
-    """Gives the templates behind a name, each with one place for the prompt, worded as they were published.
+    """Give the templates behind a name, each with one place for the prompt, worded as they were published.
 
     The ImageNet sets are read from open_clip when asked for, in its order; "maskclip-85" is its 80 and "scene", five
     about the scene (arXiv 2112.01071, official code, tools/maskclip_utils/prompt_engineering.py).
@@ -49,13 +49,13 @@ def template_set(name: str) -> tuple[str, ...]:
     from open_clip import zero_shot_metadata as metadata
 
     if name == "imagenet-7":
-        return tuple(say(PLACE) for say in metadata.SIMPLE_IMAGENET_TEMPLATES)
-    imagenet = tuple(say(PLACE) for say in metadata.OPENAI_IMAGENET_TEMPLATES)
+        return tuple(template(PLACE) for template in metadata.SIMPLE_IMAGENET_TEMPLATES)
+    imagenet = tuple(template(PLACE) for template in metadata.OPENAI_IMAGENET_TEMPLATES)
     return imagenet + scene if name == "maskclip-85" else imagenet
 
 
 def templates_from(value: str | os.PathLike[str] | Iterable[str]) -> tuple[str, ...]:
-    """Reads what `templates=` takes: the name of a set, a file, one template or several.
+    """Read what `templates=` takes: the name of a set, a file, one template or several.
 
     Args:
         value: A string with "{}" is a template, one that ends in ".txt" (or a path) a file, another one a set.
@@ -82,7 +82,7 @@ def templates_from(value: str | os.PathLike[str] | Iterable[str]) -> tuple[str, 
 
 
 def read_templates(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Reads templates from a text file in UTF-8: one a line; empty lines and those that begin with "#" are left out.
+    """Read templates from a text file in UTF-8: one a line; empty lines and those that begin with "#" are left out.
 
     Raises:
         PromptError: A file that cannot be read or holds no template; a line that is no template or is there twice,
@@ -94,14 +94,14 @@ def read_templates(path: str | os.PathLike[str]) -> tuple[str, ...]:
         denseclip_viz.errors.PromptError: The template file 'mine.txt' cannot be read (No such file or directory). ...
     """
     lines = [(f"{Path(path).name}:{number}", line.strip()) for number, line in enumerate(_lines(path), start=1)]
-    kept = [(place, line) for place, line in lines if line and not line.startswith("#")]
-    if not kept:
+    numbered = [(place, line) for place, line in lines if line and not line.startswith("#")]
+    if not numbered:
         got = f"The template file {short(os.fspath(path))} holds no template"
         raise PromptError(got, expected='lines with one "{}" each', fix='Write "a photo of a {}." into it, say.')
-    for place, line in kept:
+    for place, line in numbered:
         _refuse_places(check_text(line, place), f"{place}: the template")
-    templates = tuple(line for _, line in kept)
-    refuse_twice(templates, "templates", [place for place, _ in kept])
+    templates = tuple(line for _, line in numbered)
+    refuse_twice(templates, "templates", [place for place, _ in numbered])
     return templates
 
 

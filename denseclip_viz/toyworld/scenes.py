@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from denseclip_viz.errors import ImageError
-from denseclip_viz.html import listed, nameplate, thumbnail
+from denseclip_viz.html import join_names, repr_html, thumbnail
 from denseclip_viz.toyworld import captions
 from denseclip_viz.toyworld.claims_check import holds
 from denseclip_viz.toyworld.draw import Drawing, draw
@@ -141,12 +141,12 @@ class Scene:
     def _repr_html_(self) -> str:
         area = self.size * self.size
         facts = {
-            "things": listed([f"{thing.colour} {thing.kind} {_share(thing.mask, area)}" for thing in self.things]),
-            "stuff": listed([f"{name} {_share(mask, area)}" for name, mask in self.stuff.items()]),
+            "things": join_names([f"{thing.colour} {thing.kind} {_share(thing.mask, area)}" for thing in self.things]),
+            "stuff": join_names([f"{name} {_share(mask, area)}" for name, mask in self.stuff.items()]),
             "size": f"{self.size} × {self.size} pixels, seed {self.seed}, {self.split}",
         }
         seen, after = thumbnail(self.image, longest=self.size, quality=92), "model.compare(scene, prompts)"
-        return nameplate(self.caption(), facts, image=seen, after=after, width=max(self.size, 240))
+        return repr_html(self.caption(), facts, image=seen, after=after, width=max(self.size, 240))
 
 
 def _share(mask: NDArray[np.bool_], area: int) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.prompts import CLASS_LISTS, TEMPLATE_SETS, Prompts, class_list, template_set
-from denseclip_viz.prompts.articles import article_of, is_plural, plural_of, say
+from denseclip_viz.prompts.articles import article_of, fill, is_plural, plural_of
 
 CAR = {"car": ["car", "automobile"], "grass": "grass"}
 
@@ -36,7 +36,7 @@ PLURALS = {
 def test_a_prompt_with_synonyms_is_said_in_each_of_its_wordings_under_one_name():
     ours = Prompts(CAR, ["a {}.", "{}"])
     assert ours.prompts == ("car", "grass") and len(ours) == 2
-    assert ours.wordings == (("car", "automobile"), ("grass",)) and ours.owners == (0, 0, 1)
+    assert ours.synonyms == (("car", "automobile"), ("grass",)) and ours.prompt_index == (0, 0, 1)
     assert ours.texts == [["a car.", "a automobile.", "a grass."], ["car", "automobile", "grass"]]
     assert "2 prompts (3 wordings) × 2 templates = 6 texts" in repr(ours) and "car&#x27; (2 wordings)" in (
         ours._repr_html_()
@@ -47,7 +47,7 @@ def test_a_prompt_with_synonyms_is_said_in_each_of_its_wordings_under_one_name()
 
 def test_without_synonyms_every_prompt_has_itself_for_wording():
     ours = Prompts(["car", "grass"], absent="sky")
-    assert ours.wordings == (("car",), ("grass",), ("sky",)) and ours.owners == (0, 1, 2)
+    assert ours.synonyms == (("car",), ("grass",), ("sky",)) and ours.prompt_index == (0, 1, 2)
 
 
 def test_two_prompts_may_share_a_wording():
@@ -77,14 +77,14 @@ def test_background_prompts_are_marked_and_added_like_absent_ones():
     ours = Prompts(CAR, absent=["giraffe"], background=["grass", "sky"])
     assert ours.prompts == ("car", "grass", "giraffe", "sky")
     assert ours.absent == (False, False, True, False) and ours.background == (False, True, False, True)
-    assert ours.wordings[1] == ("grass",) and ours.wordings[0] == ("car", "automobile")
+    assert ours.synonyms[1] == ("grass",) and ours.synonyms[0] == ("car", "automobile")
     assert "background: 'grass', 'sky'" in repr(ours)
     assert "&#x27;sky&#x27; (background)" in ours._repr_html_()
 
 
 def test_marked_prompts_may_have_synonyms_but_only_one_list_of_them():
-    assert Prompts("car", background={"sky": ["sky", "clouds"]}).wordings == (("car",), ("sky", "clouds"))
-    assert Prompts(CAR, background="car").wordings[0] == ("car", "automobile")
+    assert Prompts("car", background={"sky": ["sky", "clouds"]}).synonyms == (("car",), ("sky", "clouds"))
+    assert Prompts(CAR, background="car").synonyms[0] == ("car", "automobile")
     with pytest.raises(PromptError, match="absent says 'car' in other words"):
         Prompts(CAR, absent={"car": ["van", "bus"]})
 
@@ -207,7 +207,7 @@ def test_plurals_are_said_where_the_template_asks_for_them():
 @given(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=12).filter(str.strip))
 def test_whatever_is_named_can_be_said(prompt):
     for template in ("a {}", "many {}!", "the toy {}", "{}"):
-        text = say(template, prompt, articles=True, plural=True)
+        text = fill(template, prompt, articles=True, plural=True)
         assert text and "{}" not in text.replace(prompt, "")
 
 

@@ -35,7 +35,7 @@ _UNBUILDABLE = (TypeError, LookupError, ValueError, RuntimeError, AttributeError
 
 
 def is_align(name: object) -> bool:
-    """Says whether a name means an ALIGN: it starts with "align:", or is a folder whose config.json says so.
+    """Say whether a name means an ALIGN: it starts with "align:", or is a folder whose config.json says so.
 
     Example:
         >>> is_align("align:kakaobrain/align-base"), is_align("ViT-B-16")
@@ -48,10 +48,10 @@ def is_align(name: object) -> bool:
         return True
     file = Path(text) / CONFIG
     try:
-        said = json.loads(file.read_text(encoding="utf-8")) if text and file.is_file() else {}
+        config = json.loads(file.read_text(encoding="utf-8")) if text and file.is_file() else {}
     except (OSError, ValueError):
         return False
-    return isinstance(said, dict) and said.get("model_type") == "align"
+    return isinstance(config, dict) and config.get("model_type") == "align"
 
 
 def load_align(
@@ -63,7 +63,7 @@ def load_align(
     cache_dir: str | None = None,
     **switches: Any,
 ) -> Loaded:
-    """Loads an `AlignModel` with its tokenizer and preprocessing; nothing is downloaded, and no code is run.
+    """Load an `AlignModel` with its tokenizer and preprocessing; nothing is downloaded, and no code is run.
 
     In fp64 texts are exact to 1e-6 only: transformers computes their softmax in fp32.
 
@@ -140,8 +140,8 @@ def _snapshot(repo: str, cache_dir: str | None) -> Path:
 
     folder = None
     for names in ((CONFIG,), FILES, _TOKENIZERS, _WEIGHTS):
-        found = [try_to_load_from_cache(repo, name, cache_dir=cache_dir) for name in names]
-        here = [path for path in found if isinstance(path, str)]
+        paths = [try_to_load_from_cache(repo, name, cache_dir=cache_dir) for name in names]
+        here = [path for path in paths if isinstance(path, str)]
         if not here:
             got = f"The file {names[0]} of {repo} is not in the download cache, and nothing is downloaded unasked"
             fix = f"Fetch the model once with `hf download {repo}`, or pass a folder: align:FOLDER."
@@ -154,17 +154,17 @@ def _snapshot(repo: str, cache_dir: str | None) -> Path:
 def _config(file: Path) -> dict[str, Any]:
     expected = "a configuration of an AlignModel, as transformers writes it"
     try:
-        said = json.loads(file.read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         got = f"The folder {file.parent} has no {CONFIG} that can be read ({error.strerror})"
         raise ModelNameError(got, expected=expected, fix="Check the path.") from error
     except ValueError as error:
         raise ModelNameError(f"{file} is no JSON ({first_line(error)})", expected=expected, fix="Copy it.") from error
-    kind = said.get("model_type") if isinstance(said, dict) else None
+    kind = config.get("model_type") if isinstance(config, dict) else None
     if kind != "align":
         got = f"{file} describes a model of the type {kind!r}"
         raise ModelNameError(got, expected=f"{expected} (model_type 'align')", fix="Name the folder of an ALIGN.")
-    return {key: _plain(value) for key, value in said.items() if key not in _MANNERS}
+    return {key: _plain(value) for key, value in config.items() if key not in _MANNERS}
 
 
 def _plain(value: Any) -> Any:

@@ -46,7 +46,7 @@ class Source:
 
 
 def known_models() -> list[KnownModel]:
-    """Lists every image model of open_clip with its family, in open_clip's order; nothing is built.
+    """List every image model of open_clip with its family, in open_clip's order; nothing is built.
 
     Returns:
         One entry per name. `tags` are the pretrained weights there are; `needs` is "transformers" where the
@@ -63,7 +63,7 @@ def known_models() -> list[KnownModel]:
 
 
 def family_of(config: Mapping[str, Any]) -> str:
-    """Says which kind of pooling a configuration of open_clip describes.
+    """Say which kind of pooling a configuration of open_clip describes.
 
     Example:
         >>> family_of({"vision_cfg": {"layers": [3, 4, 6, 3]}})
@@ -83,7 +83,7 @@ def family_of(config: Mapping[str, Any]) -> str:
 
 
 def find_source(name: str | os.PathLike[str]) -> Source:
-    """Finds the architecture behind a name of open_clip or a folder with an `open_clip_config.json`.
+    """Find the architecture behind a name of open_clip or a folder with an `open_clip_config.json`.
 
     Raises:
         ModelNameError: There is neither; the message has the closest names.
@@ -107,7 +107,7 @@ def find_source(name: str | os.PathLike[str]) -> Source:
 
 
 def fitting_models(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Names the models of open_clip that the tensors of a checkpoint would fit, as far as their sizes tell.
+    """Name the models of open_clip that the tensors of a checkpoint would fit, as far as their sizes tell.
 
     Args:
         shapes: The shape of each tensor by its name.
@@ -127,7 +127,7 @@ def fitting_models(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
 
 
 def pair(size: int | tuple[int, int] | list[int]) -> tuple[int, int]:
-    """Makes (height, width) of a size as configurations give it.
+    """Make (height, width) of a size as configurations give it.
 
     Example:
         >>> pair(224), pair([240, 320])

@@ -41,7 +41,7 @@ _TABLE, _ROWS = "token_embedding.weight", "known_ids"
 
 
 def load_bundled(name: str = "resnet", **options: Any) -> Loaded:
-    """Loads a bundled model; it knows nothing but the bundled world, and warns of words it has never read.
+    """Load a bundled model; it knows nothing but the bundled world, and warns of words it has never read.
 
     Args:
         name: "resnet" or "vit".
@@ -63,7 +63,7 @@ def load_bundled(name: str = "resnet", **options: Any) -> Loaded:
 
 
 def load_compact(folder: str | Path, *, label: str = "", **options: Any) -> Loaded:
-    """Loads a model from a folder that `export_compact` wrote; rows that were never trained are zero.
+    """Load a model from a folder that `export_compact` wrote; rows that were never trained are zero.
 
     Raises:
         WeightsError: There are no such weights in the folder.
@@ -78,17 +78,17 @@ def load_compact(folder: str | Path, *, label: str = "", **options: Any) -> Load
         got = f"There is no {WEIGHTS} in {folder}"
         fix = "Train it with `denseclip-viz toyworld train`."
         raise WeightsError(got, expected="a folder written after training", fix=fix)
-    made = load_clip(folder, pretrained="random", **options)
+    loaded = load_clip(folder, pretrained="random", **options)
     with safe_open(file, framework="pt") as opened:
         tensors = {key: opened.get_tensor(key) for key in opened.keys()}
-    _fill(made.clip.state_dict(), tensors, file)
-    known = {"model": label or made.provenance["model"], "weights": file.name, "weights_hash": hash_start(file)}
-    provenance = {**made.provenance, **known, "random_weights": 0}
-    return Loaded(made.clip, Worded(made.tokenizer), made.preprocess, provenance)
+    _fill(loaded.clip.state_dict(), tensors, file)
+    known = {"model": label or loaded.provenance["model"], "weights": file.name, "weights_hash": hash_start(file)}
+    provenance = {**loaded.provenance, **known, "random_weights": 0}
+    return Loaded(loaded.clip, WarningTokenizer(loaded.tokenizer), loaded.preprocess, provenance)
 
 
 def is_compact(folder: str | Path) -> bool:
-    """Says whether a folder holds a model as `load_compact` reads it, not one of open_clip's.
+    """Say whether a folder holds a model as `load_compact` reads it, not one of open_clip's.
 
     Example:
         >>> is_compact(MODELS / "vit"), is_compact("no/such/folder")
@@ -119,7 +119,7 @@ def _fill(state: Mapping[str, Tensor], stored: dict[str, Tensor], file: Path) ->
 
 
 def export_compact(state: Mapping[str, Tensor], folder: str | Path, *, config: Mapping[str, Any]) -> Path:
-    """Writes a trained model, floating point as fp16, and its configuration; see `load_compact`.
+    """Write a trained model, floating point as fp16, and its configuration; see `load_compact`.
 
     Args:
         state: Tensors by open_clip's names, the token table with the known rows only.
@@ -140,7 +140,7 @@ def export_compact(state: Mapping[str, Tensor], folder: str | Path, *, config: M
     return folder / WEIGHTS
 
 
-class Worded:
+class WarningTokenizer:
     """CLIP's tokenizer, with a warning for words that a bundled model has never read."""
 
     def __init__(self, tokenizer: Any) -> None:
@@ -214,8 +214,8 @@ def known_ids() -> NDArray[np.int64]:
         >>> known_ids()[-2:].tolist()
         [49406, 49407]
     """
-    found = {id_ for text in known_texts() for id_ in _tokenizer().encode(text)}
-    return np.array(sorted(found | {0, 49406, 49407}), np.int64)
+    ids = {id_ for text in known_texts() for id_ in _tokenizer().encode(text)}
+    return np.array(sorted(ids | {0, 49406, 49407}), np.int64)
 
 
 @lru_cache(maxsize=1)

@@ -59,7 +59,7 @@ def load_clip(
     std: Sequence[float] | None = None,
     cache_dir: str | None = None,
 ) -> Loaded:
-    """Loads an open_clip model with the activation that its weights were trained with, and says what it is.
+    """Load an open_clip model with the activation that its weights were trained with, and say what it is.
 
     The activation is the tag's; a local checkpoint follows the name's configuration. The global random state
     stays as it is. In half precision `logit_scale` stays fp32: rounding it scales every logit by up to 1 %.
@@ -121,7 +121,7 @@ def load_clip(
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
-    """Gives the device that is meant, a GPU when there is one; ModelNameError where it is not here."""
+    """Give the device that is meant, a GPU when there is one; ModelNameError where it is not here."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device is None:
         return torch.device("cuda" if gpus else "cpu")
@@ -133,7 +133,7 @@ def choose_device(device: str | torch.device | None) -> torch.device:
 
 
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """Gives the dtype that is meant; ModelNameError for one that does not compute well on the device."""
+    """Give the dtype that is meant; ModelNameError for one that does not compute well on the device."""
     kind = DTYPES.get(dtype) if isinstance(dtype, str) else torch.float32 if dtype is None else dtype
     if kind is None or kind not in DTYPES.values():
         fix = 'Leave it out for "fp32".'
@@ -187,7 +187,7 @@ def _described(source: Source) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps open_clip from setting up the root logger and from telling that a model has no weights yet."""
+    """Keep open_clip from setting up the root logger and from telling that a model has no weights yet."""
 
     def may_pass(record: logging.LogRecord) -> bool:
         return record.levelno < logging.WARNING or "open_clip" not in Path(record.pathname).parts
@@ -206,7 +206,7 @@ def _quiet() -> Iterator[None]:
 
 
 def settle(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Brings a model that was just built to its device and dtype, in eval mode; the logit scale stays exact."""
+    """Bring a model that was just built to its device and dtype, in eval mode; the logit scale stays exact."""
     exact = clip.get_parameter("logit_scale").detach().clone()
     with memory_guard("the size of the model"):
         clip.to(device=device, dtype=dtype)
@@ -216,12 +216,12 @@ def settle(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
 
 
 def _preprocess(clip: nn.Module) -> Preprocess:
-    said: Mapping[str, Any] = vars(clip.get_submodule("visual"))["preprocess_cfg"]
+    config: Mapping[str, Any] = vars(clip.get_submodule("visual"))["preprocess_cfg"]
     return Preprocess(
-        size=pair(said["size"]),
-        mean=tuple(said["mean"]),
-        std=tuple(said["std"]),
-        interpolation=said["interpolation"],
-        resize_mode=said["resize_mode"],
-        fill_color=said["fill_color"],
+        size=pair(config["size"]),
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        interpolation=config["interpolation"],
+        resize_mode=config["resize_mode"],
+        fill_color=config["fill_color"],
     )

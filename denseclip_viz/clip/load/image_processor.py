@@ -18,7 +18,7 @@ _FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
 def read_preprocess(folder: Path) -> Preprocess:
-    """Reads what a folder says of its images; settings that it leaves out are those of transformers.
+    """Read what a folder says of its images; settings that it leaves out are those of transformers.
 
     Raises:
         GeometryError: No settings, another kind of image processor, or one that cannot be had exactly here.
@@ -32,7 +32,7 @@ def read_preprocess(folder: Path) -> Preprocess:
 
 
 def preprocess_of(settings: Mapping[str, Any]) -> Preprocess:
-    """Says the settings of an image processor as resize, crop, mean and std.
+    """Say the settings of an image processor as resize, crop, mean and std.
 
     Rescaling, its offset and both normalisations are one line, y = a x + b in bytes x: mean and std are those
     that give it. Resizing is Pillow's, and for ALIGN's settings all is bit for bit what the processor does with

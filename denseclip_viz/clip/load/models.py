@@ -29,7 +29,7 @@ class Sizes(TypedDict):
 
 
 def models(pattern: str = "*") -> pd.DataFrame:
-    """Lists every image model of open_clip, a row each, in open_clip's order.
+    """List every image model of open_clip, a row each, in open_clip's order.
 
     Args:
         pattern: A name, with wildcards.
@@ -77,7 +77,7 @@ def _row(known: dict[str, Any]) -> dict[str, Any]:
 
 
 def sizes_of(name: str) -> Sizes:
-    """Gives the sizes of a model: known ones from a table, others from the towers, built without weights.
+    """Give the sizes of a model: known ones from a table, others from the towers, built without weights.
 
     Example:
         >>> sizes_of("RN50")["grid"]
@@ -94,7 +94,7 @@ def _known_sizes() -> Mapping[str, Sizes]:
 
 
 def measured_sizes(name: str) -> Sizes:
-    """Builds both towers of a model on torch's device for shapes alone, and counts; takes a second or two.
+    """Build both towers of a model on torch's device for shapes alone, and count; it takes a second or two.
 
     Example:
         >>> measured_sizes("ViT-S-32-alt")["grid"]

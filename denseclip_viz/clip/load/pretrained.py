@@ -42,7 +42,7 @@ class Weights:
 def choose_weights(
     source: Source, pretrained: str | os.PathLike[str] | None, *, cache_dir: str | None = None
 ) -> Weights:
-    """Says which weights `pretrained=` means; a tag goes before a file of the same name, as in open_clip.
+    """Say which weights `pretrained=` means; a tag goes before a file of the same name, as in open_clip.
 
     Args:
         source: The architecture.
@@ -84,7 +84,7 @@ def choose_weights(
 
 
 def tag_file(config: Mapping[str, Any], *, asked: str, cache_dir: str | None = None) -> Path:
-    """Gives the weights file of a pretrained tag, from the cache or else from the network.
+    """Give the weights file of a pretrained tag, from the cache or else from the network.
 
     Args:
         config: What open_clip knows of the tag (`hf_hub`, `url`).
@@ -109,7 +109,7 @@ def tag_file(config: Mapping[str, Any], *, asked: str, cache_dir: str | None = N
 
 
 def hub_folder(repo: str, names: Sequence[str], *, asked: str, cache_dir: str | None = None) -> Path | None:
-    """Gives the folder of the download cache that holds a file of the hub and one of its companions.
+    """Give the folder of the download cache that holds a file of the hub and one of its companions.
 
     Args:
         repo: The repository.
@@ -124,15 +124,15 @@ def hub_folder(repo: str, names: Sequence[str], *, asked: str, cache_dir: str | 
         WeightsError: They are not here, and nobody answers (known within seconds).
     """
     first, *others = names
-    found = _cached(repo, [first], cache_dir)
-    if found and (not others or any((found.parent / name).exists() for name in others)):
-        return found.parent
+    file = _cached(repo, [first], cache_dir)
+    if file and (not others or any((file.parent / name).exists() for name in others)):
+        return file.parent
     require_answer("", wanted=f"{repo}/{first}", asked=asked, fix=_WAYS_TO_PARTS)
     return None
 
 
 def require_answer(url: str, *, wanted: str, asked: str, timeout: float = 3.0, fix: str = _WAYS_OUT) -> None:
-    """Asks the host of a URL (the hub's when empty) for a sign of life, once, and proxies are respected.
+    """Ask the host of a URL (the hub's when empty) for a sign of life, once, and proxies are respected.
 
     Raises:
         WeightsError: None came; the message names the file that was wanted and the ways out.
@@ -191,17 +191,17 @@ def _hub_names(config: Mapping[str, Any]) -> tuple[str, list[str]]:
 def _cached(repo: str, names: list[str], cache_dir: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = (try_to_load_from_cache(repo, name, cache_dir=cache_dir) for name in names if repo)
-    return next((Path(path) for path in found if isinstance(path, str)), None)
+    paths = (try_to_load_from_cache(repo, name, cache_dir=cache_dir) for name in names if repo)
+    return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
 def _silence(host: str, timeout: float) -> str:
     """Why the host does not answer, or "". In a thread, since looking up a name knows no time limit."""
-    said: list[str] = []
-    asking = threading.Thread(target=lambda: said.append(_ask(host, timeout)), daemon=True)
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(_ask(host, timeout)), daemon=True)
     asking.start()
     asking.join(timeout)
-    return said[0] if said else f"nothing within {timeout:g} seconds"
+    return answers[0] if answers else f"nothing within {timeout:g} seconds"
 
 
 def _ask(host: str, timeout: float) -> str:

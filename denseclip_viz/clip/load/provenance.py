@@ -16,7 +16,7 @@ GATES = {"QuickGELU": "quickgelu", "GELU": "gelu", "GELUActivation": "gelu", "Ne
 
 
 def activation_of(clip: nn.Module) -> str:
-    """Names the transformer blocks' activation, "quickgelu" or "gelu", of both towers where they differ.
+    """Name the transformer blocks' activation, "quickgelu" or "gelu", of both towers where they differ.
 
     A ResNet image tower has ReLUs whatever the weights are; there the word is about the text tower.
 
@@ -33,7 +33,7 @@ def activation_of(clip: nn.Module) -> str:
 
 
 def describe_preprocess(preprocess: Preprocess) -> str:
-    """Says in one line how an image is made ready.
+    """Say in one line how an image is made ready.
 
     Example:
         >>> from denseclip_viz.geometry import Preprocess
@@ -49,7 +49,7 @@ def describe_preprocess(preprocess: Preprocess) -> str:
 
 
 def versions(*more: str) -> str:
-    """Gives the versions that decide the numbers.
+    """Give the versions that decide the numbers.
 
     Args:
         *more: Further packages that a model is made of.
@@ -62,16 +62,16 @@ def versions(*more: str) -> str:
 
     import denseclip_viz
 
-    found = {"denseclip_viz": denseclip_viz.__version__, "open_clip": open_clip.__version__, "torch": torch.__version__}
-    found |= {name: metadata.version(name) for name in more}
-    return " · ".join(f"{name} {version}" for name, version in found.items())
+    parts = {"denseclip_viz": denseclip_viz.__version__, "open_clip": open_clip.__version__, "torch": torch.__version__}
+    parts |= {name: metadata.version(name) for name in more}
+    return " · ".join(f"{name} {version}" for name, version in parts.items())
 
 
 def _gates(modules: Iterable[nn.Module]) -> str:
-    found = set()
+    kinds = set()
     for module in modules:
         kind = GATES.get(type(module).__name__)
         if kind:
             tanh = kind == "gelu" and getattr(module, "approximate", "none") == "tanh"
-            found.add("gelu-tanh" if tanh else kind)
-    return "+".join(sorted(found))
+            kinds.add("gelu-tanh" if tanh else kind)
+    return "+".join(sorted(kinds))

@@ -39,7 +39,7 @@ def find_switches(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Switches:
-    """Puts a preset and single switches together; a single switch wins.
+    """Put a preset and single switches together; a single switch wins.
 
     "maskclip-paper" is what the official code of arXiv 2112.01071 does to CLIP: GELU and eps 1e-6 in a ViT
     image tower (configs/_base_/models), ImageNet's mean and std for all (configs/_base_/datasets).
@@ -69,7 +69,7 @@ def find_switches(
 
 
 def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[str]:
-    """Sets activation and LayerNorm epsilon of a model that is still ours to build, after its weights are in.
+    """Set activation and LayerNorm epsilon of a model that is still ours to build, after its weights are in.
 
     Args:
         clip: The model; mean and std are not in it.
@@ -93,7 +93,7 @@ def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[st
     for what, values in (("mean", switches.mean), ("std", switches.std)):
         if values:
             done.append(f"{what} {' '.join(f'{value:.4g}' for value in values)}")
-    idle = [what for what in sorted(switches.asked) if not any(said.startswith(what) for said in done)]
+    idle = [what for what in sorted(switches.asked) if not any(entry.startswith(what) for entry in done)]
     if idle:
         got = f"{idle[0]} changes nothing in {name}, whose image tower has no such layer"
         raise ModelNameError(got, expected="switches that do something", fix=f"Leave {idle[0]} out.")
@@ -101,7 +101,7 @@ def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[st
 
 
 def swap_activation(tower: nn.Module, kind: str) -> int:
-    """Replaces every GELU or QuickGELU in a tower that is still ours to build; gives how many there are.
+    """Replace every GELU or QuickGELU in a tower that is still ours to build; give how many there are.
 
     Example:
         >>> swap_activation(nn.Sequential(nn.Linear(2, 2), nn.GELU()), "quickgelu")
@@ -121,7 +121,7 @@ def swap_activation(tower: nn.Module, kind: str) -> int:
 
 
 def set_layer_norm_eps(tower: nn.Module, eps: float) -> int:
-    """Sets the epsilon of every LayerNorm in a tower that is still ours to build; gives how many there are.
+    """Set the epsilon of every LayerNorm in a tower that is still ours to build; give how many there are.
 
     Example:
         >>> set_layer_norm_eps(nn.Sequential(nn.LayerNorm(2)), 1e-6)

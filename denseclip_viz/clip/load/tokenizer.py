@@ -39,7 +39,7 @@ class TextParts:
 
 
 def text_parts(source: Source, *, cache_dir: str | None = None) -> TextParts:
-    """Makes sure, before any weights are read, that the parts of a text tower are here or can be had.
+    """Make sure, before any weights are read, that the parts of a text tower are here or can be had.
 
     A folder's `hf_model_name` is a folder with a `config.json` (in it, or anywhere) or a name of the hub; its
     tokenizer lies in the folder itself, as open_clip writes it. What the hub's download cache has is taken from
@@ -77,7 +77,7 @@ def text_parts(source: Source, *, cache_dir: str | None = None) -> TextParts:
 
 
 def read_tokenizer(source: Source, parts: TextParts, *, cache_dir: str | None = None) -> Tokenizer:
-    """Reads a model's tokenizer.
+    """Read a model's tokenizer.
 
     Raises:
         ModelNameError: The files of a tokenizer are broken, or need a package that is not installed.

@@ -37,7 +37,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def local_file(path: str | os.PathLike[str]) -> Path:
-    """Gives the path of a checkpoint that is there and has an ending that says how to read it.
+    """Give the path of a checkpoint that is there and has an ending that says how to read it.
 
     Raises:
         WeightsError: No such file, a folder, an empty file, or another ending.
@@ -56,7 +56,7 @@ def local_file(path: str | os.PathLike[str]) -> Path:
 
 
 def read_shapes(file: Path) -> Shapes:
-    """Reads which tensors a checkpoint holds, without its wrapper and its "module." prefixes.
+    """Read which tensors a checkpoint holds, without its wrapper and its "module." prefixes.
 
     Nothing in the file is run: pickles are read with `weights_only=True`.
 
@@ -73,7 +73,7 @@ def read_shapes(file: Path) -> Shapes:
 
 
 def load_into(clip: nn.Module, file: Path, *, shapes: Shapes, name: str) -> str:
-    """Puts a checkpoint into a model, as `open_clip.load_checkpoint` does, every tensor or none missing.
+    """Put a checkpoint into a model, as `open_clip.load_checkpoint` does, every tensor or none missing.
 
     Args:
         clip: The model, freshly built.
@@ -105,7 +105,7 @@ def load_into(clip: nn.Module, file: Path, *, shapes: Shapes, name: str) -> str:
 
 
 def hash_start(file: Path) -> str:
-    """Gives the first 16 hexadecimal digits of a file's SHA-256."""
+    """Give the first 16 hexadecimal digits of a file's SHA-256."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(1 << 22):
@@ -114,7 +114,7 @@ def hash_start(file: Path) -> str:
 
 
 def says_random(file: Path) -> bool:
-    """Whether a safetensors file says of itself, in its header, that its weights are random.
+    """Say whether a safetensors file says of itself, in its header, that its weights are random.
 
     Saved with `save_file(tensors, file, metadata={"weights": "random"})`: then figures and tables say so too.
     """
@@ -125,7 +125,7 @@ def says_random(file: Path) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """Gives what an error says, in one line of at most 150 characters.
+    """Give what an error says, in one line of at most 150 characters.
 
     Example:
         >>> first_line(EOFError()), first_line(ValueError("of 3"))
@@ -181,17 +181,17 @@ def _is_zip(file: Path) -> bool:
 
 
 def _broken(file: Path, error: BaseException) -> WeightsError:
-    found = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
-    why = found[1] if found else first_line(error)
+    match = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
+    why = match[1] if match else first_line(error)
     got = f"{file.name} ({file.stat().st_size} bytes) cannot be read as a checkpoint ({why})"
     return WeightsError(got, expected="a whole checkpoint file", fix="Copy or download it again.")
 
 
 def _holds_code(file: Path, error: UnpicklingError) -> WeightsError:
-    found = re.search(r"GLOBAL (\S+)", str(error))
-    if not found:
+    match = re.search(r"GLOBAL (\S+)", str(error))
+    if not match:
         return _broken(file, error)
-    got = f"{file.name} holds Python objects ({found[1]}) beside tensors, and reading it could run code"
+    got = f"{file.name} holds Python objects ({match[1]}) beside tensors, and reading it could run code"
     fix = "Where you trust it, read it once and save only its state dict as .safetensors."
     return WeightsError(got, expected="tensors only", fix=fix)
 
@@ -204,7 +204,7 @@ def _no_tensors(file: Path, got: str) -> Shapes:
 def misfit(
     file: Path, name: str, shapes: Shapes, missing: Iterable[str], unexpected: Iterable[str], mine: Shapes
 ) -> WeightsError:
-    """Makes the error for a checkpoint of another architecture: its keys, and the models that it would fit.
+    """Make the error for a checkpoint of another architecture: its keys, and the models that it would fit.
 
     Args:
         file: The checkpoint.
@@ -217,10 +217,10 @@ def misfit(
     differ = [key for key in shapes if mine.get(key, shapes[key]) != shapes[key]]
     other = [f"{key} {shapes[key]} instead of {mine[key]}" for key in differ]
     parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
-    said = "; ".join(f"{what}: {_some(keys)}" for what, keys in parts if keys)
+    differences = "; ".join(f"{what}: {_some(keys)}" for what, keys in parts if keys)
     fits = [model for model in fitting_models(shapes) if model != name]
     fix = f"Its tensors have the sizes of {_some(fits)}: pass that name." if fits else "Name the model it was made for."
-    return WeightsError(f"{file.name} does not fit {name} ({said})", expected=f"the weights of {name}", fix=fix)
+    return WeightsError(f"{file.name} does not fit {name} ({differences})", expected=f"the weights of {name}", fix=fix)
 
 
 def _resized(clip: nn.Module, shapes: Shapes, file: Path, name: str) -> str:
@@ -230,8 +230,8 @@ def _resized(clip: nn.Module, shapes: Shapes, file: Path, name: str) -> str:
         if key.endswith("positional_embedding") and key in shapes and shapes[key] != tuple(tensor.shape):
             notes.append(f"{key} resized from {shapes[key][0]} to {tensor.shape[0]} rows")
     if notes:
-        said = f"{file.name} was made for another input size than {name}: {', '.join(notes)}."
-        warnings.warn(said, UserWarning, stacklevel=4)
+        message = f"{file.name} was made for another input size than {name}: {', '.join(notes)}."
+        warnings.warn(message, UserWarning, stacklevel=4)
     return ", ".join(notes)
 
 

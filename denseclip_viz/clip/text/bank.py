@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from denseclip_viz.clip.text.cache_key import Cache, cache_folder, identity
 from denseclip_viz.clip.text.disk_cache import TextCache
-from denseclip_viz.clip.text.encode import Progress, context, encoded, fold
+from denseclip_viz.clip.text.encode import Progress, context, encoded, mean_over_synonyms
 from denseclip_viz.clip.text.encode import encode_texts as encode_texts
 from denseclip_viz.clip.text.encode import ensemble as ensemble
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
@@ -75,7 +75,7 @@ class TextBank:
         cache: Cache = None,
     ) -> None:
         self._clip, self._tokenizer, self._size = clip, tokenizer, size
-        self._kept = VectorShelf(size)
+        self._shelf = VectorShelf(size)
         self._lock = threading.Lock()
         self._provenance = dict(provenance or {})
         self.cache = cache_folder(cache) if self._provenance.get("weights_hash") else None
@@ -92,9 +92,9 @@ class TextBank:
         truncate: bool = False,
         progress: Progress | None = None,
     ) -> Tensor:
-        """Gives the unit vector of every prompt in every template, never averaged (`ensemble` does that).
+        """Give the unit vector of every prompt in every template, never averaged (`ensemble` does that).
 
-        Only the wordings of one prompt are averaged, where `Prompts` has synonyms. An interrupt loses the batch that
+        Only the synonyms of one prompt are averaged, where `Prompts` has some. An interrupt loses the batch that
         was running and nothing else.
 
         Args:
@@ -122,16 +122,16 @@ class TextBank:
                     raise
                 raise named from error
         vectors = rows.whole.reshape(len(table), len(table[0]), -1)
-        return fold(vectors, prompts.owners)
+        return mean_over_synonyms(vectors, prompts.prompt_index)
 
     def clear(self) -> None:
-        """Forgets every vector in memory, for when the weights of the text tower changed; on disk the key is new."""
+        """Forget every vector in memory, for when the weights of the text tower changed; on disk the key is new."""
         with self._lock:
-            self._kept.clear()
+            self._shelf.clear()
             self._disk = None
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._shelf)
 
     def __repr__(self) -> str:
         where = f", kept in {self.cache}" if self.cache else ", not kept on disk"
@@ -168,7 +168,7 @@ class TextBank:
         """A text that was cut on request is still refused when nobody asks for the cut, hence the key."""
         with self._lock:
             for text in list(rows.missing):
-                vector = self._kept.get((text, truncate))
+                vector = self._shelf.get((text, truncate))
                 if vector is not None:
                     rows.put(text, vector)
         disk = self._open() if rows.missing else None
@@ -181,12 +181,12 @@ class TextBank:
     def _keep(self, texts: Sequence[str], vectors: Iterable[Tensor], truncate: bool) -> None:
         with self._lock:
             for text, vector in zip(texts, vectors, strict=True):
-                self._kept.put((text, truncate), vector)
+                self._shelf.put((text, truncate), vector)
 
     def _named(self, error: PromptError, prompts: Prompts, truncate: bool) -> PromptError | None:
-        """Says which prompt cannot be read in which templates, where that is not the text itself."""
-        table, owners = prompts.texts, prompts.owners
-        places = ((row, column) for row in range(len(table)) for column in range(len(owners)))
+        """Say which prompt cannot be read in which templates, where that is not the text itself."""
+        table, prompt_index = prompts.texts, prompts.prompt_index
+        places = ((row, column) for row in range(len(table)) for column in range(len(prompt_index)))
         first = next((place for place in places if not self._fits(table[place[0]][place[1]], truncate)), None)
         if first is None or prompts.templates == ("{}",):
             return None
@@ -196,7 +196,7 @@ class TextBank:
         where += f" and {bad - 1} more" if bad > 1 else ""
         rest = len(table) - bad
         good = f"; it fits into the other {many(rest, 'template')}" if rest else ""
-        got = f"{error.got} (the prompt {short(prompts.prompts[owners[column]])} {where}{good})"
+        got = f"{error.got} (the prompt {short(prompts.prompts[prompt_index[column]])} {where}{good})"
         return PromptError(got, expected=error.expected, fix=error.fix)
 
     def _fits(self, text: str, truncate: bool) -> bool:
@@ -232,7 +232,7 @@ class VectorShelf:
         self.clear()
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Forget everything."""
         self._slots: OrderedDict[Hashable, int] = OrderedDict()
         self._blocks: list[Tensor] = []
 
@@ -244,7 +244,7 @@ class VectorShelf:
         return self._at(self._slots[key])
 
     def put(self, key: Hashable, vector: Tensor) -> None:
-        """Keeps a copy of a vector, `(D,)`."""
+        """Keep a copy of a vector, `(D,)`."""
         if self._size < 1:
             return
         if key not in self._slots:

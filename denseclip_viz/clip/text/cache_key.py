@@ -18,7 +18,7 @@ VARIABLE = "DENSECLIP_VIZ_CACHE"
 FORMAT = "1"  # of the vectors and of the files: a new one leaves the old files unread
 _OFF = ("", "0", "off", "no", "false")
 _ON = ("1", "on", "yes", "true")
-_SAID = ("model", "weights_hash", "activation", "switches", "dtype")
+_FACTS = ("model", "weights_hash", "activation", "switches", "dtype")
 _SAMPLE = 1024  # numbers of each tensor
 # Letters in two cases, accents, digits, marks, white space, entities, scripts: where tokenizers differ, it shows here.
 _PROBES = ("A photo of the Orange-Tree's  leaves!", "naïve ÉCOLE 3.14 &amp; a_b <b>", "고양이 猫 кошка 🐈", "")
@@ -28,7 +28,7 @@ Cache = bool | str | os.PathLike[str] | None
 
 
 def cache_folder(cache: Cache = None) -> Path | None:
-    """Finds the folder for vectors: what was asked for, else the variable DENSECLIP_VIZ_CACHE, else the system's own.
+    """Find the folder for vectors: what was asked for, else the variable DENSECLIP_VIZ_CACHE, else the system's own.
 
     Args:
         cache: A folder, False for none, None for the default.
@@ -50,18 +50,18 @@ def cache_folder(cache: Cache = None) -> Path | None:
     if cache is not None and cache is not True:
         expected = "a folder, False for none, or None for the default"
         raise OutputError(f"cache={cache!r}"[:80], expected=expected, fix="Leave it out, or name a folder.")
-    said = os.environ.get(VARIABLE, "on").strip()
-    if said.lower() in _OFF:
+    setting = os.environ.get(VARIABLE, "on").strip()
+    if setting.lower() in _OFF:
         return None
-    if said.lower() not in _ON:
-        return Path(said).expanduser()
+    if setting.lower() not in _ON:
+        return Path(setting).expanduser()
     import platformdirs
 
     return platformdirs.user_cache_path("denseclip_viz", appauthor=False)
 
 
 def identity(clip: nn.Module, tokenizer: Tokenizer, provenance: Mapping[str, str | int]) -> dict[str, str]:
-    """Lists everything that the vector of a text depends on.
+    """List everything that the vector of a text depends on.
 
     Versions are not among it: what they would change shows in the weights that are read and the ids that are made.
 
@@ -76,7 +76,7 @@ def identity(clip: nn.Module, tokenizer: Tokenizer, provenance: Mapping[str, str
     """
     return {
         "format": FORMAT,
-        **{name: str(provenance.get(name, "")) for name in _SAID},
+        **{name: str(provenance.get(name, "")) for name in _FACTS},
         "device": next(clip.parameters()).device.type,
         "tower": weights_print(clip),
         "tokenizer": tokenizer_print(tokenizer, context(clip, tokenizer)),
@@ -84,7 +84,7 @@ def identity(clip: nn.Module, tokenizer: Tokenizer, provenance: Mapping[str, str
 
 
 def weights_print(clip: nn.Module) -> str:
-    """Hashes a sample of every tensor of the text tower: other weights show, whatever their file was called.
+    """Hash a sample of every tensor of the text tower: other weights show, whatever their file was called.
 
     A training step changes all of them; a change of a few single numbers by hand may go unseen (`TextBank.clear` and
     `cache=False` are for that).
@@ -102,20 +102,20 @@ def weights_print(clip: nn.Module) -> str:
 
 
 def tokenizer_print(tokenizer: Tokenizer, length: int) -> str:
-    """Hashes what a tokenizer is and what it makes of texts in which tokenizers differ.
+    """Hash what a tokenizer is and what it makes of texts in which tokenizers differ.
 
     Args:
         tokenizer: The tokenizer.
         length: How many tokens are read.
     """
     cut = getattr(getattr(tokenizer, "reduction_fn", None), "__name__", "")
-    said: list[object] = [type(tokenizer).__qualname__, length, cut]
-    said += [getattr(inside, "vocab_size", None) for inside in (tokenizer, getattr(tokenizer, "tokenizer", None))]
+    facts: list[object] = [type(tokenizer).__qualname__, length, cut]
+    facts += [getattr(inside, "vocab_size", None) for inside in (tokenizer, getattr(tokenizer, "tokenizer", None))]
     if isinstance(tokenizer, BytePairs):
-        said += [tokenizer.sot_token_id, tokenizer.eot_token_id, *(_pairs(tokenizer, text) for text in _PROBES)]
+        facts += [tokenizer.sot_token_id, tokenizer.eot_token_id, *(_pairs(tokenizer, text) for text in _PROBES)]
     else:
-        said += [_ids(tokenizer, text, length) for text in _PROBES]
-    return hashlib.blake2b(repr(said).encode(), digest_size=16).hexdigest()
+        facts += [_ids(tokenizer, text, length) for text in _PROBES]
+    return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
 
 def _pairs(tokenizer: BytePairs, text: str) -> list[int] | str:

@@ -76,7 +76,7 @@ class TextCache:
         self._lock = threading.RLock()
 
     def recall(self, texts: Sequence[str], *, truncate: bool) -> dict[str, Tensor]:
-        """Gives the vectors of those texts that are kept.
+        """Give the vectors of those texts that are kept.
 
         Args:
             texts: The texts.
@@ -92,7 +92,7 @@ class TextCache:
             return {text: vectors[text] for vectors, asked in files for text in asked if text in vectors}
 
     def add(self, texts: Sequence[str], vectors: Tensor, *, truncate: bool) -> None:
-        """Takes texts that were encoded; a file is written when many wait, or long.
+        """Take texts that were encoded; a file is written when many wait, or long.
 
         Args:
             texts: The texts.
@@ -107,7 +107,7 @@ class TextCache:
                 self.flush()
 
     def flush(self) -> None:
-        """Writes what waits, if it is worth a file."""
+        """Write what waits, if it is worth a file."""
         with self._lock:
             if len(self._waiting) < self._least:
                 return

@@ -29,7 +29,7 @@ def encode_texts(
     truncate: bool = False,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Encodes texts as `clip.encode_text` does, in batches of like length, and scales vectors to length one.
+    """Encode texts as `clip.encode_text` does, in batches of like length, and scale vectors to length one.
 
     Where padding cannot reach the result (`text_towers.trimming` says of a model whether and why) it is not
     computed: equal in exact arithmetic, and five times faster on short prompts. Other towers read the whole
@@ -72,7 +72,7 @@ def encode_texts(
 def encoded(
     clip: nn.Module, tokenizer: Tokenizer, texts: Sequence[str], *, batch_size: int = 256, truncate: bool = False
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Encodes texts batch by batch, shortest first; every text is checked before the first batch runs.
+    """Encode texts batch by batch, shortest first; every text is checked before the first batch runs.
 
     Args:
         clip: As for `encode_texts`.
@@ -98,7 +98,7 @@ def encoded(
 
 
 def batches(lengths: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Sorts texts into batches of like length, none with more than `MOST_TOKENS` tokens unless one text has.
+    """Sort texts into batches of like length, none with more than `MOST_TOKENS` tokens unless one text has.
 
     Args:
         lengths: (text,), in tokens.
@@ -123,7 +123,7 @@ def batches(lengths: Tensor, batch_size: int) -> Iterator[Tensor]:
 
 
 def ensemble(vectors: Tensor, weights: Sequence[float] | Tensor | None = None) -> Tensor:
-    """Averages the unit vectors of a prompt over its templates and scales the mean to length one.
+    """Average the unit vectors of a prompt over its templates and scale the mean to length one.
 
     Nothing in this package does it unasked (arXiv 2112.01071, official code, prompt_engineering.py).
 
@@ -149,35 +149,35 @@ def ensemble(vectors: Tensor, weights: Sequence[float] | Tensor | None = None) -
     return _scaled(torch.tensordot(shares / shares.sum(), vectors, dims=1), "templates")
 
 
-def fold(vectors: Tensor, owners: Sequence[int]) -> Tensor:
-    """Averages the unit vectors of each prompt's wordings, template by template, and scales the means to length one.
+def mean_over_synonyms(vectors: Tensor, prompt_index: Sequence[int]) -> Tensor:
+    """Average the unit vectors of each prompt's synonyms, template by template, and scale the means to length one.
 
     Args:
-        vectors: (template, wording, D), unit vectors.
-        owners: (wording,), the prompt that each belongs to, rising from 0.
+        vectors: (template, synonym, D), unit vectors.
+        prompt_index: (synonym,), the prompt that each belongs to, rising from 0.
 
     Returns:
-        (template, prompt, D); the vector of a prompt with one wording is left as it is.
+        (template, prompt, D); the vector of a prompt with one synonym is left as it is.
 
     Raises:
-        PromptError: The wordings of a prompt cancel out.
+        PromptError: The synonyms of a prompt cancel out.
 
     Example:
-        >>> fold(torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]]), [0, 0, 1])
+        >>> mean_over_synonyms(torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]]), [0, 0, 1])
         tensor([[[0.7071, 0.7071],
                  [1.0000, 0.0000]]])
     """
-    owned: list[list[int]] = [[] for _ in range(max(owners) + 1)]
-    for wording, prompt in enumerate(owners):
-        owned[prompt].append(wording)
-    if len(owned) == len(owners):
+    owned: list[list[int]] = [[] for _ in range(max(prompt_index) + 1)]
+    for synonym, prompt in enumerate(prompt_index):
+        owned[prompt].append(synonym)
+    if len(owned) == len(prompt_index):
         return vectors
     means = (_scaled(vectors[:, its].mean(dim=1), "wordings") if len(its) > 1 else vectors[:, its[0]] for its in owned)
     return torch.stack(list(means), dim=1)
 
 
 def context(clip: nn.Module, tokenizer: Tokenizer) -> int:
-    """Counts the tokens that are read of a text, with those for begin and end.
+    """Count the tokens that are read of a text, with those for begin and end.
 
     The tokenizer knows what the tower was trained with; a tower that is shorter still sets the limit.
     """
@@ -205,8 +205,8 @@ def _weights(weights: Any, count: int) -> Tensor:
 
 
 def _features(clip: nn.Module, ids: Tensor) -> Tensor:
-    found = encode_ids(clip, ids.to(next(clip.parameters()).device))
-    return found.to(device="cpu", dtype=torch.float64 if found.dtype == torch.float64 else torch.float32)
+    vectors = encode_ids(clip, ids.to(next(clip.parameters()).device))
+    return vectors.to(device="cpu", dtype=torch.float64 if vectors.dtype == torch.float64 else torch.float32)
 
 
 def _unit(vectors: Tensor, texts: Sequence[str]) -> Tensor:

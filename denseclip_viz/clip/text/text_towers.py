@@ -17,7 +17,7 @@ UNKNOWN = "unknown"
 _BEFORE = "a token attends only to what stands before it, and the vector is taken inside the text"
 _HIDDEN = "padding is masked in the attention, and the vector is taken from the text alone"
 _APPENDED = "the class token attends to the text and at most the one place behind it, and its own position is kept"
-_SEEN = "every token attends to the padding too"
+_ATTENDED = "every token attends to the padding too"
 _AT_END = "the vector is taken at the last place of the context, where padding stands"
 
 # (what a token attends to, where the vector is taken): whether padding can be left out exactly, and why.
@@ -26,9 +26,9 @@ KINDS: dict[tuple[str, str], tuple[bool, str]] = {
     (CAUSAL, "eos"): (True, _BEFORE),
     (CAUSAL, "last"): (False, _AT_END),
     (CAUSAL, CLASS_TOKEN): (True, _APPENDED),
-    (OPEN, "argmax"): (False, _SEEN),
-    (OPEN, "eos"): (False, _SEEN),
-    (OPEN, "last"): (False, _SEEN),
+    (OPEN, "argmax"): (False, _ATTENDED),
+    (OPEN, "eos"): (False, _ATTENDED),
+    (OPEN, "last"): (False, _ATTENDED),
     (MASKED, "argmax"): (True, _HIDDEN),
     (MASKED, "eos"): (True, _HIDDEN),
     (MASKED, "last"): (False, _AT_END),
@@ -89,7 +89,7 @@ class _Traits(NamedTuple):
 
 
 def trimming(clip: nn.Module) -> Trimming:
-    """Says whether a model's text tower can leave padding out, by what it is made of; a guess is never made.
+    """Say whether a model's text tower can leave padding out, by what it is made of; a guess is never made.
 
     Example:
         >>> trimming(nn.Linear(2, 2))
@@ -99,7 +99,7 @@ def trimming(clip: nn.Module) -> Trimming:
 
 
 def trimming_of(config: Mapping[str, Any]) -> Trimming:
-    """Says the same of a model that is not built, by its configuration.
+    """Say the same of a model that is not built, by its configuration.
 
     Args:
         config: What `open_clip.get_model_config` returns, or the `model_cfg` of a folder.
@@ -112,7 +112,7 @@ def trimming_of(config: Mapping[str, Any]) -> Trimming:
 
 
 def needed(clip: nn.Module, ids: Tensor) -> Tensor:
-    """Counts how many places of each row can reach its vector: all of them where nothing may be left out.
+    """Count how many places of each row can reach its vector: all of them where nothing may be left out.
 
     Args:
         clip: An open_clip model.
@@ -134,7 +134,7 @@ def needed(clip: nn.Module, ids: Tensor) -> Tensor:
 
 
 def encode_ids(clip: nn.Module, ids: Tensor) -> Tensor:
-    """Computes `clip.encode_text`, also of rows that were cut to as many places as `needed` counts.
+    """Compute `clip.encode_text`, also of rows that were cut to as many places as `needed` counts.
 
     Args:
         clip: An open_clip model; it stays as it is, also for other threads in this very moment.
@@ -149,7 +149,7 @@ def encode_ids(clip: nn.Module, ids: Tensor) -> Tensor:
 
 
 def context_of(clip: nn.Module) -> int | None:
-    """Gives the number of tokens that a text tower has positions for; None where it has no limit or says none.
+    """Give the number of tokens that a text tower has positions for; None where it has no limit or says none.
 
     Example:
         >>> context_of(nn.Linear(2, 2)) is None
@@ -233,10 +233,10 @@ def _shortened(clip: nn.Module, length: int) -> nn.Module:
         return clip
     tower: Any = clip.text if hasattr(clip, "text") else clip
     rows = tower.positional_embedding
-    kept = [*range(length), *[len(rows) - 1] * (traits.pool == CLASS_TOKEN)]
-    changed = {"positional_embedding": rows[kept]}
+    places = [*range(length), *[len(rows) - 1] * (traits.pool == CLASS_TOKEN)]
+    changed = {"positional_embedding": rows[places]}
     if tower.attn_mask is not None:
-        changed["attn_mask"] = tower.attn_mask[: len(kept), : len(kept)]
+        changed["attn_mask"] = tower.attn_mask[: len(places), : len(places)]
     view = _view(tower, changed)
     return view if tower is clip else _view(clip, {"text": view})
 

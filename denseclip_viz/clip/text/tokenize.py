@@ -38,7 +38,7 @@ class BytePairs(Protocol):
 
 
 def token_ids(tokenizer: Tokenizer, texts: Sequence[str], *, context: int, truncate: bool) -> Tensor:
-    """Gives the token ids of texts, none of them cut unless that was asked for.
+    """Give the token ids of texts, none of them cut unless that was asked for.
 
     Args:
         tokenizer: One of open_clip's tokenizers, or a callable like them.
@@ -89,9 +89,9 @@ def _check_tokens(tokenizer: BytePairs, text: str, context: int, truncate: bool)
     if text and not tokens:
         raise _cleaned_away(text)
     if not truncate and len(tokens) + 2 > context:
-        kept = tokenizer.decode(tokens[: context - 2]).strip()
+        readable = tokenizer.decode(tokens[: context - 2]).strip()
         lost = tokenizer.decode(tokens[context - 2 :]).strip()
-        raise _cut(text, kept, lost, f"{'more than ' * more}{len(tokens) + 2}", context)
+        raise _cut(text, readable, lost, f"{'more than ' * more}{len(tokens) + 2}", context)
 
 
 def _encode(tokenizer: BytePairs, text: str, context: int) -> tuple[list[int], bool]:
@@ -150,8 +150,8 @@ def _cleaned_away(text: str) -> PromptError:
     return PromptError(got, expected="a text with at least one word", fix="Write it in words.")
 
 
-def _cut(text: str, kept: str, lost: str, count: str, context: int) -> PromptError:
-    where = f": it would be cut after {_tail(kept)}" if kept else ""
+def _cut(text: str, readable: str, lost: str, count: str, context: int) -> PromptError:
+    where = f": it would be cut after {_tail(readable)}" if readable else ""
     where += f", before {_head(lost)}" if lost else ""
     got = f"The prompt {_ends(text)} has {count} tokens and this text tower reads {context}{where}"
     return PromptError(

@@ -31,7 +31,7 @@ def words_of(text: str) -> list[str]:
 
 
 def word_places(tokenizer: Tokenizer, template: str, prompt: str, *, context: int) -> list[slice]:
-    """Finds the tokens of each word of a prompt inside a template.
+    """Find the tokens of each word of a prompt inside a template.
 
     A word's tokens are those that are added when the text goes on to its end; that is right only if no token of what
     stood before changes, which is checked, whatever the tokenizer is.
@@ -54,7 +54,7 @@ def word_places(tokenizer: Tokenizer, template: str, prompt: str, *, context: in
         [slice(4, 5, None), slice(5, 6, None)]
     """
     head, tail = template.split("{}")
-    ends = [found.end() for found in re.finditer(r"\S+", prompt)]
+    ends = [match.end() for match in re.finditer(r"\S+", prompt)]
     whole = head + prompt + tail
     beginnings = [head.rstrip(), *(head + prompt[:end] for end in ends), whole]
     token_ids(tokenizer, [whole], context=context, truncate=False)
@@ -74,7 +74,7 @@ def word_places(tokenizer: Tokenizer, template: str, prompt: str, *, context: in
 
 
 def token_shares(clip: nn.Module, ids: Tensor, directions: Tensor) -> Tensor:
-    """Multiplies each token's input embedding with the gradient of cos(direction, text vector).
+    """Multiply each token's input embedding with the gradient of cos(direction, text vector).
 
     The embeddings are what the tower looks up for the ids, before positions are added; parameters' gradients are not
     touched.
@@ -110,13 +110,13 @@ def _followed_back(clip: nn.Module, row: Tensor, directions: Tensor) -> Tensor:
     with torch.inference_mode(False), torch.enable_grad(), memory_guard("the number of templates"):
         with lookup:
             vectors = encode_ids(clip, lookup.ids.clone())
-        if lookup.found is None:
+        if lookup.embeddings is None:
             got, fix = f"The text tower of a {type(clip).__name__} never looked its tokens up", "Pass gradient=False."
             raise UnsupportedTowerError(got, expected="a table of token embeddings", fix=fix)
         unit = F.normalize(vectors, dim=-1)
         score = (unit * directions.to(unit.device, unit.dtype)).sum()
-        (gradient,) = torch.autograd.grad(score, lookup.found)
-    shares = (gradient * lookup.found).sum(-1).detach()
+        (gradient,) = torch.autograd.grad(score, lookup.embeddings)
+    shares = (gradient * lookup.embeddings).sum(-1).detach()
     return shares if shares.dtype == torch.float64 else shares.float()
 
 
@@ -126,15 +126,15 @@ class _Lookup(TorchFunctionMode):
     def __init__(self, ids: Tensor) -> None:
         super().__init__()
         self.ids = ids
-        self.found: Tensor | None = None
+        self.embeddings: Tensor | None = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func is F.embedding and self.found is None and args and torch.equal(args[0], self.ids):
-            self.found = result.detach().requires_grad_(True)
-            return self.found
+        if func is F.embedding and self.embeddings is None and args and torch.equal(args[0], self.ids):
+            self.embeddings = result.detach().requires_grad_(True)
+            return self.embeddings
         return result
 
 

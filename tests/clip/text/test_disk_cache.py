@@ -162,7 +162,7 @@ def test_a_header_that_says_something_else_is_dropped_too(tmp_path, texts):
 def test_a_file_that_another_process_deletes_is_made_anew(tmp_path):
     ours = bank(tmp_path)
     ours.encode(TEXTS)
-    ours._kept.clear()
+    ours._shelf.clear()
     files(tmp_path)[0].unlink()
     assert encoded_by(ours) == 20
 
