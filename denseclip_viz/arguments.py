@@ -167,7 +167,7 @@ def own(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) 
 
     Raises:
         LayerError: another model made it.
-        GeometryError: a geometry was asked for, but the image was fed already.
+        GeometryError: a geometry was asked for, but the image was fitted already.
     """
     made = [str(trace.provenance.get(name, provenance[name])) for name in ("model", "weights_hash")]
     mine = [str(provenance[name]) for name in ("model", "weights_hash")]
@@ -175,7 +175,7 @@ def own(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) 
         got = f"a trace of {trace.name} by {made[0]} (weights {made[1]})"
         raise LayerError(got, expected=f"one by {mine[0]} (weights {mine[1]})", fix="Trace it with this model.")
     if geometry is not None:
-        got = f"geometry={reprlib.repr(geometry)} for a trace, whose image was fed already"
+        got = f"geometry={reprlib.repr(geometry)} for a trace, whose image was fitted already"
         raise GeometryError(got, expected="none with a trace", fix="Pass the image, or trace with that geometry.")
     return trace
 

@@ -21,7 +21,7 @@ from denseclip_viz.clip.text.cache_key import Cache
 from denseclip_viz.clip.towers import DensePath, ForwardOptions, Tower, logit_scale, tower_of
 from denseclip_viz.clip.towers.tower import choose_path
 from denseclip_viz.errors import ImageError, LayerError
-from denseclip_viz.geometry import Native, Tiles, Whole, geometry_from
+from denseclip_viz.geometry import Fit, fit_from
 from denseclip_viz.html import format_shape, join_names, repr_html
 from denseclip_viz.images import ImageLike, describe, readable
 from denseclip_viz.maps.comparison import compare, with_gradients, with_readings
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 
 PromptsLike = Prompts | Named
-Way = str | Native | Whole | Tiles
+FitLike = str | Fit
 
 
 class Model:
@@ -83,7 +83,7 @@ class Model:
         self,
         images: Iterable[ImageLike],
         *,
-        geometry: Way | None = None,
+        geometry: FitLike | None = None,
         layers: str | Sequence[str] = (),
         attention: str | Sequence[str] = (),
         keys: str = "",
@@ -113,7 +113,7 @@ class Model:
             OutOfMemoryError: the batch does not fit.
         """
         paper = preset_named(preset)
-        way = geometry_from(geometry if geometry is not None else paper.geometry)
+        fit = fit_from(geometry if geometry is not None else paper.geometry)
         batch_size, asked = arguments.batch(batch_size), arguments.names(layers, "layers")
         asked = list(self.tower.needs(self.layers) or self.layers) if asked == ["all"] else asked
         asked += [f"{name}.attention" for name in arguments.names(attention, "attention")]
@@ -128,7 +128,7 @@ class Model:
             "provenance": {**self.provenance, "path": options.path.name, "tower": self.tower.family},
         }
         asked_of = map(arguments.untraced, arguments.several(images))
-        planned = (self._plan(image, upright, way) for image, upright in readable(asked_of, unreadable))
+        planned = (self._plan(image, upright, fit) for image, upright in readable(asked_of, unreadable))
         for trace in traced(self.tower, planned, batch_size=batch_size, **common):
             self._prove(trace)
             yield trace
@@ -195,7 +195,7 @@ class Model:
         image: ImageLike | Trace,
         prompts: PromptsLike,
         *,
-        geometry: Way | None = None,
+        geometry: FitLike | None = None,
         background: None | float | Sequence[str] | Background = None,
         denoise: float | None = None,
         smooth: str | None = None,
@@ -258,8 +258,8 @@ class Model:
         asked = arguments.names(layers, "layers")
         return list(self.layers) if asked == ["all"] else match(asked, self.layers)
 
-    def _plan(self, image: ImageLike, upright: Image.Image, way: Native | Whole | Tiles) -> Planned:
-        geometry = way.plan((upright.height, upright.width), preprocess=self.preprocess, cell=self.tower.cell)
+    def _plan(self, image: ImageLike, upright: Image.Image, fit: Fit) -> Planned:
+        geometry = fit.plan((upright.height, upright.width), preprocess=self.preprocess, cell=self.tower.cell)
         return Planned(upright, replace(geometry, shift=self.tower.shift("pool.input")), describe(image))
 
     def _prove(self, trace: Trace) -> None:

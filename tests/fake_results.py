@@ -48,8 +48,8 @@ def image(size=(240, 360)):
 
 def geometry(size=(240, 360), *, mode="whole", cell=16) -> Geometry:
     """Plan the scene as a model would take it; a cell of 224 px gives a grid of 1 x 1 for a square."""
-    way = {"whole": Whole(), "native": Native(), "tiles": Tiles()}[mode]
-    return way.plan(size, preprocess=CLIP, cell=(cell, cell))
+    fit = {"whole": Whole(), "native": Native(), "tiles": Tiles()}[mode]
+    return fit.plan(size, preprocess=CLIP, cell=(cell, cell))
 
 
 def _blobs(where: Geometry, count: int) -> np.ndarray:
@@ -192,7 +192,7 @@ def segmentation(*, labels=("car", "grass", "sky", "sun", "giraffe"), size=(240,
     index[(abs(rows - 0.66) < 0.16) & (abs(columns - 0.37) < 0.21)] = 0
     if len(labels) > 5:  # many labels: stripes of the sky
         index = np.where(index == 2, 5 + (columns * (len(labels) - 5)).astype(int), index)
-    top, left, bottom, right = where.seen
+    top, left, bottom, right = where.visible
     unseen = (rows * height < top) | (rows * height >= bottom) | (columns * width < left) | (columns * width >= right)
     index[unseen] = -1
     return xr.Dataset(

@@ -1,4 +1,4 @@
-"""What the tests of geometry share: any image size and way, ramps, plain preprocessing."""
+"""What the tests of geometry share: any image size and fit, ramps, plain preprocessing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ modes = st.sampled_from(["shortest", "longest", "squash"])
 
 
 @st.composite
-def ways(draw):
+def fits(draw):
     kind = draw(st.sampled_from(["native", "whole", "stretch", "tiles"]))
     side = draw(st.none() | st.integers(32, 160))
     key = draw(st.sampled_from(["short", "long"]))
@@ -32,13 +32,13 @@ def ways(draw):
 
 
 @st.composite
-def geometries(draw, way=None):
-    """Any image size and way, with an input that the test can afford."""
+def geometries(draw, fit=None):
+    """Any image size and fit, with an input that the test can afford."""
     cell = draw(cells)
     size = (cell[0] * draw(st.integers(1, 6)), cell[1] * draw(st.integers(1, 6)))
     clip = Preprocess(size, resize_mode=draw(modes), **PLAIN)
     try:
-        planned = (way or draw(ways())).plan((draw(sides), draw(sides)), preprocess=clip, cell=cell)
+        planned = (fit or draw(fits())).plan((draw(sides), draw(sides)), preprocess=clip, cell=cell)
     except GeometryError as error:
         assert "million pixels" in str(error)
         assume(False)

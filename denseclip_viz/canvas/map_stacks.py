@@ -11,7 +11,8 @@ import xarray as xr
 
 from denseclip_viz.canvas.quantize import packed
 from denseclip_viz.canvas.state import OUTPUT
-from denseclip_viz.plot.panels import Placement, layer_placement, placement
+from denseclip_viz.geometry import Placement
+from denseclip_viz.plot.panels import layer_placement, placement
 from denseclip_viz.plot.scales import (
     ATTENTION,
     CONTRIBUTION,
@@ -55,18 +56,12 @@ class Stack:
         """Describe it for the browser, and pack its maps; `name` is that of the buffer."""
         numbers = packed(self.values)
         scale = {"low": self.scale.low, "high": self.scale.high, "unit": self.scale.unit, "colours": self.scale.colours}
-        where = grid(self.where, (self.values.shape[-2], self.values.shape[-1]))
+        where = self.where._replace(grid=self.values.shape[-2:]).to_dict()  # a gradient's grid may be finer
         unpack = {"first": numbers.first, "perUnit": numbers.per_unit, "decimals": numbers.decimals}
         is_diverging = self.scale.colours in (CONTRIBUTION, GAP)
         kind = {"diverging": is_diverging, "baseline": list(self.baseline), "axes": list(self.axes)}
         names = {"view": self.view, "layer": self.layer, "buffer": name}
         return {**names, **kind, **scale, **unpack, "sizes": list(self.values.shape[:-2]), "grid": where}, numbers.bytes
-
-
-def grid(where: Placement, shape: tuple[int, int]) -> dict[str, Any]:
-    """Say where a grid lies in the image, in its pixels, edges at whole numbers."""
-    left, right, bottom, top = (edge + 0.5 for edge in where.extent)
-    return {"rows": shape[0], "columns": shape[1], "top": top, "bottom": bottom, "left": left, "right": right}
 
 
 def with_axes(result: xr.Dataset) -> xr.Dataset:

@@ -13,12 +13,13 @@ import numpy.typing as npt
 import xarray as xr
 from PIL import Image
 
-from denseclip_viz.canvas.map_stacks import TEXT, grid, stacks, with_axes
+from denseclip_viz.canvas.map_stacks import TEXT, stacks, with_axes
 from denseclip_viz.canvas.state import DIVERGING, ENSEMBLE, MEAN, OUTPUT, SEQUENTIAL, VIEWS
 from denseclip_viz.errors import GeometryError, LayerError, OutputError
+from denseclip_viz.geometry import Placement
 from denseclip_viz.images import display
 from denseclip_viz.plot.compare import QUESTIONS
-from denseclip_viz.plot.panels import Placement, placement
+from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.raster import Bytes, colour_tables, jpeg, png
 from denseclip_viz.plot.scales import label_colour
 from denseclip_viz.plot.sheet import is_random, provenance
@@ -138,8 +139,8 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
         "palette": [[round(255 * part) for part in label_colour(i)] for i in range(len(names))],
         "tables": {"sequential": list(SEQUENTIAL), "diverging": list(DIVERGING)},
         "scores": None if scores is None else np.round(scores.astype(float), 6).tolist(),
-        "size": list(where.size),
-        "seen": list(where.seen),
+        "size": list(where.image),
+        "visible": list(where.visible),
         "image": None,
         "labels": None,
     }
@@ -165,8 +166,7 @@ def _pack_cells(features: Trace, buffers: dict[str, bytes], sizes: Counter[str])
     sizes["cells"] = len(buffers["cells"])
     some = vectors[:: max(1, len(vectors) // 256)]
     low = min(float((some @ some.T).min()), 0.9)
-    where = features.geometry
-    there = grid(Placement(where.image, where.extent, where.seen), where.grid)
+    there = features.geometry.placement().to_dict()
     return {"grid": there, "width": vectors.shape[1], "low": low, "high": 1.0, "unit": "cosine"}
 
 
@@ -187,8 +187,8 @@ def _labels(whole: xr.Dataset, where: Placement) -> tuple[dict[str, Any], bytes]
     labels: npt.NDArray[np.integer] = whole["labels"].transpose("row", "column").to_numpy()
     known = whole["probability"].transpose("row", "column").to_numpy() if "probability" in whole else None
     shape, file = label_file(labels, np.zeros(labels.shape) if known is None else known)
-    (height, width), said = where.size, {name: str(whole.attrs.get(name, "")) for name in ("background", "refinement")}
-    there = {"rows": shape[0], "columns": shape[1], "top": 0, "left": 0, "bottom": height, "right": width}
+    (height, width), said = where.image, {name: str(whole.attrs.get(name, "")) for name in ("background", "refinement")}
+    there = where._replace(grid=shape, box=(0, 0, height, width)).to_dict()
     return {**said, "grid": there, "probability": known is not None}, file
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from denseclip_viz.canvas.payload import Payload
 from denseclip_viz.canvas.quantize import Packed
 from denseclip_viz.canvas.state import MEAN
-from denseclip_viz.geometry.resample import between
+from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.raster import UNSEEN, Bytes, Floats, overlay, png
 from denseclip_viz.plot.scales import label_colour
 from denseclip_viz.plot.segments import painted
@@ -36,7 +36,7 @@ def still(shown: Payload, state: Mapping[str, Any]) -> bytes:
         labels = _labels(shown, state, image.shape[:2])
         return png(painted(labels, image, [label_colour(i) for i in range(len(shown.meta["palette"]))]))
     stack = stack_of(shown.meta["stacks"], state)
-    values = drawn(shown, stack, maps_of(shown, stack)[map_of(shown, stack, state)], image.shape[:2])
+    values = _drawn(shown, stack, maps_of(shown, stack)[map_of(shown, stack, state)], image.shape[:2])
     scale = {"low": stack["low"], "high": stack["high"], "colours": stack["colours"]}
     return png(overlay(image, values, opacity=state["opacity"], **scale))
 
@@ -67,23 +67,10 @@ def maps_of(shown: Payload, stack: Mapping[str, Any]) -> Floats:
     return numbers.values().reshape(-1, stack["grid"]["rows"], stack["grid"]["columns"])
 
 
-def drawn(shown: Payload, stack: Mapping[str, Any], maps: Floats, shape: tuple[int, int]) -> Floats:
+def _drawn(shown: Payload, stack: Mapping[str, Any], maps: Floats, shape: tuple[int, int]) -> Floats:
     """Draw maps (…, y, x) over an image of a shape: linear between cells, NaN where nothing was seen."""
-    grid, (height, width), (top, left, bottom, right) = stack["grid"], shown.meta["size"], shown.meta["seen"]
-    down, rows = _weights(shape[0], height, (grid["top"], grid["bottom"], grid["rows"]), (top, bottom))
-    across, columns = _weights(shape[1], width, (grid["left"], grid["right"], grid["columns"]), (left, right))
-    full: Floats = down @ maps @ across.T
-    full[..., ~(rows[:, None] & columns)] = np.nan
-    return full
-
-
-def _weights(
-    count: int, size: float, grid: tuple[float, float, int], seen: tuple[float, float]
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    start, end, cells = grid
-    at = (np.arange(count) + 0.5) / count * size
-    place = (at - start) / (end - start) * cells - 0.5
-    return between(np.eye(cells), place), (seen[0] <= at) & (at <= seen[1])
+    where = Placement.from_dict(stack["grid"], image=shown.meta["size"], visible=shown.meta["visible"])
+    return where.weights(*shape).draw(maps)
 
 
 def _image(shown: Payload) -> Bytes:
@@ -104,5 +91,5 @@ def _labels(shown: Payload, state: Mapping[str, Any], shape: tuple[int, int]) ->
         return np.asarray(colours[..., 0] * 256 + colours[..., 1] - 1)
     stack = stack_of(shown.meta["stacks"], state)
     places = [map_of(shown, stack, {**state, "prompt": name}) for name in shown.choices["prompt"]]
-    full = drawn(shown, stack, maps_of(shown, stack)[places], shape)
+    full = _drawn(shown, stack, maps_of(shown, stack)[places], shape)
     return np.where(np.isnan(full[0]), -1, np.nan_to_num(full).argmax(0))

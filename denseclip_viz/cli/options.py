@@ -63,10 +63,10 @@ def way_of(text: str) -> Any:
         >>> way_of("whole:512").short
         512
     """
-    from denseclip_viz.geometry import Tiles, Whole, geometry_from
+    from denseclip_viz.geometry import Tiles, Whole, fit_from
 
     name, _, side = text.partition(":")
     ways: dict[str, Any] = {"whole": Whole, "tiles": Tiles}
     if name in ways and re.fullmatch(r"[0-9]{1,9}", side):
         return ways[name](short=int(side))
-    return geometry_from(text)
+    return fit_from(text)

@@ -88,7 +88,7 @@ class Controls:
         self.templates = _choice("templates", TEMPLATE_CHOICES, chosen)
         self.own = _area("", "\n".join(prompts.templates) if chosen == OWN else "", "a photo of {}.", rows=3)
         self.model = _choice("model", [(name, name) for name in models], models[0])
-        self.geometry = _choice("fed as", GEOMETRIES, "native")
+        self.geometry = _choice("fit", GEOMETRIES, "native")
         self.smooth = _check("key smoothing", "positions with like keys share their segments")
         self.denoise = _check("prompt denoising", "prompts that are likely nowhere are left out")
         self.image = Upload()

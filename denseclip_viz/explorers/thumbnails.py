@@ -13,7 +13,8 @@ import numpy.typing as npt
 import traitlets
 from PIL import Image
 
-from denseclip_viz.plot.panels import Placement, fade_unseen
+from denseclip_viz.geometry import Placement
+from denseclip_viz.plot.panels import fade_unseen
 from denseclip_viz.plot.raster import colour_tables, jpeg, softened
 from denseclip_viz.plot.scales import OPACITY, Scale
 
@@ -94,10 +95,9 @@ class _Store:
         low, high = tile.scale.low, tile.scale.high
         shares = np.nan_to_num((np.asarray(tile.values, dtype=float) - low) / (high - low)).clip(0, 1)
         self.maps += np.rint(255 * shares).astype(np.uint8).tobytes()
-        left, right, bottom, top = (edge + 0.5 for edge in place.extent)
         table = self.tables.setdefault(tile.scale.colours, len(self.tables))
         shape = list(tile.values.shape)
-        drawn = {"at": at, "shape": shape, "table": table, "extent": [left, top, right, bottom]}
+        drawn = {"at": at, "shape": shape, "table": table, "box": list(place.box)}
         return {**drawn, "patch": dict(tile.patch), "tip": tile.tip}
 
 
@@ -125,7 +125,7 @@ class Tiles(anywidget.AnyWidget):
         """
         store = _Store()
         sections = [_lattice(lattice, store, where) for lattice in lattices]
-        data = {"size": list(where.size), "opacity": OPACITY, "sections": sections}
+        data = {"size": list(where.image), "opacity": OPACITY, "sections": sections}
         packed = {
             "maps": bytes(store.maps),
             "tables": colour_tables(list(store.tables)),

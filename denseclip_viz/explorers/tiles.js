@@ -39,7 +39,7 @@ function drawTile(canvas, cell, data, image, maps, tables) {
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
-  const [left, top, right, bottom] = cell.extent.map((edge) => edge * scale * dense);
+  const [top, left, bottom, right] = cell.box.map((edge) => edge * scale * dense);
   context.globalAlpha = data.opacity;
   const table = tables.subarray(768 * cell.table, 768 * (cell.table + 1));
   context.drawImage(coloured(cell, maps, table), left, top, right - left, bottom - top);

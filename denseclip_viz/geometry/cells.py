@@ -1,4 +1,4 @@
-"""How one image became one model input, and where each cell lies in the original image.
+"""How an image was fitted to the model's input, and where each cell lies in the original image.
 
 Per axis: input coordinate = image coordinate * resized / image - offset, pixel edges at whole numbers.
 All sizes are (height, width) in pixels, all grids (y, x), all boxes (top, left, bottom, right).
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from denseclip_viz.errors import GeometryError
+from denseclip_viz.geometry.placement import Box, Floats, Placement
 from denseclip_viz.validation import Size, one_of, pair
-
-Box = tuple[float, float, float, float]
-Floats = NDArray[np.floating[Any]]
 
 SIDES = (32, 2048)  # what a side may be resized to
 MAX_PIXELS = 4096 * 4096  # of one input: 200 MB as float32
@@ -64,7 +62,7 @@ class Geometry:
             got, expected = f"An input of {self.input} px", f"at least one cell of {self.cell} px"
             raise GeometryError(got, expected=expected, fix="Resize the image to more pixels.")
         if math.prod(self.input) > MAX_PIXELS:
-            got = f"The {self.mode} input of a picture of {self.image} px is {self.input} px"
+            got = f"The {self.mode} input of an image of {self.image} px is {self.input} px"
             expected = f"at most {MAX_PIXELS / 1e6:.1f} million pixels"
             raise GeometryError(got, expected=expected, fix=f"Pass long={SIDES[1]} or less.")
         _check_windows(self)
@@ -85,16 +83,17 @@ class Geometry:
         return (self.edges(1)[1:] + self.edges(1)[:-1] - 1) / 2
 
     @property
-    def seen(self) -> Box:
-        """The box of the original image that the model saw, pixel edges at whole numbers."""
+    def visible(self) -> Box:
+        """(top, left, bottom, right) of the original image that the model saw, pixel edges at whole numbers."""
         (top, bottom), (left, right) = self.sight(0), self.sight(1)
         return top, left, bottom, right
 
-    @property
-    def extent(self) -> Box:
-        """(left, right, bottom, top) of the grid for `imshow`, where pixel centres are at whole numbers."""
-        (top, bottom), (left, right) = (self.edges(i)[[0, -1]] - 0.5 for i in (0, 1))
-        return float(left), float(right), float(bottom), float(top)
+    def placement(self, *, shift: tuple[float, float] | None = None) -> Placement:
+        """Tell where the grid lies in the original image; `shift` is that of an inner layer instead of this one's."""
+        if shift is not None:
+            return replace(self, shift=shift).placement()
+        (top, bottom), (left, right) = (self.edges(i)[[0, -1]].tolist() for i in (0, 1))
+        return Placement(self.image, self.grid, (top, left, bottom, right), self.visible)
 
     def edges(self, axis: int) -> Floats:
         """Edges of the cells along y (axis 0) or x (axis 1) in original pixels, one more than cells."""
@@ -171,7 +170,7 @@ def blend_weights(geometry: Geometry) -> tuple[Floats, Floats]:
         array([0.5, 1. , 0.5])
     """
     if geometry.window is None:
-        got = f"A geometry of the {geometry.mode} way, without windows"
+        got = f"A {geometry.mode} geometry, without windows"
         raise GeometryError(got, expected="one of tiles", fix="Plan it with Tiles().")
     y, x = (np.arange(n // c) for n, c in zip(geometry.window, geometry.cell, strict=True))
     y, x = np.minimum(y, y[::-1]) + 1, np.minimum(x, x[::-1]) + 1

@@ -1,4 +1,4 @@
-"""The ways to feed an image: the model's own crop, the whole image, or tiles."""
+"""How an image is fitted to the model's input: the model's own crop, the whole image, or tiles."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ class Native:
 
     Example:
         >>> clip = Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-        >>> Native().plan((448, 600), preprocess=clip, cell=(16, 16)).seen
+        >>> Native().plan((448, 600), preprocess=clip, cell=(16, 16)).visible
         (0.0, 76.0, 448.0, 524.0)
     """
 
     def plan(self, image: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
-        """How an image of this size is fed."""
+        """Plan how an image of this size is fitted."""
         image, size = pair(image, "image"), preprocess.size
         resized = _native_resized(image, preprocess)
         offset = (_centred(resized[0], size[0]), _centred(resized[1], size[1]))
@@ -93,7 +93,7 @@ class Whole:
         _check_sides(self.short, self.long)
 
     def plan(self, image: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
-        """How an image of this size is fed."""
+        """Plan how an image of this size is fitted."""
         image, cell = pair(image, "image"), pair(cell, "cell")
         short = min(preprocess.size) if self.short is None and self.long is None else self.short
         resized = _scaled(image, _scale(image, short, self.long))
@@ -128,7 +128,7 @@ class Tiles:
             raise GeometryError(got, expected="a share from 0 to 0.9", fix=fix)
 
     def plan(self, image: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
-        """How an image of this size is fed."""
+        """Plan how an image of this size is fitted."""
         image, cell = pair(image, "image"), pair(cell, "cell")
         window = _window(self.window, preprocess.size, cell)
         scale = max(1.0, window[0] / image[0], window[1] / image[1])
@@ -142,21 +142,21 @@ class Tiles:
         return replace(plain, windows=tuple(product(tops, lefts)), window=window)
 
 
-Way = Native | Whole | Tiles
+Fit = Native | Whole | Tiles
 
 
-def geometry_from(way: str | Way) -> Way:
-    """A way to feed an image from its name, "native", "whole" or "tiles"; GeometryError for any other.
+def fit_from(geometry: str | Fit) -> Fit:
+    """A fit from its name, "native", "whole" or "tiles"; GeometryError for any other.
 
     Example:
-        >>> geometry_from("whole")
+        >>> fit_from("whole")
         Whole(short=None, long=None, stretch=False)
     """
-    if isinstance(way, (Native, Whole, Tiles)):
-        return way
-    ways: dict[str, Way] = {"native": Native(), "whole": Whole(), "tiles": Tiles()}
-    one_of(way, tuple(ways), "way")
-    return ways[way]
+    if isinstance(geometry, (Native, Whole, Tiles)):
+        return geometry
+    fits: dict[str, Fit] = {"native": Native(), "whole": Whole(), "tiles": Tiles()}
+    one_of(geometry, tuple(fits), "geometry")
+    return fits[geometry]
 
 
 def _native_resized(image: Size, preprocess: Preprocess) -> Size:
@@ -197,11 +197,11 @@ def _to_cells(size: Size, cell: Size) -> Size:
     return -(-size[0] // cell[0]) * cell[0], -(-size[1] // cell[1]) * cell[1]
 
 
-def _window(asked: int | Size | None, native: Size, cell: Size) -> Size:
-    if asked is None:
+def _window(wanted: int | Size | None, native: Size, cell: Size) -> Size:
+    if wanted is None:
         window = (native[0] // cell[0] * cell[0], native[1] // cell[1] * cell[1])
     else:
-        window = pair((asked, asked) if is_whole(asked) else asked, "window")
+        window = pair((wanted, wanted) if is_whole(wanted) else wanted, "window")
     if min(window) < 1 or window[0] % cell[0] or window[1] % cell[1]:
         got, expected = f"A window of {window} px", f"a multiple of the cell {cell}"
         raise GeometryError(got, expected=expected, fix="Leave window out, or round it to whole cells.")

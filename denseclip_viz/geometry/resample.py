@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from denseclip_viz.errors import GeometryError
-from denseclip_viz.geometry.cells import Floats, Geometry
+from denseclip_viz.geometry.cells import Geometry
+from denseclip_viz.geometry.placement import Floats, Weights, between
 from denseclip_viz.validation import pair
-
-
-class Weights(NamedTuple):
-    """Sampling from the grid onto the drawn image: map_full = y @ map @ x.T, true only where seen."""
-
-    y: Floats
-    x: Floats
-    seen_rows: NDArray[np.bool_]
-    seen_columns: NDArray[np.bool_]
 
 
 def weights(geometry: Geometry, rows: int, columns: int) -> Weights:
     """Bilinear weights from the grid to the image drawn at rows x columns, edge cells held.
 
     Returns:
-        `y` (row, grid y), `x` (column, grid x), rows sum to 1; `seen_rows`, `seen_columns`: False where the
-        model saw nothing and the weights only hold the edge. With `stretch` in two steps, as the official
+        `y` (row, grid y), `x` (column, grid x), rows sum to 1; `visible_rows`, `visible_columns`: False where
+        the model saw nothing and the weights only hold the edge. With `stretch` in two steps, as the official
         code: grid to resized image to drawn image. GeometryError for a size that cannot be.
 
     Example:
@@ -36,8 +28,10 @@ def weights(geometry: Geometry, rows: int, columns: int) -> Weights:
         array([1.  , 0.75, 0.25, 0.  ])
     """
     rows, columns = pair((rows, columns), "drawn image (rows, columns)")
-    (y, seen_rows), (x, seen_columns) = _axis_weights(geometry, 0, rows), _axis_weights(geometry, 1, columns)
-    return Weights(y, x, seen_rows, seen_columns)
+    weights = geometry.placement().weights(rows, columns)
+    if not geometry.stretch:
+        return weights
+    return weights._replace(y=_two_steps(geometry, 0, rows), x=_two_steps(geometry, 1, columns))
 
 
 def upsample(maps: NDArray[Any], geometry: Geometry, rows: int | None = None, columns: int | None = None) -> Floats:
@@ -56,12 +50,7 @@ def upsample(maps: NDArray[Any], geometry: Geometry, rows: int | None = None, co
         raise GeometryError(got, expected=expected, fix="Pass maps and geometry of one trace.")
     rows = geometry.image[0] if rows is None else rows
     columns = geometry.image[1] if columns is None else columns
-    y, x, seen_rows, seen_columns = weights(geometry, rows, columns)
-    dtype = np.result_type(maps, np.float32)
-    full: Floats = y.astype(dtype) @ maps @ x.T.astype(dtype)
-    full[..., ~seen_rows, :] = np.nan
-    full[..., ~seen_columns] = np.nan
-    return full
+    return weights(geometry, rows, columns).draw(maps)
 
 
 def downsample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> Floats:
@@ -89,28 +78,8 @@ def downsample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> Floats:
     return covered
 
 
-def _axis_weights(geometry: Geometry, axis: int, n: int) -> tuple[Floats, NDArray[np.bool_]]:
-    edges, cells, middles = geometry.edges(axis), geometry.grid[axis], (np.arange(n) + 0.5) / n
-    at = middles * geometry.image[axis]
-    first, last = geometry.sight(axis)
-    seen = (first <= at) & (at <= last)
-    matrix: Floats = np.eye(cells)
-    if not geometry.stretch:
-        return between(matrix, (at - edges[0]) / (edges[-1] - edges[0]) * cells - 0.5), seen
-    resized = geometry.resized[axis]
-    matrix = between(matrix, (np.arange(resized) + 0.5) / resized * cells - 0.5)
-    return between(matrix, middles * resized - 0.5), seen
-
-
-def between(matrix: Floats, at: Floats) -> Floats:
-    """Rows of a matrix (row, column) at fractional places, linear in between, held at the ends.
-
-    Example:
-        >>> between(np.array([[0.0], [2.0]]), np.array([-1.0, 0.25, 3.0]))[:, 0].tolist()
-        [0.0, 0.5, 2.0]
-    """
-    at = at.clip(0, len(matrix) - 1)
-    low = np.floor(at).astype(int)
-    high = np.minimum(low + 1, len(matrix) - 1)
-    share = (at - low)[:, None]
-    return np.asarray((1 - share) * matrix[low] + share * matrix[high])
+def _two_steps(geometry: Geometry, axis: int, n: int) -> Floats:
+    """Weights by way of the resized image: the official code draws the grid there first."""
+    resized, cells = geometry.resized[axis], geometry.grid[axis]
+    matrix = between(np.eye(cells), (np.arange(resized) + 0.5) / resized * cells - 0.5)
+    return between(matrix, (np.arange(n) + 0.5) / n * resized - 0.5)

@@ -271,11 +271,11 @@ def strips(
     scores: np.ndarray, geometry: Geometry, rows: int, columns: int
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Draw the grid at image size, a strip of rows at a time: rows, `(prompt, row, column)` values, seen pixels."""
-    wy, wx, seen_rows, seen_columns = weights(geometry, rows, columns)
+    wy, wx, visible_rows, visible_columns = weights(geometry, rows, columns)
     wide = np.asarray(scores, np.float64 if scores.dtype == np.float64 else np.float32)
     across = wide @ np.nan_to_num(wx).T.astype(wide.dtype)
     down = np.nan_to_num(wy).astype(wide.dtype)
     height = max(1, STRIP // max(1, len(wide) * columns))
     for start in range(0, rows, height):
         strip = slice(start, min(start + height, rows))
-        yield strip, down[strip] @ across, seen_rows[strip, None] & seen_columns
+        yield strip, down[strip] @ across, visible_rows[strip, None] & visible_columns

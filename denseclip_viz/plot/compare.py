@@ -8,10 +8,10 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.fonts import lettering
 from denseclip_viz.plot.panels import (
     Interpolation,
-    Placement,
     draw_image,
     draw_map,
     draw_peak,

@@ -10,10 +10,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import LayerError
+from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.fonts import lettering
 from denseclip_viz.plot.panels import (
     Interpolation,
-    Placement,
     draw_map,
     layer_placement,
     panel_size,

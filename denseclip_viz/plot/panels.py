@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,37 +14,15 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from denseclip_viz.errors import GeometryError
-from denseclip_viz.geometry import Geometry
+from denseclip_viz.geometry import Box, Geometry, Placement
 from denseclip_viz.plot.raster import Bytes, Floats, dimmed, softened
 from denseclip_viz.plot.scales import OPACITY, Scale
 from denseclip_viz.plot.select import one_of
 from denseclip_viz.plot.sheet import INK
 
 Interpolation = Literal["bilinear", "nearest"]
-Box = tuple[float, float, float, float]
 
 PANEL_PIXELS = 640  # more of an image than a panel can show only makes files large
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where things lie in the original image, in its pixels, whose centres are whole numbers for `imshow`.
-
-    Attributes:
-        size: The image's (height, width).
-        extent: (left, right, bottom, top) of the grid.
-        seen: (top, left, bottom, right) that the model saw, edges at whole numbers.
-    """
-
-    size: tuple[int, int]
-    extent: Box
-    seen: Box
-
-    @property
-    def is_cropped(self) -> bool:
-        """Whether a part of the image was not seen that is large enough to be noticed (half a pixel)."""
-        top, left, bottom, right = self.seen
-        return top > 0.5 or left > 0.5 or bottom < self.size[0] - 0.5 or right < self.size[1] - 0.5
 
 
 def placement(data: xr.Dataset | xr.DataArray, *, shift: tuple[float, float] | None = None) -> Placement:
@@ -64,22 +41,18 @@ def placement(data: xr.Dataset | xr.DataArray, *, shift: tuple[float, float] | N
     Example:
         >>> centres = {"y": [4.5, 14.5], "x": [4.5, 14.5]}
         >>> maps = xr.DataArray(np.zeros((2, 2)), dims=("y", "x"), coords=centres)
-        >>> placement(maps).size, placement(maps).extent
+        >>> placement(maps).image, placement(maps).extent
         ((20, 20), (-0.5, 19.5, 19.5, -0.5))
     """
     if "geometry" in data.attrs:
-        geometry = Geometry.from_json(str(data.attrs["geometry"]))
-        geometry = geometry if shift is None else replace(geometry, shift=shift)
-        return Placement(geometry.image, geometry.extent, geometry.seen)
+        return Geometry.from_json(str(data.attrs["geometry"])).placement(shift=shift)
     if min(data.sizes.get("y", 0), data.sizes.get("x", 0)) < 2 or not {"y", "x"} <= set(data.coords):
         raise GeometryError(
             f"A result with sizes {dict(data.sizes)} does not say where its cells lie",
             expected='attrs["geometry"], or coordinates y and x of two cells or more',
             fix="Keep attrs when you compute with maps: xarray.set_options(keep_attrs=True).",
         )
-    (top, bottom), (left, right) = (_edges(data[axis].to_numpy()) for axis in ("y", "x"))
-    size = int(np.ceil(bottom + 0.5)), int(np.ceil(right + 0.5))
-    return Placement(size, (left, right, bottom, top), (top + 0.5, left + 0.5, bottom + 0.5, right + 0.5))
+    return Placement.from_centres(data["y"].to_numpy(), data["x"].to_numpy())
 
 
 def layer_placement(data: xr.Dataset, layer: int) -> Placement:
@@ -90,11 +63,6 @@ def layer_placement(data: xr.Dataset, layer: int) -> Placement:
     return placement(data, shift=(down, right))
 
 
-def _edges(centres: Floats) -> tuple[float, float]:
-    half = (centres[-1] - centres[0]) / (len(centres) - 1) / 2
-    return float(centres[0] - half), float(centres[-1] + half)
-
-
 def reduced(image: npt.ArrayLike) -> Bytes:
     """Bring an image down to what a panel can show; smaller ones stay as they are."""
     small = Image.fromarray(np.asarray(image, dtype=np.uint8))
@@ -102,18 +70,14 @@ def reduced(image: npt.ArrayLike) -> Bytes:
     return np.asarray(small)
 
 
-def seen_mask(shape: tuple[int, ...], where: Placement) -> npt.NDArray[np.bool_]:
+def visible_mask(shape: tuple[int, ...], where: Placement) -> npt.NDArray[np.bool_]:
     """Say which pixels of an image drawn with some rows and columns the model saw: bool (row, column)."""
-    top, left, bottom, right = where.seen
-    rows = (np.arange(shape[0]) + 0.5) * where.size[0] / shape[0]
-    columns = (np.arange(shape[1]) + 0.5) * where.size[1] / shape[1]
-    mask: npt.NDArray[np.bool_] = ((rows >= top) & (rows < bottom))[:, None] & (columns >= left) & (columns < right)
-    return mask
+    return np.logical_and.outer(*where.is_visible(*shape[:2]))
 
 
 def fade_unseen(pixels: Bytes, where: Placement) -> Bytes:
     """Fade what the model did not see."""
-    result: Bytes = np.where(seen_mask(pixels.shape, where)[..., None], pixels, dimmed(pixels))
+    result: Bytes = np.where(visible_mask(pixels.shape, where)[..., None], pixels, dimmed(pixels))
     return result
 
 
@@ -121,14 +85,14 @@ def draw_image(ax: Axes, image: npt.ArrayLike, where: Placement, *, tone: Litera
     """Draw an image over its original extent, faded and outlined where the model did not see all of it."""
     pixels = reduced(image)
     pixels = fade_unseen(softened(pixels) if tone == "grey" else pixels, where)
-    height, width = where.size
+    height, width = where.image
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     ax.imshow(pixels, extent=extent, origin="upper", aspect="equal", interpolation="antialiased")
     if where.is_cropped:
-        top, left, bottom, right = where.seen
+        top, left, bottom, right = where.visible
         for colour, line in (("white", 1.8), (INK, 0.8)):
             box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top)
-            box.set(fill=False, edgecolor=colour, linewidth=line, gid="seen", zorder=3)
+            box.set(fill=False, edgecolor=colour, linewidth=line, gid="visible", zorder=3)
             ax.add_patch(box)
 
 
@@ -162,7 +126,7 @@ def draw_map(
     one_of(interpolation, ("bilinear", "nearest"), name="interpolation")
     if image is not None:
         draw_image(ax, image, where, tone="grey")
-    cells, extent = _held(np.asarray(values, dtype=float), where)
+    cells, extent = _extended(np.asarray(values, dtype=float), where)
     drawn = ax.imshow(
         np.ma.masked_invalid(cells),
         extent=extent,
@@ -174,17 +138,17 @@ def draw_map(
         alpha=1.0 if image is None else opacity,
         interpolation=interpolation,
     )
-    ax.set(xlim=(-0.5, where.size[1] - 0.5), ylim=(where.size[0] - 0.5, -0.5))
+    ax.set(xlim=(-0.5, where.image[1] - 0.5), ylim=(where.image[0] - 0.5, -0.5))
     if extent != where.extent:  # cells that see beside their middle also reach beyond what was seen
-        top, left, bottom, right = (edge - 0.5 for edge in where.seen)
+        top, left, bottom, right = (edge - 0.5 for edge in where.visible)
         drawn.set_clip_path(Rectangle((left, top), right - left, bottom - top, transform=ax.transData))
     return drawn
 
 
-def _held(values: Floats, where: Placement) -> tuple[Floats, Box]:
-    """The cells and their extent, with edge cells held where the model saw more of the image than they cover."""
+def _extended(values: Floats, where: Placement) -> tuple[Floats, Box]:
+    """The cells and their extent, with edge cells repeated where the model saw more of the image than they cover."""
     (left, right, bottom, top), (rows, columns) = where.extent, values.shape
-    above, before, below, behind = (edge - 0.5 for edge in where.seen)
+    above, before, below, behind = (edge - 0.5 for edge in where.visible)
     height, width = (bottom - top) / rows, (right - left) / columns
     over = _whole((top - above) / height), _whole((below - bottom) / height)
     beside = _whole((left - before) / width), _whole((behind - right) / width)
@@ -212,10 +176,10 @@ def panel_size(where: Placement, *, side: float) -> tuple[float, float]:
     """Give a panel the image's ratio and about the area of a square of a side, in inches (width, height).
 
     Example:
-        >>> panel_size(Placement((100, 100), (0, 0, 0, 0), (0, 0, 100, 100)), side=2)
+        >>> panel_size(Placement((100, 100), (1, 1), (0, 0, 100, 100), (0, 0, 100, 100)), side=2)
         (2.0, 2.0)
     """
-    ratio = where.size[1] / where.size[0]
+    ratio = where.image[1] / where.image[0]
     width, height = side * ratio**0.5, side / ratio**0.5
     shrink = min(1.0, 1.5 * side / width, 1.6 * side / height)
     return width * shrink, height * shrink

@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.characters import isolated
 from denseclip_viz.plot.fonts import lettering
-from denseclip_viz.plot.panels import Placement, fade_unseen, placement, seen_mask
+from denseclip_viz.plot.panels import fade_unseen, placement, visible_mask
 from denseclip_viz.plot.raster import Bytes, softened
 from denseclip_viz.plot.scales import BEHIND, label_colour
 from denseclip_viz.plot.select import require
@@ -87,7 +88,7 @@ def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figur
     offset = stamp(on, segmentation.attrs)
     write(on, MARGIN, MARGIN + offset, "segments", size=TITLE, weight="bold")
     ax = place(on, MARGIN, top, *size)
-    height_px, width_px = where.size
+    height_px, width_px = where.image
     extent = (-0.5, width_px - 0.5, height_px - 0.5, -0.5)
     ax.imshow(
         _painted(segmentation, where),
@@ -117,17 +118,17 @@ def shares_of(labels: npt.NDArray[np.integer], where: Placement) -> dict[int, fl
         {index: share in 0..1}, only for what is there.
 
     Example:
-        >>> shares_of(np.array([[0, 0, -1, 3]]), Placement((1, 4), (0, 0, 0, 0), (0, 0, 1, 4)))
+        >>> shares_of(np.array([[0, 0, -1, 3]]), Placement((1, 4), (1, 1), (0, 0, 1, 4), (0, 0, 1, 4)))
         {0: 0.5, 3: 0.25, -1: 0.25}
     """
-    seen = labels[seen_mask(labels.shape, where)]
+    seen = labels[visible_mask(labels.shape, where)]
     indices, counts = np.unique(seen, return_counts=True)
     pairs = sorted(zip(indices.tolist(), counts.tolist(), strict=True), key=lambda p: (p[0] < 0, -p[1]))
     return {index: count / seen.size for index, count in pairs}
 
 
 def _image_size(where: Placement) -> tuple[float, float]:
-    ratio = where.size[1] / where.size[0]
+    ratio = where.image[1] / where.image[0]
     width = min(LARGEST[0], LARGEST[1] * ratio)
     return width, width / ratio
 

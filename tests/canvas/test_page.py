@@ -44,7 +44,7 @@ def test_a_page_beyond_its_limit_is_refused_and_nothing_is_left(tmp_path):
     dcv.save_html(both, tmp_path / "x.html", limit_mb=0.5, leave_out=["layers"])
 
 
-@pytest.mark.parametrize("came", [None, 5, "street.jpg", [5]])
+@pytest.mark.parametrize("got", [None, 5, "street.jpg", [5]])
 def test_what_is_no_result_is_named(tmp_path, got):
     with pytest.raises(LayerError, match=f"type {'int' if got == [5] else type(got).__name__}"):
         dcv.save_html(got, tmp_path / "x.html")

@@ -103,7 +103,7 @@ def test_grids_lie_where_the_geometry_says(mode):
     assert (grid["rows"], grid["columns"]) == where.grid
     assert [grid["top"], grid["bottom"]] == pytest.approx(where.edges(0)[[0, -1]].tolist())
     assert [grid["left"], grid["right"]] == pytest.approx(where.edges(1)[[0, -1]].tolist())
-    assert shown.meta["seen"] == pytest.approx(list(where.seen))
+    assert shown.meta["visible"] == pytest.approx(list(where.visible))
     assert shown.meta["size"] == list(where.image)
 
 

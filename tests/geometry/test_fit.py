@@ -1,4 +1,4 @@
-"""Plans: what the model is fed, and where its cells lie."""
+"""Plans: how an image is fitted, and where its cells lie."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from denseclip_viz.errors import GeometryError
-from denseclip_viz.geometry import Geometry, Native, Preprocess, Tiles, Whole, geometry_from
+from denseclip_viz.geometry import Geometry, Native, Preprocess, Tiles, Whole, fit_from
 
 
 @quick
@@ -45,9 +45,9 @@ def test_cell_centres_are_the_middles_of_their_boxes_and_map_back_into_theirwind
 @given(geometries())
 def test_what_was_seen_lies_in_the_image_and_in_the_extent(planned):
     geometry, _ = planned
-    top, left, bottom, right = geometry.seen
+    top, left, bottom, right = geometry.visible
     assert 0 <= top < bottom <= geometry.image[0] and 0 <= left < right <= geometry.image[1]
-    west, east, south, north = geometry.extent
+    west, east, south, north = geometry.placement().extent
     assert west <= left - 0.5 + 1e-9 and east >= right - 0.5 - 1e-9
     assert north <= top - 0.5 + 1e-9 and south >= bottom - 0.5 - 1e-9
 
@@ -61,7 +61,7 @@ def test_what_was_seen_lies_in_the_image_and_in_the_extent(planned):
 def test_whole_sees_the_whole_image_and_pads_less_than_a_cell(height, width, cell, side, key, stretch):
     clip = Preprocess((224, 224), **PLAIN)
     geometry = Whole(**{key: side}, stretch=stretch).plan((height, width), preprocess=clip, cell=cell)
-    assert geometry.seen == (0.0, 0.0, height, width)
+    assert geometry.visible == (0.0, 0.0, height, width)
     assert {"short": min, "long": max}[key](geometry.resized) == side
     assert geometry.offset == (0, 0)
     assert all(0 <= n - r < c for n, r, c in zip(geometry.input, geometry.resized, cell, strict=True))
@@ -101,13 +101,13 @@ def test_a_native_size_that_is_not_whole_cells_gives_the_window_below_it():
     assert geometry.window == (378, 378)
     native = Native().plan((500, 500), preprocess=Preprocess((384, 384), **PLAIN), cell=(14, 14))
     assert native.grid == (27, 27)
-    assert native.seen == pytest.approx((0, 0, 378 * 500 / 384, 378 * 500 / 384))  # the rest is not looked at
+    assert native.visible == pytest.approx((0, 0, 378 * 500 / 384, 378 * 500 / 384))  # the rest is not looked at
 
 
-def test_ways_by_name():
-    assert geometry_from("native") == Native() and geometry_from("whole") == Whole()
-    assert geometry_from("tiles") == Tiles() and geometry_from(Whole(long=520)) == Whole(long=520)
-    with pytest.raises(GeometryError, match="way='center'. Expected one of native, whole, tiles"):
-        geometry_from("center")
-    with pytest.raises(GeometryError, match="way=None"):
-        geometry_from(None)
+def test_fits_by_name():
+    assert fit_from("native") == Native() and fit_from("whole") == Whole()
+    assert fit_from("tiles") == Tiles() and fit_from(Whole(long=520)) == Whole(long=520)
+    with pytest.raises(GeometryError, match="geometry='center'. Expected one of native, whole, tiles"):
+        fit_from("center")
+    with pytest.raises(GeometryError, match="geometry=None"):
+        fit_from(None)

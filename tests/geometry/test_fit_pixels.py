@@ -123,7 +123,7 @@ def test_a_ramp_read_at_the_cells_gives_the_cells_coordinates(planned):
 
 
 @pytest.mark.parametrize(
-    ("way", "size", "cell", "mode"),
+    ("fit", "size", "cell", "mode"),
     [
         (Native(), (64, 64), (32, 32), "shortest"),
         (Native(), (50, 64), (16, 16), "shortest"),
@@ -137,18 +137,18 @@ def test_a_ramp_read_at_the_cells_gives_the_cells_coordinates(planned):
         (Tiles(), (30, 64), (14, 14), "shortest"),
     ],
 )
-def test_a_steep_ramp_gives_coordinates_to_an_eighth_of_a_pixel(way, size, cell, mode):
+def test_a_steep_ramp_gives_coordinates_to_an_eighth_of_a_pixel(fit, size, cell, mode):
     clip = Preprocess((224, 224), resize_mode=mode, **PLAIN)
-    for shown, claimed, tolerance in read_coordinates(way.plan(size, preprocess=clip, cell=cell), clip):
+    for shown, claimed, tolerance in read_coordinates(fit.plan(size, preprocess=clip, cell=cell), clip):
         assert shown.size >= 4 and tolerance <= 1 / 8
         assert np.abs(shown - claimed).max() <= tolerance
 
 
-@pytest.mark.parametrize("way", [Whole(short=90), Whole(long=200), Tiles(), Tiles(short=100)])
+@pytest.mark.parametrize("fit", [Whole(short=90), Whole(long=200), Tiles(), Tiles(short=100)])
 @pytest.mark.parametrize("size", [(61, 97), (97, 61), (130, 131), (1, 40), (33, 3)])
-def test_a_marked_border_lands_in_the_last_cells_that_show_the_image(way, size):
+def test_a_marked_border_lands_in_the_last_cells_that_show_the_image(fit, size):
     clip = Preprocess((64, 64), **PLAIN)
-    geometry = way.plan(size, preprocess=clip, cell=(8, 8))
+    geometry = fit.plan(size, preprocess=clip, cell=(8, 8))
     values = np.zeros((*size, 3), np.uint8)
     values[-1, :, 0] = values[:, -1, 1] = 255
     red, green, _ = geo.pixels(Image.fromarray(values), geometry, clip)
@@ -163,10 +163,10 @@ def test_a_marked_border_lands_in_the_last_cells_that_show_the_image(way, size):
     assert top < size[0] and left < size[1]
 
 
-@pytest.mark.parametrize("way", [Whole(short=90), Tiles(short=100)])
-def test_padding_is_zero_after_normalising(way):
+@pytest.mark.parametrize("fit", [Whole(short=90), Tiles(short=100)])
+def test_padding_is_zero_after_normalising(fit):
     clip = Preprocess((64, 64), MEAN, STD)
-    geometry = way.plan((61, 97), preprocess=clip, cell=(32, 32))
+    geometry = fit.plan((61, 97), preprocess=clip, cell=(32, 32))
     values = geo.pixels(Image.new("RGB", (97, 61), "white"), geometry, clip)
     assert (values[:, geometry.resized[0] :] == 0).all() and (values[:, :, geometry.resized[1] :] == 0).all()
     assert (values[:, : geometry.resized[0], : geometry.resized[1]] > 1).all()

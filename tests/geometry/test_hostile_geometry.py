@@ -1,4 +1,4 @@
-"""Sizes, ways and texts that cannot be."""
+"""Sizes, fits and texts that cannot be."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ HOSTILE = [0, -1, True, 2.0, "5", None, math.nan, 2**40]
 @pytest.mark.parametrize("bad", [*((n, 10) for n in HOSTILE), (10, 0), (10,), (1, 2, 3), 10, "ab", None, {}, [[1], 2]])
 def test_sizes_that_no_image_has_are_refused(bad):
     clip = Preprocess((64, 64), **PLAIN)
-    for way in (Native(), Whole(), Tiles()):
+    for fit in (Native(), Whole(), Tiles()):
         with pytest.raises(GeometryError, match="image="):
-            way.plan(bad, preprocess=clip, cell=(16, 16))
+            fit.plan(bad, preprocess=clip, cell=(16, 16))
         with pytest.raises(GeometryError, match="cell="):
-            way.plan((64, 64), preprocess=clip, cell=bad)
+            fit.plan((64, 64), preprocess=clip, cell=bad)
     with pytest.raises(GeometryError, match="model input size="):
         Preprocess(bad, **PLAIN)
 
@@ -32,10 +32,10 @@ def test_sizes_that_no_image_has_are_refused(bad):
 @pytest.mark.parametrize("bad", [*(n for n in HOSTILE if n is not None), 31, 2049, (64, 64)])
 @pytest.mark.parametrize("name", ["short", "long"])
 def test_sides_outside_32_to_2048_are_refused(bad, name):
-    for way in (Whole, Tiles):
+    for fit in (Whole, Tiles):
         with pytest.raises(GeometryError, match=f"{name}=.* Expected a whole number of pixels from 32 to 2048"):
-            way(**{name: bad})
-        way(**{name: 32}), way(**{name: 2048}), way(**{name: np.int64(512)})
+            fit(**{name: bad})
+        fit(**{name: 32}), fit(**{name: 2048}), fit(**{name: np.int64(512)})
 
 
 @pytest.mark.parametrize("bad", [-0.1, 0.91, 1, math.nan, "0.5", True, None])
@@ -57,10 +57,10 @@ def test_an_input_smaller_than_a_cell_is_refused():
         Tiles().plan((64, 64), preprocess=Preprocess((16, 64), **PLAIN), cell=(32, 32))
 
 
-@pytest.mark.parametrize("way", [Whole(short=2048), Tiles(), Tiles(short=2048, overlap=0.9)])
-def test_an_input_beyond_memory_is_refused_at_once(way):
+@pytest.mark.parametrize("fit", [Whole(short=2048), Tiles(), Tiles(short=2048, overlap=0.9)])
+def test_an_input_beyond_memory_is_refused_at_once(fit):
     with pytest.raises(GeometryError, match="at most 16.8 million pixels. Pass long=2048 or less"):
-        way.plan((3, 2_000_000), preprocess=Preprocess((224, 224), **PLAIN), cell=(16, 16))
+        fit.plan((3, 2_000_000), preprocess=Preprocess((224, 224), **PLAIN), cell=(16, 16))
 
 
 @pytest.mark.parametrize("side", [32, 2048])

@@ -33,15 +33,15 @@ def slow_weights(geometry, axis, n):
 @given(geometries(), st.integers(1, 60), st.integers(1, 60))
 def test_weights_are_bilinear(planned, rows, columns):
     geometry, _ = planned
-    y, x, seen_rows, seen_columns = geo.weights(geometry, rows, columns)
+    y, x, visible_rows, visible_columns = geo.weights(geometry, rows, columns)
     assert y.shape == (rows, geometry.grid[0]) and x.shape == (columns, geometry.grid[1])
     np.testing.assert_allclose(y.sum(axis=1), 1)
     np.testing.assert_allclose(x.sum(axis=1), 1)
     assert y.min() >= 0 and x.min() >= 0
-    top, left, bottom, right = geometry.seen
+    top, left, bottom, right = geometry.visible
     at_y, at_x = ((np.arange(n) + 0.5) / n * p for n, p in zip((rows, columns), geometry.image, strict=True))
-    np.testing.assert_array_equal(seen_rows, (top <= at_y) & (at_y <= bottom))
-    np.testing.assert_array_equal(seen_columns, (left <= at_x) & (at_x <= right))
+    np.testing.assert_array_equal(visible_rows, (top <= at_y) & (at_y <= bottom))
+    np.testing.assert_array_equal(visible_columns, (left <= at_x) & (at_x <= right))
     if not geometry.stretch:
         np.testing.assert_allclose(y, slow_weights(geometry, 0, rows), atol=1e-9)
         np.testing.assert_allclose(x, slow_weights(geometry, 1, columns), atol=1e-9)
@@ -67,8 +67,8 @@ def test_a_constant_map_stays_constant_where_seen_and_nan_elsewhere(planned, row
     geometry, _ = planned
     full = geo.upsample(np.full((2, *geometry.grid), 0.5, np.float32), geometry, rows, columns)
     assert full.shape == (2, rows, columns) and full.dtype == np.float32
-    _, _, seen_rows, seen_columns = geo.weights(geometry, rows, columns)
-    seen = np.outer(seen_rows, seen_columns)
+    _, _, visible_rows, visible_columns = geo.weights(geometry, rows, columns)
+    seen = np.outer(visible_rows, visible_columns)
     np.testing.assert_allclose(full[:, seen], 0.5, rtol=1e-6)
     assert np.isnan(full[:, ~seen]).all()
 

@@ -38,14 +38,14 @@ def masks_on(geometry, seed=1):
 
 def pixels(array, geometry):
     """What flat cells say at every pixel that the model saw, one after the other."""
-    top, left, bottom, right = (round(edge) for edge in geometry.seen)
+    top, left, bottom, right = (round(edge) for edge in geometry.visible)
     rows = np.searchsorted(geometry.edges(0), np.arange(top, bottom) + 0.5) - 1
     columns = np.searchsorted(geometry.edges(1), np.arange(left, right) + 0.5) - 1
     return array[np.ix_(rows, columns)].ravel()
 
 
 def masked(mask, geometry):
-    top, left, bottom, right = (round(edge) for edge in geometry.seen)
+    top, left, bottom, right = (round(edge) for edge in geometry.visible)
     return mask[top:bottom, left:right].ravel()
 
 

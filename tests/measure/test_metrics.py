@@ -37,7 +37,7 @@ def mask_on(geometry, seed=1):
 
 def pixels_of(values, mask, geometry):
     """The map in flat cells and the mask, at every pixel that the model saw."""
-    top, left, bottom, right = (round(edge) for edge in geometry.seen)
+    top, left, bottom, right = (round(edge) for edge in geometry.visible)
     rows = np.searchsorted(geometry.edges(0), np.arange(top, bottom) + 0.5) - 1
     columns = np.searchsorted(geometry.edges(1), np.arange(left, right) + 0.5) - 1
     return values[np.ix_(rows, columns)].ravel(), mask[top:bottom, left:right].ravel()

@@ -94,9 +94,9 @@ def test_maps_and_image_lie_where_the_geometry_says(mode, size):
         assert tuple(ax.images[0].get_extent()) == (-0.5, size[1] - 0.5, size[0] - 0.5, -0.5)
         assert ax.get_xlim() == (-0.5, size[1] - 0.5) and ax.get_ylim() == (size[0] - 0.5, -0.5)
     for ax in panels[1:]:
-        assert tuple(ax.images[1].get_extent()) == where.extent
-    boxes = [patch.get_bbox() for patch in with_gid(figure, "seen")]
-    top, left, bottom, right = where.seen
+        assert tuple(ax.images[1].get_extent()) == where.placement().extent
+    boxes = [patch.get_bbox() for patch in with_gid(figure, "visible")]
+    top, left, bottom, right = where.visible
     assert bool(boxes) == (mode == "native" and size != (224, 224))
     for box in boxes:
         assert box.extents == pytest.approx((left - 0.5, top - 0.5, right - 0.5, bottom - 0.5))

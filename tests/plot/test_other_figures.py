@@ -108,7 +108,7 @@ def test_a_legend_lists_what_is_there_with_shares_of_what_was_seen():
     assert result.attrs["background"] in said
     where = placement(result)
     shares = shares_of(result.labels.values, where)
-    top, left, bottom, right = (round(edge) for edge in where.seen)
+    top, left, bottom, right = (round(edge) for edge in where.visible)
     seen = result.labels.values[top:bottom, left:right]
     assert sum(shares.values()) == pytest.approx(1)
     assert shares[0] == pytest.approx((seen == 0).mean()) and f"{shares[0]:.0%}" in said

@@ -72,7 +72,7 @@ function compose({ data, parts, state, backs, over }) {
 }
 
 // A thin frame around what was seen, where that is not the whole image.
-function outline(ctx, { size: [rows, columns], seen: [top, left, bottom, right] }, width, height) {
+function outline(ctx, { size: [rows, columns], visible: [top, left, bottom, right] }, width, height) {
   if (top < 0.5 && left < 0.5 && bottom > rows - 0.5 && right > columns - 0.5) return;
   const across = width / columns, down = height / rows;
   for (const [strokeStyle, line] of [["#fff", 3], ["#1f1f1f", 1]]) {

@@ -1,6 +1,6 @@
 // Places: where cells lie in the image, in its pixels, and where pixels lie between cells.
 
-// For each of n pixels along an axis the two cells around it and the share of the second, as geometry/sampling.py.
+// For each of n pixels along an axis the two cells around it and the share of the second, as geometry/placement.py.
 function places(n, size, [start, end, cells], [first, last], nearest) {
   const cell = new Int32Array(n), next = new Int32Array(n), share = new Float32Array(n);
   let from = n, to = 0;
@@ -18,7 +18,7 @@ function places(n, size, [start, end, cells], [first, last], nearest) {
 }
 
 function placesOf(data, grid, width, height, nearest) {
-  const [rows, columns] = data.size, [top, left, bottom, right] = data.seen;
+  const [rows, columns] = data.size, [top, left, bottom, right] = data.visible;
   return {
     down: places(height, rows, [grid.top, grid.bottom, grid.rows], [top, bottom], nearest),
     across: places(width, columns, [grid.left, grid.right, grid.columns], [left, right], nearest),
@@ -26,16 +26,16 @@ function placesOf(data, grid, width, height, nearest) {
 }
 
 // The box of a cell as far as it was seen, [top, left, bottom, right] in pixels of the image; null if it was not.
-function boxOf({ seen }, grid, y, x) {
+function boxOf({ visible }, grid, y, x) {
   const high = (grid.bottom - grid.top) / grid.rows, wide = (grid.right - grid.left) / grid.columns;
-  const top = Math.max(grid.top + y * high, seen[0]), left = Math.max(grid.left + x * wide, seen[1]);
-  const bottom = Math.min(grid.top + (y + 1) * high, seen[2]), right = Math.min(grid.left + (x + 1) * wide, seen[3]);
+  const top = Math.max(grid.top + y * high, visible[0]), left = Math.max(grid.left + x * wide, visible[1]);
+  const bottom = Math.min(grid.top + (y + 1) * high, visible[2]), right = Math.min(grid.left + (x + 1) * wide, visible[3]);
   return bottom - top > 1e-3 && right - left > 1e-3 ? [top, left, bottom, right] : null;
 }
 
 // The cell at a place in the image; null outside of what was seen.
-function cellAt({ seen }, grid, [row, column]) {
-  if (row < seen[0] || row > seen[2] || column < seen[1] || column > seen[3]) return null;
+function cellAt({ visible }, grid, [row, column]) {
+  if (row < visible[0] || row > visible[2] || column < visible[1] || column > visible[3]) return null;
   const y = Math.floor(((row - grid.top) / (grid.bottom - grid.top)) * grid.rows);
   const x = Math.floor(((column - grid.left) / (grid.right - grid.left)) * grid.columns);
   return [clamp(y, 0, grid.rows - 1), clamp(x, 0, grid.columns - 1)];

@@ -8,7 +8,7 @@ function spotOf({ data, state, pointed, hottest, stack }) {
   if (pointed) return { place: pointed, said: "" };
   if (state.pinned) return { place: middleOf(data, mainGrid(data), state.pinned), said: "pinned" };
   if (hottest) return { place: middleOf(data, stack.grid, hottest), said: "hottest cell" };
-  const [top, left, bottom, right] = data.seen;
+  const [top, left, bottom, right] = data.visible;
   return { place: [(top + bottom) / 2, (left + right) / 2], said: "middle" };
 }
 

@@ -84,13 +84,13 @@ def test_the_other_towers_of_maps_say_too_where_their_cells_see(name, shifts, mo
 
 
 @pytest.mark.parametrize(
-    ("way", "cells"), [(dcv.Whole(short=320), [(3, 5), (4, 8), (6, 11)]), ("native", [(1, 1)])], ids=["whole", "native"]
+    ("fit", "cells"), [(dcv.Whole(short=320), [(3, 5), (4, 8), (6, 11)]), ("native", [(1, 1)])], ids=["whole", "native"]
 )
-def test_the_cell_that_changes_most_is_the_one_in_whose_box_a_bright_spot_was_put(way, cells, tmp_path, no_gates):
+def test_the_cell_that_changes_most_is_the_one_in_whose_box_a_bright_spot_was_put(fit, cells, tmp_path, no_gates):
     """As a user sees it, in pixels of the image: whole, or squashed and cropped."""
     model = dcv.load(str(align_models.write(tmp_path, even(align_models.make()))), device="cpu")
     grey = np.full((400, 640, 3), 110, np.uint8)
-    plain = model.trace(grey, geometry=way)
+    plain = model.trace(grey, geometry=fit)
     y, x = plain.geometry.y, plain.geometry.x
     for cell in cells:
         top, left, bottom, right = plain.geometry.cell_box(*cell)
@@ -98,10 +98,10 @@ def test_the_cell_that_changes_most_is_the_one_in_whose_box_a_bright_spot_was_pu
             row, column = round(top + down * (bottom - top)), round(left + along * (right - left))
             spot = grey.copy()
             spot[row - 10 : row + 10, column - 10 : column + 10] = (255, 240, 40)
-            moved = model.trace(spot, geometry=way).contributions - plain.contributions
+            moved = model.trace(spot, geometry=fit).contributions - plain.contributions
             change = (moved.square().sum(-1) / moved.square().sum()).numpy()
             assert np.unravel_index(change.argmax(), change.shape) == cell
-            if way != "native":  # where the grid goes on around the spot, the middle of the change is the spot's own
+            if fit != "native":  # where the grid goes on around the spot, the middle of the change is the spot's own
                 found = change.sum(1) @ y, change.sum(0) @ x
                 np.testing.assert_allclose(found, (row - 0.5, column - 0.5), atol=4)  # a cell has 40 pixels
 
@@ -109,18 +109,21 @@ def test_the_cell_that_changes_most_is_the_one_in_whose_box_a_bright_spot_was_pu
 HALF = Preprocess((97, 97), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), resize_mode="squash", before_crop=(116, 130))
 
 
-@pytest.mark.parametrize("way", [Native(), Whole()])
-def test_a_shift_moves_cells_and_not_what_was_seen(way):
-    plain = way.plan((232, 520), preprocess=HALF, cell=(32, 32))
+@pytest.mark.parametrize("fit", [Native(), Whole()])
+def test_a_shift_moves_cells_and_not_what_was_seen(fit):
+    plain = fit.plan((232, 520), preprocess=HALF, cell=(32, 32))
     moved = replace(plain, shift=(15.5, 8.0))
     assert moved.grid == plain.grid and replace(moved, shift=(0.0, 0.0)) == plain
     tall, wide = (np.array(plain.image) / plain.resized).tolist()
     np.testing.assert_allclose(moved.y - plain.y, 15.5 * tall)
     np.testing.assert_allclose(moved.x - plain.x, 8 * wide)
-    np.testing.assert_allclose(np.subtract(moved.extent, plain.extent), [8 * wide, 8 * wide, 15.5 * tall, 15.5 * tall])
+    np.testing.assert_allclose(
+        np.subtract(moved.placement().extent, plain.placement().extent),
+        [8 * wide, 8 * wide, 15.5 * tall, 15.5 * tall],
+    )
     assert Geometry.from_json(moved.to_json()) == moved
-    if isinstance(way, Native):  # one pixel of 97 fills no cell of its own, and overlapping cells see it
-        assert (plain.seen[2], moved.seen[2]) == ((9 + 96) * 2, (9 + 97) * 2)
+    if isinstance(fit, Native):  # one pixel of 97 fills no cell of its own, and overlapping cells see it
+        assert (plain.visible[2], moved.visible[2]) == ((9 + 96) * 2, (9 + 97) * 2)
 
 
 def test_what_a_moved_grid_draws_is_held_at_the_edges_and_unseen_where_nothing_was_seen():
@@ -156,6 +159,6 @@ def test_a_map_is_drawn_where_its_cells_see_and_only_over_what_was_seen(tmp_path
     np.testing.assert_allclose(np.diff(map_.x), (right - left) / 4)
     np.testing.assert_allclose(np.diff(map_.y), (bottom - top) / 4)
     np.testing.assert_allclose([left + (right - left) * 3 / 8, top + (bottom - top) * 3 / 8], [map_.x[0], map_.y[0]])
-    top, left, bottom, right = (edge - 0.5 for edge in Geometry.from_json(map_.attrs["geometry"]).seen)
+    top, left, bottom, right = (edge - 0.5 for edge in Geometry.from_json(map_.attrs["geometry"]).visible)
     corners = image.axes.transData.inverted().transform(image.get_clip_box().get_points())
     np.testing.assert_allclose([corners.min(0), corners.max(0)], [(left, top), (right, bottom)])
