@@ -17,14 +17,14 @@ from denseclip_viz.trace import Trace
 Item = TypeVar("Item")
 
 
-def names(value: object, option: str) -> list[str]:
+def list_names(value: object, option: str) -> list[str]:
     """List the names that an option gives: one, or several.
 
     Raises:
         LayerError: something else.
 
     Example:
-        >>> names("layer*", "layers"), names(("stem", "layer1"), "layers")
+        >>> list_names("layer*", "layers"), list_names(("stem", "layer1"), "layers")
         (['layer*'], ['stem', 'layer1'])
     """
     value = value.tolist() if isinstance(value, np.ndarray) else value
@@ -35,14 +35,14 @@ def names(value: object, option: str) -> list[str]:
     return [str(name) for name in listed]
 
 
-def keys(kind: object) -> str:
+def check_keys(kind: object) -> str:
     """Refuse a kind of keys that there is not.
 
     Raises:
         LayerError: neither `""`, `"key"` nor `"projected"`.
 
     Example:
-        >>> keys("key")
+        >>> check_keys("key")
         'key'
     """
     if not isinstance(kind, str) or kind not in ("", "key", "projected"):
@@ -51,29 +51,29 @@ def keys(kind: object) -> str:
     return kind
 
 
-def path(value: object) -> str | DensePath:
-    """Refuse what is neither the name of a path nor a `Path`; which names there are is the towers' to say.
+def check_path(value: object) -> str | DensePath:
+    """Refuse what is neither the name of a path nor a `DensePath`; which names there are is the towers' to say.
 
     Raises:
         LayerError: something else.
 
     Example:
-        >>> path("value")
+        >>> check_path("value")
         'value'
     """
     if isinstance(value, str | DensePath):
         return value
-    raise LayerError(f"path={reprlib.repr(value)}", expected="a name or a Path(...)", fix="Try path='value'.")
+    raise LayerError(f"path={reprlib.repr(value)}", expected="a name or a DensePath(...)", fix="Try path='value'.")
 
 
-def batch(size: object) -> int:
+def check_batch_size(size: object) -> int:
     """Refuse a batch size that is no whole number of at least 1.
 
     Raises:
         LayerError: it is not.
 
     Example:
-        >>> batch(8)
+        >>> check_batch_size(8)
         8
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
@@ -82,14 +82,14 @@ def batch(size: object) -> int:
     return size
 
 
-def several(images: Iterable[Item]) -> Iterable[Item]:
+def require_several(images: Iterable[Item]) -> Iterable[Item]:
     """Refuse one image where several are due: a path would be read as letters, an array as rows.
 
     Raises:
         ImageError: one image, or nothing that can be gone through.
 
     Example:
-        >>> list(several(["cat.jpg"]))
+        >>> list(require_several(["cat.jpg"]))
         ['cat.jpg']
     """
     one = isinstance(images, str | bytes | os.PathLike) or not isinstance(images, Iterable)
@@ -100,14 +100,14 @@ def several(images: Iterable[Item]) -> Iterable[Item]:
     return images
 
 
-def texts(value: object) -> list[str]:
+def list_texts(value: object) -> list[str]:
     """List plain texts; what each of them may be is the tokenizer's to say.
 
     Raises:
         PromptError: one text without a list around it, or nothing that can be gone through.
 
     Example:
-        >>> texts(("a cat", "grass"))
+        >>> list_texts(("a cat", "grass"))
         ['a cat', 'grass']
     """
     value = value.tolist() if isinstance(value, np.ndarray) else value
@@ -118,7 +118,7 @@ def texts(value: object) -> list[str]:
     return listed
 
 
-def pixels(value: object, size: tuple[int, int]) -> Tensor:
+def require_pixels(value: object, size: tuple[int, int]) -> Tensor:
     """Refuse what is not a batch of preprocessed images of the model's own size.
 
     Raises:
@@ -126,7 +126,7 @@ def pixels(value: object, size: tuple[int, int]) -> Tensor:
 
     Example:
         >>> import torch
-        >>> pixels(torch.zeros(2, 3, 32, 32), (32, 32)).shape
+        >>> require_pixels(torch.zeros(2, 3, 32, 32), (32, 32)).shape
         torch.Size([2, 3, 32, 32])
     """
     got = f"pixels as {type(value).__name__}"
@@ -138,7 +138,7 @@ def pixels(value: object, size: tuple[int, int]) -> Tensor:
     raise ImageError(got, expected=expected, fix="model.trace(image).pixels[None] is such a batch of one.")
 
 
-def finite(embedding: Tensor) -> Tensor:
+def require_finite(embedding: Tensor) -> Tensor:
     """Refuse an embedding that is no direction.
 
     Raises:
@@ -150,7 +150,7 @@ def finite(embedding: Tensor) -> Tensor:
     return embedding
 
 
-def directed(trace: Trace) -> Trace:
+def require_nonzero(trace: Trace) -> Trace:
     """Refuse a trace whose embedding is zero: it has no cosine with anything.
 
     Raises:
@@ -162,17 +162,17 @@ def directed(trace: Trace) -> Trace:
     return trace
 
 
-def own(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) -> Trace:
+def require_same_model(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) -> Trace:
     """Refuse a trace of another model, whose features lie in another space, and options that come too late.
 
     Raises:
         LayerError: another model made it.
         GeometryError: a geometry was asked for, but the image was fitted already.
     """
-    made = [str(trace.provenance.get(name, provenance[name])) for name in ("model", "weights_hash")]
+    theirs = [str(trace.provenance.get(name, provenance[name])) for name in ("model", "weights_hash")]
     mine = [str(provenance[name]) for name in ("model", "weights_hash")]
-    if made != mine:
-        got = f"a trace of {trace.name} by {made[0]} (weights {made[1]})"
+    if theirs != mine:
+        got = f"a trace of {trace.name} by {theirs[0]} (weights {theirs[1]})"
         raise LayerError(got, expected=f"one by {mine[0]} (weights {mine[1]})", fix="Trace it with this model.")
     if geometry is not None:
         got = f"geometry={reprlib.repr(geometry)} for a trace, whose image was fitted already"
@@ -184,7 +184,7 @@ def _listed(value: object) -> list[str] | None:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping) else None
 
 
-def untraced(image: Item) -> Item:
+def refuse_trace(image: Item) -> Item:
     """Refuse a trace where an image is wanted: it holds a reduced copy, which would be traced in its place.
 
     Raises:

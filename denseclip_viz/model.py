@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from denseclip_viz import arguments
 from denseclip_viz.attribution.gradients import gradient_maps
-from denseclip_viz.clip.forward import Planned, check_eval, prove, traced
+from denseclip_viz.clip.forward import Prepared, check_against_forward, check_eval, trace_all
 from denseclip_viz.clip.hooks import Record, match, record
 from denseclip_viz.clip.load.checkpoints import Loaded
 from denseclip_viz.clip.memory import memory_guard
@@ -24,7 +24,7 @@ from denseclip_viz.errors import ImageError, LayerError
 from denseclip_viz.geometry import Fit, fit_from
 from denseclip_viz.html import format_shape, join_names, repr_html
 from denseclip_viz.images import ImageLike, describe, readable
-from denseclip_viz.maps.comparison import compare, with_gradients, with_readings
+from denseclip_viz.maps.comparison import compare, with_gradients, with_layer_readout
 from denseclip_viz.maps.layer_readout import read_layers
 from denseclip_viz.maps.segment import Background, segment
 from denseclip_viz.maps.similarity import classify, similarity
@@ -55,7 +55,7 @@ class Model:
         self.tower: Tower = tower_of(loaded.clip)
         self.texts = TextBank(loaded.clip, loaded.tokenizer, provenance=loaded.provenance, cache=cache)
         self.tokenizer = loaded.tokenizer
-        self._proven = False
+        self._checked = False
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -114,23 +114,23 @@ class Model:
         """
         paper = preset_named(preset)
         fit = fit_from(geometry if geometry is not None else paper.geometry)
-        batch_size, asked = arguments.batch(batch_size), arguments.names(layers, "layers")
-        asked = list(self.tower.needs(self.layers) or self.layers) if asked == ["all"] else asked
-        asked += [f"{name}.attention" for name in arguments.names(attention, "attention")]
+        batch_size, taps = arguments.check_batch_size(batch_size), arguments.list_names(layers, "layers")
+        taps = list(self.tower.layers_to_record(self.layers) or self.layers) if taps == ["all"] else taps
+        taps += [f"{name}.attention" for name in arguments.list_names(attention, "attention")]
         options = ForwardOptions(
-            path=choose_path(arguments.path(paper.path if path is None else path)),
-            layers=tuple(match(asked, self.taps)) if asked else (),
-            keys=arguments.keys(keys) or paper.keys_for(self.tower.family),
+            path=choose_path(arguments.check_path(paper.path if path is None else path)),
+            layers=tuple(match(taps, self.taps)) if taps else (),
+            keys=arguments.check_keys(keys) or paper.keys_for(self.tower.family),
         )
         common: dict[str, Any] = {
             "preprocess": self.preprocess,
             "options": options,
             "provenance": {**self.provenance, "path": options.path.name, "tower": self.tower.family},
         }
-        asked_of = map(arguments.untraced, arguments.several(images))
-        planned = (self._plan(image, upright, fit) for image, upright in readable(asked_of, unreadable))
-        for trace in traced(self.tower, planned, batch_size=batch_size, **common):
-            self._prove(trace)
+        untraced = map(arguments.refuse_trace, arguments.require_several(images))
+        prepared = (self._prepare(image, upright, fit) for image, upright in readable(untraced, unreadable))
+        for trace in trace_all(self.tower, prepared, batch_size=batch_size, **common):
+            self._check_once(trace)
             yield trace
 
     def record(self, *patterns: str) -> AbstractContextManager[Record]:
@@ -151,10 +151,10 @@ class Model:
             ImageError: pixels of another shape or type, or whose embedding is not finite.
         """
         check_eval(self.tower.visual)
-        pixels, parameter = arguments.pixels(pixels, self.preprocess.size), next(self.tower.visual.parameters())
+        pixels, parameter = arguments.require_pixels(pixels, self.preprocess.size), next(self.tower.visual.parameters())
         with torch.no_grad(), memory_guard("the number of images"):
             embedding = self.tower.visual(pixels.to(parameter.device, parameter.dtype))
-        return arguments.finite(embedding[0] if isinstance(embedding, tuple) else embedding)
+        return arguments.require_finite(embedding[0] if isinstance(embedding, tuple) else embedding)
 
     def encode_text(self, texts: Sequence[str], *, truncate: bool = False) -> Tensor:
         """Embed plain texts: `(text, D)`, unit length.
@@ -162,12 +162,12 @@ class Model:
         Raises:
             PromptError: no list of texts, or a text that cannot be encoded as it is.
         """
-        return encode_texts(self.clip, self.tokenizer, arguments.texts(texts), truncate=truncate)
+        return encode_texts(self.clip, self.tokenizer, arguments.list_texts(texts), truncate=truncate)
 
     def similarity(self, image: ImageLike | Trace, prompts: PromptsLike) -> xr.DataArray:
         """Compare dense features with every prompt in every template: raw cosines (template, prompt, y, x)."""
         prompts = Prompts.of(prompts)
-        return similarity(self._traced(image), self.texts.encode(prompts), prompts)
+        return similarity(self._trace_of(image), self.texts.encode(prompts), prompts)
 
     def compare(
         self, image: ImageLike | Trace, prompts: PromptsLike, *, layers: str | Sequence[str] = ()
@@ -178,14 +178,14 @@ class Model:
             image: A trace, or an image to trace with what is needed.
             prompts: Texts, or `Prompts`.
             layers: Layers to read too: names, wildcards, negative indices, or `"all"`. A transformer's are read in
-                text space and must be in the trace (`model.needs(layers)`); those of a ResNet, ConvNeXt, FastViT or
-                Swin are read by gradients, in one further pass.
+                text space and must be in the trace (`model.layers_to_record(layers)`); those of a ResNet, ConvNeXt,
+                FastViT or Swin are read by gradients, in one further pass.
 
         Returns:
-            See `maps.compare.compare`; with layers also `layer_…` variables and `attrs["layer_reading"]`.
+            See `maps.compare.compare`; with layers also `layer_…` variables and `attrs["layer_readout"]`.
         """
         prompts, wanted = Prompts.of(prompts), self._layers(layers)
-        trace = arguments.directed(self._traced(image, layers=self.tower.needs(wanted)))
+        trace = arguments.require_nonzero(self._trace_of(image, layers=self.tower.layers_to_record(wanted)))
         vectors = self.texts.encode(prompts)
         both = compare(trace, vectors, prompts)
         return self._with_layers(both, trace, vectors, wanted) if wanted else both
@@ -223,10 +223,10 @@ class Model:
         options: dict[str, Any] = {"preset": preset, "geometry": geometry, "keys": keys}
         marked = [name for name, is_so in zip(prompts.prompts, prompts.background, strict=True) if is_so]
         return segment(
-            self._traced(image, **options),
+            self._trace_of(image, **options),
             ensemble(self.texts.encode(prompts)),
             prompts.prompts,
-            scale=self.scale,
+            scale=self.logit_scale,
             background=Background.of(background).joined(marked),
             denoise=paper.denoise if denoise is None else denoise,
             smooth=smooth,
@@ -236,15 +236,15 @@ class Model:
 
     def classify(self, image: ImageLike | Trace, prompts: PromptsLike) -> xr.DataArray:
         """Give CLIP's ordinary zero-shot probabilities, with the model's own scale: (template, prompt)."""
-        prompts, trace = Prompts.of(prompts), arguments.directed(self._traced(image))
-        return classify(trace, self.texts.encode(prompts), prompts, scale=self.scale)
+        prompts, trace = Prompts.of(prompts), arguments.require_nonzero(self._trace_of(image))
+        return classify(trace, self.texts.encode(prompts), prompts, scale=self.logit_scale)
 
-    def needs(self, layers: str | Sequence[str]) -> tuple[str, ...]:
-        """What to trace so that `compare` can read these layers: `trace(image, layers=model.needs("all"))`."""
-        return self.tower.needs(self._layers(layers))
+    def layers_to_record(self, layers: str | Sequence[str]) -> tuple[str, ...]:
+        """Name the taps to trace so that `compare` can read these layers: `trace(image, layers=...)`."""
+        return self.tower.layers_to_record(self._layers(layers))
 
     @property
-    def scale(self) -> float:
+    def logit_scale(self) -> float:
         """What the model multiplies cosines by: exp(logit_scale)."""
         return logit_scale(self.clip)
 
@@ -255,55 +255,57 @@ class Model:
         return as_html(self)
 
     def _layers(self, layers: str | Sequence[str]) -> list[str]:
-        asked = arguments.names(layers, "layers")
-        return list(self.layers) if asked == ["all"] else match(asked, self.layers)
+        names = arguments.list_names(layers, "layers")
+        return list(self.layers) if names == ["all"] else match(names, self.layers)
 
-    def _plan(self, image: ImageLike, upright: Image.Image, fit: Fit) -> Planned:
+    def _prepare(self, image: ImageLike, upright: Image.Image, fit: Fit) -> Prepared:
         geometry = fit.plan((upright.height, upright.width), preprocess=self.preprocess, cell=self.tower.cell)
-        return Planned(upright, replace(geometry, shift=self.tower.shift("pool.input")), describe(image))
+        return Prepared(upright, replace(geometry, shift=self.tower.shift("pool.input")), describe(image))
 
-    def _prove(self, trace: Trace) -> None:
-        if self._proven or trace.pixels is None or trace.geometry.mode != "native":
+    def _check_once(self, trace: Trace) -> None:
+        if self._checked or trace.pixels is None or trace.geometry.mode != "native":
             return
-        prove(self.tower, trace.pixels[None], ForwardOptions())
-        self._proven = True
+        check_against_forward(self.tower, trace.pixels[None], ForwardOptions())
+        self._checked = True
 
-    def _traced(self, image: ImageLike | Trace, **options: Any) -> Trace:
+    def _trace_of(self, image: ImageLike | Trace, **options: Any) -> Trace:
         if not isinstance(image, Trace):
             return self.trace(image, **options)
-        return arguments.own(image, self.provenance, geometry=options.get("geometry"))
+        return arguments.require_same_model(image, self.provenance, geometry=options.get("geometry"))
 
     def _with_layers(self, both: xr.Dataset, trace: Trace, vectors: Tensor, wanted: Sequence[str]) -> xr.Dataset:
         path = choose_path(str(trace.provenance.get("path", "value")))
-        if self.tower.needs(wanted):
-            return with_readings(both, read_layers(self.tower, trace, wanted, path), vectors, self.tower.reading)
+        if self.tower.layers_to_record(wanted):
+            return with_layer_readout(
+                both, read_layers(self.tower, trace, wanted, path), vectors, self.tower.layer_readout
+            )
         if trace.pixels is None:
             raise LayerError("layers of a tiled image", expected="a single window", fix="Trace with 'whole'.")
         maps = gradient_maps(self.tower, trace.pixels, vectors, layers=wanted, path=path)
         shifts = [self.tower.shift(name) for name in maps]
-        return with_gradients(both, maps, self.tower.reading, shifts=shifts)
+        return with_gradients(both, maps, self.tower.layer_readout, shifts=shifts)
 
 
 def in_a_line(model: Model) -> str:
     """Name the model, its weights and its pooling, for `repr`."""
-    said = model.provenance
+    about = model.provenance
     facts = f"{model.tower.family}, {len(model.layers)} layers, {_millions(model):.1f} M"
-    return f"Model({said['model']}, {said['weights']}: {facts})"
+    return f"Model({about['model']}, {about['weights']}: {facts})"
 
 
 def as_html(model: Model) -> str:
     """Lay out what a model is, everything escaped; random weights are not to be overlooked."""
-    said, size, cell = model.provenance, model.preprocess.size, model.tower.cell
+    about, size, cell = model.provenance, model.preprocess.size, model.tower.cell
     facts = {
-        "weights": f"{said['weights']} ({said['weights_hash']})",
+        "weights": f"{about['weights']} ({about['weights_hash']})",
         "pooling": model.tower.family,
         "reads": f"{format_shape(size)} pixels as {size[0] // cell[0]} × {size[1] // cell[1]} positions",
         "layers": join_names(model.layers),
         "parameters": f"{_millions(model):.1f} million",
-        "runs": f"{said['dtype']}, {said['device']}, {said['activation']}",
+        "runs": f"{about['dtype']}, {about['device']}, {about['activation']}",
     }
     after, random = 'model.trace("street.jpg")', "random weights: only the mechanics show"
-    return repr_html(f"Model {said['model']}", facts, after=after, warning=random if said["random_weights"] else "")
+    return repr_html(f"Model {about['model']}", facts, after=after, warning=random if about["random_weights"] else "")
 
 
 def _millions(model: Model) -> float:

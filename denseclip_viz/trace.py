@@ -113,9 +113,9 @@ class Trace:
             **sizes,
             "rest (D each)": ", ".join(self.rest),
             "keys (y, x, C)": format_shape(self.keys.shape) if self.keys is not None else "",
-            "layers": join_names([f"{name} {format_shape(kept.shape)}" for name, kept in self.layers.items()], most=5),
+            "layers": join_names([f"{name} {format_shape(tensor.shape)}" for name, tensor in self.layers.items()], most=5),
             "memory": f"{self.nbytes / 1e6:.1f} MB",
         }
-        after, seen = "model.compare(trace, prompts)", thumbnail(self.image)
+        after, preview = "model.compare(trace, prompts)", thumbnail(self.image)
         random = "random weights: only the mechanics show" if self.provenance.get("random_weights") else ""
-        return repr_html(f"Trace of {self.name}", facts, image=seen, after=after, warning=random)
+        return repr_html(f"Trace of {self.name}", facts, image=preview, after=after, warning=random)

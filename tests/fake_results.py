@@ -151,7 +151,7 @@ def _with_vit_layers(both, rng):
         layer_score=(("layer", *both.score.dims), score),
         layer_agreement=(("layer",), 0.2 + 0.6 * grow.ravel()),
     ).assign_coords(layer=names).assign_attrs(
-        layer_reading="value path and class token of each block through the final norm and projection"
+        layer_readout="value path and class token of each block through the final norm and projection"
     )  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def _with_resnet_layers(both, rng):
     stack = [fine * sizes + 0.02 * sizes * np.abs(fine).max() * rng.standard_normal((5, *fine.shape)) for _ in (0, 1)]
     both = both.assign(layer_global_gradient=(dims, stack[0]), layer_dense_gradient=(dims, stack[1]))
     both = both.assign(layer_cells=("layer", 10 / sizes.ravel()))
-    return both.assign_coords(layer=names).assign_attrs(layer_reading="gradient x activation of the score")
+    return both.assign_coords(layer=names).assign_attrs(layer_readout="gradient x activation of the score")
 
 
 def trace(result, depth=6) -> Trace:

@@ -185,7 +185,7 @@ def test_a_generator_of_background_prompts_is_read_once():
 def test_layers_of_compare_that_are_not_there(models, layers):
     for model in models.values():
         held(lambda model=model: model.compare(IMAGE, "a cat", layers=layers), LayerError)
-        held(lambda model=model: model.trace(IMAGE, layers=model.needs(layers)), LayerError)
+        held(lambda model=model: model.trace(IMAGE, layers=model.layers_to_record(layers)), LayerError)
 
 
 @fuzz

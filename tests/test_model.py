@@ -142,14 +142,14 @@ def test_every_layer_of_a_vit_is_read_in_text_space(load_tiny, image_file):
     assert both.layer.values.tolist() == list(model.layers)
     np.testing.assert_allclose(both.layer_dense.sel(layer="blocks.2"), both.dense, atol=1e-5)
     np.testing.assert_allclose(both.layer_score.sel(layer="blocks.2"), both.score, atol=1e-5)
-    assert "class token of each block" in both.attrs["layer_reading"]
+    assert "class token of each block" in both.attrs["layer_readout"]
 
 
 def test_layers_of_a_trace_that_does_not_hold_them_are_an_error_with_the_fix(load_tiny, image_file):
     model = load_tiny("vit")
     with pytest.raises(LayerError, match="Ask for it"):
         model.compare(model.trace(image_file), PROMPTS, layers="blocks.1")
-    enough = model.trace(image_file, layers=model.needs("blocks.1"))
+    enough = model.trace(image_file, layers=model.layers_to_record("blocks.1"))
     assert model.compare(enough, PROMPTS, layers="blocks.1").layer.values.tolist() == ["blocks.1"]
 
 

@@ -46,16 +46,16 @@ def gradient_maps(
     texts = F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).flatten(0, 1)
     with torch.enable_grad(), memory_guard("the number of layers or the geometry's size"):
         taps = tower.taps()
-        with record(taps, layers, raw=True) as seen, _FrozenNorms():
+        with record(taps, layers, raw=True) as recorded, _FrozenNorms():
             parts = tower.decompose(inputs, ForwardOptions(path=path))
         whole = F.normalize(parts.embedding[0], dim=-1) @ texts.T
         dense = (F.normalize(parts.dense[0], dim=-1) @ texts.T).mean((0, 1))
-        activations = [(taps[name], seen[name]) for name in seen]
+        activations = [(taps[name], recorded[name]) for name in recorded]
         rows = [[_times(activations, score) for score in scores] for scores in (whole, dense)]
     shape = vectors.shape[:2]
     return {
         name: (_stack([row[i] for row in rows[0]], shape), _stack([row[i] for row in rows[1]], shape))
-        for i, name in enumerate(seen)
+        for i, name in enumerate(recorded)
     }
 
 
@@ -100,9 +100,9 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
     grid = (inputs.shape[-2] // tower.cell[0], inputs.shape[-1] // tower.cell[1])
     with torch.enable_grad(), memory_guard("the geometry's size"):
         tap = tower.taps()[tower.last_map]
-        with record({tower.last_map: tap}, [tower.last_map], raw=True) as seen:
+        with record({tower.last_map: tap}, [tower.last_map], raw=True) as recorded:
             embedding = tower.decompose(inputs, ForwardOptions()).embedding
-        activation = seen[tower.last_map]
+        activation = recorded[tower.last_map]
         scores = F.normalize(embedding, dim=-1) @ F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).T
         # no image depends on another one, so the gradient of the sum is each image's own
         maps = [_cam(tap, activation, score, grid) for score in scores.sum(0)]
@@ -111,7 +111,7 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
 
 def _cam(tap: Tap, activation: Tensor, score: Tensor, grid: tuple[int, int]) -> Tensor:
     (gradient,) = torch.autograd.grad(score, activation, retain_graph=True)
-    activation, gradient = tap.laid(activation), tap.laid(gradient)
+    activation, gradient = tap.channels_first(activation), tap.channels_first(gradient)
     if activation.ndim == 3:  # tokens: those of the patches, which come last, on the grid
         first = activation.shape[1] - grid[0] * grid[1]
         activation, gradient = (t[:, first:].transpose(1, 2).unflatten(-1, grid) for t in (activation, gradient))
@@ -129,7 +129,7 @@ def _inputs(tower: Tower, pixels: Tensor) -> Tensor:
 
 def _times(activations: Sequence[tuple[Tap, Tensor]], score: Tensor) -> list[Tensor]:
     gradients = torch.autograd.grad(score, [a for _, a in activations], retain_graph=True)
-    return [tap.laid(a * g).sum(1)[0].detach() for (tap, a), g in zip(activations, gradients, strict=True)]
+    return [tap.channels_first(a * g).sum(1)[0].detach() for (tap, a), g in zip(activations, gradients, strict=True)]
 
 
 def _stack(maps: Sequence[Tensor], shape: torch.Size) -> Tensor:

@@ -133,7 +133,7 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
         "made": provenance(whole.attrs),
         "provenance": {str(key): str(value) for key, value in whole.attrs.items() if key != "geometry"},
         "random": is_random(whole.attrs),
-        "reading": str(whole.attrs.get("layer_reading", "")),
+        "reading": str(whole.attrs.get("layer_readout", "")),
         "questions": {**QUESTIONS, "segments": "which text wins where?"},
         "prompts": [{"name": name, "absent": bool(is_so)} for name, is_so in zip(names, marked, strict=True)],
         "palette": [[round(255 * part) for part in label_colour(i)] for i in range(len(names))],

@@ -153,7 +153,7 @@ def layers(
         loaded = _load(model, weights, device)
         wanted: Any = layer or "all"
         kind = Kind(lambda trace: loaded.compare(trace, prompts, layers=wanted), plotted("layers"), layers_table)
-        run(loaded, files, kind, out=out, force=force, geometry=way, layers=loaded.needs(wanted))
+        run(loaded, files, kind, out=out, force=force, geometry=way, layers=loaded.layers_to_record(wanted))
 
 
 @app.command()

@@ -135,7 +135,7 @@ def _one(model: Model, file: Path, prompts: Prompts, truth: Any, *, threshold: f
     maps = model.similarity(trace, prompts)
     vectors = model.texts.encode(prompts)
     masks = None if truth is None else truth(file)
-    table = templates_table(maps, masks, vectors=vectors, scale=model.scale, threshold=threshold)
+    table = templates_table(maps, masks, vectors=vectors, scale=model.logit_scale, threshold=threshold)
 
     def grid() -> Any:
         from denseclip_viz import plot

@@ -22,7 +22,7 @@ from denseclip_viz.trace import Trace
 
 
 @dataclass(frozen=True)
-class Planned:
+class Prepared:
     """An image that was read, with its place in the tower's input."""
 
     image: Image.Image
@@ -30,16 +30,16 @@ class Planned:
     name: str
 
 
-def traced(tower: Tower, planned: Iterable[Planned], *, batch_size: int, **common: Any) -> Iterator[Trace]:
+def trace_all(tower: Tower, prepared: Iterable[Prepared], *, batch_size: int, **common: Any) -> Iterator[Trace]:
     """Trace images in order: neighbours whose inputs have one size together, tiled ones each alone.
 
     Args:
         tower: An image tower.
-        planned: The images; each is read when its turn comes.
+        prepared: The images; each is read when its turn comes.
         batch_size: Images, or windows of tiles, in one forward pass.
         **common: `preprocess`, `options`, `provenance`, as for `trace_batch`.
     """
-    for (mode, _), group in itertools.groupby(planned, key=lambda p: (p.geometry.mode, p.geometry.input)):
+    for (mode, _), group in itertools.groupby(prepared, key=lambda p: (p.geometry.mode, p.geometry.input)):
         if mode == "tiles":
             for one in group:
                 yield trace_tiles(tower, one, batch_size=batch_size, **common)
@@ -50,7 +50,7 @@ def traced(tower: Tower, planned: Iterable[Planned], *, batch_size: int, **commo
 
 def trace_batch(
     tower: Tower,
-    planned: Sequence[Planned],
+    prepared: Sequence[Prepared],
     *,
     preprocess: Preprocess,
     options: ForwardOptions,
@@ -62,9 +62,9 @@ def trace_batch(
         RecompositionError: contributions and rest do not sum to the embedding.
         OutOfMemoryError: the batch does not fit.
     """
-    inputs = np.stack([pixels(p.image, p.geometry, preprocess) for p in planned])
+    inputs = np.stack([pixels(p.image, p.geometry, preprocess) for p in prepared])
     decomposition = run(tower, torch.from_numpy(inputs), options)
-    return [_trace(decomposition, i, p, provenance, torch.from_numpy(inputs[i].copy())) for i, p in enumerate(planned)]
+    return [_trace(decomposition, i, p, provenance, torch.from_numpy(inputs[i].copy())) for i, p in enumerate(prepared)]
 
 
 def run(tower: Tower, inputs: Tensor, options: ForwardOptions) -> Decomposition:
@@ -79,7 +79,7 @@ def run(tower: Tower, inputs: Tensor, options: ForwardOptions) -> Decomposition:
 
 def trace_tiles(
     tower: Tower,
-    planned: Planned,
+    prepared: Prepared,
     *,
     preprocess: Preprocess,
     options: ForwardOptions,
@@ -100,18 +100,18 @@ def trace_tiles(
             expected="a single window",
             fix="Trace with geometry='native' or 'whole' to record layers.",
         )
-    geometry = planned.geometry
-    canvas = pixels(planned.image, geometry, preprocess)
-    sums = _Sums(geometry)
+    geometry = prepared.geometry
+    canvas = pixels(prepared.image, geometry, preprocess)
+    sums = TileSums(geometry)
     for start in range(0, len(geometry.windows), batch_size):
         corners = geometry.windows[start : start + batch_size]
         height, width = geometry.window or (0, 0)
         crops = np.stack([canvas[:, top : top + height, left : left + width] for top, left in corners])
         sums.add(run(tower, torch.from_numpy(crops), options), corners)
-    return _trace(sums.decomposition(), 0, planned, provenance, None)
+    return _trace(sums.decomposition(), 0, prepared, provenance, None)
 
 
-class _Sums:
+class TileSums:
     """Running sums over windows, on the grid of the whole image."""
 
     def __init__(self, geometry: Geometry) -> None:
@@ -159,7 +159,7 @@ class _Sums:
         )
 
 
-def prove(tower: Tower, inputs: Tensor, options: ForwardOptions) -> None:
+def check_against_forward(tower: Tower, inputs: Tensor, options: ForwardOptions) -> None:
     """Check once, on a real input at the native size, that the opened pass equals the model's own.
 
     Raises:
@@ -207,7 +207,7 @@ def _to_cpu(decomposition: Decomposition) -> Decomposition:
 
 
 def _trace(
-    decomposition: Decomposition, i: int, planned: Planned, provenance: Mapping[str, str | int], inputs: Tensor | None
+    decomposition: Decomposition, i: int, prepared: Prepared, provenance: Mapping[str, str | int], inputs: Tensor | None
 ) -> Trace:
     # clones, so that one kept trace does not keep its whole batch
     return Trace(
@@ -216,9 +216,9 @@ def _trace(
         attention=decomposition.attention[i].clone(),
         contributions=decomposition.contributions[i].clone(),
         rest={name: term[i].clone() for name, term in decomposition.rest.items()},
-        geometry=planned.geometry,
-        image=display(planned.image),
-        name=planned.name,
+        geometry=prepared.geometry,
+        image=display(prepared.image),
+        name=prepared.name,
         provenance=dict(provenance),
         keys=None if decomposition.keys is None else decomposition.keys[i].clone(),
         layers={name: value[i].clone() for name, value in decomposition.layers.items()},

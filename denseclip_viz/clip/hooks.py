@@ -2,8 +2,8 @@
 
 Three tools, all of them context managers that leave the model as it was, also after an exception or an interrupt:
 
-- `observe` calls back with the input and output of modules,
-- `inside` switches a `Watch` on while one module runs: it sees attention calls and may stand in for them,
+- `on_forward` calls back with the input and output of modules,
+- `active_in` switches an `InterceptAttention` on while one module runs: it sees attention calls and may stand in,
 - `record` is the researcher's front end: named taps, wildcards, negative indices.
 """
 
@@ -47,13 +47,13 @@ class Tap:
         taken: Tensor = inputs[0] if self.take == "input" else output[0] if isinstance(output, tuple) else output
         return taken
 
-    def laid(self, taken: Tensor) -> Tensor:
+    def channels_first(self, map_or_stream: Tensor) -> Tensor:
         """Lay a map out as `(image, C, y, x)`; a stream of tokens stays as it is."""
-        return taken.permute(0, 3, 1, 2) if self.channels_last else taken
+        return map_or_stream.permute(0, 3, 1, 2) if self.channels_last else map_or_stream
 
     def map(self, inputs: tuple[Any, ...], output: Any) -> Tensor:
         """Take this tap's map or stream, and lay it out."""
-        return self.laid(self.raw(inputs, output))
+        return self.channels_first(self.raw(inputs, output))
 
     def part(self, call: AttentionCall) -> Tensor:
         """Take this tap's part of an attention call: `(image, head, row, …)`, or without `row` if pooled."""
@@ -62,7 +62,7 @@ class Tap:
         return part[:, :, 0] if rows.stop == 1 else part
 
 
-class Watch(TorchFunctionMode):
+class InterceptAttention(TorchFunctionMode):
     """See every attention call of this thread, and swap parameters for this thread only.
 
     Args:
@@ -88,15 +88,15 @@ class Watch(TorchFunctionMode):
 
 
 @contextmanager
-def observe(module: nn.Module, callback: Callback) -> Iterator[None]:
+def on_forward(module: nn.Module, callback: Callback) -> Iterator[None]:
     """Call `callback(inputs, output)` after each run of `module` in this thread.
 
     Example:
         >>> import torch
-        >>> seen, layer = [], torch.nn.Linear(2, 2)
-        >>> with observe(layer, lambda inputs, output: seen.append(output.shape)):
+        >>> shapes, layer = [], torch.nn.Linear(2, 2)
+        >>> with on_forward(layer, lambda inputs, output: shapes.append(output.shape)):
         ...     _ = layer(torch.zeros(3, 2))
-        >>> seen, len(layer._forward_hooks)
+        >>> shapes, len(layer._forward_hooks)
         ([torch.Size([3, 2])], 0)
     """
     owner = threading.get_ident()
@@ -113,10 +113,10 @@ def observe(module: nn.Module, callback: Callback) -> Iterator[None]:
 
 
 @contextmanager
-def inside(module: nn.Module, watch: Watch) -> Iterator[None]:
-    """Switch `watch` on while `module` runs in this thread, and only then.
+def active_in(module: nn.Module, mode: InterceptAttention) -> Iterator[None]:
+    """Switch `mode` on while `module` runs in this thread, and only then.
 
-    Narrow on purpose: while a watch is on, PyTorch leaves its fused attention path, and results may differ from a
+    Narrow on purpose: while the mode is on, PyTorch leaves its fused attention path, and results may differ from a
     plain pass in the last bits.
     """
     owner = threading.get_ident()
@@ -125,7 +125,7 @@ def inside(module: nn.Module, watch: Watch) -> Iterator[None]:
     def enter(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
         if threading.get_ident() == owner:
             running.append(ExitStack())
-            running[-1].enter_context(watch)
+            running[-1].enter_context(mode)
 
     def leave(_module: nn.Module, _inputs: tuple[Any, ...], _output: Any) -> None:
         if threading.get_ident() == owner and running:
@@ -143,7 +143,7 @@ def inside(module: nn.Module, watch: Watch) -> Iterator[None]:
 
 
 class Record(Mapping[str, Tensor]):
-    """What the taps saw: `seen["layer3"]` is the newest tensor, `seen.calls("layer3")` all of them, oldest first."""
+    """What the taps saw: `record["layer3"]` is the newest tensor, `record.calls("layer3")` all, oldest first."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._calls: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -184,12 +184,12 @@ def record(taps: Mapping[str, Tap], patterns: Sequence[str], *, raw: bool = Fals
         LayerError: a pattern that names no tap, or (on leaving) a tap that never fired.
     """
     names = match(patterns, list(taps))
-    seen = Record(names)
+    recorded = Record(names)
     with ExitStack() as stack:
         for name in names:
-            stack.enter_context(_listen(taps[name], seen._calls[name].append, raw))
-        yield seen
-    silent = [name for name in names if not seen.calls(name)]
+            stack.enter_context(_listen(taps[name], recorded._calls[name].append, raw))
+        yield recorded
+    silent = [name for name in names if not recorded.calls(name)]
     if silent:
         raise _never_fired(silent)
 
@@ -198,10 +198,10 @@ def record(taps: Mapping[str, Tap], patterns: Sequence[str], *, raw: bool = Fals
 def _listen(tap: Tap, keep: Callable[[Tensor], None], raw: bool) -> Iterator[None]:
     if tap.take in ("input", "output"):
         take = tap.raw if raw else tap.map
-        with observe(tap.module, lambda inputs, output: keep(take(inputs, output))):
+        with on_forward(tap.module, lambda inputs, output: keep(take(inputs, output))):
             yield
     else:
-        with inside(tap.module, Watch(lambda call: keep(tap.part(call)))):
+        with active_in(tap.module, InterceptAttention(lambda call: keep(tap.part(call)))):
             yield
 
 
@@ -213,7 +213,7 @@ def _never_fired(names: Sequence[str]) -> LayerError:
     )
 
 
-def hooked(*modules: nn.Module) -> bool:
+def has_hooks(*modules: nn.Module) -> bool:
     """Whether anybody listens to one of these modules, or to all modules at once."""
     everywhere = nn.modules.module
     if everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks:
@@ -236,12 +236,12 @@ def match(patterns: str | Sequence[str], names: Sequence[str]) -> list[str]:
     for pattern in patterns:
         if not isinstance(pattern, str):
             raise LayerError(f"layer {pattern!r} is a {type(pattern).__name__}", expected="names", fix="Use text.")
-        found = fnmatch.filter(names, _positive(pattern, names))
+        matching = fnmatch.filter(names, _positive(pattern, names))
         if pattern != "*":  # `layer*` means the layers, not everything inside them
-            found = [n for n in found if n.count(".") == pattern.count(".")] or found
-        if not found:
+            matching = [n for n in matching if n.count(".") == pattern.count(".")] or matching
+        if not matching:
             raise unknown_layer(pattern, names, "the taps there are")
-        chosen.update(found)
+        chosen.update(matching)
     return [name for name in names if name in chosen]
 
 

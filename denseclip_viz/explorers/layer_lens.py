@@ -80,7 +80,7 @@ def _layers(both: xr.Dataset, every: Sequence[Stack], state: dict[str, Any]) -> 
         [(name, False) for name in names],
         rows,
         tiles,
-        note=str(both.attrs.get("layer_reading", "")),
+        note=str(both.attrs.get("layer_readout", "")),
         curves=_curves(both, every, template, prompt),
     )
 

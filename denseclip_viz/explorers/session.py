@@ -143,7 +143,10 @@ class Bench:
         """Open the image, unless the trace that is kept has what is needed."""
         model = self.model(question.model)
         key = (question.image, question.model, question.geometry)
-        layers, keys = (model.needs(question.layers) if question.layers else ()), "key" if question.smooth else ""
+        layers, keys = (
+            (model.layers_to_record(question.layers) if question.layers else ()),
+            "key" if question.smooth else "",
+        )
         if self._traced is not None and self._traced[0] == key and _serves(self._traced[1], layers, keys):
             return self._traced[1]
         tell("looking at the image", 0.1)

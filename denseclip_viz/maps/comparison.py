@@ -52,11 +52,13 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
         "rest": (("template", "prompt", "term"), rest),
         **agreement(trace, dense, contribution, attention),
     }
-    made = attributes(trace)  # maps carry it too, so that one taken out still says where it lies and whose it is
-    variables = {name: (dims, np.asarray(values), made if "y" in dims else {}) for name, (dims, values) in data.items()}
+    attrs = attributes(trace)  # maps carry it too, so that one taken out still says where it lies and whose it is
+    variables = {
+        name: (dims, np.asarray(values), attrs if "y" in dims else {}) for name, (dims, values) in data.items()
+    }
     variables["image"] = (("row", "column", "rgb"), trace.image, {})
     names = {"term": list(trace.rest), "head": np.arange(trace.attention.shape[0])}
-    return xr.Dataset(variables, coords={**coordinates(trace, prompts), **names}, attrs=made)
+    return xr.Dataset(variables, coords={**coordinates(trace, prompts), **names}, attrs=attrs)
 
 
 def parts(trace: Trace, texts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -151,26 +153,26 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return F.cosine_similarity(a, b, dim=0)
 
 
-def with_readings(
-    both: xr.Dataset, readings: Mapping[str, tuple[Tensor, Tensor]], vectors: Tensor, reading: str
+def with_layer_readout(
+    both: xr.Dataset, readouts: Mapping[str, tuple[Tensor, Tensor]], vectors: Tensor, layer_readout: str
 ) -> xr.Dataset:
     """Add layers that were read in text space.
 
     Args:
         both: What `compare` returned.
-        readings: `{layer: (global (D,), dense (y, x, D))}`.
+        readouts: `{layer: (global (D,), dense (y, x, D))}`.
         vectors: `(template, prompt, D)`.
-        reading: One line that says which reading it is, printed on figures.
+        layer_readout: One line that says how they were read, printed on figures.
     """
-    pooled = torch.stack([whole for whole, _ in readings.values()])
-    dense = torch.stack([positions for _, positions in readings.values()])
+    pooled = torch.stack([embedding for embedding, _ in readouts.values()])
+    dense = torch.stack([positions for _, positions in readouts.values()])
     texts = F.normalize(vectors.to(dense.dtype), dim=-1)
     data = {
         "layer_dense": (("layer", *MAPS), cosine_maps(dense, texts).numpy(), both["dense"].attrs),
         "layer_score": (("layer", "template", "prompt"), _scores(pooled, texts).numpy()),
         "layer_agreement": (("layer",), F.cosine_similarity(pooled, dense.mean((1, 2)), dim=-1).numpy()),
     }
-    return _with(both, data, list(readings), reading)
+    return _with(both, data, list(readouts), layer_readout)
 
 
 def _scores(pooled: Tensor, texts: Tensor) -> Tensor:
@@ -180,7 +182,7 @@ def _scores(pooled: Tensor, texts: Tensor) -> Tensor:
 def with_gradients(
     both: xr.Dataset,
     maps: Mapping[str, tuple[Tensor, Tensor]],
-    reading: str,
+    layer_readout: str,
     *,
     shifts: Sequence[tuple[float, float]] = (),
 ) -> xr.Dataset:
@@ -192,24 +194,24 @@ def with_gradients(
     Args:
         both: What `compare` returned.
         maps: `{layer: (global (template, prompt, y, x), dense (template, prompt, y, x))}`, in cosine units.
-        reading: One line that says which reading it is, printed on figures.
+        layer_readout: One line that says how they were read, printed on figures.
         shifts: The shift of each layer; none where no cell sees beside its middle.
     """
-    finest = max((whole.shape[-2:] for whole, _ in maps.values()), key=lambda grid: grid[0] * grid[1])
+    finest = max((pooled.shape[-2:] for pooled, _ in maps.values()), key=lambda grid: grid[0] * grid[1])
     dims = ("layer", "template", "prompt", "fine_y", "fine_x")
     fine = [np.stack([_repeat(pair[i], finest) for pair in maps.values()]) for i in (0, 1)]
-    cells = np.array([whole.shape[-2] * whole.shape[-1] for whole, _ in maps.values()])
+    cells = np.array([pooled.shape[-2] * pooled.shape[-1] for pooled, _ in maps.values()])
     data: dict[str, tuple[Any, ...]] = {
         "layer_global_gradient": (dims, fine[0]),
         "layer_dense_gradient": (dims, fine[1]),
     }
     data |= {"layer_cells": (("layer",), cells)}
     data |= {"layer_shift": (("layer", "axis"), np.array(shifts))} if np.any(shifts) else {}
-    return _with(both, data, list(maps), reading)
+    return _with(both, data, list(maps), layer_readout)
 
 
-def _with(both: xr.Dataset, data: Mapping[str, tuple[Any, ...]], layers: list[str], reading: str) -> xr.Dataset:
-    added: xr.Dataset = both.assign(data).assign_coords(layer=layers).assign_attrs(layer_reading=reading)
+def _with(both: xr.Dataset, data: Mapping[str, tuple[Any, ...]], layers: list[str], layer_readout: str) -> xr.Dataset:
+    added: xr.Dataset = both.assign(data).assign_coords(layer=layers).assign_attrs(layer_readout=layer_readout)
     return added
 
 

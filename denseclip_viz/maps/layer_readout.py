@@ -16,7 +16,7 @@ def read_layers(tower: Tower, trace: Trace, layers: Sequence[str], path: DensePa
 
     Args:
         tower: A tower that reads its layers in text space.
-        trace: One opened image that holds what `tower.needs(layers)` says.
+        trace: One opened image that holds what `tower.layers_to_record(layers)` says.
         layers: Names of layers.
         path: The way to dense features.
 
@@ -27,14 +27,14 @@ def read_layers(tower: Tower, trace: Trace, layers: Sequence[str], path: DensePa
         LayerError: the trace does not hold a layer that is needed.
     """
     parameter = next(tower.visual.parameters())
-    streams = {name: trace[name][None].to(parameter.device, parameter.dtype) for name in tower.needs(layers)}
+    streams = {name: trace[name][None].to(parameter.device, parameter.dtype) for name in tower.layers_to_record(layers)}
     with torch.no_grad():
         pairs = {name: tower.read(streams, name, path) for name in layers}
     return {
-        name: (_home(whole[0], trace), _home(dense[0], trace).unflatten(0, trace.geometry.grid))
-        for name, (whole, dense) in pairs.items()
+        name: (_to_trace(pooled[0], trace), _to_trace(dense[0], trace).unflatten(0, trace.geometry.grid))
+        for name, (pooled, dense) in pairs.items()
     }
 
 
-def _home(tensor: Tensor, trace: Trace) -> Tensor:
+def _to_trace(tensor: Tensor, trace: Trace) -> Tensor:
     return tensor.to("cpu", trace.dense.dtype)

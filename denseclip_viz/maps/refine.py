@@ -36,14 +36,14 @@ def prompt_denoising(scores: Tensor, threshold: float = 0.5) -> tuple[Tensor, Te
         [True, True, False]
     """
     _check_threshold("prompt denoising", threshold)
-    kept = torch.softmax(SCALE * scores, dim=0).flatten(1).amax(1) >= threshold
-    if not kept.any():
+    is_left = torch.softmax(SCALE * scores, dim=0).flatten(1).amax(1) >= threshold
+    if not is_left.any():
         warnings.warn(
             f"prompt denoising removed every prompt: none reaches probability {threshold:g} anywhere. "
             "No position gets a label; lower the threshold or name what is in the image.",
             stacklevel=2,
         )
-    return torch.where(kept[:, None, None], scores, torch.full_like(scores, REMOVED)), kept
+    return torch.where(is_left[:, None, None], scores, torch.full_like(scores, REMOVED)), is_left
 
 
 def key_smoothing(scores: Tensor, keys: Tensor, *, threshold: float = 1.0, normalisation: str = "cosine") -> Tensor:

@@ -69,8 +69,8 @@ def segment(
 
     rule, denoise, (rows, columns) = Background.of(background), _checked(denoise, smooth), _size(size, trace)
     hidden = _hidden(rule, names)
-    scores, multiplier, kept = _refined(trace, vectors, scale, denoise, smooth, smooth_below)
-    if not kept.any():
+    scores, multiplier, is_left = _refined(trace, vectors, scale, denoise, smooth, smooth_below)
+    if not is_left.any():
         hidden = np.ones(len(names), dtype=bool)
     options: dict[str, Any] = {"rows": rows, "columns": columns, "scale": multiplier}
     with memory_guard("size"):
@@ -83,7 +83,7 @@ def segment(
             maps = probabilities(scores.numpy(), trace.geometry, **options)
         data["probabilities"] = (("label", "row", "column"), maps)
     data["image"] = (("image_row", "image_column", "rgb"), trace.image)
-    refinement = _said(denoise, smooth)
+    refinement = _describe(denoise, smooth)
     attrs = {**attributes(trace), "background": rule.rule, "refinement": refinement, "scale": multiplier}
     return xr.Dataset(data, coords={"label": list(names)}, attrs=attrs)
 
@@ -111,12 +111,12 @@ def _size(size: tuple[int, int] | None, trace: Trace) -> tuple[int, int]:
 def _refined(
     trace: Trace, vectors: Tensor, scale: float, denoise: float, smooth: str, smooth_below: float
 ) -> tuple[Tensor, float, np.ndarray]:
-    scores, kept = cosine_maps(trace.dense, vectors[None])[0], np.ones(len(vectors), dtype=bool)
+    scores, is_left = cosine_maps(trace.dense, vectors[None])[0], np.ones(len(vectors), dtype=bool)
     if denoise:
         scores, kept_prompts = prompt_denoising(scores, denoise)
-        kept = kept_prompts.numpy()
+        is_left = kept_prompts.numpy()
     if not smooth:
-        return scores, scale, kept
+        return scores, scale, is_left
     if trace.keys is None:
         raise LayerError(
             "key smoothing of a trace without keys",
@@ -124,7 +124,7 @@ def _refined(
             fix="Trace with keys='key' (or keys='projected', as the official code does for ViTs).",
         )
     # smoothed scores are sums of probabilities, not cosines: the official code takes their plain softmax
-    return key_smoothing(scores, trace.keys, threshold=smooth_below, normalisation=smooth), 1.0, kept
+    return key_smoothing(scores, trace.keys, threshold=smooth_below, normalisation=smooth), 1.0, is_left
 
 
 def _hidden(rule: Background, names: Sequence[str]) -> np.ndarray:
@@ -141,7 +141,7 @@ def _hidden(rule: Background, names: Sequence[str]) -> np.ndarray:
     return np.array([name in rule.prompts for name in names])
 
 
-def _said(denoise: float, smooth: str) -> str:
+def _describe(denoise: float, smooth: str) -> str:
     steps = [f"prompt denoising {denoise:g}"] if denoise else []
     steps += [f"key smoothing ({smooth})"] if smooth else []
     return ", ".join(steps) or "none"
@@ -243,15 +243,15 @@ def label(
     labels = np.full((rows, columns), -1, np.int16)
     probability = np.full((rows, columns), np.nan, np.float32)
     hidden = np.asarray(background, dtype=bool)
-    for strip, values, seen in strips(scores, geometry, rows, columns):
+    for strip, values, visible in strips(scores, geometry, rows, columns):
         best = values.argmax(0)
         top = values.max(0)
         values -= top
         values *= scale
         share = 1 / np.exp(values, out=values).sum(0)
         answer = np.where(hidden[best] | (share < below), -1, best)
-        labels[strip] = np.where(seen, answer, -1)
-        probability[strip] = np.where(seen, share, np.nan)
+        labels[strip] = np.where(visible, answer, -1)
+        probability[strip] = np.where(visible, share, np.nan)
     return labels, probability
 
 
@@ -261,9 +261,9 @@ def probabilities(scores: np.ndarray, geometry: Geometry, *, rows: int, columns:
     This is the soft segmentation: it holds prompts × pixels numbers, because that is what was asked for.
     """
     soft = np.full((len(scores), rows, columns), np.nan, np.float32)
-    for strip, values, seen in strips(scores, geometry, rows, columns):
+    for strip, values, visible in strips(scores, geometry, rows, columns):
         values = np.exp(scale * (values - values.max(0)))
-        soft[:, strip] = np.where(seen, values / values.sum(0), np.nan)
+        soft[:, strip] = np.where(visible, values / values.sum(0), np.nan)
     return soft
 
 

@@ -106,7 +106,7 @@ def look(
 
     An image that cannot be read is left out, with a warning: one of a million must not undo the work on the others.
     """
-    several, options = arguments.several(images), {"unreadable": _leave_out, **judge.options}
+    several, options = arguments.require_several(images), {"unreadable": _leave_out, **judge.options}
     fed = ((image, (at, masks)) for at, (image, masks) in enumerate(_paired(several, judge.masks)))
     total = len(several) if isinstance(several, Sized) else None
     with bar("images", wanted=judge.progress, total=total) as said:
@@ -114,7 +114,7 @@ def look(
             what = f"masks of image {at} ({trace.name})"
             truth = None if masks is None else _truth(masks, trace.geometry, candidates, what)
             maps = cosine_maps(trace.dense, candidates.vectors).numpy()
-            numbers = {"scale": model.scale, "threshold": judge.threshold}
+            numbers = {"scale": model.logit_scale, "threshold": judge.threshold}
             yield trace, flat_scores(maps, candidates.absent, trace.geometry, truth, **numbers)
             said(done, total or 0)
 

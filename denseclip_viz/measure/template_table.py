@@ -47,7 +47,7 @@ def templates_table(
         maps: `(template, prompt, y, x)`, what `model.similarity` returns.
         masks: `{prompt: (row, column) bool}`, of the upright original image.
         vectors: `(template, prompt, D)`, what `model.texts.encode(prompts)` returns, for `text_distance`.
-        scale: What cosines are multiplied by for the entropy: `model.scale`, or CLIP's own after training.
+        scale: What cosines are multiplied by for the entropy: `model.logit_scale`, or CLIP's own after training.
         threshold: A cosine for `iou`; the template's absent baseline by default.
 
     Returns:

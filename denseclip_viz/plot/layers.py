@@ -175,7 +175,7 @@ def _draw_title(on: Sheet, both: xr.Dataset) -> None:
     top = MARGIN + stamp(on, both.attrs)
     write(on, MARGIN, top, "layers", size=TITLE, weight="bold")
     reading = fit(
-        str(both.attrs.get("layer_reading", "")),
+        str(both.attrs.get("layer_readout", "")),
         on.letters,
         width=(on.width - 2 * MARGIN) * POINTS,
         size=SMALL,

@@ -53,7 +53,7 @@ def test_a_grid_never_averages_an_axis_away():
 def test_layers_say_their_reading_and_keep_one_scale_where_cells_are_alike(kind):
     both = fake_results.comparison(layers=kind)
     drawn = plot.layers(both)
-    assert both.attrs["layer_reading"] in texts(drawn)
+    assert both.attrs["layer_readout"] in texts(drawn)
     assert all(texts(drawn).count(str(layer)) >= 1 for layer in both.layer.values)
     if kind == "vit":
         assert len({image.get_clim() for image in maps(drawn, "viridis", both.dense.shape[2:])}) == 1

@@ -11,7 +11,7 @@ from denseclip_viz.clip.towers.align import Align, AlignImage, align_tower
 from denseclip_viz.clip.towers.attention_pool import AttentionPoolTower
 from denseclip_viz.clip.towers.class_token import ClassTokenTower
 from denseclip_viz.clip.towers.latent_query import LatentQueryTower
-from denseclip_viz.clip.towers.mean_pool import AverageTower
+from denseclip_viz.clip.towers.mean_pool import MeanPoolTower
 from denseclip_viz.clip.towers.tower import PATHS, Decomposition, DensePath, ForwardOptions, Tower
 from denseclip_viz.errors import UnsupportedTowerError
 
@@ -80,7 +80,7 @@ def tower_for(visual: nn.Module) -> Tower:
 
 _POOLS: dict[str, Callable[[nn.Module], Tower]] = {
     "token": ClassTokenTower,
-    "avg": AverageTower,
+    "avg": MeanPoolTower,
     "map": LatentQueryTower,
 }
 
@@ -112,12 +112,12 @@ def _timm_pool(visual: Any) -> str:
 
 def _describe(visual: Any) -> str:
     """Name a tower by its class and by what its pooling hangs on."""
-    said = [f"{name}={getattr(visual, name)!r}" for name in ("pool_type", "attn_pool_type") if hasattr(visual, name)]
+    facts = [f"{name}={getattr(visual, name)!r}" for name in ("pool_type", "attn_pool_type") if hasattr(visual, name)]
     if (blocks := getattr(getattr(visual, "transformer", None), "resblocks", None)) is not None:
-        said.append(f"blocks {', '.join(sorted({type(block).__name__ for block in blocks}))}")
+        facts.append(f"blocks {', '.join(sorted({type(block).__name__ for block in blocks}))}")
     if hasattr(visual, "proj") and visual.proj is None:
-        said.append("no projection")
+        facts.append("no projection")
     if (trunk := getattr(visual, "trunk", None)) is not None:
         pool = getattr(trunk, "global_pool", None) or getattr(getattr(trunk, "head", None), "global_pool", None)
-        said.append(f"trunk {type(trunk).__name__}, pool {getattr(pool, 'pool_type', pool)!r}")
-    return f"{type(visual).__name__} ({', '.join(said)})" if said else type(visual).__name__
+        facts.append(f"trunk {type(trunk).__name__}, pool {getattr(pool, 'pool_type', pool)!r}")
+    return f"{type(visual).__name__} ({', '.join(facts)})" if facts else type(visual).__name__

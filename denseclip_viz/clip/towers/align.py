@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from denseclip_viz.clip.hooks import Tap
-from denseclip_viz.clip.towers.mean_pool import Averaged, AverageTower
+from denseclip_viz.clip.towers.mean_pool import MeanPool, MeanPoolTower
 from denseclip_viz.errors import GeometryError, UnsupportedTowerError
 
 
@@ -91,7 +91,7 @@ class Stride(NamedTuple):
     behind: int
 
 
-def align_tower(visual: nn.Module) -> AverageTower:
+def align_tower(visual: nn.Module) -> MeanPoolTower:
     """Open ALIGN's image tower.
 
     Raises:
@@ -104,20 +104,20 @@ def align_tower(visual: nn.Module) -> AverageTower:
             expected="a mean over positions",
             fix="Load a model whose vision_config says pooling_type 'mean'.",
         )
-    return AverageTower(visual, find=_averaged)
+    return MeanPoolTower(visual, find=_mean_pool)
 
 
-def _averaged(visual: Any) -> Averaged:
+def _mean_pool(visual: Any) -> MeanPool:
     trunk, stages = visual.trunk, _stages(visual.trunk.encoder.blocks)
-    way = [_stem(trunk.embeddings)]
-    taps, shifts = {"stem": Tap(trunk.embeddings)}, {"stem": _reach(way)[1]}
+    strides = [_stem(trunk.embeddings)]
+    taps, shifts = {"stem": Tap(trunk.embeddings)}, {"stem": _reach(strides)[1]}
     for i, blocks in enumerate(stages):
         taps |= {f"stages.{i}.{j}": Tap(block) for j, block in enumerate(blocks)}
         taps[f"stages.{i}"] = Tap(blocks[-1])
-        way += [_depthwise(block.depthwise_conv) for block in blocks]
-        shifts[f"stages.{i}"] = _reach(way)[1]
-    cell, shifts["pool.input"] = _reach(way)
-    return Averaged(
+        strides += [_depthwise(block.depthwise_conv) for block in blocks]
+        shifts[f"stages.{i}"] = _reach(strides)[1]
+    cell, shifts["pool.input"] = _reach(strides)
+    return MeanPool(
         cell=(cell, cell),
         native=None,
         pool=Tap(trunk.pooler, "input"),
@@ -127,7 +127,7 @@ def _averaged(visual: Any) -> Averaged:
         taps=taps,
         norm=None,
         at=lambda pixels: visual,
-        grid=partial(_grid, way, cell, trunk.pooler.kernel_size),
+        grid=partial(_grid, strides, cell, trunk.pooler.kernel_size),
         shifts={name: (beside, beside) for name, beside in shifts.items()},
     )
 
@@ -156,16 +156,16 @@ def _depthwise(layer: Any) -> Stride:
     return Stride(kernel, layer.stride, before, behind)
 
 
-def _reach(way: list[Stride]) -> tuple[int, float]:
+def _reach(strides: list[Stride]) -> tuple[int, float]:
     """Pixels of a cell, and from the middle of its square to the middle of what it sees."""
     cell, first = 1, 0.0  # where the first output has its middle, counted in pixels
-    for kernel, step, before, _ in way:
+    for kernel, step, before, _ in strides:
         first += cell * ((kernel - 1) / 2 - before)
         cell *= step
     return cell, first - (cell - 1) / 2
 
 
-def _grid(way: list[Stride], cell: int, most: int, pixels: Tensor) -> tuple[int, int]:
+def _grid(strides: list[Stride], cell: int, most: int, pixels: Tensor) -> tuple[int, int]:
     """Count cells, as the convolutions do; a rest of less than a cell makes none.
 
     Raises:
@@ -173,7 +173,7 @@ def _grid(way: list[Stride], cell: int, most: int, pixels: Tensor) -> tuple[int,
     """
     counts = []
     for side in pixels.shape[-2:]:
-        for kernel, step, before, behind in way:
+        for kernel, step, before, behind in strides:
             side = (side + before + behind - kernel) // step + 1
         counts.append(side)
     height, width = pixels.shape[-2:]

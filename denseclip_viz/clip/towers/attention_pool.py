@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denseclip_viz.clip.attention import AttentionCall
-from denseclip_viz.clip.hooks import Tap, Watch, hooked, inside, observe, record
+from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, has_hooks, on_forward, record
 from denseclip_viz.clip.towers.tower import Decomposition, DensePath, ForwardOptions, grid_of, resize_positional
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -33,7 +33,7 @@ class AttentionPoolTower:
     cell: tuple[int, int] = (32, 32)
     layers: tuple[str, ...] = ("stem", *STAGES)
     last_map: str = "layer4"
-    reading: str = "gradient × activation of the score"
+    layer_readout: str = "gradient × activation of the score"
 
     def shift(self, layer: str) -> tuple[float, float]:
         """No cell sees beside its middle."""
@@ -60,17 +60,17 @@ class AttentionPoolTower:
         visual: Any = self.visual
         pool, grid = visual.attnpool, grid_of(pixels, self.cell)
         positional = resize_positional(pool.positional_embedding, grid, antialias=options.path.antialias)
-        parts = Pooled(pool, positional)
+        parts = AttentionPoolPass(pool, positional)
         with ExitStack() as stack:
-            seen = stack.enter_context(record(self.taps(), options.layers))
-            parts.stand_in = not hooked(*pool.modules())
-            stack.enter_context(observe(visual.layer4, lambda _inputs, output: parts.feed(output)))
-            watch = Watch(parts.on_attention, swap={id(pool.positional_embedding): positional})
-            stack.enter_context(inside(pool, watch))
+            recorded = stack.enter_context(record(self.taps(), options.layers))
+            parts.stand_in = not has_hooks(*pool.modules())
+            stack.enter_context(on_forward(visual.layer4, lambda _inputs, output: parts.feed(output)))
+            mode = InterceptAttention(parts.on_attention, swap={id(pool.positional_embedding): positional})
+            stack.enter_context(active_in(pool, mode))
             embedding = visual(pixels)
-        return parts.decomposition(embedding, grid, options, dict(seen))
+        return parts.decomposition(embedding, grid, options, dict(recorded))
 
-    def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
+    def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need no recorded layer: inner channels differ from the pool's, so layers are read by gradients."""
         return ()
 
@@ -79,7 +79,7 @@ class AttentionPoolTower:
         raise TypeError("a ResNet's inner layers are read by gradients")
 
 
-class Pooled:
+class AttentionPoolPass:
     """The attention pool of one pass: fed with layer4's output, asked for heads, then for everything else.
 
     Where nobody else listens it stands in for the tower's own call, which would compute every query and throw all

@@ -20,19 +20,19 @@ import torch
 from torch import Tensor
 
 from denseclip_viz.clip.attention import AttentionCall
-from denseclip_viz.clip.hooks import Tap, Watch, hooked, inside, observe, record
-from denseclip_viz.clip.towers.linearize import Added, carry, run
-from denseclip_viz.clip.towers.shadow import twin
+from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, has_hooks, on_forward, record
+from denseclip_viz.clip.towers.linearize import Branch, apply, propagate_terms
+from denseclip_viz.clip.towers.shadow import shared_copy
 from denseclip_viz.clip.towers.tower import Decomposition, DensePath, ForwardOptions, unseen
-from denseclip_viz.clip.towers.transformer import Block, OnTrunk, Trunk, block_of
+from denseclip_viz.clip.towers.transformer import Block, TransformerTower, Trunk, block_of
 
 
 @dataclass(frozen=True)
-class ClassTokenTower(OnTrunk):
+class ClassTokenTower(TransformerTower):
     """Blocks over a class token and patches; the class token is the answer."""
 
     family: str = "ViT class token"
-    reading: str = "value path and class token of each block through the final norm and projection"
+    layer_readout: str = "value path and class token of each block through the final norm and projection"
 
     @property
     def last_map(self) -> str:
@@ -55,17 +55,17 @@ class ClassTokenTower(OnTrunk):
         grid = trunk.grid(pixels)
         parts = LastBlock(trunk)
         with ExitStack() as stack:
-            seen = stack.enter_context(record(self.taps() if options.layers else {}, options.layers))
-            listeners = hooked(*trunk.blocks[-1].modules(), *trunk.after())
+            recorded = stack.enter_context(record(self.taps() if options.layers else {}, options.layers))
+            listeners = has_hooks(*trunk.blocks[-1].modules(), *trunk.after())
             path = options.path
             parts.one_hot = path.one_hot and path.residual and path.mlp and not listeners
             trunk.place(stack, grid, antialias=path.antialias)
             parts.listen(stack)
             embedding = self.visual(pixels)
         embedding = embedding[0] if isinstance(embedding, tuple) else embedding
-        return parts.decomposition(embedding, grid, options, dict(seen))
+        return parts.decomposition(embedding, grid, options, dict(recorded))
 
-    def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
+    def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream into and out of each layer."""
         names = ("embed", *self.layers)
         return tuple(dict.fromkeys(n for layer in layers for n in (names[names.index(layer) - 1], layer)))
@@ -75,18 +75,18 @@ class ClassTokenTower(OnTrunk):
         trunk, index = self.trunk, self.layers.index(layer)
         patches = streams[layer][:, trunk.prefix :]
         if path.one_hot:
-            block = block_of(twin(trunk.blocks[index], hooks=False))
+            block = block_of(shared_copy(trunk.blocks[index], hooks=False))
             entering = streams[("embed", *self.layers)[index]][:, trunk.prefix :]
             patches = value_stream(block, entering, block.values(entering), path)
         head = trunk.head()
-        return run(head, streams[layer][:, 0]), run(head, patches)
+        return apply(head, streams[layer][:, 0]), apply(head, patches)
 
 
 def value_stream(block: Block, stream: Tensor, merged_values: Tensor, path: DensePath) -> Tensor:
     """Let every token attend to itself alone in `block`: `(image, token, C)`."""
-    own = run(block.out, merged_values)
+    own = apply(block.out, merged_values)
     own = stream + own if path.residual else own
-    return own + run(block.mlp, own) if path.mlp else own
+    return own + apply(block.mlp, own) if path.mlp else own
 
 
 class LastBlock:
@@ -104,8 +104,8 @@ class LastBlock:
 
     def listen(self, stack: ExitStack) -> None:
         """Observe the block's input, attention and output until `stack` closes."""
-        stack.enter_context(observe(self.block, self._on_block))
-        stack.enter_context(inside(block_of(self.block).attention, Watch(self.on_attention)))
+        stack.enter_context(on_forward(self.block, self._on_block))
+        stack.enter_context(active_in(block_of(self.block).attention, InterceptAttention(self.on_attention)))
 
     def _on_block(self, inputs: tuple[Any, ...], output: Tensor) -> None:
         self.stream, self.final = inputs[0], output
@@ -125,12 +125,12 @@ class LastBlock:
         if not hasattr(self, "call"):
             unseen()
         prefix = self.trunk.prefix
-        block = block_of(twin(self.block, hooks=False))
+        block = block_of(shared_copy(self.block, hooks=False))
         terms, rest = self._terms(block)
         keys = self._keys(block, options.keys).unflatten(1, grid) if options.keys else None
         return Decomposition(
             embedding=embedding,
-            dense=run(self.trunk.head(), self._patches(block, options.path)).unflatten(1, grid),
+            dense=apply(self.trunk.head(), self._patches(block, options.path)).unflatten(1, grid),
             attention=self.weights[..., prefix:].unflatten(-1, grid),
             contributions=terms[:, prefix:].unflatten(1, grid),
             rest={"class token": terms[:, :prefix].sum(1), **rest},
@@ -147,17 +147,17 @@ class LastBlock:
         entering = self.stream[:, :1]
         behind = (
             *block.out,
-            Added("residual", lambda _: entering),
-            Added("mlp", lambda x: run(block.mlp, x)),
+            Branch("residual", lambda _: entering),
+            Branch("mlp", lambda x: apply(block.mlp, x)),
             *self.trunk.head(),
         )
         own = (self.weights[..., None] * self.values).transpose(1, 2).flatten(2)
-        parts, rest = carry(own, {}, behind)
+        parts, rest = propagate_terms(own, {}, behind)
         return parts, {name: term[:, 0] for name, term in rest.items()}
 
     def _keys(self, block: Block, kind: str) -> Tensor:
         keys = self._merged(self.call.part("key", slice(None)))
-        return run((block.project,), keys) if kind == "projected" else keys
+        return apply((block.project,), keys) if kind == "projected" else keys
 
     def _merged(self, heads: Tensor) -> Tensor:
         return heads[:, :, self.trunk.prefix :].transpose(1, 2).flatten(2)

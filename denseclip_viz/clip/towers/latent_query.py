@@ -18,20 +18,20 @@ from typing import Any
 from torch import Tensor, nn
 
 from denseclip_viz.clip.attention import AttentionCall
-from denseclip_viz.clip.hooks import Tap, Watch, inside, observe, record
-from denseclip_viz.clip.towers.linearize import Added, Step, carry, run, steps_of
-from denseclip_viz.clip.towers.shadow import twin
+from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, on_forward, record
+from denseclip_viz.clip.towers.linearize import Branch, Step, apply, flatten, propagate_terms
+from denseclip_viz.clip.towers.shadow import shared_copy
 from denseclip_viz.clip.towers.tower import Decomposition, DensePath, ForwardOptions, unseen
-from denseclip_viz.clip.towers.transformer import OnTrunk
+from denseclip_viz.clip.towers.transformer import TransformerTower
 from denseclip_viz.errors import LayerError
 
 
 @dataclass(frozen=True)
-class LatentQueryTower(OnTrunk):
+class LatentQueryTower(TransformerTower):
     """A transformer whose tokens are pooled by attention with a learned query."""
 
     family: str = "latent query"
-    reading: str = "tokens of each block through the final norm, the pool and the projection"
+    layer_readout: str = "tokens of each block through the final norm, the pool and the projection"
 
     @property
     def last_map(self) -> str:
@@ -48,75 +48,80 @@ class LatentQueryTower(OnTrunk):
         """Run the tower once, listen to its pool, and take that apart."""
         trunk = self.trunk
         grid = trunk.grid(pixels)
-        heard, pool = Heard(), pool_of(self.visual)
+        pool_record, pool = PoolRecord(), pool_of(self.visual)
         with ExitStack() as stack:
             trunk.place(stack, grid, antialias=options.path.antialias)
-            seen = stack.enter_context(record(self.taps() if options.layers else {}, options.layers))
-            heard.listen(stack, pool)
+            recorded = stack.enter_context(record(self.taps() if options.layers else {}, options.layers))
+            pool_record.listen(stack, pool)
             embedding = self.visual(pixels)
-        heard.check()
+        pool_record.check()
         embedding = embedding[0] if isinstance(embedding, tuple) else embedding
-        return self._decomposed(heard, embedding, grid, options, dict(seen))
+        return self._decomposed(pool_record, embedding, grid, options, dict(recorded))
 
-    def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
+    def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream behind each layer."""
         return tuple(layers)
 
     def read(self, streams: Mapping[str, Tensor], layer: str, path: DensePath) -> tuple[Tensor, Tensor]:
         """Pool a block's tokens as the last ones are pooled: what they would answer, and the value path."""
-        pool, heard, prefix = twin(pool_of(self.visual), hooks=False), Heard(), self.trunk.prefix
+        pool, pool_record, prefix = shared_copy(pool_of(self.visual), hooks=False), PoolRecord(), self.trunk.prefix
         left_out = 0 if _pools_prefix(self.visual) else prefix
         with ExitStack() as stack:
-            heard.listen(stack, pool)
-            pool(run(_entry(self.visual), streams[layer])[:, left_out:])
+            pool_record.listen(stack, pool)
+            pool(apply(_entry(self.visual), streams[layer])[:, left_out:])
         behind = self._behind(pool)
-        whole = (heard.weights[:, :, None] @ heard.values).transpose(1, 2).flatten(2)
-        patches = self._patches(heard, pool, prefix - left_out, path)
-        return run(behind, whole)[:, 0], patches
+        whole = (pool_record.weights[:, :, None] @ pool_record.values).transpose(1, 2).flatten(2)
+        patches = self._patches(pool_record, pool, prefix - left_out, path)
+        return apply(behind, whole)[:, 0], patches
 
     def _behind(self, pool: Any, *, mlp: bool = True) -> tuple[Step, ...]:
         project, branch = _anatomy(pool)
-        added = [Added("mlp", lambda x: run(branch, x))] if branch and mlp else []
+        added = [Branch("mlp", lambda x: apply(branch, x))] if branch and mlp else []
         head = self.trunk.project if hasattr(self.visual, "trunk") else (*self.trunk.norm, *self.trunk.project)
-        return steps_of(project, *added, *head)
+        return flatten(project, *added, *head)
 
-    def _patches(self, heard: Heard, pool: Any, prefix: int, path: DensePath) -> Tensor:
+    def _patches(self, pool_record: PoolRecord, pool: Any, prefix: int, path: DensePath) -> Tensor:
         behind = self._behind(pool, mlp=path.mlp)
         if not path.one_hot:  # plain tokens: they skip the pool's value and output projections
-            if heard.tokens.shape[-1] != heard.values.shape[1] * heard.values.shape[-1]:
+            if pool_record.tokens.shape[-1] != pool_record.values.shape[1] * pool_record.values.shape[-1]:
                 raise LayerError(
-                    f"path {path.name!r} takes tokens as they are, and this pool reads {heard.tokens.shape[-1]} "
-                    f"channels and answers with {heard.values.shape[1] * heard.values.shape[-1]}",
+                    f"path {path.name!r} takes tokens as they are, and this pool reads {pool_record.tokens.shape[-1]} "
+                    f"channels and answers with {pool_record.values.shape[1] * pool_record.values.shape[-1]}",
                     expected="a path with one_hot=True, or a tower whose tokens are as wide as its pool",
                     fix="Trace with path='value'.",
                 )
-            return run(behind[1:], heard.tokens[:, prefix:])
-        return run(behind, heard.values[:, :, prefix:].transpose(1, 2).flatten(2))
+            return apply(behind[1:], pool_record.tokens[:, prefix:])
+        return apply(behind, pool_record.values[:, :, prefix:].transpose(1, 2).flatten(2))
 
     def _decomposed(
-        self, heard: Heard, embedding: Tensor, grid: tuple[int, int], options: ForwardOptions, layers: dict[str, Tensor]
+        self,
+        pool_record: PoolRecord,
+        embedding: Tensor,
+        grid: tuple[int, int],
+        options: ForwardOptions,
+        layers: dict[str, Tensor],
     ) -> Decomposition:
-        pool = twin(pool_of(self.visual), hooks=False)
-        prefix = heard.values.shape[2] - grid[0] * grid[1]
-        own = (heard.weights[..., None] * heard.values).transpose(1, 2).flatten(2)
-        terms, rest = carry(own, {}, self._behind(pool))
+        pool = shared_copy(pool_of(self.visual), hooks=False)
+        prefix = pool_record.values.shape[2] - grid[0] * grid[1]
+        own = (pool_record.weights[..., None] * pool_record.values).transpose(1, 2).flatten(2)
+        terms, rest = propagate_terms(own, {}, self._behind(pool))
         named = {name: term[:, 0] for name, term in rest.items()}
         return Decomposition(
             embedding=embedding,
-            dense=self._patches(heard, pool, prefix, options.path).unflatten(1, grid),
-            attention=heard.weights[..., prefix:].unflatten(-1, grid),
+            dense=self._patches(pool_record, pool, prefix, options.path).unflatten(1, grid),
+            attention=pool_record.weights[..., prefix:].unflatten(-1, grid),
             contributions=terms[:, prefix:].unflatten(1, grid),
             rest={"class token": terms[:, :prefix].sum(1), **named} if prefix else named,
-            keys=self._keys(heard, pool, prefix, options.keys).unflatten(1, grid) if options.keys else None,
+            keys=self._keys(pool_record, pool, prefix, options.keys).unflatten(1, grid) if options.keys else None,
             layers=layers,
         )
 
-    def _keys(self, heard: Heard, pool: Any, prefix: int, kind: str) -> Tensor:
-        keys = heard.call.part("key", slice(None))[:, :, prefix:].transpose(1, 2).flatten(2)
-        return run((_anatomy(pool)[0],), keys) if kind == "projected" else keys
+    def _keys(self, pool_record: PoolRecord, pool: Any, prefix: int, kind: str) -> Tensor:
+        keys = pool_record.call.part("key", slice(None))[:, :, prefix:].transpose(1, 2).flatten(2)
+        return apply((_anatomy(pool)[0],), keys) if kind == "projected" else keys
 
 
-class Heard:
+class PoolRecord:
     """What is heard of a pool while it runs: its tokens, values and the weights of its first query."""
 
     tokens: Tensor
@@ -126,8 +131,8 @@ class Heard:
 
     def listen(self, stack: ExitStack, pool: nn.Module) -> None:
         """Observe a pool until `stack` closes."""
-        stack.enter_context(observe(pool, lambda inputs, _output: setattr(self, "tokens", inputs[0])))
-        stack.enter_context(inside(pool, Watch(self._on_attention)))
+        stack.enter_context(on_forward(pool, lambda inputs, _output: setattr(self, "tokens", inputs[0])))
+        stack.enter_context(active_in(pool, InterceptAttention(self._on_attention)))
 
     def check(self) -> None:
         """Refuse a pool that ran without an attention call."""
@@ -159,4 +164,4 @@ def _pools_prefix(visual: Any) -> bool:
 
 def _entry(visual: Any) -> tuple[Step, ...]:
     """From the stream behind a block to what the pool reads."""
-    return steps_of(visual.trunk.norm) if hasattr(visual, "trunk") else ()
+    return flatten(visual.trunk.norm) if hasattr(visual, "trunk") else ()

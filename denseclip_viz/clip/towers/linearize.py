@@ -24,25 +24,25 @@ Linear = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Added:
+class Branch:
     """Something that is added to what arrives: `of(arriving)`, a term of its own by this name."""
 
     name: str
     of: Callable[[Tensor], Tensor]
 
 
-Step = nn.Module | Tensor | Added | None
-"""A module, a matrix `x @ P`, a vector that scales channels, an `Added`, or nothing."""
+Step = nn.Module | Tensor | Branch | None
+"""A module, a matrix `x @ P`, a vector that scales channels, a `Branch`, or nothing."""
 
 _PASSING = (nn.Identity, nn.Dropout, nn.Dropout2d, nn.Flatten)
 _ACTIVATIONS = ("GELU", "QuickGELU", "SiLU", "ReLU", "GELUTanh", "QuickGELUActivation")
 
 
-def steps_of(*steps: Step) -> tuple[Step, ...]:
+def flatten(*steps: Step) -> tuple[Step, ...]:
     """Lay sequences and two-layer MLPs flat, and leave out what passes everything on.
 
     Example:
-        >>> len(steps_of(nn.Sequential(nn.Linear(2, 2), nn.Dropout()), nn.Identity(), None))
+        >>> len(flatten(nn.Sequential(nn.Linear(2, 2), nn.Dropout()), nn.Identity(), None))
         1
     """
     return tuple(_flat(steps))
@@ -58,25 +58,25 @@ def _flat(steps: Sequence[Step]) -> Iterator[Step]:
             yield step
 
 
-def run(steps: Sequence[Step], x: Tensor) -> Tensor:
+def apply(steps: Sequence[Step], x: Tensor) -> Tensor:
     """Send vectors `(…, C)` through all steps.
 
     Example:
-        >>> run([torch.tensor([2.0, 3.0])], torch.ones(1, 2))
+        >>> apply([torch.tensor([2.0, 3.0])], torch.ones(1, 2))
         tensor([[2., 3.]])
     """
     for step in steps:
-        x = x + step.of(x) if isinstance(step, Added) else _exact(step, x)
+        x = x + step.of(x) if isinstance(step, Branch) else _exact(step, x)
     return x
 
 
-def carry(parts: Tensor, terms: dict[str, Tensor], steps: Sequence[Step]) -> tuple[Tensor, dict[str, Tensor]]:
+def propagate_terms(parts: Tensor, terms: dict[str, Tensor], steps: Sequence[Step]) -> tuple[Tensor, dict[str, Tensor]]:
     """Carry the terms of a sum through all steps; what is not linear is frozen at the sum as it arrives there.
 
     Args:
         parts: `(image, token, C)`, one term each.
         terms: `(image, 1, C)` each; these and the parts sum to what arrives.
-        steps: What stands behind, in order, laid flat by `steps_of`.
+        steps: What stands behind, in order, laid flat by `flatten`.
 
     Returns:
         Parts `(image, token, D)`, and terms `(image, 1, D)` with `"bias"` and whatever was added on the way.
@@ -85,17 +85,17 @@ def carry(parts: Tensor, terms: dict[str, Tensor], steps: Sequence[Step]) -> tup
         UnsupportedTowerError: a step that is none of the known ones.
 
     Example:
-        >>> parts, terms = carry(torch.ones(1, 3, 2), {}, steps_of(nn.LayerNorm(2), nn.Linear(2, 4)))
+        >>> parts, terms = propagate_terms(torch.ones(1, 3, 2), {}, flatten(nn.LayerNorm(2), nn.Linear(2, 4)))
         >>> parts.shape, list(terms)
         (torch.Size([1, 3, 4]), ['bias'])
     """
     true = parts.sum(1, keepdim=True) + sum(terms.values())
     terms = {**terms, "bias": torch.zeros_like(true)} if "bias" not in terms else dict(terms)
     for step in steps:
-        if isinstance(step, Added):
-            found = step.of(true)
-            terms[step.name] = terms[step.name] + found if step.name in terms else found
-            true = true + found
+        if isinstance(step, Branch):
+            added = step.of(true)
+            terms[step.name] = terms[step.name] + added if step.name in terms else added
+            true = true + added
             continue
         linear, bias = _frozen(step, true)
         rows = linear(torch.cat([parts, *terms.values()], dim=1))

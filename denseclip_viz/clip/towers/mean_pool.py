@@ -17,16 +17,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from denseclip_viz.clip.hooks import Tap, observe, record
-from denseclip_viz.clip.towers.linearize import Step, carry, run, steps_of
-from denseclip_viz.clip.towers.shadow import sized
+from denseclip_viz.clip.hooks import Tap, on_forward, record
+from denseclip_viz.clip.towers.linearize import Step, apply, flatten, propagate_terms
+from denseclip_viz.clip.towers.shadow import at_input_size
 from denseclip_viz.clip.towers.tower import Decomposition, DensePath, ForwardOptions, grid_of
 from denseclip_viz.clip.towers.transformer import trunk_of
 from denseclip_viz.errors import LayerError
 
 
 @dataclass(frozen=True)
-class Averaged:
+class MeanPool:
     """What is averaged, and what stands behind the mean.
 
     Attributes:
@@ -63,16 +63,16 @@ class Averaged:
 
 
 @dataclass(frozen=True)
-class AverageTower:
+class MeanPoolTower:
     """A tower that ends in a mean over positions."""
 
     visual: nn.Module
     family: str = "average"
     last_map: str = "pool.input"
-    find: Callable[[Any], Averaged] = lambda visual: averaged(visual)
+    find: Callable[[Any], MeanPool] = lambda visual: mean_pool_of(visual)
 
     @property
-    def parts(self) -> Averaged:
+    def parts(self) -> MeanPool:
         """Where the parts are."""
         return self.find(self.visual)
 
@@ -87,7 +87,7 @@ class AverageTower:
         return self.parts.layers
 
     @property
-    def reading(self) -> str:
+    def layer_readout(self) -> str:
         """How inner layers are read."""
         if self.parts.norm is None:
             return "gradient × activation of the score, LayerNorm statistics frozen"
@@ -97,7 +97,7 @@ class AverageTower:
         """Say how far beside its middle a cell sees, where the tower's padding makes it so."""
         return self.parts.shifts.get(layer, (0.0, 0.0))
 
-    def at(self, pixels: Tensor) -> AverageTower:
+    def at(self, pixels: Tensor) -> MeanPoolTower:
         """Give the tower for the size of this input: itself, or one on a private copy of the structure."""
         parts = self.parts
         parts.cells(pixels)
@@ -117,19 +117,19 @@ class AverageTower:
                 expected="a tower that pools by attention",
                 fix="Leave key smoothing out: smooth='' in segment, keys='' in trace.",
             )
-        parts, found = self.parts, []
+        parts, inputs = self.parts, []
         grid = parts.cells(pixels)
         with ExitStack() as stack:
             parts.place(stack, grid, antialias=options.path.antialias)
-            seen = stack.enter_context(record(self.taps() if options.layers else {}, options.layers))
-            keep = observe(parts.pool.module, lambda i, o: found.append(parts.pool.map(i, o)))
+            recorded = stack.enter_context(record(self.taps() if options.layers else {}, options.layers))
+            keep = on_forward(parts.pool.module, lambda i, o: inputs.append(parts.pool.map(i, o)))
             stack.enter_context(keep)
             embedding = self.visual(pixels)
         embedding = embedding[0] if isinstance(embedding, tuple) else embedding
-        tokens = _tokens(found[-1], parts.prefix)
-        return _decomposed(embedding, tokens, grid, parts.behind, dict(seen))
+        tokens = _tokens(inputs[-1], parts.prefix)
+        return _decomposed(embedding, tokens, grid, parts.behind, dict(recorded))
 
-    def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
+    def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream behind each block; maps are read by gradients."""
         return () if self.parts.norm is None else tuple(layers)
 
@@ -137,8 +137,8 @@ class AverageTower:
         """Average a block's patches, and push the mean and each of them through the final norm and projection."""
         parts = self.parts
         assert parts.norm is not None
-        patches = run(parts.norm, streams[layer][:, parts.prefix :])
-        return run(parts.behind, patches.mean(1)), run(parts.behind, patches)
+        patches = apply(parts.norm, streams[layer][:, parts.prefix :])
+        return apply(parts.behind, patches.mean(1)), apply(parts.behind, patches)
 
 
 def _tokens(taken: Tensor, prefix: int) -> Tensor:
@@ -151,10 +151,10 @@ def _decomposed(
 ) -> Decomposition:
     """Take a mean over positions apart."""
     count = tokens.shape[1]
-    terms, rest = carry(tokens / count, {}, behind)
+    terms, rest = propagate_terms(tokens / count, {}, behind)
     return Decomposition(
         embedding=embedding,
-        dense=run(behind, tokens).unflatten(1, grid),
+        dense=apply(behind, tokens).unflatten(1, grid),
         attention=tokens.new_full((len(tokens), 1, *grid), 1 / count),
         contributions=terms.unflatten(1, grid),
         rest={name: term[:, 0] for name, term in rest.items()},
@@ -162,12 +162,12 @@ def _decomposed(
     )
 
 
-def averaged(visual: Any) -> Averaged:
+def mean_pool_of(visual: Any) -> MeanPool:
     """Find what a tower averages, and what stands behind the mean.
 
     Example:
         >>> from open_clip.timm_model import TimmModel
-        >>> parts = averaged(TimmModel("convnext_atto", 8, image_size=64, pool="", proj="linear"))
+        >>> parts = mean_pool_of(TimmModel("convnext_atto", 8, image_size=64, pool="", proj="linear"))
         >>> parts.cell, parts.layers[-1]
         ((32, 32), 'stages.3')
     """
@@ -175,27 +175,27 @@ def averaged(visual: Any) -> Averaged:
     return _of_maps(visual, trunk) if not hasattr(trunk, "blocks") and trunk is not visual else _of_tokens(visual)
 
 
-def _of_tokens(visual: Any) -> Averaged:
+def _of_tokens(visual: Any) -> MeanPool:
     """A transformer: the final norm stands before the mean, or behind it as in open_clip's CLIPA."""
     trunk = trunk_of(visual)
     late = getattr(visual, "final_ln_after_pool", False)
     (norm,) = trunk.norm
     assert isinstance(norm, nn.Module)
-    return Averaged(
+    return MeanPool(
         cell=trunk.cell,
         native=trunk.native,
         pool=Tap(trunk.container if late else norm),
         prefix=trunk.prefix,
-        behind=steps_of(norm if late else None, *trunk.project),
+        behind=flatten(norm if late else None, *trunk.project),
         layers=trunk.layers,
         taps=trunk.taps(),
-        norm=() if late else steps_of(norm),
+        norm=() if late else flatten(norm),
         at=trunk.at,
         place=trunk.place,
     )
 
 
-def _of_maps(visual: Any, trunk: Any) -> Averaged:
+def _of_maps(visual: Any, trunk: Any) -> MeanPool:
     """A hierarchy of stages, convolutional or windowed."""
     last = getattr(trunk, "layers", None) is not None  # Swin's maps are (y, x, C)
     stages = trunk.layers if last else trunk.stages
@@ -206,16 +206,16 @@ def _of_maps(visual: Any, trunk: Any) -> Averaged:
     head, cell = trunk.head, trunk.feature_info[-1]["reduction"]
     behind = (getattr(head, "norm", None), getattr(head, "pre_logits", None), head.fc, visual.head)
     layers = ("stem", *(f"stages.{i}" for i in range(len(stages))))
-    return Averaged(
+    return MeanPool(
         cell=(cell, cell),
         native=None,
         pool=Tap(head.global_pool, "input", channels_last=last),
         prefix=0,
-        behind=steps_of(*behind),
+        behind=flatten(*behind),
         layers=layers,
         taps=taps,
         norm=None,
-        at=lambda pixels: sized(visual, (pixels.shape[-2], pixels.shape[-1])),
+        at=lambda pixels: at_input_size(visual, (pixels.shape[-2], pixels.shape[-1])),
         shifts=_shifts(trunk, layers) if type(trunk).__name__ == "FastVit" else {},
     )
 

@@ -16,14 +16,14 @@ Module = TypeVar("Module", bound=nn.Module)
 _HOOKS = tuple(name for name in vars(nn.Module()) if "_hooks" in name)  # tables of hooks, and of their options
 
 
-def twin(module: Module, *, hooks: bool = True) -> Module:
+def shared_copy(module: Module, *, hooks: bool = True) -> Module:
     """Copy the structure of a module, not its weights: both hold the same parameters and buffers.
 
     What is set on the copy stays there. Hooks that are on the module fire on the copy too, unless `hooks` is off.
 
     Example:
         >>> layer = nn.Sequential(nn.Linear(2, 2))
-        >>> other = twin(layer)
+        >>> other = shared_copy(layer)
         >>> other[0].weight is layer[0].weight, other[0] is layer[0]
         (True, False)
     """
@@ -61,8 +61,8 @@ def _hang(hooks_of: nn.Module, other: nn.Module) -> None:
                 vars(copied)[name].update(hung)
 
 
-def sized(visual: Module, size: tuple[int, int]) -> Module:
-    """Give a timm tower of open_clip for another input size: itself, or a twin whose tables are resized.
+def at_input_size(visual: Module, size: tuple[int, int]) -> Module:
+    """Give a timm tower of open_clip for another input size: itself, or a shared copy whose tables are resized.
 
     Args:
         visual: A `TimmModel`; one without tables of positions takes any size as it is.
@@ -71,13 +71,13 @@ def sized(visual: Module, size: tuple[int, int]) -> Module:
     Raises:
         GeometryError: the architecture cannot read this size; the message says which are possible.
 
-    Source: timm's `set_input_size`, which changes the model it is called on; here that is the twin.
+    Source: timm's `set_input_size`, which changes the model it is called on; here that is the copy.
     """
     trunk: Any = visual.get_submodule("trunk")
     embed = getattr(trunk, "patch_embed", None)
     if embed is None or getattr(embed, "img_size", None) is None or tuple(embed.img_size) == size:
         return visual
-    other = twin(visual, hooks=False)  # timm may run a part on zeros to find its size: nobody's hooks see that
+    other = shared_copy(visual, hooks=False)  # timm may run a part on zeros to find its size: nobody's hooks see that
     inner: Any = other.get_submodule("trunk")
     try:
         with warnings.catch_warnings():  # timm's interpolation makes torch remark on its speed and its style

@@ -110,7 +110,7 @@ class Tower(Protocol):
         """The layers that an image goes through, in order."""
 
     @property
-    def reading(self) -> str:
+    def layer_readout(self) -> str:
         """How inner layers are read, in one line for figures."""
 
     @property
@@ -129,7 +129,7 @@ class Tower(Protocol):
     def decompose(self, pixels: Tensor, options: ForwardOptions) -> Decomposition:
         """Run the tower once on `(image, 3, H, W)`, a size that it is `at`, and take its pooling apart."""
 
-    def needs(self, layers: Sequence[str]) -> tuple[str, ...]:
+    def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """The taps that `read` wants recorded for these layers; empty where it reads by gradients."""
 
     def read(self, streams: Mapping[str, Tensor], layer: str, path: DensePath) -> tuple[Tensor, Tensor]:
@@ -194,8 +194,8 @@ def resize_positional(
         return embedding
     rows, columns = (_bicubic(own, cells, antialias, embedding) for own, cells in zip(native, grid, strict=True))
     table = embedding[prefix:].unflatten(0, native).to(rows.dtype)
-    sized = torch.einsum("ry,cx,yxd->rcd", rows, columns, table).flatten(0, 1)
-    return torch.cat([embedding[:prefix], sized.to(embedding.dtype)])
+    resized = torch.einsum("ry,cx,yxd->rcd", rows, columns, table).flatten(0, 1)
+    return torch.cat([embedding[:prefix], resized.to(embedding.dtype)])
 
 
 def _bicubic(before: int, after: int, antialias: bool, like: Tensor) -> Tensor:

@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from denseclip_viz.clip.hooks import Tap, Watch, inside
-from denseclip_viz.clip.towers.linearize import Step, steps_of
-from denseclip_viz.clip.towers.shadow import sized
+from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in
+from denseclip_viz.clip.towers.linearize import Step, flatten
+from denseclip_viz.clip.towers.shadow import at_input_size
 from denseclip_viz.clip.towers.tower import grid_of, resize_positional
 from denseclip_viz.errors import UnsupportedTowerError
 
-Pool = TypeVar("Pool", bound="OnTrunk")
+Pool = TypeVar("Pool", bound="TransformerTower")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def block_of(block: Any) -> Block:
 
 def _open_clip(block: Any) -> Block:
     out = block.attn.out_proj, block.ls_1
-    return Block(block.attn, (block.ln_1,), block.attn.out_proj, steps_of(*out), (block.ln_2, block.mlp, block.ls_2))
+    return Block(block.attn, (block.ln_1,), block.attn.out_proj, flatten(*out), (block.ln_2, block.mlp, block.ls_2))
 
 
 def _timm(block: Any) -> Block:
@@ -71,12 +71,12 @@ def _timm(block: Any) -> Block:
     out = norm, block.attn.proj, getattr(block, "ls1", None), getattr(block, "gamma_1", None)
     scale = getattr(block, "ls2", None), getattr(block, "gamma_2", None)
     mlp = tuple(step for step in (block.norm2, block.mlp, *scale) if step is not None)
-    return Block(block.attn, (block.norm1,), block.attn.proj, steps_of(*out), mlp)
+    return Block(block.attn, (block.norm1,), block.attn.proj, flatten(*out), mlp)
 
 
 def _post_norm(block: Any) -> Block:
     out = getattr(block.attn, "norm", None), block.attn.proj, block.norm1
-    return Block(block.attn, (), block.attn.proj, steps_of(*out), (block.mlp, block.norm2))
+    return Block(block.attn, (), block.attn.proj, flatten(*out), (block.mlp, block.norm2))
 
 
 _BLOCKS: dict[str, Callable[[Any], Block]] = {
@@ -113,7 +113,7 @@ class Trunk:
         prefix: Tokens before the patches.
         norm: What every token goes through behind the last block.
         project: What the pooled vector goes through behind that.
-        positional: The table of positions where it is resized by function; None where a twin is made.
+        positional: The table of positions where it is resized by function; None where a copy is made.
         container: The module around the blocks.
     """
 
@@ -134,7 +134,7 @@ class Trunk:
 
     def head(self) -> tuple[Step, ...]:
         """From the stream behind the last block to text space, for a pool that only picks a token."""
-        return steps_of(*self.norm, *self.project)
+        return flatten(*self.norm, *self.project)
 
     def after(self) -> list[nn.Module]:
         """Modules that see the patches behind the last block."""
@@ -149,7 +149,7 @@ class Trunk:
         """Give the image tower for the size of an input: itself, or a private copy of its structure."""
         self.grid(pixels)
         height, width = pixels.shape[-2:]
-        return self.visual if self.positional is not None else sized(self.visual, (height, width))
+        return self.visual if self.positional is not None else at_input_size(self.visual, (height, width))
 
     def place(self, stack: ExitStack, grid: tuple[int, int], *, antialias: bool) -> None:
         """Let the tower read positions resized to `grid`, in this thread, until `stack` closes."""
@@ -158,7 +158,7 @@ class Trunk:
         native = self.native[0] // self.cell[0], self.native[1] // self.cell[1]
         resized = resize_positional(self.positional, grid, antialias=antialias, native=native)
         if resized is not self.positional:
-            stack.enter_context(inside(self.visual, Watch(swap={id(self.positional): resized})))
+            stack.enter_context(active_in(self.visual, InterceptAttention(swap={id(self.positional): resized})))
 
     def taps(self) -> dict[str, Tap]:
         """Name the embedding and the blocks with their attention and MLP."""
@@ -212,7 +212,7 @@ def _pair(size: Sequence[int]) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class OnTrunk:
+class TransformerTower:
     """What is the same for every pool that stands on a vision transformer."""
 
     visual: nn.Module

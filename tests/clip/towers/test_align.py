@@ -141,9 +141,9 @@ def test_logits_are_transformers_own(both, folder, softmax_as_exact_as_the_model
     with torch.no_grad():
         logits = theirs(**own_words(folder, TEXTS), pixel_values=own_pixels(image(), dtype)).logits_per_image
     compared = model.compare(image(), TEXTS)
-    ours = model.scale * compared.score.values
+    ours = model.logit_scale * compared.score.values
     assert oracle.relative_error(ours, logits.numpy()) <= (1e-12 if dtype == torch.float64 else 1e-5)
-    assert abs(model.scale * 0.07 - 1) < 1e-6
+    assert abs(model.logit_scale * 0.07 - 1) < 1e-6
     shares = model.classify(image(), TEXTS).values
     np.testing.assert_allclose(shares, logits.softmax(-1).numpy(), atol=1e-5)
 
@@ -173,7 +173,7 @@ def test_every_call_leaves_the_model_as_it_was(model):
 def test_layers_are_read_by_gradients_and_drawn_where_each_layers_cells_see(model):
     compared = model.compare(image(), TEXTS[:2], layers="all")
     assert compared.layer.values.tolist() == ["stem", *(f"stages.{i}" for i in range(7))]
-    assert compared.attrs["layer_reading"].startswith("gradient")
+    assert compared.attrs["layer_readout"].startswith("gradient")
     last = compared.layer_global_gradient.isel(layer=-1).sum(("fine_y", "fine_x")) / (48 * 48 / 9)
     np.testing.assert_allclose(last, 0, atol=1e-5)  # a cosine does not change with the length of the embedding
     np.testing.assert_allclose(compared.layer_shift[:, 0], [0.5, 0.5, 1.5, 3.5, 7.5, 7.5, 15.5, 15.5])

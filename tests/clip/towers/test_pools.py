@@ -196,7 +196,7 @@ def test_the_last_layer_reads_as_the_answer_and_every_layer_can_be_read(kind):
     visual = tiny.tiny_tower(kind)
     tower, pixels = tower_for(visual), pixels_for(visual)
     vectors = torch.randn(1, 2, plain(visual, pixels).shape[-1], dtype=torch.float64)
-    if needed := tower.needs(tower.layers):
+    if needed := tower.layers_to_record(tower.layers):
         ours = opened(visual, pixels, layers=needed)
         with torch.no_grad():
             whole, dense = tower.read(ours.layers, tower.layers[-1], PATHS["value"])
@@ -251,7 +251,7 @@ def test_gradients_of_maps_with_channels_last_are_those_of_the_plain_pass():
 def test_somebody_elses_hooks_hear_the_one_pass_and_nothing_more(kind):
     visual, heard = tiny.tiny_tower(kind), Counter()
     tower, pixels = tower_for(visual), pixels_for(visual)
-    full = opened(visual, pixels, layers=tower.needs(tower.layers))
+    full = opened(visual, pixels, layers=tower.layers_to_record(tower.layers))
     for name, module in visual.named_modules():
         module.register_forward_hook(lambda _module, _inputs, _output, name=name: heard.update([name]))
     plain(visual, pixels)
@@ -261,7 +261,7 @@ def test_somebody_elses_hooks_hear_the_one_pass_and_nothing_more(kind):
     assert heard == expected
     heard.clear()
     with torch.no_grad():
-        for layer in tower.layers if tower.needs(tower.layers) else ():
+        for layer in tower.layers if tower.layers_to_record(tower.layers) else ():
             tower.read(full.layers, layer, PATHS["value"])
     assert not heard
 
@@ -281,7 +281,7 @@ def test_layers_are_pooled_with_or_without_the_tokens_before_the_patches_as_the_
     visual = tiny.tiny_vit(dtype=torch.float64, **tiny.QUERY).visual
     visual.trunk.pool_include_prefix = include
     tower, pixels = tower_for(visual), pixels_for(visual)
-    ours = opened(visual, pixels, layers=tower.needs(tower.layers[-1:]))
+    ours = opened(visual, pixels, layers=tower.layers_to_record(tower.layers[-1:]))
     with torch.no_grad():
         whole, dense = tower.read(ours.layers, tower.layers[-1], PATHS["value"])
     assert miss(whole, ours.embedding) <= 1e-12 and miss(dense, ours.dense.flatten(1, 2)) <= 1e-12

@@ -8,13 +8,13 @@ import torch
 from state import fingerprint
 from torch import nn
 
-from denseclip_viz.clip.towers.shadow import sized, twin
+from denseclip_viz.clip.towers.shadow import at_input_size, shared_copy
 
 
 def test_hooks_with_options_are_the_copys_own():
     layer = nn.Linear(2, 2)
     layer.register_forward_hook(lambda *_, **__: None, with_kwargs=True, always_call=True)
-    other = twin(layer)
+    other = shared_copy(layer)
     other.register_forward_hook(lambda *_, **__: None, with_kwargs=True, always_call=True)
     other.register_forward_pre_hook(lambda *_, **__: None, with_kwargs=True)
     assert len(layer._forward_hooks_with_kwargs) == len(layer._forward_hooks_always_called) == 1
@@ -30,7 +30,7 @@ def test_a_method_that_was_put_on_a_module_belongs_to_the_copy_there():
 
     module = Scaled()
     module.forward = MethodType(forward, module)
-    other = twin(module)
+    other = shared_copy(module)
     other.factor = 3
     assert module(1) == 2 and other(1) == 3
 
@@ -39,7 +39,7 @@ def test_containers_of_a_copy_can_be_changed_and_a_compiled_call_stays_behind():
     module = nn.Linear(2, 2)
     module.sizes = {"img_size": [1, 2]}
     module._compiled_call_impl = lambda x: "compiled for the original"
-    other = twin(module)
+    other = shared_copy(module)
     other.sizes["img_size"] = None
     assert module.sizes == {"img_size": [1, 2]} and other(torch.zeros(1, 2)).shape == (1, 2)
 
@@ -55,7 +55,7 @@ def test_a_stem_that_is_tried_on_zeros_is_heard_by_nobody():
     visual.trunk.patch_embed.register_forward_hook(lambda _module, inputs, _output: heard.append(inputs[0]))
     visual.trunk.patch_embed.backbone.register_forward_hook(lambda _module, inputs, _output: heard.append(inputs[0]))
     before = fingerprint(visual)
-    other = sized(visual, (64, 48))
+    other = at_input_size(visual, (64, 48))
     assert not heard and fingerprint(visual) == before
     with torch.no_grad():
         other(pixels)
@@ -70,4 +70,4 @@ def test_running_out_of_memory_is_not_taken_for_a_size_that_cannot_be(monkeypatc
 
     monkeypatch.setattr(type(visual.trunk), "set_input_size", full)
     with pytest.raises(torch.OutOfMemoryError, match="full"):
-        sized(visual, (32, 32))
+        at_input_size(visual, (32, 32))

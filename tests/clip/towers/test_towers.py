@@ -224,7 +224,7 @@ def test_every_block_reads_as_the_reference_says(block):
     weights, settings = tiny.weights(visual), tiny.vit_settings(visual)
     pixels, tower = tiny.random_pixels(32, 48), tower_for(visual)
     layer = f"blocks.{block}"
-    ours = open_tower(visual, pixels, layers=tower.needs([layer]))
+    ours = open_tower(visual, pixels, layers=tower.layers_to_record([layer]))
     with torch.no_grad():
         whole, dense = tower.read(ours.layers, layer, PATHS["value"])
     positional = oracle.resize_positional(weights["positional_embedding"], (4, 6), antialias=True)
