@@ -113,7 +113,9 @@ class Trace:
             **sizes,
             "rest (D each)": ", ".join(self.rest),
             "keys (y, x, C)": format_shape(self.keys.shape) if self.keys is not None else "",
-            "layers": join_names([f"{name} {format_shape(tensor.shape)}" for name, tensor in self.layers.items()], most=5),
+            "layers": join_names(
+                [f"{name} {format_shape(tensor.shape)}" for name, tensor in self.layers.items()], most=5
+            ),
             "memory": f"{self.nbytes / 1e6:.1f} MB",
         }
         after, preview = "model.compare(trace, prompts)", thumbnail(self.image)
