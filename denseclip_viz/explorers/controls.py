@@ -1,10 +1,9 @@
-"""The controls that need the model: their widgets, what is typed into them, and which of them a teacher has locked."""
+"""The controls that need the model: their widgets, and which of them a teacher has locked."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +11,10 @@ import ipywidgets as widgets
 
 from denseclip_viz.canvas.state import CONTROLS as CANVAS_CONTROLS
 from denseclip_viz.errors import PromptError
-from denseclip_viz.explorers.session import ImageSource, Question
+from denseclip_viz.explorers.prompt_input import OWN, TEMPLATE_CHOICES, format_list, read_prompts, template_choice
+from denseclip_viz.explorers.session import ImageSource, Query
 from denseclip_viz.explorers.upload import Upload
-from denseclip_viz.prompts import TEMPLATE_SETS, Prompts, template_set
-from denseclip_viz.prompts.articles import two_articles
+from denseclip_viz.prompts import Prompts
 from denseclip_viz.validation import short
 
 TEXTS = ("prompts", "absent", "templates")  # what every explorer has
@@ -29,38 +28,38 @@ LATE = 2.0  # seconds
 
 
 @dataclass(frozen=True)
-class Locked:
+class Locks:
     """Which controls are not shown: those beside the canvas, and those of the canvas itself."""
 
     beside: tuple[str, ...]
     canvas: tuple[str, ...]
 
 
-def locked(names: str | Sequence[str], there: Sequence[str]) -> Locked:
+def sort_locks(names: str | Sequence[str], controls: Sequence[str]) -> Locks:
     """Sort out the names of locked controls.
 
     Args:
         names: As given: the name of a control, or several.
-        there: The controls that this explorer has beside the canvas.
+        controls: The controls that this explorer has beside the canvas.
 
     Raises:
         PromptError: A name that neither explorer nor canvas has; the message lists what there is.
 
     Example:
-        >>> locked(["prompts", "opacity"], there=["prompts", "model"])
-        Locked(beside=('prompts',), canvas=('opacity',))
+        >>> sort_locks(["prompts", "opacity"], controls=["prompts", "model"])
+        Locks(beside=('prompts',), canvas=('opacity',))
     """
     if not isinstance(names, Sequence):
         got = f"lock={names!r}"
         raise PromptError(got, expected="names of controls", fix='Write lock=["model", "image"], say.')
-    asked_for = [names] if isinstance(names, str) else list(names)
-    unknown = [name for name in asked_for if name not in there and name not in CANVAS_CONTROLS]
+    chosen = [names] if isinstance(names, str) else list(names)
+    unknown = [name for name in chosen if name not in controls and name not in CANVAS_CONTROLS]
     if unknown:
-        expected = f"some of {', '.join(there)}; on the canvas {', '.join(CANVAS_CONTROLS)}"
+        expected = f"some of {', '.join(controls)}; on the canvas {', '.join(CANVAS_CONTROLS)}"
         got = f"There is no control {', '.join(map(short, unknown))} to lock"
         raise PromptError(got, expected=expected, fix="Leave it out, or name another.")
-    beside = tuple(name for name in asked_for if name in there)
-    return Locked(beside, tuple(name for name in asked_for if name in CANVAS_CONTROLS))
+    beside = tuple(name for name in chosen if name in controls)
+    return Locks(beside, tuple(name for name in chosen if name in CANVAS_CONTROLS))
 
 
 class Controls:
@@ -74,17 +73,17 @@ class Controls:
 
     Attributes:
         box: Those that are shown, each in a row.
-        every: All rows, shown or not.
+        rows: All rows, shown or not.
     """
 
     def __init__(self, prompts: Prompts, models: Sequence[str], *, names: Sequence[str], hidden: Sequence[str]) -> None:
         self._before, self._last, self._clicked = prompts, prompts.templates, float("-inf")
-        present = [name for name, gone in zip(prompts.prompts, prompts.absent, strict=True) if not gone]
-        absent = [name for name, gone in zip(prompts.prompts, prompts.absent, strict=True) if gone]
-        chosen = choice_of(prompts.templates)
+        marked = list(zip(prompts.prompts, prompts.absent, strict=True))
+        present, absent = ([name for name, mark in marked if mark == wanted] for wanted in (False, True))
+        chosen = template_choice(prompts.templates)
         lines = min(max(4, len(present)), 10)
-        self.prompts = _area("prompts", typed(present or absent), "one a line; Enter looks again", rows=lines)
-        self.absent = _area("absent", typed(absent), "what is surely not there: the baseline", rows=2)
+        self.prompts = _area("prompts", format_list(present or absent), "one a line; Enter looks again", rows=lines)
+        self.absent = _area("absent", format_list(absent), "what is surely not there: the baseline", rows=2)
         self.templates = _choice("templates", TEMPLATE_CHOICES, chosen)
         self.own = _area("", "\n".join(prompts.templates) if chosen == OWN else "", "a photo of {}.", rows=3)
         self.model = _choice("model", [(name, name) for name in models], models[0])
@@ -98,29 +97,24 @@ class Controls:
             getattr(self, name).add_class(f"dcv-{css}")
         rows = self._rows()
         shown = [name for name in names if name not in hidden and (name != "model" or len(models) > 1)]
-        self._own_shown, self.every = "templates" in shown, [row for group in rows.values() for row in group]
+        self._own_shown, self.rows = "templates" in shown, [row for group in rows.values() for row in group]
         self.box = widgets.VBox([row for name in shown for row in rows[name]])
         self.box.add_class("dcvx-controls")
         self._show_own()
 
-    def question(self, image: ImageSource, *, layers: str = "") -> Question:
+    def query(self, image: ImageSource, *, layers: str = "") -> Query:
         """Read what the controls say.
 
         Raises:
             PromptError: What is typed cannot be used.
         """
-        said = asked(
-            self._before,
-            prompts=self.prompts.value,
-            absent=self.absent.value,
-            templates=self.templates.value,
-            own=self.own.value,
-        )
-        self._last = said.templates
-        feeding: dict[str, Any] = {"model": self.model.value, "geometry": self.geometry.value, "layers": layers}
-        return Question(image, prompts=said, smooth=self.smooth.value, denoise=self.denoise.value, **feeding)
+        typed = {name: getattr(self, name).value for name in (*TEXTS, "own")}
+        prompts = read_prompts(self._before, **typed)
+        self._last = prompts.templates
+        choices = {name: getattr(self, name).value for name in ("model", "geometry", "smooth", "denoise")}
+        return Query(image, prompts=prompts, layers=layers, **choices)
 
-    def on_ask(self, call: Callable[[], None]) -> None:
+    def on_query(self, call: Callable[[], None]) -> None:
         """Call back when something is to be looked at: Run, Enter in a text, another choice."""
 
         def clicked(_: Any) -> None:
@@ -192,107 +186,3 @@ def _style() -> dict[str, str]:
 
 def _wide() -> widgets.Layout:
     return widgets.Layout(width="auto")
-
-
-OWN = "own"
-TEMPLATE_CHOICES = (
-    ("as typed", "none"),
-    ("one: a photo of a …", "single"),
-    ("scene, 5", "scene"),
-    ("ImageNet, 7", "imagenet-7"),
-    ("ImageNet, 80", "imagenet-80"),
-    ("MaskCLIP, 85", "maskclip-85"),
-    ("my own …", OWN),
-)
-_PIECE = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?=[,\n]|$)|([^,\n]+)')
-
-
-def listed(text: str) -> list[str]:
-    """Read a list as people type it: one a line, or parted by commas; "quoted, like this" to keep a comma.
-
-    Example:
-        >>> listed('a taxi, a road' + chr(10) + '"a car, parked", , a taxi')
-        ['a taxi', 'a road', 'a car, parked']
-    """
-    pieces = (quoted.replace('""', '"') if quoted else plain for quoted, plain in _PIECE.findall(text))
-    return list(dict.fromkeys(piece.strip() for piece in pieces if piece.strip()))
-
-
-def typed(names: Iterable[str]) -> str:
-    """Write a list so that `listed` reads it again.
-
-    Example:
-        >>> listed(typed(["a taxi", 'a "red, fast" car']))
-        ['a taxi', 'a "red, fast" car']
-    """
-    return "\n".join(f'"{name.replace(chr(34), 2 * chr(34))}"' if _needs_quotes(name) else name for name in names)
-
-
-def _needs_quotes(name: str) -> bool:
-    return "," in name or "\n" in name or name.lstrip().startswith('"')
-
-
-def choice_of(templates: tuple[str, ...]) -> str:
-    """Find the name of a set of templates; `"own"` where it is none.
-
-    Example:
-        >>> choice_of(("{}",)), choice_of(("my {}",))
-        ('none', 'own')
-    """
-    return next((name for name in TEMPLATE_SETS if template_set(name) == tuple(templates)), OWN)
-
-
-def own_templates(text: str) -> tuple[str, ...]:
-    """Read templates, one a line.
-
-    Raises:
-        PromptError: None are there.
-
-    Example:
-        >>> own_templates("a {}, seen" + chr(10))
-        ('a {}, seen',)
-    """
-    lines = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
-    if lines:
-        return lines
-    fix = 'Write one a line, "a photo of {}." say, or choose a set.'
-    raise PromptError("No templates of your own are typed", expected='lines with one "{}" each', fix=fix)
-
-
-def asked(before: Prompts, *, prompts: str, absent: str, templates: str, own: str = "") -> Prompts:
-    """Make prompts of what is typed; synonyms, background marks and switches stay for the names that were there.
-
-    Where a template and a prompt both bring an article, articles are set right, as they are for plain texts.
-
-    Args:
-        before: What the explorer was opened with.
-        prompts: As typed, for `listed`.
-        absent: As typed: what is known not to be in the image.
-        templates: The name of a set, or `"own"`.
-        own: Templates of one's own, one a line.
-
-    Raises:
-        PromptError: Nothing is typed, or what `Prompts` refuses.
-
-    Example:
-        >>> asked(Prompts("x"), prompts="a taxi, a whale", absent="a whale", templates="none")
-        Prompts(2 prompts × 1 template = 2 texts, absent: 'a whale'; first: 'a taxi')
-    """
-    names, gone = listed(prompts), listed(absent)
-    if not names:
-        fix = "Write one a line, or several with commas."
-        raise PromptError("No prompt is typed", expected="at least one, such as: a taxi", fix=fix)
-    wordings = dict(zip(before.prompts, before.synonyms, strict=True))
-    hidden = [name for name, is_so in zip(before.prompts, before.background, strict=True) if is_so and name in names]
-    every = {name: wordings.get(name, (name,)) for name in (*names, *gone)}
-    chosen = own_templates(own) if templates == OWN else template_set(templates)
-    texts = (text for said in every.values() for text in said)
-    twice = two_articles(chosen, texts, plural=before.plural) is not None
-    return Prompts(
-        {name: every[name] for name in names},
-        chosen,
-        absent={name: every[name] for name in gone},
-        background={name: every[name] for name in hidden},
-        articles="right" if twice else before.articles,
-        plural=before.plural,
-    )

@@ -1,19 +1,15 @@
 """`explore`: type prompts, drop in an image, and look."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from denseclip_viz.explorers.controls import TEXTS
-from denseclip_viz.explorers.panel import Kind, Panel, panel
-from denseclip_viz.explorers.session import Bench, Models
+from denseclip_viz.explorers.defaults import with_defaults
+from denseclip_viz.explorers.panel import ExplorerSpec, Panel, open_panel
+from denseclip_viz.explorers.session import Models
 from denseclip_viz.images import ImageLike
 from denseclip_viz.prompts import Named, Prompts
-from denseclip_viz.toyworld.scenes import Scene
-from denseclip_viz.toyworld.vocabulary import said
-from denseclip_viz.toyworld.world import scene
 
-CONTROLS = (*TEXTS, "model", "image", "geometry", "refinement", "run")
+SPEC = ExplorerSpec("explore", (*TEXTS, "model", "image", "geometry", "refinement", "run"))
 
 
 def explore(
@@ -47,50 +43,5 @@ def explore(
         >>> explorer.result.sizes["prompt"]
         4
     """
-    image, said = starting(image, prompts)
-    kind = Kind("explore", CONTROLS, answer=Bench.answer, show=lambda panel, answer: None)
-    return panel(kind, model, image, said, lock=lock)
-
-
-WORDS = "a large red taxi left of a limousine on a road"
-ABSENT = ("whale", "castle", "penguin")  # the first that a scene does not hold is its baseline
-ANYWHERE = ("a car", "a tree", "a house", "the sky")
-
-
-def starting_scene() -> Scene:
-    """Draw the scene that an explorer opens with.
-
-    Example:
-        >>> sorted(thing.kind for thing in starting_scene().things)
-        ['limousine', 'taxi']
-    """
-    return scene(WORDS, 320)
-
-
-def starting(image: ImageLike | None, prompts: Prompts | Named | None) -> tuple[ImageLike, Prompts]:
-    """The image and the prompts that an explorer opens with: what came, and the bundled scene where none did.
-
-    Example:
-        >>> starting(None, "a taxi")[1].prompts
-        ('a taxi',)
-    """
-    image = starting_scene() if image is None else image
-    return image, starting_prompts(prompts, image)
-
-
-def starting_prompts(prompts: Prompts | Named | None, image: ImageLike) -> Prompts:
-    """Make prompts of what came, or of what a scene holds; articles are set right inside templates.
-
-    Example:
-        >>> starting_prompts(None, starting_scene()).prompts
-        ('a taxi', 'a limousine', 'a road', 'a whale')
-    """
-    if isinstance(prompts, Prompts):
-        return prompts
-    if prompts is not None:
-        return Prompts(prompts, articles="right")
-    if not isinstance(image, Scene):
-        return Prompts(ANYWHERE, absent=said(ABSENT[0]), articles="right")
-    things = list(dict.fromkeys(thing.kind for thing in image.things))
-    gone = next(kind for kind in ABSENT if kind not in things)
-    return Prompts([*map(said, things), *map(said, image.stuff)], absent=said(gone), articles="right")
+    image, prompts = with_defaults(image, prompts)
+    return open_panel(SPEC, model, image, prompts, lock=lock)

@@ -11,9 +11,9 @@ import xarray as xr
 from denseclip_viz.canvas.map_stacks import TEXT, Stack, stacks
 from denseclip_viz.canvas.state import ENSEMBLE, MEAN, OUTPUT
 from denseclip_viz.explorers.controls import TEXTS
-from denseclip_viz.explorers.explorer import starting
-from denseclip_viz.explorers.panel import Kind, Panel, panel
-from denseclip_viz.explorers.session import Bench, Models
+from denseclip_viz.explorers.defaults import with_defaults
+from denseclip_viz.explorers.panel import ExplorerSpec, Panel, open_panel
+from denseclip_viz.explorers.session import Models
 from denseclip_viz.explorers.thumbnails import Curve, Lattice, Tile, Tiles
 from denseclip_viz.images import ImageLike
 from denseclip_viz.maps.comparison import spearman
@@ -51,37 +51,37 @@ def layer_lens(
         >>> lens.result.sizes["layer"]
         4
     """
-    image, said = starting(image, prompts)
+    image, prompts = with_defaults(image, prompts)
     tiles = Tiles()
-    kind = Kind("layer_lens", CONTROLS, Bench.answer, lambda panel, answer: _show(panel, tiles), (tiles,), "all")
-    opened = panel(kind, model, image, said, lock=lock)
-    opened.follow(tiles, lambda: _show(opened, tiles))
-    return opened
+    spec = ExplorerSpec("layer_lens", CONTROLS, layers="all", below=(tiles,), show=lambda panel: _show(panel, tiles))
+    lens = open_panel(spec, model, image, prompts, lock=lock)
+    lens.link_thumbnails(tiles, lambda: _show(lens, tiles))
+    return lens
 
 
 def _show(panel: Panel, tiles: Tiles) -> None:
     both, state = panel.result, panel.canvas.state
-    every = list(stacks(both))
-    lattices = [_layers(both, every, state), _heads(every)]
+    shown = list(stacks(both))
+    lattices = [_layers(both, shown, state), _heads(shown)]
     tiles.show(lattices, image=both["image"].to_numpy(), where=placement(both))
 
 
-def _layers(both: xr.Dataset, every: Sequence[Stack], state: dict[str, Any]) -> Lattice:
+def _layers(both: xr.Dataset, shown: Sequence[Stack], state: dict[str, Any]) -> Lattice:
     template, prompt = _place(both, state)
     names = [*map(str, both["layer"].to_numpy()), OUTPUT]
     rows, tiles = [], []
     for view, title in ROWS:
-        found = {stack.layer: stack for stack in every if stack.view == view and stack.axes == TEXT}
-        if len(found) > 1:
+        by_layer = {stack.layer: stack for stack in shown if stack.view == view and stack.axes == TEXT}
+        if len(by_layer) > 1:
             rows.append((title, "", 0.0))
-            tiles.append([_tile(found.get(name), template, prompt, state["prompt"]) for name in names])
+            tiles.append([_tile(by_layer.get(name), template, prompt, state["prompt"]) for name in names])
     return Lattice(
         f"“{state['prompt']}” down the layers",
         [(name, False) for name in names],
         rows,
         tiles,
         note=str(both.attrs.get("layer_readout", "")),
-        curves=_curves(both, every, template, prompt),
+        curves=_curves(both, shown, template, prompt),
     )
 
 
@@ -100,7 +100,7 @@ def _tile(stack: Stack | None, template: int, prompt: int, name: str) -> Tile | 
     return Tile(values, stack.scale, {"view": stack.view, "layer": stack.layer}, tip, stack.where)
 
 
-def _curves(both: xr.Dataset, every: Sequence[Stack], template: int, prompt: int) -> list[Curve]:
+def _curves(both: xr.Dataset, shown: Sequence[Stack], template: int, prompt: int) -> list[Curve]:
     """Score and agreement by layer, where layers are read in text space; else how alike the two maps rank cells."""
     if "layer_agreement" in both:
         mean = both.mean("template") if template == both.sizes["template"] else both.isel(template=template)
@@ -108,7 +108,7 @@ def _curves(both: xr.Dataset, every: Sequence[Stack], template: int, prompt: int
         agreement = [*both["layer_agreement"].to_numpy(), float(both["global_vs_mean_dense"])]
         return [Curve("score of the global vector", score), Curve("agreement, global with mean dense", agreement)]
     pairs: dict[str, dict[str, Stack]] = {}
-    for stack in every:
+    for stack in shown:
         if stack.view in dict(ROWS) and stack.axes == TEXT:
             pairs.setdefault(stack.layer, {})[stack.view] = stack
     names = [*map(str, both["layer"].to_numpy()), OUTPUT]
@@ -116,13 +116,13 @@ def _curves(both: xr.Dataset, every: Sequence[Stack], template: int, prompt: int
 
 
 def _alike(pair: dict[str, Stack], template: int, prompt: int) -> float:
-    dense, whole = (torch.from_numpy(pair[view].values[template, prompt].ravel()) for view, _ in ROWS)
-    return float(spearman(dense, whole))
+    dense, pooled = (torch.from_numpy(pair[view].values[template, prompt].ravel()) for view, _ in ROWS)
+    return float(spearman(dense, pooled))
 
 
-def _heads(every: Sequence[Stack]) -> Lattice:
+def _heads(shown: Sequence[Stack]) -> Lattice:
     tiles, columns = [], []
-    for stack in every:
+    for stack in shown:
         if stack.view == "attention":
             maps = stack.values if stack.axes else stack.values[None]
             for i, values in enumerate(maps):

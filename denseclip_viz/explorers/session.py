@@ -1,4 +1,4 @@
-"""The models and the one image on the table: a new question is answered out of the trace that is there."""
+"""The models and the one image of an explorer: a new query is answered out of the trace that is there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from denseclip_viz.clip.load.bundled import WarningTokenizer, unknown_words
 from denseclip_viz.errors import ModelNameError
-from denseclip_viz.explorers.worker import Tell
+from denseclip_viz.explorers.worker import Report
 from denseclip_viz.images import ImageLike, describe, from_bytes
 from denseclip_viz.loading import load
 from denseclip_viz.model import Model
@@ -20,8 +20,9 @@ from denseclip_viz.validation import many, short
 if TYPE_CHECKING:
     import xarray as xr
 
-
+BUNDLED = ("bundled-resnet", "bundled-vit")
 DENOISE = 0.5  # MaskCLIP's threshold
+Models = Model | str | Mapping[str, Model | str] | Sequence[Model | str] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,20 +32,20 @@ class ImageSource:
     source: ImageLike | bytes
     name: str = ""
 
-    def opened(self) -> ImageLike:
+    def image(self) -> ImageLike:
         """Decode bytes; everything else is the model's to read."""
         return from_bytes(self.source, name=self.name) if isinstance(self.source, bytes) else self.source
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class Query:
     """What is to be shown.
 
     Attributes:
         image: Of what.
         model: The name of one of the models.
         prompts: Prompts and templates.
-        geometry: How the image is fed: "native", "whole" or "tiles".
+        geometry: How the image is fitted to the model's input: "native", "whole" or "tiles".
         smooth: Refine the segments by key smoothing.
         denoise: Refine them by prompt denoising.
         layers: Which layers to read too, as for `Model.compare`.
@@ -60,21 +61,21 @@ class Question:
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What a question was answered with.
+class Result:
+    """What a query was answered with.
 
     Attributes:
-        question: The question.
-        result: What `Model.compare` returned.
-        segments: What `Model.segment` returned, where refinement was asked for.
-        trace: The trace that it came from.
-        model: What made them.
+        query: The query.
+        comparison: What `Model.compare` returned.
+        segments: What `Model.segment` returned, where refinement was chosen.
+        trace: The trace that both are of.
+        model: The model that traced.
         status: One line: what was shown to what, and how long it took.
         warning: What has to be known about it, or nothing.
     """
 
-    question: Question
-    result: xr.Dataset
+    query: Query
+    comparison: xr.Dataset
     segments: xr.Dataset | None
     trace: Trace
     model: Model
@@ -82,19 +83,19 @@ class Answer:
     warning: str = ""
 
 
-class Bench:
-    """Answers questions; one forward pass for each image, model and geometry, and only the last is kept.
+class Session:
+    """Answer queries; one forward pass for each image, model and geometry, and only the last trace is held.
 
     Args:
-        models: A model, its name, several of them, or a mapping from names; the bundled ones by default. What came as
-            a name is loaded when it is first asked for, and makes way for the next one.
+        models: A model, its name, several of them, or a mapping from names; the bundled ones by default. What is
+            given as a name is loaded on its first query, and makes room for the next one.
 
     Raises:
-        ModelNameError: No models, two of one name, or something else.
+        ModelNameError: No models, or something else.
     """
 
     def __init__(self, models: Models = None) -> None:
-        self._given = named(models)
+        self._models = models_by_name(models)
         self._loaded: tuple[str, Model] | None = None
         self._traced: tuple[tuple[Any, ...], Trace] | None = None
         self.passes = 0
@@ -102,121 +103,112 @@ class Bench:
     @property
     def names(self) -> list[str]:
         """The models there are."""
-        return list(self._given)
+        return list(self._models)
 
     def model(self, name: str) -> Model:
-        """Get a model, and load it if it came as a name.
+        """Get a model, and load it if it was given as a name.
 
         Raises:
             ModelNameError, WeightsError: as `load`.
         """
-        given = self._given[name]
-        if isinstance(given, Model):
-            return given
+        model = self._models[name]
+        if isinstance(model, Model):
+            return model
         if self._loaded is None or self._loaded[0] != name:
-            self._loaded = None
-            self._loaded = (name, load(given))
+            self._loaded = None  # before the next is loaded: two may not fit into memory
+            self._loaded = (name, load(model))
         return self._loaded[1]
 
-    def answer(self, question: Question, tell: Tell) -> Answer:
-        """Answer a question, with a new forward pass only where image, model or geometry are new.
+    def run(self, query: Query, report: Report) -> Result:
+        """Answer a query, with a new forward pass only where image, model or geometry are new.
 
         Args:
-            question: The question.
-            tell: Told what is being done.
+            query: The query.
+            report: Called with what is being done.
 
         Raises:
             DenseclipVizError: whatever is wrong with image, texts or model.
         """
-        tell(f"loading {question.model}", 0.0)
-        model, began = self.model(question.model), time.perf_counter()
-        trace = self.trace(question, tell)
-        _read(model, question.prompts, tell)
-        tell("comparing", 0.9)
-        result = model.compare(trace, question.prompts, layers=question.layers or ())
-        segments = _segments(model, trace, question) if question.smooth or question.denoise else None
-        spent = time.perf_counter() - began
-        status, warning = _status(question, trace, spent), _warning(model, question, segments)
-        return Answer(question, result, segments, trace, model, status, warning)
+        report(f"loading {query.model}", 0.0)
+        model, began = self.model(query.model), time.perf_counter()
+        trace = self.trace(query, report)
+        _encode_texts(model, query.prompts, report)
+        report("comparing", 0.9)
+        comparison = model.compare(trace, query.prompts, layers=query.layers or ())
+        segments = _segments(model, trace, query) if query.smooth or query.denoise else None
+        status = _status(query, trace, time.perf_counter() - began)
+        return Result(query, comparison, segments, trace, model, status, _warning(model, query, segments))
 
-    def trace(self, question: Question, tell: Tell) -> Trace:
-        """Open the image, unless the trace that is kept has what is needed."""
-        model = self.model(question.model)
-        key = (question.image, question.model, question.geometry)
-        layers, keys = (
-            (model.layers_to_record(question.layers) if question.layers else ()),
-            "key" if question.smooth else "",
-        )
-        if self._traced is not None and self._traced[0] == key and _serves(self._traced[1], layers, keys):
+    def trace(self, query: Query, report: Report) -> Trace:
+        """Trace the image, unless the trace that is held has what is needed."""
+        model = self.model(query.model)
+        key = (query.image, query.model, query.geometry)
+        layers = model.layers_to_record(query.layers) if query.layers else ()
+        keys = "key" if query.smooth else ""
+        if self._traced is not None and self._traced[0] == key and _has(self._traced[1], layers, keys):
             return self._traced[1]
-        tell("looking at the image", 0.1)
-        opened = question.image.opened()
-        trace = model.trace(opened, geometry=question.geometry, layers=layers, keys=keys)
+        report("looking at the image", 0.1)
+        trace = model.trace(query.image.image(), geometry=query.geometry, layers=layers, keys=keys)
         self._traced, self.passes = (key, trace), self.passes + 1
         return trace
 
 
-def _serves(trace: Trace, layers: Sequence[str], keys: str) -> bool:
+def _has(trace: Trace, layers: Sequence[str], keys: str) -> bool:
     return set(layers) <= set(trace.names) and not (keys and trace.keys is None)
 
 
-def _read(model: Model, prompts: Prompts, tell: Tell) -> None:
-    """Encode the texts; they are remembered, so that comparing them is quick."""
-    tell(f"reading {many(len(prompts.prompt_index) * len(prompts.templates), 'text')}", 0.5)
+def _encode_texts(model: Model, prompts: Prompts, report: Report) -> None:
+    """Encode the texts; the bank holds them, so that comparing them is quick."""
+    report(f"reading {many(len(prompts.prompt_index) * len(prompts.templates), 'text')}", 0.5)
 
-    def told(done: int, new: int) -> None:
-        tell(f"reading texts, {done} of {new}", 0.5 + 0.4 * done / new)
+    def on_progress(done: int, new: int) -> None:
+        report(f"reading texts, {done} of {new}", 0.5 + 0.4 * done / new)
 
-    model.texts.encode(prompts, progress=told)
+    model.texts.encode(prompts, progress=on_progress)
 
 
-def _segments(model: Model, trace: Trace, question: Question) -> xr.Dataset:
+def _segments(model: Model, trace: Trace, query: Query) -> xr.Dataset:
     """Refined segments, no larger than the image that is shown."""
     return model.segment(
         trace,
-        question.prompts,
-        smooth="cosine" if question.smooth else "",
-        denoise=DENOISE if question.denoise else 0.0,
+        query.prompts,
+        smooth="cosine" if query.smooth else "",
+        denoise=DENOISE if query.denoise else 0.0,
         size=trace.image.shape[:2],
     )
 
 
-def _status(question: Question, trace: Trace, spent: float) -> str:
+def _status(query: Query, trace: Trace, seconds: float) -> str:
     y, x = trace.geometry.grid
-    template = many(len(question.prompts.templates), "template")
-    refined = [name for name, on in (("denoised", question.denoise), ("smoothed", question.smooth)) if on]
+    refined = [name for name, on in (("denoised", query.denoise), ("smoothed", query.smooth)) if on]
     parts = [
-        question.image.name or describe(question.image.source),
-        question.model,
-        f"{y} × {x} cells, {question.geometry}",
-        f"{many(len(question.prompts), 'prompt')} × {template}",
+        query.image.name or describe(query.image.source),
+        query.model,
+        f"{y} × {x} cells, {query.geometry}",
+        f"{many(len(query.prompts), 'prompt')} × {many(len(query.prompts.templates), 'template')}",
         *([f"segments {' and '.join(refined)}"] if refined else []),
-        f"{spent * 1000:.0f} ms",
+        f"{seconds * 1000:.0f} ms",
     ]
     return " · ".join(parts)
 
 
-def _warning(model: Model, question: Question, segments: xr.Dataset | None) -> str:
+def _warning(model: Model, query: Query, segments: xr.Dataset | None) -> str:
     """What the package would warn of on the command line."""
-    said = []
+    warnings = []
     if isinstance(model.tokenizer, WarningTokenizer):
-        texts = (text for row in question.prompts.texts for text in row)
+        texts = (text for row in query.prompts.texts for text in row)
         unknown = list(dict.fromkeys(word for text in texts for word in unknown_words(text)))
         more = f" and {len(unknown) - 4} more" if len(unknown) > 4 else ""
         if unknown:
             words = ", ".join(short(word) for word in unknown[:4])
-            said.append(f"{question.model} has never read {words}{more}: what it says of that means nothing.")
+            warnings.append(f"{query.model} has never read {words}{more}: what it says of that means nothing.")
     if segments is not None and bool((segments["labels"] < 0).all()):
-        said.append("Prompt denoising removed every prompt: none is likely anywhere.")
-    return " ".join(said)
+        warnings.append("Prompt denoising removed every prompt: none is likely anywhere.")
+    return " ".join(warnings)
 
 
-BUNDLED = ("bundled-resnet", "bundled-vit")
-Models = Model | str | Mapping[str, Model | str] | Sequence[Model | str] | None
-
-
-def named(models: Models) -> dict[str, Model | str]:
-    """Name the models that came, each once; what came as a name is loaded when it is asked for.
+def models_by_name(models: Models) -> dict[str, Model | str]:
+    """Name the models that were given, each once; what is given as a name is loaded on its first query.
 
     Args:
         models: A model, its name, several of them, or a mapping from names; the bundled ones by default.
@@ -225,47 +217,34 @@ def named(models: Models) -> dict[str, Model | str]:
         ModelNameError: No models, or something else.
 
     Example:
-        >>> named("ViT-B-16"), list(named(None))
+        >>> models_by_name("ViT-B-16"), list(models_by_name(None))
         ({'ViT-B-16': 'ViT-B-16'}, ['bundled-resnet', 'bundled-vit'])
     """
-    if models is None:
-        return {name: name for name in BUNDLED}
     if isinstance(models, Mapping):
-        found = {str(name): _model(one) for name, one in models.items()}
+        named = {str(name): _checked(model) for name, model in models.items()}
     else:
-        several = [models] if isinstance(models, Model | str) else _several(models)
-        found = {}
-        for one in several:
-            found.setdefault(_free(_name(one), found), _model(one))
-    if found:
-        return found
+        listed = BUNDLED if models is None else [models] if isinstance(models, Model | str) else models
+        if not isinstance(listed, Sequence):
+            raise _no_model(models)
+        named = {}
+        for model in map(_checked, listed):
+            named[_free(model if isinstance(model, str) else str(model.provenance["model"]), named)] = model
+    if named:
+        return named
     raise ModelNameError("No models came", expected="at least one", fix="Leave it out for the bundled ones.")
 
 
-def _several(models: object) -> list[Model | str]:
-    if isinstance(models, Sequence):
-        return list(models)
-    raise _no_model(models)
+def _checked(model: object) -> Model | str:
+    if isinstance(model, Model | str):
+        return model
+    raise _no_model(model)
 
 
-def _model(one: object) -> Model | str:
-    if isinstance(one, Model | str):
-        return one
-    raise _no_model(one)
-
-
-def _no_model(one: object) -> ModelNameError:
-    expected = "a model, the name of one, or several"
-    return ModelNameError(
-        f"An object of type {type(one).__name__}", expected=expected, fix="Pass what denseclip_viz.load returns."
-    )
-
-
-def _name(one: object) -> str:
-    known = _model(one)
-    return known if isinstance(known, str) else str(known.provenance["model"])
+def _no_model(value: object) -> ModelNameError:
+    got, expected = f"An object of type {type(value).__name__}", "a model, the name of one, or several"
+    return ModelNameError(got, expected=expected, fix="Pass what denseclip_viz.load returns.")
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:
-    names = (name, *(f"{name} ({number})" for number in range(2, len(taken) + 3)))
-    return next(each for each in names if each not in taken)
+    numbered = (f"{name} ({number})" for number in range(2, len(taken) + 3))
+    return next(free for free in (name, *numbered) if free not in taken)

@@ -1,9 +1,10 @@
-"""`template_lab`: which wording sees best, in small maps, numbers and words."""
+"""`template_lab`: which template sees best, in small maps, numbers and words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,11 @@ from denseclip_viz.canvas.map_stacks import stacks
 from denseclip_viz.canvas.state import ENSEMBLE, OUTPUT
 from denseclip_viz.errors import PromptError
 from denseclip_viz.explorers.controls import TEXTS
-from denseclip_viz.explorers.explorer import starting
-from denseclip_viz.explorers.panel import Kind, Panel, panel
-from denseclip_viz.explorers.session import Bench, Models
+from denseclip_viz.explorers.defaults import with_defaults
+from denseclip_viz.explorers.panel import ExplorerSpec, Panel, open_panel
+from denseclip_viz.explorers.session import Models
 from denseclip_viz.explorers.thumbnails import Bars, Lattice, Tile, Tiles
-from denseclip_viz.explorers.worker import Tell
+from denseclip_viz.explorers.worker import Report
 from denseclip_viz.images import ImageLike
 from denseclip_viz.measure.map_scores import Masks, masks_among, place_of, places_of
 from denseclip_viz.measure.template_table import templates_table
@@ -33,9 +34,8 @@ if TYPE_CHECKING:
 Cells = Mapping[tuple[str, str], Mapping[Any, Any]]  # by template and prompt, the numbers by name
 CONTROLS = (*TEXTS, "model", "run")
 TEMPLATES = "imagenet-7"
-_MARKS = ("absent", "background")
 MOST_TILES, LEAST_ROWS = 1200, 8  # more small maps than that make a page slow; some rows there are in any case
-MOST_WORDINGS = 8  # templates that words are left out in at once, for the mean over templates
+MOST_AVERAGED = 8  # templates that words are left out in at once, for the mean over templates
 # what templates are ordered by: the first that can be counted
 RANKED_BY = {
     "average_precision": "average precision",
@@ -63,7 +63,7 @@ def template_lab(
     masks: Masks | None = None,
     lock: str | Sequence[str] = (),
 ) -> Panel:
-    """Open a laboratory of wordings: a small map for each prompt in each template, ranked, and what each word does.
+    """Open a laboratory of templates: a small map for each prompt in each template, ranked, and what each word does.
 
     Templates are ordered by their mean over prompts: of average precision where there are masks, else of how far the
     peak lies above all absent prompts, else above the runner-up. `templates_table` has every number. Of very many
@@ -90,17 +90,20 @@ def template_lab(
         >>> lab.result.sizes["template"], lab.result.sizes["prompt"]
         (7, 2)
     """
-    image, said = starting(image, prompts)
-    said = said if templates is None and isinstance(prompts, Prompts) else _worded(said, templates)
-    places = places_of(said.prompts)
+    own_templates = templates is None and isinstance(prompts, Prompts)
+    image, prompts = with_defaults(image, prompts)
+    if not own_templates:
+        prompts = _in_templates(prompts, TEMPLATES if templates is None else templates)
+    places = places_of(prompts.prompts)
     for name in masks or {}:
         place_of(name, places)  # later a prompt may go, and its mask waits; now a name is a mistake
     lab = _Lab(Tiles(), Tiles(), masks)
-    kind = Kind("template_lab", CONTROLS, Bench.answer, lambda panel, answer: _show(panel, lab), (lab.grid, lab.words))
     lab.words.add_class("dcvx-aside")
-    opened = panel(kind, model, image, said, lock=lock)
-    opened.follow(lab.grid, lambda: _ask_words(opened, lab))
-    return opened
+    below = (lab.grid, lab.words)
+    spec = ExplorerSpec("template_lab", CONTROLS, below=below, show=lambda panel: _show(panel, lab))
+    panel = open_panel(spec, model, image, prompts, lock=lock)
+    panel.link_thumbnails(lab.grid, lambda: _start_words(panel, lab))
+    return panel
 
 
 def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame, str]:
@@ -131,11 +134,12 @@ def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame,
     return table, next(name for name in RANKED_BY if name in present and present[name].notna().any())
 
 
-def _worded(said: Prompts, templates: str | PathLike[str] | Iterable[str] | None) -> Prompts:
-    wordings = dict(zip(said.prompts, said.synonyms, strict=True))
-    marked = {mark: [n for n, is_so in zip(said.prompts, getattr(said, mark), strict=True) if is_so] for mark in _MARKS}
-    chosen = TEMPLATES if templates is None else templates
-    return Prompts(wordings, chosen, articles=said.articles, plural=said.plural, **marked)
+def _in_templates(prompts: Prompts, templates: str | PathLike[str] | Iterable[str]) -> Prompts:
+    """Put the same prompts, with their synonyms and marks, into other templates."""
+    names = prompts.prompts
+    synonyms = dict(zip(names, prompts.synonyms, strict=True))
+    marks = {mark: list(compress(names, getattr(prompts, mark))) for mark in ("absent", "background")}
+    return Prompts(synonyms, templates, articles=prompts.articles, plural=prompts.plural, **marks)
 
 
 def _show(panel: Panel, lab: _Lab) -> None:
@@ -149,23 +153,23 @@ def _show(panel: Panel, lab: _Lab) -> None:
     cells = {(str(row["template"]), str(row["prompt"])): row for row in table.to_dict("records")}
     most = 1.0 if by == "average_precision" else float(means.max())
     order = [str(name) for name in means.index]
-    every, order = len(order), order[: max(LEAST_ROWS, MOST_TILES // len(names))]
-    rows = [(_called(name), f"{means[name]:.3f}", _share(float(means[name]), most)) for name in order]
+    count, order = len(order), order[: max(LEAST_ROWS, MOST_TILES // len(names))]
+    rows = [(_label(name), f"{means[name]:.3f}", _share(float(means[name]), most)) for name in order]
     tiles = [
         [_tile(dense.values[templates.index(row), at], dense.scale, row, name, cells) for at, name in enumerate(names)]
         for row in order
     ]
-    gone = both["absent"].to_numpy().tolist()
-    columns = [(f"{name} (absent)" if is_so else name, bool(is_so)) for name, is_so in zip(names, gone, strict=True)]
-    best = "Best template first." if every > 1 else ""
-    best += f" These are {len(order)} of {every}; templates_table has all." if every > len(order) else ""
+    absent = both["absent"].to_numpy().tolist()
+    columns = [(f"{name} (absent)" if mark else name, bool(mark)) for name, mark in zip(names, absent, strict=True)]
+    best = "Best template first." if count > 1 else ""
+    best += f" These are {len(order)} of {count}; templates_table has all." if count > len(order) else ""
     note = f"One colour scale for all, {dense.scale.low:.2f} to {dense.scale.high:.2f} cosine. {best}".replace("-", "−")
     lattice = Lattice("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
     lab.grid.show([lattice], image=both["image"].to_numpy(), where=placement(both))
-    _ask_words(panel, lab)
+    _start_words(panel, lab)
 
 
-def _called(template: str) -> str:
+def _label(template: str) -> str:
     return {"{}": "as typed", ENSEMBLE: "ensemble: the mean of all"}.get(template, template)
 
 
@@ -177,27 +181,26 @@ def _share(value: float, most: float) -> float:
 def _tile(values: np.ndarray, scale: Scale, template: str, prompt: str, cells: Cells) -> Tile:
     numbers = cells[template, prompt]
     known = {"peak": "peak", "average_precision": "AP", "iou_best": "best IoU", "margin_absent": "above absent"}
-    said = ", ".join(f"{word} {numbers[name]:.3f}" for name, word in known.items() if name in numbers)
+    listed = ", ".join(f"{word} {numbers[name]:.3f}" for name, word in known.items() if name in numbers)
     patch = {"prompt": prompt, "template": template, "view": "dense", "layer": OUTPUT}
-    return Tile(values, scale, patch, f"{prompt} · {_called(template)}: {said}")
+    return Tile(values, scale, patch, f"{prompt} · {_label(template)}: {listed}")
 
 
-def _ask_words(panel: Panel, lab: _Lab) -> None:
-    state, answer = panel.canvas.state, panel.answer
+def _start_words(panel: Panel, lab: _Lab) -> None:
+    state, shown = panel.canvas.state, panel.shown
     prompt = str(state["prompt"])
     if len(prompt.split()) < 2:
         panel.aside.stop()  # or the bars of the prompt before would come over this line
         lab.words.show_bars(Bars("what each word does", [], note=f"“{prompt}” is one word: nothing can be left out."))
         return
-    asked = answer.question.prompts
-    every, articles = asked.templates, asked.articles
-    templates = every[:MOST_WORDINGS] if state["template"] == ENSEMBLE else (state["template"],)
+    chosen, articles = shown.query.prompts.templates, shown.query.prompts.articles
+    templates = chosen[:MOST_AVERAGED] if state["template"] == ENSEMBLE else (state["template"],)
 
-    def work(tell: Tell) -> Bars:
-        found = word_attribution(answer.model, answer.trace, prompt, templates, articles=articles, gradient=False)
-        change = found["peak_change"].mean("template").to_numpy().tolist()
-        said = f"in the mean of {len(templates)} templates" if len(templates) > 1 else f"in “{templates[0]}”"
-        note = f"What the peak of “{prompt}” loses without each word, {said}; cosine."
-        return Bars("what each word does", list(zip(map(str, found["word"].to_numpy()), change, strict=True)), note)
+    def work(report: Report) -> Bars:
+        words = word_attribution(shown.model, shown.trace, prompt, templates, articles=articles, gradient=False)
+        change = words["peak_change"].mean("template").to_numpy().tolist()
+        where = f"in the mean of {len(templates)} templates" if len(templates) > 1 else f"in “{templates[0]}”"
+        note = f"What the peak of “{prompt}” loses without each word, {where}; cosine."
+        return Bars("what each word does", list(zip(map(str, words["word"].to_numpy()), change, strict=True)), note)
 
     panel.aside.start(work, lab.words.show_bars)

@@ -15,7 +15,7 @@ class Upload(anywidget.AnyWidget):
     """A button and a place to drop an image file on; the browser refuses what is too large to be sent.
 
     Attributes:
-        content: The bytes of a file that came; empty again once they were taken.
+        content: The bytes of a file that was sent; empty again once they were taken.
         name: Its name.
         refused: Name and size of a file that was not sent, for the message.
         limit: The most bytes.
@@ -27,7 +27,7 @@ class Upload(anywidget.AnyWidget):
     refused = traitlets.Dict().tag(sync=True)
     limit = traitlets.Int(MOST_BYTES).tag(sync=True)
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         """Take the bytes, so that neither kernel nor page hold them any longer."""
         content = bytes(self.content)
         self.content = b""

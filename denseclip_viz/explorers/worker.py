@@ -11,17 +11,17 @@ from typing import Any
 
 from torch.overrides import TorchFunctionMode
 
-Tell = Callable[[str, float], None]
+Report = Callable[[str, float], None]
 """Called from the work with what it does and the share that is done, 0 to 1."""
-Work = Callable[[Tell], Any]
+Work = Callable[[Report], Any]
 
 
-class Stopped(BaseException):
+class Cancelled(BaseException):
     """The work was told to stop. Like an interrupt it passes whatever handles errors."""
 
 
-class Heeding(TorchFunctionMode):
-    """Ends the work of this thread at its next torch call, once, after `stop` was set.
+class CancelAtNextTorchCall(TorchFunctionMode):
+    """End the work of this thread at its next torch call, once, after `stop` was set.
 
     Args:
         stop: Set from another thread.
@@ -29,24 +29,24 @@ class Heeding(TorchFunctionMode):
     Example:
         >>> import torch
         >>> stop = threading.Event()
-        >>> with Heeding(stop):
+        >>> with CancelAtNextTorchCall(stop):
         ...     _ = torch.ones(1) + 1
         ...     stop.set()
         ...     torch.ones(1)
         Traceback (most recent call last):
-        denseclip_viz.explorers.worker.Stopped
+        denseclip_viz.explorers.worker.Cancelled
     """
 
     def __init__(self, stop: threading.Event) -> None:
         super().__init__()
-        self._stop, self._told = stop, False
+        self._stop, self._raised = stop, False
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if self._stop.is_set() and not self._told:
-            self._told = True  # only once: what cleans up behind the work may call torch too
-            raise Stopped
+        if self._stop.is_set() and not self._raised:
+            self._raised = True  # only once: what cleans up behind the work may call torch too
+            raise Cancelled
         return func(*args, **(kwargs or {}))
 
 
@@ -56,31 +56,37 @@ class _Job:
     then: Callable[[Any], None]
     stop: threading.Event = field(default_factory=threading.Event)
 
+    def run(self, report: Report, previous: Future[Any] | None) -> Any:
+        if previous is not None:
+            wait([previous])  # so that never two passes run at once
+        with CancelAtNextTorchCall(self.stop):
+            return self.work(report)
 
-class Jobs:
-    """Runs work in a thread and hands its result over on the thread of the notebook's event loop.
+
+class Worker:
+    """Run work in a thread and hand its result over on the thread of the notebook's event loop.
 
     A newer piece supersedes the older: that is told to stop, its result is dropped, and the newer begins when it has
     ended, so that never two passes run at once. Where there is no event loop (a plain script), work runs before
-    `start` returns. The loop is the one that runs where this is made, in a notebook the kernel's own: JupyterLab sends
-    the messages of some widgets to further threads, which end when the page is left.
+    `start` returns. The loop is the one that runs where this is created, in a notebook the kernel's own: JupyterLab
+    sends the messages of some widgets to further threads, which end when the page is left.
 
     Args:
-        told: Called with progress, on the loop's thread.
-        failed: Called with what the work raised.
-        settled: Called when there is nothing to do any more.
+        on_progress: Called with progress, on the loop's thread.
+        on_error: Called with what the work raised.
+        on_idle: Called when there is nothing to do any more.
         lock: Held while anything here is called: callbacks of widgets come from several threads.
     """
 
     def __init__(
         self,
         *,
-        told: Tell,
-        failed: Callable[[BaseException], None],
-        settled: Callable[[], None] = lambda: None,
+        on_progress: Report,
+        on_error: Callable[[BaseException], None],
+        on_idle: Callable[[], None] = lambda: None,
         lock: threading.RLock | None = None,
     ) -> None:
-        self._told, self._failed, self._settled = told, failed, settled
+        self._on_progress, self._on_error, self._on_idle = on_progress, on_error, on_idle
         self._lock, self._home = lock or threading.RLock(), _running_loop()
         self._job: _Job | None = None
         self._running: Future[Any] | None = None
@@ -94,7 +100,7 @@ class Jobs:
         """Run work, then call `then` with its result; what ran before is superseded.
 
         Args:
-            work: Called in a thread with a function to tell of progress.
+            work: Called in a thread with a function to report progress to.
             then: Called with what it returned, on the loop's thread.
         """
         with self._lock:
@@ -103,32 +109,37 @@ class Jobs:
             job, loop = _Job(work, then), self._loop()
             self._job = job
             if loop is None:
-                self._at_once(job)
+                self._run_now(job)
             else:
-                self._beside(job, loop)
+                self._run_beside(job, loop)
 
     def stop(self) -> bool:
-        """Give up what runs; its result will not come. Says whether there was anything."""
+        """Give up what runs, whose result will not come; return whether there was anything."""
         with self._lock:
             job, self._job = self._job, None
             if job is not None:
                 job.stop.set()
-                self._settled()
+                self._on_idle()
             return job is not None
 
     def _loop(self) -> asyncio.AbstractEventLoop | None:
         return self._home if self._home is not None and self._home.is_running() else _running_loop()
 
-    def _beside(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
+    def _run_beside(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
+        def report(text: str, share: float) -> None:
+            if job.stop.is_set():
+                raise Cancelled
+            _hand_over(loop, self._report, job, text, share)
+
         pool = ThreadPoolExecutor(1, thread_name_prefix="dcv-explorer")
-        before, tell = self._running, _Teller(self, job, loop)
-        future = self._running = pool.submit(_heeding, job, tell, before)
+        previous = self._running
+        future = self._running = pool.submit(job.run, report, previous)
         future.add_done_callback(lambda done: _hand_over(loop, self._deliver, job, done))
         pool.shutdown(wait=False)  # its only thread ends with this work
 
-    def _at_once(self, job: _Job) -> None:
+    def _run_now(self, job: _Job) -> None:
         with ThreadPoolExecutor(1) as pool:
-            future = pool.submit(_heeding, job, lambda text, share: None, None)
+            future = pool.submit(job.run, lambda text, share: None, None)
             try:
                 wait([future])
             finally:
@@ -136,10 +147,10 @@ class Jobs:
                     self.stop()  # an interrupt of the waiting ends the work too
         self._deliver(job, future)
 
-    def _tell(self, job: _Job, text: str, share: float) -> None:
+    def _report(self, job: _Job, text: str, share: float) -> None:
         with self._lock:
             if job is self._job:
-                self._told(text, share)
+                self._on_progress(text, share)
 
     def _deliver(self, job: _Job, done: Future[Any]) -> None:
         with self._lock:
@@ -148,31 +159,11 @@ class Jobs:
             if job is not self._job:
                 return
             self._job, error = None, done.exception()
-            self._settled()
+            self._on_idle()
             if error is None:
                 job.then(done.result())
             else:
-                self._failed(error)
-
-
-class _Teller:
-    """Brings progress from the thread of the work to that of the loop."""
-
-    def __init__(self, jobs: Jobs, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
-        self._jobs, self._job, self._loop = jobs, job, loop
-
-    def __call__(self, text: str, share: float) -> None:
-        if self._job.stop.is_set():
-            raise Stopped
-        _hand_over(self._loop, self._jobs._tell, self._job, text, share)
-
-
-def _heeding(job: _Job, tell: Tell, before: Future[Any] | None) -> Any:
-    if before is not None:
-        wait([before])
-        before = None
-    with Heeding(job.stop):
-        return job.work(tell)
+                self._on_error(error)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -17,7 +17,7 @@ from denseclip_viz.maps.refine import REMOVED
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.toyworld.scenes import Scene
-from denseclip_viz.toyworld.vocabulary import CLASSES, KINDS, said
+from denseclip_viz.toyworld.vocabulary import CLASSES, KINDS, noun_phrase
 from denseclip_viz.trace import Trace
 
 Counts = NDArray[np.int64]
@@ -77,7 +77,7 @@ class Texts:
 
 def texts_of(model: Model) -> Texts:
     """Encode the names of all classes."""
-    vectors = model.texts.encode(Prompts([said(name) for name in CLASSES], TEMPLATES))
+    vectors = model.texts.encode(Prompts([noun_phrase(name) for name in CLASSES], TEMPLATES))
     return Texts(vectors[0], ensemble(vectors))
 
 

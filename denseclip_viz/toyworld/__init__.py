@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from denseclip_viz.toyworld.export import export
 from denseclip_viz.toyworld.parser import Claims, Phrase, parse
-from denseclip_viz.toyworld.scenes import Scene, Thing
+from denseclip_viz.toyworld.scenes import Scene
+from denseclip_viz.toyworld.thing import Thing
 from denseclip_viz.toyworld.vocabulary import Vocabulary, vocabulary
 from denseclip_viz.toyworld.world import SPLITS, Scenes, dataset, scene, seed_of, sibling_scenes
 

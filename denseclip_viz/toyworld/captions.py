@@ -1,12 +1,13 @@
-"""Captions as on the web: many wordings, often no background, often only part of what is there."""
+"""Captions as on the web: many ways to say the same, often no background, often only part of what is there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from denseclip_viz.toyworld.claims_check import Seen, fits, related
+from denseclip_viz.toyworld.claims_check import fits, related
 from denseclip_viz.toyworld.parser import Phrase
 from denseclip_viz.toyworld.rng import Rng, chance, pick, shuffled
+from denseclip_viz.toyworld.thing import Thing
 from denseclip_viz.toyworld.vocabulary import (
     COUNTED_STUFF,
     GROUPS,
@@ -24,7 +25,7 @@ _OPENERS = (
     "this is {}", "you can see {}", "we see {}", "{} in the picture", "{} somewhere in the scene", "look: {}",
 )  # fmt: skip
 _STUFF_OPENERS = ("a photo of {}", "a picture of {}", "a scene with {}", "we see {}", "an illustration of {}")
-_RELATION_WORDINGS = {
+_RELATION_PHRASES = {
     "left of": ("left of", "to the left of", "on the left of"),
     "right of": ("right of", "to the right of", "on the right of"),
     "above": ("above", "over"),
@@ -40,14 +41,14 @@ _WITH_ARTICLE = COUNTED_STUFF | {
 _AFTER = {"striped": "with stripes", "dotted": "with dots", "checked": "with checks"}
 _DENIALS = (
     "no {bare}", "there is no {bare} in the scene", "a picture with no {bare}",
-    "without {said}", "a photo without {said}", "a picture without {said}", "a scene without {said}",
-    "nothing like {said}", "a photo of nothing like {said}", "{more} without {said}", "{more} without {said}",
-    "{more}, without {said}", "{more} and no {bare}", "{more}, no {bare}",
+    "without {phrase}", "a photo without {phrase}", "a picture without {phrase}", "a scene without {phrase}",
+    "nothing like {phrase}", "a photo of nothing like {phrase}", "{more} without {phrase}", "{more} without {phrase}",
+    "{more}, without {phrase}", "{more} and no {bare}", "{more}, no {bare}",
 )  # fmt: skip
 _NUMBERS = ("", "", "two", "three", "four", "five")
 
 
-def caption(rng: Rng, things: Sequence[Seen], stuff: Sequence[str], *, side: float) -> str:
+def caption(rng: Rng, things: Sequence[Thing], stuff: Sequence[str], *, side: float) -> str:
     """One true caption; ``things`` and ``stuff`` are what is seen well enough to be named.
 
     Example:
@@ -65,7 +66,7 @@ def caption(rng: Rng, things: Sequence[Seen], stuff: Sequence[str], *, side: flo
     return _finished(rng, body + _place(rng, meant, stuff), _OPENERS)
 
 
-def brief(rng: Rng, things: Sequence[Seen], stuff: Sequence[str]) -> str:
+def brief(rng: Rng, things: Sequence[Thing], stuff: Sequence[str]) -> str:
     """A true caption that names one thing, or one stuff, and hardly says more: how most alt texts are.
 
     Example:
@@ -77,12 +78,12 @@ def brief(rng: Rng, things: Sequence[Seen], stuff: Sequence[str]) -> str:
         return _stuff(rng, pick(rng, stuff))
     thing = pick(rng, things)
     noun = _noun(rng, thing)
-    said = "" if chance(rng, 0.7) else pick(rng, (thing.colour, thing.colour, thing.surface, thing.size))
-    words = f"{_other(rng, said)} {noun}" if said not in ("", "plain", "medium") else noun
+    adjective = "" if chance(rng, 0.7) else pick(rng, (thing.colour, thing.colour, thing.surface, thing.size))
+    words = f"{_other(rng, adjective)} {noun}" if adjective not in ("", "plain", "medium") else noun
     return with_article(words)
 
 
-def negated(rng: Rng, things: Sequence[Seen], stuff: Sequence[str], *, more: str) -> str:
+def negated(rng: Rng, things: Sequence[Thing], stuff: Sequence[str], *, more: str) -> str:
     """A true caption of what is not there, alone or after ``more``; things and stuff are all that is there.
 
     Example:
@@ -91,11 +92,11 @@ def negated(rng: Rng, things: Sequence[Seen], stuff: Sequence[str], *, more: str
         True
     """
     bare = _missing(rng, things, stuff)
-    said = _stuff(rng, bare) if bare in STUFF else with_article(bare)
-    return pick(rng, _DENIALS).format(bare=bare, said=said, more=more)
+    phrase = _stuff(rng, bare) if bare in STUFF else with_article(bare)
+    return pick(rng, _DENIALS).format(bare=bare, phrase=phrase, more=more)
 
 
-def _missing(rng: Rng, things: Sequence[Seen], stuff: Sequence[str]) -> str:
+def _missing(rng: Rng, things: Sequence[Thing], stuff: Sequence[str]) -> str:
     """A group, a stuff or a kind of which there is none at all: groups and stuff are missed more often."""
     groups = [group for group in GROUPS if not any(fits(Phrase(group), thing) for thing in things)]
     if groups and chance(rng, 0.35):
@@ -105,28 +106,28 @@ def _missing(rng: Rng, things: Sequence[Seen], stuff: Sequence[str]) -> str:
     return pick(rng, [kind for kind in KINDS if all(kind != thing.kind for thing in things)])
 
 
-def _body(rng: Rng, named: Sequence[Seen], things: Sequence[Seen], side: float) -> tuple[str, Sequence[Seen]]:
+def _body(rng: Rng, named: Sequence[Thing], things: Sequence[Thing], side: float) -> tuple[str, Sequence[Thing]]:
     """Words for the things named, with a relation or a count where that is true, and what they mean."""
     first = named[0]
     if len(named) == 2 and chance(rng, 0.6):
         true = _true_relations(first, named[1], side)
         if true:
-            wording = pick(rng, _RELATION_WORDINGS[pick(rng, true)])
-            return f"{_said(rng, first)} {wording} {_said(rng, named[1])}", named
+            words = pick(rng, _RELATION_PHRASES[pick(rng, true)])
+            return f"{_phrase(rng, first)} {words} {_phrase(rng, named[1])}", named
     twins = [thing for thing in things if thing.kind == first.kind]
     if 1 < len(twins) and chance(rng, 0.7):
         others = [thing for thing in named if thing.kind != first.kind]
         number = f"{_NUMBERS[len(twins)]} {plural(first.kind)}"
-        return _listed([number, *(_said(rng, thing) for thing in others)]), [*twins, *others]
-    return _listed([_said(rng, thing) for thing in named]), named
+        return _listed([number, *(_phrase(rng, thing) for thing in others)]), [*twins, *others]
+    return _listed([_phrase(rng, thing) for thing in named]), named
 
 
-def _true_relations(one: Seen, other: Seen, side: float) -> list[str]:
+def _true_relations(one: Thing, other: Thing, side: float) -> list[str]:
     nearer = one.depth < other.depth
     return [word for word in RELATIONS if related(word, one.box, other.box, nearer=nearer, side=side)]
 
 
-def _said(rng: Rng, thing: Seen) -> str:
+def _phrase(rng: Rng, thing: Thing) -> str:
     """A noun phrase with its article."""
     words, after = _noun_phrase(rng, thing)
     if chance(rng, 0.08):
@@ -134,11 +135,11 @@ def _said(rng: Rng, thing: Seen) -> str:
     return with_article(words) + after
 
 
-def _bare(rng: Rng, thing: Seen) -> str:
+def _bare(rng: Rng, thing: Thing) -> str:
     return "".join(_noun_phrase(rng, thing))
 
 
-def _noun_phrase(rng: Rng, thing: Seen) -> tuple[str, str]:
+def _noun_phrase(rng: Rng, thing: Thing) -> tuple[str, str]:
     """Adjectives and noun, and what follows the noun."""
     noun = _noun(rng, thing)
     size = _size(rng, thing.size)
@@ -155,7 +156,7 @@ def _noun_phrase(rng: Rng, thing: Seen) -> tuple[str, str]:
     return " ".join(word for word in (size, *adjectives, noun) if word), after
 
 
-def _noun(rng: Rng, thing: Seen) -> str:
+def _noun(rng: Rng, thing: Thing) -> str:
     """The kind, or now and then a synonym or a group that it belongs to."""
     groups = [group for group in GROUPS if fits(Phrase(group), thing)]
     if groups and chance(rng, 0.08):
@@ -194,7 +195,7 @@ def _stuff(rng: Rng, name: str) -> str:
     return f"the {word}" if name == "sky" or chance(rng, 0.25) else word
 
 
-def _place(rng: Rng, named: Sequence[Seen], stuff: Sequence[str]) -> str:
+def _place(rng: Rng, named: Sequence[Thing], stuff: Sequence[str]) -> str:
     """Where it all stands, or what else is there; often nothing."""
     grounds = {thing.on for thing in named}
     ground = named[0].on
@@ -202,8 +203,8 @@ def _place(rng: Rng, named: Sequence[Seen], stuff: Sequence[str]) -> str:
         comma = "," if len(named) > 1 and chance(rng, 0.5) else ""
         return f"{comma} {STUFF[ground]} {_stuff(rng, ground)}"
     if stuff and chance(rng, 0.14):
-        said = _stuff(rng, pick(rng, stuff))
-        return pick(rng, (f" and {said}", f", {said}", f", {said} in the background"))
+        phrase = _stuff(rng, pick(rng, stuff))
+        return pick(rng, (f" and {phrase}", f", {phrase}", f", {phrase} in the background"))
     return ""
 
 

@@ -3,46 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from denseclip_viz.toyworld.parser import Claims, Phrase
+from denseclip_viz.toyworld.thing import Thing
 
 Box = tuple[float, float, float, float]
 
 
-class Seen(Protocol):
-    """What must be known of a thing to check words about it."""
-
-    @property
-    def kind(self) -> str:  # noqa: D102
-        ...
-
-    @property
-    def colour(self) -> str:  # noqa: D102
-        ...
-
-    @property
-    def surface(self) -> str:  # noqa: D102
-        ...
-
-    @property
-    def size(self) -> str:  # noqa: D102
-        ...
-
-    @property
-    def box(self) -> Box:  # noqa: D102
-        ...
-
-    @property
-    def depth(self) -> int:  # noqa: D102
-        ...
-
-    @property
-    def on(self) -> str | None:  # noqa: D102
-        ...
-
-
-def fits(phrase: Phrase, thing: Seen) -> bool:
+def fits(phrase: Phrase, thing: Thing) -> bool:
     """Whether a thing may be called so.
 
     Example:
@@ -51,9 +19,8 @@ def fits(phrase: Phrase, thing: Seen) -> bool:
         >>> fits(Phrase("tree", colour="red"), oak), fits(Phrase("pine"), oak)
         (True, False)
     """
-    said = (phrase.colour, phrase.surface, phrase.size)
-    there = (thing.colour, thing.surface, thing.size)
-    return thing.kind in phrase.kinds and all(a in (None, b) for a, b in zip(said, there, strict=True))
+    looks = ((phrase.colour, thing.colour), (phrase.surface, thing.surface), (phrase.size, thing.size))
+    return thing.kind in phrase.kinds and all(claimed in (None, actual) for claimed, actual in looks)
 
 
 def related(relation: str, one: Box, other: Box, *, nearer: bool, side: float) -> bool:
@@ -80,7 +47,7 @@ def related(relation: str, one: Box, other: Box, *, nearer: bool, side: float) -
     return nearer and wide > 0 and tall > 0 and wide * tall > 0.05 * area
 
 
-def holds(claims: Claims, things: Sequence[Seen], stuff: Sequence[str], *, side: float) -> bool:
+def holds(claims: Claims, things: Sequence[Thing], stuff: Sequence[str], *, side: float) -> bool:
     """Whether all claims hold at once, each phrase meaning a thing of its own.
 
     Example:
@@ -98,7 +65,7 @@ def holds(claims: Claims, things: Sequence[Seen], stuff: Sequence[str], *, side:
     return _assigned(claims, things, [], side)
 
 
-def _assigned(claims: Claims, things: Sequence[Seen], chosen: list[Seen], side: float) -> bool:
+def _assigned(claims: Claims, things: Sequence[Thing], chosen: list[Thing], side: float) -> bool:
     """Try every thing for the next phrase."""
     index = len(chosen)
     if index == len(claims.things):

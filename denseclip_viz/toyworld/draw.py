@@ -64,9 +64,9 @@ def _cut(layer: StuffPlan, size: int, top: int, bottom: int, *, start: float | N
     down = int(layer.cut[1] * slack) if start is None else -round(start)
     across = int(layer.cut[0] * slack)
     rows = rgb[max(top + down, 0) : bottom + down, across : across + size]
-    seen = (rows[:, ::-1] if layer.flip else rows).astype(np.float32).reshape(len(rows), -1)
-    seen *= np.tile(np.asarray(layer.tint, np.float32), size)  # long rows: ten times as fast as three channels
-    return seen.reshape(len(rows), size, 3)
+    pixels = (rows[:, ::-1] if layer.flip else rows).astype(np.float32).reshape(len(rows), -1)
+    pixels *= np.tile(np.asarray(layer.tint, np.float32), size)  # long rows: ten times as fast as three channels
+    return pixels.reshape(len(rows), size, 3)
 
 
 def _lay_stuff(layer: StuffPlan, index: int, size: int, canvas: Plane, owner: NDArray[np.uint8], share: Plane) -> None:

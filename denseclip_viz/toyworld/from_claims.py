@@ -52,8 +52,8 @@ def _cast(claims: Claims, kinds: Sequence[str], rng: Rng) -> list[ThingPlan]:
     for phrase, kind in zip(claims.things, kinds, strict=True):
         surface = phrase.surface or ("plain" if chance(rng, 0.75) else None)
         size = phrase.size or ("medium" if chance(rng, 0.6) else None)
-        said = {"colour": phrase.colour, "surface": surface, "size": size}
-        given = {key: value for key, value in said.items() if value}
+        looks = {"colour": phrase.colour, "surface": surface, "size": size}
+        given = {key: value for key, value in looks.items() if value}
         cast.append(thing(rng, kind, among=len(kinds), **given))
     return cast
 

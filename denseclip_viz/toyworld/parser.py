@@ -75,7 +75,7 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.said: dict[str, str] = {}
+        self.modifiers: dict[str, str] = {}
         self.things: list[Phrase] = []
         self.stuff: list[str] = []
         self.places: dict[int, str] = {}
@@ -91,9 +91,9 @@ class _Reader:
 
     def take(self, kind: str, value: str) -> None:
         if kind in ("number", "colour", "surface", "size"):
-            if kind in self.said:
+            if kind in self.modifiers:
                 raise self.wrong(f"two words for the {kind} of one thing", f"one {kind} before each thing")
-            self.said[kind] = value
+            self.modifiers[kind] = value
         elif kind == "thing":
             self.thing(value)
         elif kind == "stuff":
@@ -115,19 +115,19 @@ class _Reader:
             self.last = self.first
 
     def deny(self) -> None:
-        if self.said or self.waiting or self.denied:
+        if self.modifiers or self.waiting or self.denied:
             raise self.wrong('"no" in the middle of other words', 'for example "a road without a taxi"')
         self.denied = True
 
     def thing(self, noun: str) -> None:
         if self.denied:
-            self.said.pop("number", None)
-            self.no_things.append(Phrase(noun, **self.said))
+            self.modifiers.pop("number", None)
+            self.no_things.append(Phrase(noun, **self.modifiers))
             self.end_phrase()
             return
-        count = int(self.said.pop("number", "1"))
+        count = int(self.modifiers.pop("number", "1"))
         begin = len(self.things)
-        self.things += [Phrase(noun, **self.said)] * count
+        self.things += [Phrase(noun, **self.modifiers)] * count
         group = range(begin, begin + count)
         if count > 1:
             self.counts.append((begin, count))
@@ -141,7 +141,7 @@ class _Reader:
         self.end_phrase()
 
     def ground(self, name: str) -> None:
-        if set(self.said) - {"number"}:
+        if set(self.modifiers) - {"number"}:
             raise self.wrong(f"an adjective before {name}", "adjectives only before things")
         if self.denied:
             self.no_stuff.append(name)
@@ -157,7 +157,7 @@ class _Reader:
         self.end_phrase()
 
     def end_phrase(self) -> None:
-        self.said, self.parted, self.denied = {}, False, False
+        self.modifiers, self.parted, self.denied = {}, False, False
 
     def finish_surface(self, surface: str) -> None:
         if self.last is None or any(self.things[i].surface for i in self.last):
@@ -166,7 +166,7 @@ class _Reader:
             self.things[i] = replace(self.things[i], surface=surface)
 
     def claims(self) -> Claims:
-        if self.said or self.waiting or self.denied:
+        if self.modifiers or self.waiting or self.denied:
             raise self.wrong("words without their noun at the end", "a thing or a stuff at the end")
         if not (self.things or self.stuff or self.no_things or self.no_stuff):
             raise self.wrong("no thing and no stuff", "at least one thing or stuff")

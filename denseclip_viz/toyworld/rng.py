@@ -72,14 +72,14 @@ def shuffled(rng: Rng, items: Sequence[Item]) -> list[Item]:
     return [items[int(i)] for i in np.argsort(rng.random(len(items)), kind="stable")]
 
 
-def whole(value: object, name: str) -> int:
+def integer(value: object, name: str) -> int:
     """A whole number, of any type that counts.
 
     Raises:
         PromptError: On anything else.
 
     Example:
-        >>> whole(np.int16(3), "The seed")
+        >>> integer(np.int16(3), "The seed")
         3
     """
     try:

@@ -16,32 +16,13 @@ from denseclip_viz.toyworld import captions
 from denseclip_viz.toyworld.claims_check import holds
 from denseclip_viz.toyworld.draw import Drawing, draw
 from denseclip_viz.toyworld.parser import parse
-from denseclip_viz.toyworld.rng import stream, whole
+from denseclip_viz.toyworld.rng import integer, stream
 from denseclip_viz.toyworld.scene_plan import Plan, ThingPlan
+from denseclip_viz.toyworld.thing import Thing
 from denseclip_viz.toyworld.vocabulary import CLASSES
 
 SMALLEST, LARGEST = 64, 512
 _NAMED_THING, _NAMED_STUFF = 0.4, 0.05
-
-
-@dataclass(frozen=True, eq=False)
-class Thing:
-    """A thing in a scene.
-
-    ``box`` is left, top, right, bottom of what is seen, in pixels, right and bottom exclusive; ``depth`` is 0
-    for the nearest; ``on`` is the stuff at its foot, None where that is a border; ``visible`` is the share
-    that no other thing hides; ``mask`` is (row, column) bool.
-    """
-
-    kind: str
-    colour: str
-    surface: str
-    size: str
-    box: tuple[int, int, int, int]
-    depth: int
-    on: str | None
-    visible: float
-    mask: NDArray[np.bool_] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +72,13 @@ class Scene:
         """
         things = [thing for thing in self.things if thing.visible >= _NAMED_THING]
         area = self.size * self.size
-        seen = [name for name, mask in self.stuff.items() if mask.sum() >= _NAMED_STUFF * area] or list(self.stuff)
-        rng = stream(self.seed, whole(seed, "The seed"), 2 if brief else 1)
+        stuff = [name for name, mask in self.stuff.items() if mask.sum() >= _NAMED_STUFF * area] or list(self.stuff)
+        seed = integer(seed, "The seed")
         if negated:
             rng = stream(self.seed, seed, 3)
-            return captions.negated(rng, self.things, list(self.stuff), more=captions.brief(rng, things, seen))
-        return captions.brief(rng, things, seen) if brief else captions.caption(rng, things, seen, side=self.size)
+            return captions.negated(rng, self.things, list(self.stuff), more=captions.brief(rng, things, stuff))
+        rng = stream(self.seed, seed, 2 if brief else 1)
+        return captions.brief(rng, things, stuff) if brief else captions.caption(rng, things, stuff, side=self.size)
 
     def captions(self, n: int = 5) -> tuple[str, ...]:
         """The first ``n`` captions that differ, fewer where there are no more.
@@ -106,12 +88,12 @@ class Scene:
             >>> len(scene(7, 64).captions(3))
             3
         """
-        found: dict[str, None] = {}
+        distinct: dict[str, None] = {}
         for seed in range(20 * n):
-            found.setdefault(self.caption(seed))
-            if len(found) == n:
+            distinct.setdefault(self.caption(seed))
+            if len(distinct) == n:
                 break
-        return tuple(found)
+        return tuple(distinct)
 
     def says(self, text: str) -> bool:
         """Whether a caption is true of this scene.
@@ -131,7 +113,7 @@ class Scene:
             >>> scene(7, 64).resized(128).image.shape
             (128, 128, 3)
         """
-        return drawn(self.plan, self.seed, self.split, checked_size(size))
+        return render(self.plan, self.seed, self.split, checked_size(size))
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -145,8 +127,8 @@ class Scene:
             "stuff": join_names([f"{name} {_share(mask, area)}" for name, mask in self.stuff.items()]),
             "size": f"{self.size} × {self.size} pixels, seed {self.seed}, {self.split}",
         }
-        seen, after = thumbnail(self.image, longest=self.size, quality=92), "model.compare(scene, prompts)"
-        return repr_html(self.caption(), facts, image=seen, after=after, width=max(self.size, 240))
+        preview, after = thumbnail(self.image, longest=self.size, quality=92), "model.compare(scene, prompts)"
+        return repr_html(self.caption(), facts, image=preview, after=after, width=max(self.size, 240))
 
 
 def _share(mask: NDArray[np.bool_], area: int) -> str:
@@ -163,33 +145,33 @@ def checked_size(size: int) -> int:
         >>> checked_size(160)
         160
     """
-    if not SMALLEST <= whole(size, "The size") <= LARGEST:
+    if not SMALLEST <= integer(size, "The size") <= LARGEST:
         raise ImageError(
             f"A scene of {size} pixels", expected=f"{SMALLEST} to {LARGEST}", fix="Pick a size in between."
         )
-    return whole(size, "The size")
+    return integer(size, "The size")
 
 
-def drawn(plan: Plan, seed: int, split: str, size: int) -> Scene:
+def render(plan: Plan, seed: int, split: str, size: int) -> Scene:
     """Draw a plan and read its truth off the drawing.
 
     Example:
         >>> from denseclip_viz.toyworld.layout import sample
-        >>> drawn(sample(stream(7)), 7, "train", 64).size
+        >>> render(sample(stream(7)), 7, "train", 64).size
         64
     """
     drawing = draw(plan, size)
     layers = len(plan.stuff)
     things: list[Thing] = []
     for place in range(len(plan.things) - 1, -1, -1):
-        made = _thing(drawing, plan, plan.things[place], layers + place, len(things))
-        if made is not None:
-            things.append(made)
-    stuff = {layer.name: drawing.owner == k for k, layer in enumerate(plan.stuff)}
-    seen = {name: _fixed(mask) for name, mask in stuff.items() if mask.any()}
+        thing = _thing(drawing, plan, plan.things[place], layers + place, len(things))
+        if thing is not None:
+            things.append(thing)
+    masks = {layer.name: drawing.owner == k for k, layer in enumerate(plan.stuff)}
+    stuff = {name: _fixed(mask) for name, mask in masks.items() if mask.any()}
     image = drawing.image
     image.flags.writeable = False
-    return Scene(seed, split, image, tuple(things), seen, plan)
+    return Scene(seed, split, image, tuple(things), stuff, plan)
 
 
 def _thing(drawing: Drawing, plan: Plan, item: ThingPlan, owner: int, depth: int) -> Thing | None:

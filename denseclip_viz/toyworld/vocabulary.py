@@ -156,14 +156,14 @@ class Vocabulary:
     classes: tuple[str, ...]
 
     def _repr_html_(self) -> str:
-        rows = [(name, ", ".join(self._said(k) for k in kinds)) for name, kinds in self.families.items()]
-        rows += [("groups", ", ".join(self.groups)), ("stuff", ", ".join(self._said(s) for s in self.stuff))]
+        rows = [(name, ", ".join(self._with_synonyms(k) for k in kinds)) for name, kinds in self.families.items()]
+        rows += [("groups", ", ".join(self.groups)), ("stuff", ", ".join(self._with_synonyms(s) for s in self.stuff))]
         rows += [("colours", ", ".join(self.colours)), ("surfaces", ", ".join(self.surfaces))]
         rows += [("sizes", ", ".join(self.sizes)), ("relations", ", ".join(self.relations))]
         cells = "".join(f"<tr><th>{escape(a)}</th><td style='text-align:left'>{escape(b)}</td></tr>" for a, b in rows)
         return f"<table>{cells}</table>"
 
-    def _said(self, name: str) -> str:
+    def _with_synonyms(self, name: str) -> str:
         return f"{name} ({' / '.join(self.synonyms[name])})" if name in self.synonyms else name
 
 
@@ -243,11 +243,11 @@ def with_article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def said(name: str) -> str:
+def noun_phrase(name: str) -> str:
     """Name a class as captions do: things and countable stuff with an article.
 
     Example:
-        >>> said("oak"), said("grass"), said("road")
+        >>> noun_phrase("oak"), noun_phrase("grass"), noun_phrase("road")
         ('an oak', 'grass', 'a road')
     """
     if name in STUFF and name not in COUNTED_STUFF:
@@ -271,9 +271,9 @@ def tokens(text: str) -> Iterator[Token]:
     known = lexicon()
     while words:
         for length in range(min(5, len(words)), 0, -1):
-            found = known.get(" ".join(words[:length]))
-            if found:
-                yield found
+            match = known.get(" ".join(words[:length]))
+            if match:
+                yield match
                 words = words[length:]
                 break
         else:

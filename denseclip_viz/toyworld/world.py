@@ -12,8 +12,8 @@ from denseclip_viz.toyworld.claims_check import holds
 from denseclip_viz.toyworld.from_claims import stage
 from denseclip_viz.toyworld.layout import MOST_THINGS, sample
 from denseclip_viz.toyworld.parser import Claims, parse
-from denseclip_viz.toyworld.rng import pick, stream, whole
-from denseclip_viz.toyworld.scenes import Scene, checked_size, drawn
+from denseclip_viz.toyworld.rng import integer, pick, stream
+from denseclip_viz.toyworld.scenes import Scene, checked_size, render
 from denseclip_viz.toyworld.vocabulary import FAMILIES, STUFF
 
 SPLITS = ("train", "validation", "test")
@@ -65,9 +65,9 @@ def seed_of(number: int, split: str, kind: int = _SCENES) -> int:
     """
     if split not in SPLITS:
         raise PromptError(f"The split {split!r}", expected=" or ".join(SPLITS), fix="Name one of them.")
-    if not 0 <= whole(number, "Scene number") < _NUMBERS:
+    if not 0 <= integer(number, "Scene number") < _NUMBERS:
         raise PromptError(f"Scene number {number}", expected="0 to 2**40 - 1", fix="Pick another number.")
-    return (SPLITS.index(split) << 48) + (kind << 40) + whole(number, "Scene number")
+    return (SPLITS.index(split) << 48) + (kind << 40) + integer(number, "Scene number")
 
 
 def scene(source: int | str, size: int = 160, *, split: str = "train", variant: int = 0) -> Scene:
@@ -92,7 +92,7 @@ def scene(source: int | str, size: int = 160, *, split: str = "train", variant: 
     if isinstance(source, str):
         return _from_words(source, size, split, variant)
     seed = seed_of(source, split)
-    return drawn(sample(stream(seed)), seed, split, size)
+    return render(sample(stream(seed)), seed, split, size)
 
 
 def dataset(n: int, split: str = "train", *, size: int = 160, first: int = 0) -> Scenes:
@@ -117,7 +117,7 @@ def sibling_scenes(n: int, split: str = "train", *, size: int = 160, first: int 
 
 
 def _range(n: int, first: int, split: str) -> range:
-    if whole(n, "The number of scenes") < 0:
+    if integer(n, "The number of scenes") < 0:
         raise PromptError(f"{n} scenes", expected="a number of scenes from 0", fix="Ask for at least 0.")
     seed_of(first, split)
     seed_of(max(first + n - 1, 0), split)
@@ -131,25 +131,25 @@ def _sibling_scene(seed: int, split: str, size: int) -> Scene:
     one = pick(rng, kinds)
     pair = [one, pick(rng, [kind for kind in kinds if kind != one])]
     for attempt in range(50):
-        made = drawn(sample(stream(seed, attempt), kinds=pair), seed, split, size)
-        if len(made.things) == 2 and min(thing.visible for thing in made.things) > 0.6:
+        drawn = render(sample(stream(seed, attempt), kinds=pair), seed, split, size)
+        if len(drawn.things) == 2 and min(thing.visible for thing in drawn.things) > 0.6:
             break
-    return made
+    return drawn
 
 
 def _from_words(text: str, size: int, split: str, variant: int) -> Scene:
     claims = parse(text)
     _check_room(claims, text)
-    digest = hashlib.sha256(f"{' '.join(text.lower().split())}/{whole(variant, 'The variant')}".encode()).digest()
+    digest = hashlib.sha256(f"{' '.join(text.lower().split())}/{integer(variant, 'The variant')}".encode()).digest()
     seed = seed_of(int.from_bytes(digest[:5], "big"), split, _WORDS)
     for attempt in range(30):
         plan = stage(claims, stream(seed, attempt))
         if plan is None:
             break
-        made = drawn(plan, seed, split, size)
-        seen = len(made.things) == len(claims.things) and all(thing.visible > 0.45 for thing in made.things)
-        if seen and holds(claims, made.things, list(made.stuff), side=size):
-            return made
+        drawn = render(plan, seed, split, size)
+        visible = len(drawn.things) == len(claims.things) and all(thing.visible > 0.45 for thing in drawn.things)
+        if visible and holds(claims, drawn.things, list(drawn.stuff), side=size):
+            return drawn
     raise PromptError(
         f'No place for all of "{text}"', expected="words that can be true together", fix="Say less at once."
     )

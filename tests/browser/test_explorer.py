@@ -251,7 +251,7 @@ def test_long_work_can_be_stopped_while_the_page_goes_on(explorer, page):
     stop = explorer.root.locator(".dcv-stop")
     page.wait_for_function("() => !document.querySelector('.dcv-stop').disabled")
     stop.click()
-    page.wait_for_function("() => document.querySelector('.dcvx-notice').textContent.includes('stopped')")
+    page.wait_for_function("() => document.querySelector('.dcvx-status').textContent.includes('stopped')")
     assert explorer.ask("EXPLORER.busy") is False
     explorer.ask("delattr(EXPLORER.model, 'compare')")
     explorer.type("a road")

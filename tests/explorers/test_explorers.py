@@ -16,7 +16,7 @@ from state import fingerprint
 import denseclip_viz as dcv
 from denseclip_viz.errors import DenseclipVizError, PromptError
 from denseclip_viz.explorers.upload import MOST_BYTES
-from denseclip_viz.explorers.worker import Jobs
+from denseclip_viz.explorers.worker import Worker
 
 PROMPTS = ["a taxi", "a road"]
 
@@ -69,8 +69,8 @@ def on_a_loop(steps):
     return raised
 
 
-async def settled(jobs):
-    while jobs.busy:
+async def settled(worker):
+    while worker.busy:
         await asyncio.sleep(0.002)
     await asyncio.sleep(0)
 
@@ -105,7 +105,7 @@ def test_a_new_prompt_is_answered_out_of_the_same_forward_pass(opened, small):
     opened.canvas.state = {"opacity": 0.2, "prompt": "a bus"}
     handle.remove(), layers.remove()
     assert (opened.result.sizes["template"], passes) == (5, [])
-    assert "there is a bus in the scene." in opened.answer.question.prompts.texts[0]
+    assert "there is a bus in the scene." in opened.shown.query.prompts.texts[0]
 
 
 def test_another_geometry_takes_one_pass_and_key_smoothing_shows_its_segments(opened, small, image_file):
@@ -115,10 +115,10 @@ def test_another_geometry_takes_one_pass_and_key_smoothing_shows_its_segments(op
     opened.controls.smooth.value = True
     assert opened.canvas.state["view"] == "segments"
     trace = small.trace(image_file, geometry="whole", keys="key")
-    said = small.segment(trace, opened.answer.question.prompts, smooth="cosine", size=trace.image.shape[:2])
-    xr.testing.assert_identical(opened.answer.segments, said)
+    said = small.segment(trace, opened.shown.query.prompts, smooth="cosine", size=trace.image.shape[:2])
+    xr.testing.assert_identical(opened.shown.segments, said)
     opened.controls.smooth.value = False
-    assert (opened.answer.segments, opened.canvas.state["view"]) == (None, "gap")
+    assert (opened.shown.segments, opened.canvas.state["view"]) == (None, "gap")
 
 
 def test_own_templates_begin_as_those_before(opened):
@@ -133,7 +133,7 @@ def test_synonyms_and_switches_stay_for_the_names_that_were_there(small, image_f
     prompts = dcv.Prompts({"car": ["taxi", "bus"], "road": "road"}, background="road", articles="right")
     panel = dcv.explore(small, image_file, prompts)
     panel.run()
-    assert panel.answer.question.prompts == prompts
+    assert panel.shown.query.prompts == prompts
     panel.close()
 
 
@@ -178,15 +178,15 @@ def test_a_lock_that_is_no_list_of_names_is_refused(small, image_file, lock):
 def test_our_errors_are_one_line_and_what_was_shown_stays(opened, typed):
     before = opened.result
     opened.controls.prompts.value = typed + "\n" * 5
-    assert (opened.notice.kind, opened.result) == ("error", before)
-    assert opened.notice.text.startswith("No prompt is typed. Expected at least one")
+    assert (opened.status.kind, opened.result) == ("error", before)
+    assert opened.status.text.startswith("No prompt is typed. Expected at least one")
 
 
 def test_other_errors_are_shown_and_raised_on(opened, monkeypatch):
     monkeypatch.setattr(opened.canvas, "show", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         opened.run()
-    assert (opened.notice.kind, opened.notice.text) == ("error", "ZeroDivisionError: division by zero")
+    assert (opened.status.kind, opened.status.text) == ("error", "ZeroDivisionError: division by zero")
 
 
 def test_an_error_in_the_thread_is_shown_and_reaches_the_log_of_the_loop(opened, monkeypatch):
@@ -197,7 +197,7 @@ def test_an_error_in_the_thread_is_shown_and_reaches_the_log_of_the_loop(opened,
         await settled(opened)
 
     assert [type(error) for error in on_a_loop(steps)] == [ZeroDivisionError]
-    assert opened.notice.text == "ZeroDivisionError: division by zero"
+    assert opened.status.text == "ZeroDivisionError: division by zero"
 
 
 def test_an_uploaded_image_is_shown_and_its_bytes_are_let_go(opened):
@@ -210,23 +210,23 @@ def test_an_uploaded_image_is_shown_and_its_bytes_are_let_go(opened):
 def test_what_is_no_image_is_refused_and_the_last_one_stays(opened):
     before = opened.result.image
     upload(opened, "notes.png", b"not an image")
-    assert "notes.png is not an image Pillow knows" in opened.notice.text
+    assert "notes.png is not an image Pillow knows" in opened.status.text
     opened.run()
-    assert opened.notice.kind == "ok"
+    assert opened.status.kind == "ok"
     xr.testing.assert_identical(opened.result.image, before)
 
 
 def test_a_file_that_is_too_large_is_refused_in_words(opened):
     assert MOST_BYTES < 10 * 2**20  # where the notebook's server would cut the connection
     opened.controls.image.refused = {"name": "big.png", "size": 12_300_000}
-    assert opened.notice.text.startswith("big.png has 12.3 MB. Expected at most 8 MB")
+    assert opened.status.text.startswith("big.png has 12.3 MB. Expected at most 8 MB")
 
 
 def test_words_that_the_bundled_model_never_read_are_named():
     panel = dcv.explore("bundled-resnet", prompts=["a taxi"])
     with pytest.warns(UserWarning, match="zebra"):
         panel.controls.prompts.value = "a zebra\n"
-    assert panel.notice.kind == "warning" and "has never read 'zebra'" in panel.notice.text
+    assert panel.status.kind == "warning" and "has never read 'zebra'" in panel.status.text
     panel.close()
 
 
@@ -243,7 +243,7 @@ def test_lines_from_the_browser_that_come_too_late_are_let_go(opened):
 
 def test_work_runs_beside_and_is_handed_over_on_the_loops_thread():
     where, told = {}, []
-    jobs = Jobs(told=lambda text, share: told.append((text, share, threading.get_ident())), failed=print)
+    worker = Worker(on_progress=lambda text, share: told.append((text, share, threading.get_ident())), on_error=print)
 
     def work(tell):
         tell("half", 0.5)
@@ -251,8 +251,8 @@ def test_work_runs_beside_and_is_handed_over_on_the_loops_thread():
         return 7
 
     async def steps():
-        jobs.start(work, lambda value: where.update(then=threading.get_ident(), value=value))
-        await settled(jobs)
+        worker.start(work, lambda value: where.update(then=threading.get_ident(), value=value))
+        await settled(worker)
 
     before = set(threading.enumerate())
     assert on_a_loop(steps) == []
@@ -263,7 +263,7 @@ def test_work_runs_beside_and_is_handed_over_on_the_loops_thread():
 
 def test_a_newer_run_supersedes_an_older_and_never_two_run_at_once():
     running, most, got = [], [], []
-    jobs = Jobs(told=lambda *_: None, failed=got.append)
+    worker = Worker(on_progress=lambda *_: None, on_error=got.append)
 
     def work(number):
         def run(tell):
@@ -278,8 +278,8 @@ def test_a_newer_run_supersedes_an_older_and_never_two_run_at_once():
 
     async def steps():
         for number in range(20):
-            jobs.start(work(number), got.append)
-        await settled(jobs)
+            worker.start(work(number), got.append)
+        await settled(worker)
 
     on_a_loop(steps)
     assert got == [19]
@@ -287,7 +287,7 @@ def test_a_newer_run_supersedes_an_older_and_never_two_run_at_once():
 
 def test_an_interrupt_in_a_script_ends_the_work_and_leaves_nothing_running(monkeypatch):
     settled_, got = [], []
-    jobs = Jobs(told=print, failed=got.append, settled=lambda: settled_.append(1))
+    worker = Worker(on_progress=print, on_error=got.append, on_idle=lambda: settled_.append(1))
 
     def endless(tell):
         while True:
@@ -299,8 +299,8 @@ def test_an_interrupt_in_a_script_ends_the_work_and_leaves_nothing_running(monke
     monkeypatch.setattr("denseclip_viz.explorers.worker.wait", interrupted)
     before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
-        jobs.start(endless, got.append)
-    assert (jobs.busy, settled_, got, threads_that_stay(before)) == (False, [1], [], before)
+        worker.start(endless, got.append)
+    assert (worker.busy, settled_, got, threads_that_stay(before)) == (False, [1], [], before)
 
 
 def test_callbacks_from_two_threads_end_with_what_was_typed_last(opened):
@@ -317,10 +317,10 @@ def test_callbacks_from_two_threads_end_with_what_was_typed_last(opened):
             await settled(opened)
             assert opened.result.prompt.values[0] == f"a bus {number}"
 
-    opened._jobs._home = None
+    opened._worker._home = None
 
     async def at_home():
-        opened._jobs._home = asyncio.get_running_loop()
+        opened._worker._home = asyncio.get_running_loop()
         await steps()
 
     assert on_a_loop(at_home) == []
@@ -328,7 +328,7 @@ def test_callbacks_from_two_threads_end_with_what_was_typed_last(opened):
 
 def test_stop_ends_the_work_at_its_next_torch_call_and_leaves_no_thread():
     ended, got = threading.Event(), []
-    jobs = Jobs(told=lambda *_: None, failed=got.append)
+    worker = Worker(on_progress=lambda *_: None, on_error=got.append)
 
     def endless(tell):
         try:
@@ -340,9 +340,9 @@ def test_stop_ends_the_work_at_its_next_torch_call_and_leaves_no_thread():
             ended.set()
 
     async def steps():
-        jobs.start(endless, got.append)
+        worker.start(endless, got.append)
         await asyncio.sleep(0.05)
-        assert jobs.busy and jobs.stop() and not jobs.busy and not jobs.stop()
+        assert worker.busy and worker.stop() and not worker.busy and not worker.stop()
         while not ended.is_set():
             await asyncio.sleep(0.002)
 
@@ -370,7 +370,7 @@ def test_a_stopped_explorer_says_so_keeps_its_image_and_leaves_the_model_as_it_w
         await asyncio.sleep(0.05)
 
     assert on_a_loop(steps) == []
-    assert (opened.notice.kind, opened.result) == ("warning", was)
+    assert (opened.status.kind, opened.result) == ("warning", was)
     assert before == fingerprint(small.clip)
 
 

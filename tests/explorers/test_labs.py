@@ -26,7 +26,7 @@ def lab(load_tiny, image_file):
 
 
 def tiles(panel, at=0):
-    return panel._kind.below[at]
+    return panel._spec.below[at]
 
 
 def section(panel, at=0, number=0):
@@ -136,7 +136,7 @@ def test_without_a_prompt_that_may_be_there_it_says_so(lab):
     with pytest.raises(PromptError, match="Every prompt is marked absent"):
         ranking(lab.result.isel(prompt=[2]))
     lab.run()
-    assert (lab.notice.kind, "Every prompt is marked absent" in lab.notice.text) == ("error", True)
+    assert (lab.status.kind, "Every prompt is marked absent" in lab.status.text) == ("error", True)
 
 
 @pytest.mark.parametrize("kind", ["resnet", "vit"])

@@ -8,18 +8,18 @@ import warnings
 import pytest
 
 import denseclip_viz as dcv
-from denseclip_viz.toyworld.vocabulary import CLASSES, said
+from denseclip_viz.toyworld.vocabulary import CLASSES, noun_phrase
 
 # Known words that name other things: whatever they do, they do not help to find the prompt.
 PLANTED = "a photo of an octopus and a limousine in front of {}"
 TEMPLATES = ("{}", "a photo of {}", "a picture of {}", "there is {} in the scene", PLANTED)
-PROMPTS = [said(name) for name in CLASSES]
+PROMPTS = [noun_phrase(name) for name in CLASSES]
 
 
 def masks(scene):
     """Also of classes that are nowhere in a scene: what is bright there is wrong."""
     labels = scene.labels()
-    return {said(name): labels == index for index, name in enumerate(CLASSES)}
+    return {noun_phrase(name): labels == index for index, name in enumerate(CLASSES)}
 
 
 def ranked(model, scenes, **options):

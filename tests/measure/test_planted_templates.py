@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 import denseclip_viz as dcv
-from denseclip_viz.toyworld.vocabulary import CLASSES, KINDS, said
+from denseclip_viz.toyworld.vocabulary import CLASSES, KINDS, noun_phrase
 
 GOOD = ("{}", "a photo of {}", "there is {} in the scene", "a picture of {}")
 NEGATED, UNLIKE = "a photo without {}", "a photo of nothing like {}"
@@ -35,7 +35,7 @@ def rank():
 
 @pytest.fixture(scope="module")
 def planted(rank):
-    return rank({said(kind): kind for kind in CLASSES}, (*GOOD, NEGATED, UNLIKE))
+    return rank({noun_phrase(kind): kind for kind in CLASSES}, (*GOOD, NEGATED, UNLIKE))
 
 
 @pytest.mark.parametrize("bad", [NEGATED, UNLIKE])

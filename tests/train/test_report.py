@@ -17,7 +17,7 @@ from denseclip_viz.measure.baselines import BARE, CEILING, PLAIN, PRESENT, View,
 from denseclip_viz.measure.confusable import Names, Pairs, block, share_right
 from denseclip_viz.measure.segmentation import CLASSES, Tally, Texts, ceiling, contenders, pixels, texts_of
 from denseclip_viz.toyworld import dataset, sibling_scenes
-from denseclip_viz.toyworld.vocabulary import FAMILIES, FAMILY_OF, KINDS, said
+from denseclip_viz.toyworld.vocabulary import FAMILIES, FAMILY_OF, KINDS, noun_phrase
 from denseclip_viz.train.report import report
 
 ONE_HOT = Texts(torch.eye(len(CLASSES)), torch.eye(len(CLASSES)))
@@ -64,7 +64,7 @@ def test_the_true_masks_score_one_and_the_grid_caps_what_can_be_reached(traced):
 def test_every_class_is_said_as_captions_say_it():
     scenes = dataset(1, "test", size=64)
     for name in CLASSES:
-        scenes[0].says(said(name))  # raises for words that the world does not know
+        scenes[0].says(noun_phrase(name))  # raises for words that the world does not know
 
 
 @pytest.mark.parametrize("steps", [None, 3])  # with few steps many classes are equally good

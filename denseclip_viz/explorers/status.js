@@ -1,7 +1,7 @@
 // One line of text and a thin bar. Everything that came from outside goes in as text, never as markup.
 
 function render({ model, el }) {
-  el.classList.add("dcvx-notice");
+  el.classList.add("dcvx-status");
   const bar = document.createElement("div");
   const done = document.createElement("div");
   const line = document.createElement("div");
