@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from denseclip_viz.cli.image_commands import Kind, check_out, find, no_figure, one_line_errors, plotted, run
+from denseclip_viz.cli.image_commands import Command, check_out, find, no_figure, one_line_errors, plotted, run
 from denseclip_viz.cli.options import (
     DEFAULT,
     Absent,
     Articles,
     Device,
-    Feed,
+    Fit,
     Force,
     Images,
     LayerList,
@@ -29,8 +29,8 @@ from denseclip_viz.cli.options import (
     PromptList,
     Templates,
     Weights,
+    fit_of,
     prompts_of,
-    way_of,
 )
 from denseclip_viz.cli.template_commands import templates
 from denseclip_viz.cli.toyworld_commands import app as world
@@ -49,7 +49,7 @@ app = typer.Typer(
 app.add_typer(world, name="toyworld")
 app.command()(templates)
 
-COURSE = Path("denseclip-viz-notebooks")
+FOLDER = Path("denseclip-viz-notebooks")
 
 
 @app.command()
@@ -61,7 +61,7 @@ def compare(
     template: Templates = [],  # noqa: B006  typer copies it
     articles: Articles = "as written",
     absent: Absent = [],  # noqa: B006
-    geometry: Feed = "native",
+    geometry: Fit = "native",
     out: Out = None,
     force: Force = False,
     device: Device = None,
@@ -70,11 +70,11 @@ def compare(
     from denseclip_viz.maps.tables import compare_table
 
     with one_line_errors():
-        prompts, way, files = prompts_of(prompt, template, absent, articles), way_of(geometry), find(images)
+        prompts, fit, files = prompts_of(prompt, template, absent, articles), fit_of(geometry), find(images)
         check_out(out, files, figures=True, force=force)
         loaded = _load(model, weights, device)
-        kind = Kind(lambda trace: loaded.compare(trace, prompts), plotted("compare"), compare_table)
-        run(loaded, files, kind, out=out, force=force, geometry=way)
+        command = Command(lambda trace: loaded.compare(trace, prompts), plotted("compare"), compare_table)
+        run(loaded, files, command, out=out, force=force, geometry=fit)
 
 
 @app.command()
@@ -85,7 +85,7 @@ def segment(
     weights: Weights = None,
     template: Templates = [],  # noqa: B006
     articles: Articles = "as written",
-    geometry: Feed = "native",
+    geometry: Fit = "native",
     background: Annotated[list[str], typer.Option(help="Background prompts, or one probability.")] = [],  # noqa: B006
     denoise: Annotated[float, typer.Option(help="Threshold of prompt denoising; 0 for none.")] = 0.0,
     smooth: Annotated[str, typer.Option(help="Key smoothing: cosine, official, or none.")] = "none",
@@ -97,7 +97,7 @@ def segment(
     from denseclip_viz.maps.tables import segment_table
 
     with one_line_errors():
-        prompts, way, files = prompts_of(prompt, template, [], articles), way_of(geometry), find(images)
+        prompts, fit, files = prompts_of(prompt, template, [], articles), fit_of(geometry), find(images)
         check_out(out, files, figures=True, force=force)
         loaded, keys = _load(model, weights, device), "" if smooth == "none" else "key"
         options: dict[str, Any] = {
@@ -105,8 +105,8 @@ def segment(
             "denoise": denoise,
             "smooth": "" if not keys else smooth,
         }
-        kind = Kind(lambda trace: loaded.segment(trace, prompts, **options), plotted("segments"), segment_table)
-        run(loaded, files, kind, out=out, force=force, geometry=way, keys=keys)
+        command = Command(lambda trace: loaded.segment(trace, prompts, **options), plotted("segments"), segment_table)
+        run(loaded, files, command, out=out, force=force, geometry=fit, keys=keys)
 
 
 @app.command()
@@ -128,8 +128,8 @@ def classify(
         prompts, files = prompts_of(prompt, template, [], articles), find(images)
         check_out(out, files, figures=False, force=force)
         loaded = _load(model, weights, device)
-        kind = Kind(lambda trace: loaded.classify(trace, prompts), no_figure, classify_table)
-        run(loaded, files, kind, out=out, force=force)
+        command = Command(lambda trace: loaded.classify(trace, prompts), no_figure, classify_table)
+        run(loaded, files, command, out=out, force=force)
 
 
 @app.command()
@@ -139,7 +139,7 @@ def layers(
     model: ModelName = DEFAULT,
     weights: Weights = None,
     layer: LayerList = [],  # noqa: B006
-    geometry: Feed = "native",
+    geometry: Fit = "native",
     out: Out = None,
     force: Force = False,
     device: Device = None,
@@ -148,12 +148,12 @@ def layers(
     from denseclip_viz.maps.tables import layers_table
 
     with one_line_errors():
-        prompts, way, files = prompts_of(prompt, [], []), way_of(geometry), find(images)
+        prompts, fit, files = prompts_of(prompt, [], []), fit_of(geometry), find(images)
         check_out(out, files, figures=True, force=force)
         loaded = _load(model, weights, device)
         wanted: Any = layer or "all"
-        kind = Kind(lambda trace: loaded.compare(trace, prompts, layers=wanted), plotted("layers"), layers_table)
-        run(loaded, files, kind, out=out, force=force, geometry=way, layers=loaded.layers_to_record(wanted))
+        command = Command(lambda trace: loaded.compare(trace, prompts, layers=wanted), plotted("layers"), layers_table)
+        run(loaded, files, command, out=out, force=force, geometry=fit, layers=loaded.layers_to_record(wanted))
 
 
 @app.command()
@@ -176,9 +176,9 @@ def models(
     from denseclip_viz.clip.load.models import models as listed
 
     with one_line_errors():
-        found = listed(pattern)
+        rows = listed(pattern)
     table = Table("model", "pooling", "pixels", "grid", "M", "trimmed", "pretrained tags")
-    for name, row in found.iterrows():
+    for name, row in rows.iterrows():
         size = f"{row.image_parameters:.0f}"
         table.add_row(str(name), row.pooling, row.pixels, row.grid, size, "yes" if row.trimmed else "no", row.tags)
     Console().print(table)
@@ -186,19 +186,19 @@ def models(
 
 @app.command()
 def lab(
-    folder: Annotated[Path, typer.Argument(help="Where your copy of the notebooks lies; made if not there.")] = COURSE,
+    folder: Annotated[Path, typer.Argument(help="Where your copy of the notebooks lies; made if not there.")] = FOLDER,
     options: Annotated[list[str], typer.Argument(help="For JupyterLab, after --: -- --no-browser --port 8890")] = [],  # noqa: B006
     no_open: Annotated[bool, typer.Option("--no-open", help="Only copy.")] = False,
 ) -> None:
-    """Copy the course's notebooks to a folder of yours and open JupyterLab there; what you changed stays yours."""
-    from denseclip_viz.cli.notebooks import check_jupyterlab, copy_course, open_lab
+    """Copy the notebooks to a folder of yours and open JupyterLab there; what you changed stays yours."""
+    from denseclip_viz.cli.notebooks import check_jupyterlab, copy_notebooks, open_lab
 
     if str(folder).startswith("-"):  # no folder was named, and what stands behind -- is all for JupyterLab
-        folder, options = COURSE, [str(folder), *options]
+        folder, options = FOLDER, [str(folder), *options]
     with one_line_errors():
         if not no_open:
             check_jupyterlab()
-        typer.echo(copy_course(folder))
+        typer.echo(copy_notebooks(folder))
         if not no_open:
             open_lab(folder, options)
 

@@ -1,4 +1,4 @@
-"""Runs over images, as the command line makes them: find them, check where results go, work, write, keep."""
+"""Commands over images: find them, check where results go, work, write."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _stop(message: str, code: int) -> NoReturn:
 
 
 @dataclass(frozen=True)
-class Kind:
+class Command:
     """What a command does with one image, and how its result is drawn and tabled."""
 
     work: Callable[[Any], Any]
@@ -67,12 +67,12 @@ def find(paths: Sequence[Path]) -> list[Path]:
 
     files: list[Path] = []
     for path in paths:
-        found = _inside(path) if os.path.isdir(path) else [path]
-        if not found:
+        inside = _inside(path) if os.path.isdir(path) else [path]
+        if not inside:
             raise ImageError(f"{path} holds no images", expected=f"{', '.join(IMAGES)} files", fix="Name files.")
-        if found == [path] and not os.path.isfile(path):
+        if inside == [path] and not os.path.isfile(path):
             read(path)  # which says what is wrong with it
-        files += found
+        files += inside
     return files
 
 
@@ -121,8 +121,8 @@ def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: b
 
 
 @dataclass
-class LeftOut:
-    """Images that cannot be read: each is said and left out, and the command ends with code 2.
+class Skipped:
+    """Images that cannot be read: each is named and skipped, and the command ends with code 2.
 
     Attributes:
         of: How many images there are.
@@ -133,7 +133,7 @@ class LeftOut:
     paths: list[Path] = field(default_factory=list)
 
     def __call__(self, path: Path, error: ImageError) -> None:
-        """Say it and go on; where it is the only image, that is the end."""
+        """Name it and go on; where it is the only image, that is the end."""
         if self.of == 1:
             raise error
         self.paths.append(path)
@@ -145,16 +145,18 @@ class LeftOut:
             _stop(f"{len(self.paths)} of {self.of} images could not be read: {self.paths[0]}", 2)
 
 
-def run(loaded: Model, files: Sequence[Path], kind: Kind, *, out: str | None, force: bool, **options: Any) -> None:
+def run(
+    loaded: Model, files: Sequence[Path], command: Command, *, out: str | None, force: bool, **options: Any
+) -> None:
     """Trace images, do a command's work on each, and write results one by one; print one table at the end.
 
-    Of several images, one that cannot be read is said and left out, and the exit code is 2 in the end. After another
+    Of several images, one that cannot be read is named and skipped, and the exit code is 2 in the end. After another
     error or an interrupt, what was done until then is written and printed all the same.
 
     Args:
         loaded: The model.
         files: The images.
-        kind: What is done with each.
+        command: What is done with each.
         out: What `--out` says; checked before.
         force: Replace files that are there.
         **options: As for `Model.trace_many`.
@@ -164,29 +166,29 @@ def run(loaded: Model, files: Sequence[Path], kind: Kind, *, out: str | None, fo
 
     progress = Console(stderr=True)
     silent = len(files) == 1 or not progress.is_terminal
-    tables, left_out = [], LeftOut(len(files))
+    tables, skipped = [], Skipped(len(files))
     fed = ((path, path) for path in files)
-    traces = traced_beside(loaded, fed, left_out, batch_size=1 if len(files) == 1 else 8, **options)
+    traces = traced_beside(loaded, fed, skipped, batch_size=1 if len(files) == 1 else 8, **options)
     try:
         for path, trace in track(traces, "images", len(files), console=progress, disable=silent):
-            result = kind.work(trace)
-            tables.append(kind.table(result))
+            result = command.work(trace)
+            tables.append(command.table(result))
             if out and ("{name}" in out or _ending(out) != ".csv"):
-                _write(result, tables[-1], kind, out.replace("{name}", path.stem), force=force)
+                _write(result, tables[-1], command, out.replace("{name}", path.stem), force=force)
     finally:
         if tables:  # also after an interrupt: what was computed is kept
             _finish(tables, out, force=force)
-    left_out.end()
+    skipped.end()
 
 
 def _finish(tables: Sequence[pd.DataFrame], out: str | None, *, force: bool) -> None:
     import pandas as pd
 
-    whole = pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
     if out and "{name}" not in out and _ending(out) == ".csv":
-        save_table(whole, out, force=force)
-    shown = whole.drop(columns=["weights_hash"]).rename(columns={"attention_in_top_decile": "att_top_decile"})
-    if whole["random_weights"].any():
+        save_table(table, out, force=force)
+    shown = table.drop(columns=["weights_hash"]).rename(columns={"attention_in_top_decile": "att_top_decile"})
+    if table["random_weights"].any():
         typer.echo("RANDOM WEIGHTS: these numbers only show the mechanics.", err=True)
     else:
         shown = shown.drop(columns=["random_weights"])
@@ -197,7 +199,7 @@ def _ending(out: str) -> str:
     return Path(out).suffix.lower()
 
 
-def _write(result: Any, table: pd.DataFrame, kind: Kind, path: str, *, force: bool) -> None:
+def _write(result: Any, table: pd.DataFrame, command: Command, path: str, *, force: bool) -> None:
     if _ending(path) == ".nc":
         save_data(result, path, force=force)
     elif _ending(path) == ".csv":
@@ -205,11 +207,11 @@ def _write(result: Any, table: pd.DataFrame, kind: Kind, path: str, *, force: bo
     else:
         from denseclip_viz.plot import save
 
-        save(kind.figure(result), path, force=force)
+        save(command.figure(result), path, force=force)
 
 
 def plotted(name: str) -> Callable[[Any], Any]:
-    """Name a figure of `view.plot`, which is imported only when one is drawn."""
+    """Name a figure of `plot`, which is imported only when one is drawn."""
 
     def draw(result: Any) -> Any:
         from denseclip_viz import plot

@@ -1,4 +1,4 @@
-"""The course: notebooks that come with the package, copied to where a person works on them."""
+"""The notebooks that come with the package, copied to where a person works on them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ START = "00_quickstart.ipynb"
 
 
 @dataclass(frozen=True)
-class Copied:
-    """What became of each file of the course in a folder, by name."""
+class Copies:
+    """What became of each file in a folder, by name: new, updated, or edited by its owner and left alone."""
 
     folder: Path
     new: tuple[str, ...] = ()
     updated: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
+    edited: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         counts = [f"{len(names)} {what}" for names, what in ((self.new, "copied"), (self.updated, "updated")) if names]
-        said = [f"{self.folder}: {', '.join(counts) or 'up to date'}"]
-        if self.kept:
-            said.append(f"kept as you changed them: {', '.join(self.kept)} (move one away to get a fresh one)")
-        return "\n".join(said)
+        line = f"{self.folder}: {', '.join(counts) or 'up to date'}"
+        if not self.edited:
+            return line
+        return f"{line}\nkept as you changed them: {', '.join(self.edited)} (move one away to get a fresh one)"
 
 
 def shipped() -> Path:
@@ -51,45 +51,44 @@ def shipped() -> Path:
     raise OutputError("no notebooks came with this installation", expected=f"a folder {folder}", fix=fix)
 
 
-def copy_course(folder: str | os.PathLike[str]) -> Copied:
-    """Copy the notebooks of the course into a folder; what its owner changed since they were copied stays.
+def copy_notebooks(folder: str | os.PathLike[str]) -> Copies:
+    """Copy the notebooks into a folder; what its owner changed since they were copied stays.
 
     A file is replaced only while it is, byte for byte, what an earlier call copied.
 
     Args:
-        folder: Where to; made if it is not there. The notebooks' own folder is left as it is.
+        folder: Where to; created if it is not there. The notebooks' own folder is left as it is.
 
     Returns:
-        Which files are new, updated, and kept.
+        Which files are new, updated, and edited.
 
     Raises:
-        OutputError: a folder that cannot be made or written.
+        OutputError: a folder that cannot be created or written.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     first, second = copy_course(folder), copy_course(folder)
+        ...     first, second = copy_notebooks(folder), copy_notebooks(folder)
         >>> "README.md" in first.new, second.new
         (True, ())
     """
-    source, target = shipped(), _made(Path(folder))
+    source, target = shipped(), _create(Path(folder))
     if source.samefile(target):
-        return Copied(target)
-    record, found = _read_record(target), {"new": list[str](), "updated": list[str](), "kept": list[str]()}
+        return Copies(target)
+    record, names = _read_record(target), {"new": list[str](), "updated": list[str](), "edited": list[str]()}
     for name in _names(source):
-        data, there = (source / name).read_bytes(), _hash_of(target / name)
-        state = _state(_hash(data), there, record.get(name))
+        data = (source / name).read_bytes()
+        state = _state(_hash(data), _hash_of(target / name), record.get(name))
         if state in ("new", "updated"):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(target / name, [Path(name).suffix], force=True) as part:
                 part.write_bytes(data)
-        if state != "kept":
+        if state != "edited":
             record[name] = _hash(data)
-        if state in found:
-            found[state].append(name)
+        names.setdefault(state, []).append(name)
     with atomic_write(target / RECORD, [".json"], force=True) as part:
         part.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
-    return Copied(target, **{state: tuple(names) for state, names in found.items()})
+    return Copies(target, *(tuple(names[state]) for state in ("new", "updated", "edited")))
 
 
 def check_jupyterlab() -> None:
@@ -114,12 +113,13 @@ def open_lab(folder: Path, options: list[str]) -> None:
     LabApp.launch_instance([f"--ServerApp.root_dir={folder.resolve()}", *first, *options])
 
 
-def _state(shipped: str, there: str | None, copied: str | None) -> str:
-    if there is None:
+def _state(shipped: str, present: str | None, copied: str | None) -> str:
+    """Compare hashes: of the file that ships, of the one in the folder, and of the one an earlier call copied."""
+    if present is None:
         return "new"
-    if there == shipped:
+    if present == shipped:
         return "same"
-    return "updated" if there == copied else "kept"
+    return "updated" if present == copied else "edited"
 
 
 def _names(source: Path) -> list[str]:
@@ -128,7 +128,7 @@ def _names(source: Path) -> list[str]:
     return [path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)]
 
 
-def _made(folder: Path) -> Path:
+def _create(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -140,10 +140,10 @@ def _made(folder: Path) -> Path:
 def _read_record(folder: Path) -> dict[str, str]:
     """An unreadable record counts as none: then everything that differs is its owner's."""
     try:
-        said = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {str(name): str(value) for name, value in said.items()} if isinstance(said, dict) else {}
+    return {str(name): str(value) for name, value in record.items()} if isinstance(record, dict) else {}
 
 
 def _hash(data: bytes) -> str:

@@ -25,7 +25,7 @@ PromptList = Annotated[list[str], typer.Option("--prompt", "-p", help="What to l
 Templates = Annotated[list[str], typer.Option("--template", "-t", help="A set (imagenet-80) or templates with {}.")]
 Absent = Annotated[list[str], typer.Option("--absent", "-a", help="A prompt known not to be there: the baseline.")]
 Articles = Annotated[str, typer.Option(help="In templates: 'as written', or 'right' (an oak, one article not two).")]
-Feed = Annotated[str, typer.Option("--geometry", "-g", help="native, whole, tiles; or whole:512 for the short side.")]
+Fit = Annotated[str, typer.Option("--geometry", "-g", help="native, whole, tiles; or whole:512 for the short side.")]
 Out = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--out", "-o", help="png, svg, pdf: figure; nc: all data; csv: table. {name} for many images."),
@@ -38,7 +38,7 @@ LayerList = Annotated[list[str], typer.Option("--layer", "-l", help="Layers: nam
 def prompts_of(
     prompts: Sequence[str], templates: Sequence[str], absent: Sequence[str], articles: str = "as written"
 ) -> Prompts:
-    """Make prompts of what was said: one template may be the name of a set, none leaves prompts as they are.
+    """Make prompts of what was typed: one template may be the name of a set, none leaves prompts as they are.
 
     Raises:
         PromptError: As for `Prompts`.
@@ -49,24 +49,24 @@ def prompts_of(
     """
     from denseclip_viz.prompts import Prompts
 
-    said: Any = "none" if not templates else templates[0] if len(templates) == 1 else templates
-    return Prompts(prompts, said, absent=absent, articles=articles)
+    chosen: Any = "none" if not templates else templates[0] if len(templates) == 1 else templates
+    return Prompts(prompts, chosen, absent=absent, articles=articles)
 
 
-def way_of(text: str) -> Any:
-    """Read how an image is fed.
+def fit_of(text: str) -> Any:
+    """Read how an image is fitted to the input.
 
     Raises:
-        GeometryError: It is no way that there is.
+        GeometryError: There is no such fit.
 
     Example:
-        >>> way_of("whole:512").short
+        >>> fit_of("whole:512").short
         512
     """
     from denseclip_viz.geometry import Tiles, Whole, fit_from
 
     name, _, side = text.partition(":")
-    ways: dict[str, Any] = {"whole": Whole, "tiles": Tiles}
-    if name in ways and re.fullmatch(r"[0-9]{1,9}", side):
-        return ways[name](short=int(side))
+    fits: dict[str, Any] = {"whole": Whole, "tiles": Tiles}
+    if name in fits and re.fullmatch(r"[0-9]{1,9}", side):
+        return fits[name](short=int(side))
     return fit_from(text)

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from denseclip_viz.cli.image_commands import LeftOut, find, one_line_errors
+from denseclip_viz.cli.image_commands import Skipped, find, one_line_errors
 from denseclip_viz.cli.options import (
     DEFAULT,
     Absent,
     Articles,
     Device,
-    Feed,
+    Fit,
     Force,
     Images,
     ModelName,
     PromptList,
     Weights,
+    fit_of,
     prompts_of,
-    way_of,
 )
 from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.files import FIGURES, atomic_write, check_target, save_table
@@ -64,7 +64,7 @@ def templates(
     ] = None,
     model: ModelName = DEFAULT,
     weights: Weights = None,
-    geometry: Feed = "native",
+    geometry: Fit = "native",
     out: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--out", "-o", help="csv: table; html: table and figures in one file; png, svg, pdf: figure."),
@@ -78,22 +78,22 @@ def templates(
     from denseclip_viz.measure.template_table import refuse_one
 
     with one_line_errors():
-        prompts, way, files = prompts_of(prompt, template, absent, articles), way_of(geometry), find(images)
+        prompts, fit, files = prompts_of(prompt, template, absent, articles), fit_of(geometry), find(images)
         if len(files) > 1:
             refuse_one(list(prompts.templates), "ranking")
         _check_out(out, files, force=force)
         _check_numbers(files, masks, score, threshold)
         truth = None if masks is None else MaskFolder.of(masks, files, prompts)
-        loaded, left_out = load(model, pretrained=weights, device=device), LeftOut(len(files))
+        loaded, skipped = load(model, pretrained=weights, device=device), Skipped(len(files))
         if len(files) == 1:
-            result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=way)
+            result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=fit)
         else:
-            options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": way, "unreadable": left_out}
+            options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": fit, "unreadable": skipped}
             result = _several(loaded, files, prompts, truth, **options)
         _keep(result, out, force=force)
         if result.stopped:
             raise KeyboardInterrupt
-        left_out.end()
+        skipped.end()
 
 
 @dataclass

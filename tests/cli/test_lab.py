@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from denseclip_viz.cli import notebooks as course
+from denseclip_viz.cli import notebooks
 from denseclip_viz.cli.app import app
-from denseclip_viz.cli.notebooks import RECORD, copy_course, shipped
+from denseclip_viz.cli.notebooks import RECORD, copy_notebooks, shipped
 from denseclip_viz.errors import OutputError
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ def source(tmp_path, monkeypatch):
     (folder / ".ipynb_checkpoints").mkdir()
     for name in ("00_quickstart.ipynb", "01_more.ipynb", "images/a.png", ".ipynb_checkpoints/old.ipynb"):
         (folder / name).write_text(f"{name}, first edition")
-    monkeypatch.setattr(course, "shipped", lambda: folder)
+    monkeypatch.setattr(notebooks, "shipped", lambda: folder)
     return folder
 
 
@@ -53,7 +53,7 @@ def test_the_notebooks_of_this_repository_are_the_ones_that_ship():
 
 def test_a_wheel_brings_them_inside_the_package(tmp_path, monkeypatch):
     (tmp_path / "denseclip_viz" / "notebooks").mkdir(parents=True)
-    monkeypatch.setattr(course, "__file__", str(tmp_path / "denseclip_viz" / "cli" / "notebooks.py"))
+    monkeypatch.setattr(notebooks, "__file__", str(tmp_path / "denseclip_viz" / "cli" / "notebooks.py"))
     assert shipped() == tmp_path / "denseclip_viz" / "notebooks"
     (tmp_path / "denseclip_viz" / "notebooks").rmdir()
     with pytest.raises(OutputError, match="no notebooks came with this installation"):
@@ -61,49 +61,49 @@ def test_a_wheel_brings_them_inside_the_package(tmp_path, monkeypatch):
 
 
 def test_everything_that_is_not_hidden_is_copied(source, tmp_path):
-    copied = copy_course(tmp_path / "mine" / "course")
+    copied = copy_notebooks(tmp_path / "mine" / "course")
     assert set(copied.new) == {"00_quickstart.ipynb", "01_more.ipynb", "images/a.png"}
     there = {path.relative_to(copied.folder).as_posix() for path in copied.folder.rglob("*") if path.is_file()}
     assert there == {*copied.new, RECORD}
 
 
 def test_a_second_time_changes_nothing(source, tmp_path):
-    copy_course(tmp_path / "mine")
+    copy_notebooks(tmp_path / "mine")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "mine").rglob("*.ipynb")}
-    again = copy_course(tmp_path / "mine")
-    assert (again.new, again.updated, again.kept) == ((), (), ()) and "up to date" in str(again)
+    again = copy_notebooks(tmp_path / "mine")
+    assert (again.new, again.updated, again.edited) == ((), (), ()) and "up to date" in str(again)
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "mine").rglob("*.ipynb")}
 
 
 def test_a_new_edition_replaces_what_was_not_changed_and_keeps_what_was(source, tmp_path):
     mine = tmp_path / "mine"
-    copy_course(mine)
+    copy_notebooks(mine)
     (mine / "01_more.ipynb").write_text("my answers")
     for name in ("00_quickstart.ipynb", "01_more.ipynb"):
         (source / name).write_text("second edition")
-    copied = copy_course(mine)
-    assert (copied.new, copied.updated, copied.kept) == ((), ("00_quickstart.ipynb",), ("01_more.ipynb",))
+    copied = copy_notebooks(mine)
+    assert (copied.new, copied.updated, copied.edited) == ((), ("00_quickstart.ipynb",), ("01_more.ipynb",))
     assert (mine / "01_more.ipynb").read_text() == "my answers"
     assert (mine / "00_quickstart.ipynb").read_text() == "second edition"
     (source / "01_more.ipynb").write_text("third edition")
-    assert copy_course(mine).kept == ("01_more.ipynb",)  # and not only the first time
+    assert copy_notebooks(mine).edited == ("01_more.ipynb",)  # and not only the first time
 
 
 def test_a_changed_notebook_that_is_moved_away_comes_fresh(source, tmp_path):
     mine = tmp_path / "mine"
-    copy_course(mine)
+    copy_notebooks(mine)
     (mine / "01_more.ipynb").rename(mine / "my_answers.ipynb")
-    assert copy_course(mine).new == ("01_more.ipynb",)
+    assert copy_notebooks(mine).new == ("01_more.ipynb",)
     assert {path.name for path in mine.glob("*.ipynb")} == {"00_quickstart.ipynb", "01_more.ipynb", "my_answers.ipynb"}
 
 
 @pytest.mark.parametrize("record", ["", "no json", "[]", None, '{"01_more.ipynb": 7}'])
 def test_without_a_record_everything_that_differs_is_its_owners(source, tmp_path, record):
     mine = tmp_path / "mine"
-    copy_course(mine)
+    copy_notebooks(mine)
     (mine / "01_more.ipynb").write_text("anything")
     (mine / RECORD).unlink() if record is None else (mine / RECORD).write_text(record)
-    assert copy_course(mine).kept == ("01_more.ipynb",)
+    assert copy_notebooks(mine).edited == ("01_more.ipynb",)
     assert (mine / "01_more.ipynb").read_text() == "anything"
 
 
@@ -111,7 +111,7 @@ def test_what_is_no_file_stays(source, tmp_path):
     mine = tmp_path / "mine"
     (mine / "01_more.ipynb").mkdir(parents=True)
     (mine / "00_quickstart.ipynb").symlink_to(tmp_path / "nowhere")
-    assert copy_course(mine).kept == ("00_quickstart.ipynb", "01_more.ipynb")
+    assert copy_notebooks(mine).edited == ("00_quickstart.ipynb", "01_more.ipynb")
 
 
 def test_the_folder_of_the_notebooks_itself_is_opened_as_it_is(source, opened):
@@ -145,7 +145,7 @@ def test_only_copying_starts_nothing_and_says_what_was_kept(source, opened, tmp_
 
 
 def test_without_jupyterlab_nothing_is_copied_and_the_way_out_is_named(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(course, "find_spec", lambda name: None)
+    monkeypatch.setattr(notebooks, "find_spec", lambda name: None)
     said = lab(tmp_path / "mine", code=2).stderr
     assert 'pip install "denseclip_viz[notebooks]"' in said and "--no-open" in said and said.count("\n") == 1
     assert not (tmp_path / "mine").exists()
@@ -162,7 +162,7 @@ def test_copying_imports_nothing_heavy(tmp_path):
     import subprocess
 
     code = (
-        "import sys; from denseclip_viz.cli.notebooks import copy_course; copy_course(sys.argv[1]);"
+        "import sys; from denseclip_viz.cli.notebooks import copy_notebooks; copy_notebooks(sys.argv[1]);"
         "print([m for m in ('torch', 'jupyterlab', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
