@@ -6,7 +6,7 @@ from denseclip_viz.toyworld.export import export
 from denseclip_viz.toyworld.parser import Claims, Phrase, parse
 from denseclip_viz.toyworld.scenes import Scene
 from denseclip_viz.toyworld.thing import Thing
-from denseclip_viz.toyworld.vocabulary import Vocabulary, vocabulary
+from denseclip_viz.toyworld.vocabulary import WorldVocabulary, vocabulary
 from denseclip_viz.toyworld.world import SPLITS, Scenes, dataset, scene, seed_of, sibling_scenes
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "Scene",
     "Scenes",
     "Thing",
-    "Vocabulary",
+    "WorldVocabulary",
     "dataset",
     "export",
     "parse",

@@ -14,8 +14,8 @@ from PIL import Image, ImageFilter
 
 from denseclip_viz.toyworld.rng import stream
 from denseclip_viz.toyworld.scene_plan import Edge, Light, Plan, StuffPlan, ThingPlan
-from denseclip_viz.toyworld.sprites import LEVELS, Sprite, sprite
-from denseclip_viz.toyworld.textures import texture
+from denseclip_viz.toyworld.sprites import LEVELS, Sprite, draw_sprite
+from denseclip_viz.toyworld.textures import draw_texture
 
 Plane = NDArray[np.float32]
 Window = tuple[slice, slice]
@@ -59,7 +59,7 @@ def draw(plan: Plan, size: int) -> Drawing:
 
 def _cut(layer: StuffPlan, size: int, top: int, bottom: int, *, start: float | None = None) -> Plane:
     """Rows of a texture as an image sees them; with ``start`` the texture begins at that row."""
-    rgb = texture(layer.name, layer.variant, size).rgb
+    rgb = draw_texture(layer.name, layer.variant, size).rgb
     slack = rgb.shape[0] - size
     down = int(layer.cut[1] * slack) if start is None else -round(start)
     across = int(layer.cut[0] * slack)
@@ -95,7 +95,7 @@ def _lay_stuff(layer: StuffPlan, index: int, size: int, canvas: Plane, owner: ND
 def _line(layer: StuffPlan, edge: Edge, size: int) -> Plane:
     """Where the layer begins, in pixels, for every column (or row, where the edge is upright)."""
     if layer.name == "mountains":
-        known = texture(layer.name, layer.variant, size)
+        known = draw_texture(layer.name, layer.variant, size)
         assert known.ridge is not None
         across = int(layer.cut[0] * (len(known.ridge) - size))
         ridge = known.ridge[across : across + size]
@@ -121,7 +121,7 @@ def _lay_thing(thing: ThingPlan, index: int, canvas: Plane, owner: NDArray[np.ui
     left, top, right, bottom = thing.box
     longest = max(right - left, bottom - top) * size
     level = next((known for known in LEVELS if known >= 0.97 * longest), LEVELS[-1])
-    drawn = sprite(thing.kind, thing.weave, level)
+    drawn = draw_sprite(thing.kind, thing.weave, level)
     x0, y0, x1, y1 = _reach(thing, drawn, size)
     if x0 >= x1 or y0 >= y1:
         return 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from denseclip_viz.toyworld.rng import Rng, between, chance, pick, shuffled
 from denseclip_viz.toyworld.scene_plan import Edge, Light, Plan, StuffPlan, ThingPlan
-from denseclip_viz.toyworld.sprites import frame
+from denseclip_viz.toyworld.sprites import frame_of
 from denseclip_viz.toyworld.textures import VARIANTS
 from denseclip_viz.toyworld.vocabulary import (
     COLOURS,
@@ -132,7 +132,7 @@ def thing(rng: Rng, kind: str, *, among: int = 1, **given: str) -> ThingPlan:
     size = pick(rng, tuple(SIZES), shares)
     colour, surface, size = (given.get(k) or v for k, v in (("colour", colour), ("surface", surface), ("size", size)))
     weave = "striped across" if surface == "striped" and chance(rng, 0.5) else surface
-    shape, stretch = frame(kind), between(rng, 0.93, 1.07)
+    shape, stretch = frame_of(kind), between(rng, 0.93, 1.07)
     side = between(rng, *SIZES[size])
     side = min(side, 0.92 / (shape.width * stretch), 0.92 * stretch / shape.height)
     turn = between(rng, -14, 14) if kind in _TILTED else between(rng, -3, 3)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from denseclip_viz.toyworld.sprites import frame
+from denseclip_viz.toyworld.sprites import frame_of
 from denseclip_viz.toyworld.vocabulary import Rgb
 
 Box = tuple[float, float, float, float]
@@ -77,7 +77,7 @@ class ThingPlan:
             >>> round(some.box[2] - some.box[0], 2)
             0.18
         """
-        shape = frame(self.kind)
+        shape = frame_of(self.kind)
         width, height = shape.width * self.side * self.stretch, shape.height * self.side / self.stretch
         return self.x - width / 2, self.y - height / 2, self.x + width / 2, self.y + height / 2
 

@@ -54,11 +54,11 @@ class _Sheet(NamedTuple):
 
 
 @cache
-def frame(kind: str) -> Frame:
+def frame_of(kind: str) -> Frame:
     """Width and height of a kind at size one, and where its drawing units start.
 
     Example:
-        >>> shape = frame("limousine")
+        >>> shape = frame_of("limousine")
         >>> round(shape.width * shape.height, 6), shape.width > 3 * shape.height
         (1.0, True)
     """
@@ -68,17 +68,17 @@ def frame(kind: str) -> Frame:
 
 
 @lru_cache(maxsize=1600)
-def sprite(kind: str, surface: str, longest: int) -> Sprite:
+def draw_sprite(kind: str, surface: str, longest: int) -> Sprite:
     """A kind drawn with a surface, its longer side ``longest`` pixels.
 
     Surfaces are ``plain``, ``striped``, ``striped across``, ``dotted`` and ``checked``.
 
     Example:
-        >>> drawn = sprite("taxi", "plain", 60)
+        >>> drawn = draw_sprite("taxi", "plain", 60)
         >>> drawn.fixed.size[0] - 2 * drawn.margin
         60
     """
-    shape = frame(kind)
+    shape = frame_of(kind)
     scale = longest / max(shape.width, shape.height)
     margin = 2 + int(np.ceil(3 * _CONTOUR * scale))
     width, height = (int(np.ceil(side * scale - 1e-6)) + 2 * margin for side in (shape.width, shape.height))

@@ -30,11 +30,11 @@ class Texture(NamedTuple):
 
 
 @lru_cache(maxsize=160)
-def texture(stuff: str, variant: int, size: int) -> Texture:
+def draw_texture(stuff: str, variant: int, size: int) -> Texture:
     """A variant of a stuff for images of ``size`` pixels a side.
 
     Example:
-        >>> texture("grass", 0, 64).rgb.shape
+        >>> draw_texture("grass", 0, 64).rgb.shape
         (103, 103, 3)
     """
     pixels = int(np.ceil(CANVAS * size))

@@ -141,7 +141,7 @@ CLASSES: tuple[str, ...] = tuple(STUFF) + KINDS
 
 
 @dataclass(frozen=True)
-class Vocabulary:
+class WorldVocabulary:
     """Everything that may be named; ``classes`` is the order of ``Scene.labels()``."""
 
     kinds: tuple[str, ...]
@@ -167,7 +167,7 @@ class Vocabulary:
         return f"{name} ({' / '.join(self.synonyms[name])})" if name in self.synonyms else name
 
 
-def vocabulary() -> Vocabulary:
+def vocabulary() -> WorldVocabulary:
     """What may be named in the bundled world, with synonyms.
 
     Example:
@@ -175,7 +175,7 @@ def vocabulary() -> Vocabulary:
         >>> len(words.kinds), len(words.stuff), words.synonyms["taxi"]
         (40, 12, ('cab', 'taxicab'))
     """
-    return Vocabulary(
+    return WorldVocabulary(
         kinds=KINDS,
         families=dict(FAMILIES),
         groups=dict(GROUPS),

@@ -168,12 +168,12 @@ def test_templates_switch_in_the_browser_alone(explorer, page):
     before = explorer.version()
     explorer.root.get_by_label("templates", exact=True).select_option(label="ImageNet, 7")
     explorer.redrawn(before)
-    passes = explorer.ask("EXPLORER._bench.passes")
+    passes = explorer.ask("EXPLORER._session.passes")
     shown = page.evaluate(PIXELS)
     explorer.choose("template", "art of the {}.")
     assert page.evaluate(PIXELS) != shown
     explorer.choose("template", "ensemble")
-    assert explorer.ask("EXPLORER._bench.passes") == passes
+    assert explorer.ask("EXPLORER._session.passes") == passes
     explorer.root.get_by_label("templates", exact=True).select_option(label="as typed")
 
 
