@@ -226,7 +226,7 @@ def _load(name: str, weights: str | None, device: str | None) -> Model:
 
 
 def _background(rules: Sequence[str], prompts: Prompts) -> None | float | list[str]:
-    """A prompt may be a number too; then it is that prompt."""
+    """Read a background rule; a prompt may be a number too, and then it is that prompt."""
     if len(rules) == 1 and rules[0] not in prompts.prompts:
         with suppress(ValueError):
             return float(rules[0])

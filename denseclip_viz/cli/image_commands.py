@@ -77,7 +77,7 @@ def find(paths: Sequence[Path]) -> list[Path]:
 
 
 def _inside(folder: Path) -> list[Path]:
-    """The images in a folder; not those that are hidden, such as the halves that some systems leave beside them."""
+    """List the images in a folder, but no hidden ones, such as the halves that some systems leave beside them."""
     try:
         names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError as error:

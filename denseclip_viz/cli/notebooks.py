@@ -1,7 +1,5 @@
 """The notebooks that come with the package, copied to where a person works on them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -34,7 +32,7 @@ class Copies:
 
 
 def shipped() -> Path:
-    """Where the notebooks of this installation are: in the wheel, or in the repository beside the package.
+    """Find the notebooks of this installation: in the wheel, or in the repository beside the package.
 
     Raises:
         OutputError: an installation without them.
@@ -123,7 +121,7 @@ def _state(shipped: str, present: str | None, copied: str | None) -> str:
 
 
 def _names(source: Path) -> list[str]:
-    """Relative names of what is copied; nothing hidden, such as Jupyter's checkpoints."""
+    """List what is copied by its relative name; nothing hidden, such as Jupyter's checkpoints."""
     paths = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()]
     return [path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)]
 
@@ -138,7 +136,7 @@ def _create(folder: Path) -> Path:
 
 
 def _read_record(folder: Path) -> dict[str, str]:
-    """An unreadable record counts as none: then everything that differs is its owner's."""
+    """Read the record; an unreadable one counts as none: then everything that differs is its owner's."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -151,7 +149,7 @@ def _hash(data: bytes) -> str:
 
 
 def _hash_of(path: Path) -> str | None:
-    """The hash of what is there, None where nothing is; what is no file matches nothing, so that it stays."""
+    """Hash what is there, None where nothing is; what is no file matches nothing, so that it stays."""
     if not os.path.lexists(path):
         return None
     return _hash(path.read_bytes()) if path.is_file() else "no file"

@@ -1,7 +1,5 @@
 """The controls that need the model: their widgets, and which of them a teacher has locked."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -163,7 +161,7 @@ class Controls:
 
 
 def _entered(change: Any) -> bool:
-    """Whether Enter was pressed, or lines were pasted; quick typing may bring more than that at once."""
+    """Tell whether Enter was pressed, or lines were pasted; quick typing may bring more than that at once."""
     new, old = str(change["new"]), str(change["old"])
     return new.count("\n") > old.count("\n") or (new.endswith("\n") and not old.endswith("\n"))
 

@@ -1,7 +1,5 @@
 """`layer_lens`: global against dense down the layers, and where each head looks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -86,7 +84,7 @@ def _layers(both: xr.Dataset, shown: Sequence[Stack], state: dict[str, Any]) -> 
 
 
 def _place(both: xr.Dataset, state: dict[str, Any]) -> tuple[int, int]:
-    """Where the canvas' template and prompt stand in a stack; the mean over templates comes last."""
+    """Return where the canvas' template and prompt stand in a stack; the mean over templates comes last."""
     templates = [str(name) for name in both["template"].to_numpy()]
     template = len(templates) if state["template"] == ENSEMBLE else templates.index(state["template"])
     return template, [str(name) for name in both["prompt"].to_numpy()].index(state["prompt"])
@@ -101,7 +99,7 @@ def _tile(stack: Stack | None, template: int, prompt: int, name: str) -> Tile | 
 
 
 def _curves(both: xr.Dataset, shown: Sequence[Stack], template: int, prompt: int) -> list[Curve]:
-    """Score and agreement by layer, where layers are read in text space; else how alike the two maps rank cells."""
+    """Draw score and agreement by layer, where layers are read in text space; else how alike the maps rank cells."""
     if "layer_agreement" in both:
         mean = both.mean("template") if template == both.sizes["template"] else both.isel(template=template)
         score = [*mean["layer_score"].isel(prompt=prompt).to_numpy(), float(mean["score"].isel(prompt=prompt))]

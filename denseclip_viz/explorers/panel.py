@@ -185,7 +185,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._spec.show(self)
 
     def _draw(self, result: Result) -> None:
-        """Refined segments stand alone on the canvas; behind them the view comes back that was there before."""
+        """Show refined segments alone on the canvas; behind them the view comes back that was there before."""
         refined, view = self._refined, self.canvas.state["view"]
         if result.segments is None:
             self.canvas.show(result.comparison, trace=result.trace)
@@ -209,7 +209,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return f"{self._spec.name}({self.shown.status.rpartition(' · ')[0]})"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The widget, and a still image for places that show none."""
+        """Return the widget, and a still image for places that show none."""
         data = super()._repr_mimebundle_(**options)
         still = self.canvas._repr_mimebundle_(**options)
         images = still[0] if isinstance(still, tuple) else still
@@ -236,7 +236,7 @@ def open_panel(
 
 
 def _parts(widget: widgets.Widget) -> Iterator[widgets.Widget]:
-    """A widget and all that it is made of: a widget that is not closed lives as long as the kernel."""
+    """List a widget and all its parts: one that is not closed lives as long as the kernel."""
     for child in (*getattr(widget, "children", ()), getattr(widget, "layout", None), getattr(widget, "style", None)):
         if isinstance(child, widgets.Widget):
             yield from _parts(child)

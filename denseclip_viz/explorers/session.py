@@ -168,7 +168,7 @@ def _encode_texts(model: Model, prompts: Prompts, report: Report) -> None:
 
 
 def _segments(model: Model, trace: Trace, query: Query) -> xr.Dataset:
-    """Refined segments, no larger than the image that is shown."""
+    """Refine segments, no larger than the image that is shown."""
     return model.segment(
         trace,
         query.prompts,
@@ -193,7 +193,7 @@ def _status(query: Query, trace: Trace, seconds: float) -> str:
 
 
 def _warning(model: Model, query: Query, segments: xr.Dataset | None) -> str:
-    """What the package would warn of on the command line."""
+    """Write what the package would warn of on the command line."""
     warnings = []
     if isinstance(model.tokenizer, WarningTokenizer):
         texts = (text for row in query.prompts.texts for text in row)

@@ -174,7 +174,7 @@ def _label(template: str) -> str:
 
 
 def _share(value: float, most: float) -> float:
-    """How long a number's bar is: in parts of the longest, from zero."""
+    """Return how long a number's bar is: in parts of the longest, from zero."""
     return max(0.0, value / most) if most > 0 else 0.0
 
 

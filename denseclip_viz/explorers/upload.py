@@ -1,7 +1,5 @@
 """An image chosen in the browser."""
 
-from __future__ import annotations
-
 import anywidget
 import traitlets
 

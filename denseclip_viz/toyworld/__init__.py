@@ -1,7 +1,5 @@
 """The bundled world: scenes drawn by code alone, with exact masks and true captions."""
 
-from __future__ import annotations
-
 from denseclip_viz.toyworld.export import export
 from denseclip_viz.toyworld.parser import Claims, Phrase, parse
 from denseclip_viz.toyworld.scenes import Scene

@@ -1,7 +1,5 @@
 """Captions as on the web: many ways to say the same, often no background, often only part of what is there."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from denseclip_viz.toyworld.claims_check import fits, related
@@ -49,7 +47,7 @@ _NUMBERS = ("", "", "two", "three", "four", "five")
 
 
 def caption(rng: Rng, things: Sequence[Thing], stuff: Sequence[str], *, side: float) -> str:
-    """One true caption; ``things`` and ``stuff`` are what is seen well enough to be named.
+    """Write a true caption; ``things`` and ``stuff`` are what is seen well enough to be named.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
@@ -67,7 +65,7 @@ def caption(rng: Rng, things: Sequence[Thing], stuff: Sequence[str], *, side: fl
 
 
 def brief(rng: Rng, things: Sequence[Thing], stuff: Sequence[str]) -> str:
-    """A true caption that names one thing, or one stuff, and hardly says more: how most alt texts are.
+    """Write a true caption that names one thing, or one stuff, and hardly more: how most alt texts are.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
@@ -84,7 +82,7 @@ def brief(rng: Rng, things: Sequence[Thing], stuff: Sequence[str]) -> str:
 
 
 def negated(rng: Rng, things: Sequence[Thing], stuff: Sequence[str], *, more: str) -> str:
-    """A true caption of what is not there, alone or after ``more``; things and stuff are all that is there.
+    """Write a true caption of what is missing, alone or after ``more``; things and stuff are all that is there.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
@@ -97,7 +95,7 @@ def negated(rng: Rng, things: Sequence[Thing], stuff: Sequence[str], *, more: st
 
 
 def _missing(rng: Rng, things: Sequence[Thing], stuff: Sequence[str]) -> str:
-    """A group, a stuff or a kind of which there is none at all: groups and stuff are missed more often."""
+    """Pick a group, a stuff or a kind of which there is none at all: groups and stuff are missed more often."""
     groups = [group for group in GROUPS if not any(fits(Phrase(group), thing) for thing in things)]
     if groups and chance(rng, 0.35):
         return pick(rng, groups)
@@ -107,7 +105,7 @@ def _missing(rng: Rng, things: Sequence[Thing], stuff: Sequence[str]) -> str:
 
 
 def _body(rng: Rng, named: Sequence[Thing], things: Sequence[Thing], side: float) -> tuple[str, Sequence[Thing]]:
-    """Words for the things named, with a relation or a count where that is true, and what they mean."""
+    """Write the things named, with a relation or a count where that is true; return which things it means too."""
     first = named[0]
     if len(named) == 2 and chance(rng, 0.6):
         true = _true_relations(first, named[1], side)
@@ -128,7 +126,7 @@ def _true_relations(one: Thing, other: Thing, side: float) -> list[str]:
 
 
 def _phrase(rng: Rng, thing: Thing) -> str:
-    """A noun phrase with its article."""
+    """Name a thing with its article."""
     words, after = _noun_phrase(rng, thing)
     if chance(rng, 0.08):
         return f"the {words}{after}"
@@ -140,7 +138,7 @@ def _bare(rng: Rng, thing: Thing) -> str:
 
 
 def _noun_phrase(rng: Rng, thing: Thing) -> tuple[str, str]:
-    """Adjectives and noun, and what follows the noun."""
+    """Pick adjectives and noun, and what follows the noun."""
     noun = _noun(rng, thing)
     size = _size(rng, thing.size)
     colour = _other(rng, thing.colour) if chance(rng, 0.74) else ""
@@ -157,7 +155,7 @@ def _noun_phrase(rng: Rng, thing: Thing) -> tuple[str, str]:
 
 
 def _noun(rng: Rng, thing: Thing) -> str:
-    """The kind, or now and then a synonym or a group that it belongs to."""
+    """Pick the kind, or now and then a synonym or a group that it belongs to."""
     groups = [group for group in GROUPS if fits(Phrase(group), thing)]
     if groups and chance(rng, 0.08):
         return pick(rng, groups)
@@ -172,7 +170,7 @@ def _size(rng: Rng, size: str) -> str:
 
 
 def _other(rng: Rng, name: str) -> str:
-    """The name, or now and then a synonym."""
+    """Pick the name, or now and then a synonym."""
     return pick(rng, SYNONYMS[name]) if name in SYNONYMS and chance(rng, 0.25) else name
 
 
@@ -188,7 +186,7 @@ def _only_stuff(rng: Rng, stuff: Sequence[str]) -> str:
 
 
 def _stuff(rng: Rng, name: str) -> str:
-    """A stuff with the article that it needs."""
+    """Name a stuff, with the article that it needs."""
     word = pick(rng, SYNONYMS[name]) if name in SYNONYMS and chance(rng, 0.15) else name
     if word in _WITH_ARTICLE:
         return f"{'the' if chance(rng, 0.4) else 'a'} {word}"
@@ -196,7 +194,7 @@ def _stuff(rng: Rng, name: str) -> str:
 
 
 def _place(rng: Rng, named: Sequence[Thing], stuff: Sequence[str]) -> str:
-    """Where it all stands, or what else is there; often nothing."""
+    """Write where it all stands, or what else is there; often nothing."""
     grounds = {thing.on for thing in named}
     ground = named[0].on
     if len(grounds) == 1 and ground is not None and chance(rng, 0.45):
@@ -209,7 +207,7 @@ def _place(rng: Rng, named: Sequence[Thing], stuff: Sequence[str]) -> str:
 
 
 def _finished(rng: Rng, body: str, openers: Sequence[str]) -> str:
-    """The words in a frame, with a capital or a full stop now and then."""
+    """Put the words in a frame, with a capital or a full stop now and then."""
     text = body
     if chance(rng, 0.45):
         opener = pick(rng, openers)

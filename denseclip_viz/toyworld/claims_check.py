@@ -1,7 +1,5 @@
 """Whether words are true of a scene: relations between boxes, and claims as a whole."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from denseclip_viz.toyworld.parser import Claims, Phrase
@@ -11,7 +9,7 @@ Box = tuple[float, float, float, float]
 
 
 def fits(phrase: Phrase, thing: Thing) -> bool:
-    """Whether a thing may be called so.
+    """Tell whether a thing may be called so.
 
     Example:
         >>> from types import SimpleNamespace as Any
@@ -24,7 +22,7 @@ def fits(phrase: Phrase, thing: Thing) -> bool:
 
 
 def related(relation: str, one: Box, other: Box, *, nearer: bool, side: float) -> bool:
-    """Whether ``one`` stands so to ``other``; boxes are left, top, right, bottom in an image of ``side``.
+    """Tell whether ``one`` stands so to ``other``; boxes are left, top, right, bottom in an image of ``side``.
 
     *Left of* and *above* ask that neither box reaches the other's middle; *next to* asks for a gap below 0.15
     of the side and shared height; *in front of* asks that the boxes share more than 5 % of the smaller one.
@@ -48,7 +46,7 @@ def related(relation: str, one: Box, other: Box, *, nearer: bool, side: float) -
 
 
 def holds(claims: Claims, things: Sequence[Thing], stuff: Sequence[str], *, side: float) -> bool:
-    """Whether all claims hold at once, each phrase meaning a thing of its own.
+    """Tell whether all claims hold at once, each phrase meaning a thing of its own.
 
     Example:
         >>> from denseclip_viz.toyworld.parser import parse

@@ -3,8 +3,6 @@
 A pixel belongs to the layer that gives it most of its colour: masks are exact, and every pixel has one owner.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -58,7 +56,7 @@ def draw(plan: Plan, size: int) -> Drawing:
 
 
 def _cut(layer: StuffPlan, size: int, top: int, bottom: int, *, start: float | None = None) -> Plane:
-    """Rows of a texture as an image sees them; with ``start`` the texture begins at that row."""
+    """Cut out rows of a texture as an image shows them; with ``start`` the texture begins at that row."""
     rgb = draw_texture(layer.name, layer.variant, size).rgb
     slack = rgb.shape[0] - size
     down = int(layer.cut[1] * slack) if start is None else -round(start)
@@ -93,7 +91,7 @@ def _lay_stuff(layer: StuffPlan, index: int, size: int, canvas: Plane, owner: ND
 
 
 def _line(layer: StuffPlan, edge: Edge, size: int) -> Plane:
-    """Where the layer begins, in pixels, for every column (or row, where the edge is upright)."""
+    """Return where the layer begins, in pixels, for every column (or row, where the edge is upright)."""
     if layer.name == "mountains":
         known = draw_texture(layer.name, layer.variant, size)
         assert known.ridge is not None
@@ -114,7 +112,7 @@ def _claim(index: int, alpha: Plane, owner: NDArray[np.uint8], share: Plane) -> 
 
 
 def _lay_thing(thing: ThingPlan, index: int, canvas: Plane, owner: NDArray[np.uint8], share: Plane) -> int:
-    """Lay a thing and its shadow; returns how many pixels are its own."""
+    """Lay a thing and its shadow; return how many pixels are its own."""
     size = canvas.shape[0]
     if thing.shadow:
         _shade(thing, canvas)
@@ -141,7 +139,7 @@ def _lay_thing(thing: ThingPlan, index: int, canvas: Plane, owner: NDArray[np.ui
 
 
 def _reach(thing: ThingPlan, drawn: Sprite, size: int) -> tuple[int, int, int, int]:
-    """The pixels that the turned thing can touch, within the image."""
+    """Return the pixels that the turned thing can touch, within the image."""
     left, top, right, bottom = thing.box
     cos, sin = abs(np.cos(np.deg2rad(thing.turn))), abs(np.sin(np.deg2rad(thing.turn)))
     wide, tall = (right - left) / 2, (bottom - top) / 2
@@ -153,7 +151,7 @@ def _reach(thing: ThingPlan, drawn: Sprite, size: int) -> tuple[int, int, int, i
 
 
 def _inverse(thing: ThingPlan, drawn: Sprite, size: int, x0: int, y0: int) -> tuple[float, ...]:
-    """The affine map from pixels of the window to pixels of the sprite."""
+    """Return the affine map from pixels of the window to pixels of the sprite."""
     zoom = drawn.scale / (thing.side * size)
     angle = float(np.deg2rad(thing.turn))
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
@@ -166,7 +164,7 @@ def _inverse(thing: ThingPlan, drawn: Sprite, size: int, x0: int, y0: int) -> tu
 
 
 def _shade(thing: ThingPlan, canvas: Plane) -> None:
-    """A soft shadow where the thing touches the ground."""
+    """Darken the ground softly where the thing touches it."""
     size = canvas.shape[0]
     left, _, right, bottom = (side * size for side in thing.box)
     wide = (right - left) * 0.56
@@ -183,7 +181,7 @@ def _shade(thing: ThingPlan, canvas: Plane) -> None:
 
 
 def _lit(canvas: Plane, light: Light) -> NDArray[np.uint8]:
-    """Brightness slopes, darker corners, blur and noise."""
+    """Add brightness slopes, darker corners, blur and noise."""
     size = canvas.shape[0]
     at = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
     dark = 1 - 4 * light.corners * at**2
@@ -201,7 +199,7 @@ def _lit(canvas: Plane, light: Light) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=4)
 def _noise(size: int) -> Plane:
-    """Grain with a standard deviation of about one level, mostly the same in all channels."""
+    """Draw grain with a standard deviation of about one level, mostly the same in all channels."""
     side = size + _NOISE_SLACK
     grey = stream(7).random((4, side, side, 1), dtype=np.float32).sum(0) - 2
     colour = stream(8).random((4, side, side, 3), dtype=np.float32).sum(0) - 2

@@ -1,7 +1,5 @@
 """Scenes as folders of PNG files, in the layout that the evaluation reads."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from pathlib import Path
@@ -54,22 +52,13 @@ def export(folder: str | Path, n: int, *, split: str = "test", size: int = 160, 
 
 
 def _write(work: Path, name: str, scene: Scene) -> dict[str, object]:
-    """Write a scene's files; returns its line of ``captions.jsonl``."""
+    """Write a scene's files; return its line of ``captions.jsonl``."""
     Image.fromarray(scene.image).save(work / "images" / name)
     mask = Image.fromarray(scene.labels().astype(np.uint8)).convert("P")
     mask.putpalette(palette())
     mask.save(work / "masks" / name)
-    things = [
-        {
-            "kind": t.kind,
-            "colour": t.colour,
-            "surface": t.surface,
-            "size": t.size,
-            "box": t.box,
-            "depth": t.depth,
-        }
-        for t in scene.things
-    ]
+    facts = ("kind", "colour", "surface", "size", "box", "depth")
+    things = [{fact: getattr(thing, fact) for fact in facts} for thing in scene.things]
     return {
         "image": f"images/{name}",
         "mask": f"masks/{name}",
@@ -81,7 +70,7 @@ def _write(work: Path, name: str, scene: Scene) -> dict[str, object]:
 
 
 def palette() -> list[int]:
-    """Red, green and blue of every class, so that masks can be looked at.
+    """Return red, green and blue of every class, so that masks can be looked at.
 
     Example:
         >>> len(palette()) == 3 * len(CLASSES)

@@ -1,7 +1,5 @@
 """From claims to a plan: a scene of which given words are true."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,7 +14,7 @@ _TRIES = 400
 
 
 def stage(claims: Claims, rng: Rng) -> Plan | None:
-    """A plan that should make the claims true, or None if none was found.
+    """Plan a scene that should make the claims true; return None if no plan does.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
@@ -37,7 +35,7 @@ def stage(claims: Claims, rng: Rng) -> Plan | None:
 
 
 def _stuff(claims: Claims, rng: Rng) -> list[str]:
-    """The stuff named, back to front; one that stands alone may get a sky."""
+    """List the stuff named, back to front; one that stands alone may get a sky."""
     names = sorted(claims.stuff, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
     if not names:
         return stuff_names(rng)
@@ -47,7 +45,7 @@ def _stuff(claims: Claims, rng: Rng) -> list[str]:
 
 
 def _cast(claims: Claims, kinds: Sequence[str], rng: Rng) -> list[ThingPlan]:
-    """The things with what was said of them; what was not said is mostly modest."""
+    """Draw the things with the looks that are claimed; the others are mostly modest."""
     cast = []
     for phrase, kind in zip(claims.things, kinds, strict=True):
         surface = phrase.surface or ("plain" if chance(rng, 0.75) else None)
@@ -59,7 +57,7 @@ def _cast(claims: Claims, kinds: Sequence[str], rng: Rng) -> list[ThingPlan]:
 
 
 def _put(claims: Claims, plan: Plan, things: list[ThingPlan], rng: Rng) -> list[ThingPlan] | None:
-    """Places for all things, one after the other, or None where one does not fit."""
+    """Place all things, one after the other; return None where one does not fit."""
     done: list[ThingPlan] = []
     for index, item in enumerate(things):
         ground = dict(claims.places).get(index)
@@ -76,7 +74,7 @@ def _put(claims: Claims, plan: Plan, things: list[ThingPlan], rng: Rng) -> list[
 
 
 def _near(claims: Claims, index: int, item: ThingPlan, done: Sequence[ThingPlan], rng: Rng) -> ThingPlan:
-    """Closer to the thing that it is said to touch."""
+    """Move a thing closer to the one that it is claimed to touch."""
     for i, word, j in claims.relations:
         other = j if i == index else i
         if index not in (i, j) or other >= len(done) or word not in ("in front of", "behind", "next to"):
@@ -90,7 +88,7 @@ def _near(claims: Claims, index: int, item: ThingPlan, done: Sequence[ThingPlan]
 
 
 def _agrees(claims: Claims, index: int, item: ThingPlan, done: Sequence[ThingPlan]) -> bool:
-    """Whether what was said of the thing and of those before it is so."""
+    """Tell whether what is claimed of the thing and of those before it is so."""
     placed = [*done, item]
     touching = set()
     for i, word, j in claims.relations:

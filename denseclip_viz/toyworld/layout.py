@@ -1,7 +1,5 @@
 """Chance with taste: which stuff and things a scene has, and where they stand."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -31,7 +29,7 @@ _TILTED = FLYERS | frozenset(FAMILIES["sea animal"])
 
 
 def sample(rng: Rng, *, kinds: Sequence[str] | None = None) -> Plan:
-    """A scene by chance, with the given kinds or kinds drawn by chance too.
+    """Plan a scene by chance, with the given kinds or kinds drawn by chance too.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
@@ -47,7 +45,7 @@ def sample(rng: Rng, *, kinds: Sequence[str] | None = None) -> Plan:
 
 
 def _kinds(rng: Rng) -> list[str]:
-    """Which things: mostly independent, sometimes siblings or twins."""
+    """Draw which things there are: mostly independent, sometimes siblings or twins."""
     count = pick(rng, range(MOST_THINGS + 1), (0.05, 0.3, 0.29, 0.2, 0.1, 0.06))
     kinds = [pick(rng, KINDS) for _ in range(count)]
     if count >= 2 and chance(rng, 0.3):
@@ -57,7 +55,7 @@ def _kinds(rng: Rng) -> list[str]:
 
 
 def stuff_names(rng: Rng) -> list[str]:
-    """One to three stuffs, back to front, mostly as they occur together.
+    """Draw one to three stuffs, back to front, mostly as they occur together.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
@@ -77,7 +75,7 @@ def stuff_names(rng: Rng) -> list[str]:
 
 
 def stuff_layers(rng: Rng, names: Sequence[str]) -> tuple[StuffPlan, ...]:
-    """Where each stuff begins; the first is everywhere.
+    """Draw where each stuff begins; the first is everywhere.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
@@ -97,7 +95,7 @@ def stuff_layers(rng: Rng, names: Sequence[str]) -> tuple[StuffPlan, ...]:
 
 
 def _starts(rng: Rng, names: Sequence[str]) -> list[float | None]:
-    """The height at which each stuff begins."""
+    """Draw the height at which each stuff begins."""
     if len(names) == 2:
         return [None, between(rng, 0.02, 0.2) if names[1] == "mountains" else between(rng, 0.28, 0.68)]
     if len(names) == 3 and names[1] == "mountains":
@@ -119,7 +117,7 @@ def _edge(rng: Rng, name: str, at: float, *, upright: bool) -> Edge:
 
 
 def thing(rng: Rng, kind: str, *, among: int = 1, **given: str) -> ThingPlan:
-    """A thing of a kind; ``colour``, ``surface`` and ``size`` are drawn where they are not given.
+    """Draw a thing of a kind; ``colour``, ``surface`` and ``size`` are drawn where they are not given.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
@@ -142,7 +140,7 @@ def thing(rng: Rng, kind: str, *, among: int = 1, **given: str) -> ThingPlan:
 
 
 def paints(rng: Rng, colour: str) -> tuple[Rgb, Rgb]:
-    """A tone of the colour, and the colour of its stripes.
+    """Draw a tone of the colour, and the colour of its stripes.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
@@ -159,7 +157,7 @@ def paints(rng: Rng, colour: str) -> tuple[Rgb, Rgb]:
 
 
 def light(rng: Rng, stuff: Sequence[StuffPlan]) -> Light:
-    """Day or dusk, a slope of brightness, grain and a little blur.
+    """Draw day or dusk, a slope of brightness, grain and a little blur.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
@@ -188,11 +186,10 @@ def _tint(rng: Rng, brightness: float, hue: float) -> tuple[float, float, float]
 
 
 def placed(rng: Rng, plan: Plan, things: Sequence[ThingPlan], *, drop: bool) -> Plan:
-    """The plan with the things where there is room; the nearer ones, lower in the image, come last.
+    """Place the things where there is room; the nearer ones, lower in the image, come last.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
-        >>> from denseclip_viz.toyworld.layout import sample, thing
         >>> plan = sample(stream(1), kinds=["cat"])
         >>> len(placed(stream(2), plan, plan.things, drop=False).things)
         1
@@ -215,7 +212,7 @@ def placed(rng: Rng, plan: Plan, things: Sequence[ThingPlan], *, drop: bool) -> 
 
 
 def _beside(rng: Rng, item: ThingPlan, other: ThingPlan) -> ThingPlan:
-    """A place that touches another thing, before or behind it."""
+    """Draw a place that touches another thing, before or behind it."""
     (left, top, right, bottom), (a, _, b, base) = item.box, other.box
     wide, tall = right - left, bottom - top
     reach = (wide + b - a) / 2 * between(rng, 0.3, 0.85)
@@ -225,11 +222,10 @@ def _beside(rng: Rng, item: ThingPlan, other: ThingPlan) -> ThingPlan:
 
 
 def somewhere(rng: Rng, plan: Plan, item: ThingPlan) -> ThingPlan:
-    """A place for one thing: on the ground or in the air as suits it, mostly.
+    """Draw a place for one thing: on the ground or in the air as suits it, mostly.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
-        >>> from denseclip_viz.toyworld.layout import sample, thing
         >>> rng = stream(1)
         >>> 0 < somewhere(rng, sample(rng, kinds=[]), thing(rng, "cat")).x < 1
         True
@@ -252,11 +248,10 @@ def somewhere(rng: Rng, plan: Plan, item: ThingPlan) -> ThingPlan:
 
 
 def grounded(plan: Plan, item: ThingPlan) -> ThingPlan:
-    """With a shadow, where there is ground below.
+    """Give a thing a shadow, where there is ground below.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
-        >>> from denseclip_viz.toyworld.layout import sample, thing
         >>> grounded(sample(stream(1), kinds=[]), thing(stream(1), "cat")).shadow in (0.0, 0.34)
         True
     """
@@ -265,11 +260,10 @@ def grounded(plan: Plan, item: ThingPlan) -> ThingPlan:
 
 
 def overlap(one: ThingPlan, other: ThingPlan) -> float:
-    """Shared area of two boxes as a share of the smaller one.
+    """Return the shared area of two boxes as a share of the smaller one.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
-        >>> from denseclip_viz.toyworld.layout import sample, thing
         >>> cat = thing(stream(1), "cat")
         >>> round(overlap(cat, cat), 6)
         1.0

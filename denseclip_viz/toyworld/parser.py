@@ -6,8 +6,6 @@ for every thing named before it that has none yet. Each mention is another thing
 follows them ("a road without a taxi").
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from denseclip_viz.errors import PromptError

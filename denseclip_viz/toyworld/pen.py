@@ -1,7 +1,5 @@
 """A pen for textures, in units of the image's side."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,21 +22,21 @@ class Pen:
         self.draw, self.scale = ImageDraw.Draw(image, "RGBA"), scale
 
     def poly(self, points: Points, paint: Paint) -> None:
-        """A filled polygon."""
+        """Fill a polygon."""
         self.draw.polygon((points * self.scale).ravel().tolist(), fill=paint)
 
     def line(self, points: Points, paint: Paint, width: float) -> None:
-        """A line through points, at least a pixel wide."""
+        """Draw a line through points, at least a pixel wide."""
         thick = max(1, round(width * self.scale))
         self.draw.line((points * self.scale).ravel().tolist(), fill=paint, width=thick, joint="curve")
 
     def oval(self, x: float, y: float, rx: float, ry: float, paint: Paint) -> None:
-        """A filled ellipse around x, y."""
+        """Fill an ellipse around x, y."""
         box = [v * self.scale for v in (x - rx, y - ry, x + rx, y + ry)]
         self.draw.ellipse(box, fill=paint)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, paint: Paint, r: float = 0.0) -> None:
-        """A filled rectangle with corners rounded by ``r``."""
+        """Fill a rectangle with corners rounded by ``r``."""
         corners = [v * self.scale for v in (x0, y0, x1, y1)]
         self.draw.rounded_rectangle(corners, radius=r * self.scale, fill=paint)
 
@@ -50,7 +48,7 @@ Stuff = tuple[Sequence[Gradient], Painter]
 
 
 def near(rng: Rng, colour: Rgb, by: float, alpha: int = 255) -> tuple[int, int, int, int]:
-    """A colour a little lighter or darker, by at most ``by`` levels, with an alpha.
+    """Draw a colour a little lighter or darker, by at most ``by`` levels, with an alpha.
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream

@@ -1,7 +1,5 @@
 """Numbers drawn from a seed, from ``Generator.random`` alone: its stream is the same on every platform."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from operator import index
 from typing import TypeVar
@@ -15,7 +13,7 @@ Item = TypeVar("Item")
 
 
 def stream(*seed: int) -> Rng:
-    """A generator that depends on the numbers given and on nothing else.
+    """Create a generator that depends on the numbers given and on nothing else.
 
     Example:
         >>> stream(1, 2).random() == stream(1, 2).random()
@@ -25,7 +23,7 @@ def stream(*seed: int) -> Rng:
 
 
 def between(rng: Rng, low: float, high: float) -> float:
-    """A number between two others.
+    """Draw a number between two others.
 
     Example:
         >>> 2 <= between(stream(0), 2, 3) < 3
@@ -35,7 +33,7 @@ def between(rng: Rng, low: float, high: float) -> float:
 
 
 def chance(rng: Rng, share: float) -> bool:
-    """True in ``share`` of the cases.
+    """Draw True in ``share`` of the cases.
 
     Example:
         >>> chance(stream(0), 1.0), chance(stream(0), 0.0)
@@ -45,7 +43,7 @@ def chance(rng: Rng, share: float) -> bool:
 
 
 def pick(rng: Rng, items: Sequence[Item], weights: Sequence[float] | None = None) -> Item:
-    """One of the items, each as likely as the others or as its weight says.
+    """Draw one of the items, each as likely as the others or as its weight says.
 
     Example:
         >>> pick(stream(0), "abc", (0, 1, 0))
@@ -63,7 +61,7 @@ def pick(rng: Rng, items: Sequence[Item], weights: Sequence[float] | None = None
 
 
 def shuffled(rng: Rng, items: Sequence[Item]) -> list[Item]:
-    """The items in another order.
+    """Return the items in another order.
 
     Example:
         >>> sorted(shuffled(stream(0), [3, 1, 2]))
@@ -73,7 +71,7 @@ def shuffled(rng: Rng, items: Sequence[Item]) -> list[Item]:
 
 
 def integer(value: object, name: str) -> int:
-    """A whole number, of any type that counts.
+    """Take a whole number, of any type that counts.
 
     Raises:
         PromptError: On anything else.

@@ -1,7 +1,5 @@
 """A scene before it is drawn: where everything stands and how it is lit, in shares of the image's side."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +23,7 @@ class Edge:
     upright: bool = False
 
     def place(self, along: float) -> float:
-        """Where the edge is at ``along`` (0 to 1) of the image's side.
+        """Return where the edge is at ``along`` (0 to 1) of the image's side.
 
         Example:
             >>> Edge(0.5, slope=0.2).place(1.0)
@@ -104,7 +102,7 @@ class Plan:
     light: Light
 
     def stuff_at(self, x: float, y: float) -> str:
-        """The stuff behind all things at a place.
+        """Name the stuff behind all things at a place.
 
         Example:
             >>> light = Light((1, 1, 1), 0, 0, 0, 0, (0, 0), 0)

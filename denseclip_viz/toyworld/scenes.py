@@ -47,7 +47,7 @@ class Scene:
         return int(self.image.shape[0])
 
     def labels(self) -> NDArray[np.int16]:
-        """The class of every pixel, (row, column) int16: an index into ``vocabulary().classes``.
+        """Return the class of every pixel, (row, column) int16: an index into ``vocabulary().classes``.
 
         Example:
             >>> from denseclip_viz.toyworld import scene
@@ -63,7 +63,7 @@ class Scene:
         return classes
 
     def caption(self, seed: int = 0, *, brief: bool = False, negated: bool = False) -> str:
-        """One of many true captions; a brief one names one thing or one stuff, a negated one something missing.
+        """Write one of many true captions; a brief one names one thing or stuff, a negated one something missing.
 
         Example:
             >>> from denseclip_viz.toyworld import scene
@@ -81,7 +81,7 @@ class Scene:
         return captions.brief(rng, things, stuff) if brief else captions.caption(rng, things, stuff, side=self.size)
 
     def captions(self, n: int = 5) -> tuple[str, ...]:
-        """The first ``n`` captions that differ, fewer where there are no more.
+        """Return the first ``n`` captions that differ, fewer where there are no more.
 
         Example:
             >>> from denseclip_viz.toyworld import scene
@@ -96,7 +96,7 @@ class Scene:
         return tuple(distinct)
 
     def says(self, text: str) -> bool:
-        """Whether a caption is true of this scene.
+        """Tell whether a caption is true of this scene.
 
         Example:
             >>> from denseclip_viz.toyworld import scene
@@ -106,7 +106,7 @@ class Scene:
         return holds(parse(text), self.things, list(self.stuff), side=self.size)
 
     def resized(self, size: int) -> Scene:
-        """The same scene, drawn anew at another size.
+        """Draw the same scene anew at another size.
 
         Example:
             >>> from denseclip_viz.toyworld import scene
@@ -136,7 +136,7 @@ def _share(mask: NDArray[np.bool_], area: int) -> str:
 
 
 def checked_size(size: int) -> int:
-    """The size, if a scene can be drawn so.
+    """Return the size, if a scene can be drawn so.
 
     Raises:
         ImageError: On a size outside 64 to 512.
@@ -175,7 +175,7 @@ def render(plan: Plan, seed: int, split: str, size: int) -> Scene:
 
 
 def _thing(drawing: Drawing, plan: Plan, item: ThingPlan, owner: int, depth: int) -> Thing | None:
-    """A thing as it is seen, or None where nothing of it is."""
+    """Read a thing off the drawing; return None where nothing of it is visible."""
     mask = drawing.owner == owner
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
@@ -187,7 +187,7 @@ def _thing(drawing: Drawing, plan: Plan, item: ThingPlan, owner: int, depth: int
 
 
 def _below(ground: NDArray[np.uint8], plan: Plan, item: ThingPlan) -> str | None:
-    """The stuff at the foot of a thing, where it is the same a little to every side."""
+    """Name the stuff at the foot of a thing, where it is the same a little to every side."""
     size = ground.shape[0]
     foot = min(item.box[3], 1.0)
     steps = ((0.0, 0.0), (-0.03, 0.0), (0.03, 0.0), (0.0, -0.04), (0.0, 0.03))

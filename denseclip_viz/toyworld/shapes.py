@@ -3,8 +3,6 @@
 Coordinates are free units, x to the right and y down; a thing looks to the right.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -46,7 +44,7 @@ class Part(NamedTuple):
 
 
 def poly(paint: str, *xy: float) -> Part:
-    """A polygon through x, y pairs.
+    """Draw a polygon through x, y pairs.
 
     Example:
         >>> poly("main", 0, 0, 2, 0, 1, 1).rings[0].shape
@@ -56,7 +54,7 @@ def poly(paint: str, *xy: float) -> Part:
 
 
 def oval(paint: str, x: float, y: float, rx: float, ry: float | None = None, *, turn: float = 0.0) -> Part:
-    """An ellipse around x, y, turned clockwise by ``turn`` degrees.
+    """Draw an ellipse around x, y, turned clockwise by ``turn`` degrees.
 
     Example:
         >>> oval("#ffffff", 5, 5, 2).rings[0].max(0).round(3).tolist()
@@ -69,7 +67,7 @@ def oval(paint: str, x: float, y: float, rx: float, ry: float | None = None, *, 
 
 
 def box(paint: str, left: float, top: float, right: float, bottom: float, *, r: float = 0.0) -> Part:
-    """A rectangle with corners rounded by ``r``.
+    """Draw a rectangle with corners rounded by ``r``.
 
     Example:
         >>> box("main", 0, 0, 4, 2).rings[0].tolist()
@@ -87,7 +85,7 @@ def box(paint: str, left: float, top: float, right: float, bottom: float, *, r: 
 
 
 def path(paint: str, d: str) -> Part:
-    """A shape in the path notation of SVG: absolute M, L, H, V, Q, C and Z only.
+    """Draw a shape in the path notation of SVG: absolute M, L, H, V, Q, C and Z only.
 
     Example:
         >>> path("main", "M0 0 H4 V2 Q2 4 0 2 Z").rings[0].shape
@@ -97,7 +95,7 @@ def path(paint: str, d: str) -> Part:
 
 
 def stroke(paint: str, width: float, d: str) -> Part:
-    """A line of ``width`` with round ends along a path.
+    """Draw a line of ``width`` with round ends along a path.
 
     Example:
         >>> len(stroke("main", 2, "M0 0 L4 0").rings)
@@ -115,7 +113,7 @@ def stroke(paint: str, width: float, d: str) -> Part:
 
 
 def atop(*parts: Part) -> list[Part]:
-    """The same parts, but painting only over what was drawn before them.
+    """Let parts paint only over what was drawn before them.
 
     Example:
         >>> atop(oval("#00000022", 0, 0, 1))[0].atop
@@ -125,7 +123,7 @@ def atop(*parts: Part) -> list[Part]:
 
 
 def mirrored(parts: Iterable[Part], x: float) -> list[Part]:
-    """The same parts, flipped about the vertical line at ``x``.
+    """Flip parts about the vertical line at ``x``.
 
     Example:
         >>> mirrored([poly("main", 0, 0, 1, 0, 1, 1)], 2)[0].rings[0][:, 0].tolist()
@@ -136,7 +134,7 @@ def mirrored(parts: Iterable[Part], x: float) -> list[Part]:
 
 
 def both(x: float, *parts: Part) -> list[Part]:
-    """The parts and their mirror images about the vertical line at ``x``.
+    """Return the parts and their mirror images about the vertical line at ``x``.
 
     Example:
         >>> len(both(0, oval("main", 1, 0, 1)))
@@ -146,7 +144,7 @@ def both(x: float, *parts: Part) -> list[Part]:
 
 
 def moved(parts: Iterable[Part], dx: float, dy: float, *, scale: float = 1.0) -> list[Part]:
-    """The same parts, scaled about the origin and then moved.
+    """Scale parts about the origin and then move them.
 
     Example:
         >>> moved([poly("main", 0, 0, 1, 0, 1, 1)], 1, 0, scale=2)[0].rings[0][:, 0].tolist()
@@ -157,7 +155,7 @@ def moved(parts: Iterable[Part], dx: float, dy: float, *, scale: float = 1.0) ->
 
 
 def extent(parts: Sequence[Part]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of everything that adds to the silhouette.
+    """Return left, top, right and bottom of everything that adds to the silhouette.
 
     Example:
         >>> extent([box("main", 0, 1, 4, 3)])
@@ -185,7 +183,7 @@ def _flatten(d: str) -> list[Ring]:
 
 
 def _segment(command: str, values: list[float], start: Ring) -> Ring:
-    """Points of one command, without its start; repeated curves are allowed."""
+    """Return the points of one command, without its start; repeated curves are allowed."""
     if command == "H":
         return np.array([[values[0], start[1]]])
     if command == "V":

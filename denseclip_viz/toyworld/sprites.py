@@ -4,8 +4,6 @@ A sprite keeps what is fixed (windows, wheels, faces) apart from the weights of 
 so that one sprite serves every colour: ``rgb = fixed + weights @ (main, second)``, premultiplied by alpha.
 """
 
-from __future__ import annotations
-
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -55,7 +53,7 @@ class _Sheet(NamedTuple):
 
 @cache
 def frame_of(kind: str) -> Frame:
-    """Width and height of a kind at size one, and where its drawing units start.
+    """Return width and height of a kind at size one, and where its drawing units start.
 
     Example:
         >>> shape = frame_of("limousine")
@@ -69,7 +67,7 @@ def frame_of(kind: str) -> Frame:
 
 @lru_cache(maxsize=1600)
 def draw_sprite(kind: str, surface: str, longest: int) -> Sprite:
-    """A kind drawn with a surface, its longer side ``longest`` pixels.
+    """Draw a kind with a surface, its longer side ``longest`` pixels.
 
     Surfaces are ``plain``, ``striped``, ``striped across``, ``dotted`` and ``checked``.
 
@@ -109,7 +107,7 @@ def _paint(sheet: _Sheet, part: Part) -> None:
 
 
 def _coverage(sheet: _Sheet, part: Part) -> tuple[Plane, tuple[slice, slice]]:
-    """How much of each pixel the part covers, and the window it was computed in."""
+    """Return how much of each pixel the part covers, and the window it was computed in."""
     rings = [(ring - sheet.origin) * sheet.step + sheet.margin for ring in part.rings]
     points = np.concatenate(rings)
     limit = np.array(sheet.layers.shape[1::-1])
@@ -124,7 +122,7 @@ def _coverage(sheet: _Sheet, part: Part) -> tuple[Plane, tuple[slice, slice]]:
 
 
 def _mix(paint: str) -> tuple[Plane, float]:
-    """A paint as weights of (red, green, blue, main, second, alpha), and its opacity."""
+    """Turn a paint into weights of (red, green, blue, main, second, alpha), and its opacity."""
     if paint.startswith("main"):
         towards = int(paint[4:] or 0) / 100
         white = max(towards, 0.0)
@@ -146,7 +144,7 @@ def _contour(layers: Plane, scale: float) -> None:
 
 
 def _pattern(surface: str, width: int, height: int, scale: float, margin: int) -> Plane:
-    """Weight of the second colour: 0 where the surface shows the main colour."""
+    """Return the weight of the second colour: 0 where the surface shows the main colour."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     x, y = ((axis + 0.5 - margin) / scale * _SWATCHES_PER_UNIT for axis in (x, y))
     sharp = scale / _SWATCHES_PER_UNIT
@@ -165,6 +163,6 @@ def _pattern(surface: str, width: int, height: int, scale: float, margin: int) -
 
 
 def _bands(along: Plane, share: float, sharp: float) -> Plane:
-    """Bands of period one; ``sharp`` pixels a period make the edge one pixel wide."""
+    """Draw bands of period one; ``sharp`` pixels a period make the edge one pixel wide."""
     away = np.abs(along % 1 - 0.5)
     return np.asarray(np.clip((share / 2 - away) * sharp + 0.5, 0, 1), np.float32)

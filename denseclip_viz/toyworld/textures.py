@@ -4,8 +4,6 @@ A texture is drawn in units of the image's side, on a canvas larger than the ima
 can show another cut of it. The same variant looks the same at every resolution.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,7 +29,7 @@ class Texture(NamedTuple):
 
 @lru_cache(maxsize=160)
 def draw_texture(stuff: str, variant: int, size: int) -> Texture:
-    """A variant of a stuff for images of ``size`` pixels a side.
+    """Draw a variant of a stuff for images of ``size`` pixels a side.
 
     Example:
         >>> draw_texture("grass", 0, 64).rgb.shape
@@ -53,7 +51,7 @@ def draw_texture(stuff: str, variant: int, size: int) -> Texture:
 
 
 def gradient(upper: Rgb, lower: Rgb, side: int) -> Image.Image:
-    """A square that runs from one colour at the top to another at the bottom.
+    """Draw a square that runs from one colour at the top to another at the bottom.
 
     Example:
         >>> gradient((0, 0, 0), (200, 100, 0), 3).getpixel((0, 2))

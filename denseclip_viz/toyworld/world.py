@@ -54,7 +54,7 @@ class Scenes(Sequence[Scene]):
 
 
 def seed_of(number: int, split: str, kind: int = _SCENES) -> int:
-    """The seed of a numbered scene: every split and every kind of scene has a range of its own.
+    """Return the seed of a numbered scene: every split and every kind of scene has a range of its own.
 
     Raises:
         PromptError: On a split that does not exist, or a number outside of its range.
@@ -71,7 +71,7 @@ def seed_of(number: int, split: str, kind: int = _SCENES) -> int:
 
 
 def scene(source: int | str, size: int = 160, *, split: str = "train", variant: int = 0) -> Scene:
-    """A scene from its number, or one of which words are true.
+    """Draw a scene from its number, or one of which words are true.
 
     Args:
         source: A number from 0, or words such as "a taxi left of a limousine on a road".
@@ -96,7 +96,7 @@ def scene(source: int | str, size: int = 160, *, split: str = "train", variant: 
 
 
 def dataset(n: int, split: str = "train", *, size: int = 160, first: int = 0) -> Scenes:
-    """The scenes ``first`` to ``first + n - 1`` of a split, drawn when they are asked for.
+    """Return the scenes ``first`` to ``first + n - 1`` of a split; each is drawn when it is reached.
 
     Example:
         >>> scenes = dataset(1000, "test", size=64)
@@ -107,7 +107,7 @@ def dataset(n: int, split: str = "train", *, size: int = 160, first: int = 0) ->
 
 
 def sibling_scenes(n: int, split: str = "train", *, size: int = 160, first: int = 0) -> Scenes:
-    """Scenes with two different siblings of one family, both well seen, such as a taxi and a limousine.
+    """Return scenes with two different siblings of one family, both well seen, such as a taxi and a limousine.
 
     Example:
         >>> len(sibling_scenes(2, "test", size=64)[0].things)

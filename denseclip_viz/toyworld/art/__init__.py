@@ -1,7 +1,5 @@
 """How everything looks: ``ART[kind]()`` is a list of painted parts, ``PAINTERS[stuff]`` paints a texture."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from denseclip_viz.toyworld.art import animals, boats_and_aircraft, buildings, people, plants, vehicles

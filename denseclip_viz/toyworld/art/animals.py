@@ -1,7 +1,5 @@
 """Animals of the land, the air and the sea."""
 
-from __future__ import annotations
-
 from denseclip_viz.toyworld.shapes import (
     BLUSH,
     CREAM,
@@ -21,7 +19,7 @@ _ORANGE = "#f59a32"
 
 
 def eye(x: float, y: float, r: float) -> list[Part]:
-    """A white eye with a dark pupil and a glint."""
+    """Draw a white eye with a dark pupil and a glint."""
     return [
         oval("#ffffff", x, y, r),
         oval(INK, x, y, r * 0.68),
@@ -30,7 +28,7 @@ def eye(x: float, y: float, r: float) -> list[Part]:
 
 
 def cat() -> list[Part]:
-    """Sitting, with whiskers, pointed ears and a thin raised tail."""
+    """Draw it sitting, with whiskers, pointed ears and a thin raised tail."""
     whiskers = "M30 39 L12 35 M30 42 L12 43 M58 39 L76 35 M58 42 L76 43"
     return [
         stroke("main", 8, "M62 98 Q90 98 86 74 Q82 60 92 52"),
@@ -51,7 +49,7 @@ def cat() -> list[Part]:
 
 
 def fox() -> list[Part]:
-    """Sitting, with big ears, a white muzzle and a huge brush of a tail."""
+    """Draw it sitting, with big ears, a white muzzle and a huge brush of a tail."""
     return [
         path("main", "M58 100 Q104 104 104 62 Q104 40 92 34 Q94 52 82 64 Q68 74 58 84 Z"),
         *atop(path("#fff6ea", "M78 20 L110 20 L110 62 Q100 50 84 62 Z")),
@@ -67,7 +65,7 @@ def fox() -> list[Part]:
 
 
 def bear() -> list[Part]:
-    """Broad and upright, with round ears, a pale muzzle and a big belly."""
+    """Draw it broad and upright, with round ears, a pale muzzle and a big belly."""
     return [
         *both(50, oval("main", 30, 108, 15, 9), oval("main-30", 29, 110, 7, 5)),
         *both(50, oval("main", 14, 72, 10, 22, turn=22)),
@@ -84,7 +82,7 @@ def bear() -> list[Part]:
 
 
 def rabbit() -> list[Part]:
-    """Sitting, with very long ears and a puff of a tail."""
+    """Draw it sitting, with very long ears and a puff of a tail."""
     return [
         oval("#fffaf2", 74, 104, 10),
         *both(40, oval("main", 28, 16, 8.5, 27, turn=-8), oval("#f7b5b8", 28, 18, 4, 20, turn=-8)),
@@ -101,7 +99,7 @@ def rabbit() -> list[Part]:
 
 
 def owl() -> list[Part]:
-    """Upright, with huge eyes, ear tufts and folded wings."""
+    """Draw it upright, with huge eyes, ear tufts and folded wings."""
     feathers = [
         stroke("main-25", 1.8, f"M{x - 4} {y} Q{x} {y + 5} {x + 4} {y}")
         for x, y in ((36, 66), (50, 66), (43, 76), (57, 76), (36, 86), (50, 86), (64, 66), (64, 86))
@@ -124,7 +122,7 @@ def owl() -> list[Part]:
 
 
 def duck() -> list[Part]:
-    """From the side, with a flat bill and a turned-up tail."""
+    """Draw it from the side, with a flat bill and a turned-up tail."""
     return [
         stroke(_ORANGE, 4, "M46 80 L44 92 L54 92 M62 80 L62 92 L72 92"),
         path(
@@ -143,7 +141,7 @@ def duck() -> list[Part]:
 
 
 def penguin() -> list[Part]:
-    """Upright, white-bellied, with flippers and orange feet."""
+    """Draw it upright, white-bellied, with flippers and orange feet."""
     return [
         *both(40, path(_ORANGE, "M22 106 Q20 99 30 99 Q38 100 38 107 Q30 111 22 106 Z")),
         *both(40, path("main-25", "M12 44 Q-6 66 0 88 Q10 84 18 64 Z")),
@@ -157,7 +155,7 @@ def penguin() -> list[Part]:
 
 
 def fish() -> list[Part]:
-    """From the side, with a fanned tail and fins."""
+    """Draw it from the side, with a fanned tail and fins."""
     return [
         path("main-25", "M26 40 L2 14 Q-2 12 0 18 Q10 40 0 62 Q-2 68 2 66 Z"),
         path("main-25", "M42 18 Q52 -4 76 2 Q68 12 74 20 Z"),
@@ -173,7 +171,7 @@ def fish() -> list[Part]:
 
 
 def whale() -> list[Part]:
-    """A great rounded head, a raised fluke and a spout."""
+    """Draw a great rounded head, a raised fluke and a spout."""
     return [
         stroke("#a9dcf2", 4, "M86 18 Q86 2 72 0 M86 18 Q86 2 100 0"),
         oval("#a9dcf2", 68, 3, 5),
@@ -189,7 +187,7 @@ def whale() -> list[Part]:
 
 
 def octopus() -> list[Part]:
-    """A domed head on eight curling arms."""
+    """Draw a domed head on eight curling arms."""
     arms = (
         "M34 62 Q30 84 8 80 Q-4 76 2 68",
         "M66 62 Q70 84 92 80 Q104 76 98 68",

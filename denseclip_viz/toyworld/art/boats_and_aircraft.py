@@ -1,7 +1,5 @@
 """Boats and aircraft."""
 
-from __future__ import annotations
-
 from denseclip_viz.toyworld.shapes import (
     CREAM,
     DARK_STEEL,
@@ -26,7 +24,7 @@ from denseclip_viz.toyworld.shapes import (
 
 
 def sailing_boat() -> list[Part]:
-    """Two sails on a mast above a curved hull."""
+    """Draw two sails on a mast above a curved hull."""
     return [
         stroke(DARK_WOOD, 3.2, "M50 4 L50 84"),
         path("main", "M53 6 Q92 44 93 74 L53 76 Z"),
@@ -42,7 +40,7 @@ def sailing_boat() -> list[Part]:
 
 
 def rowing_boat() -> list[Part]:
-    """An open wide hull with thwarts and a pair of oars."""
+    """Draw an open wide hull with thwarts and a pair of oars."""
     oars = both(
         60,
         stroke(WOOD, 3, "M44 2 L13 42"),
@@ -62,7 +60,7 @@ def rowing_boat() -> list[Part]:
 
 
 def steamboat() -> list[Part]:
-    """A hull with white cabins and two smoking funnels."""
+    """Draw a hull with white cabins and two smoking funnels."""
     return [
         *[oval("#d7dce2", x, y, r) for x, y, r in ((28, 6, 8), (19, 0, 6.5), (11, -4, 5), (50, 4, 7), (42, -3, 5.5))],
         box("main", 32, 14, 43, 42),
@@ -82,7 +80,7 @@ def steamboat() -> list[Part]:
 
 
 def airplane() -> list[Part]:
-    """A passenger plane from the side, wing towards the viewer."""
+    """Draw a passenger plane from the side, wing towards the viewer."""
     return [
         path("main-35", "M62 26 L46 6 Q45 3 49 3 L57 3 L84 27 Z"),
         path("main-20", "M6 30 L0 3 Q0 0 4 0 L14 0 Q17 0 18 3 L32 27 Z"),
@@ -99,7 +97,7 @@ def airplane() -> list[Part]:
 
 
 def helicopter() -> list[Part]:
-    """A glass bubble, a tail boom and a rotor on top."""
+    """Draw a glass bubble, a tail boom and a rotor on top."""
     return [
         path("main-20", "M52 32 L8 26 L8 20 L52 20 Z"),
         path("main-35", "M10 26 L2 8 L10 8 L18 20 Z"),
@@ -120,7 +118,7 @@ def helicopter() -> list[Part]:
 
 
 def rocket() -> list[Part]:
-    """An upright rocket with fins, a porthole and a flame."""
+    """Draw an upright rocket with fins, a porthole and a flame."""
     return [
         path("#f9a03f", "M33 88 Q28 108 45 124 Q62 108 57 88 Z"),
         path("#ffe17a", "M38 88 Q36 101 45 111 Q54 101 52 88 Z"),
@@ -140,7 +138,7 @@ def rocket() -> list[Part]:
 
 
 def hot_air_balloon() -> list[Part]:
-    """A big envelope with a small basket."""
+    """Draw a big envelope with a small basket."""
     return [
         stroke(DARK_WOOD, 1.6, "M36 84 L41 104 M64 84 L59 104 M50 86 L50 104"),
         path("main", "M50 0 C16 0 2 22 4 44 C6 62 24 76 34 90 L66 90 C76 76 94 62 96 44 C98 22 84 0 50 0 Z"),

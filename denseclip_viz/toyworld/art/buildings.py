@@ -1,7 +1,5 @@
 """Buildings, and things of the kitchen table."""
 
-from __future__ import annotations
-
 from denseclip_viz.toyworld.shapes import (
     CREAM,
     DARK_WOOD,
@@ -34,7 +32,7 @@ def _window(x: float, y: float, width: float, height: float) -> list[Part]:
 
 
 def house() -> list[Part]:
-    """Walls, a gable roof, a chimney, a door."""
+    """Draw walls, a gable roof, a chimney, a door."""
     return [
         box("#a65a49", 74, 4, 86, 34),
         box("#8a483a", 72, 1, 88, 8, r=1),
@@ -53,7 +51,7 @@ def house() -> list[Part]:
 
 
 def castle() -> list[Part]:
-    """Battlements between two towers with pointed roofs."""
+    """Draw battlements between two towers with pointed roofs."""
     teeth = [box("main", x, 36, x + 7, 46) for x in (36, 47, 58, 69)]
     tower = [
         stroke(DARK_WOOD, 1.8, "M18 4 L18 -16"),
@@ -79,7 +77,7 @@ def castle() -> list[Part]:
 
 
 def lighthouse() -> list[Part]:
-    """A tapering tower with a lamp that shines to both sides."""
+    """Draw a tapering tower with a lamp that shines to both sides."""
     return [
         *both(40, path("#ffe79a", "M40 18 L-2 6 Q-4 18 -2 32 Z")),
         poly("main", 25, 34, 55, 34, 63, 116, 17, 116),
@@ -99,7 +97,7 @@ def lighthouse() -> list[Part]:
 
 
 def teapot() -> list[Part]:
-    """A round pot with spout, handle and lid."""
+    """Draw a round pot with spout, handle and lid."""
     return [
         stroke("main-25", 7, "M26 36 Q0 34 2 54 Q4 72 30 72"),
         path("main-15", "M84 70 Q98 66 100 48 Q102 38 112 32 L118 38 Q112 42 110 54 Q106 80 86 84 Z"),
@@ -115,7 +113,7 @@ def teapot() -> list[Part]:
 
 
 def mug() -> list[Part]:
-    """A straight cup with one handle and steam."""
+    """Draw a straight cup with one handle and steam."""
     steam = "M28 16 Q22 8 28 2 Q33 -4 28 -10 M46 16 Q40 8 46 2 Q51 -4 46 -10"
     return [
         stroke("#dfe6ee", 3.6, steam),

@@ -1,7 +1,5 @@
 """How built grounds and walls are painted."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from denseclip_viz.toyworld.art.grounds import wave
@@ -11,7 +9,7 @@ from denseclip_viz.toyworld.vocabulary import Rgb
 
 
 def brick_wall(pen: Pen, rng: Rng, variant: int) -> None:
-    """Staggered bricks with lit upper and shaded lower edges."""
+    """Paint staggered bricks with lit upper and shaded lower edges."""
     bases: list[Rgb] = [(190, 96, 76), (176, 84, 70), (202, 118, 84), (168, 98, 84), (196, 104, 88)]
     tall, wide, joint = 0.062, 0.15, 0.0045
     for row in range(27):
@@ -34,7 +32,7 @@ def brick_wall(pen: Pen, rng: Rng, variant: int) -> None:
 
 
 def wooden_floor(pen: Pen, rng: Rng, variant: int) -> None:
-    """Long planks with grain, knots and dark joints."""
+    """Paint long planks with grain, knots and dark joints."""
     bases: list[Rgb] = [(198, 142, 88), (178, 120, 72), (212, 164, 108), (160, 106, 66), (190, 130, 84)]
     tall = 0.105
     for row in range(16):
@@ -62,7 +60,7 @@ def wooden_floor(pen: Pen, rng: Rng, variant: int) -> None:
 
 
 def road(pen: Pen, rng: Rng, variant: int) -> None:
-    """Asphalt with grit, lane lines and a few cracks."""
+    """Paint asphalt with grit, lane lines and a few cracks."""
     for _ in range(1300):
         r = between(rng, 0.0016, 0.004)
         paint = (150, 154, 164, 150) if rng.random() < 0.5 else (52, 55, 64, 150)
@@ -80,7 +78,7 @@ def road(pen: Pen, rng: Rng, variant: int) -> None:
 
 
 def tiles(pen: Pen, rng: Rng, variant: int) -> None:
-    """Square floor tiles with grout, a lit edge and small inlays at every other corner."""
+    """Paint square floor tiles with grout, a lit edge and small inlays at every other corner."""
     pairs: list[Gradient] = [
         ((214, 228, 234), (196, 214, 222)),
         ((226, 176, 138), (214, 160, 122)),

@@ -1,7 +1,5 @@
 """How grown and natural grounds are painted."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from denseclip_viz.toyworld.pen import CANVAS, Pen, Points, Stuff, near
@@ -10,7 +8,7 @@ from denseclip_viz.toyworld.vocabulary import Rgb
 
 
 def wave(x: float, y: float, width: float, height: float, turns: float) -> Points:
-    """A sine that begins at x, y.
+    """Draw a sine that begins at x, y.
 
     Example:
         >>> wave(0, 0, 1, 0, 1)[-1].tolist()
@@ -21,7 +19,7 @@ def wave(x: float, y: float, width: float, height: float, turns: float) -> Point
 
 
 def grass(pen: Pen, rng: Rng, variant: int) -> None:
-    """Tufts of blades, lit and shaded, and a few flowers."""
+    """Paint tufts of blades, lit and shaded, and a few flowers."""
     tones: list[Rgb] = [(78, 142, 62), (166, 210, 100), (104, 168, 76), (60, 120, 58)]
     for _ in range(9):
         x, y, rx = between(rng, 0, CANVAS), between(rng, 0, CANVAS), between(rng, 0.2, 0.45)
@@ -42,7 +40,7 @@ def grass(pen: Pen, rng: Rng, variant: int) -> None:
 
 
 def sand(pen: Pen, rng: Rng, variant: int) -> None:
-    """Wind ripples, grains and pebbles."""
+    """Paint wind ripples, grains and pebbles."""
     for _ in range(10):
         x, y, rx = between(rng, 0, CANVAS), between(rng, 0, CANVAS), between(rng, 0.2, 0.5)
         pen.oval(x, y, rx, rx * 0.2, (255, 240, 200, 60) if rng.random() < 0.5 else (196, 150, 88, 34))
@@ -65,7 +63,7 @@ def sand(pen: Pen, rng: Rng, variant: int) -> None:
 
 
 def water(pen: Pen, rng: Rng, variant: int) -> None:
-    """Rows of crests and glints."""
+    """Paint rows of crests and glints."""
     for i in range(34):
         y = 0.048 * i + between(rng, -0.01, 0.01)
         x = between(rng, -0.2, 0.1)
@@ -83,7 +81,7 @@ def water(pen: Pen, rng: Rng, variant: int) -> None:
 
 
 def snow(pen: Pen, rng: Rng, variant: int) -> None:
-    """Drifts with blue shadows, sparkles and flakes."""
+    """Paint drifts with blue shadows, sparkles and flakes."""
     across = np.linspace(-0.05, CANVAS + 0.05, 50)
     foot = np.array([[CANVAS + 0.05, CANVAS], [-0.05, CANVAS]])
     steps = ((-0.05, (170, 198, 232, 38)), (-0.025, (170, 198, 232, 50)), (0.0, (240, 246, 253, 225)))
@@ -106,7 +104,7 @@ def snow(pen: Pen, rng: Rng, variant: int) -> None:
 
 
 def leaves(pen: Pen, rng: Rng, variant: int) -> None:
-    """A carpet of overlapping leaves with midribs."""
+    """Paint a carpet of overlapping leaves with midribs."""
     greens: list[Rgb] = [(96, 160, 72), (64, 128, 66), (134, 186, 84), (48, 104, 62)]
     autumn: list[Rgb] = [(222, 130, 50), (196, 78, 48), (232, 176, 66), (150, 92, 52)]
     tones = (greens, autumn, greens + autumn[:2], autumn, greens)[variant]

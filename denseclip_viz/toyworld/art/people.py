@@ -1,7 +1,5 @@
 """Characters of stories, seen from the front; the colour is what they wear."""
 
-from __future__ import annotations
-
 from denseclip_viz.toyworld.shapes import (
     BLUSH,
     CREAM,
@@ -27,7 +25,7 @@ _PALE, _TAN, _BROWN = "#f6cfae", "#dca277", "#a86f4a"
 
 
 def face(y: float, skin: str, *, r: float = 19.0) -> list[Part]:
-    """A round head at x = 50 with eyes, cheeks and a smile."""
+    """Draw a round head at x = 50 with eyes, cheeks and a smile."""
     return [
         oval(skin, 50, y, r, r * 1.02),
         *both(50, oval(INK, 42.5, y - 0.5, 2.5, 3.2), oval("#ffffff", 43.3, y - 1.8, 0.9)),
@@ -37,7 +35,7 @@ def face(y: float, skin: str, *, r: float = 19.0) -> list[Part]:
 
 
 def crown(y: float) -> list[Part]:
-    """A golden crown whose band ends at ``y``, with three jewels."""
+    """Draw a golden crown whose band ends at ``y``, with three jewels."""
     return [
         path(
             GOLD,
@@ -49,7 +47,7 @@ def crown(y: float) -> list[Part]:
 
 
 def knight() -> list[Part]:
-    """A steel helmet with a plume, a raised sword and a shield."""
+    """Draw a steel helmet with a plume, a raised sword and a shield."""
     return [
         path("main", "M50 14 Q44 -14 20 -10 Q30 -2 28 8 Q36 2 44 14 Z"),
         *both(50, box(DARK_STEEL, 35, 98, 47, 124, r=3), box(STEEL, 31, 118, 48, 127, r=4)),
@@ -79,7 +77,7 @@ def knight() -> list[Part]:
 
 
 def wizard() -> list[Part]:
-    """A pointed hat, a long white beard, a staff with an orb."""
+    """Draw a pointed hat, a long white beard, a staff with an orb."""
     star = "M50 -12 L52 -6.5 L57.5 -6.3 L53.2 -3 L54.8 2.4 L50 -0.8 L45.2 2.4 L46.8 -3 L42.5 -6.3 L48 -6.5 Z"
     return [
         stroke(DARK_WOOD, 4.4, "M92 22 Q88 70 91 124"),
@@ -104,7 +102,7 @@ def wizard() -> list[Part]:
 
 
 def pirate() -> list[Part]:
-    """A black hat with a skull, an eye patch, a hook and a wooden leg."""
+    """Draw a black hat with a skull, an eye patch, a hook and a wooden leg."""
     return [
         box(INK, 53, 98, 68, 120, r=3),
         path(INK, "M53 114 L68 114 L74 122 Q74 126 70 126 L53 126 Z"),
@@ -134,7 +132,7 @@ def pirate() -> list[Part]:
 
 
 def robot() -> list[Part]:
-    """A box of a body, lamp eyes, an antenna and claws."""
+    """Draw a box of a body, lamp eyes, an antenna and claws."""
     claw = [stroke(DARK_STEEL, 4, "M84 96 Q76 100 79 108 M84 96 Q92 100 89 108"), oval(STEEL, 84, 95, 5.5)]
     return [
         stroke(DARK_STEEL, 3, "M50 10 L50 -8"),
@@ -158,7 +156,7 @@ def robot() -> list[Part]:
 
 
 def queen() -> list[Part]:
-    """A crown, long hair and a wide gown."""
+    """Draw a crown, long hair and a wide gown."""
     return [
         path("#3b2530", "M28 34 Q24 8 50 8 Q76 8 72 34 Q76 62 72 72 L28 72 Q24 62 28 34 Z"),
         stroke(_BROWN, 8, "M36 66 Q18 76 22 88 M64 66 Q82 76 78 88"),
@@ -177,7 +175,7 @@ def queen() -> list[Part]:
 
 
 def king() -> list[Part]:
-    """A crown, a white beard, a cloak trimmed with fur and a sceptre."""
+    """Draw a crown, a white beard, a cloak trimmed with fur and a sceptre."""
     return [
         path("main", "M30 58 L70 58 Q88 86 92 120 L8 120 Q12 86 30 58 Z"),
         *atop(path("#1c203c40", "M30 58 L70 58 Q88 86 92 120 L8 120 Q12 86 30 58 Z")),
@@ -202,7 +200,7 @@ def king() -> list[Part]:
 
 
 def astronaut() -> list[Part]:
-    """A space suit with a golden visor and a backpack."""
+    """Draw a space suit with a golden visor and a backpack."""
     return [
         box(DARK_STEEL, 20, 52, 80, 98, r=8),
         *both(50, box("main", 31, 92, 48, 118, r=6), box("#eef2f6", 29, 114, 49, 127, r=5)),

@@ -1,7 +1,5 @@
 """Trees and garden plants; the colour is the crown's or the flower's."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from denseclip_viz.toyworld.shapes import (
@@ -21,7 +19,7 @@ from denseclip_viz.toyworld.shapes import (
 
 
 def oak() -> list[Part]:
-    """A broad cloud of leaves on a forked trunk."""
+    """Draw a broad cloud of leaves on a forked trunk."""
     crown = ((50, 30, 30), (24, 42, 22), (77, 42, 22), (36, 22, 20), (66, 21, 20), (50, 52, 20))
     return [
         path(
@@ -36,7 +34,7 @@ def oak() -> list[Part]:
 
 
 def pine() -> list[Part]:
-    """Four tiers on a short straight trunk."""
+    """Draw four tiers on a short straight trunk."""
     parts = [path(DARK_WOOD, "M35 112 L36 88 L44 88 L45 112 Z")]
     for half, top, foot in ((40, 48, 92), (33, 28, 68), (26, 8, 48)):
         low, inner, outer = foot + 6, half * 0.35, half * 0.6
@@ -49,7 +47,7 @@ def pine() -> list[Part]:
 
 
 def palm() -> list[Part]:
-    """A leaning ringed trunk under arching fronds."""
+    """Draw a leaning ringed trunk under arching fronds."""
     rings = [
         stroke(DARK_WOOD, 1.6, f"M{x - 5} {y} Q{x} {y + 3} {x + 5} {y - 1}")
         for x, y in ((55, 56), (53, 68), (49, 80), (45, 92))
@@ -72,7 +70,7 @@ def palm() -> list[Part]:
 
 
 def tulip() -> list[Part]:
-    """A cup of three petals on a stem with two long leaves."""
+    """Draw a cup of three petals on a stem with two long leaves."""
     cup = [
         path("main-22", "M22 30 Q28 -6 42 -2 Q54 -6 60 30 Z"),
         path("main", "M14 2 Q34 14 41 46 Q41 52 36 52 Q10 46 14 2 Z"),
@@ -89,7 +87,7 @@ def tulip() -> list[Part]:
 
 
 def sunflower() -> list[Part]:
-    """A ring of petals around a seeded disc."""
+    """Draw a ring of petals around a seeded disc."""
     petals = []
     for ring, (count, reach, paint) in enumerate(((14, 25, "main-22"), (14, 24, "main"))):
         for angle in (np.arange(count) + 0.5 * ring) * 2 * np.pi / count:
@@ -112,7 +110,7 @@ def sunflower() -> list[Part]:
 
 
 def cactus() -> list[Part]:
-    """A ribbed column with two arms and a flower."""
+    """Draw a ribbed column with two arms and a flower."""
     ribs = "M40 16 L40 108 M30 18 L30 106 M50 18 L50 106"
     spines = [
         stroke("#fff4df", 1.3, f"M{x - 2} {y - 2} L{x} {y} L{x + 2} {y - 2}")

@@ -1,7 +1,5 @@
 """How skies and mountains are painted."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from denseclip_viz.toyworld.pen import CANVAS, Gradient, Pen, Points, Stuff, near
@@ -9,7 +7,7 @@ from denseclip_viz.toyworld.rng import Rng, between
 
 
 def _cloud(pen: Pen, rng: Rng, x: float, y: float, width: float, paint: tuple[int, ...]) -> None:
-    """Puffs on a flat base."""
+    """Paint puffs on a flat base."""
     for share, size in ((0.18, 0.13), (0.4, 0.2), (0.62, 0.17), (0.82, 0.12)):
         r = width * size * between(rng, 0.85, 1.15)
         pen.oval(x + share * width, y - r * 0.62, r, r, paint)
@@ -17,7 +15,7 @@ def _cloud(pen: Pen, rng: Rng, x: float, y: float, width: float, paint: tuple[in
 
 
 def sky(pen: Pen, rng: Rng, variant: int) -> None:
-    """Clouds, sometimes the sun and birds."""
+    """Paint clouds, sometimes the sun and birds."""
     if variant in (0, 2):
         x, y = between(rng, 0.3, 1.3), between(rng, 0.12, 0.5)
         for r, alpha in ((0.2, 40), (0.145, 60), (0.095, 255)):
@@ -45,7 +43,7 @@ def sky(pen: Pen, rng: Rng, variant: int) -> None:
 
 
 def night_sky(pen: Pen, rng: Rng, variant: int) -> None:
-    """Stars of three sizes, a moon, thin clouds."""
+    """Paint stars of three sizes, a moon, thin clouds."""
     for _ in range(7):
         x, y, width = between(rng, -0.2, 1.4), between(rng, 0, CANVAS), between(rng, 0.4, 0.8)
         pen.oval(x + width / 2, y, width / 2, width * 0.07, (150, 150, 220, 22))
@@ -65,7 +63,7 @@ def night_sky(pen: Pen, rng: Rng, variant: int) -> None:
 
 
 def mountains(pen: Pen, rng: Rng, variant: int) -> Points:
-    """Snow-capped peaks before lower, darker ranges; returns the ridge."""
+    """Paint snow-capped peaks before lower, darker ranges; return the ridge."""
     peaks = np.arange(-1, 6) * 0.36 + (rng.random(7) - 0.5) * 0.14
     tops = 0.03 + 0.14 * rng.random(7)
     lows = 0.3 + 0.06 * rng.random(7)
@@ -84,7 +82,7 @@ def mountains(pen: Pen, rng: Rng, variant: int) -> Points:
 
 
 def _peak(pen: Pen, rng: Rng, across: tuple[float, float, float], top: float, low: float) -> None:
-    """A shaded right face and a jagged cap of snow; what lies above the ridge is never seen."""
+    """Paint a shaded right face and a jagged cap of snow; what lies above the ridge is never seen."""
     left, x, right = across
     jag = (rng.random(3) - 0.5) * 0.03
     shade = [

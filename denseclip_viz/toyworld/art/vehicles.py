@@ -1,7 +1,5 @@
 """Vehicles of the road: siblings that share wheels and glass and differ in shape."""
 
-from __future__ import annotations
-
 from denseclip_viz.toyworld.shapes import (
     CREAM,
     DARK_STEEL,
@@ -26,7 +24,7 @@ _TAIL = "#e5483f"
 
 
 def wheel(x: float, y: float, r: float) -> list[Part]:
-    """A tyre with a rim and a hub."""
+    """Draw a tyre with a rim and a hub."""
     return [
         oval(INK, x, y, r),
         oval(STEEL, x, y, r * 0.58),
@@ -36,7 +34,7 @@ def wheel(x: float, y: float, r: float) -> list[Part]:
 
 
 def sports_car() -> list[Part]:
-    """A low wedge with a rear wing."""
+    """Draw a low wedge with a rear wing."""
     return [
         path(INK, "M9 19 L11 10 L15 10 L17 19 Z"),
         path("main-25", "M1 6 Q1 4 4 4 L22 7 Q24 8 23 10 L4 10 Q1 10 1 8 Z"),
@@ -59,7 +57,7 @@ def sports_car() -> list[Part]:
 
 
 def taxi() -> list[Part]:
-    """A town car with a lit roof sign and a checker stripe."""
+    """Draw a town car with a lit roof sign and a checker stripe."""
     squares = [
         box(INK if (i + row) % 2 else CREAM, 11 + 4.5 * i, 33 + 4 * row, 15.5 + 4.5 * i, 37 + 4 * row)
         for i in range(20)
@@ -93,7 +91,7 @@ def taxi() -> list[Part]:
 
 
 def limousine() -> list[Part]:
-    """A very long car with a row of dark windows."""
+    """Draw a very long car with a row of dark windows."""
     panes = [box(NIGHT_GLASS, 50 + 22 * i, 8.5, 69 + 22 * i, 19, r=1.5) for i in range(4)]
     shine = [poly(SHINE, 55 + 22 * i, 19, 60 + 22 * i, 8, 63 + 22 * i, 8, 58 + 22 * i, 19) for i in range(4)]
     return [
@@ -121,7 +119,7 @@ def limousine() -> list[Part]:
 
 
 def bus() -> list[Part]:
-    """A tall double-decker with two rows of windows."""
+    """Draw a tall double-decker with two rows of windows."""
     upper = [box(GLASS, 7 + 18.6 * i, 8, 22 + 18.6 * i, 22, r=2) for i in range(5)]
     lower = [box(GLASS, 7 + 18.6 * i, 39, 22 + 18.6 * i, 53, r=2) for i in range(3)]
     shine = [poly(SHINE, 10 + 18.6 * i, 22, 15 + 18.6 * i, 8, 19 + 18.6 * i, 8, 14 + 18.6 * i, 22) for i in range(5)]
@@ -147,7 +145,7 @@ def bus() -> list[Part]:
 
 
 def truck() -> list[Part]:
-    """A cargo box behind a cab with a tall exhaust."""
+    """Draw a cargo box behind a cab with a tall exhaust."""
     return [
         box(INK, 2, 58, 118, 66, r=2),
         box(DARK_STEEL, 80, 4, 84, 40, r=2),
