@@ -10,9 +10,9 @@ from matplotlib.image import imread
 from text_models import write_multilingual
 
 import denseclip_viz as dcv
-from denseclip_viz import plot
 from denseclip_viz.clip.text.text_towers import trimming
-from denseclip_viz.plot import fonts
+from denseclip_viz.plot import text as typesetting
+from denseclip_viz.plot.sheet import RANDOM
 
 PROMPTS = ["빨간 자동차", "قطة سوداء", "🦒", "a red car"]
 SENTENCES = [*PROMPTS, "푸른 하늘", "سماء زرقاء", "🚗 🐱", "a photo of a blue sky."]
@@ -44,11 +44,11 @@ def test_korean_arabic_and_emoji_are_compared_and_drawn_with_readable_labels(mod
     with warnings.catch_warnings(record=True) as told:  # where a machine lacks fonts, one warning says which
         warnings.simplefilter("always")
         figure = dcv.plot.compare(both.isel(template=0))
-        letters = fonts.lettering(PROMPTS)
+        letters = typesetting.fonts_for(PROMPTS)
         file = dcv.plot.save(figure, tmp_path / "languages.png")
     assert all("font" in str(one.message) or "matplotlib" in str(one.message) for one in told)
     shown = " ".join(text.get_text() for text in figure.texts)
-    assert all(letters.shown(prompt) in shown for prompt in PROMPTS) and plot.RANDOM in shown
+    assert all(letters.shown(prompt) in shown for prompt in PROMPTS) and RANDOM in shown
     if not told:
-        assert fonts.TOFU not in shown
+        assert typesetting.TOFU not in shown
     assert imread(file).std() > 0.05

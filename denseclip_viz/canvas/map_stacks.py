@@ -12,7 +12,7 @@ import xarray as xr
 from denseclip_viz.canvas.quantize import packed
 from denseclip_viz.canvas.state import OUTPUT
 from denseclip_viz.geometry import Placement
-from denseclip_viz.plot.panels import layer_placement, placement
+from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.scales import (
     ATTENTION,
     CONTRIBUTION,
@@ -100,7 +100,7 @@ def _dense(result: xr.Dataset, where: Placement) -> Iterator[Stack]:
     yield Stack("dense", "dense", OUTPUT, TEXT, _text_maps(dense), where, scale, _baseline(dense))
     if "layer_dense" in result:
         for i, name in enumerate(result["layer"].to_numpy()):
-            maps, there = result["layer_dense"].isel(layer=i), layer_placement(result, i)
+            maps, there = result["layer_dense"].isel(layer=i), placement(result, layer=i)
             yield Stack("layers", "dense", str(name), TEXT, _text_maps(maps), there, scale, _baseline(maps))
 
 
@@ -124,7 +124,7 @@ def _gradients(result: xr.Dataset) -> Iterator[Stack]:
         for i, name in enumerate(result["layer"].to_numpy()):
             maps = _text_maps(result[variable].isel(layer=i).rename(fine_y="y", fine_x="x"))
             own = _own_cells(maps, int(result["layer_cells"][i]))
-            yield Stack("layers", view, str(name), TEXT, own, layer_placement(result, i), scales[i])
+            yield Stack("layers", view, str(name), TEXT, own, placement(result, layer=i), scales[i])
 
 
 def _own_cells(maps: np.ndarray, cells: int) -> np.ndarray:

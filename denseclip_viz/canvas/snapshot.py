@@ -14,9 +14,8 @@ from denseclip_viz.canvas.payload import Payload
 from denseclip_viz.canvas.quantize import Packed
 from denseclip_viz.canvas.state import MEAN
 from denseclip_viz.geometry import Placement
-from denseclip_viz.plot.raster import UNSEEN, Bytes, Floats, overlay, png
+from denseclip_viz.plot.raster import UNSEEN, Bytes, Floats, overlay, paint_labels, png
 from denseclip_viz.plot.scales import label_colour
-from denseclip_viz.plot.segments import painted
 
 LONGEST = 448  # pixels of its long side: notebooks with several stay small
 
@@ -34,7 +33,7 @@ def still(shown: Payload, state: Mapping[str, Any]) -> bytes:
     image = _image(shown)
     if state["view"] == "segments":
         labels = _labels(shown, state, image.shape[:2])
-        return png(painted(labels, image, [label_colour(i) for i in range(len(shown.meta["palette"]))]))
+        return png(paint_labels(labels, image, [label_colour(i) for i in range(len(shown.meta["palette"]))]))
     stack = stack_of(shown.meta["stacks"], state)
     values = _drawn(shown, stack, maps_of(shown, stack)[map_of(shown, stack, state)], image.shape[:2])
     scale = {"low": stack["low"], "high": stack["high"], "colours": stack["colours"]}

@@ -14,8 +14,7 @@ import traitlets
 from PIL import Image
 
 from denseclip_viz.geometry import Placement
-from denseclip_viz.plot.panels import fade_unseen
-from denseclip_viz.plot.raster import colour_tables, jpeg, softened
+from denseclip_viz.plot.raster import colour_tables, fade_unseen, jpeg, softened
 from denseclip_viz.plot.scales import OPACITY, Scale
 
 HERE = Path(__file__).parent  # its files are read here: anywidget keeps every widget that was given a path

@@ -64,9 +64,10 @@ class Placement(NamedTuple):
         top, left, bottom, right = self.visible
         return top > 0.5 or left > 0.5 or bottom < self.image[0] - 0.5 or right < self.image[1] - 0.5
 
-    def is_visible(self, rows: int, columns: int) -> tuple[Bools, Bools]:
-        """Which rows and columns the model saw of the image drawn with so many of them: by their middles."""
-        return self._middles(0, rows)[1], self._middles(1, columns)[1]
+    def mask(self, rows: int, columns: int) -> Bools:
+        """Which pixels (row, column) the model saw of the image drawn with so many of them: by their middles."""
+        mask: Bools = np.logical_and.outer(self._middles(0, rows)[1], self._middles(1, columns)[1])
+        return mask
 
     def weights(self, rows: int, columns: int) -> Weights:
         """Bilinear weights from the grid to the image drawn at rows x columns, edge cells held; rows sum to 1."""

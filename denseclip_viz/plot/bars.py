@@ -14,29 +14,9 @@ from matplotlib.figure import Figure
 from denseclip_viz.measure.baselines import CEILING, VALUE
 from denseclip_viz.measure.confusable import block, share_right
 from denseclip_viz.measure.segmentation import PARTS, Counts
-from denseclip_viz.plot.fonts import base_families, lettering
 from denseclip_viz.plot.scales import PALETTE, Scale, draw_bar
-from denseclip_viz.plot.sheet import (
-    BODY,
-    FAINT,
-    GREY,
-    INK,
-    LINE,
-    LITERAL,
-    MARGIN,
-    SMALL,
-    STAMP,
-    TINY,
-    TITLE,
-    Sheet,
-    footer,
-    is_random,
-    new_sheet,
-    place,
-    provenance,
-    stamp,
-    write,
-)
+from denseclip_viz.plot.sheet import BODY, FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet
+from denseclip_viz.plot.text import plain
 from denseclip_viz.toyworld.vocabulary import CLASSES, FAMILIES
 
 Found = Mapping[str, Any]
@@ -62,26 +42,21 @@ def bars(found: Found, *, figure: Figure | None = None) -> Figure:
     blocks = _blocks(found)
     rows = [method for methods in blocks for method in methods]
     heights = [k + 0.5 * b for k, b in enumerate(b for b, methods in enumerate(blocks) for _ in methods)]
-    top = MARGIN + STAMP * is_random(found["model"]) + 0.95
+    on = Sheet(found["model"], figure=figure)
+    top = on.top + 0.95
     height = (heights[-1] + 1) * ROW
-    on = new_sheet(
-        MARGIN + ROOM + len(PARTS) * (COLUMN + GAP) + MARGIN,
-        top + height + 0.3 + 2 * LINE + MARGIN,
-        lettering([provenance(found["model"])]),
-        figure=figure,
-    )
-    above = MARGIN + stamp(on, found["model"])
-    write(on, MARGIN, above, f"mIoU on {found['scenes']} scenes never seen", size=TITLE, weight="bold")
+    on.resize(MARGIN + ROOM + len(PARTS) * (COLUMN + GAP) + MARGIN, top + height + 0.3 + 2 * LINE + MARGIN)
+    on.title(f"mIoU on {found['scenes']} scenes never seen")
     said = f"all {len(CLASSES)} classes compete for every pixel, unless it says otherwise"
-    write(on, MARGIN, above + 0.23, said, size=SMALL, colour=GREY)
+    on.note(MARGIN, on.top + 0.23, said)
     for method, at in zip(rows, heights, strict=True):
         _method(on, found, method, top + at * ROW)
     for column, part in enumerate(PARTS):
         left = MARGIN + ROOM + column * (COLUMN + GAP)
-        write(on, left, top - 0.4, part, size=BODY, weight="bold")
-        _bars(place(on, left, top, COLUMN, height), found, rows, heights, part)
+        on.write(left, top - 0.4, part, size=BODY, weight="bold")
+        _bars(on.place(left, top, COLUMN, height), found, rows, heights, part)
     note = "Dashed: the grid’s ceiling, the true masks averaged over its cells: the best that this grid can say."
-    footer(on, top + height + 0.3, [note, provenance(found["model"])])
+    on.footer(top + height + 0.3, note)
     return on.figure
 
 
@@ -98,18 +73,17 @@ def _method(on: Sheet, found: Found, method: str, top: float) -> None:
     scenes = found["mIoU"][method]["scenes"]
     few = f"first {scenes} scenes" if scenes < found["scenes"] else ""
     name = method.removesuffix(", first scenes") if few else method
-    write(on, MARGIN, top + 0.07, name, size=SMALL + 0.5, weight="bold" if method == VALUE else "normal")
-    write(on, MARGIN + ROOM - 0.1, top + 0.08, few, size=TINY, colour=GREY, align="right")
+    on.write(MARGIN, top + 0.07, name, size=SMALL + 0.5, weight="bold" if method == VALUE else "normal")
+    on.write(MARGIN + ROOM - 0.1, top + 0.08, few, size=TINY, colour=GREY, align="right")
 
 
 def _bars(ax: Axes, found: Found, rows: Sequence[str], heights: Sequence[float], part: str) -> None:
     """Draw one column of bars, from 0 to 1, with the ceiling."""
     ceiling = found["mIoU"][CEILING][part]
     ax.set(xlim=(0, 1), ylim=(heights[-1] + 1, 0))
-    text = _letters(TINY)
     for tick in (0.0, 0.5, 1.0):
         ax.axvline(tick, color=FAINT, linewidth=0.6, zorder=0)
-        ax.text(tick, heights[-1] + 1.15, f"{tick:g}", ha="center", va="top", color=GREY, **text)
+        ax.text(tick, heights[-1] + 1.15, f"{tick:g}", ha="center", va="top", **plain(TINY, GREY))
     for method, at in zip(rows, heights, strict=True):
         score = found["mIoU"][method][part]
         colour = OWN if method == VALUE else VARIANT if method.startswith(VALUE) else OTHER
@@ -117,7 +91,7 @@ def _bars(ax: Axes, found: Found, rows: Sequence[str], heights: Sequence[float],
         _number(ax, score, at + 0.5, ceiling, "white" if colour == OWN else INK)
     if ceiling is not None:
         ax.axvline(ceiling, color=INK, linewidth=1.0, linestyle=(0, (3, 2)), gid=f"{CEILING}/{part}", zorder=3)
-        ax.text(ceiling, -0.15, f"ceiling {ceiling:.2f}", ha="center", va="bottom", color=INK, **text)
+        ax.text(ceiling, -0.15, f"ceiling {ceiling:.2f}", ha="center", va="bottom", **plain(TINY, INK))
 
 
 def _number(ax: Axes, score: float | None, at: float, ceiling: float | None, inside: str) -> None:
@@ -125,8 +99,8 @@ def _number(ax: Axes, score: float | None, at: float, ceiling: float | None, ins
     end, said = (0.0, "–") if score is None else (score, f"{score:.2f}")
     crossed = ceiling is not None and end - 0.01 < ceiling < end + 0.17
     where = {"x": end - 0.02, "ha": "right", "color": inside} if crossed else {"x": end + 0.02, "ha": "left"}
-    text = {"y": at, "s": said, "va": "center", "zorder": 4, **_letters(TINY)}
-    label = ax.text(**{"color": INK, **text, **where})
+    text = {"y": at, "s": said, "va": "center", "zorder": 4, **plain(TINY, INK)}
+    label = ax.text(**{**text, **where})
     if not crossed:  # the line at 0.5 does not run through digits
         label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
 
@@ -157,21 +131,21 @@ def confusions(found: Found, *, figure: Figure | None = None) -> Figure:
     Returns:
         The figure.
     """
-    top = MARGIN + STAMP * is_random(found["model"]) + 0.62
+    on = Sheet(found["model"], figure=figure)
+    top = on.top + 0.62
     places, bottom = _packed(top)
     width = MARGIN + max(spot.left + NAMES + spot.side for spot in places)
-    on = new_sheet(width, bottom + 2 * LINE + MARGIN / 2, lettering([provenance(found["model"])]), figure=figure)
-    above = MARGIN + stamp(on, found["model"])
-    write(on, MARGIN, above, "which sibling is taken for which", size=TITLE, weight="bold")
+    on.resize(width, bottom + 2 * LINE + MARGIN / 2)
+    on.title("which sibling is taken for which")
     said = f"main thing of {found['naming']['scenes']} scenes never seen, named from the global embedding"
-    write(on, MARGIN, above + 0.23, f"{said} · rows: true · columns: given", size=SMALL, colour=GREY)
-    write(on, on.width - MARGIN, above + 0.02, SHARE.unit, size=SMALL, colour=GREY, align="right")
-    draw_bar(place(on, on.width - MARGIN - 1.9, above + 0.2, 1.9, 0.09), SHARE, opacity=1.0)
+    on.note(MARGIN, on.top + 0.23, f"{said} · rows: true · columns: given")
+    on.note(on.width - MARGIN, on.top + 0.02, SHARE.unit, align="right")
+    draw_bar(on.place(on.width - MARGIN - 1.9, on.top + 0.2, 1.9, 0.09), SHARE, opacity=1.0)
     matrix = np.array(found["naming"]["matrix"])
     for spot in places:
         _family(on, spot, block(matrix, FAMILIES[spot.family]), share_right(matrix, FAMILIES[spot.family]))
     note = "Numbers are scenes. Only siblings compete; a grey row is a kind that was no scene’s main thing."
-    footer(on, bottom, [note, provenance(found["model"])])
+    on.footer(bottom, note)
     return on.figure
 
 
@@ -191,15 +165,15 @@ def _packed(top: float) -> tuple[list[_Place], float]:
 def _family(on: Sheet, spot: _Place, counts: Counts, right: float) -> None:
     kinds = FAMILIES[spot.family]
     left, top = spot.left + NAMES, spot.top + BLOCK_HEAD
-    write(on, spot.left, spot.top + 0.14, spot.family, size=SMALL + 0.5, weight="bold")
+    on.write(spot.left, spot.top + 0.14, spot.family, size=SMALL + 0.5, weight="bold")
     if counts.any():
-        write(on, left + spot.side, spot.top + 0.15, f"{right:.0%} right", size=SMALL, colour=GREY, align="right")
+        on.note(left + spot.side, spot.top + 0.15, f"{right:.0%} right", align="right")
     for k, kind in enumerate(kinds):
         middle = (k + 0.5) * CELL
-        write(on, left - 0.07, top + middle - 0.04, kind, size=SMALL, align="right")
-        turned = write(on, left + middle + 0.03, top + spot.side - 0.02, kind, size=SMALL, align="right")
+        on.write(left - 0.07, top + middle - 0.04, kind, size=SMALL, align="right")
+        turned = on.write(left + middle + 0.03, top + spot.side - 0.02, kind, size=SMALL, align="right")
         turned.set(rotation=45, rotation_mode="anchor", verticalalignment="top")
-    _cells(place(on, left, top, spot.side, spot.side), counts, spot.family)
+    _cells(on.place(left, top, spot.side, spot.side), counts, spot.family)
 
 
 def _cells(ax: Axes, counts: Counts, family: str) -> None:
@@ -212,11 +186,7 @@ def _cells(ax: Axes, counts: Counts, family: str) -> None:
         ax.axvline(line - 0.5, color="white", linewidth=1.2)
     for row, column in zip(*np.nonzero(counts), strict=True):
         ink = INK if _light(colours(float(shares[row, column]))) else "white"
-        ax.text(column, row, str(counts[row, column]), ha="center", va="center", color=ink, **_letters(SMALL))
-
-
-def _letters(size: float) -> dict[str, Any]:
-    return {"size": size, "family": list(base_families()), **LITERAL}
+        ax.text(column, row, str(counts[row, column]), ha="center", va="center", **plain(SMALL, ink))
 
 
 def _light(colour: Sequence[float]) -> bool:

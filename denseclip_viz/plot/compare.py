@@ -9,38 +9,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from denseclip_viz.geometry import Placement
-from denseclip_viz.plot.fonts import lettering
-from denseclip_viz.plot.panels import (
-    Interpolation,
-    draw_image,
-    draw_map,
-    draw_peak,
-    panel_size,
-    placement,
-    reduced,
-)
-from denseclip_viz.plot.scales import ATTENTION, GAP, Scale, diverging, draw_bar, sequential
-from denseclip_viz.plot.select import absent_baseline, pick_prompts, pick_template, require
-from denseclip_viz.plot.sheet import (
-    GREY,
-    MARGIN,
-    POINTS,
-    SMALL,
-    STAMP,
-    TITLE,
-    Lattice,
-    Sheet,
-    footer,
-    is_random,
-    new_sheet,
-    place,
-    provenance,
-    rule,
-    scored,
-    stamp,
-    write,
-)
-from denseclip_viz.plot.text import width_of
+from denseclip_viz.plot import panels, scales, select
+from denseclip_viz.plot.panels import Interpolation
+from denseclip_viz.plot.scales import Scale
+from denseclip_viz.plot.sheet import MARGIN, SMALL, TITLE, Lattice, Sheet
 
 QUESTIONS = {
     "dense": "where does the text live?",
@@ -86,91 +58,83 @@ def compare(
         ImageError: Another interpolation.
 
     Example:
-        >>> import numpy as np, xarray as xr
-        >>> maps, axes = np.zeros((1, 1, 2, 2)), ("template", "prompt", "y", "x")
-        >>> both = xr.Dataset(
-        ...     {name: (axes, maps) for name in ("dense", "contribution", "gap")}
-        ...     | {"attention": (("y", "x"), maps[0, 0]), "score": (axes[:2], [[0.25]])}
-        ...     | {"image": (("row", "column", "rgb"), np.zeros((20, 20, 3), np.uint8))},
-        ...     coords={"template": ["{}"], "prompt": ["grass"], "y": [4.5, 14.5], "x": [4.5, 14.5]},
-        ... )
-        >>> "grass · 0.250" in [text.get_text() for text in compare(both).texts]
-        True
+        >>> import denseclip_viz as dcv
+        >>> model = dcv.load()
+        >>> trace = model.trace(dcv.toyworld.scene("a taxi on a road", 96))
+        >>> figure = compare(model.compare(trace, ["a taxi", "a road"]))
+        >>> [text.get_text() for text in figure.texts if text.get_text() in QUESTIONS]
+        ['dense', 'contribution', 'attention', 'gap']
     """
-    require(both, DRAWN, made_by="model.compare(trace, prompts)")
-    one, which = pick_template(both, template)
-    shown = pick_prompts(one, prompts)
+    select.require(both, DRAWN, made_by="model.compare(trace, prompts)")
+    one, which = select.pick_template(both, template)
+    shown = select.pick_prompts(one, prompts)
     names = [str(name) for name in shown["prompt"].to_numpy()]
-    made = " · ".join(filter(None, [provenance(both.attrs), which]))
-    letters = lettering([*names, *map(str, one["prompt"].to_numpy()), made])
-    where = placement(both)
-    top = MARGIN + STAMP * is_random(both.attrs) + HEAD
-    panel = panel_size(where, side=SIDE)
+    sheet = Sheet(both.attrs, [*names, *map(str, one["prompt"].to_numpy())], also=which, figure=figure)
+    where = panels.placement(both)
+    panel, top = panels.panel_size(where, side=SIDE), sheet.top + HEAD
     lattice = Lattice(panel=panel, columns=5, rows=len(names), top=top, least=NARROWEST, row_head=ROW_HEAD)
-    on = new_sheet(lattice.width, lattice.height(lines=2), letters, figure=figure)
-    baseline = absent_baseline(one["dense"])
-    scales = _scales(shown, baseline)
-    stamp(on, both.attrs)
-    _draw_answer(on, lattice, one)
-    for column, (name, scale) in enumerate(scales.items(), start=1):
-        _draw_head(on, lattice, column, name, scale, baseline if name == "dense" else None)
+    sheet.resize(lattice.width, lattice.height(lines=2))
+    baseline = select.absent_baseline(one["dense"])
+    each = _scales(shown, baseline)
+    _draw_answer(sheet, lattice, one)
+    for column, (name, scale) in enumerate(each.items(), start=1):
+        _draw_head(sheet, lattice, column, name, scale, baseline if name == "dense" else None)
     for row in range(len(names)):
-        _draw_row(on, lattice, row, shown.isel(prompt=row), where, scales, interpolation)
-    footer(on, lattice.bottom, [CAPTION + FADED * where.is_cropped, made])
-    return on.figure
+        _draw_row(sheet, lattice, row, shown.isel(prompt=row), where, each, interpolation)
+    sheet.footer(lattice.bottom, CAPTION + FADED * where.is_cropped)
+    return sheet.figure
 
 
 def _scales(shown: xr.Dataset, baseline: float | None) -> dict[str, Scale]:
     also = [] if baseline is None else [baseline]
     return {
-        "dense": sequential(shown["dense"], unit="cosine", also=also),
-        "contribution": diverging(shown["contribution"], unit="cosine"),
-        "attention": sequential(shown["attention"], unit="weight", colours=ATTENTION, also=[0.0]),
-        "gap": diverging(shown["gap"], unit="std. dev.", colours=GAP),
+        "dense": scales.sequential(shown["dense"], unit="cosine", also=also),
+        "contribution": scales.diverging(shown["contribution"], unit="cosine"),
+        "attention": scales.sequential(shown["attention"], unit="weight", colours=scales.ATTENTION, also=[0.0]),
+        "gap": scales.diverging(shown["gap"], unit="std. dev.", colours=scales.GAP),
     }
 
 
-def _draw_answer(on: Sheet, lattice: Lattice, one: xr.Dataset) -> None:
+def _draw_answer(sheet: Sheet, lattice: Lattice, one: xr.Dataset) -> None:
     """Head the image with the prompt that the pooled embedding is closest to, of all there are."""
     best = one.isel(prompt=int(one["score"].argmax("prompt")))
     left, top = lattice.x(0), lattice.top - HEAD
-    write(on, left, top, "image", size=TITLE, weight="bold")
-    write(on, left, top + 0.21, "CLIP’s one answer:", size=SMALL, colour=GREY)
-    text = scored(str(best["prompt"].item()), float(best["score"]), on.letters, width=lattice.slot, size=SMALL + 1)
-    write(on, left, top + 0.36, text, size=SMALL + 1)
+    sheet.write(left, top, "image", size=TITLE, weight="bold")
+    sheet.note(left, top + 0.21, "CLIP’s one answer:")
+    answer = sheet.scored(str(best["prompt"].item()), float(best["score"]), width=lattice.slot, size=SMALL + 1)
+    sheet.write(left, top + 0.36, answer, size=SMALL + 1)
 
 
-def _draw_head(on: Sheet, lattice: Lattice, column: int, name: str, scale: Scale, baseline: float | None) -> None:
+def _draw_head(sheet: Sheet, lattice: Lattice, column: int, name: str, scale: Scale, baseline: float | None) -> None:
     left, top = lattice.x(column), lattice.top - HEAD
-    write(on, left, top, name, size=TITLE, weight="bold")
-    write(on, left + lattice.slot, top + 0.045, scale.unit, size=SMALL, colour=GREY, align="right")
-    write(on, left, top + 0.21, QUESTIONS[name], size=SMALL, colour=GREY)
-    draw_bar(place(on, left, top + 0.53, lattice.slot, 0.09), scale, baseline=baseline)
+    sheet.write(left, top, name, size=TITLE, weight="bold")
+    sheet.note(left + lattice.slot, top + 0.045, scale.unit, align="right")
+    sheet.note(left, top + 0.21, QUESTIONS[name])
+    scales.draw_bar(sheet.place(left, top + 0.53, lattice.slot, 0.09), scale, baseline=baseline)
 
 
 def _draw_row(
-    on: Sheet,
+    sheet: Sheet,
     lattice: Lattice,
     row: int,
     one: xr.Dataset,
     where: Placement,
-    scales: Mapping[str, Scale],
+    each: Mapping[str, Scale],
     interpolation: Interpolation,
 ) -> None:
-    top = lattice.y(row)
-    rule(on, top)
-    note = _note(one)
-    room = on.width - 2 * MARGIN - width_of(note, on.letters, size=SMALL) / POINTS - 0.3
-    heading = scored(str(one["prompt"].item()), float(one["score"]), on.letters, width=room, size=TITLE)
-    write(on, MARGIN, top + 0.06, heading, size=TITLE)
-    write(on, on.width - MARGIN, top + 0.09, note, size=SMALL, colour=GREY, align="right")
-    panels = [lattice.panel_at(on, row, column) for column in range(lattice.columns)]
-    draw_image(panels[0], one["image"], where)
-    draw_peak(panels[0], one["dense"], marker="x")
-    draw_peak(panels[0], one["contribution"], marker="o")
-    grey = reduced(one["image"])
-    for ax, (name, scale) in zip(panels[1:], scales.items(), strict=True):
-        draw_map(ax, one[name], where, scale, image=grey, interpolation=interpolation)
+    top, note = lattice.y(row), _note(one)
+    sheet.rule(top)
+    room = sheet.width - 2 * MARGIN - sheet.width_of(note, size=SMALL) - 0.3
+    heading = sheet.scored(str(one["prompt"].item()), float(one["score"]), width=room, size=TITLE)
+    sheet.write(MARGIN, top + 0.06, heading, size=TITLE)
+    sheet.note(sheet.width - MARGIN, top + 0.09, note, align="right")
+    first, *others = (lattice.panel_at(sheet, row, column) for column in range(lattice.columns))
+    panels.draw_image(first, one["image"], where)
+    panels.draw_peak(first, one["dense"], marker="x")
+    panels.draw_peak(first, one["contribution"], marker="o")
+    grey = panels.reduced(one["image"])
+    for ax, (name, scale) in zip(others, each.items(), strict=True):
+        panels.draw_map(ax, one[name], where, scale, image=grey, interpolation=interpolation)
 
 
 def _note(one: xr.Dataset) -> str:

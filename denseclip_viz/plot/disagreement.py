@@ -12,29 +12,10 @@ from matplotlib.figure import Figure
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.measure.template_table import disagreement as spread_of
-from denseclip_viz.plot.characters import isolated
-from denseclip_viz.plot.fonts import lettering
 from denseclip_viz.plot.panels import Interpolation, draw_map, panel_size, placement, reduced
 from denseclip_viz.plot.scales import ATTENTION, OPACITY, draw_bar, sequential
-from denseclip_viz.plot.sheet import (
-    GREY,
-    LINE,
-    MARGIN,
-    POINTS,
-    SMALL,
-    STAMP,
-    TITLE,
-    Lattice,
-    Sheet,
-    footer,
-    is_random,
-    new_sheet,
-    place,
-    provenance,
-    stamp,
-    write,
-)
-from denseclip_viz.plot.text import fit, width_of
+from denseclip_viz.plot.sheet import LINE, MARGIN, SMALL, Lattice, Sheet
+from denseclip_viz.plot.text import isolated
 
 SIDE, BAR, HEAD, LEAST, WIDEST = 1.5, 1.9, 0.6, 1.2, 10.0  # inches
 
@@ -66,41 +47,39 @@ def disagreement(
         raise PromptError(got, expected="(template, prompt, y, x) or (prompt, y, x)", fix=fix)
     spread = spread.transpose("prompt", "y", "x")
     names = [str(name) for name in spread["prompt"].to_numpy()]
-    letters, where = lettering([*names, provenance(spread.attrs)]), placement(spread)
+    on, where = Sheet(spread.attrs, names, figure=figure), placement(spread)
     panel = panel_size(where, side=SIDE)
     slot = max(panel[0], LEAST)
-    heads = [fit(name, letters, width=slot * POINTS, size=SMALL + 0.5, lines=2) for name in names]
+    heads = [on.fit(name, width=slot, size=SMALL + 0.5, lines=2) for name in names]
     columns = min(len(names), max(1, int(WIDEST / (slot + 0.14))))
-    above = MARGIN + STAMP * is_random(spread.attrs)
     lattice = Lattice(
         panel=panel,
         columns=columns,
         rows=-(-len(names) // columns),
-        top=above + HEAD,
+        top=on.top + HEAD,
         least=LEAST,
         row_head=LINE * max(map(len, heads)) + 0.04,
         gap=(0.14, 0.12),
     )
-    beside = 2 * MARGIN + width_of(_said(spread), letters, size=SMALL) / POINTS + 0.2 + BAR
-    on = new_sheet(max(lattice.width, beside), lattice.height(lines=1), letters, figure=figure)
-    stamp(on, spread.attrs)
-    write(on, MARGIN, above, "where templates disagree", size=TITLE, weight="bold")
-    write(on, MARGIN, above + 0.22, _said(spread), size=SMALL, colour=GREY)
+    beside = 2 * MARGIN + on.width_of(_said(spread), size=SMALL) + 0.2 + BAR
+    on.resize(max(lattice.width, beside), lattice.height(lines=1))
+    on.title("where templates disagree")
+    on.note(MARGIN, on.top + 0.22, _said(spread))
     scale = sequential(spread, unit="cosine", colours=ATTENTION, also=[0.0])
     opacity = 1.0 if image is None else OPACITY
-    draw_bar(place(on, on.width - MARGIN - BAR, above + 0.1, BAR, 0.09), scale, opacity=opacity)
+    draw_bar(on.place(on.width - MARGIN - BAR, on.top + 0.1, BAR, 0.09), scale, opacity=opacity)
     under = None if image is None else reduced(np.asarray(image))
     for at, head in enumerate(heads):
         ax = _headed(on, lattice, divmod(at, columns), head)
         draw_map(ax, spread[at].to_numpy(), where, scale, image=under, interpolation=interpolation)
-    footer(on, lattice.bottom, [provenance(spread.attrs)])
+    on.footer(lattice.bottom)
     return on.figure
 
 
 def _headed(on: Sheet, lattice: Lattice, at: tuple[int, int], head: Sequence[str]) -> Axes:
     row, column = at
     for line, text in enumerate(head):
-        write(on, lattice.x(column), lattice.y(row) + line * LINE, isolated(text), size=SMALL + 0.5)
+        on.write(lattice.x(column), lattice.y(row) + line * LINE, isolated(text), size=SMALL + 0.5)
     return lattice.panel_at(on, row, column)
 
 

@@ -12,28 +12,9 @@ from numpy.typing import NDArray
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.segmentation import Texts, ceiling, pixels, texts_of
 from denseclip_viz.model import Model
-from denseclip_viz.plot.fonts import lettering
+from denseclip_viz.plot.raster import Colour, paint_labels
 from denseclip_viz.plot.scales import PALETTE, label_colour
-from denseclip_viz.plot.segments import ENTRY, Colour, entry, painted
-from denseclip_viz.plot.sheet import (
-    BODY,
-    GREY,
-    LINE,
-    MARGIN,
-    POINTS,
-    SMALL,
-    STAMP,
-    TITLE,
-    Lattice,
-    Sheet,
-    footer,
-    is_random,
-    new_sheet,
-    provenance,
-    stamp,
-    write,
-)
-from denseclip_viz.plot.text import fit, width_of
+from denseclip_viz.plot.sheet import BODY, ENTRY, LINE, MARGIN, SMALL, Lattice, Sheet
 from denseclip_viz.toyworld.scenes import Scene
 from denseclip_viz.toyworld.vocabulary import CLASSES, STUFF
 from denseclip_viz.toyworld.world import dataset
@@ -130,25 +111,21 @@ def gallery(model: Model, scenes: Sequence[Scene], *, figure: Figure | None = No
     Returns:
         The figure. Each row says its caption, and the share of pixels that the value path and the grid name right.
     """
-    rows, attrs = rows_of(model, scenes), model.provenance
-    legend = coloured(rows)
-    made = provenance(attrs)
-    top = MARGIN + STAMP * is_random(attrs) + HEAD
-    lattice = Lattice(
-        panel=(SIDE, SIDE), columns=len(COLUMNS), rows=len(rows), top=top, row_head=ROW_HEAD, gap=(0.1, 0.12)
-    )
+    on, rows = Sheet(model.provenance, figure=figure), rows_of(model, scenes)
+    legend, top = coloured(rows), on.top + HEAD
+    shape = {"columns": len(COLUMNS), "rows": len(rows)}
+    lattice = Lattice(panel=(SIDE, SIDE), top=top, row_head=ROW_HEAD, gap=(0.1, 0.12), **shape)
     height = max(lattice.bottom, top + ROW_HEAD + legend.lines * ENTRY)
-    on = new_sheet(lattice.width + LEGEND + 0.1, height + LINE + MARGIN / 2, lettering([made]), figure=figure)
-    above = MARGIN + stamp(on, attrs)
-    write(on, MARGIN, above, "what the value path says of each pixel", size=TITLE, weight="bold")
+    on.resize(lattice.width + LEGEND + 0.1, height + LINE + MARGIN / 2)
+    on.title("what the value path says of each pixel")
     said = f"scenes never seen; all {len(CLASSES)} classes compete for every pixel"
-    write(on, MARGIN, above + 0.23, said, size=SMALL, colour=GREY)
+    on.note(MARGIN, on.top + 0.23, said)
     for column, name in enumerate(COLUMNS):
-        write(on, lattice.x(column), above + 0.54, name, size=BODY, weight="bold")
+        on.write(lattice.x(column), on.top + 0.54, name, size=BODY, weight="bold")
     for place, row in enumerate(rows):
         _draw_row(on, lattice, place, row, legend.own)
     _draw_legend(on, lattice, rows, legend)
-    footer(on, height, [made])
+    on.footer(height)
     return on.figure
 
 
@@ -199,10 +176,10 @@ def _draw_row(on: Sheet, lattice: Lattice, place: int, row: Row, own: Mapping[in
     top = lattice.y(place)
     note = f"right: value path {row.right(row.value):.0%} · ceiling {row.right(row.grid):.0%}"
     end = lattice.width - MARGIN
-    room = (end - MARGIN) * POINTS - width_of(note, on.letters, size=SMALL) - 12
-    caption = fit(row.scene.caption(), on.letters, width=room, size=SMALL + 0.5)[0]
-    write(on, MARGIN, top + 0.08, caption, size=SMALL + 0.5)
-    write(on, end, top + 0.085, note, size=SMALL, colour=GREY, align="right")
+    room = end - MARGIN - on.width_of(note, size=SMALL) - 1 / 6
+    caption = on.fit(row.scene.caption(), width=room, size=SMALL + 0.5)[0]
+    on.write(MARGIN, top + 0.08, caption, size=SMALL + 0.5)
+    on.note(end, top + 0.085, note, align="right")
     panels = [row.scene.image, *(_painted(labels, row, own) for labels in (row.truth, row.value, row.grid))]
     for column, panel in enumerate(panels):
         lattice.panel_at(on, place, column).imshow(panel, interpolation="antialiased", gid=COLUMNS[column])
@@ -213,16 +190,16 @@ def _painted(labels: Labels, row: Row, own: Mapping[int, Colour]) -> NDArray[np.
     places = np.full(len(CLASSES) + 1, len(own), np.int16)  # the last one is for -1, no class
     places[list(own)] = np.arange(len(own))
     places[-1] = -1
-    return painted(places[labels], row.scene.image, [*own.values(), REST_COLOUR])
+    return paint_labels(places[labels], row.scene.image, [*own.values(), REST_COLOUR])
 
 
 def _draw_legend(on: Sheet, lattice: Lattice, rows: Sequence[Row], legend: Legend) -> None:
     left, top = lattice.width + 0.05, lattice.top + ROW_HEAD
     for index, colour in legend.own.items():
         if legend.mistaken and index == legend.mistaken[0]:
-            write(on, left, top + 1.2 * ENTRY, "only by mistake", size=SMALL, colour=GREY)
+            on.note(left, top + 1.2 * ENTRY, "only by mistake")
             top += 2 * ENTRY
-        entry(on, left, top, CLASSES[index], colour, "", width=LEGEND)
+        on.entry(left, top, CLASSES[index], colour, "", width=LEGEND)
         top += ENTRY
     if any(not np.isin(row.value, list(legend.own)).all() for row in rows):
-        entry(on, left, top, REST, REST_COLOUR, "", width=LEGEND)
+        on.entry(left, top, REST, REST_COLOUR, "", width=LEGEND)

@@ -10,31 +10,11 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.plot.characters import isolated
-from denseclip_viz.plot.fonts import Lettering, lettering
-from denseclip_viz.plot.panels import Interpolation, draw_map, panel_size, placement, reduced
-from denseclip_viz.plot.scales import OPACITY, Scale, draw_bar, sequential
-from denseclip_viz.plot.select import absent_baseline, one_of
-from denseclip_viz.plot.sheet import (
-    GREY,
-    INK,
-    LINE,
-    MARGIN,
-    POINTS,
-    SMALL,
-    STAMP,
-    TITLE,
-    Lattice,
-    Sheet,
-    footer,
-    is_random,
-    new_sheet,
-    place,
-    provenance,
-    stamp,
-    write,
-)
-from denseclip_viz.plot.text import fit
+from denseclip_viz.plot import panels, scales, select
+from denseclip_viz.plot.panels import Interpolation
+from denseclip_viz.plot.scales import OPACITY, Scale
+from denseclip_viz.plot.sheet import GREY, INK, LINE, MARGIN, SMALL, Lattice, Sheet
+from denseclip_viz.plot.text import isolated
 
 Normalise = Literal["shared", "each"]
 
@@ -73,44 +53,40 @@ def grid(
         ImageError: Another normalisation or interpolation.
 
     Example:
-        >>> maps = xr.DataArray(
-        ...     np.zeros((1, 2, 2, 2)),
-        ...     dims=("template", "prompt", "y", "x"),
-        ...     coords={"template": ["{}"], "prompt": ["grass", "sky"], "y": [4.5, 14.5], "x": [4.5, 14.5]},
-        ... )
-        >>> [text.get_text() for text in grid(maps).texts][:2]
-        ['similarity', 'cosine']
+        >>> import denseclip_viz as dcv
+        >>> model = dcv.load()
+        >>> trace = model.trace(dcv.toyworld.scene("a taxi on a road", 96))
+        >>> maps = model.similarity(trace, dcv.Prompts(["a taxi", "a road"], ["{}", "a photo of {}"]))
+        >>> [text.get_text() for text in grid(maps, image=trace.image).texts][:3]
+        ['similarity', 'cosine', 'a taxi']
     """
-    one_of(normalise, ("shared", "each"), name="normalise")
+    select.one_of(normalise, ("shared", "each"), name="normalise")
     table = _table(maps, rows, cols)
     row_names, column_names = ([str(name) for name in table[axis].to_numpy()] for axis in (rows, cols))
-    letters = lettering([*row_names, *column_names, provenance(maps.attrs)])
-    where = placement(maps)
-    panel = panel_size(where, side=SIDE)
-    heads = _heads(column_names, letters, max(panel[0], SIDE * 0.8), table, cols)
-    top = MARGIN + STAMP * is_random(maps.attrs) + HEAD + LINE * max(map(len, heads))
-    left = MARGIN + LABEL * any(row_names)
+    sheet = Sheet(maps.attrs, [*row_names, *column_names], figure=figure)
+    where = panels.placement(maps)
+    panel = panels.panel_size(where, side=SIDE)
+    heads = _heads(sheet, column_names, max(panel[0], SIDE * 0.8), table, cols)
     lattice = Lattice(
         panel=panel,
         columns=len(column_names),
         rows=len(row_names),
-        top=top,
-        left=left,
+        top=sheet.top + HEAD + LINE * max(map(len, heads)),
+        left=MARGIN + LABEL * any(row_names),
         least=SIDE * 0.8,
         gap=(0.12, 0.12),
     )
-    on = new_sheet(max(lattice.width, 4.6), lattice.height(lines=1), letters, figure=figure)
-    scale = _draw_title(on, table, normalise, opacity=OPACITY if image is not None else 1.0)
-    _label(on, lattice, heads, row_names)
-    under = None if image is None else reduced(np.asarray(image))
-    for row in range(lattice.rows):
-        for column in range(lattice.columns):
-            values = table[row, column].to_numpy()
-            values = _stretched(values) if normalise == "each" else values
-            ax = lattice.panel_at(on, row, column)
-            draw_map(ax, values, where, scale, image=under, interpolation=interpolation)
-    footer(on, lattice.bottom, [provenance(maps.attrs)])
-    return on.figure
+    sheet.resize(max(lattice.width, 4.6), lattice.height(lines=1))
+    scale = _draw_title(sheet, table, normalise, opacity=OPACITY if image is not None else 1.0)
+    _label(sheet, lattice, heads, row_names)
+    under = None if image is None else panels.reduced(image)
+    for row, column in np.ndindex(lattice.rows, lattice.columns):
+        values = table[row, column].to_numpy()
+        values = _stretched(values) if normalise == "each" else values
+        ax = lattice.panel_at(sheet, row, column)
+        panels.draw_map(ax, values, where, scale, image=under, interpolation=interpolation)
+    sheet.footer(lattice.bottom)
+    return sheet.figure
 
 
 def _table(maps: xr.DataArray, rows: str, cols: str) -> xr.DataArray:
@@ -138,40 +114,39 @@ def _table(maps: xr.DataArray, rows: str, cols: str) -> xr.DataArray:
     return table
 
 
-def _heads(names: list[str], letters: Lettering, width: float, table: xr.DataArray, cols: str) -> list[list[str]]:
-    heads = [fit(name, letters, width=width * POINTS, size=SMALL + 0.5, lines=3) for name in names]
+def _heads(sheet: Sheet, names: list[str], width: float, table: xr.DataArray, cols: str) -> list[list[str]]:
+    heads = [sheet.fit(name, width=width, size=SMALL + 0.5, lines=3) for name in names]
     if cols == "prompt" and "absent" in table.coords:
         absent = np.atleast_1d(table["absent"].to_numpy())
-        return [[*head, "(absent)"] if gone else head for head, gone in zip(heads, absent, strict=True)]
+        return [[*head, "(absent)"] if is_absent else head for head, is_absent in zip(heads, absent, strict=True)]
     return heads
 
 
-def _draw_title(on: Sheet, table: xr.DataArray, normalise: Normalise, *, opacity: float) -> Scale:
+def _draw_title(sheet: Sheet, table: xr.DataArray, normalise: Normalise, *, opacity: float) -> Scale:
     """Write the title with the bar of the scale, which is returned."""
-    top = MARGIN + stamp(on, table.attrs)
-    write(on, MARGIN, top, str(table.name or "similarity"), size=TITLE, weight="bold")
-    left = on.width - MARGIN - BAR
+    sheet.title(str(table.name or "similarity"))
+    top, left = sheet.top, sheet.width - MARGIN - BAR
     if normalise == "each":
-        scale, baseline = Scale(0.0, 1.0, "viridis", "of its own range"), None
-        for i, line in enumerate(fit(STRETCHED, on.letters, width=(left - 2 * MARGIN) * POINTS, size=SMALL, lines=3)):
-            write(on, MARGIN, top + 0.21 + i * LINE * 0.8, line, size=SMALL, colour=GREY)
+        scale, baseline = Scale(0.0, 1.0, scales.SEQUENTIAL, "of its own range"), None
+        for i, line in enumerate(sheet.fit(STRETCHED, width=left - 2 * MARGIN, size=SMALL, lines=3)):
+            sheet.note(MARGIN, top + 0.21 + i * LINE * 0.8, line)
     else:
-        baseline = absent_baseline(table)
-        scale = sequential(table, unit="cosine", also=[] if baseline is None else [baseline])
-        write(on, MARGIN, top + 0.21, "cosine", size=SMALL, colour=GREY)
-    draw_bar(place(on, left, top + 0.17, BAR, 0.09), scale, baseline=baseline, opacity=opacity)
+        baseline = select.absent_baseline(table)
+        scale = scales.sequential(table, unit="cosine", also=[] if baseline is None else [baseline])
+        sheet.note(MARGIN, top + 0.21, "cosine")
+    scales.draw_bar(sheet.place(left, top + 0.17, BAR, 0.09), scale, baseline=baseline, opacity=opacity)
     return scale
 
 
-def _label(on: Sheet, lattice: Lattice, heads: list[list[str]], row_names: list[str]) -> None:
+def _label(sheet: Sheet, lattice: Lattice, heads: list[list[str]], row_names: list[str]) -> None:
     for column, head in enumerate(heads):
         for i, line in enumerate(reversed(head)):  # heads stand on their panels
-            y = lattice.top - (i + 1) * LINE
             colour = GREY if line == "(absent)" and i == 0 else INK
-            write(on, lattice.x(column), y, isolated(line), size=SMALL + 0.5, colour=colour)
+            top = lattice.top - (i + 1) * LINE
+            sheet.write(lattice.x(column), top, isolated(line), size=SMALL + 0.5, colour=colour)
     for row, name in enumerate(row_names):
-        for i, line in enumerate(fit(name, on.letters, width=(LABEL - 0.15) * POINTS, size=SMALL + 0.5, lines=4)):
-            write(on, MARGIN, lattice.y(row) + i * LINE, isolated(line), size=SMALL + 0.5)
+        for i, line in enumerate(sheet.fit(name, width=LABEL - 0.15, size=SMALL + 0.5, lines=4)):
+            sheet.write(MARGIN, lattice.y(row) + i * LINE, isolated(line), size=SMALL + 0.5)
 
 
 def _stretched(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:

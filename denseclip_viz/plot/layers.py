@@ -11,41 +11,11 @@ from matplotlib.figure import Figure
 
 from denseclip_viz.errors import LayerError
 from denseclip_viz.geometry import Placement
-from denseclip_viz.plot.fonts import lettering
-from denseclip_viz.plot.panels import (
-    Interpolation,
-    draw_map,
-    layer_placement,
-    panel_size,
-    placement,
-    reduced,
-)
-from denseclip_viz.plot.scales import PALETTE, Scale, by_layer, draw_bar, sequential
-from denseclip_viz.plot.select import pick_prompts, pick_template
-from denseclip_viz.plot.sheet import (
-    FAINT,
-    GREY,
-    INK,
-    LINE,
-    MARGIN,
-    POINTS,
-    SMALL,
-    STAMP,
-    TINY,
-    TITLE,
-    Lattice,
-    Sheet,
-    footer,
-    is_random,
-    new_sheet,
-    number,
-    place,
-    provenance,
-    scored,
-    stamp,
-    write,
-)
-from denseclip_viz.plot.text import fit, width_of
+from denseclip_viz.plot import panels, scales, select
+from denseclip_viz.plot.panels import Interpolation
+from denseclip_viz.plot.scales import PALETTE, Scale
+from denseclip_viz.plot.sheet import FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Lattice, Sheet
+from denseclip_viz.plot.text import number
 
 SIDE, BAR, NARROWEST = 1.2, 1.9, 0.74  # inches: of a square panel, of a bar, of a column
 HEAD, ROW_HEAD = 0.45, 0.25  # inches: above everything, above a row
@@ -105,50 +75,44 @@ def layers(
         PromptError: A prompt or template that is not in the result.
 
     Example:
-        >>> layers(xr.Dataset())
-        Traceback (most recent call last):
-        denseclip_viz.errors.LayerError: The comparison holds no layers. Expected ...
+        >>> import denseclip_viz as dcv
+        >>> model = dcv.load()
+        >>> trace = model.trace(dcv.toyworld.scene("a taxi on a road", 96), layers="all")
+        >>> both = model.compare(trace, ["a taxi"], layers="all")
+        >>> [text.get_text() for text in layers(both).texts][0]
+        'layers'
     """
-    _check(both)
-    one, which = pick_template(both, template)
-    shown = pick_prompts(one, prompt)
-    made = " · ".join(filter(None, [provenance(both.attrs), which]))
-    letters = lettering([*map(str, shown["prompt"].to_numpy()), made])
-    where, blocks = placement(both), _blocks(shown)
-    curves = [name for name in CURVES if name in shown]
-    lattices = _lattices(blocks, where, MARGIN + STAMP * is_random(both.attrs) + HEAD)
-    end = lattices[-1].bottom + len(curves) * (STRIP + STRIP_HEAD)
-    width = max(lattices[-1].width + 0.4 * bool(curves), 5.5)
-    on = new_sheet(width, end + LINE + MARGIN, letters, figure=figure)
-    _draw_title(on, both)
-    for block, lattice in zip(blocks, lattices, strict=True):
-        _draw_block(on, lattice, block, shown, where, interpolation)
-    for i, name in enumerate(curves):
-        _draw_curve(on, lattices[-1], shown, name, lattices[-1].bottom + i * (STRIP + STRIP_HEAD))
-    footer(on, end + 0.08, [made])
-    return on.figure
-
-
-def _check(both: xr.Dataset) -> None:
     if not any(name in both for name in BLOCKS):
         raise LayerError(
             "The comparison holds no layers",
             expected="layer_dense, or layer_global_gradient and layer_dense_gradient",
             fix='Ask for them: model.compare(trace, prompts, layers="all").',
         )
+    one, which = select.pick_template(both, template)
+    shown = select.pick_prompts(one, prompt)
+    sheet = Sheet(both.attrs, map(str, shown["prompt"].to_numpy()), also=which, figure=figure)
+    blocks, curves = _blocks(shown), [name for name in CURVES if name in shown]
+    lattices = _lattices(blocks, panels.placement(both), sheet.top + HEAD)
+    end = lattices[-1].bottom + len(curves) * (STRIP + STRIP_HEAD)
+    sheet.resize(max(lattices[-1].width + 0.4 * bool(curves), 5.5), end + LINE + MARGIN)
+    sheet.title("layers")
+    reading = str(both.attrs.get("layer_readout", ""))
+    sheet.note(MARGIN, sheet.top + 0.21, sheet.fit(reading, width=sheet.width - 2 * MARGIN, size=SMALL)[0])
+    for block, lattice in zip(blocks, lattices, strict=True):
+        _draw_block(sheet, lattice, block, shown, interpolation)
+    for i, name in enumerate(curves):
+        _draw_curve(sheet, lattices[-1], shown, name, lattices[-1].bottom + i * (STRIP + STRIP_HEAD))
+    sheet.footer(end + 0.08)
+    return sheet.figure
 
 
 def _blocks(shown: xr.Dataset) -> list[Block]:
     blocks = []
     for name, title in BLOCKS.items():
-        if name not in shown:
-            continue
-        maps = shown[name]
-        if name == "layer_dense":
-            scales = [sequential(maps, unit="cosine")]
-        else:
-            scales = by_layer(maps, shown["layer_cells"], unit="cosine")
-        blocks.append(Block(title, maps, scales))
+        if name in shown:
+            alike, maps = name == "layer_dense", shown[name]
+            every = [] if alike else scales.by_layer(maps, shown["layer_cells"], unit="cosine")
+            blocks.append(Block(title, maps, every or [scales.sequential(maps, unit="cosine")]))
     return blocks
 
 
@@ -156,83 +120,62 @@ def _lattices(blocks: Sequence[Block], where: Placement, top: float) -> list[Lat
     lattices: list[Lattice] = []
     for block in blocks:
         count = block.maps.sizes["layer"]
-        top = (lattices[-1].bottom + 0.1 if lattices else top) + block.head
-        lattices.append(
-            Lattice(
-                panel=panel_size(where, side=float(np.clip(10.5 / count, 0.75, SIDE))),
-                columns=count,
-                rows=block.maps.sizes["prompt"],
-                top=top,
-                least=NARROWEST if len(block.scales) == 1 else 1.0,
-                row_head=ROW_HEAD,
-                gap=(0.1, 0.08),
-            )
+        lattice = Lattice(
+            panel=panels.panel_size(where, side=float(np.clip(10.5 / count, 0.75, SIDE))),
+            columns=count,
+            rows=block.maps.sizes["prompt"],
+            top=(lattices[-1].bottom + 0.1 if lattices else top) + block.head,
+            least=NARROWEST if len(block.scales) == 1 else 1.0,
+            row_head=ROW_HEAD,
+            gap=(0.1, 0.08),
         )
+        lattices.append(lattice)
     return lattices
 
 
-def _draw_title(on: Sheet, both: xr.Dataset) -> None:
-    top = MARGIN + stamp(on, both.attrs)
-    write(on, MARGIN, top, "layers", size=TITLE, weight="bold")
-    reading = fit(
-        str(both.attrs.get("layer_readout", "")),
-        on.letters,
-        width=(on.width - 2 * MARGIN) * POINTS,
-        size=SMALL,
-    )
-    write(on, MARGIN, top + 0.21, reading[0], size=SMALL, colour=GREY)
-
-
-def _draw_block(
-    on: Sheet,
-    lattice: Lattice,
-    block: Block,
-    shown: xr.Dataset,
-    where: Placement,
-    interpolation: Interpolation,
-) -> None:
-    top = lattice.top - block.head
-    write(on, MARGIN, top, block.title, size=SMALL + 1, weight="bold")
-    beside = width_of(block.title, on.letters, size=SMALL + 1) / POINTS * 1.15 + 0.1  # bold is wider
-    write(on, MARGIN + beside, top + 0.012, block.scales[0].unit, size=SMALL, colour=GREY)
-    if len(block.scales) == 1:
-        draw_bar(place(on, on.width - MARGIN - BAR, top, BAR, 0.08), block.scales[0])
-    image = reduced(shown["image"])
+def _draw_block(sheet: Sheet, lattice: Lattice, block: Block, shown: xr.Dataset, interpolation: Interpolation) -> None:
+    top, alike = lattice.top - block.head, len(block.scales) == 1
+    sheet.write(MARGIN, top, block.title, size=SMALL + 1, weight="bold")
+    beside = sheet.width_of(block.title, size=SMALL + 1) * 1.15 + 0.1  # bold is wider
+    sheet.note(MARGIN + beside, top + 0.012, block.scales[0].unit)
+    if alike:
+        scales.draw_bar(sheet.place(sheet.width - MARGIN - BAR, top, BAR, 0.08), block.scales[0])
+    image = panels.reduced(shown["image"])
     for column, name in enumerate(shown["layer"].to_numpy()):
-        scale = block.scales[column % len(block.scales)]
-        write(on, lattice.x(column), top + 0.29, str(name), size=SMALL)
-        if len(block.scales) > 1:
-            draw_bar(place(on, lattice.x(column), top + 0.45, lattice.slot, 0.06), scale)
-        there = layer_placement(shown, column)
+        scale = block.scales[0 if alike else column]
+        sheet.write(lattice.x(column), top + 0.29, str(name), size=SMALL)
+        if not alike:
+            scales.draw_bar(sheet.place(lattice.x(column), top + 0.45, lattice.slot, 0.06), scale)
+        where = panels.placement(shown, layer=column)
         for row in range(lattice.rows):
-            values = block.maps.isel(layer=column, prompt=row)
-            ax = lattice.panel_at(on, row, column)
-            draw_map(ax, values, there, scale, image=image, interpolation=interpolation)
+            values, ax = block.maps.isel(layer=column, prompt=row), lattice.panel_at(sheet, row, column)
+            panels.draw_map(ax, values, where, scale, image=image, interpolation=interpolation)
     for row in range(lattice.rows):
-        _draw_row_head(on, lattice.y(row) + 0.07, shown.isel(prompt=row), row if lattice.rows > 1 else None)
+        _draw_row_head(sheet, lattice.y(row) + 0.07, shown.isel(prompt=row), row if lattice.rows > 1 else None)
 
 
-def _draw_row_head(on: Sheet, top: float, one: xr.Dataset, row: int | None) -> None:
+def _draw_row_head(sheet: Sheet, top: float, one: xr.Dataset, row: int | None) -> None:
     """Write prompt and score, behind a dot in the colour of the prompt's curve if there are several."""
     left = MARGIN
     if row is not None and "layer_score" in one:
-        write(on, left, top, "●", size=SMALL, colour=_colour(row))
+        sheet.write(left, top, "●", size=SMALL, colour=_colour(row))
         left += 0.14
-    width = on.width - left - MARGIN
-    text = scored(str(one["prompt"].item()), float(one["score"]), on.letters, width=width, size=SMALL + 1)
-    write(on, left, top, text, size=SMALL + 1)
+    width = sheet.width - left - MARGIN
+    heading = sheet.scored(str(one["prompt"].item()), float(one["score"]), width=width, size=SMALL + 1)
+    sheet.write(left, top, heading, size=SMALL + 1)
 
 
 def _colour(row: int) -> str:
     return PALETTE[row % len(PALETTE)]
 
 
-def _draw_curve(on: Sheet, lattice: Lattice, shown: xr.Dataset, name: str, top: float) -> None:
+def _draw_curve(sheet: Sheet, lattice: Lattice, shown: xr.Dataset, name: str, top: float) -> None:
     """Draw a number per layer in its layer's column; prompts have the colour of the dot at their row."""
-    write(on, MARGIN, top + 0.08, CURVES[name], size=SMALL, colour=GREY)
-    width = lattice.width - lattice.x(0) - MARGIN
-    ax = place(on, lattice.x(0), top + STRIP_HEAD - 0.06, width, STRIP)
-    at = [lattice.x(column) - lattice.x(0) + lattice.panel[0] / 2 for column in range(lattice.columns)]
+    sheet.note(MARGIN, top + 0.08, CURVES[name])
+    left, above = lattice.x(0), top + STRIP_HEAD - 0.06
+    width = lattice.width - left - MARGIN
+    ax = sheet.place(left, above, width, STRIP)
+    at = [lattice.x(column) - left + lattice.panel[0] / 2 for column in range(lattice.columns)]
     values = np.atleast_2d(shown[name].transpose(..., "layer").to_numpy())
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     room = 0.08 * (high - low) or 1.0
@@ -240,8 +183,8 @@ def _draw_curve(on: Sheet, lattice: Lattice, shown: xr.Dataset, name: str, top: 
     for level in dict.fromkeys((low, high)):
         ax.plot([0, width], [level, level], color=FAINT, linewidth=0.6)
         share = (level - low + room) / (high - low + 2 * room)
-        y = top + STRIP_HEAD - 0.06 + STRIP * (1 - share) - 0.035
-        write(on, lattice.x(0) + width + 0.05, y, number(level, 3), size=TINY, colour=GREY)
+        y = above + STRIP * (1 - share) - 0.035
+        sheet.write(left + width + 0.05, y, number(level, 3), size=TINY, colour=GREY)
     for row, line in enumerate(values):
         colour = INK if len(values) == 1 else _colour(row)
         ax.plot(at, line, color=colour, linewidth=1.3, marker="o", markersize=3, clip_on=False, gid=name)

@@ -8,32 +8,9 @@ from matplotlib.figure import Figure
 
 from denseclip_viz.errors import LayerError
 from denseclip_viz.measure.rank import Ranking
-from denseclip_viz.plot.characters import isolated
-from denseclip_viz.plot.fonts import base_families, lettering
 from denseclip_viz.plot.scales import PALETTE
-from denseclip_viz.plot.sheet import (
-    FAINT,
-    GREY,
-    INK,
-    LINE,
-    LITERAL,
-    MARGIN,
-    POINTS,
-    SMALL,
-    STAMP,
-    TINY,
-    TITLE,
-    Sheet,
-    footer,
-    is_random,
-    new_sheet,
-    number,
-    place,
-    provenance,
-    stamp,
-    write,
-)
-from denseclip_viz.plot.text import fit
+from denseclip_viz.plot.sheet import FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet
+from denseclip_viz.plot.text import isolated, number, plain
 
 ROW, NAMES = 0.22, 3.0  # inches: of a row, of names
 AXIS, MEAN, APART, METRICS = 2.0, 0.8, 2.0, 1.85  # inches: of the means, their numbers, the differences, their numbers
@@ -61,23 +38,20 @@ def template_ranking(ranking: Ranking, *, figure: Figure | None = None) -> Figur
         got, fix = f"A {type(ranking).__name__}", "Pass the ranking itself, not its table."
         raise LayerError(got, expected="what rank_templates or rank_synonyms returns", fix=fix)
     names = [str(name) for name in ranking.table[ranking.noun]]
-    attrs = ranking.scores.attrs
-    letters = lettering([*names, provenance(attrs)])
-    above = MARGIN + STAMP * is_random(attrs)
-    top, height = above + HEAD + AGAIN * (len(names) >= LONG), ROW * len(names)
+    on = Sheet(ranking.scores.attrs, names, figure=figure)
+    top, height = on.top + HEAD + AGAIN * (len(names) >= LONG), ROW * len(names)
     width = MARGIN + NAMES + AXIS + MEAN + APART + METRICS + MARGIN
-    on = new_sheet(width, top + height + FOOT + 3 * LINE + MARGIN / 2, letters, figure=figure)
-    stamp(on, attrs)
+    on.resize(width, top + height + FOOT + 3 * LINE + MARGIN / 2)
     images = ranking.scores.sizes["image"]
     stopped = ", interrupted there" if ranking.stopped else ""
-    write(on, MARGIN, above, f"which {ranking.noun} sees best", size=TITLE, weight="bold")
-    write(on, MARGIN, above + 0.22, f"{_plain(ranking.score)} on {images} images{stopped}", size=SMALL, colour=GREY)
-    _guides(place(on, MARGIN, top, width - 2 * MARGIN, height), len(names))
+    on.title(f"which {ranking.noun} sees best")
+    on.note(MARGIN, on.top + 0.22, f"{_plain(ranking.score)} on {images} images{stopped}")
+    _guides(on.place(MARGIN, top, width - 2 * MARGIN, height), len(names))
     _names(on, ranking, names, top)
-    _means(place(on, MARGIN + NAMES, top, AXIS, height), ranking)
-    _apart(place(on, MARGIN + NAMES + AXIS + MEAN, top, APART, height), ranking)
+    _means(on.place(MARGIN + NAMES, top, AXIS, height), ranking)
+    _apart(on.place(MARGIN + NAMES + AXIS + MEAN, top, APART, height), ranking)
     _numbers(on, ranking, top)
-    footer(on, top + height + FOOT, [*_notes(ranking), provenance(attrs)])
+    on.footer(top + height + FOOT, *_notes(ranking))
     return on.figure
 
 
@@ -95,9 +69,9 @@ def _notes(ranking: Ranking) -> list[str]:
 
 def _names(on: Sheet, ranking: Ranking, names: list[str], top: float) -> None:
     for row, (name, tied) in enumerate(zip(names, ranking.table["within_noise"], strict=True)):
-        text = fit(name, on.letters, width=(NAMES - 0.2) * POINTS / (1 if row else BOLD), size=SMALL + 0.5)[0]
+        text = on.fit(name, width=(NAMES - 0.2) / (1 if row else BOLD), size=SMALL + 0.5)[0]
         at = top + row * ROW + 0.07
-        written = write(on, MARGIN, at, isolated(text), size=SMALL + 0.5, colour=INK if tied else GREY)
+        written = on.write(MARGIN, at, isolated(text), size=SMALL + 0.5, colour=INK if tied else GREY)
         written.set_fontweight("normal" if row else "bold")
 
 
@@ -147,22 +121,21 @@ def _scale(ax: Axes, low: float, high: float, rows: int) -> tuple[float, float]:
 
 
 def _say(ax: Axes, x: float, y: float, text: str, align: str, side: str, colour: str) -> None:
-    families = list(base_families())
-    ax.text(x, y, text, ha=align, va=side, size=TINY, color=colour, family=families, weight="normal", **LITERAL)
+    ax.text(x, y, text, ha=align, va=side, **plain(TINY, colour))
 
 
 def _numbers(on: Sheet, ranking: Ranking, top: float) -> None:
     left, above = MARGIN + NAMES + AXIS, top - 0.2 - AGAIN * (len(ranking.table) >= LONG)
     right = left + MEAN + APART + 0.1
-    write(on, left + 0.55, above, "mean", size=TINY, colour=GREY, align="right")
-    write(on, left + MEAN, above, "behind the best", size=TINY, colour=GREY)
+    on.write(left + 0.55, above, "mean", size=TINY, colour=GREY, align="right")
+    on.write(left + MEAN, above, "behind the best", size=TINY, colour=GREY)
     columns = ("score", "to_best", "to_best_low", "to_best_high")
     rows = ranking.table[list(columns)].to_numpy(dtype=float)
     for row, ((score, apart, low, high), tied) in enumerate(zip(rows, ranking.table["within_noise"], strict=True)):
         at = top + row * ROW + 0.07
-        write(on, left + 0.55, at, number(score, 3), size=SMALL, align="right")
+        on.write(left + 0.55, at, number(score, 3), size=SMALL, align="right")
         text = f"{_short(apart)}   ({_short(low)} … {_short(high)})"
-        write(on, right, at, text, size=SMALL, colour=INK if tied else GREY)
+        on.write(right, at, text, size=SMALL, colour=INK if tied else GREY)
 
 
 def _short(value: float) -> str:

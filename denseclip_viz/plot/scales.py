@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 
 from denseclip_viz.errors import ImageError
-from denseclip_viz.plot.fonts import base_families
-from denseclip_viz.plot.sheet import GREY, INK, LITERAL, TINY, number
+from denseclip_viz.plot.raster import BEHIND, Colour
+from denseclip_viz.plot.sheet import GREY, INK, TINY
+from denseclip_viz.plot.text import number, plain
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 SEQUENTIAL, ATTENTION, CONTRIBUTION, GAP = "viridis", "magma", "RdBu_r", "PuOr_r"
 NOTHING = 0.03  # of the strongest layer: what is weaker looks empty
 OPACITY = 0.64  # of a map over an image
-BEHIND = "#b4b4b4"  # the middle grey of a softened image: the bar looks as the map on it does
 # Okabe and Ito's seven, then thirteen chosen one by one to lie farthest from those before, in OKLab, for
 # ordinary eyes and for simulated protanopia, deuteranopia and tritanopia (Machado et al. 2009).
 PALETTE = (
@@ -34,7 +34,7 @@ PALETTE = (
 )  # fmt: skip
 
 
-def label_colour(index: int) -> tuple[float, float, float]:
+def label_colour(index: int) -> Colour:
     """Give the colour of a label: distinct for twenty, then the same again, lighter and darker by turns.
 
     Example:
@@ -68,6 +68,13 @@ class Scale:
                 expected="two finite numbers, low below high",
                 fix="Leave the limits out to take them from the map.",
             )
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """Its two ends and its middle, and how they are written: plainly while that is short, else by powers of ten."""
+        decimals = max(0, 1 - math.floor(math.log10((self.high - self.low) / 3)))
+        values = (self.low, (self.low + self.high) / 2, self.high)
+        return [(value, _written(value, decimals)) for value in values]
 
 
 def sequential(values: npt.ArrayLike, *, unit: str, colours: str = SEQUENTIAL, also: Sequence[float] = ()) -> Scale:
@@ -129,53 +136,24 @@ def draw_bar(ax: Axes, scale: Scale, *, opacity: float = OPACITY, baseline: floa
         baseline: Highest dense cosine of prompts that are known to be absent.
     """
     ax.add_patch(Rectangle((scale.low, 0), scale.high - scale.low, 1, facecolor=BEHIND, edgecolor="none"))
-    gradient = np.linspace(scale.low, scale.high, 256)[None, :]
-    ax.imshow(
-        gradient,
-        extent=(scale.low, scale.high, 0, 1),
-        origin="lower",
-        aspect="auto",
-        cmap=scale.colours,
-        vmin=scale.low,
-        vmax=scale.high,
-        alpha=opacity,
-        interpolation="nearest",
-        zorder=2,
-    )
+    ramp = np.linspace(scale.low, scale.high, 256)[None, :]
+    look: dict[str, Any] = {"cmap": scale.colours, "vmin": scale.low, "vmax": scale.high, "alpha": opacity}
+    extent = (scale.low, scale.high, 0, 1)
+    ax.imshow(ramp, extent=extent, origin="lower", aspect="auto", interpolation="nearest", zorder=2, **look)
     ax.set(xlim=(scale.low, scale.high), ylim=(0, 1))
-    decimals = max(0, 1 - math.floor(math.log10((scale.high - scale.low) / 3)))
-    middle = (scale.low + scale.high) / 2
-    for value, align in ((scale.low, "left"), (middle, "center"), (scale.high, "right")):
-        _label(ax, value, -0.4, _short(value, decimals), align, va="top")
+    for (value, text), align in zip(scale.ticks, ("left", "center", "right"), strict=True):
+        ax.text(value, -0.4, text, ha=align, va="top", **plain(TINY, GREY))
     if baseline is not None:
         ax.plot([baseline] * 2, [-0.3, 1.3], color=INK, linewidth=1.3, clip_on=False, gid="baseline", zorder=5)
         share = (baseline - scale.low) / (scale.high - scale.low)
         align = "left" if share < 0.15 else "right" if share > 0.85 else "center"
-        _label(ax, baseline, 1.45, "absent", align, va="bottom")
+        ax.text(baseline, 1.45, "absent", ha=align, va="bottom", **plain(TINY, INK))
 
 
-def _short(value: float, decimals: int) -> str:
-    """Write a number on a bar: plainly while it is short, else with a power of ten."""
+def _written(value: float, decimals: int) -> str:
     if value == 0:
         return "0"
     if decimals <= 4:
         return number(value, decimals)
     digits, power = f"{value:.1e}".split("e")
     return f"{digits}e{int(power)}".replace("-", "−")
-
-
-def _label(ax: Axes, value: float, height: float, text: str, align: str, *, va: str) -> None:
-    colour = INK if va == "bottom" else GREY
-    families = list(base_families())
-    ax.text(
-        value,
-        height,
-        text,
-        ha=align,
-        va=va,
-        size=TINY,
-        color=colour,
-        weight="normal",
-        family=families,
-        **LITERAL,
-    )

@@ -15,15 +15,7 @@ Result = TypeVar("Result", xr.Dataset, xr.DataArray)
 
 
 def require(result: xr.Dataset, names: Sequence[str], *, made_by: str) -> None:
-    """Refuse a result that lacks what a figure draws.
-
-    Args:
-        result: Any result.
-        names: The variables that are drawn.
-        made_by: The call that makes such a result.
-
-    Raises:
-        LayerError: A variable is missing, or the result is no Dataset.
+    """Refuse a result, by a LayerError, that lacks the variables that a figure draws.
 
     Example:
         >>> require(xr.Dataset({"labels": 0}), ["labels"], made_by="model.segment(…)")
@@ -38,29 +30,18 @@ def require(result: xr.Dataset, names: Sequence[str], *, made_by: str) -> None:
 
 
 def one_of(value: str, allowed: Sequence[str], *, name: str) -> None:
-    """Refuse an option that does not exist, naming those that do.
-
-    Raises:
-        ImageError: The option is not among them.
+    """Refuse an option that does not exist, by an ImageError that names those that do.
 
     Example:
         >>> one_of("nearest", ("bilinear", "nearest"), name="interpolation")
     """
     if value not in allowed:
-        raise ImageError(
-            f"{name}={value!r}", expected="one of " + ", ".join(map(repr, allowed)), fix="Pick one of them."
-        )
+        expected = "one of " + ", ".join(map(repr, allowed))
+        raise ImageError(f"{name}={value!r}", expected=expected, fix="Pick one of them.")
 
 
 def pick_prompts(result: Result, prompts: str | Sequence[str] | None) -> Result:
-    """Keep some prompts of a result, in the order asked for; all of them for None.
-
-    Args:
-        result: With an axis prompt.
-        prompts: One name or several.
-
-    Returns:
-        The result with the axis prompt.
+    """Keep some prompts of a result and its axis prompt, in the order asked for; all of them for None.
 
     Raises:
         PromptError: No prompt, or one that the result does not hold.
@@ -87,10 +68,6 @@ def pick_prompts(result: Result, prompts: str | Sequence[str] | None) -> Result:
 
 def pick_template(result: Result, template: str | None) -> tuple[Result, str]:
     """Keep one template of a result: the one named, or the first; templates are never averaged.
-
-    Args:
-        result: With an axis template.
-        template: Its name.
 
     Returns:
         The result without the axis, and a line that says which template it is and of how many.
@@ -124,13 +101,7 @@ def _place(result: xr.Dataset | xr.DataArray, axis: str, name: str) -> int:
 
 
 def absent_baseline(dense: xr.DataArray) -> float | None:
-    """Find the highest value over all prompts that are known to be absent: what nothing looks like.
-
-    Args:
-        dense: Cosines (…, prompt, y, x) with the coordinate `absent` (prompt).
-
-    Returns:
-        The cosine, or None if no prompt is known to be absent.
+    """Find the highest cosine (…, prompt, y, x) over all prompts known to be absent; None if there is no such prompt.
 
     Example:
         >>> coords = {"prompt": ["grass", "a giraffe"], "absent": ("prompt", [False, True])}

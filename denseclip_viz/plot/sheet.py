@@ -1,34 +1,33 @@
-"""A figure laid out in inches from its top left corner, with its text, its provenance line and its stamp."""
+"""A figure laid out in inches from its top left corner: its texts, its panels, its line of provenance and its stamp."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from denseclip_viz.plot.characters import isolated
-from denseclip_viz.plot.fonts import Lettering
-from denseclip_viz.plot.text import fit, width_of
+from denseclip_viz.plot.raster import BEHIND, LABEL_OPACITY, Colour
+from denseclip_viz.plot.text import LITERAL, fonts_for, isolated, number
 
 INK, GREY, FAINT, ALARM = "#1f1f1f", "#6b6b6b", "#d5d5d5", "#a3190f"
 TITLE, BODY, SMALL, TINY = 10.5, 9.5, 7.5, 6.8  # font sizes in points
 MARGIN = 0.16  # inches
 LINE = 0.15  # inches from one small line of text to the next
+ENTRY = 0.23  # inches from one line of a legend to the next
 STAMP = 0.30  # inches that the stamp of random weights takes
 RANDOM = "RANDOM WEIGHTS"
 DPI = 110
 JPEG: dict[str, Any] = {"quality": 90, "subsampling": 0, "optimize": True}  # 0: small coloured text stays sharp
 POINTS = 72.0  # in an inch
 CAPITAL = 0.75  # height of a capital letter, of the font size
-# Explicit, so that nobody's settings turn a prompt into mathematics or TeX, or a label into bold italics.
-LITERAL: dict[str, Any] = {"parse_math": False, "usetex": False, "style": "normal"}
-LITERAL |= {"fontvariant": "normal", "fontstretch": "normal"}
 
 
 class NotebookFigure(Figure):
@@ -54,127 +53,132 @@ class NotebookFigure(Figure):
         display({"image/jpeg": buffer.getvalue(), "text/plain": repr(self)}, raw=True)
 
 
-@dataclass(frozen=True)
 class Sheet:
-    """A figure and what is needed to place things on it: all lengths in inches, from the top left corner."""
+    """A white figure and what is needed to place things on it: all lengths in inches, from the top left corner.
 
-    figure: Figure
-    width: float
-    height: float
-    letters: Lettering
-
-
-def new_sheet(width: float, height: float, letters: Lettering, *, figure: Figure | None = None) -> Sheet:
-    """Make a white sheet of a size, or make a figure of the caller's one.
+    Its size follows from its texts, so it is made first and gets its size by `resize`.
 
     Args:
-        width: In inches.
-        height: In inches.
-        letters: The lettering of the texts that will stand on it.
-        figure: An empty figure to draw into; its size is set.
+        attrs: Of the result that is drawn: they tell whether it is stamped, and its line of provenance.
+        texts: Everything on it that people wrote; a warning names what no font draws.
+        also: Said behind the provenance, such as the template.
+        figure: An empty figure of the caller's; its size is set. A new one by default, unknown to pyplot.
 
-    Returns:
-        The sheet.
-
-    Example:
-        >>> from denseclip_viz.plot.fonts import lettering
-        >>> new_sheet(4, 3, lettering([])).figure.get_size_inches().tolist()
-        [4.0, 3.0]
-    """
-    if figure is None:
-        figure = NotebookFigure(dpi=DPI)
-    figure.set_size_inches(width, height)
-    figure.set_facecolor("white")
-    return Sheet(figure, width, height, letters)
-
-
-def place(on: Sheet, left: float, top: float, width: float, height: float) -> Axes:
-    """Put bare axes at a place; all lengths in inches."""
-    box = (left / on.width, 1 - (top + height) / on.height, width / on.width, height / on.height)
-    ax = on.figure.add_axes(box)
-    ax.set_facecolor("none")
-    ax.set_axis_off()
-    return ax
-
-
-def write(
-    on: Sheet,
-    left: float,
-    top: float,
-    text: str,
-    *,
-    size: float = BODY,
-    colour: str = INK,
-    weight: Literal["normal", "bold"] = "normal",
-    align: Literal["left", "center", "right"] = "left",
-    rotation: float = 0.0,
-) -> Text:
-    """Write a text, literally, with the top of its capitals at a height; `left` is where it is aligned."""
-    baseline = top + CAPITAL * size / POINTS  # the top of a text would jump with its letters
-    return on.figure.text(
-        left / on.width,
-        1 - baseline / on.height,
-        text,
-        size=size,
-        color=colour,
-        weight=weight,
-        ha=align,
-        va="baseline",
-        rotation=rotation,
-        linespacing=1.15,
-        family=on.letters.families(text),
-        **LITERAL,
-    )
-
-
-def rule(on: Sheet, top: float) -> None:
-    """Draw a hairline across the sheet."""
-    x, y = MARGIN / on.width, 1 - top / on.height
-    line = Line2D([x, 1 - x], [y, y], transform=on.figure.transFigure, color=FAINT, linewidth=0.6)
-    on.figure.add_artist(line)
-
-
-def scored(text: str, score: float, letters: Lettering, *, width: float, size: float) -> str:
-    """Write a prompt and its global score in one line; the prompt may be shortened, the score never.
-
-    Args:
-        text: The prompt.
-        score: The cosine of the global embedding.
-        letters: The lettering of its figure.
-        width: Room in inches.
-        size: Font size in points.
-
-    Returns:
-        For example "a red car · 0.241".
+    Attributes:
+        letters: The lettering of its texts.
+        top: Where its title begins, below the stamp if there is one.
 
     Example:
-        >>> from denseclip_viz.plot.fonts import lettering
-        >>> scored("a red car", 0.2412, lettering([]), width=3, size=10)
-        'a red car · 0.241'
+        >>> sheet = Sheet({"model": "RN50"})
+        >>> sheet.resize(4, 3)
+        >>> sheet.figure.get_size_inches().tolist(), sheet.footer(2.5), sheet.figure.texts[0].get_text()
+        ([4.0, 3.0], None, 'RN50')
     """
-    tail = f" · {number(score, 3)}"
-    room = width * POINTS - width_of(tail, letters, size=size)
-    return isolated(fit(text, letters, width=room, size=size)[0]) + tail
 
+    def __init__(
+        self, attrs: Mapping[str, Any], texts: Iterable[str] = (), *, also: str = "", figure: Figure | None = None
+    ) -> None:
+        self.figure = NotebookFigure(dpi=DPI) if figure is None else figure
+        self.is_random, self.provenance = is_random(attrs), " · ".join(filter(None, [provenance(attrs), also]))
+        self.letters = fonts_for([*texts, self.provenance], stacklevel=3)  # the line of the figure's caller
+        self.top = MARGIN + STAMP * self.is_random
+        self.width = self.height = 0.0
 
-def number(value: float, decimals: int) -> str:
-    """Write a number with a true minus sign.
+    def resize(self, width: float, height: float) -> None:
+        """Give it its size, and stamp it if the weights are random."""
+        self.width, self.height = width, height
+        self.figure.set_size_inches(width, height)
+        self.figure.set_facecolor("white")
+        if self.is_random:
+            text = f"{RANDOM} · nothing here was learned"
+            stamp = self.write(MARGIN, MARGIN, text, size=SMALL, colour="white", weight="bold")
+            stamp.set_bbox({"facecolor": ALARM, "edgecolor": "none", "boxstyle": "square,pad=0.35"})
+            stamp.set_x((MARGIN + 0.04) / width)
 
-    Example:
-        >>> number(-0.25, 2)
-        '−0.25'
-    """
-    return f"{value:.{decimals}f}".replace("-", "−")
+    def place(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Put bare axes at a place."""
+        box = (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
+        ax = self.figure.add_axes(box)
+        ax.set_facecolor("none")
+        ax.set_axis_off()
+        return ax
+
+    def write(
+        self,
+        left: float,
+        top: float,
+        text: str,
+        *,
+        size: float = BODY,
+        colour: str = INK,
+        weight: Literal["normal", "bold"] = "normal",
+        align: Literal["left", "center", "right"] = "left",
+    ) -> Text:
+        """Write a text, literally, with the top of its capitals at a height; `left` is where it is aligned."""
+        baseline = top + CAPITAL * size / POINTS  # the top of a text would jump with its letters
+        style: dict[str, Any] = {"size": size, "color": colour, "weight": weight, "ha": align, **LITERAL}
+        families = self.letters.families(text)
+        at = left / self.width, 1 - baseline / self.height
+        return self.figure.text(*at, text, va="baseline", linespacing=1.15, family=families, **style)
+
+    def title(self, text: str) -> None:
+        """Write what the figure is, in bold at its top."""
+        self.write(MARGIN, self.top, text, size=TITLE, weight="bold")
+
+    def note(self, left: float, top: float, text: str, *, align: Literal["left", "right"] = "left") -> None:
+        """Write something small and grey."""
+        self.write(left, top, text, size=SMALL, colour=GREY, align=align)
+
+    def rule(self, top: float) -> None:
+        """Draw a hairline across."""
+        x, y = MARGIN / self.width, 1 - top / self.height
+        line = Line2D([x, 1 - x], [y, y], transform=self.figure.transFigure, color=FAINT, linewidth=0.6)
+        self.figure.add_artist(line)
+
+    def footer(self, top: float, *lines: str) -> None:
+        """Write captions, and last the provenance, at the foot, each shortened to the sheet's width."""
+        for i, line in enumerate(filter(None, [*lines, self.provenance])):
+            shown = self.fit(line, width=self.width - 2 * MARGIN, size=TINY)[0]
+            self.write(MARGIN, top + i * LINE, shown, size=TINY, colour=GREY)
+
+    def entry(self, left: float, top: float, name: str, colour: Colour | None, note: str, *, width: float) -> None:
+        """Write one line of a legend: a swatch as the colour looks over a middle grey, the name, a note at the end.
+
+        A name without a colour is that of what has no label.
+        """
+        corner = (left / self.width, 1 - (top + 0.115) / self.height)
+        swatch = Rectangle(corner, 0.16 / self.width, 0.13 / self.height, transform=self.figure.transFigure)
+        grey = to_rgb(BEHIND)
+        mixed = [LABEL_OPACITY * c + (1 - LABEL_OPACITY) * g for c, g in zip(colour or grey, grey, strict=True)]
+        swatch.set(facecolor=mixed if colour else "white", edgecolor=FAINT, linewidth=0.6)
+        self.figure.add_artist(swatch)
+        room = width - 0.25 - self.width_of(note, size=BODY) - 0.1 * bool(note)
+        shown = isolated(self.fit(name, width=room, size=BODY)[0])
+        self.write(left + 0.25, top, shown, colour=INK if colour else GREY)
+        if note:
+            self.write(left + width, top, note, colour=GREY, align="right")
+
+    def width_of(self, text: str, *, size: float) -> float:
+        """Measure one line of text."""
+        return self.letters.width(text, size=size) / POINTS
+
+    def fit(self, text: str, *, width: float, size: float, lines: int = 1) -> list[str]:
+        """Break a text into lines of a width, as `Lettering.fit`."""
+        return self.letters.fit(text, width=width * POINTS, size=size, lines=lines)
+
+    def scored(self, text: str, score: float, *, width: float, size: float) -> str:
+        """Put a prompt and its global score into one line; the prompt may be shortened, the score never.
+
+        Example:
+            >>> Sheet({}).scored("a red car", 0.2412, width=3, size=10)
+            'a red car · 0.241'
+        """
+        tail = f" · {number(score, 3)}"
+        return isolated(self.fit(text, width=width - self.width_of(tail, size=size), size=size)[0]) + tail
 
 
 def provenance(attrs: Mapping[str, Any]) -> str:
-    """Say in one line which model, weights and path made a result.
-
-    Args:
-        attrs: The result's attributes.
-
-    Returns:
-        What is known, parted by dots.
+    """Say in one line which model, weights and path made a result, as far as its attributes tell.
 
     Example:
         >>> provenance({"model": "RN50", "weights": "openai", "weights_hash": "0123456789ab"})
@@ -193,30 +197,6 @@ def provenance(attrs: Mapping[str, Any]) -> str:
 def is_random(attrs: Mapping[str, Any]) -> bool:
     """Say whether a result was made with random weights."""
     return bool(int(attrs.get("random_weights", 0)))
-
-
-def stamp(on: Sheet, attrs: Mapping[str, Any]) -> float:
-    """Stamp the top of the sheet if the weights are random; return the height that it took, in inches."""
-    if not is_random(attrs):
-        return 0.0
-    text = write(on, MARGIN, MARGIN, f"{RANDOM} · nothing here was learned", size=SMALL, colour="white", weight="bold")
-    text.set_bbox({"facecolor": ALARM, "edgecolor": "none", "boxstyle": "square,pad=0.35"})
-    text.set_x((MARGIN + 0.04) / on.width)
-    return STAMP
-
-
-def footer(on: Sheet, top: float, lines: list[str]) -> None:
-    """Write captions and provenance at the foot, each shortened to the sheet's width."""
-    room = (on.width - 2 * MARGIN) * POINTS
-    for i, line in enumerate(filter(None, lines)):
-        write(
-            on,
-            MARGIN,
-            top + i * LINE,
-            fit(line, on.letters, width=room, size=TINY)[0],
-            size=TINY,
-            colour=GREY,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,8 +255,8 @@ class Lattice:
         """Height of a sheet that holds all rows and lines at its foot."""
         return self.bottom + lines * LINE + MARGIN / 2
 
-    def panel_at(self, on: Sheet, row: int, column: int) -> Axes:
+    def panel_at(self, sheet: Sheet, row: int, column: int) -> Axes:
         """Make the axes of a panel; what is drawn keeps to the top left of its slot."""
-        ax = place(on, self.x(column), self.y(row) + self.row_head, self.slot, self.panel[1])
+        ax = sheet.place(self.x(column), self.y(row) + self.row_head, self.slot, self.panel[1])
         ax.set_anchor("NW")
         return ax

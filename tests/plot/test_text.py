@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
 from denseclip_viz import plot
-from denseclip_viz.plot import characters, fonts
-from denseclip_viz.plot.text import fit, width_of
+from denseclip_viz.plot import text as typesetting
 
 SCRIPTS = {
     "Hangul": ("고양이 한 마리", "fonts-nanum"),
@@ -31,7 +30,7 @@ BUNDLED = ("سيارة حمراء", "חתול", "кошка", "γάτα", "🐱"
 
 def draw(text, letters):
     figure = Figure(figsize=(3, 1))
-    shown = characters.isolated(letters.shown(text))
+    shown = typesetting.isolated(letters.shown(text))
     figure.text(0, 0.5, shown, family=letters.families(shown), parse_math=False)
     figure.canvas.draw()
 
@@ -50,8 +49,8 @@ def has_font(text):
 
 @pytest.fixture
 def no_fonts(monkeypatch):
-    monkeypatch.setattr(fonts, "_installed", lambda: iter(()))
-    monkeypatch.setattr(fonts, "_found", dict)
+    monkeypatch.setattr(typesetting, "_installed", lambda: iter(()))
+    monkeypatch.setattr(typesetting, "_known", dict)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -59,14 +58,14 @@ def test_a_script_is_drawn_where_a_font_has_it_and_else_named_in_one_warning(scr
     text, package = SCRIPTS[script]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        letters = fonts.lettering([text])
+        letters = typesetting.fonts_for([text])
         draw(text, letters)
     told = " ".join(str(warning.message) for warning in caught)
-    unshaped = script in characters.SHAPED_SCRIPTS and not characters.shapes_text()
+    unshaped = script in typesetting.SHAPED_SCRIPTS and not typesetting.shapes_text()
     assert len(caught) == (unshaped or not has_font(text))
     assert ("matplotlib>=3.11" in told) == unshaped
     if has_font(text):
-        assert fonts.TOFU not in letters.shown(text) and package not in told
+        assert typesetting.TOFU not in letters.shown(text) and package not in told
         assert len(letters.families(text)) == len(letters.base) + 1
     else:
         assert script in told and package in told
@@ -75,8 +74,8 @@ def test_a_script_is_drawn_where_a_font_has_it_and_else_named_in_one_warning(scr
 @pytest.mark.filterwarnings("ignore:This matplotlib neither joins")
 @pytest.mark.parametrize("text", BUNDLED)
 def test_what_the_bundled_font_has_needs_no_search(text, monkeypatch):
-    monkeypatch.setattr(fonts, "_installed", lambda: pytest.fail("the fonts were searched"))
-    draw(text, fonts.lettering([text]))
+    monkeypatch.setattr(typesetting, "_installed", lambda: pytest.fail("the fonts were searched"))
+    draw(text, typesetting.fonts_for([text]))
 
 
 def test_without_fonts_one_warning_a_figure_names_scripts_characters_and_packages(no_fonts):
@@ -93,24 +92,24 @@ def test_without_fonts_one_warning_a_figure_names_scripts_characters_and_package
         "emoji (🐫)",
         "fonts-nanum",
         "fonts-symbola",
-        fonts.TOFU,
+        typesetting.TOFU,
     ):
         assert word in message
 
 
 def test_without_fonts_each_missing_character_is_one_box_and_the_rest_is_drawn(no_fonts):
     with pytest.warns(UserWarning):
-        letters = fonts.lettering(["a 고양 cat"])
-    assert letters.shown("a 고양 cat") == f"a {fonts.TOFU * 2} cat"
+        letters = typesetting.fonts_for(["a 고양 cat"])
+    assert letters.shown("a 고양 cat") == f"a {typesetting.TOFU * 2} cat"
 
 
 def test_what_was_found_is_not_searched_again(monkeypatch):
     text = "가"
     if not has_font(text):
         pytest.skip("no Hangul font here")
-    first = fonts.lettering([text])
-    monkeypatch.setattr(fonts, "_installed", lambda: pytest.fail("the fonts were searched again"))
-    assert fonts.lettering([text]) == first
+    first = typesetting.fonts_for([text])
+    monkeypatch.setattr(typesetting, "_installed", lambda: pytest.fail("the fonts were searched again"))
+    assert typesetting.fonts_for([text]) == first
 
 
 def test_a_font_installed_while_the_notebook_is_open_is_found(monkeypatch):
@@ -121,27 +120,27 @@ def test_a_font_installed_while_the_notebook_is_open_is_found(monkeypatch):
     without = [e for e in known if not FT2Font(e.fname).get_char_index(ord(text))]
     monkeypatch.setattr(manager.fontManager, "ttflist", without)
     found = {}
-    monkeypatch.setattr(fonts, "_found", lambda: found)
-    draw(text, fonts.lettering([text]))
+    monkeypatch.setattr(typesetting, "_known", lambda: found)
+    draw(text, typesetting.fonts_for([text]))
 
 
 def test_a_colour_bitmap_font_is_never_chosen():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        letters = fonts.lettering(["🐫🦓🫠"])
+        letters = typesetting.fonts_for(["🐫🦓🫠"])
     assert not any("color" in family.lower() for families in letters.covering.values() for family in families)
 
 
 def test_letters_that_this_matplotlib_cannot_join_are_told_once(monkeypatch):
-    monkeypatch.setattr(fonts, "shapes_text", lambda: False)
+    monkeypatch.setattr(typesetting, "shapes_text", lambda: False)
     with pytest.warns(UserWarning, match=r"Arabic, Hebrew.*matplotlib>=3\.11") as caught:
-        fonts.lettering(["سيارة", "חתול"])
+        typesetting.fonts_for(["سيارة", "חתול"])
     assert len(caught) == 1
 
 
 def test_the_users_own_font_comes_first(monkeypatch):
     monkeypatch.setitem(manager.mpl.rcParams, "font.family", ["DejaVu Serif"])
-    assert fonts.base_families() == ("DejaVu Serif", "DejaVu Sans")
+    assert typesetting.base_families() == ("DejaVu Serif", "DejaVu Sans")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +161,7 @@ def test_the_users_own_font_comes_first(monkeypatch):
     ],
 )
 def test_characters_that_do_something_are_made_harmless_and_visible(text, shown):
-    assert characters.visible(text) == shown
+    assert typesetting.visible(text) == shown
 
 
 def test_mathematics_in_a_prompt_is_drawn_as_it_was_typed():
@@ -174,9 +173,9 @@ def test_mathematics_in_a_prompt_is_drawn_as_it_was_typed():
 
 
 def test_a_right_to_left_prompt_leaves_its_score_on_the_right():
-    shown = characters.isolated("قطة")
-    assert shown == ("\u2068قطة\u2069" if characters.shapes_text() else "قطة")
-    assert characters.isolated("cat 1.5") == "cat 1.5"
+    shown = typesetting.isolated("قطة")
+    assert shown == ("\u2068قطة\u2069" if typesetting.shapes_text() else "قطة")
+    assert typesetting.isolated("cat 1.5") == "cat 1.5"
 
 
 @settings(max_examples=40, deadline=None)
@@ -184,27 +183,27 @@ def test_a_right_to_left_prompt_leaves_its_score_on_the_right():
 def test_any_text_draws_with_one_warning_at_the_most(text):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        draw(text, fonts.lettering([text]))
+        draw(text, typesetting.fonts_for([text]))
     assert len(caught) <= 1
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.text("ab WMi…고", max_size=60), st.floats(30, 200), st.integers(1, 3))
 def test_fitted_lines_fit_and_keep_both_ends(text, width, lines):
-    letters = fonts.Lettering(("DejaVu Sans",), {"고": ()})
-    fitted = fit(text, letters, width=width, size=10, lines=lines)
+    letters = typesetting.Lettering(("DejaVu Sans",), {"고": ()})
+    fitted = letters.fit(text, width=width, size=10, lines=lines)
     assert 1 <= len(fitted) <= lines
-    assert all(width_of(line, letters, size=10) <= width + 1 for line in fitted)
+    assert all(letters.width(line, size=10) <= width + 1 for line in fitted)
     whole, shown = letters.shown(text).strip(), " ".join(fitted)
     assert shown[:1] == whole[:1] and shown[-1:] in (whole[-1:], "…")
 
 
 def test_a_text_that_fits_is_left_alone():
-    letters = fonts.lettering([])
-    assert fit("a red car", letters, width=500, size=10) == ["a red car"]
-    assert fit("a red car", letters, width=30, size=10, lines=3) == ["a red", "car"]
+    letters = typesetting.fonts_for([])
+    assert letters.fit("a red car", width=500, size=10) == ["a red car"]
+    assert letters.fit("a red car", width=30, size=10, lines=3) == ["a red", "car"]
 
 
 def test_a_text_of_a_hundred_thousand_letters_is_shortened_at_once():
-    [line] = fit("W" * 100_000, fonts.lettering([]), width=200, size=10)
+    [line] = typesetting.fonts_for([]).fit("W" * 100_000, width=200, size=10)
     assert line.count("…") == 1 and len(line) < 60

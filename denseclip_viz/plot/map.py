@@ -1,0 +1,80 @@
+"""One map over its image, on any axes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy.typing as npt
+import xarray as xr
+from matplotlib.axes import Axes
+
+from denseclip_viz.errors import PromptError
+from denseclip_viz.plot import panels, scales, select
+from denseclip_viz.plot.panels import Interpolation
+from denseclip_viz.plot.scales import OPACITY, Scale
+from denseclip_viz.plot.sheet import ALARM, DPI, RANDOM, SMALL, NotebookFigure, is_random
+from denseclip_viz.plot.text import LITERAL
+
+
+def map(
+    values: xr.DataArray,
+    *,
+    image: npt.ArrayLike | None = None,
+    ax: Axes | None = None,
+    limits: tuple[float, float] | None = None,
+    kind: Literal["sequential", "diverging"] = "sequential",
+    unit: str = "cosine",
+    interpolation: Interpolation = "bilinear",
+    opacity: float = OPACITY,
+) -> Axes:
+    """Draw one map over its image, with the bar of its colour scale below.
+
+    Args:
+        values: One map (y, x) of a result, with its coordinates or attrs.
+        image: The whole image, uint8 (row, column, rgb); nothing beneath by default.
+        ax: Where to draw; new axes by default, whose figure shows in a notebook as `ax.figure`.
+        limits: Lowest and highest value of the scale; give the same ones to maps that are compared.
+        kind: "diverging" centres the scale at 0.
+        unit: What the values are in, written beside the bar.
+        interpolation: "bilinear", or "nearest" to see the cells.
+        opacity: Of the map over the image.
+
+    Returns:
+        The axes.
+
+    Raises:
+        PromptError: More axes than y and x.
+        GeometryError: The map does not say where its cells lie.
+        ImageError: Limits without width, or another kind or interpolation.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> model = dcv.load()
+        >>> maps = model.similarity(dcv.toyworld.scene("a taxi on a road", 96), ["a taxi"])
+        >>> map(maps.isel(template=0, prompt=0), limits=(0, 1)).images[0].get_clim()
+        (0.0, 1.0)
+    """
+    if set(values.dims) != {"y", "x"}:
+        raise PromptError(
+            f"The map has axes {', '.join(str(axis) for axis in values.dims)}",
+            expected="one map with axes y, x",
+            fix="Pick one, for example with maps.isel(template=0, prompt=0).",
+        )
+    select.one_of(kind, ("sequential", "diverging"), name="kind")
+    if ax is None:
+        ax = NotebookFigure(dpi=DPI, facecolor="white", layout="constrained").add_subplot()
+    values = values.transpose("y", "x")
+    scale = scales.diverging(values, unit=unit) if kind == "diverging" else scales.sequential(values, unit=unit)
+    if limits is not None:
+        scale = Scale(float(limits[0]), float(limits[1]), scale.colours, unit)
+    where = panels.placement(values)
+    panels.draw_map(ax, values, where, scale, image=image, interpolation=interpolation, opacity=opacity)
+    ax.set_axis_off()
+    bar = ax.inset_axes((0.0, -0.06, 1.0, 0.03))
+    bar.set_axis_off()
+    scales.draw_bar(bar, scale, opacity=OPACITY if image is None else opacity)
+    if is_random(values.attrs):
+        box = {"facecolor": ALARM, "edgecolor": "none", "pad": 2.0}
+        note = {"size": SMALL, "color": "white", "weight": "bold", "bbox": box, **LITERAL}
+        ax.text(0.02, 0.98, RANDOM, transform=ax.transAxes, va="top", **note)
+    return ax
