@@ -30,7 +30,7 @@ _LAZY = {
     "rank_templates": "measure.rank",
     "rank_synonyms": "measure.rank",
     "select_templates": "measure.ensemble_selection",
-    "word_attribution": "measure.word_attribution",
+    "word_attribution": "measure.word_effects",
     "explore": "explorers.explorer",
     "layer_lens": "explorers.layer_lens",
     "template_lab": "explorers.template_lab",
@@ -40,10 +40,10 @@ _LAZY = {
     "show_versions": "versions",
     "DenseclipVizError": "errors",
 }
-_MODULES = {"plot": "plot", "toyworld": "toyworld"}
+_MODULES = {"maps": "maps", "measure": "measure", "plot": "plot", "toyworld": "toyworld"}
 
 if TYPE_CHECKING:
-    from denseclip_viz import plot, toyworld
+    from denseclip_viz import maps, measure, plot, toyworld
     from denseclip_viz.canvas.page import save_html
     from denseclip_viz.canvas.widget import Canvas, link
     from denseclip_viz.clip.load.models import models
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from denseclip_viz.measure.ensemble_selection import select_templates
     from denseclip_viz.measure.rank import rank_synonyms, rank_templates
     from denseclip_viz.measure.template_table import disagreement, templates_table
-    from denseclip_viz.measure.word_attribution import word_attribution
+    from denseclip_viz.measure.word_effects import word_attribution
     from denseclip_viz.model import Model
     from denseclip_viz.prompts import CLASS_LISTS, TEMPLATE_SETS, Prompts, class_list, template_set
     from denseclip_viz.trace import Trace
@@ -85,6 +85,8 @@ __all__ = [
     "layer_lens",
     "link",
     "load",
+    "maps",
+    "measure",
     "models",
     "plot",
     "prompt_denoising",

@@ -23,7 +23,7 @@ from denseclip_viz.explorers.worker import Report
 from denseclip_viz.images import ImageLike
 from denseclip_viz.measure.map_scores import Masks, masks_among, place_of, places_of
 from denseclip_viz.measure.template_table import templates_table
-from denseclip_viz.measure.word_attribution import word_attribution
+from denseclip_viz.measure.word_effects import word_attribution
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.scales import Scale
 from denseclip_viz.prompts import Named, Prompts

@@ -1,10 +1,10 @@
-"""What is ranked: ways of saying the same prompts, as vectors, and their ensembles."""
+"""What is compared: anything that makes maps of a trace, first of all texts that name the same things."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -12,10 +12,12 @@ from torch import Tensor
 
 from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.errors import PromptError
+from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.progress import bar
 from denseclip_viz.measure.template_table import refuse_one
 from denseclip_viz.prompts import Prompts
+from denseclip_viz.trace import Trace
 
 if TYPE_CHECKING:
     from denseclip_viz.model import Model
@@ -23,18 +25,33 @@ if TYPE_CHECKING:
 _NOTHING = 1e-6  # the length of a sum of unit vectors that is only rounding
 
 
+class Candidates(Protocol):
+    """What `evaluate` compares on every image. Two attributes more are read where they are there.
+
+    `trace_options`: what a trace must hold for them, as for `Model.trace_many`: `{"keys": "key"}`. `prompts`: what the
+    maps are of; the data set's classes by default.
+    """
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Their names."""
+
+    def maps(self, trace: Trace) -> Any:
+        """Make each one's maps of one image, `(candidate, prompt, y, x)`, higher where a prompt is more likely."""
+
+
 @dataclass(frozen=True)
-class Candidates:
-    """Ways of saying the same prompts.
+class TextCandidates:
+    """Texts that name the same prompts: templates, or synonyms.
 
     Attributes:
-        noun: What a way is called: "template" or "synonym".
-        names: `(way,)`.
+        noun: What one is called: "template" or "synonym".
+        names: `(candidate,)`.
         prompts: `(prompt,)`.
         absent: `(prompt,)`, which prompts are known not to be in any image.
         judged: `(prompt,)`, whose numbers make the score.
-        vectors: `(way, prompt, D)`, unit vectors.
-        weights: `(way,)`, how much each counts in an ensemble; all the same when empty.
+        vectors: `(candidate, prompt, D)`, unit vectors.
+        weights: `(candidate,)`, how much each counts in an ensemble; all the same when empty.
     """
 
     noun: str
@@ -45,24 +62,28 @@ class Candidates:
     vectors: Tensor
     weights: tuple[float, ...] = ()
 
+    def maps(self, trace: Trace) -> Floats:
+        """Compare every position with every text: raw cosines."""
+        return np.asarray(cosine_maps(trace.dense, self.vectors).numpy())
+
     def ensembled(self, maps: Floats, members: Sequence[int] | None = None) -> Floats:
-        """The map of the mean vector of some ways, all of them by default: `(prompt, …)`.
+        """Make the map of the mean vector of some candidates, all of them by default: `(prompt, …)`.
 
         A cosine with a mean of unit vectors is the mean of the cosines over the mean's length, exactly.
 
         Args:
-            maps: `(way, prompt, …)`, cosines.
-            members: Which ways.
+            maps: `(candidate, prompt, …)`, cosines.
+            members: Which candidates.
         """
         chosen = list(range(len(self.names))) if members is None else list(members)
         return _over(*(part[chosen].sum(0) for part in self._weighed(maps)))
 
     def left_out(self, maps: Floats) -> Floats:
-        """The ensemble's map without one way after the other: `(way, prompt, …)`, of at least two."""
+        """Make the ensemble's map without each candidate in turn: `(candidate, prompt, …)`, of at least two."""
         return _over(*(part.sum(0) - part for part in self._weighed(maps)))
 
     def joined(self, maps: Floats, members: Sequence[int], more: Sequence[int]) -> Floats:
-        """The map of the ensemble of some ways and one more, one after the other: `(one more, prompt, …)`.
+        """Make the map of the ensemble of some candidates and one more, each in turn: `(one more, prompt, …)`.
 
         Args:
             maps: As for `ensembled`.
@@ -79,10 +100,28 @@ class Candidates:
         return tuple(part * shares.astype(part.dtype).reshape(-1, *[1] * (part.ndim - 1)) for part in (maps, vectors))
 
 
+@dataclass(frozen=True)
+class WithEnsembles:
+    """Texts each alone, then the ensemble of all, then that without each: what a ranking is made of."""
+
+    texts: TextCandidates
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The texts, the ensemble, and the ensemble without each text."""
+        texts = self.texts.names
+        return (*texts, "ensemble", *(f"ensemble without {name}" for name in texts))
+
+    def maps(self, trace: Trace) -> Floats:
+        """Make all maps from those of the texts alone."""
+        maps = self.texts.maps(trace)
+        return np.concatenate([maps, self.texts.ensembled(maps)[None], self.texts.left_out(maps)])
+
+
 def template_candidates(
     model: Model, prompts: Prompts, *, weights: Sequence[float] | None = None, progress: bool = False
-) -> Candidates:
-    """The templates of prompts.
+) -> TextCandidates:
+    """Compare the templates of prompts.
 
     Args:
         model: A loaded model.
@@ -90,47 +129,70 @@ def template_candidates(
         weights: `(template,)`, how much each counts in an ensemble; all the same by default.
         progress: Show a bar while texts are encoded.
 
+    Returns:
+        Candidates for `evaluate`, one for each template.
+
     Raises:
         PromptError: one template only, nothing but absent prompts, or weights that are not one number from 0 each.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> dcv.measure.template_candidates(dcv.load(), dcv.Prompts(["a taxi"], ["{}", "a photo of {}"])).names
+        ('{}', 'a photo of {}')
     """
     refuse_one(list(prompts.templates), "ranking")
     if all(prompts.absent):
         got, expected = "Nothing but absent prompts", "at least one prompt that can be in an image"
         raise PromptError(got, expected=expected, fix="Pass it among the prompts.")
     judged = tuple(not absent for absent in prompts.absent)
-    with bar("texts", wanted=progress) as said:
-        vectors = model.texts.encode(prompts, progress=said)
+    with bar("texts", wanted=progress) as advance:
+        vectors = model.texts.encode(prompts, progress=advance)
     ensemble(vectors, weights)  # refuses weights that cannot be
     counts = () if weights is None else tuple(map(float, weights))
-    return Candidates("template", prompts.templates, prompts.prompts, prompts.absent, judged, vectors, counts)
+    return TextCandidates("template", prompts.templates, prompts.prompts, prompts.absent, judged, vectors, counts)
 
 
 def synonym_candidates(
-    model: Model, synonyms: Sequence[str], *, others: Sequence[str], absent: Sequence[str], template: str
-) -> Candidates:
-    """Prompts that mean the same thing, each beside the same other prompts; the first one names the thing.
+    model: Model, synonyms: Sequence[str], *, others: Sequence[str] = (), absent: Sequence[str] = (), template: str
+) -> TextCandidates:
+    """Compare prompts that mean the same thing, each beside the same other prompts.
+
+    Args:
+        model: A loaded model.
+        synonyms: Two or more; the first one names the thing.
+        others: Prompts of other things.
+        absent: Prompts that are in none of the images.
+        template: One template for all.
+
+    Returns:
+        Candidates for `evaluate`, one for each synonym.
 
     Raises:
         PromptError: one synonym only, several templates, or an other or absent prompt that is a synonym too.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> dcv.measure.synonym_candidates(dcv.load(), ["a taxi", "a cab"], template="a photo of {}").names
+        ('a taxi', 'a cab')
     """
-    said = Prompts(synonyms, template)
-    refuse_one(list(said.prompts), "ranking", "synonym")
-    if len(said.templates) != 1:
-        got, fix = f"{len(said.templates)} templates for synonyms", "Rank synonyms in one template at a time."
+    named = Prompts(synonyms, template)
+    refuse_one(list(named.prompts), "ranking", "synonym")
+    if len(named.templates) != 1:
+        got, fix = f"{len(named.templates)} templates for synonyms", "Rank synonyms in one template at a time."
         raise PromptError(got, expected="one template", fix=fix)
-    rivals = Prompts([said.prompts[0], *others], template, absent=absent)
-    twice = [name for name in rivals.prompts[1:] if name in said.prompts]
+    rivals = Prompts([named.prompts[0], *others], template, absent=absent)
+    twice = [name for name in rivals.prompts[1:] if name in named.prompts]
     if twice:
         got = f"{twice[0]!r} is a synonym and another prompt too"
         raise PromptError(got, expected="synonyms of one thing, and prompts of others", fix="Take one of them out.")
-    first, beside = model.texts.encode(said)[0], model.texts.encode(rivals)[0, 1:]
+    first, beside = model.texts.encode(named)[0], model.texts.encode(rivals)[0, 1:]
     vectors = torch.cat([first[:, None], beside.expand(len(first), *beside.shape)], dim=1)
     judged = (True, *[False] * (len(rivals) - 1))
-    return Candidates("synonym", said.prompts, rivals.prompts, rivals.absent, judged, vectors)
+    return TextCandidates("synonym", named.prompts, rivals.prompts, rivals.absent, judged, vectors)
 
 
 def _over(maps: Floats, vectors: Floats) -> Floats:
-    """Divide by the length of each mean; ways that cancel out have no direction, and no map."""
+    """Divide by the length of each mean; texts that cancel out have no direction, and no map."""
     lengths = np.sqrt((vectors**2).sum(-1)).astype(maps.dtype)
     if not (lengths > _NOTHING).all():
         got = "An ensemble of ways of saying whose mean vector is zero for a prompt"

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from denseclip_viz.errors import ImageError, OutOfMemoryError, PromptError
+from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.measure.bootstrap import intervals
-from denseclip_viz.measure.candidates import Candidates, template_candidates
-from denseclip_viz.measure.evaluate import EachMasks, Judge, judge_of, look
+from denseclip_viz.measure.candidates import TextCandidates, template_candidates
+from denseclip_viz.measure.datasets import EachMasks, Example, Paired
+from denseclip_viz.measure.evaluation import MapMetric, map_metric, run
 from denseclip_viz.measure.map_scores import Floats, MapScores
-from denseclip_viz.measure.progress import bar
-from denseclip_viz.measure.rank import check_draws, replaced
+from denseclip_viz.measure.progress import bar, warn
+from denseclip_viz.measure.rank import Draws
+from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Prompts
+from denseclip_viz.trace import Trace
 from denseclip_viz.validation import many
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from denseclip_viz.clip.towers import DensePath
     from denseclip_viz.model import Model
 
 _MOST_BYTES = 2 * 2**30  # of maps that are held while templates are tried out
@@ -81,8 +85,12 @@ def select_templates(
     interval: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    geometry: str | Native | Whole | Tiles | None = None,
+    path: str | DensePath | None = None,
+    preset: str | Preset | None = None,
+    batch_size: int = 8,
+    unreadable: Callable[[Any, ImageError], object] | None = None,
     progress: bool = True,
-    **options: Any,
 ) -> EnsembleSelection:
     """Choose a small ensemble greedily on one part of the images, and judge it on the other against the full one.
 
@@ -104,8 +112,15 @@ def select_templates(
         interval: Of the bootstrap over held-out images.
         resamples: How often they are drawn again.
         seed: Of the split and of the bootstrap.
+        geometry: As for `Model.trace_many`.
+        path: As for `Model.trace_many`.
+        preset: As for `Model.trace_many`.
+        batch_size: As for `Model.trace_many`.
+        unreadable: As for `evaluate`.
         progress: Show bars where somebody can see them.
-        **options: As for `model.trace_many`.
+
+    Returns:
+        The templates chosen, their score and that of all, and the gain with its interval.
 
     Warns:
         UserWarning: An image cannot be read and is left out; or it was interrupted.
@@ -114,28 +129,39 @@ def select_templates(
         PromptError: as `rank_templates`; a `most` or `held_out` that cannot be.
         ImageError: fewer than two images on either side.
         OutOfMemoryError: the maps need more than 2 GiB.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> model, scenes = dcv.load(), dcv.toyworld.dataset(4, "test", size=128)
+        >>> templates = dcv.Prompts(["grass", "a taxi"], ["{}", "a photo of {}"], absent=["a whale"])
+        >>> chosen = dcv.measure.select_templates(model, scenes, templates, progress=False)
+        >>> chosen.validation, chosen.held_out, len(chosen.templates) <= 2
+        (2, 2, True)
     """
-    check_draws(interval, resamples)
+    draws = Draws(interval, resamples, seed)
     _check(most, held_out)
     candidates = template_candidates(model, Prompts.of(prompts), weights=weights, progress=progress)
-    judge = judge_of(candidates, masks, score=score, threshold=threshold, progress=progress, **options)
-    kept, stopped = _kept(model, images, candidates, judge)
-    choosing, judging = _parts(kept, held_out, seed)
+    metric = map_metric(score, model, candidates, threshold=threshold, masks=masks is not None)
+    options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
+    held, given = _Held(metric, candidates), Paired(images, masks)
+    result = run(model, given, candidates, held, options, unreadable=unreadable, progress=progress)
+    choosing, judging = _parts(held.images, held_out, seed)
+    stopped = bool(result.attrs["stopped"])
     if min(len(judging), len(choosing)) < 2:
         if stopped:
             raise KeyboardInterrupt
         got = f"{len(choosing)} images to choose on and {len(judging)} to judge on"
         raise ImageError(got, expected="at least two different ones each", fix="Pass more images.")
-    chosen, steps, short = _greedy(choosing, candidates, judge, most)
+    chosen, steps, short = _greedy(choosing, candidates, metric, most, progress=progress)
     if stopped or short:
-        what = f"{len(kept)} images and {many(len(chosen), 'template')} until then"
-        warnings.warn(f"Interrupted: this is about the {what}.", stacklevel=2)
-    full, small = (_scores(judging, candidates, judge, [members])[:, 0] for members in (None, chosen))
-    low, high = intervals((small - full)[:, None], interval, resamples=resamples, seed=seed)
+        what = f"{len(held.images)} images and {many(len(chosen), 'template')} until then"
+        warn(f"Interrupted: this is about the {what}.")
+    full, small = (_scores(judging, candidates, metric, members) for members in (None, chosen))
+    low, high = intervals((small - full)[:, None], draws.interval, resamples=draws.resamples, seed=draws.seed)
     return EnsembleSelection(
         templates=tuple(candidates.names[at] for at in chosen),
         steps=steps,
-        score=judge.score,
+        score=metric.name,
         full=float(full.mean()),
         small=float(small.mean()),
         gain=float((small - full).mean()),
@@ -154,77 +180,83 @@ def _check(most: int, held_out: float) -> None:
         raise PromptError(f"held_out={held_out!r}", expected="a share between 0 and 1", fix="Try held_out=0.5.")
 
 
-def _kept(
-    model: Model, images: Iterable[Any], candidates: Candidates, judge: Judge
-) -> tuple[list[tuple[bytes, MapScores]], bool]:
-    """Hold what was seen in the images that can be judged, by what they hold; and whether that was interrupted."""
-    kept: list[tuple[bytes, MapScores]] = []
-    held = 0
-    try:
-        for trace, seen in look(model, images, candidates, judge):
-            if np.isfinite(judge.count(seen, candidates)).all():
-                kept.append((hashlib.blake2b(trace.image.tobytes()).digest(), seen))
-                held += seen.maps.nbytes
-            if held > _MOST_BYTES:
-                got = f"The maps of {len(kept)} images in {len(candidates.names)} templates need more than 2 GiB"
-                raise OutOfMemoryError(got, expected="less", fix="Pass fewer images, prompts or templates.")
-    except KeyboardInterrupt:
-        return kept, True
-    return kept, False
+@dataclass
+class _Held:
+    """A measure that holds on to what it measured: which ensembles will be tried is not known before."""
+
+    metric: MapMetric
+    candidates: TextCandidates
+    images: list[tuple[bytes, MapScores]] = field(default_factory=list)
+    size: int = 0
+
+    def __call__(self, maps: Floats, example: Example, trace: Trace) -> Floats:
+        """Hold the maps of an image that can be judged, by what it shows."""
+        held = self.metric.map_scores(maps, example, trace)
+        scores = self.metric.mean(held)
+        if np.isfinite(scores).all():
+            self.images.append((hashlib.blake2b(trace.image.tobytes()).digest(), held))
+            self.size += held.maps.nbytes
+        if self.size > _MOST_BYTES:
+            got = f"The maps of {len(self.images)} images in {len(maps)} templates need more than 2 GiB"
+            raise OutOfMemoryError(got, expected="less", fix="Pass fewer images, prompts or templates.")
+        return scores
 
 
-def _parts(kept: Sequence[tuple[bytes, MapScores]], share: float, seed: int) -> tuple[list[MapScores], list[MapScores]]:
+def _parts(held: Sequence[tuple[bytes, Any]], share: float, seed: int) -> tuple[list[Any], list[Any]]:
     """Part images at random into those that choose and those that judge; equal ones stay together."""
-    same: dict[bytes, list[MapScores]] = {}
-    for image, seen in kept:
-        same.setdefault(image, []).append(seen)
-    groups, judging, choosing = list(same.values()), list[MapScores](), list[MapScores]()
+    same: dict[bytes, list[Any]] = {}
+    for image, scores in held:
+        same.setdefault(image, []).append(scores)
+    groups, judging, choosing = list(same.values()), list[Any](), list[Any]()
     for at in np.random.default_rng(seed).permutation(len(groups)):
-        (judging if len(judging) < round(len(kept) * share) else choosing).extend(groups[at])
+        (judging if len(judging) < round(len(held) * share) else choosing).extend(groups[at])
     return choosing, judging
 
 
-def _scores(images: Sequence[MapScores], candidates: Candidates, judge: Judge, ensembles: Sequence[Any]) -> Floats:
-    """The score of each ensemble in each image, `(image, ensemble)`; None is all templates."""
-    rows = []
-    for seen in images:
-        maps = np.stack([candidates.ensembled(seen.maps, members) for members in ensembles])
-        rows.append(judge.count(replaced(seen, maps), candidates))
-    return np.stack(rows)
+def _scores(
+    images: Sequence[MapScores], candidates: TextCandidates, metric: MapMetric, members: Sequence[int] | None
+) -> Floats:
+    """Score an ensemble in each image, `(image,)`; None is all templates."""
+    ensembles = (replace(scores, maps=candidates.ensembled(scores.maps, members)[None]) for scores in images)
+    return np.concatenate([metric.mean(scores) for scores in ensembles])
 
 
 def _greedy(
-    images: Sequence[MapScores], candidates: Candidates, judge: Judge, most: int
+    images: Sequence[MapScores], candidates: TextCandidates, metric: MapMetric, most: int, *, progress: bool
 ) -> tuple[list[int], pd.DataFrame, bool]:
-    """Which were chosen, what each reached, and whether that was interrupted; before the first one, that is raised."""
+    """Say which were chosen, what each reached, and whether that was interrupted; before the first one, raise that."""
     import pandas as pd
 
     chosen: list[int] = []
     reached: list[float] = []
     stopped = False
     try:
-        with bar("templates", wanted=judge.progress, total=most) as said:
+        with bar("templates", wanted=progress, total=most) as advance:
             while len(chosen) < min(most, len(candidates.names)):
                 left = [at for at in range(len(candidates.names)) if at not in chosen]
-                means = _with_each(images, candidates, judge, chosen, left)
+                means = _with_each(images, candidates, metric, chosen, left)
                 best = int(means.argmax())
                 if reached and means[best] <= reached[-1]:
                     break
                 chosen, reached = [*chosen, left[best]], [*reached, float(means[best])]
-                said(len(chosen), most)
+                advance(len(chosen), most)
     except KeyboardInterrupt:
         stopped = True
         if not reached:
             raise
     names = [candidates.names[at] for at in chosen[: len(reached)]]
-    return chosen[: len(reached)], pd.DataFrame({"template": names, f"{judge.score} so far": reached}), stopped
+    return chosen[: len(reached)], pd.DataFrame({"template": names, f"{metric.name} so far": reached}), stopped
 
 
 def _with_each(
-    images: Sequence[MapScores], candidates: Candidates, judge: Judge, chosen: Sequence[int], left: Sequence[int]
+    images: Sequence[MapScores],
+    candidates: TextCandidates,
+    metric: MapMetric,
+    chosen: Sequence[int],
+    left: Sequence[int],
 ) -> Floats:
-    """The mean score of those chosen and one more, one after the other, `(one more,)`."""
+    """Average the score of those chosen and one more, each in turn, `(one more,)`."""
     total = np.zeros(len(left))
-    for seen in images:
-        total += judge.count(replaced(seen, candidates.joined(seen.maps, chosen, left)), candidates)
+    for scores in images:
+        total += metric.mean(replace(scores, maps=candidates.joined(scores.maps, chosen, left)))
     return total / len(images)

@@ -1,7 +1,9 @@
-"""Long work over many images: bars where somebody can see them, and what belongs to each image kept beside it."""
+"""Long work over many images: bars where somebody can see them, warnings that name the line that asked."""
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from denseclip_viz.model import Model
     from denseclip_viz.trace import Trace
 
-T = TypeVar("T")
+Beside = TypeVar("Beside")
 
 Advance = Callable[[int, int], object]
 """Called with (done, in all)."""
@@ -31,44 +33,58 @@ def bar(what: str, *, wanted: bool, total: int | None = None) -> Iterator[Advanc
         What to call with (done, in all).
 
     Example:
-        >>> with bar("texts", wanted=False) as said:
-        ...     said(1, 2)
+        >>> with bar("texts", wanted=False) as advance:
+        ...     advance(1, 2)
     """
-    from rich.console import Console
-    from rich.progress import Progress
+    import tqdm.auto
 
-    console = Console(stderr=True)
-    visible = wanted and (console.is_terminal or console.is_jupyter)
-    with Progress(console=console, disable=not visible) as shown:
-        task = shown.add_task(what, total=total, visible=total is not None)
+    visible = wanted and (sys.stderr.isatty() or tqdm.auto.notebook_tqdm is not tqdm.std.tqdm)
+    shown = None
 
-        def advance(done: int, every: int) -> None:
-            shown.update(task, completed=done, total=every or None, visible=True)
+    def advance(done: int, every: int) -> None:
+        nonlocal shown
+        if shown is None:
+            shown = tqdm.auto.tqdm(desc=what, total=every or total, disable=not visible)
+        shown.update(done - shown.n)
 
+    try:
         yield advance
+    finally:
+        if shown is not None:
+            shown.close()
+
+
+def warn(message: str) -> None:
+    """Warn of the line outside this package that asked, however deep the work is."""
+    depth, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("denseclip_viz."):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, stacklevel=depth)
 
 
 def traced_beside(
-    model: Model, images: Iterable[tuple[Any, T]], unreadable: Callable[[Any, ImageError], object], **options: Any
-) -> Iterator[tuple[T, Trace]]:
+    model: Model,
+    images: Iterable[tuple[Any, Beside]],
+    unreadable: Callable[[Beside, ImageError], object],
+    **options: Any,
+) -> Iterator[tuple[Beside, Trace]]:
     """Trace images that each have something beside them, and give each trace with that; memory stays bounded.
 
     Args:
         model: A loaded model.
         images: Each with what belongs to it: a path, its masks.
-        unreadable: As for `Model.trace_many`; the image is left out, and what is beside it too.
+        unreadable: Called with what belongs to an image that cannot be read, and the error; it is left out.
         **options: As for `Model.trace_many`.
     """
-    waiting: deque[T] = deque()
+    waiting: deque[Beside] = deque()
 
     def feed() -> Iterator[Any]:
         for image, beside in images:
             waiting.append(beside)
             yield image
 
-    def left_out(image: Any, error: ImageError) -> None:
-        waiting.pop()  # an image is read before the next one is fed
-        unreadable(image, error)
+    def left_out(_: Any, error: ImageError) -> None:
+        unreadable(waiting.pop(), error)  # an image is read before the next one is fed
 
     for trace in model.trace_many(feed(), unreadable=left_out, **options):
         yield waiting.popleft(), trace

@@ -1,27 +1,30 @@
-"""Ways of saying, ranked over many images: templates, or synonyms that mean the same thing."""
+"""Rankings over many images: of templates, or of synonyms."""
 
 from __future__ import annotations
 
 import html
-import warnings
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from denseclip_viz.errors import ImageError, PromptError
-from denseclip_viz.maps.similarity import attributes
+from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.measure.bootstrap import intervals, intervals_to_best
-from denseclip_viz.measure.candidates import Candidates, synonym_candidates, template_candidates
-from denseclip_viz.measure.evaluate import EachMasks, Judge, judge_of, look
-from denseclip_viz.measure.map_scores import Floats, MapScores
+from denseclip_viz.measure.candidates import TextCandidates, WithEnsembles, synonym_candidates, template_candidates
+from denseclip_viz.measure.datasets import EachMasks, Paired
+from denseclip_viz.measure.evaluation import map_metric, run
+from denseclip_viz.measure.progress import warn
+from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Prompts
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from denseclip_viz.clip.towers import DensePath
     from denseclip_viz.model import Model
 
 
@@ -37,8 +40,13 @@ def rank_templates(
     interval: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    store: str | os.PathLike[str] | None = None,
+    geometry: str | Native | Whole | Tiles | None = None,
+    path: str | DensePath | None = None,
+    preset: str | Preset | None = None,
+    batch_size: int = 8,
+    unreadable: Callable[[Any, ImageError], object] | None = None,
     progress: bool = True,
-    **options: Any,
 ) -> Ranking:
     """Rank templates by how well they see the prompts, over many images.
 
@@ -59,8 +67,16 @@ def rank_templates(
         interval: Width of the bootstrap intervals over images.
         resamples: How often images are drawn again.
         seed: Of the bootstrap; the same seed gives the same intervals.
+        store: As for `evaluate`: a file from which a killed run goes on.
+        geometry: As for `Model.trace_many`.
+        path: As for `Model.trace_many`.
+        preset: As for `Model.trace_many`.
+        batch_size: As for `Model.trace_many`.
+        unreadable: As for `evaluate`.
         progress: Show a bar where somebody can see it.
-        **options: As for `model.trace_many`: `geometry=`, `path=`, `batch_size=`, …
+
+    Returns:
+        The ranking: `table`, best first, and the `scores` it is made of.
 
     Warns:
         UserWarning: Templates differ from the best within noise; an image cannot be read and is left out; or the
@@ -70,9 +86,22 @@ def rank_templates(
         PromptError: one template only, a score or weights that cannot be, masks that are not of the prompts or not
             as many.
         ImageError: fewer than two images that can be judged, or masks that do not fit.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> model, scenes = dcv.load(), dcv.toyworld.dataset(3, "test", size=128)
+        >>> templates = dcv.Prompts(["grass", "a taxi"], ["{}", "a photo of {}"], absent=["a whale"])
+        >>> ranking = dcv.measure.rank_templates(model, scenes, templates, progress=False)
+        >>> ranking.score, list(ranking.table.columns[:3])
+        ('margin_absent', ['template', 'score', 'low'])
     """
     candidates = template_candidates(model, Prompts.of(prompts), weights=weights, progress=progress)
-    return _rank(model, images, candidates, masks, **_options(locals()), **options)
+    draws = Draws(interval, resamples, seed)
+    metric = map_metric(score, model, candidates, threshold=threshold, masks=masks is not None)
+    options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
+    given, each = Paired(images, masks), WithEnsembles(candidates)
+    scores = run(model, given, each, metric, options, store=store, unreadable=unreadable, progress=progress)
+    return ranking_of(scores, candidates, metric.name, draws)
 
 
 def rank_synonyms(
@@ -89,8 +118,13 @@ def rank_synonyms(
     interval: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    store: str | os.PathLike[str] | None = None,
+    geometry: str | Native | Whole | Tiles | None = None,
+    path: str | DensePath | None = None,
+    preset: str | Preset | None = None,
+    batch_size: int = 8,
+    unreadable: Callable[[Any, ImageError], object] | None = None,
     progress: bool = True,
-    **options: Any,
 ) -> Ranking:
     """Rank prompts that mean the same thing: synonyms, adjectives, word order, languages of a multilingual tower.
 
@@ -108,79 +142,60 @@ def rank_synonyms(
         interval: As for `rank_templates`.
         resamples: As for `rank_templates`.
         seed: As for `rank_templates`.
+        store: As for `rank_templates`.
+        geometry: As for `rank_templates`.
+        path: As for `rank_templates`.
+        preset: As for `rank_templates`.
+        batch_size: As for `rank_templates`.
+        unreadable: As for `rank_templates`.
         progress: As for `rank_templates`.
-        **options: As for `rank_templates`.
+
+    Returns:
+        As `rank_templates`.
 
     Raises:
         PromptError: one synonym only, more than one template, a synonym among the others; as `rank_templates`.
         ImageError: as `rank_templates`.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> model, scenes = dcv.load(), dcv.toyworld.dataset(3, "test", size=128)
+        >>> dcv.measure.rank_synonyms(model, scenes, ["a taxi", "a bus"], absent=["a whale"], progress=False).noun
+        'synonym'
     """
     candidates = synonym_candidates(model, synonyms, others=others, absent=absent, template=template)
-    return _rank(model, images, candidates, masks, **_options(locals()), **options)
+    draws = Draws(interval, resamples, seed)
+    metric = map_metric(score, model, candidates, threshold=threshold, masks=masks is not None)
+    options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
+    given, each = Paired(images, masks), WithEnsembles(candidates)
+    scores = run(model, given, each, metric, options, store=store, unreadable=unreadable, progress=progress)
+    return ranking_of(scores, candidates, metric.name, draws)
 
 
-def _options(given: dict[str, Any]) -> dict[str, Any]:
-    return {name: given[name] for name in ("score", "threshold", "interval", "resamples", "seed", "progress")}
+@dataclass(frozen=True)
+class Draws:
+    """How images are drawn again for intervals.
 
-
-def _rank(
-    model: Model,
-    images: Iterable[Any],
-    candidates: Candidates,
-    masks: EachMasks | None,
-    *,
-    interval: float,
-    resamples: int,
-    seed: int,
-    **options: Any,
-) -> Ranking:
-    check_draws(interval, resamples)
-    judge = judge_of(candidates, masks, **options)
-    names: list[str] = []
-    rows: list[Floats] = []
-    attrs: dict[str, Any] = {}
-    stopped = False
-    try:
-        for trace, seen in look(model, images, candidates, judge):
-            rows.append(scored(seen, candidates, judge))
-            names.append(trace.name)
-            attrs = attributes(trace)
-    except KeyboardInterrupt:
-        stopped = True
-        if len(rows) < 2:
-            raise
-        warnings.warn(f"Interrupted: this is about the {len(rows)} images until then.", stacklevel=3)
-    scores = dataset_of(names, rows[: len(names)], candidates, judge, attrs)
-    table = table_of(scores, candidates, interval, resamples, seed)
-    ranking = Ranking(table, scores, judge.score, candidates.noun, interval, stopped)
-    warn_of_noise(ranking)
-    return ranking
-
-
-def scored(seen: MapScores, candidates: Candidates, judge: Judge) -> Floats:
-    """One image in numbers, `(3, way)`: each way of saying, the ensemble of all (repeated), and that without each."""
-    maps, ways = seen.maps, len(candidates.names)
-    together = np.concatenate([maps, candidates.ensembled(maps)[None], candidates.left_out(maps)])
-    counts = judge.count(replaced(seen, together), candidates)
-    return np.stack([counts[:ways], np.repeat(counts[ways], ways), counts[ways + 1 :]])
-
-
-def replaced(seen: MapScores, maps: Floats) -> MapScores:
-    """The same image with other maps."""
-    return MapScores(maps, seen.absent, seen.areas, seen.truth, seen.scale, seen.threshold)
-
-
-def check_draws(interval: float, resamples: int) -> None:
-    """Refuse an interval or a number of resamples that cannot be.
+    Attributes:
+        interval: Width of the intervals, between 0 and 1.
+        resamples: How often, at least 100 times.
+        seed: The same seed gives the same intervals.
 
     Raises:
-        PromptError: it cannot.
+        PromptError: an interval or a number of resamples that cannot be.
     """
-    if isinstance(interval, bool) or not isinstance(interval, int | float) or not 0 < interval < 1:
-        raise PromptError(f"interval={interval!r}", expected="a number between 0 and 1", fix="Try interval=0.95.")
-    if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 100:
-        got, expected = f"resamples={resamples!r}", "a whole number of at least 100"
-        raise PromptError(got, expected=expected, fix="Try resamples=2000.")
+
+    interval: float
+    resamples: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        width, count = self.interval, self.resamples
+        if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width < 1:
+            raise PromptError(f"interval={width!r}", expected="a number between 0 and 1", fix="Try interval=0.95.")
+        if isinstance(count, bool) or not isinstance(count, int) or count < 100:
+            got, expected = f"resamples={count!r}", "a whole number of at least 100"
+            raise PromptError(got, expected=expected, fix="Try resamples=2000.")
 
 
 @dataclass(frozen=True, repr=False)
@@ -237,46 +252,61 @@ class Ranking:
             return f"<p>{html.escape(repr(self))}</p>{self.table.round(4).to_html(index=False)}"
 
 
-def dataset_of(
-    names: list[str], rows: list[Floats], candidates: Candidates, judge: Judge, attrs: dict[str, Any]
-) -> xr.Dataset:
-    """Keep the images that can be judged; the others are counted in the attributes."""
+def ranking_of(result: xr.Dataset, candidates: TextCandidates, score: str, draws: Draws) -> Ranking:
+    """Rank what `run` has measured of `WithEnsembles`.
+
+    Raises:
+        KeyboardInterrupt: it was stopped before the second image.
+        ImageError: fewer than two images that can be judged.
+    """
+    stopped, images = bool(result.attrs["stopped"]), result.sizes["image"]
+    if stopped and images < 2:
+        raise KeyboardInterrupt
+    if stopped:
+        warn(f"Interrupted: this is about the {images} images until then.")
+    scores = split(result, candidates, score)
+    ranking = Ranking(table_of(scores, candidates, draws), scores, score, candidates.noun, draws.interval, stopped)
+    warn_of_noise(ranking)
+    return ranking
+
+
+def split(result: xr.Dataset, candidates: TextCandidates, score: str) -> xr.Dataset:
+    """Part texts, ensemble and ensembles without each; keep the images that can be judged, and count the others."""
     import xarray as xr
 
-    values = np.stack(rows) if rows else np.zeros((0, 3, len(candidates.names)))
-    judged = np.asarray(np.isfinite(values).all((1, 2)))
+    values, count = result["score"].values, len(candidates.names)
+    judged = np.asarray(np.isfinite(values).all(1))
     if judged.sum() < 2:
-        got = f"{judged.sum()} images that can be judged by {judge.score}, of {len(rows)}"
+        got = f"{judged.sum()} images that can be judged by {score}, of {len(values)}"
         fix = "Pass more images; with masks, those in which a prompt has one that is not empty."
         raise ImageError(got, expected="at least two, to say how much is noise", fix=fix)
-    values, way = values[judged], candidates.noun
+    axes, values = ("image", candidates.noun), values[judged]
     data = {
-        "score": (("image", way), values[:, 0]),
-        "ensemble": (("image",), values[:, 1, 0]),
-        "left_out": (("image", way), values[:, 2]),
+        "score": (axes, values[:, :count]),
+        "ensemble": (axes[:1], values[:, count]),
+        "left_out": (axes, values[:, count + 1 :]),
     }
-    known = {key: value for key, value in attrs.items() if key not in ("image_name", "geometry")}
-    more = {"number": judge.score, "images_not_judged": int((~judged).sum()), "prompts": list(candidates.prompts)}
-    named = [name for name, kept in zip(names, judged, strict=True) if kept]
-    return xr.Dataset(data, coords={"image": named, way: list(candidates.names)}, attrs={**known, **more})
+    coords = {"image": result["image"].values[judged], candidates.noun: list(candidates.names)}
+    source = {name: value for name, value in result.attrs.items() if name not in ("unread", "stopped")}
+    more = {"number": score, "images_not_judged": int((~judged).sum()), "prompts": list(candidates.prompts)}
+    return xr.Dataset(data, coords=coords, attrs={**source, **more})
 
 
-def table_of(scores: xr.Dataset, candidates: Candidates, interval: float, resamples: int, seed: int) -> pd.DataFrame:
+def table_of(scores: xr.Dataset, candidates: TextCandidates, draws: Draws) -> pd.DataFrame:
     """Average over images, with intervals, and sort: the table of a `Ranking`."""
     import pandas as pd
 
     score, gain = scores["score"].values, scores["left_out"].values - scores["ensemble"].values[:, None]
-    drawn: dict[str, int] = {"resamples": resamples, "seed": seed}
+    again = {"resamples": draws.resamples, "seed": draws.seed}
     best = score[:, [int(score.mean(0).argmax())]]
-    ends = {
-        "score": intervals(score, interval, **drawn),
-        "to_best": intervals_to_best(score, interval, **drawn),
-        "left_out": intervals(gain, interval, **drawn),
-    }
     columns: dict[str, Any] = {candidates.noun: list(candidates.names)}
-    for name, values in (("score", score), ("to_best", score - best), ("left_out", gain)):
+    for name, values, (low, high) in (
+        ("score", score, intervals(score, draws.interval, **again)),
+        ("to_best", score - best, intervals_to_best(score, draws.interval, **again)),
+        ("left_out", gain, intervals(gain, draws.interval, **again)),
+    ):
         start = "" if name == "score" else f"{name}_"
-        columns |= {name: values.mean(0), f"{start}low": ends[name][0], f"{start}high": ends[name][1]}
+        columns |= {name: values.mean(0), f"{start}low": low, f"{start}high": high}
     table = pd.DataFrame(columns)
     table.insert(7, "within_noise", table["to_best_high"] >= 0)
     table["images"] = len(score)
@@ -289,9 +319,8 @@ def warn_of_noise(ranking: Ranking) -> None:
     ties = ranking.within_noise
     if len(ties) > 1:
         more = f" and {len(ties) - 4} more" if len(ties) > 4 else ""
-        warnings.warn(
+        warn(
             f"Within noise of the best {ranking.noun} {ties[0]!r} ({ranking.interval:.0%} interval of what each is "
             f"behind the best in {ranking.score}, {ranking.scores.sizes['image']} images): "
-            f"{', '.join(map(repr, ties[1:4]))}{more}. More images may tell them apart.",
-            stacklevel=4,
+            f"{', '.join(map(repr, ties[1:4]))}{more}. More images may tell them apart."
         )

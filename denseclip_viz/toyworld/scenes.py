@@ -40,6 +40,7 @@ class Scene:
     things: tuple[Thing, ...]
     stuff: Mapping[str, NDArray[np.bool_]] = field(repr=False)
     plan: Plan = field(repr=False)
+    classes = CLASSES  # what `labels` counts
 
     @property
     def size(self) -> int:

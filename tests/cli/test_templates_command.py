@@ -101,17 +101,17 @@ def test_a_image_that_cannot_be_read_is_said_and_left_out_of_the_ranking(run, he
 
 
 def test_an_interrupt_writes_what_was_done_and_says_so(run, here, many, monkeypatch):
-    import denseclip_viz.measure.rank as contest
+    from denseclip_viz.measure import evaluation
 
-    plain = contest.look
+    plain = evaluation.traced_beside
 
-    def stopped(*arguments):
-        for at, one in enumerate(plain(*arguments)):
+    def stopped(*arguments, **options):
+        for at, one in enumerate(plain(*arguments, **options)):
             if at == 2:
                 raise KeyboardInterrupt
             yield one
 
-    monkeypatch.setattr(contest, "look", stopped)
+    monkeypatch.setattr(evaluation, "traced_beside", stopped)
     result = run("templates", many, *SAID, "--out", "rank.csv", code=130)
     assert set(pd.read_csv(here / "rank.csv")["images"]) == {2} and "Interrupted" in result.stderr
     assert list(here.glob(".*part")) == []

@@ -13,9 +13,7 @@ import denseclip_viz as dcv
 from denseclip_viz.clip.text.bank import ensemble
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.maps.similarity import cosine_maps
-from denseclip_viz.measure import candidates as entrants_module
-from denseclip_viz.measure import ensemble_selection as committee
-from denseclip_viz.measure import evaluate as judging
+from denseclip_viz.measure import candidates, ensemble_selection, evaluation
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +55,14 @@ def test_an_interrupt_of_a_select_templates_goes_on_with_what_was_done(tiny, mon
             raise KeyboardInterrupt
 
     steps = iter(range(100))
-    plain = committee._with_each
+    plain = ensemble_selection._with_each
 
     def tried(*arguments):
         if when == "choosing" and next(steps) == 1:
             raise KeyboardInterrupt
         return plain(*arguments)
 
-    monkeypatch.setattr(committee, "_with_each", tried)
+    monkeypatch.setattr(ensemble_selection, "_with_each", tried)
     with pytest.warns(UserWarning, match="Interrupted: this is about the"):
         small = dcv.select_templates(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=2, most=2)
     assert small.stopped and small.verdict.startswith("Interrupted; so far ")
@@ -82,7 +80,7 @@ def test_an_interrupt_before_anything_was_done_stops(tiny, monkeypatch, when):
     def never(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(committee, "_with_each", never)
+    monkeypatch.setattr(ensemble_selection, "_with_each", never)
     with pytest.raises(KeyboardInterrupt):
         dcv.select_templates(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=1)
 
@@ -90,7 +88,7 @@ def test_an_interrupt_before_anything_was_done_stops(tiny, monkeypatch, when):
 def test_a_image_that_comes_twice_is_on_one_side_only():
     kept = [(name, at) for at, name in enumerate(b"abcabdefgh")]
     for seed in range(20):
-        choosing, judging = committee._parts(kept, 0.5, seed)
+        choosing, judging = ensemble_selection._parts(kept, 0.5, seed)
         assert sorted(choosing + judging) == list(range(10)) and 4 <= len(judging) <= 6
         assert not {kept[at][0] for at in choosing} & {kept[at][0] for at in judging}
 
@@ -102,7 +100,7 @@ def test_long_work_shows_how_far_it_is(tiny, monkeypatch):
     def bar(what, **_):
         yield lambda done, every: shown.append((what, done, every))
 
-    for module in (committee, entrants_module, judging):
+    for module in (ensemble_selection, candidates, evaluation):
         monkeypatch.setattr(module, "bar", bar)
     tiny.texts.clear()
     quietly(dcv.select_templates, tiny, images(4), PROMPTS, blobs, most=2)

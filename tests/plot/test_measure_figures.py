@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import fake_results
 import matplotlib
@@ -16,9 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 import denseclip_viz as dcv
 from denseclip_viz import plot
 from denseclip_viz.errors import LayerError, PromptError
-from denseclip_viz.measure.candidates import Candidates
-from denseclip_viz.measure.evaluate import Judge
-from denseclip_viz.measure.rank import Ranking, dataset_of, table_of
+from denseclip_viz.measure.candidates import TextCandidates, WithEnsembles
+from denseclip_viz.measure.rank import Draws, ranking_of
 
 NAMES = ("a photo of {}.", "{}", "사진 속의 {}", f"{fake_results.LONG} {{}}")
 ATTRS = {"model": "RN50", "weights": "openai", "weights_hash": "3f1d2c4b00", "random_weights": 0}
@@ -30,15 +30,18 @@ def ranking(names=NAMES, *, random_weights=0, stopped=False):
     rows = []
     for value in base:
         scores = value - 0.05 * np.arange(len(names)) * (np.arange(len(names)) > 1) + rng.normal(0, 0.01, len(names))
-        rows.append(
-            np.stack([scores, np.full(len(names), scores.mean()), scores.mean() + rng.normal(0, 0.01, len(names))])
-        )
-    candidates = Candidates("template", names, ("a", "b"), (False, False), (True, True), torch.zeros(len(names), 2, 3))
-    judge = Judge("average_precision", None, float("nan"), {}, False)
-    scores = dataset_of(
-        [str(at) for at in range(40)], rows, candidates, judge, {**ATTRS, "random_weights": random_weights}
+        without = scores.mean() + rng.normal(0, 0.01, len(names))
+        rows.append([*scores, scores.mean(), *without])
+    texts = torch.zeros(len(names), 2, 3)
+    candidates = TextCandidates("template", names, ("a", "b"), (False, False), (True, True), texts)
+    result = xr.Dataset(
+        {"score": (("image", "candidate"), np.array(rows))},
+        coords={"image": [str(at) for at in range(40)], "candidate": list(WithEnsembles(candidates).names)},
+        attrs={**ATTRS, "random_weights": random_weights, "unread": [], "stopped": int(stopped)},
     )
-    return Ranking(table_of(scores, candidates, 0.95, 500, 0), scores, "average_precision", "template", 0.95, stopped)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return ranking_of(result, candidates, "average_precision", Draws(0.95, 500, 0))
 
 
 def attribution(words=("a", "red", "car"), *, size=(240, 360), gradient=True, **options):

@@ -1,0 +1,171 @@
+"""Results kept image by image: in memory, or in a file that a killed run goes on from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from denseclip_viz.errors import ImageError, OutputError
+from denseclip_viz.model import Model
+
+FORMAT = 1
+Values = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
+"""Numbers of one image by name, each with the names of its axes, as xarray takes them."""
+
+
+class ResultStore:
+    """What is known of each image, by its place in the data set.
+
+    In a file it is a line of JSON for each image, written as soon as it is known, so that a kill loses the image at
+    work and no other. The first line says what was asked: results of another question are never mixed in.
+
+    Args:
+        path: The file, made if missing; None keeps results in memory only.
+        question: Fingerprints of all that decides the numbers, by what they are of.
+
+    Attributes:
+        images: `{place: (name, values)}`.
+        unread: `{place: (name, error)}`, images that could not be read.
+        attrs: Where the numbers come from.
+
+    Raises:
+        OutputError: a file of another question, of something else, or one that cannot be read or written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None, question: Mapping[str, str]) -> None:
+        self.images: dict[int, tuple[str, Values]] = {}
+        self.unread: dict[int, tuple[str, ImageError]] = {}
+        self.attrs: dict[str, Any] = {}
+        self.path = None if path is None else Path(path)
+        self._digests: dict[int, str] = {}
+        if self.path is not None:
+            with self._reporting():
+                self._resume(self.path, {"denseclip_viz": FORMAT, "question": dict(question)})
+
+    def add(self, place: int, name: str, values: Values, *, digest: str = "") -> None:
+        """Keep the numbers of an image."""
+        self.images[place] = name, values
+        arrays = {key: [dims, array.dtype.str, array.tolist()] for key, (dims, array) in values.items()}
+        self._write({"image": place, "name": name, "digest": digest, "values": arrays})
+
+    def add_unread(self, place: int, name: str, error: ImageError) -> None:
+        """Keep that an image cannot be read."""
+        self.unread[place] = name, error
+        self._write({"image": place, "name": name, "unread": [error.got, error.expected, error.fix]})
+
+    def add_attrs(self, attrs: Mapping[str, Any]) -> None:
+        """Keep where the numbers come from; the first ones count."""
+        if not self.attrs:
+            self.attrs = dict(attrs)
+            self._write({"attrs": self.attrs})
+
+    def check(self, place: int, digest: str) -> None:
+        """Refuse an image that is not the one whose numbers are kept.
+
+        Raises:
+            OutputError: it is another one, or its masks are.
+        """
+        if self._digests.get(place, digest) != digest:
+            raise self._refused(f"was begun with another image number {place}, or other masks", "the same images")
+
+    def _resume(self, path: Path, header: dict[str, Any]) -> None:
+        """Take what a file holds. A kill within a line leaves its beginning at the end: that is cut off."""
+        data, fresh = path.read_bytes() if path.exists() else b"", _line(header)
+        whole, _, torn = data.rpartition(b"\n")
+        if fresh.startswith(data):
+            path.write_bytes(fresh)
+            return
+        try:
+            first, *records = map(json.loads, whole.splitlines())
+            asked = first["question"] if first["denseclip_viz"] == FORMAT else {}
+            other = [what for what, print_ in header["question"].items() if asked.get(what) != print_]
+            for record in records if not other else ():
+                self._take(record)
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._refused("is no file of results, or a damaged one", "one that an evaluation wrote") from error
+        if other:
+            raise self._refused(f"holds results of another question: other {', '.join(other)}", "results of this one")
+        os.truncate(path, len(data) - len(torn))
+
+    def _take(self, record: dict[str, Any]) -> None:
+        if "attrs" in record:
+            self.attrs = record["attrs"]
+        elif "unread" in record:
+            got, expected, fix = record["unread"]
+            self.unread[record["image"]] = record["name"], ImageError(got, expected=expected, fix=fix)
+        else:
+            values = {key: (tuple(dims), np.array(data, kind)) for key, (dims, kind, data) in record["values"].items()}
+            self.images[record["image"]] = record["name"], values
+            self._digests[record["image"]] = record["digest"]
+
+    def _write(self, record: dict[str, Any]) -> None:
+        if self.path is not None:
+            with self._reporting(), open(self.path, "ab") as file:
+                file.write(_line(record))
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._refused(f"cannot be used ({error.strerror})", "a file that can be written") from error
+
+    def _refused(self, what: str, expected: str) -> OutputError:
+        return OutputError(f"{self.path} {what}", expected=expected, fix="Name another file as store=.")
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record).encode() + b"\n"
+
+
+def fingerprint(value: object) -> str:
+    """Hash all that a value holds: numbers, texts, arrays, weights, functions, and objects of these.
+
+    Example:
+        >>> fingerprint({"a": torch.ones(2)}) == fingerprint({"a": torch.ones(2)}) != fingerprint({"a": torch.zeros(2)})
+        True
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for part in _parts(value):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    """Give the bytes of a value, with its kind and length, so that no two values look alike."""
+    yield f"{type(value).__qualname__}:".encode()
+    if isinstance(value, Tensor):
+        yield f"{value.dtype}{tuple(value.shape)}".encode()
+        yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    elif isinstance(value, bytes):
+        yield value
+    elif isinstance(value, np.ndarray):
+        yield f"{value.dtype}{value.shape}".encode() + value.tobytes()
+    elif isinstance(value, (Model, nn.Module)):
+        yield from _parts([value.clip, value.provenance] if isinstance(value, Model) else value.state_dict())
+    elif isinstance(value, Mapping):
+        yield from _parts([item for pair in value.items() for item in pair])
+    elif isinstance(value, (list, tuple)):
+        yield str(len(value)).encode()
+        for item in value:
+            yield from _parts(item)
+    elif isinstance(value, FunctionType):
+        yield from _parts([value.__module__, value.__qualname__, value.__code__, value.__defaults__])
+        yield from _parts([cell.cell_contents for cell in value.__closure__ or ()])
+    elif isinstance(value, CodeType):
+        yield from _parts([value.co_code, list(value.co_names), list(value.co_consts)])
+    elif hasattr(value, "__dict__"):
+        yield from _parts(vars(value))
+    else:
+        yield repr(value).encode()

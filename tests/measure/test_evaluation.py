@@ -1,0 +1,253 @@
+"""One loop over images, candidates and a metric: what users write for it, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+import xarray as xr
+from contests import PROMPTS, blobs, images
+
+import denseclip_viz as dcv
+from denseclip_viz.errors import ImageError, OutputError, PromptError
+from denseclip_viz.measure.store import fingerprint
+
+SCORE = "shared_precision"
+
+
+@pytest.fixture(scope="module")
+def tiny(load_tiny):
+    return load_tiny("vit")
+
+
+@pytest.fixture(scope="module")
+def templates(tiny):
+    return dcv.measure.template_candidates(tiny, PROMPTS)
+
+
+def pairs(count):
+    return [(image, blobs(image)) for image in images(count)]
+
+
+class Smoothed:
+    """Candidates as a user writes them: the plain maps, and those after key smoothing."""
+
+    names = ("plain", "smoothed")
+    prompts = ("grass", "a taxi")
+    trace_options = {"keys": "key"}
+
+    def __init__(self, model):
+        self.vectors = model.texts.encode(dcv.Prompts(self.prompts))
+
+    def maps(self, trace):
+        plain = dcv.maps.cosine_maps(trace.dense, self.vectors)[0]
+        return np.stack([plain, dcv.maps.key_smoothing(plain, trace.keys)])
+
+
+class TwoHalves:
+    """A data set as a user writes it: sky above grass."""
+
+    classes = ("sky", "grass")
+
+    def __iter__(self):
+        for at in range(3):
+            labels = np.repeat([0, 1], 16)[:, None].repeat(32, 1)
+            yield dcv.measure.Example(f"half {at}", images(3)[at], labels=labels)
+
+
+def test_a_score_is_the_mean_over_prompts_of_the_table_of_each_image(tiny, templates):
+    result = dcv.measure.evaluate(tiny, pairs(3), templates, SCORE, progress=False)
+    assert result.score.dims == ("image", "candidate") and result.attrs["weights_hash"] and not result.attrs["stopped"]
+    for at, image in enumerate(images(3)):
+        table = dcv.measure.templates_table(tiny.similarity(image, PROMPTS), blobs(image))
+        assert result.score[at].values == pytest.approx(table.groupby("template", sort=False)[SCORE].mean(), abs=1e-6)
+
+
+def test_a_data_set_candidates_and_a_metric_take_a_few_lines_each(tiny):
+    def highest(maps, example, trace):
+        assert example.labels.shape == trace.image.shape[:2]
+        return maps.max((1, 2, 3))
+
+    one = dcv.measure.evaluate(tiny, TwoHalves(), Smoothed(tiny), highest, progress=False)
+    assert (
+        one.image.values.tolist() == ["half 0", "half 1", "half 2"] and one.candidate.values.tolist()[1] == "smoothed"
+    )
+    named = dcv.measure.evaluate(tiny, TwoHalves(), Smoothed(tiny), "average_precision", progress=False)
+    assert np.isfinite(named.score).all()  # grass is a class, a taxi is not and is not judged
+
+
+def test_scenes_know_their_classes(tiny):
+    scenes = dcv.toyworld.dataset(2, "test", size=64)
+    stuff = np.unique([name for scene in scenes for name in scene.stuff])
+    candidates = dcv.measure.template_candidates(tiny, dcv.Prompts([f"the {name}" for name in stuff], ["{}", "no {}"]))
+    from_labels = dcv.measure.evaluate(tiny, scenes, candidates, "iou_won", progress=False)
+    nothing = np.zeros((64, 64), bool)
+    by_hand = [(scene, {f"the {name}": scene.stuff.get(name, nothing) for name in stuff}) for scene in scenes]
+    assert np.array_equal(
+        from_labels.score, dcv.measure.evaluate(tiny, by_hand, candidates, "iou_won", progress=False).score
+    )
+
+
+def test_a_metric_may_give_several_numbers_with_axes_of_their_own(tiny, templates):
+    def several(maps, example, trace):
+        return {
+            "peak": (("candidate", "prompt"), maps.max((2, 3))),
+            "embedding": (("channel",), trace.global_embedding),
+        }
+
+    result = dcv.measure.evaluate(tiny, pairs(2), templates, several, progress=False)
+    assert result.peak.dims == ("image", "candidate", "prompt") and result.embedding.shape == (2, 24)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "said"),
+    [
+        ({"metric": "entropy"}, PromptError, "metric='entropy'.*one of peak"),
+        ({"dataset": images(2)}, PromptError, "masks of image 0.*without masks"),
+        ({"dataset": []}, ImageError, "without an image that can be read"),
+        ({"dataset": images(1)[0]}, ImageError, "several images are due"),
+        ({"dataset": [(images(1)[0], {"gras": np.zeros((32, 32), bool)})]}, PromptError, "masks of image 0.*'gras'"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused(tiny, templates, change, error, said):
+    given = {"dataset": pairs(2), "metric": SCORE, **change}
+    with pytest.raises(error, match=said):
+        dcv.measure.evaluate(tiny, given["dataset"], templates, given["metric"], progress=False)
+
+
+KILLED = """
+import sys, time
+import denseclip_viz as dcv
+sys.path.insert(0, {here!r})
+from test_evaluation import question
+model, scenes, candidates = question()
+def slow(maps, example, trace):
+    time.sleep(0.2)
+    return maps.max((1, 2, 3))
+dcv.measure.evaluate(model, scenes, candidates, "iou_best", store={store!r}, batch_size=4, progress=False)
+"""
+
+
+def question():
+    model = dcv.load()
+    prompts = dcv.Prompts(["the grass", "the sky", "a taxi"], ["{}", "a photo of {}"])
+    return model, dcv.toyworld.dataset(24, "test", size=128), dcv.measure.template_candidates(model, prompts)
+
+
+def test_a_killed_run_goes_on_where_it_was_and_gives_the_same_bits(tmp_path):
+    store, here = tmp_path / "scores.jsonl", os.path.dirname(__file__)
+    code = KILLED.format(here=here, store=str(store))
+    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.path.dirname(here)})
+    until = time.monotonic() + 60
+    while (not store.is_file() or store.read_bytes().count(b"\n") < 5) and time.monotonic() < until:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    known = store.read_bytes().count(b'"values"')
+    assert 2 <= known < 24
+    with open(store, "ab") as file:  # what a kill in the middle of a line leaves
+        file.write(b'{"image": 23, "name": "sc')
+    model, scenes, candidates = question()
+    options = {"batch_size": 4, "progress": False}
+    resumed = dcv.measure.evaluate(model, scenes, candidates, "iou_best", store=store, **options)
+    whole = dcv.measure.evaluate(model, scenes, candidates, "iou_best", **options)
+    xr.testing.assert_identical(resumed, whole)
+    assert resumed.score.values.tobytes() == whole.score.values.tobytes()
+    assert [json.loads(line).get("image") for line in store.read_bytes().splitlines()[2:]] == list(range(24))
+
+
+MEASURED = []
+
+
+def counted(maps, example, trace):
+    MEASURED.append(trace.name)
+    if len(MEASURED) == 100:
+        raise KeyboardInterrupt
+    return maps.max((1, 2, 3))
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4, 5])
+def test_an_interrupted_run_goes_on_with_the_images_that_are_left(tiny, templates, tmp_path, stop):
+    given, options = pairs(7), {"batch_size": 3, "progress": False}
+    MEASURED[:] = ["before"] * (99 - stop)
+    with pytest.warns(UserWarning, match=f"Interrupted: this is about the {stop} images"):
+        first = dcv.measure.evaluate(tiny, given, templates, counted, store=tmp_path / "scores", **options)
+    assert first.attrs["stopped"] and first.sizes["image"] == stop
+    MEASURED.clear()
+    second = dcv.measure.evaluate(tiny, given, templates, counted, store=tmp_path / "scores", **options)
+    assert len(MEASURED) == 7 - stop, "no image was measured twice"
+    xr.testing.assert_identical(second, dcv.measure.evaluate(tiny, given, templates, counted, **options))
+
+
+def test_a_store_of_another_question_is_refused_by_name(tiny, templates, load_tiny, tmp_path):
+    store, given = tmp_path / "scores.jsonl", pairs(2)
+    dcv.measure.evaluate(tiny, given, templates, "iou_won", store=store, progress=False)
+    others = {
+        "metric": (tiny, given, templates, "iou_best", {}),
+        "candidates": (tiny, given, Smoothed(tiny), "iou_won", {}),
+        "model": (load_tiny("resnet"), given, templates, "iou_won", {}),
+        "options": (tiny, given, templates, "iou_won", {"geometry": "whole"}),
+        "another image number 1": (tiny, [given[0], pairs(3)[2]], templates, "iou_won", {}),
+        "or other masks": (tiny, [given[0], (given[1][0], {})], templates, "iou_won", {}),
+    }
+    for what, (model, dataset, candidates, metric, options) in others.items():
+        with pytest.raises(OutputError, match=what):
+            dcv.measure.evaluate(model, dataset, candidates, metric, store=store, progress=False, **options)
+    for content in (b"my notes", b"my notes\n", store.read_bytes().replace(b"values", b"value", 1)):
+        odd = tmp_path / "odd"
+        odd.write_bytes(content)
+        with pytest.raises(OutputError, match="no file of results, or a damaged one"):
+            dcv.measure.evaluate(tiny, given, templates, "iou_won", store=odd, progress=False)
+        assert odd.read_bytes() == content
+    with pytest.raises(OutputError, match="cannot be used"):
+        dcv.measure.evaluate(tiny, given, templates, "iou_won", store=tmp_path / "no" / "folder", progress=False)
+
+
+def test_an_image_that_cannot_be_read_is_not_tried_again_in_silence(tiny, templates, tmp_path):
+    broken, store = tmp_path / "broken.png", tmp_path / "scores.jsonl"
+    broken.write_bytes(b"no image")
+    given = [pairs(2)[0], (broken, {}), pairs(2)[1]]
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="Left out: .*broken.png") as told:
+            result = dcv.measure.evaluate(tiny, given, templates, SCORE, store=store, progress=False)
+        assert result.attrs["unread"] == ["broken.png"] and result.sizes["image"] == 2
+        assert told[0].filename == __file__, "a warning names the line that asked"
+    assert store.read_bytes().count(b'"unread"') == 1
+
+
+def test_a_ranking_goes_on_too(tiny, tmp_path):
+    given, store = images(5), tmp_path / "ranking.jsonl"
+
+    def stream():
+        yield from given[:3]
+        raise KeyboardInterrupt
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        options = {"store": store, "batch_size": 1, "progress": False}
+        assert dcv.rank_templates(tiny, stream(), PROMPTS, blobs, **options).stopped
+        resumed = dcv.rank_templates(tiny, given, PROMPTS, blobs, **options)
+        whole = dcv.rank_templates(tiny, given, PROMPTS, blobs, batch_size=1, progress=False)
+    assert resumed.table.equals(whole.table) and not resumed.stopped
+    xr.testing.assert_identical(resumed.scores, whole.scores)
+
+
+def test_a_fingerprint_sees_numbers_texts_and_code_and_nothing_else():
+    def one(maps):
+        return maps.max()
+
+    def other(maps):
+        return maps.min()
+
+    assert fingerprint(one) != fingerprint(other) and fingerprint([1, "1"]) != fingerprint(["1", 1])
+    assert (
+        fingerprint({"a": np.ones(2)}) == fingerprint({"a": np.ones(2)}) != fingerprint({"a": np.ones(2, np.float32)})
+    )
+    assert fingerprint(["ab", "c"]) != fingerprint(["a", "bc"])
