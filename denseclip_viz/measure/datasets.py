@@ -40,8 +40,9 @@ class Example:
 
     Example:
         >>> image, labels = np.zeros((2, 2, 3), np.uint8), np.array([[0, 1], [1, 1]])
-        >>> Example("tiny", image, labels=labels, classes=("sky", "grass")).masks_of(["the grass"])["the grass"].sum().item()
-        3
+        >>> example = Example("tiny", image, labels=labels, classes=("sky", "grass"))
+        >>> example.masks_of(["the grass"])["the grass"].tolist()
+        [[False, True], [True, True]]
     """
 
     name: str

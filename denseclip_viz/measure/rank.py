@@ -89,8 +89,8 @@ def rank_templates(
 
     Example:
         >>> import denseclip_viz as dcv
-        >>> model, scenes = dcv.load(), dcv.toyworld.dataset(3, "test", size=128)
-        >>> templates = dcv.Prompts(["grass", "a taxi"], ["{}", "a photo of {}"], absent=["a whale"])
+        >>> model, scenes = dcv.load(), [dcv.toyworld.scene("a taxi on a road", 128)] * 2
+        >>> templates = dcv.Prompts(["a road", "a taxi"], ["{}", "a photo of {}"], absent=["a whale"])
         >>> ranking = dcv.measure.rank_templates(model, scenes, templates, progress=False)
         >>> ranking.score, list(ranking.table.columns[:3])
         ('margin_absent', ['template', 'score', 'low'])
@@ -159,9 +159,9 @@ def rank_synonyms(
 
     Example:
         >>> import denseclip_viz as dcv
-        >>> model, scenes = dcv.load(), dcv.toyworld.dataset(3, "test", size=128)
-        >>> dcv.measure.rank_synonyms(model, scenes, ["a taxi", "a bus"], absent=["a whale"], progress=False).noun
-        'synonym'
+        >>> model, scenes = dcv.load(), [dcv.toyworld.scene("a taxi on a road", 128)] * 2
+        >>> dcv.measure.rank_synonyms(model, scenes, ["a cab", "a pirate"], absent=["a whale"], progress=False).best
+        'a cab'
     """
     candidates = synonym_candidates(model, synonyms, others=others, absent=absent, template=template)
     draws = Draws(interval, resamples, seed)
