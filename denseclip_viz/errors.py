@@ -30,7 +30,9 @@ class GeometryError(DenseclipVizError):
 
 
 class PromptError(DenseclipVizError):
-    """Prompts or templates that cannot be used as they are."""
+    """Prompts or templates that cannot be used as they are; `text` is one that a tokenizer refused."""
+
+    text: str | None = None
 
 
 class LayerError(DenseclipVizError):

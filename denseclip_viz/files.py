@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,8 +19,16 @@ FIGURES = (".png", ".svg", ".pdf")
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str], endings: Sequence[str], *, force: bool = False) -> Iterator[Path]:
+def atomic_write(
+    path: str | os.PathLike[str], endings: Sequence[str], *, force: bool = False, fsync: bool = False
+) -> Iterator[Path]:
     """Lend a temporary path beside `path`, and move it there when all went well.
+
+    Args:
+        path: The file.
+        endings: Those that it may have.
+        force: Replace a file that is there already.
+        fsync: Wait until the content is on the disk, so that a power cut leaves the old file or the new one.
 
     Raises:
         OutputError: another ending, no such folder, or a file that is there already and no `force`.
@@ -37,6 +43,9 @@ def atomic_write(path: str | os.PathLike[str], endings: Sequence[str], *, force:
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         yield part
+        if fsync:
+            with open(part, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(part, target)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)[:150] or type(error).__name__
@@ -109,64 +118,3 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str], *, force: bool
 def _short(path: str | os.PathLike[str]) -> str:
     text = os.fspath(path)
     return text if len(text) <= 160 else f"{text[:60]}...{text[-90:]}"
-
-
-ENDING = ".safetensors"
-_ABANDONED = 3600.0  # seconds after which an unfinished file is nobody's
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file beside, flushes it to the disk, and renames it: it is there whole, or not at all.
-
-    Only the owner may read it: it holds what somebody typed.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(part)
-        raise
-    with suppress(OSError):  # a folder cannot be flushed on every system
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def clean(root: Path, most_bytes: int) -> None:
-    """Delete the files that were not read for longest until the rest fits, and unfinished files that nobody writes.
-
-    Args:
-        root: A folder of folders of files.
-        most_bytes: What may stay; 0 empties it.
-    """
-    found = sorted(_stats(root, f"*/*{ENDING}"), reverse=True)
-    room = most_bytes
-    for _, size, path in found:
-        room -= size
-        if room < 0:
-            with suppress(OSError):
-                path.unlink()
-    for written, _, path in _stats(root, "*/.*.part"):
-        if time.time() - written > _ABANDONED:
-            with suppress(OSError):
-                path.unlink()
-
-
-def _stats(root: Path, pattern: str) -> list[tuple[float, int, Path]]:
-    found = []
-    for path in root.glob(pattern):
-        with suppress(OSError):
-            stat = path.stat()
-            found.append((stat.st_mtime, stat.st_size, path))
-    return found

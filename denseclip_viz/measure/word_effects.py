@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from denseclip_viz.clip.text.encode import context_length
 from denseclip_viz.clip.text.tokenize import token_ids
-from denseclip_viz.clip.text.word_tokens import context_for, token_shares, word_places, words_of
+from denseclip_viz.clip.text.word_tokens import token_shares, word_places, words_of
 from denseclip_viz.errors import PromptError
 from denseclip_viz.maps.similarity import attributes
 from denseclip_viz.measure.map_scores import Floats
@@ -138,10 +139,10 @@ def _gradients(model: Model, trace: Trace, prompts: Prompts, maps: Floats) -> di
 
 def _shares(model: Model, trace: Trace, template: str, prompts: Prompts) -> tuple[Tensor, Tensor]:
     """Maps of the words `(word, y, x)` and of all other tokens `(y, x)` in one template."""
-    prompt, context = prompts.prompts[0], context_for(model.clip, model.tokenizer)
-    places = word_places(model.tokenizer, template, prompt, context=context)
+    prompt, length = prompts.prompts[0], context_length(model.clip, model.tokenizer)
+    places = word_places(model.tokenizer, template, prompt, context=length)
     text = template.replace("{}", prompt)
-    ids = token_ids(model.tokenizer, [text], context=context, truncate=False)[0]
+    ids = token_ids(model.tokenizer, [text], context=length, truncate=False)[0]
     cells = F.normalize(trace.dense.flatten(0, 1), dim=-1)
     # a cosine is linear in the cell's direction: as many ways back as there are cells, or as text space has axes
     few = len(cells) <= cells.shape[1]

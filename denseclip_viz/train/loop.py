@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from denseclip_viz.files import atomic_write
 
 STATE = "state.safetensors"
 
@@ -32,12 +33,9 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         >>> write_checkpoint(Path("runs/resnet"), Checkpoint({}, {"step": 0}))  # doctest: +SKIP
     """
     folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".{STATE}.{os.getpid()}"
     tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
-    save_file(tensors, beside, metadata={"facts": json.dumps(checkpoint.facts, sort_keys=True)})
-    with open(beside, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(beside, folder / STATE)
+    with atomic_write(folder / STATE, [".safetensors"], force=True, fsync=True) as part:
+        save_file(tensors, part, metadata={"facts": json.dumps(checkpoint.facts, sort_keys=True)})
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from denseclip_viz.clip.text.cache_key import Cache, cache_folder, identity
 from denseclip_viz.clip.text.disk_cache import TextCache
-from denseclip_viz.clip.text.encode import Progress, context, encoded, mean_over_synonyms
+from denseclip_viz.clip.text.encode import Progress, context_length, encoded, mean_over_synonyms
 from denseclip_viz.clip.text.encode import encode_texts as encode_texts
 from denseclip_viz.clip.text.encode import ensemble as ensemble
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
@@ -41,10 +41,10 @@ class _Rows:
 class TextBank:
     """Unit text vectors by text: what was encoded once is not encoded again.
 
-    In memory the least used go first. On disk (`text_cache.TextCache`) vectors outlive the session: in the folder
+    In memory the least used go first. On disk (`disk_cache.TextCache`) vectors outlive the session: in the folder
     that `cache` or the variable DENSECLIP_VIZ_CACHE names ("off": nowhere), else in the system's folder for caches;
-    at most 2 GiB, the longest unread deleted first, and any file may be deleted at any time. The key is the text and
-    everything else that its vector depends on (`text_key.identity`).
+    at most 2 GiB, the longest unread deleted first, and the file may be deleted at any time. The key is the text and
+    everything else that its vector depends on (`cache_key.identity`).
 
     Args:
         clip: An open_clip model whose weights stay as they are (call `clear` when they changed).
@@ -118,9 +118,7 @@ class TextBank:
             try:
                 self._encode(list(rows.missing), rows, batch_size, truncate, progress)
             except PromptError as error:
-                if (named := self._named(error, prompts, truncate)) is None:
-                    raise
-                raise named from error
+                raise self._named(error, prompts, truncate) from error.__cause__
         vectors = rows.whole.reshape(len(table), len(table[0]), -1)
         return mean_over_synonyms(vectors, prompts.prompt_index)
 
@@ -183,25 +181,22 @@ class TextBank:
             for text, vector in zip(texts, vectors, strict=True):
                 self._shelf.put((text, truncate), vector)
 
-    def _named(self, error: PromptError, prompts: Prompts, truncate: bool) -> PromptError | None:
-        """Say which prompt cannot be read in which templates, where that is not the text itself."""
-        table, prompt_index = prompts.texts, prompts.prompt_index
-        places = ((row, column) for row in range(len(table)) for column in range(len(prompt_index)))
-        first = next((place for place in places if not self._fits(table[place[0]][place[1]], truncate)), None)
-        if first is None or prompts.templates == ("{}",):
-            return None
-        row, column = first
-        bad = 1 + sum(not self._fits(texts[column], truncate) for texts in table[row + 1 :])
-        where = f"in the template {short(prompts.templates[row])}"
+    def _named(self, error: PromptError, prompts: Prompts, truncate: bool) -> PromptError:
+        """Name the prompt that cannot be read, and in which templates, where that is not the text itself."""
+        columns = (texts.index(error.text) for texts in prompts.texts if error.text in texts)
+        if prompts.templates == ("{}",) or (column := next(columns, None)) is None:
+            return error
+        fits = [self._fits(texts[column], truncate) for texts in prompts.texts]
+        bad = fits.count(False)
+        where = f"in the template {short(prompts.templates[fits.index(False)])}"
         where += f" and {bad - 1} more" if bad > 1 else ""
-        rest = len(table) - bad
-        good = f"; it fits into the other {many(rest, 'template')}" if rest else ""
-        got = f"{error.got} (the prompt {short(prompts.prompts[prompt_index[column]])} {where}{good})"
+        good = f"; it fits into the other {many(len(fits) - bad, 'template')}" if any(fits) else ""
+        got = f"{error.got} (the prompt {short(prompts.prompts[prompts.prompt_index[column]])} {where}{good})"
         return PromptError(got, expected=error.expected, fix=error.fix)
 
     def _fits(self, text: str, truncate: bool) -> bool:
         try:
-            token_ids(self._tokenizer, [text], context=context(self._clip, self._tokenizer), truncate=truncate)
+            token_ids(self._tokenizer, [text], context=context_length(self._clip, self._tokenizer), truncate=truncate)
         except PromptError:
             return False
         return True

@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from denseclip_viz.clip.text.encode import context
-from denseclip_viz.clip.text.tokenize import BytePairs, Tokenizer, token_ids
+from denseclip_viz.clip.text.encode import context_length
+from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
 from denseclip_viz.errors import OutputError, PromptError
 
 VARIABLE = "DENSECLIP_VIZ_CACHE"
-FORMAT = "1"  # of the vectors and of the files: a new one leaves the old files unread
+FORMAT = "1"  # of the vectors: a new one leaves the old rows unread
 _OFF = ("", "0", "off", "no", "false")
 _ON = ("1", "on", "yes", "true")
 _FACTS = ("model", "weights_hash", "activation", "switches", "dtype")
@@ -79,7 +79,7 @@ def identity(clip: nn.Module, tokenizer: Tokenizer, provenance: Mapping[str, str
         **{name: str(provenance.get(name, "")) for name in _FACTS},
         "device": next(clip.parameters()).device.type,
         "tower": weights_print(clip),
-        "tokenizer": tokenizer_print(tokenizer, context(clip, tokenizer)),
+        "tokenizer": tokenizer_print(tokenizer, context_length(clip, tokenizer)),
     }
 
 
@@ -104,31 +104,19 @@ def weights_print(clip: nn.Module) -> str:
 def tokenizer_print(tokenizer: Tokenizer, length: int) -> str:
     """Hash what a tokenizer is and what it makes of texts in which tokenizers differ.
 
-    Args:
-        tokenizer: The tokenizer.
-        length: How many tokens are read.
+    `length` is how many tokens are read.
     """
     cut = getattr(getattr(tokenizer, "reduction_fn", None), "__name__", "")
     facts: list[object] = [type(tokenizer).__qualname__, length, cut]
     facts += [getattr(inside, "vocab_size", None) for inside in (tokenizer, getattr(tokenizer, "tokenizer", None))]
-    if isinstance(tokenizer, BytePairs):
-        facts += [tokenizer.sot_token_id, tokenizer.eot_token_id, *(_pairs(tokenizer, text) for text in _PROBES)]
-    else:
-        facts += [_ids(tokenizer, text, length) for text in _PROBES]
+    facts += [_probe(tokenizer, text, length) for text in _PROBES]
     return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
 
 
-def _pairs(tokenizer: BytePairs, text: str) -> list[int] | str:
+def _probe(tokenizer: Tokenizer, text: str, length: int) -> list[int] | str:
     try:
-        return tokenizer.encode(text)
-    except PromptError as error:  # BERT's, of a script that it has no pieces for
-        return error.got
-
-
-def _ids(tokenizer: Tokenizer, text: str, length: int) -> list[list[int]] | str:
-    try:
-        return [list(map(int, row)) for row in token_ids(tokenizer, [text], context=length, truncate=True)]
-    except PromptError as error:
+        return [int(number) for number in token_ids(tokenizer, [text], context=length, truncate=True)[0]]
+    except PromptError as error:  # of a script that the tokenizer has no pieces for
         return error.got
 
 

@@ -1,29 +1,51 @@
-"""Text vectors on disk: files of many texts that are whole or not there, and never trusted unread."""
+"""Text vectors on disk: one SQLite table for all models and processes, and no row trusted unread."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import sqlite3
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
 from torch import Tensor
 
-from denseclip_viz.files import ENDING, clean, write_whole
+from denseclip_viz.validation import many
 
-LEAST = 16  # texts worth a file: encoding fewer is as fast as writing them
-MOST_ROWS = 1024  # texts that wait before a file is written
-SECONDS = 5.0  # after which a file is written anyway: what a killed process can lose
-MOST_BYTES = 2**31  # of all models together; the files that were not read for longest go first
-_SAID = "denseclip_viz"  # one entry of the header: the order of several changes from call to call
+LEAST = 16  # texts worth a transaction: encoding fewer is as fast as flushing them to the disk
+MOST_ROWS = 1024  # texts that wait before they are written
+SECONDS = 5.0  # after which they are written anyway: what a killed process can lose
+MOST_BYTES = 2**31  # of all models together; the vectors that were not read for longest go first
+FILE = "texts.sqlite"
+_RESOLUTION = 3600.0  # seconds: a vector read again within the hour is not written down as used again
+_PATIENCE = 10.0  # seconds that a lock of another process is waited for
+# SQLite's log is shared memory, which machines do not share (sqlite.org/wal.html): no error, but broken files.
+_NETWORK = ("nfs", "cifs", "smb", "afs", "lustre", "gpfs", "beegfs", "ceph", "fuse.sshfs", "fuse.gluster", "fuse.ceph")
+# What SQLite says of a place, in the words of all its versions; its other errors are of the file.
+_NO_PLACE = ("database is locked", "unable to open", "attempt to write", "disk I/O error", "database or disk is full",
+             "locking protocol")  # fmt: skip
+_TABLE = """
+    CREATE TABLE IF NOT EXISTS vectors (
+        model TEXT, text TEXT, cut INTEGER, vector BLOB, dtype TEXT, used REAL, checksum BLOB,
+        UNIQUE (model, text, cut) ON CONFLICT REPLACE);
+    CREATE INDEX IF NOT EXISTS vectors_by_use ON vectors (used, length(vector));
+"""
+_ROW = "WHERE model = ? AND text = ? AND cut = ?"
+_EVICT = """
+    DELETE FROM vectors WHERE rowid IN (
+        SELECT rowid FROM (
+            SELECT rowid, sum(length(vector)) OVER (ORDER BY used DESC, rowid DESC) AS newer FROM vectors)
+        WHERE newer > ?)
+"""
+T = TypeVar("T")
 
 
 class CacheWarning(UserWarning):
@@ -31,19 +53,19 @@ class CacheWarning(UserWarning):
 
 
 class TextCache:
-    """Unit vectors of one model's texts in a folder of files.
+    """Unit vectors of one model's texts, in a database that all models share.
 
-    A file holds the vectors of many texts (safetensors; the texts are in its header) and is named by the hash of its
-    content. It is written beside, flushed to the disk and renamed, so that a process killed at any moment leaves
-    nothing half-written under a name that is read; processes that write at once write different files, or equal ones.
-    A file whose content is not what its name says is dropped with a warning. Any file may be deleted at any time.
+    What was written is there after a kill (a write-ahead log), processes may read and write at once, and each row has
+    a checksum over its key and its vector. A damaged row is encoded again; a damaged database is set aside. Where none
+    can be (a network home, a folder for reading only, a lock that stays) vectors live in memory alone. The file may be
+    deleted at any time.
 
     Args:
         root: The folder for all models.
-        identity: All that the vectors depend on beside the text (`text_key.identity`).
-        least: Texts that are worth a file; fewer wait for more.
+        identity: All that the vectors depend on beside the text (`cache_key.identity`).
+        least: Texts that are worth a transaction; fewer wait for more.
         seconds: How long texts wait when there are enough.
-        most_bytes: What all models' files may take up; those that were not read for longest are deleted.
+        most_bytes: What all models' vectors may take up; those that were not read for longest are deleted.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -65,132 +87,145 @@ class TextCache:
         seconds: float = SECONDS,
         most_bytes: int = MOST_BYTES,
     ) -> None:
-        self._identity = json.dumps(identity, sort_keys=True, ensure_ascii=False)
-        self._root = root / "texts"
-        self.folder = self._root / _hash(self._identity.encode())
+        self.file = root / FILE
+        self._model = _hash(json.dumps(identity, sort_keys=True, ensure_ascii=False).encode()).hex()
         self._least, self._seconds, self._most_bytes = least, seconds, most_bytes
-        self._held: dict[str, tuple[list[str], bool]] = {}
-        self._where: dict[tuple[str, bool], str] = {}
         self._waiting: dict[tuple[str, bool], Tensor] = {}
-        self._since, self._writes = time.monotonic(), True
+        self._since, self._usable = time.monotonic(), True
         self._lock = threading.RLock()
 
     def recall(self, texts: Sequence[str], *, truncate: bool) -> dict[str, Tensor]:
-        """Give the vectors of those texts that are kept.
-
-        Args:
-            texts: The texts.
-            truncate: Whether texts may have been cut.
-        """
-        with self._lock:
-            self._look()
-            wanted: dict[str, list[str]] = {}
-            for text in texts:
-                if (text, truncate) in self._where:
-                    wanted.setdefault(self._where[text, truncate], []).append(text)
-            files = ((self._read(name), asked) for name, asked in wanted.items())
-            return {text: vectors[text] for vectors, asked in files for text in asked if text in vectors}
+        """Give the vectors of those texts that are kept; `truncate` says whether texts may have been cut."""
+        return self._run(lambda db: self._read(db, texts, truncate), {}) if os.path.exists(self.file) else {}
 
     def add(self, texts: Sequence[str], vectors: Tensor, *, truncate: bool) -> None:
-        """Take texts that were encoded; a file is written when many wait, or long.
-
-        Args:
-            texts: The texts.
-            vectors: (text, D), unit vectors on the CPU.
-            truncate: Whether texts may have been cut.
-        """
+        """Take the unit vectors of texts, (text, D) on the CPU; they are written when many wait, or long."""
         with self._lock:
-            if not self._writes:
-                return
             self._waiting.update(((text, truncate), row) for text, row in zip(texts, vectors, strict=True))
             if len(self._waiting) >= MOST_ROWS or time.monotonic() - self._since >= self._seconds:
                 self.flush()
 
     def flush(self) -> None:
-        """Write what waits, if it is worth a file."""
+        """Write what waits, if it is worth a transaction."""
         with self._lock:
-            if len(self._waiting) < self._least:
-                return
-            for truncate in (False, True):
-                rows = {text: row for (text, cut), row in self._waiting.items() if cut is truncate}
-                if rows:
-                    self._write(list(rows), torch.stack(list(rows.values())), truncate)
-            self._waiting.clear()
-            self._since = time.monotonic()
-            clean(self._root, self._most_bytes)
+            if len(self._waiting) >= self._least:
+                self._run(self._write, None)
+                self._waiting.clear()
+                self._since = time.monotonic()
 
-    def _look(self) -> None:
-        """Other processes write too: what is new in the folder is read each time, its headers only."""
-        with suppress(OSError):  # a folder that is not there yet, or not for us
-            names = {name for name in os.listdir(self.folder) if name.endswith(ENDING)}
-            for name in sorted(names - self._held.keys()):
-                self._index(name)
+    def _run(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        for _ in range(2):  # the second time on a new database, where the first was set aside
+            try:
+                if not self._usable:
+                    break
+                with self._open() as db:
+                    return work(db)
+            except (OSError, sqlite3.DatabaseError) as error:
+                if not isinstance(error, OSError) and not str(error).startswith(_NO_PLACE):
+                    self._set_aside(error)
+                    continue
+                self._usable = False
+                _warn(
+                    f"Text vectors cannot be kept in {self.file.parent} ({getattr(error, 'strerror', None) or error}): "
+                    "they stay in memory. DENSECLIP_VIZ_CACHE names another folder, or says off."
+                )
+        return otherwise
 
-    def _index(self, name: str) -> None:
-        try:
-            with safe_open(self.folder / name, framework="pt") as file:
-                said = json.loads(file.metadata()[_SAID])
-                shape = file.get_slice("vectors").get_shape()
-            texts, cut = list(said["texts"]), bool(said["truncate"])
-            if said["identity"] != self._identity:
-                raise ValueError("it is of another model")
-            if len(shape) != 2 or shape[0] != len(texts) or not all(isinstance(text, str) for text in texts):
-                raise ValueError("its texts are not those of its vectors")
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            _warn(f"{self.folder / name} cannot be read ({error.strerror or error}): its texts are encoded again.")
-        except (SafetensorError, ValueError, LookupError, TypeError) as error:
-            self._drop(name, str(error) or type(error).__name__)
-        else:
-            self._held[name] = texts, cut
-            self._where.update(((text, cut), name) for text in texts)
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one call and one transaction: none may be shared by threads, or live through a fork."""
+        self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if on_network(self.file.parent):
+            raise OSError(0, "a network folder")
+        new = not self.file.exists()
+        with closing(sqlite3.connect(self.file, timeout=_PATIENCE)) as db:
+            if new:
+                self.file.chmod(0o600)  # it holds what somebody typed
+                remove_older(self.file.parent)
+            with suppress(sqlite3.OperationalError):  # another process is just doing it
+                db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.text_factory = lambda data: data.decode(errors="replace")  # damaged text is for the checksum to notice
+            db.executescript(_TABLE)
+            with db:
+                yield db
 
-    def _read(self, name: str) -> dict[str, Tensor]:
-        path, (texts, _) = self.folder / name, self._held[name]
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            self._forget(name)
-            return {}
-        if _hash(data) != path.stem:
-            self._drop(name, "its content is not what was written")
-            return {}
-        with suppress(OSError):
-            os.utime(path)
-        return dict(zip(texts, load(data)["vectors"], strict=True))
-
-    def _drop(self, name: str, why: str) -> None:
-        self._forget(name)
-        with suppress(OSError):
-            (self.folder / name).unlink()
-        _warn(f"{self.folder / name} is broken ({why[:150]}): it is deleted and its texts are encoded again.")
-
-    def _forget(self, name: str) -> None:
-        texts, cut = self._held.pop(name, ([], False))
+    def _read(self, db: sqlite3.Connection, texts: Sequence[str], truncate: bool) -> dict[str, Tensor]:
+        vectors, broken, stale, now = {}, [], [], time.time()
         for text in texts:
-            if self._where.get((text, cut)) == name:
-                del self._where[text, cut]
+            key = self._model, text, truncate
+            row = db.execute(f"SELECT used < ?, vector, dtype, checksum FROM vectors {_ROW}", (now - _RESOLUTION, *key))
+            for long_unread, *stored in row:
+                if (vector := _decode(key, *stored)) is None:
+                    broken.append(key)
+                    continue
+                vectors[text] = vector
+                stale += [(now, *key)] if long_unread else []
+        db.executemany(f"UPDATE vectors SET used = ? {_ROW}", stale)
+        if broken:
+            db.executemany(f"DELETE FROM vectors {_ROW}", broken)
+            what = f"{many(len(broken), 'text')} in {self.file}"
+            _warn(f"The content of {what} is broken (not what was written): it is deleted and encoded again.")
+        return vectors
 
-    def _write(self, texts: list[str], vectors: Tensor, truncate: bool) -> None:
-        said = {"identity": self._identity, "truncate": truncate, "texts": texts}
-        data = save({"vectors": vectors.contiguous()}, metadata={_SAID: json.dumps(said, ensure_ascii=False)})
-        name = _hash(data) + ENDING
-        try:
-            write_whole(self.folder / name, data)
-        except OSError as error:
-            self._writes = False
-            _warn(
-                f"Text vectors cannot be kept in {self.folder} ({error.strerror}): they stay in memory. "
-                "DENSECLIP_VIZ_CACHE names another folder, or says off."
-            )
-            return
-        self._held[name] = texts, truncate
-        self._where.update(((text, truncate), name) for text in texts)
+    def _write(self, db: sqlite3.Connection) -> None:
+        now = time.time()
+        for (text, cut), vector in self._waiting.items():
+            key, array = (self._model, text, cut), vector.numpy()
+            stored = array.tobytes(), array.dtype.str
+            row = (*key, *stored, now, _checksum(key, *stored))
+            db.execute("INSERT INTO vectors VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        if db.execute("SELECT total(length(vector)) FROM vectors").fetchone()[0] > self._most_bytes:
+            db.execute(_EVICT, (self._most_bytes * 7 // 8,))  # an eighth at once: finding them reads the whole index
+
+    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+        aside = self.file.with_name(f"{FILE}.broken")
+        with suppress(FileNotFoundError):  # another thread did it
+            for ending in ("-wal", "-shm"):
+                self.file.with_name(FILE + ending).unlink(missing_ok=True)
+            os.replace(self.file, aside)
+        _warn(f"{self.file} is broken ({error}): it is set aside as {aside.name} and its texts are encoded again.")
 
 
-def _hash(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def on_network(folder: Path) -> bool:
+    """Say whether a folder lies on a network's file system, as far as Linux tells; elsewhere SQLite's errors must do.
+
+    Example:
+        >>> on_network(Path("/"))
+        False
+    """
+    mounts = {}
+    with suppress(OSError):
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+        mounts = {line.split()[1]: line.split()[2] for line in lines}
+    inside = folder.resolve()
+    kinds = (mounts[str(place)] for place in (inside, *inside.parents) if str(place) in mounts)
+    return next(kinds, "").startswith(_NETWORK)
+
+
+def remove_older(root: Path) -> None:
+    """Delete what earlier versions kept, by the names that they gave: a file of vectors a write, a folder a model."""
+    ours = "[0-9a-f]" * 32
+    with suppress(OSError):  # what is not ours stays, and its folders with it
+        for file in (*root.glob(f"texts/{ours}/{ours}.safetensors"), *root.glob(f"texts/{ours}/.*.part")):
+            file.unlink()
+        for folder in (*root.glob(f"texts/{ours}"), root / "texts"):
+            folder.rmdir()
+
+
+def _decode(key: tuple[str, str, bool], vector: Any, dtype: Any, checksum: Any) -> Tensor | None:
+    """None for a row that is not what was written, whatever its columns hold."""
+    if not isinstance(vector, bytes) or _checksum(key, vector, dtype) != checksum:
+        return None
+    return torch.from_numpy(np.frombuffer(bytearray(vector), dtype))
+
+
+def _checksum(key: tuple[str, str, bool], vector: bytes, dtype: str) -> bytes:
+    return _hash(repr((*key, dtype)).encode() + vector)
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _warn(what: str) -> None:

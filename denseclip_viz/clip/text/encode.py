@@ -89,7 +89,7 @@ def encoded(
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise PromptError(f"batch_size={batch_size!r}", expected="a whole number from 1", fix="Try 64.")
-    ids = token_ids(tokenizer, texts, context=context(clip, tokenizer), truncate=truncate)
+    ids = token_ids(tokenizer, texts, context=context_length(clip, tokenizer), truncate=truncate)
     ends = needed(clip, ids)
     for rows in batches(ends, batch_size):
         with torch.no_grad(), memory_guard(f"batch_size (now {batch_size})"):
@@ -176,7 +176,7 @@ def mean_over_synonyms(vectors: Tensor, prompt_index: Sequence[int]) -> Tensor:
     return torch.stack(list(means), dim=1)
 
 
-def context(clip: nn.Module, tokenizer: Tokenizer) -> int:
+def context_length(clip: nn.Module, tokenizer: Tokenizer) -> int:
     """Count the tokens that are read of a text, with those for begin and end.
 
     The tokenizer knows what the tower was trained with; a tower that is shorter still sets the limit.

@@ -84,8 +84,7 @@ def _check_tokens(tokenizer: BytePairs, text: str, context: int, truncate: bool)
     """Control tokens are refused because an end of text inside a prompt hides what follows it."""
     tokens, more = _encode(tokenizer, text, context)
     if {tokenizer.sot_token_id, tokenizer.eot_token_id} & set(tokens):
-        got = f"The prompt {_ends(text)} holds one of the tokenizer's control tokens, which ends the text there"
-        raise PromptError(got, expected="words only", fix="Take the control token out.")
+        raise _controlled(text)
     if text and not tokens:
         raise _cleaned_away(text)
     if not truncate and len(tokens) + 2 > context:
@@ -112,6 +111,7 @@ def _check_padded(tokenizer: Tokenizer, texts: list[str], context: int, truncate
     for text, row in zip(texts, wide, strict=False):
         if text and torch.equal(row, wide[-2]):
             raise _cleaned_away(text)
+    _refuse_control(tokenizer, texts)
     _refuse_unknown(tokenizer, texts, wide)
     same = context if torch.equal(tight[-1], wide[-1, :context]) else context - 1
     lost = (tight[:, :same] != wide[:, :same]).any(1) | (wide[:, context:] != wide[-1, context:]).any(1)
@@ -119,6 +119,16 @@ def _check_padded(tokenizer: Tokenizer, texts: list[str], context: int, truncate
         at = int(lost.nonzero()[0])
         count = int((wide[at] != wide[-1]).nonzero()[-1]) + 1
         raise _cut(texts[at], _decoded(tokenizer, tight[at]), "", f"at least {count}", context)
+
+
+def _refuse_control(tokenizer: Tokenizer, texts: list[str]) -> None:
+    """A tokenizer of transformers takes control tokens as such where they are typed."""
+    own = getattr(tokenizer, "tokenizer", None)
+    control = set(getattr(own, "all_special_ids", ())) - {getattr(own, "unk_token_id", None)}
+    inside = own(texts, add_special_tokens=False, verbose=False)["input_ids"] if own and control else ()
+    for text, tokens in zip(texts, inside, strict=False):
+        if control & set(tokens):
+            raise _controlled(text)
 
 
 def _refuse_unknown(tokenizer: Tokenizer, texts: list[str], rows: Tensor) -> None:
@@ -132,7 +142,7 @@ def _refuse_unknown(tokenizer: Tokenizer, texts: list[str], rows: Tensor) -> Non
             lost = [word for word in words if unknown in tokenizer([word])] or words
             got = f"The prompt {_ends(text)} holds {_head(' '.join(lost))}, which the tokenizer does not know"
             fix = "Say it in other words, or take a model that reads this language."
-            raise PromptError(got, expected="a text of which nothing is lost", fix=fix)
+            raise _refused(text, got, expected="a text of which nothing is lost", fix=fix)
 
 
 def _invisible(character: str) -> bool:
@@ -145,16 +155,28 @@ def _decoded(tokenizer: Tokenizer, ids: Tensor) -> str:
     return str(decode(ids.tolist(), skip_special_tokens=True)).strip() if decode else ""
 
 
+def _refused(text: str, got: str, *, expected: str, fix: str) -> PromptError:
+    error = PromptError(got, expected=expected, fix=fix)
+    error.text = text
+    return error
+
+
+def _controlled(text: str) -> PromptError:
+    got = f"The prompt {_ends(text)} holds one of the tokenizer's control tokens, which ends the text there"
+    return _refused(text, got, expected="words only", fix="Take the control token out.")
+
+
 def _cleaned_away(text: str) -> PromptError:
     got = f"The prompt {text!r} has no tokens: the tokenizer cleans all of it away"
-    return PromptError(got, expected="a text with at least one word", fix="Write it in words.")
+    return _refused(text, got, expected="a text with at least one word", fix="Write it in words.")
 
 
 def _cut(text: str, readable: str, lost: str, count: str, context: int) -> PromptError:
     where = f": it would be cut after {_tail(readable)}" if readable else ""
     where += f", before {_head(lost)}" if lost else ""
     got = f"The prompt {_ends(text)} has {count} tokens and this text tower reads {context}{where}"
-    return PromptError(
+    return _refused(
+        text,
         got,
         expected=f"at most {context} tokens, with those for begin and end",
         fix="Shorten it, or pass truncate=True to have it cut there.",

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.clip.text.text_towers import context_of, encode_ids, needed
+from denseclip_viz.clip.text.text_towers import encode_ids, needed
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
 from denseclip_viz.errors import PromptError, UnsupportedTowerError
 
@@ -96,12 +96,6 @@ def token_shares(clip: nn.Module, ids: Tensor, directions: Tensor) -> Tensor:
     parts = [_followed_back(clip, row, some) for some in directions.split(_BATCH)]
     shares = torch.cat(parts).cpu()
     return F.pad(shares, (0, len(ids) - row.shape[1]))
-
-
-def context_for(clip: nn.Module, tokenizer: Tokenizer) -> int:
-    """How many tokens the text tower reads of what this tokenizer gives it."""
-    known = [getattr(tokenizer, "context_length", None), context_of(clip)]
-    return min([length for length in known if isinstance(length, int)], default=77)
 
 
 def _followed_back(clip: nn.Module, row: Tensor, directions: Tensor) -> Tensor:

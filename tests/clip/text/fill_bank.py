@@ -1,4 +1,4 @@
-"""Processes that fill a text bank on disk and die: what tests/encode/test_text_cache.py runs beside itself.
+"""Processes that fill a text bank on disk and die: what tests/clip/text/test_disk_cache.py runs beside itself.
 
 A process of its own, because it forks: each child has the model at once. Every child ends by `os._exit`.
 """
@@ -9,10 +9,12 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import sys
 import time
 import traceback
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import open_clip
@@ -20,7 +22,7 @@ import torch
 
 from denseclip_viz.clip.text.bank import TextBank, encode_texts
 from denseclip_viz.clip.text.cache_key import identity
-from denseclip_viz.clip.text.disk_cache import TextCache
+from denseclip_viz.clip.text.disk_cache import FILE, TextCache
 
 VISION = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 1}
 PROVENANCE = {"model": "tiny", "weights_hash": "random-0", "dtype": "float32"}
@@ -38,7 +40,7 @@ def said(turn, count=160):
 
 
 def bank_in(folder, clip):
-    """A bank that writes a file for every batch, so that a kill hits a write as often as it can."""
+    """A bank that writes every batch, so that a kill hits a write as often as it can."""
     bank = TextBank(clip, TOKENIZER, provenance=PROVENANCE, cache=folder)
     bank._disk = TextCache(Path(folder), identity(clip, TOKENIZER, PROVENANCE), least=1, seconds=0)
     return bank
@@ -64,8 +66,10 @@ def ended(number):
     return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
 
 
-def files(folder):
-    return sum(1 for _ in Path(folder).rglob("*.safetensors"))
+def rows(folder):
+    """How many texts are written."""
+    with closing(sqlite3.connect(f"{Path(folder, FILE).as_uri()}?mode=ro", uri=True)) as db:
+        return db.execute("SELECT count(*) FROM vectors").fetchone()[0]
 
 
 def check(folder, clip, texts):
@@ -80,9 +84,9 @@ def kill(folder, clip, rounds):
     assert ended(child(lambda: bank_in(folder, clip).encode(said("first"), batch_size=BATCH))) == 0
     whole, kept, killed = time.monotonic() - start, [], []
     for turn in range(rounds):
-        texts, before = said(turn), files(folder)
+        texts, before = said(turn), rows(folder)
         number = child(lambda texts=texts: bank_in(folder, clip).encode(texts, batch_size=BATCH))
-        while turn % 2 and files(folder) == before:
+        while turn % 2 and rows(folder) == before:
             time.sleep(0.001)
         time.sleep(random.Random(turn).uniform(0, whole / 4 if turn % 2 else whole))
         os.kill(number, signal.SIGKILL)

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
-import time
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 import denseclip_viz as dcv
+from denseclip_viz.clip.text import disk_cache
 from denseclip_viz.clip.text.bank import TextBank, encode_texts
-from denseclip_viz.clip.text.disk_cache import CacheWarning, TextCache
+from denseclip_viz.clip.text.disk_cache import FILE, CacheWarning, TextCache
 from denseclip_viz.errors import OutputError
-from denseclip_viz.files import ENDING, clean
 
 VISION = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 1}
 TOKENIZER = open_clip.SimpleTokenizer()
@@ -49,8 +48,17 @@ def encoded_by(some):
     return told[0] if told else 0
 
 
-def files(folder):
-    return sorted(Path(folder).glob(f"texts/*/*{ENDING}"))
+def ask(folder, query, *values):
+    """What the database of a folder answers, and [] where there is none."""
+    file = Path(folder) / FILE
+    if not file.exists():
+        return []
+    with closing(sqlite3.connect(file)) as db, db:
+        return db.execute(query, values).fetchall()
+
+
+def texts_in(folder):
+    return [text for (text,) in ask(folder, "SELECT text FROM vectors ORDER BY text")]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +76,8 @@ def test_a_second_session_encodes_nothing(tmp_path):
     assert encoded_by(bank(tmp_path)) == 20 and encoded_by(bank(tmp_path)) == 0
     first, again = bank(tmp_path), bank(tmp_path)
     assert torch.equal(first.encode(TEXTS), again.encode(TEXTS)) and len(again) == 20
-    assert len(files(tmp_path)) == 1 and "kept in" in repr(again)
+    assert texts_in(tmp_path) == sorted(TEXTS) and "kept in" in repr(again)
+    assert sorted(os.listdir(tmp_path)) == [FILE] and (tmp_path / FILE).stat().st_mode & 0o77 == 0
 
 
 def test_only_what_is_new_is_encoded(tmp_path):
@@ -76,12 +85,12 @@ def test_only_what_is_new_is_encoded(tmp_path):
     assert encoded_by(bank(tmp_path)) == 4
 
 
-def test_a_few_texts_wait_for_more_before_a_file_is_written(tmp_path):
+def test_a_few_texts_wait_for_more_before_they_are_written(tmp_path):
     ours = bank(tmp_path)
     ours.encode(TEXTS[:10])
-    assert not files(tmp_path)
+    assert not texts_in(tmp_path)
     ours.encode(TEXTS[10:])
-    assert len(files(tmp_path)) == 1 and encoded_by(bank(tmp_path)) == 0
+    assert len(texts_in(tmp_path)) == 20 and encoded_by(bank(tmp_path)) == 0
 
 
 @pytest.mark.parametrize("changed", ["model", "weights_hash", "activation", "switches", "dtype"])
@@ -114,57 +123,95 @@ def test_a_text_that_was_cut_on_request_is_still_refused_in_the_next_session(tmp
         bank(tmp_path).encode(long)
 
 
-def test_a_file_cut_anywhere_is_dropped_with_a_warning_and_made_anew(tmp_path):
+def test_a_file_cut_anywhere_is_set_aside_with_a_warning_and_made_anew(tmp_path):
     bank(tmp_path).encode(TEXTS)
-    (file,) = files(tmp_path)
+    file = tmp_path / FILE
     whole = file.read_bytes()
-    for end in (0, 7, 8, 100, len(whole) // 2, len(whole) - 1):
+    for end in (7, 8, 100, len(whole) // 2, len(whole) - 4096):
         file.write_bytes(whole[:end])
         with pytest.warns(CacheWarning, match="is broken"):
             assert encoded_by(bank(tmp_path)) == 20
-        assert file.read_bytes() == whole, "equal texts make an equal file"
+        assert encoded_by(bank(tmp_path)) == 0 and (tmp_path / f"{FILE}.broken").read_bytes() == whole[:end]
+    file.write_bytes(whole[:-1])  # the empty end of a page
+    encoded_by(bank(tmp_path))
+    file.write_bytes(b"")  # what SQLite has before its first write
+    assert encoded_by(bank(tmp_path)) == 20 and encoded_by(bank(tmp_path)) == 0
 
 
 def test_a_single_wrong_bit_is_noticed(tmp_path):
     bank(tmp_path).encode(TEXTS)
-    (file,) = files(tmp_path)
+    file = tmp_path / FILE
     whole = file.read_bytes()
-    for place in (3, 40, whole.index(b"photo"), len(whole) // 2, len(whole) - 2):
+    ((vector, checksum),) = ask(tmp_path, "SELECT vector, checksum FROM vectors WHERE text = ?", TEXTS[3])
+    for place, count in ((3, 20), (whole.index(vector) + 5, 1), (whole.index(checksum) + 7, 1)):
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
         with pytest.warns(CacheWarning, match="is broken"):
-            assert encoded_by(bank(tmp_path)) == 20
+            assert encoded_by(bank(tmp_path)) == count
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert encoded_by(bank(tmp_path)) <= 1, "a lone text waits for more before it is written"
 
 
-def test_files_that_are_none_of_ours_are_dropped_and_their_like_are_left(tmp_path):
+@pytest.mark.filterwarnings("ignore::denseclip_viz.clip.text.disk_cache.CacheWarning")
+def test_a_wrong_bit_anywhere_never_makes_a_wrong_vector_nor_an_error(tmp_path):
     bank(tmp_path).encode(TEXTS)
-    (file,) = files(tmp_path)
-    other = bank(tmp_path, model="another")
-    other.encode(TEXTS)
-    (alien,) = (path for path in files(tmp_path) if path != file)
-    alien.rename(file.with_name(alien.name))
-    file.with_name(".half.part").write_bytes(b"half")
-    with pytest.warns(CacheWarning, match="another model"):
-        assert encoded_by(bank(tmp_path)) == 0
-    assert file.exists() and file.with_name(".half.part").exists() and not file.with_name(alien.name).exists()
+    file = tmp_path / FILE
+    whole = file.read_bytes()
+    for place in [*range(16, 110, 7), *range(110, len(whole), 501), *(whole.index(b"photo") + at for at in (0, 2, -3))]:
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        encoded_by(bank(tmp_path))
 
 
-@pytest.mark.parametrize("texts", [[["a list"]], ["one too few"] * 19, "letters", 20, {"a": 1}])
-def test_a_header_that_says_something_else_is_dropped_too(tmp_path, texts):
+def test_rows_of_another_model_are_dropped_and_their_like_are_left(tmp_path):
     bank(tmp_path).encode(TEXTS)
-    (file,) = files(tmp_path)
-    with safe_open(file, framework="pt") as opened:
-        said, vectors = json.loads(opened.metadata()["denseclip_viz"]), opened.get_tensor("vectors")
-    save_file({"vectors": vectors}, file, metadata={"denseclip_viz": json.dumps({**said, "texts": texts})})
-    with pytest.warns(CacheWarning, match="is broken"):
+    ((mine,),) = ask(tmp_path, "SELECT DISTINCT model FROM vectors")
+    bank(tmp_path, model="another").encode(TEXTS[:16])
+    ask(tmp_path, "DELETE FROM vectors WHERE model = ? AND text = ?", mine, TEXTS[0])
+    ask(tmp_path, "UPDATE vectors SET model = ? WHERE model != ? AND text = ?", mine, mine, TEXTS[0])
+    with pytest.warns(CacheWarning, match="1 text in .* is broken"):
+        assert encoded_by(bank(tmp_path)) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(texts_in(tmp_path)) == 19 + 15 and encoded_by(bank(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("change", ["vector = 'letters'", "vector = 20", "vector = NULL", "dtype = '<f2'", "dtype = 3",
+                                    "checksum = NULL", "cut = 'no'", "used = 'never'"])  # fmt: skip
+def test_a_row_that_says_something_else_is_dropped_too(tmp_path, change):
+    bank(tmp_path).encode(TEXTS)
+    ask(tmp_path, f"UPDATE vectors SET {change}")
+    unseen = change.startswith(("cut", "used"))  # such a row is not found, or as good as another
+    with warnings.catch_warnings() if unseen else pytest.warns(CacheWarning, match="is broken"):
+        assert encoded_by(bank(tmp_path)) == (0 if change.startswith("used") else 20)
+
+
+@pytest.mark.parametrize("table", ["CREATE TABLE vectors (a)", "CREATE VIEW vectors AS SELECT 1 AS model"])
+def test_a_database_of_something_else_is_set_aside(tmp_path, table):
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.execute(table)
+    with pytest.warns(CacheWarning, match="is broken.*set aside"):
         assert encoded_by(bank(tmp_path)) == 20
+    assert encoded_by(bank(tmp_path)) == 0
 
 
 def test_a_file_that_another_process_deletes_is_made_anew(tmp_path):
     ours = bank(tmp_path)
     ours.encode(TEXTS)
     ours._shelf.clear()
-    files(tmp_path)[0].unlink()
-    assert encoded_by(ours) == 20
+    (tmp_path / FILE).unlink()
+    assert encoded_by(ours) == 20 and encoded_by(bank(tmp_path)) == 0
+
+
+def test_what_earlier_versions_kept_is_removed_and_what_is_not_theirs_stays(tmp_path):
+    old, other = (tmp_path / "texts" / (letter * 32) for letter in "ab")
+    for folder in (old, other):
+        folder.mkdir(parents=True)
+        (folder / f"{'c' * 32}.safetensors").write_bytes(b"vectors")
+        (folder / ".half.part").write_bytes(b"half")
+    (other / "mine.txt").write_text("mine")
+    bank(tmp_path).encode(TEXTS)
+    assert sorted(path.name for path in (tmp_path / "texts").rglob("*") if path.is_file()) == ["mine.txt"]
+    assert not old.exists()
 
 
 def test_an_interrupt_keeps_what_was_encoded(tmp_path):
@@ -178,14 +225,13 @@ def test_an_interrupt_keeps_what_was_encoded(tmp_path):
     assert len(ours) == 16 and encoded_by(bank(tmp_path)) == 4
 
 
-def test_a_process_that_dies_while_it_writes_leaves_no_file_to_be_read(tmp_path, monkeypatch):
-    for step in ("fsync", "replace"):
-        with monkeypatch.context() as patch:
-            patch.setattr(os, step, lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
-            with pytest.raises(KeyboardInterrupt):
-                bank(tmp_path).encode(TEXTS)
-        assert not files(tmp_path) and not list(tmp_path.glob("texts/*/.*"))
-    assert encoded_by(bank(tmp_path)) == 20
+def test_a_process_that_dies_while_it_writes_leaves_no_row_to_be_read(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        calls = iter(range(10))
+        patch.setattr(disk_cache, "_checksum", lambda *_: b"" if next(calls, None) is not None else 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            bank(tmp_path).encode(TEXTS)
+    assert not texts_in(tmp_path) and encoded_by(bank(tmp_path)) == 20
 
 
 def test_a_folder_that_cannot_be_written_is_a_warning_and_the_vectors_are_right(tmp_path):
@@ -199,24 +245,60 @@ def test_a_folder_that_cannot_be_written_is_a_warning_and_the_vectors_are_right(
         ours.encode([f"another {text}" for text in TEXTS])
 
 
-def test_the_longest_unread_files_go_when_there_are_too_many(tmp_path):
-    cache = TextCache(tmp_path, {"model": "one"}, least=1, most_bytes=2500)
+def lock(folder):
+    """A connection that holds the lock for writing until it is closed."""
+    db = sqlite3.connect(folder / FILE)
+    db.execute("BEGIN IMMEDIATE")
+    return db
+
+
+def read_only(folder):
+    """As root no folder is for reading only, so SQLite is told to say so."""
+    plain = sqlite3.connect
+    return lambda file, timeout: plain(f"{Path(file).as_uri()}?mode=ro", uri=True)
+
+
+def test_a_lock_that_stays_leaves_the_vectors_in_memory(tmp_path, monkeypatch):
+    bank(tmp_path).encode(TEXTS[:16])
+    monkeypatch.setattr(disk_cache, "_PATIENCE", 0.01)
+    with closing(lock(tmp_path)), pytest.warns(CacheWarning, match=r"cannot be kept .*locked.*DENSECLIP_VIZ_CACHE"):
+        bank(tmp_path).encode([f"another {text}" for text in TEXTS])
+    assert encoded_by(bank(tmp_path)) == 4, "what was written before is read"
+
+
+def test_a_file_for_reading_only_leaves_the_vectors_in_memory(tmp_path, monkeypatch):
+    bank(tmp_path).encode(TEXTS[:16])
+    monkeypatch.setattr(sqlite3, "connect", read_only(tmp_path))
+    ours = bank(tmp_path)
+    with pytest.warns(CacheWarning, match=r"cannot be kept .*readonly.*DENSECLIP_VIZ_CACHE"):
+        ours.encode([f"another {text}" for text in TEXTS])
+    assert (tmp_path / FILE).exists() and encoded_by(ours) == 20
+
+
+def test_a_network_folder_leaves_the_vectors_in_memory(tmp_path, monkeypatch):
+    mounts = f"/dev/sda / ext4 rw 0 0\nserver:/home {tmp_path} nfs4 rw 0 0\n"
+    plain = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda file, **how: mounts if "mounts" in str(file) else plain(file, **how))
+    assert disk_cache.on_network(tmp_path / "deep" / "inside") and not disk_cache.on_network(tmp_path.parent)
+    with pytest.warns(CacheWarning, match=r"cannot be kept .*a network folder.*DENSECLIP_VIZ_CACHE"):
+        assert encoded_by(bank(tmp_path)) == 20
+    assert not (tmp_path / FILE).exists()
+
+
+def test_the_longest_unread_vectors_go_when_there_are_too_many(tmp_path):
+    cache = TextCache(tmp_path, {"model": "one"}, least=1, most_bytes=2000)
     vectors = torch.nn.functional.normalize(torch.randn(1, 200), dim=-1)
     for number, text in enumerate("abc"):
         cache.add([text], vectors, truncate=False)
         cache.flush()
         if number == 1:
-            for age, path in enumerate(sorted(files(tmp_path), key=os.path.getmtime)):
-                os.utime(path, (age, age))
+            ask(tmp_path, "UPDATE vectors SET used = rowid")
             assert cache.recall(["a"], truncate=False)
     assert cache.recall(["a", "b", "c"], truncate=False).keys() == {"a", "c"}
-    abandoned = cache.folder / ".old.part"
-    abandoned.touch()
-    clean(tmp_path / "texts", 10**6)
-    assert abandoned.exists()
-    os.utime(abandoned, (0, time.time() - 7200))
-    clean(tmp_path / "texts", 0)
-    assert not list(cache.folder.iterdir())
+    nothing = TextCache(tmp_path, {"model": "two"}, least=1, most_bytes=0)
+    nothing.add(["d"], vectors, truncate=False)
+    nothing.flush()
+    assert not texts_in(tmp_path)
 
 
 def test_without_provenance_nothing_is_kept_and_a_folder_is_refused(tmp_path):
@@ -230,7 +312,7 @@ def test_a_loaded_model_keeps_its_texts_where_it_is_told(load_tiny, tmp_path):
     first = load_tiny("vit", cache=tmp_path).texts.encode(prompts)
     told = []
     again = load_tiny("vit", cache=tmp_path).texts.encode(prompts, progress=lambda *numbers: told.append(numbers))
-    assert torch.equal(first, again) and not told and len(files(tmp_path)) == 1
+    assert torch.equal(first, again) and not told and len(texts_in(tmp_path)) == 20
     assert load_tiny("vit", cache=False).texts.cache is None
 
 
