@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,22 @@ import torch
 from torch import nn
 
 from denseclip_viz.clip.load.architectures import Source
-from denseclip_viz.clip.load.bert_tokens import BertTokens
 from denseclip_viz.clip.load.checkpoints import Loaded, choose_device, choose_dtype, settle
-from denseclip_viz.clip.load.image_processor import FILES, read_preprocess
 from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
 from denseclip_viz.clip.load.provenance import activation_of, describe_preprocess, versions
 from denseclip_viz.clip.load.weights import first_line, hash_start, misfit, read_shapes, says_random
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.towers import Align
-from denseclip_viz.errors import ModelNameError, WeightsError
+from denseclip_viz.errors import GeometryError, ModelNameError, WeightsError
+from denseclip_viz.geometry import Preprocess
 
 PREFIX, CONFIG = "align:", "config.json"
 _HUB_NAME = re.compile(r"\w(-?[\w.])*/\w(-?[\w.])*")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt")
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # the second from transformers 5 on
+_PROCESSOR_KINDS = tuple(f"EfficientNetImageProcessor{backend}" for backend in ("", "Fast", "Pil"))
+_FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 # Settings that change what transformers hands out or how, not what is computed.
 _MANNERS = ("output_hidden_states", "output_attentions", "return_dict", "attn_implementation", "_attn_implementation")
 _SAVED_TOO = {"text_model.embeddings.position_ids"}  # counted up anew in every model; older files hold them
@@ -46,12 +49,10 @@ def is_align(name: object) -> bool:
     text = os.fsdecode(name)
     if text.startswith(PREFIX):
         return True
-    file = Path(text) / CONFIG
     try:
-        config = json.loads(file.read_text(encoding="utf-8")) if text and file.is_file() else {}
+        return bool(text) and _json(Path(text) / CONFIG).get("model_type") == "align"
     except (OSError, ValueError):
         return False
-    return isinstance(config, dict) and config.get("model_type") == "align"
 
 
 def load_align(
@@ -92,7 +93,7 @@ def load_align(
     kind = choose_dtype(dtype, where)
     source = _find(os.fspath(name).removeprefix(PREFIX), cache_dir)
     assert source.folder is not None
-    preprocess, tokenizer = read_preprocess(source.folder), BertTokens(source.folder)
+    preprocess, tokenizer = read_preprocess(source.folder), read_tokenizer(source.folder)
     weights = choose_weights(source, pretrained, cache_dir=cache_dir)
     clip = _build(source, weights, tokenizer, kind)
     settle(clip, where, kind)
@@ -139,7 +140,7 @@ def _snapshot(repo: str, cache_dir: str | None) -> Path:
     from huggingface_hub import try_to_load_from_cache
 
     folder = None
-    for names in ((CONFIG,), FILES, _TOKENIZERS, _WEIGHTS):
+    for names in ((CONFIG,), _PROCESSORS, _TOKENIZERS, _WEIGHTS):
         paths = [try_to_load_from_cache(repo, name, cache_dir=cache_dir) for name in names]
         here = [path for path in paths if isinstance(path, str)]
         if not here:
@@ -171,7 +172,7 @@ def _plain(value: Any) -> Any:
     return {key: each for key, each in value.items() if key not in _MANNERS} if isinstance(value, dict) else value
 
 
-def _build(source: Source, weights: Weights, tokenizer: BertTokens, kind: torch.dtype) -> Align:
+def _build(source: Source, weights: Weights, tokenizer: Any, kind: torch.dtype) -> Align:
     """As the configuration says, with the weights put in; the caller's random state is left as it was."""
     shapes = read_shapes(weights.file) if weights.file else {}
     guard = memory_guard("the size of the model")
@@ -181,7 +182,7 @@ def _build(source: Source, weights: Weights, tokenizer: BertTokens, kind: torch.
         if weights.file:
             _fill(model, weights.file, shapes, source.name)
         model.to(torch.float64 if kind == torch.float64 else torch.float32)  # then the scale's logarithm is as exact
-        clip = Align(model, pad=tokenizer.pad_token_id, context_length=tokenizer.context_length)
+        clip = Align(model, pad=tokenizer.tokenizer.pad_token_id, context_length=tokenizer.context_length)
     _check(clip, tokenizer, source.name)
     return clip
 
@@ -207,13 +208,13 @@ def _strict_errors() -> tuple[type[Exception], ...]:
     return (kind,) if kind else ()
 
 
-def _check(clip: Align, tokenizer: BertTokens, name: str) -> None:
+def _check(clip: Align, tokenizer: Any, name: str) -> None:
     """What a configuration can say, and yet no text could be read or compared with an image."""
     if clip.widths[0] != clip.widths[1]:
         got = f"The image tower of {name} makes {clip.widths[0]} numbers and its text tower {clip.widths[1]}"
         raise ModelNameError(got, expected="vectors of one space", fix="Make projection_dim the image tower's width.")
-    if tokenizer.size > clip.words:
-        got = f"The tokenizer of {name} has {tokenizer.size} tokens and its text tower {clip.words}"
+    if (size := len(tokenizer.tokenizer)) > clip.words:
+        got = f"The tokenizer of {name} has {size} tokens and its text tower {clip.words}"
         raise ModelNameError(got, expected="the tokenizer that it was trained with", fix="Copy the model's own.")
     if not bool(clip.logit_scale.isfinite()):
         got = f"The temperature of {name} is zero, negative or not finite"
@@ -229,3 +230,129 @@ def _fill(model: nn.Module, file: Path, shapes: dict[str, tuple[int, ...]], name
         raise misfit(file, name, shapes, missing, unexpected, mine)
     state = open_clip.factory.load_state_dict(str(file), weights_only=True)
     model.load_state_dict({key: tensor for key, tensor in state.items() if key in mine})
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """Read the BERT tokenizer of a folder as one of open_clip's; texts are read as typed, as ALIGN's own are.
+
+    Raises:
+        ModelNameError: No tokenizer, one that cannot be read, or one of another kind.
+    """
+    from open_clip.tokenizer import HFTokenizer
+
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        fix = "Save it there: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)."
+        got = f"The folder {folder} holds no tokenizer"
+        raise ModelNameError(got, expected=" or ".join(_TOKENIZERS), fix=fix)
+    expected, fix = "a BERT tokenizer, as transformers writes it", "Copy the model's own."
+    try:
+        kind = _json(folder / "tokenizer_config.json").get("tokenizer_class", "BertTokenizer")
+        # read here first: the tokenizers' own reader has no error of its own
+        if "model" not in _json(folder / _TOKENIZERS[0], model=None):
+            raise LookupError(f"{_TOKENIZERS[0]} says nothing of its model")
+        if kind in ("BertTokenizer", "BertTokenizerFast"):
+            # by its type: else the model's whole configuration is read for it, and refused in another voice
+            tokenizer = HFTokenizer(str(folder), tokenizer_type="bert", local_files_only=True)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        got = f"The tokenizer in {folder} cannot be read ({first_line(error)})"
+        raise ModelNameError(got, expected=expected, fix=fix) from error
+    if kind not in ("BertTokenizer", "BertTokenizerFast"):
+        raise ModelNameError(f"The tokenizer in {folder} is a {kind!r}", expected=expected, fix=fix)
+    own = tokenizer.tokenizer
+    tokenizer.clean_fn, tokenizer.context_length = str, int(own.model_max_length)
+    frame = [own.cls_token_id, own.sep_token_id]
+    if None in (*frame, own.pad_token_id) or tokenizer("a", 3)[0, ::2].tolist() != frame:
+        got = f"The tokenizer in {folder} does not frame a text as BERT does"
+        raise ModelNameError(got, expected="[CLS], the text, [SEP], and a token for padding", fix=fix)
+    return tokenizer
+
+
+def read_preprocess(folder: Path) -> Preprocess:
+    """Read what a folder says of its images; settings that it leaves out are those of transformers.
+
+    Raises:
+        GeometryError: No settings, another kind of image processor, or one that cannot be had exactly here.
+    """
+    for name in _PROCESSORS:
+        try:
+            read = _json(folder / name)
+        except (OSError, ValueError) as error:
+            got = f"{folder / name} cannot be read ({type(error).__name__})"
+            raise GeometryError(got, expected="JSON", fix="Copy it again.") from error
+        settings = read.get("image_processor") if name == _PROCESSORS[1] else read
+        if settings and isinstance(settings, dict):
+            return preprocess_of(settings)
+    got, fix = f"The folder {folder} does not say how its images are made ready", "Copy it from the model's page."
+    raise GeometryError(got, expected=f"settings in {' or '.join(_PROCESSORS)}", fix=fix)
+
+
+def preprocess_of(settings: Mapping[str, Any]) -> Preprocess:
+    """Say ALIGN's image processor as resize, crop, mean and std: y = x · rescale_factor - 1 for a byte x.
+
+    Resizing is Pillow's, and all is bit for bit what the processor does with Pillow. With torchvision (its default
+    since version 5) its own bilinear pixels differ from those by at most one level of 255, its bicubic ones by three,
+    measured on noise.
+
+    Raises:
+        GeometryError: Settings that this package cannot follow exactly, by their names.
+
+    Example:
+        >>> kind = {"image_processor_type": "EfficientNetImageProcessor", "do_normalize": False, "include_top": False}
+        >>> ready = preprocess_of({**kind, "do_center_crop": True, "rescale_factor": 1 / 127.5, "rescale_offset": True})
+        >>> ready.size, ready.before_crop, ready.mean
+        ((289, 289), (346, 346), (0.5, 0.5, 0.5))
+    """
+    settings = _with_defaults(settings)
+    for name, due in {"do_resize": True, "do_rescale": True, "do_normalize": False, "include_top": False}.items():
+        _require(settings[name] == due, name, settings, str(due).lower())
+    _require(settings["resample"] in _FILTERS, "resample", settings, "2 (bilinear) or 3 (bicubic)")
+    _require(settings["rescale_factor"] > 0, "rescale_factor", settings, "a number above 0")
+    before = size = _size(settings, "size")
+    if settings["do_center_crop"]:
+        size = _size(settings, "crop_size")
+    std = 1 / (255 * float(settings["rescale_factor"]))
+    mean = std if settings["rescale_offset"] else 0.0
+    return Preprocess(
+        size=size,
+        mean=(mean, mean, mean),
+        std=(std, std, std),
+        interpolation=_FILTERS[settings["resample"]],
+        resize_mode="squash",
+        before_crop=before if before != size else None,
+    )
+
+
+def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the defaults of the class that is installed, which differ between versions."""
+    from transformers import EfficientNetImageProcessor
+
+    kind = settings.get("image_processor_type")
+    if kind not in _PROCESSOR_KINDS:
+        got, fix = f"The images are made ready by a {kind!r}", "Load a model whose images these are for."
+        raise GeometryError(got, expected=f"one of {', '.join(_PROCESSOR_KINDS)}", fix=fix)
+    try:
+        complete: dict[str, Any] = EfficientNetImageProcessor(**settings).to_dict()
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
+        got = f"The settings of the image processor cannot be ({error})"
+        raise GeometryError(got, expected="what transformers can read", fix="Copy the file again.") from error
+    return {**complete, "resample": int(complete["resample"])}
+
+
+def _size(settings: Mapping[str, Any], name: str) -> tuple[int, int]:
+    size = settings.get(name) or {}
+    exact = {key for key, value in dict(size).items() if value is not None} == {"height", "width"}
+    _require(exact, name, settings, "a height and a width")
+    return size["height"], size["width"]
+
+
+def _require(holds: bool, name: str, settings: Mapping[str, Any], expected: str) -> None:
+    if not holds:
+        got = f"The image processor's {name} is {settings.get(name)!r}"
+        fix = "Other settings would not be followed exactly, so they are refused."
+        raise GeometryError(got, expected=expected, fix=fix)
+
+
+def _json(file: Path, **otherwise: Any) -> dict[str, Any]:
+    """What a file says: nothing where that is no names and values, and `otherwise` where there is no file."""
+    read = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else otherwise
+    return read if isinstance(read, dict) else {}
