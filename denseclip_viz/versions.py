@@ -1,7 +1,5 @@
 """What is installed: the first thing to read when something does not fit."""
 
-from __future__ import annotations
-
 import platform
 from importlib import metadata
 
@@ -40,6 +38,10 @@ def show_versions() -> str:
 
     Returns:
         The text; the command `denseclip-viz versions` prints it.
+
+    Example:
+        >>> show_versions().startswith("python")
+        True
     """
     lines = [f"{name:16} {version}" for name, version in versions().items()]
     return "\n".join([*lines, f"{'device':16} {_device()}", _torchvision()])

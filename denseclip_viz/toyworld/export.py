@@ -22,6 +22,9 @@ def export(folder: str | Path, n: int, *, split: str = "test", size: int = 160, 
     A mask is a palette PNG of class indices; line i of ``classes.txt``, counted from 0, names class i.
     The folder appears when all of it is written, and not before.
 
+    Returns:
+        The folder.
+
     Raises:
         OutputError: If the folder exists, or its parent does not.
         PromptError: On a split or numbers that do not exist.

@@ -14,7 +14,12 @@ from denseclip_viz.toyworld.vocabulary import GROUPS, KINDS, tokens
 
 @dataclass(frozen=True)
 class Phrase:
-    """A thing as it is spoken of: a kind or a group of kinds, and what is said of it."""
+    """A thing as it is spoken of: a kind or a group of kinds, and what is said of it.
+
+    Example:
+        >>> Phrase("flower").kinds
+        ('tulip', 'sunflower')
+    """
 
     noun: str
     colour: str | None = None
@@ -23,12 +28,7 @@ class Phrase:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds that the noun may mean.
-
-        Example:
-            >>> Phrase("flower").kinds
-            ('tulip', 'sunflower')
-        """
+        """The kinds that the noun may mean."""
         return (self.noun,) if self.noun in KINDS else GROUPS[self.noun]
 
 
@@ -38,6 +38,10 @@ class Claims:
 
     ``places`` are (index of a thing, stuff), ``relations`` (index, relation, index), and ``counts`` (index of
     the first of several things, how many) where a number was said. ``no_things`` and ``no_stuff`` are denied.
+
+    Example:
+        >>> parse("two cats without a bus").counts
+        ((0, 2),)
     """
 
     things: tuple[Phrase, ...] = ()
@@ -51,6 +55,9 @@ class Claims:
 
 def parse(text: str) -> Claims:
     """Read a caption.
+
+    Returns:
+        What it says.
 
     Raises:
         PromptError: On a word that the bundled world does not know, or words that do not fit together.

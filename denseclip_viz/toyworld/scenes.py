@@ -32,6 +32,12 @@ class Scene:
     ``image`` is (row, column, rgb) uint8; ``things`` are ordered from the nearest; ``stuff`` are masks
     (row, column) of what is seen of each stuff, from the back. Every pixel belongs to exactly one thing or
     stuff.
+
+    Example:
+        >>> from denseclip_viz.toyworld import scene
+        >>> road = scene("a taxi on a road", 64)
+        >>> road.image.shape, [thing.kind for thing in road.things], "road" in road.stuff
+        ((64, 64, 3), ['taxi'], True)
     """
 
     seed: int

@@ -13,6 +13,12 @@ class Thing:
     ``box`` is left, top, right, bottom of what is visible, in pixels, right and bottom exclusive; ``depth`` is 0
     for the nearest; ``on`` is the stuff at its foot, None where that is a border; ``visible`` is the share
     that no other thing hides; ``mask`` is (row, column) bool.
+
+    Example:
+        >>> from denseclip_viz.toyworld import scene
+        >>> taxi = scene("a red taxi on a road", 64).things[0]
+        >>> taxi.colour, taxi.on, taxi.mask.shape
+        ('red', 'road', (64, 64))
     """
 
     kind: str

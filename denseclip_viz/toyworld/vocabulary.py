@@ -140,7 +140,12 @@ CLASSES: tuple[str, ...] = tuple(STUFF) + KINDS
 
 @dataclass(frozen=True)
 class WorldVocabulary:
-    """Everything that may be named; ``classes`` is the order of ``Scene.labels()``."""
+    """Everything that may be named; ``classes`` is the order of ``Scene.labels()``.
+
+    Example:
+        >>> WorldVocabulary().families["crockery"]
+        ('teapot', 'mug')
+    """
 
     kinds: tuple[str, ...] = KINDS
     families: dict[str, tuple[str, ...]] = field(default_factory=FAMILIES.copy)

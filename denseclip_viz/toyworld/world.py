@@ -23,7 +23,13 @@ _NUMBERS = 1 << 40
 
 @dataclass(frozen=True)
 class Scenes(Sequence[Scene]):
-    """Scenes that are drawn when they are asked for."""
+    """Scenes that are drawn when they are reached.
+
+    Example:
+        >>> scenes = Scenes(range(10), "test", 64)
+        >>> len(scenes), len(scenes[2:5]), scenes[0].size
+        (10, 3, 64)
+    """
 
     numbers: range
     split: str
@@ -78,6 +84,9 @@ def scene(source: int | str, size: int = 160, *, split: str = "train", variant: 
         size: Pixels a side, 64 to 512; the same source gives the same scene at every size.
         split: ``train``, ``validation`` or ``test``; the same number is another scene in each.
         variant: For words: another scene of the same words.
+
+    Returns:
+        The scene: its image, masks, things and captions.
 
     Raises:
         PromptError: On unknown words, words that cannot be drawn together, or a split that does not exist.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.prompts import check_text
+from denseclip_viz.validation import check_text
 
 Tokenizer = Callable[..., Tensor]
 """Texts to ids, (text, context), as open_clip's tokenizers do it."""

@@ -1,0 +1,39 @@
+"""The surface: every public name has an example that runs, and says what it returns."""
+
+import inspect
+import re
+
+import pytest
+
+import denseclip_viz as dcv
+
+NAMES = (
+    "load models Model Trace Prompts Whole Tiles explore template_lab layer_lens Canvas link save_html show_versions"
+    " DenseclipVizError"
+).split()
+SPACES = ("prompts", "maps", "measure", "plot", "toyworld")
+NOT_YET = (
+    "load plot.disagreement plot.template_ranking plot.words Model Model.classify Model.compare"
+    " Model.encode_image Model.encode_text Model.layers_to_record Model.record Model.segment Model.similarity"
+    " Model.trace Model.trace_many"
+).split()
+
+
+def surface():
+    """What is called or created, by its name: the face, the functions of the namespaces, the methods of Model."""
+    things = {name: getattr(dcv, name) for name in NAMES}
+    for space in SPACES:
+        module = getattr(dcv, space)
+        things |= {f"{space}.{name}": getattr(module, name) for name in getattr(module, "__all__", ())}
+    things |= {f"Model.{name}": thing for name, thing in vars(dcv.Model).items() if not name.startswith("_")}
+    return {name: thing for name, thing in things.items() if inspect.isroutine(thing) or inspect.isclass(thing)}
+
+
+@pytest.mark.parametrize("name", sorted(set(surface()) - set(NOT_YET)))
+def test_a_public_name_has_an_example_and_says_what_it_returns(name):
+    thing = surface()[name]
+    text = inspect.getdoc(thing) or ""
+    lines = [line for line in text.splitlines() if line.lstrip().startswith(">>>")]
+    assert lines and not any("+SKIP" in line for line in lines), f"{name} has no example that runs"
+    nothing = inspect.isclass(thing) or inspect.signature(thing).return_annotation in (None, "None")
+    assert nothing or re.search(r"^Return |^(Returns|Yields):$", text, re.MULTILINE), f"{name} returns what?"
