@@ -105,7 +105,7 @@ def _line(layer: StuffPlan, edge: Edge, size: int) -> Plane:
 
 def _claim(index: int, alpha: Plane, owner: NDArray[np.uint8], share: Plane) -> None:
     """Give the pixels to ``index`` in which it now has the largest share."""
-    share *= 1 - alpha
+    share *= 1 - alpha  # so much of the owner before shows through
     won = alpha > share
     owner[won] = index
     np.maximum(share, alpha, out=share)
@@ -118,6 +118,7 @@ def _lay_thing(thing: ThingPlan, index: int, canvas: Plane, owner: NDArray[np.ui
         _shade(thing, canvas)
     left, top, right, bottom = thing.box
     longest = max(right - left, bottom - top) * size
+    # the next larger of a few sprites: sampling shrinks it, or grows it by 3 % at most, so that edges stay sharp
     level = next((known for known in LEVELS if known >= 0.97 * longest), LEVELS[-1])
     drawn = draw_sprite(thing.kind, thing.weave, level)
     x0, y0, x1, y1 = _reach(thing, drawn, size)
@@ -131,6 +132,7 @@ def _lay_thing(thing: ThingPlan, index: int, canvas: Plane, owner: NDArray[np.ui
     alpha = fixed[..., 3] * np.float32(1 / 255)
     window = (slice(y0, y1), slice(x0, x1))
     under = canvas[window]
+    # what is drawn is premultiplied by its alpha; alpha in long rows is four times as fast as (…, 1)
     under *= np.repeat(1 - alpha, 3, axis=1).reshape(under.shape)
     under += fixed[..., :3]
     under += weights.astype(np.float32) @ colours
@@ -191,7 +193,7 @@ def _lit(canvas: Plane, light: Light) -> NDArray[np.uint8]:
         canvas = np.clip(canvas, 0, 255, out=canvas)
         image = Image.fromarray((canvas + 0.5).astype(np.uint8)).filter(ImageFilter.BoxBlur(light.blur * size))
         canvas = np.asarray(image, np.float32)
-    x, y = (int(share * _NOISE_SLACK) for share in light.noise_at)
+    x, y = (int(share * _NOISE_SLACK) for share in light.noise_at)  # another cut of one grain: drawing it anew is slow
     lit = canvas + np.float32(light.noise) * _noise(size)[y : y + size, x : x + size]
     lit += np.float32(0.5)
     return np.asarray(np.clip(lit, 0, 255, out=lit), np.uint8)
@@ -201,6 +203,7 @@ def _lit(canvas: Plane, light: Light) -> NDArray[np.uint8]:
 def _noise(size: int) -> Plane:
     """Draw grain with a standard deviation of about one level, mostly the same in all channels."""
     side = size + _NOISE_SLACK
+    # four uniform numbers are nearly normal, and come out alike on every platform, which `normal` does not promise
     grey = stream(7).random((4, side, side, 1), dtype=np.float32).sum(0) - 2
     colour = stream(8).random((4, side, side, 3), dtype=np.float32).sum(0) - 2
     return np.asarray(1.5 * grey + 0.9 * colour, np.float32)

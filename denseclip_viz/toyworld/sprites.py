@@ -87,6 +87,7 @@ def draw_sprite(kind: str, surface: str, longest: int) -> Sprite:
         _paint(sheet, part)
     _contour(layers, scale)
     planes = np.rint(np.clip(layers, 0, 1) * 255).astype(np.uint8)
+    # CMYK is four bare channels to Pillow; RGBA it would multiply by alpha once more
     fixed = Image.frombytes("CMYK", (width, height), planes[..., [0, 1, 2, 5]].tobytes())
     weights = np.concatenate([planes[..., 3:5], np.zeros_like(planes[..., :1])], -1)
     return Sprite(fixed, Image.fromarray(weights), scale, margin)
