@@ -178,7 +178,7 @@ def test_options_of_segment(models, value, due):
 
 
 def test_a_generator_of_background_prompts_is_read_once():
-    assert dcv.Background.of(name for name in ["grass", "sky"]).prompts == ("grass", "sky")
+    assert dcv.maps.Background.of(name for name in ["grass", "sky"]).prompts == ("grass", "sky")
 
 
 @pytest.mark.parametrize("layers", [None, 3, [3], "", b"stem", "nothing", ["all", "nothing"], {"stem": 1}, "blocks.-9"])
@@ -211,7 +211,7 @@ def test_options_of_segment_of_any_type(models, name, value):
     {"below": 2}, {"below": "x"}, {"below": None}, {"below": NAN}, {"prompts": "sky"}, {"prompts": 3},
 ])  # fmt: skip
 def test_background_rules_made_by_hand(options):
-    held(lambda: dcv.Background(**options), PromptError)
+    held(lambda: dcv.maps.Background(**options), PromptError)
 
 
 def test_a_preset_made_by_hand(models):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from denseclip_viz.clip.text.encode import ensemble
+from denseclip_viz.clip.text.encode import ensemble as ensemble
 from denseclip_viz.errors import PromptError
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.map_scores import Floats

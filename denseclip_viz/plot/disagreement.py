@@ -30,7 +30,7 @@ def disagreement(
     """Draw where templates disagree: the standard deviation over templates of each prompt's cosine, on one scale.
 
     Args:
-        maps: Similarity (template, prompt, y, x), or what `denseclip_viz.disagreement` made of it (prompt, y, x).
+        maps: Similarity (template, prompt, y, x), or what `measure.disagreement` returns (prompt, y, x).
         image: What to draw beneath, uint8 (row, column, rgb) of the whole image; nothing by default.
         interpolation: "bilinear", or "nearest" to see the cells.
         figure: An empty figure to draw into; its size is set.

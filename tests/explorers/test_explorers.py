@@ -124,7 +124,7 @@ def test_another_geometry_takes_one_pass_and_key_smoothing_shows_its_segments(op
 def test_own_templates_begin_as_those_before(opened):
     opened.controls.templates.value = "scene"
     opened.controls.templates.value = "own"
-    assert opened.controls.own.value.splitlines() == list(dcv.template_set("scene"))
+    assert opened.controls.own.value.splitlines() == list(dcv.prompts.template_set("scene"))
     opened.controls.own.value = "a {} by night\n"
     assert opened.result.template.values.tolist() == ["a {} by night"]
 

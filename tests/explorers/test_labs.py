@@ -41,7 +41,7 @@ def shown_value(panel, cell):
 
 def test_templates_stand_best_first_by_what_the_table_says(lab):
     dense = lab.result["dense"].assign_attrs(lab.result.attrs)
-    table = dcv.templates_table(dense, {"a red taxi": lab.mask})
+    table = dcv.measure.templates_table(dense, {"a red taxi": lab.mask})
     means = table[~table.absent].groupby("template").average_precision.mean()
     rows = [row for row in section(lab)["rows"] if not row["label"].startswith("ensemble")]
     expected = [("as typed" if name == "{}" else name) for name in means.sort_values(ascending=False).index]
@@ -98,7 +98,7 @@ def test_every_tile_has_its_own_map_on_one_scale_and_sets_what_it_shows(lab):
 
 
 def test_words_are_those_of_the_prompt_that_the_canvas_shows(lab):
-    found = dcv.word_attribution(lab.model, lab.trace, "a red taxi", ["{}"], gradient=False)
+    found = dcv.measure.word_attribution(lab.model, lab.trace, "a red taxi", ["{}"], gradient=False)
     items = section(lab, at=1)["items"]
     assert [item["label"] for item in items] == ["a", "red", "taxi"]
     assert [item["value"] for item in items] == pytest.approx(found["peak_change"].values[0])

@@ -75,7 +75,7 @@ def counted(maps, masks, geometry):
 def test_both_numbers_equal_counting_pixels(way, ties):
     geometry = WAYS[way]
     maps, masks = maps_on(geometry, ties=ties), masks_on(geometry)
-    table = dcv.templates_table(maps, masks).set_index(["template", "prompt"])
+    table = dcv.measure.templates_table(maps, masks).set_index(["template", "prompt"])
     for template in maps.template.values:
         for name, (won, shared) in counted(maps.sel(template=template), masks, geometry).items():
             assert table.loc[(template, name), "iou_won"] == pytest.approx(won)
@@ -86,10 +86,10 @@ def test_both_numbers_equal_counting_pixels(way, ties):
 def test_alone_a_prompt_has_its_own_average_precision_and_the_order_of_prompts_changes_nothing():
     geometry = WAYS["native"]
     maps, masks = maps_on(geometry, ties=True), masks_on(geometry)
-    alone = dcv.templates_table(maps.sel(prompt=["sky"]), {"sky": masks["sky"]})
+    alone = dcv.measure.templates_table(maps.sel(prompt=["sky"]), {"sky": masks["sky"]})
     assert alone["shared_precision"].to_numpy() == pytest.approx(alone["average_precision"].to_numpy())
     numbers, index = ["iou_won", "shared_precision"], ["template", "prompt"]
-    one, other = (dcv.templates_table(each, masks).set_index(index)[numbers] for each in (maps, maps[:, ::-1]))
+    one, other = (dcv.measure.templates_table(each, masks).set_index(index)[numbers] for each in (maps, maps[:, ::-1]))
     assert np.allclose(one, other.loc[one.index], equal_nan=True)
 
 
@@ -103,7 +103,7 @@ def test_a_template_pays_for_a_map_that_is_bad_as_a_whole_where_its_own_cells_ca
     lifted, absent = good.copy(), good.copy()
     lifted[2] += 0.5  # an oak, which is nowhere here
     absent[4] += 0.5
-    table = dcv.templates_table(
+    table = dcv.measure.templates_table(
         maps_on(geometry, values=np.stack([good, lifted, absent, good[[1, 0, 2, 3, 4]]])), masks
     )
     means = table.groupby("template")[["average_precision", "iou_won", "shared_precision"]].mean()
@@ -118,7 +118,7 @@ def test_what_a_template_adds_to_all_prompts_costs_only_where_one_threshold_serv
     maps, masks = maps_on(geometry), masks_on(geometry)
     beside = maps.copy()
     beside[1:] = maps[0] + 0.5 * (np.arange(16).reshape(4, 4) % 5 == 0)  # another thing, alike in all maps
-    table = dcv.templates_table(beside, masks).query("prompt == 'sky'")
+    table = dcv.measure.templates_table(beside, masks).query("prompt == 'sky'")
     assert table["iou_won"].iloc[0] == pytest.approx(table["iou_won"].iloc[1])
     assert table["shared_precision"].iloc[1] < table["shared_precision"].iloc[0]
 
@@ -127,8 +127,8 @@ def test_a_mask_that_shows_an_absent_prompt_is_refused_and_accents_may_be_writte
     geometry = WAYS["native"]
     maps, masks = maps_on(geometry), masks_on(geometry)
     with pytest.raises(PromptError, match="'a giraffe', which is marked absent"):
-        dcv.templates_table(maps, {"a giraffe": masks["sky"]})
-    assert dcv.templates_table(maps, {"a giraffe": masks["an oak"]})["iou_won"].isna().all()
+        dcv.measure.templates_table(maps, {"a giraffe": masks["sky"]})
+    assert dcv.measure.templates_table(maps, {"a giraffe": masks["an oak"]})["iou_won"].isna().all()
     accents = maps.assign_coords(prompt=["caf\u00e9", *PROMPTS[1:]])
-    table = dcv.templates_table(accents, {"cafe\u0301": masks["grass"]})
+    table = dcv.measure.templates_table(accents, {"cafe\u0301": masks["grass"]})
     assert table.query("prompt == 'caf\u00e9'")["iou_won"].notna().all()

@@ -23,7 +23,7 @@ def tiny(load_tiny):
 
 def test_a_select_templates_is_judged_where_it_was_not_chosen(tiny):
     some = images(10)
-    small = quietly(dcv.select_templates, tiny, some, PROMPTS, blobs, most=2)
+    small = quietly(dcv.measure.select_templates, tiny, some, PROMPTS, blobs, most=2)
     assert small.validation == small.held_out == 5 and 1 <= len(small.templates) <= 2
     assert small.steps.iloc[:, 1].is_monotonic_increasing and tuple(small.steps["template"]) == small.templates
     order = np.random.default_rng(0).permutation(10)[:5]
@@ -35,16 +35,16 @@ def test_a_select_templates_is_judged_where_it_was_not_chosen(tiny):
         sets = torch.stack([ensemble(vectors[members]), ensemble(vectors)])
         maps = tiny.similarity(trace, dcv.Prompts(PROMPTS.prompts[:2], ["{}", "now {}"], absent=["a giraffe"]))
         maps.values[:] = cosine_maps(trace.dense, sets).numpy()
-        table = dcv.templates_table(maps, blobs(some[at]))
+        table = dcv.measure.templates_table(maps, blobs(some[at]))
         gains.append(-table.groupby("template", sort=False)["shared_precision"].mean().diff().iloc[1])
     assert small.gain == pytest.approx(np.mean(gains), abs=1e-6) == pytest.approx(small.small - small.full)
     assert small.low <= small.gain <= small.high and "held-out images" in small.verdict
     assert ("no gain was shown" in small.verdict) == (small.low <= 0 <= small.high)
     with pytest.raises(ImageError, match="1 images to choose on and 1 to judge on"):
-        quietly(dcv.select_templates, tiny, some[:2], PROMPTS)
+        quietly(dcv.measure.select_templates, tiny, some[:2], PROMPTS)
     for odd in ({"most": 0}, {"held_out": 1.0}):
         with pytest.raises(PromptError, match=next(iter(odd))):
-            dcv.select_templates(tiny, some, PROMPTS, **odd)
+            dcv.measure.select_templates(tiny, some, PROMPTS, **odd)
 
 
 @pytest.mark.parametrize(("when", "chosen"), [("looking", None), ("choosing", 1)])
@@ -64,7 +64,7 @@ def test_an_interrupt_of_a_select_templates_goes_on_with_what_was_done(tiny, mon
 
     monkeypatch.setattr(ensemble_selection, "_with_each", tried)
     with pytest.warns(UserWarning, match="Interrupted: this is about the"):
-        small = dcv.select_templates(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=2, most=2)
+        small = dcv.measure.select_templates(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=2, most=2)
     assert small.stopped and small.verdict.startswith("Interrupted; so far ")
     assert small.validation + small.held_out in ((6, 8) if when == "looking" else (8,))
     assert len(small.steps) == len(small.templates) == (chosen or len(small.templates))
@@ -82,7 +82,7 @@ def test_an_interrupt_before_anything_was_done_stops(tiny, monkeypatch, when):
 
     monkeypatch.setattr(ensemble_selection, "_with_each", never)
     with pytest.raises(KeyboardInterrupt):
-        dcv.select_templates(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=1)
+        dcv.measure.select_templates(tiny, stream(), PROMPTS, blobs, progress=False, batch_size=1)
 
 
 def test_a_image_that_comes_twice_is_on_one_side_only():
@@ -103,6 +103,6 @@ def test_long_work_shows_how_far_it_is(tiny, monkeypatch):
     for module in (ensemble_selection, candidates, evaluation):
         monkeypatch.setattr(module, "bar", bar)
     tiny.texts.clear()
-    quietly(dcv.select_templates, tiny, images(4), PROMPTS, blobs, most=2)
+    quietly(dcv.measure.select_templates, tiny, images(4), PROMPTS, blobs, most=2)
     assert ("texts", 9, 9) in shown and [one for one in shown if one[0] == "images"][-1] == ("images", 4, 4)
     assert ("templates", 1, 2) in shown

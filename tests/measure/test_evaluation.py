@@ -232,9 +232,9 @@ def test_a_ranking_goes_on_too(tiny, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         options = {"store": store, "batch_size": 1, "progress": False}
-        assert dcv.rank_templates(tiny, stream(), PROMPTS, blobs, **options).stopped
-        resumed = dcv.rank_templates(tiny, given, PROMPTS, blobs, **options)
-        whole = dcv.rank_templates(tiny, given, PROMPTS, blobs, batch_size=1, progress=False)
+        assert dcv.measure.rank_templates(tiny, stream(), PROMPTS, blobs, **options).stopped
+        resumed = dcv.measure.rank_templates(tiny, given, PROMPTS, blobs, **options)
+        whole = dcv.measure.rank_templates(tiny, given, PROMPTS, blobs, batch_size=1, progress=False)
     assert resumed.table.equals(whole.table) and not resumed.stopped
     xr.testing.assert_identical(resumed.scores, whole.scores)
 

@@ -25,7 +25,9 @@ def masks(scene):
 def ranked(model, scenes, **options):
     with warnings.catch_warnings():  # the good ones may well be within noise of each other
         warnings.filterwarnings("ignore", "Within noise")
-        return dcv.rank_templates(model, scenes, dcv.Prompts(PROMPTS, TEMPLATES), masks, progress=False, **options)
+        return dcv.measure.rank_templates(
+            model, scenes, dcv.Prompts(PROMPTS, TEMPLATES), masks, progress=False, **options
+        )
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def test_two_hundred_scenes_take_less_than_a_minute_of_one_core_and_tell_the_sam
 @pytest.mark.slow
 def test_what_a_select_templates_gains_is_said_with_its_noise(bundled):
     scenes = dcv.toyworld.dataset(60, "test", size=bundled.preprocess.size[0])
-    small = dcv.select_templates(bundled, scenes, dcv.Prompts(PROMPTS, TEMPLATES), masks, progress=False)
+    small = dcv.measure.select_templates(bundled, scenes, dcv.Prompts(PROMPTS, TEMPLATES), masks, progress=False)
     assert small.validation == small.held_out == 30 and PLANTED not in small.templates[:1]
     assert small.low <= small.gain <= small.high
     assert ("no gain was shown" in small.verdict) == (small.low <= 0 <= small.high)

@@ -48,7 +48,7 @@ def pixels_of(values, mask, geometry):
 def test_numbers_with_masks_equal_counting_pixels(way, ties):
     geometry = WAYS[way]
     maps, mask = maps_on(geometry, ties=ties), mask_on(geometry)
-    table = dcv.templates_table(maps, {"sky": mask}, threshold=0.25).set_index(["template", "prompt"])
+    table = dcv.measure.templates_table(maps, {"sky": mask}, threshold=0.25).set_index(["template", "prompt"])
     for template in ("a {}", "the {}"):
         values, true = pixels_of(maps.sel(template=template, prompt="sky").values, mask, geometry)
         row = table.loc[template, "sky"]
@@ -69,15 +69,15 @@ def test_pointing_asks_for_the_pixel_at_the_centre_of_the_highest_cell():
     maps, mask = maps_on(geometry), np.zeros((32, 32), dtype=bool)
     at = maps.sel(template="a {}", prompt="sky").argmax(("y", "x"))
     mask[int(at["y"]) * 8 + 4, int(at["x"]) * 8 + 4] = True
-    assert dcv.templates_table(maps, {"sky": mask}).query("prompt == 'sky'")["pointing_hit"].iloc[0] == 1
-    assert dcv.templates_table(maps, {"sky": ~mask}).query("prompt == 'sky'")["pointing_hit"].iloc[0] == 0
+    assert dcv.measure.templates_table(maps, {"sky": mask}).query("prompt == 'sky'")["pointing_hit"].iloc[0] == 1
+    assert dcv.measure.templates_table(maps, {"sky": ~mask}).query("prompt == 'sky'")["pointing_hit"].iloc[0] == 0
 
 
 def test_a_map_that_is_the_mask_on_the_grid_reaches_the_ceiling_and_none_goes_beyond():
     geometry = WAYS["native"]
     maps, mask = maps_on(geometry), mask_on(geometry)
     maps.loc[{"template": "a {}", "prompt": "sky"}] = downsample_mask(mask, geometry)
-    table = dcv.templates_table(maps, {"sky": mask}).query("prompt == 'sky'")
+    table = dcv.measure.templates_table(maps, {"sky": mask}).query("prompt == 'sky'")
     assert table["iou_best"].iloc[0] == pytest.approx(table["iou_ceiling"].iloc[0])
     assert 0 < table["iou_best"].iloc[1] < table["iou_ceiling"].iloc[1] == table["iou_ceiling"].iloc[0] < 1
     assert table["average_precision"].iloc[0] > table["average_precision"].iloc[1]
@@ -85,7 +85,7 @@ def test_a_map_that_is_the_mask_on_the_grid_reaches_the_ceiling_and_none_goes_be
 
 def test_numbers_without_masks_equal_scipys_and_their_definitions():
     maps = maps_on(WAYS["native"])
-    table = dcv.templates_table(maps, scale=20.0).set_index(["template", "prompt"])
+    table = dcv.measure.templates_table(maps, scale=20.0).set_index(["template", "prompt"])
     assert "iou" not in table and "text_distance" not in table
     for template in ("a {}", "the {}"):
         ensemble = maps.sel(prompt="sky").mean("template").values.ravel()
@@ -103,7 +103,7 @@ def test_numbers_without_masks_equal_scipys_and_their_definitions():
 
 
 def test_without_absent_prompts_what_needs_them_is_unknown_and_not_zero():
-    table = dcv.templates_table(maps_on(WAYS["native"]).isel(prompt=[0]), {"grass": mask_on(WAYS["native"])})
+    table = dcv.measure.templates_table(maps_on(WAYS["native"]).isel(prompt=[0]), {"grass": mask_on(WAYS["native"])})
     assert table[["margin_absent", "area", "iou", "margin_runner_up"]].isna().all(axis=None)
     assert table[["peak", "iou_best", "average_precision"]].notna().all(axis=None)
 
@@ -113,13 +113,13 @@ def test_cells_of_padding_do_not_count():
     values = np.array([[[[0.2, 0.9]]], [[[0.3, 0.8]]]])
     coords = {"template": ["a {}", "the {}"], "prompt": ["sky"]}
     dims, attrs = ("template", "prompt", "y", "x"), {"geometry": geometry.to_json()}
-    table = dcv.templates_table(xr.DataArray(values, dims=dims, coords=coords, attrs=attrs))
+    table = dcv.measure.templates_table(xr.DataArray(values, dims=dims, coords=coords, attrs=attrs))
     assert table["peak"].tolist() == [0.2, 0.3]
 
 
 def test_a_mask_of_nothing_is_not_judged():
     maps = maps_on(WAYS["native"])
-    table = dcv.templates_table(maps, {"sky": np.zeros((32, 32), dtype=bool)})
+    table = dcv.measure.templates_table(maps, {"sky": np.zeros((32, 32), dtype=bool)})
     assert table[["iou_best", "average_precision", "pointing_hit", "iou_ceiling"]].isna().all(axis=None)
 
 
@@ -128,12 +128,12 @@ def test_text_distance_is_the_cosine_distance_to_the_mean_of_unit_vectors(load_t
     prompts = dcv.Prompts(["grass", "a red car"], ["{}", "a photo of {}.", "no {}"])
     maps = model.similarity(np.zeros((32, 32, 3), np.uint8), prompts)
     vectors = model.texts.encode(prompts)
-    table = dcv.templates_table(maps, vectors=7 * vectors)
+    table = dcv.measure.templates_table(maps, vectors=7 * vectors)
     mean = vectors.mean(0).numpy()
     expected = 1 - (vectors.numpy() * (mean / np.linalg.norm(mean, axis=-1, keepdims=True))).sum(-1)
     assert table["text_distance"].to_numpy() == pytest.approx(expected.ravel(), abs=1e-6)
     with pytest.raises(PromptError, match=r"\(3, 2, D\)"):
-        dcv.templates_table(maps, vectors=vectors[:1])
+        dcv.measure.templates_table(maps, vectors=vectors[:1])
 
 
 @pytest.mark.parametrize(
@@ -147,13 +147,13 @@ def test_text_distance_is_the_cosine_distance_to_the_mean_of_unit_vectors(load_t
 )
 def test_masks_that_do_not_fit_are_refused(masks, error, said):
     with pytest.raises(error, match=said):
-        dcv.templates_table(maps_on(WAYS["native"]), masks)
+        dcv.measure.templates_table(maps_on(WAYS["native"]), masks)
 
 
 def test_masks_need_maps_that_say_where_they_lie():
     maps = maps_on(WAYS["native"])
     with pytest.raises(GeometryError, match="keep_attrs"):
-        dcv.templates_table(
+        dcv.measure.templates_table(
             maps * 1.0 if not (maps * 1.0).attrs else maps.drop_attrs(), {"sky": mask_on(WAYS["native"])}
         )
 
@@ -161,23 +161,27 @@ def test_masks_need_maps_that_say_where_they_lie():
 @pytest.mark.parametrize("options", [{"scale": 0}, {"scale": "ten"}, {"threshold": float("nan")}, {"threshold": True}])
 def test_options_that_are_no_numbers_are_refused(options):
     with pytest.raises(PromptError, match=next(iter(options))):
-        dcv.templates_table(maps_on(WAYS["native"]), **options)
+        dcv.measure.templates_table(maps_on(WAYS["native"]), **options)
 
 
 def test_a_threshold_without_masks_would_change_nothing_and_is_refused():
     with pytest.raises(PromptError, match="threshold=0.2 without masks"):
-        dcv.templates_table(maps_on(WAYS["native"]), threshold=0.2)
+        dcv.measure.templates_table(maps_on(WAYS["native"]), threshold=0.2)
 
 
 def test_templates_disagree_where_their_maps_do():
     maps = maps_on(WAYS["native"])
-    spread = dcv.disagreement(maps)
+    spread = dcv.measure.disagreement(maps)
     assert spread.dims == ("prompt", "y", "x") and np.allclose(spread.values, maps.values.std(0))
     moved = maps.copy()
     moved[0] = maps[1] + 0.2
-    assert float(dcv.disagreement(moved, centred=True).max()) < 1e-12 < float(dcv.disagreement(moved).min())
+    assert (
+        float(dcv.measure.disagreement(moved, centred=True).max())
+        < 1e-12
+        < float(dcv.measure.disagreement(moved).min())
+    )
     assert spread.attrs["geometry"] == maps.attrs["geometry"]
     with pytest.raises(PromptError, match="One template only.*at least two"):
-        dcv.disagreement(maps.isel(template=[0]))
+        dcv.measure.disagreement(maps.isel(template=[0]))
     with pytest.raises(PromptError, match="axes prompt, y, x"):
-        dcv.templates_table(maps[0])
+        dcv.measure.templates_table(maps[0])

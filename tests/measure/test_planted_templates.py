@@ -28,7 +28,7 @@ def rank():
 
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Within noise")  # the good ones may well be
-            return dcv.rank_templates(model, scenes, dcv.Prompts(list(names), templates), masks, progress=False)
+            return dcv.measure.rank_templates(model, scenes, dcv.Prompts(list(names), templates), masks, progress=False)
 
     return ranked
 

@@ -27,10 +27,10 @@ def tiny(load_tiny):
 def test_scores_are_means_over_prompts_of_the_table_of_each_image(tiny):
     some = images(5)
     before = state.fingerprint(tiny.clip)
-    ranking = quietly(dcv.rank_templates, tiny, iter(some), PROMPTS, map(blobs, some), batch_size=2)
+    ranking = quietly(dcv.measure.rank_templates, tiny, iter(some), PROMPTS, map(blobs, some), batch_size=2)
     assert state.fingerprint(tiny.clip) == before
     for at, image in enumerate(some):
-        table = dcv.templates_table(tiny.similarity(image, PROMPTS), blobs(image))
+        table = dcv.measure.templates_table(tiny.similarity(image, PROMPTS), blobs(image))
         mean = table.groupby("template", sort=False)["shared_precision"].mean()
         assert ranking.scores.score[at].values == pytest.approx(mean.to_numpy(), abs=1e-6)
     assert ranking.score == "shared_precision" and ranking.scores.attrs["weights_hash"]
@@ -47,9 +47,9 @@ def test_scores_are_means_over_prompts_of_the_table_of_each_image(tiny):
     ("options", "chosen"), [({}, "margin_absent"), ({"score": "peak"}, "peak"), ({"score": "margin_runner_up"}, None)]
 )
 def test_without_masks_margins_rank(tiny, options, chosen):
-    ranking = quietly(dcv.rank_templates, tiny, images(3), PROMPTS, **options)
+    ranking = quietly(dcv.measure.rank_templates, tiny, images(3), PROMPTS, **options)
     assert ranking.score == (chosen or "margin_runner_up")
-    table = dcv.templates_table(tiny.similarity(images(1)[0], PROMPTS)).query("not absent")
+    table = dcv.measure.templates_table(tiny.similarity(images(1)[0], PROMPTS)).query("not absent")
     mean = table.groupby("template", sort=False)[ranking.score].mean()
     assert ranking.scores.score[0].values == pytest.approx(mean.to_numpy(), abs=1e-6)
 
@@ -69,7 +69,7 @@ def test_the_ensemble_and_it_without_each_template_are_those_of_the_mean_vectors
 def test_templates_that_say_the_same_are_within_noise_and_a_warning_says_so(tiny):
     same = dcv.Prompts(["a red car", "grass"], ["a photo of {}", "A PHOTO of {}"])
     with pytest.warns(UserWarning, match="Within noise of the best template.*A PHOTO.*More images") as told:
-        ranking = dcv.rank_templates(tiny, images(4), same, progress=False)
+        ranking = dcv.measure.rank_templates(tiny, images(4), same, progress=False)
     assert told[0].filename == __file__, "a warning names the line that asked"
     assert len(ranking.within_noise) == 2 and ranking.table["to_best"].tolist() == [0, 0]
 
@@ -78,7 +78,7 @@ def test_a_difference_that_every_image_shows_is_no_noise(tiny):
     same = dcv.Prompts(["grass"], ["{}", "no {}"])
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        ranking = dcv.rank_templates(tiny, [images(1)[0]] * 6, same, score="peak", progress=False)
+        ranking = dcv.measure.rank_templates(tiny, [images(1)[0]] * 6, same, score="peak", progress=False)
     assert told == [] and ranking.within_noise == [ranking.best] and "ahead of all" in repr(ranking)
 
 
@@ -88,7 +88,7 @@ def test_an_interrupt_keeps_what_was_done(tiny):
         raise KeyboardInterrupt
 
     with pytest.warns(UserWarning) as told:
-        ranking = dcv.rank_templates(tiny, stream(), PROMPTS, progress=False, batch_size=2)
+        ranking = dcv.measure.rank_templates(tiny, stream(), PROMPTS, progress=False, batch_size=2)
     assert ranking.stopped and 2 <= ranking.scores.sizes["image"] <= 6
     assert any("Interrupted: this is about the" in str(one.message) for one in told)
 
@@ -97,22 +97,22 @@ def test_an_interrupt_keeps_what_was_done(tiny):
         yield
 
     with pytest.raises(KeyboardInterrupt):
-        dcv.rank_templates(tiny, nothing(), PROMPTS, progress=False)
+        dcv.measure.rank_templates(tiny, nothing(), PROMPTS, progress=False)
 
 
 def test_a_image_that_cannot_be_read_is_left_out_with_its_masks(tiny, tmp_path):
     some, broken = images(5), tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     masks = [blobs(image) for image in some]
-    whole = quietly(dcv.rank_templates, tiny, some, PROMPTS, masks)
+    whole = quietly(dcv.measure.rank_templates, tiny, some, PROMPTS, masks)
     with pytest.warns(UserWarning) as told:
         mixed = [broken, *some[:3], broken, *some[3:]]
-        ranking = dcv.rank_templates(tiny, mixed, PROMPTS, [{}, *masks[:3], {}, *masks[3:]], progress=False)
+        ranking = dcv.measure.rank_templates(tiny, mixed, PROMPTS, [{}, *masks[:3], {}, *masks[3:]], progress=False)
     assert sum("Left out: " in str(one.message) and "broken.png" in str(one.message) for one in told) == 2
     np.testing.assert_allclose(ranking.scores["score"], whole.scores["score"], atol=1e-6)
     failed = []
     unreadable = lambda image, error: failed.append(image)  # noqa: E731
-    quietly(dcv.rank_templates, tiny, [*some, broken], PROMPTS, [*masks, {}], unreadable=unreadable)
+    quietly(dcv.measure.rank_templates, tiny, [*some, broken], PROMPTS, [*masks, {}], unreadable=unreadable)
     assert failed == [broken]
 
 
@@ -131,17 +131,17 @@ def test_images_are_let_go_one_after_the_other(tiny):
         seen.append(read)
         return blobs(image)
 
-    ranking = quietly(dcv.rank_templates, tiny, stream(), PROMPTS, masks, batch_size=2)
+    ranking = quietly(dcv.measure.rank_templates, tiny, stream(), PROMPTS, masks, batch_size=2)
     assert seen == list(range(1, 10)) and ranking.scores.sizes["image"] == 9
 
 
 def test_images_without_a_mask_that_holds_something_are_not_judged(tiny):
     some = images(4)
     masks = [blobs(some[0]), {}, {"grass": np.zeros((32, 32), dtype=bool)}, blobs(some[3])]
-    ranking = quietly(dcv.rank_templates, tiny, some, PROMPTS, masks)
+    ranking = quietly(dcv.measure.rank_templates, tiny, some, PROMPTS, masks)
     assert ranking.scores.sizes["image"] == 2 and ranking.scores.attrs["images_not_judged"] == 2
     with pytest.raises(ImageError, match="1 images that can be judged"):
-        quietly(dcv.rank_templates, tiny, some[:3], PROMPTS, masks[:3])
+        quietly(dcv.measure.rank_templates, tiny, some[:3], PROMPTS, masks[:3])
 
 
 def test_synonyms_are_ranked_beside_the_same_rivals(tiny):
@@ -149,18 +149,18 @@ def test_synonyms_are_ranked_beside_the_same_rivals(tiny):
     words, others = ["a red car", "a car, red", "an automobile"], ["grass"]
     masks = [{"a red car": blobs(image)["a red car"]} for image in some]
     options = {"others": others, "absent": ["a giraffe"], "template": "a photo of {}."}
-    ranking = quietly(dcv.rank_synonyms, tiny, some, words, masks, **options, score="iou")
+    ranking = quietly(dcv.measure.rank_synonyms, tiny, some, words, masks, **options, score="iou")
     for at, word in enumerate(words):
         prompts = dcv.Prompts([word, *others], "a photo of {}.", absent=["a giraffe"])
-        table = dcv.templates_table(tiny.similarity(some[0], prompts), {word: masks[0]["a red car"]})
+        table = dcv.measure.templates_table(tiny.similarity(some[0], prompts), {word: masks[0]["a red car"]})
         assert ranking.scores.score[0, at].item() == pytest.approx(table["iou"].iloc[0], abs=1e-6)
     assert ranking.noun == "synonym" and set(ranking.table["synonym"]) == set(words)
     with pytest.raises(PromptError, match="One synonym only"):
-        dcv.rank_synonyms(tiny, some, ["a red car"])
+        dcv.measure.rank_synonyms(tiny, some, ["a red car"])
     with pytest.raises(PromptError, match="'grass' is a synonym and another prompt too"):
-        dcv.rank_synonyms(tiny, some, ["a lawn", "grass"], others=["grass"])
+        dcv.measure.rank_synonyms(tiny, some, ["a lawn", "grass"], others=["grass"])
     with pytest.raises(PromptError, match="3 templates for synonyms"):
-        dcv.rank_synonyms(tiny, some, words, template=["{}", "a photo of {}.", "{}, far away"])
+        dcv.measure.rank_synonyms(tiny, some, words, template=["{}", "a photo of {}.", "{}, far away"])
 
 
 def test_templates_may_count_differently_in_the_ensemble_that_all_are_compared_with(tiny):
@@ -174,15 +174,15 @@ def test_templates_may_count_differently_in_the_ensemble_that_all_are_compared_w
         assert np.abs(candidates.joined(maps, members[:-1], members[-1:])[0] - found).max() < 1e-6
     assert np.abs(candidates.left_out(maps)[1] - candidates.ensembled(maps, [0, 2])).max() < 1e-6
     plain, weighed = (
-        quietly(dcv.rank_templates, tiny, some, PROMPTS, blobs, weights=given) for given in (None, weights)
+        quietly(dcv.measure.rank_templates, tiny, some, PROMPTS, blobs, weights=given) for given in (None, weights)
     )
     assert np.array_equal(plain.scores.score, weighed.scores.score)
     assert not np.array_equal(plain.scores.ensemble, weighed.scores.ensemble)
-    small = quietly(dcv.select_templates, tiny, some, PROMPTS, blobs, weights=weights, most=3)
+    small = quietly(dcv.measure.select_templates, tiny, some, PROMPTS, blobs, weights=weights, most=3)
     assert small.held_out == 2
     for odd in ([1, 1], [1, -1, 1], "many", [0, 0, 0]):
         with pytest.raises(PromptError, match="weights="):
-            dcv.rank_templates(tiny, some, PROMPTS, blobs, weights=odd)
+            dcv.measure.rank_templates(tiny, some, PROMPTS, blobs, weights=odd)
 
 
 def test_templates_that_cancel_out_have_no_ensemble(tiny):
@@ -221,4 +221,4 @@ def test_what_cannot_be_ranked_is_refused(tiny, given, error, said):
     options = {"images": images(3), "prompts": PROMPTS, "masks": None, "progress": False, **given}
     first = [options.pop(name) for name in ("images", "prompts", "masks")]
     with pytest.raises(error, match=said):
-        dcv.rank_templates(tiny, *first, **options)
+        dcv.measure.rank_templates(tiny, *first, **options)

@@ -16,7 +16,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
 def test_leaving_a_word_out_is_reading_the_text_without_it(load_tiny):
     model = load_tiny("vit")
     before = state.fingerprint(model.clip)
-    found = dcv.word_attribution(model, IMAGE, "a red car and a dog", ["{}", "a photo of {}."])
+    found = dcv.measure.word_attribution(model, IMAGE, "a red car and a dog", ["{}", "a photo of {}."])
     assert state.fingerprint(model.clip) == before
     assert found.word.values.tolist() == ["a", "red", "car", "and", "a (2)", "dog"]
     shorter = model.similarity(IMAGE, dcv.Prompts(["a car and a dog"], ["{}", "a photo of {}."])).values[:, 0]
@@ -37,7 +37,7 @@ def test_gradients_tell_what_growing_a_words_embeddings_does_to_every_cell(load_
     if side == 64:
         trace = model.trace(np.tile(IMAGE, (2, 2, 1)), geometry=dcv.Whole(short=64))
     assert (trace.dense.shape[0] * trace.dense.shape[1] > 24) == (side == 64)
-    found = dcv.word_attribution(model, trace, "a giraffe drinks", "no {}.")
+    found = dcv.measure.word_attribution(model, trace, "a giraffe drinks", "no {}.")
     ids, table = model.tokenizer(["giraffe"])[0, 1:2], model.clip.token_embedding.weight
     maps, step = [], 1e-5
     for factor in (1 + step, 1 - step):
@@ -56,7 +56,7 @@ def test_gradients_tell_what_growing_a_words_embeddings_does_to_every_cell(load_
 
 
 def test_without_gradients_there_are_none(load_tiny):
-    found = dcv.word_attribution(load_tiny("resnet"), IMAGE, "red car", gradient=False)
+    found = dcv.measure.word_attribution(load_tiny("resnet"), IMAGE, "red car", gradient=False)
     assert not [name for name in found if "gradient" in str(name)] and found.attrs["prompt"] == "red car"
 
 
@@ -65,17 +65,19 @@ def test_without_gradients_there_are_none(load_tiny):
 )
 def test_prompts_whose_words_cannot_be_left_out_are_refused(load_tiny, prompt, said):
     with pytest.raises(PromptError, match=said):
-        dcv.word_attribution(load_tiny("vit"), IMAGE, prompt)
+        dcv.measure.word_attribution(load_tiny("vit"), IMAGE, prompt)
 
 
 def test_words_are_those_of_the_text_that_is_said_when_articles_are_set_right(load_tiny):
     model = load_tiny("vit")
-    found = dcv.word_attribution(model, IMAGE, "a red car", "a photo of a {}.", articles="right", gradient=False)
+    found = dcv.measure.word_attribution(
+        model, IMAGE, "a red car", "a photo of a {}.", articles="right", gradient=False
+    )
     said = {None: "a photo of a red car.", "a": "a photo of a red car.", "red": "a photo of a car."}
     maps = {word: model.similarity(IMAGE, text).values[0, 0] for word, text in said.items()}
     assert np.abs(found.similarity[0].values - maps[None]).max() < 1e-6
     for word in ("a", "red"):
         assert np.abs(found.without.sel(word=word)[0].values - maps[word]).max() < 1e-6
     with pytest.raises(PromptError, match="'a photo of a a red car.', which is said as 'a photo of a red car.'"):
-        dcv.word_attribution(model, IMAGE, "a red car", "a photo of a {}.", articles="right")
-    dcv.word_attribution(model, IMAGE, "a red car", "a photo of {}.", articles="right")
+        dcv.measure.word_attribution(model, IMAGE, "a red car", "a photo of a {}.", articles="right")
+    dcv.measure.word_attribution(model, IMAGE, "a red car", "a photo of {}.", articles="right")

@@ -77,7 +77,7 @@ DRAWN = {
         fake_results.similarity(prompts=fake_results.MANY, random_weights=1)
     ),
     "disagreement of one, centred": lambda: plot.disagreement(
-        dcv.disagreement(fake_results.similarity(prompts=("grass",)), centred=True)
+        dcv.measure.disagreement(fake_results.similarity(prompts=("grass",)), centred=True)
     ),
     "disagreement of long": lambda: plot.disagreement(fake_results.similarity(prompts=(fake_results.LONG, "W" * 300))),
 }
@@ -144,7 +144,7 @@ def test_disagreement_is_drawn_from_zero_on_one_scale():
         (0.0, float(spread.max()))
     }
     assert all(np.allclose(i.get_array(), spread[at]) for at, i in enumerate(images))
-    assert texts(drawn) == texts(plot.disagreement(dcv.disagreement(similar)))
+    assert texts(drawn) == texts(plot.disagreement(dcv.measure.disagreement(similar)))
     assert "3 templates" in everything_said(drawn)
 
 
