@@ -21,7 +21,7 @@ import torch
 from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 import denseclip_viz as dcv
-from denseclip_viz.canvas.payload import payload
+from denseclip_viz.canvas.payload import pack_result
 from denseclip_viz.toyworld.vocabulary import KINDS
 
 SIDE, PROMPTS, TEMPLATES = 1024, 20, ["{}", "a photo of {}"]
@@ -125,7 +125,7 @@ def new_prompts(page: Page, model: dcv.Model, trace: dcv.Trace, repeats: int) ->
 
 
 def send(page: Page, result: object, trace: dcv.Trace) -> None:
-    shown = payload(result, features=trace)
+    shown = pack_result(result, features=trace)
     buffers = {name: base64.b64encode(data).decode() for name, data in shown.buffers.items()}
     page.evaluate(NEW, [shown.meta, buffers])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 WEB = Path(__file__).parent / "web"
-MODULE = ("numbers", "choices", "places", "pixels", "parts", "telling", "drawing", "canvas")
+MODULE = ("unpack", "selection", "geometry", "raster", "dom", "readout", "drawing", "canvas")
 
 
 def module(*more: str) -> str:

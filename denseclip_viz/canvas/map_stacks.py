@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from denseclip_viz.canvas.quantize import packed
-from denseclip_viz.canvas.state import OUTPUT
+from denseclip_viz.canvas.quantize import quantize
+from denseclip_viz.canvas.state import MEAN, OUTPUT
 from denseclip_viz.geometry import Placement
+from denseclip_viz.plot import scales
 from denseclip_viz.plot.panels import placement
-from denseclip_viz.plot.scales import (
-    ATTENTION,
-    CONTRIBUTION,
-    GAP,
-    SEQUENTIAL,
-    Scale,
-    by_layer,
-    diverging,
-    sequential,
-)
+from denseclip_viz.plot.scales import Scale
 from denseclip_viz.plot.select import absent_baseline
 
 TEXT = ("template", "prompt")
@@ -52,16 +44,31 @@ class Stack:
     scale: Scale
     baseline: tuple[float, ...] = ()
 
-    def described(self, name: str) -> tuple[dict[str, Any], bytes]:
-        """Describe it for the browser, and pack its maps; `name` is that of the buffer."""
-        numbers = packed(self.values)
-        scale = {"low": self.scale.low, "high": self.scale.high, "unit": self.scale.unit, "colours": self.scale.colours}
-        where = self.where._replace(grid=self.values.shape[-2:]).to_dict()  # a gradient's grid may be finer
-        unpack = {"first": numbers.first, "perUnit": numbers.per_unit, "decimals": numbers.decimals}
-        is_diverging = self.scale.colours in (CONTRIBUTION, GAP)
-        kind = {"diverging": is_diverging, "baseline": list(self.baseline), "axes": list(self.axes)}
+    def pack(self, name: str) -> tuple[dict[str, Any], bytes]:
+        """Describe it for the browser, and pack its maps into the buffer of a name."""
+        numbers, shape = quantize(self.values), self.values.shape
         names = {"view": self.view, "layer": self.layer, "buffer": name}
-        return {**names, **kind, **scale, **unpack, "sizes": list(self.values.shape[:-2]), "grid": where}, numbers.bytes
+        lists = {"axes": list(self.axes), "sizes": list(shape[:-2]), "baseline": list(self.baseline)}
+        where = self.where._replace(grid=(shape[-2], shape[-1]))  # a gradient's cells may be finer, or coarser
+        return {**names, **lists, **self.scale.to_dict(), **numbers.to_dict(), "grid": where.to_dict()}, numbers.bytes
+
+
+def maps_by_state(stacks: Sequence[Stack], heads: Sequence[Any]) -> dict[str, Any]:
+    """Which maps a state shows: its stack and the first of its maps, by layer, view and place of the head in `heads`.
+
+    Segments are drawn from dense maps that are cosines. The first view of a layer is what a view that it lacks gives
+    way to.
+    """
+    table: dict[str, dict[str, list[list[int]]]] = {}
+    for layer, view in dict.fromkeys((stack.layer, stack.view) for stack in stacks):
+        own = [i for i, stack in enumerate(stacks) if (stack.layer, stack.view) == (layer, view)]
+        table.setdefault(layer, {})[view] = entries = []
+        for at, head in enumerate(heads):
+            fitting = [i for i in own if (stacks[i].axes == ("head",)) == (head != MEAN)]
+            entries.append([(fitting or own)[0], at - (MEAN in heads) if fitting and head != MEAN else 0])
+        if view == "dense" and not stacks[own[0]].scale.is_diverging:
+            table[layer]["segments"] = entries
+    return table or {OUTPUT: {"segments": []}}
 
 
 def with_axes(result: xr.Dataset) -> xr.Dataset:
@@ -72,47 +79,37 @@ def with_axes(result: xr.Dataset) -> xr.Dataset:
     return result
 
 
-def stacks(result: xr.Dataset) -> Iterator[Stack]:
-    """Read the maps of a comparison or of similarities.
+def stacks_of(result: xr.Dataset) -> Iterator[Stack]:
+    """Read the maps of a comparison or of similarities, that of the dense map first.
 
     Args:
         result: With `dense` (template, prompt, y, x), and any of `contribution`, `gap`, `attention`,
             `attention_heads` and the variables of layers.
-
-    Returns:
-        The stacks, that of the dense map first.
     """
     where = placement(result)
     yield from _dense(result, where)
-    for name, colours, unit in (("contribution", CONTRIBUTION, "cosine"), ("gap", GAP, "std. dev.")):
+    for name, colours, unit in (("contribution", scales.CONTRIBUTION, "cosine"), ("gap", scales.GAP, "std. dev.")):
         if name in result:
-            scale = diverging(result[name], unit=unit, colours=colours)
+            scale = scales.diverging(result[name], unit=unit, colours=colours)
             yield Stack(name, name, OUTPUT, TEXT, _text_maps(result[name]), where, scale)
-    yield from _attention(result, where)
+    for name, part, axes in (("attention", "attention", ()), ("attention_heads", "heads", ("head",))):
+        if name in result:
+            maps = result[name].transpose(*axes, "y", "x").to_numpy()
+            scale = scales.sequential(maps, unit="weight", colours=scales.ATTENTION, also=[0.0])
+            yield Stack(part, "attention", OUTPUT, axes, maps, where, scale)
     yield from _gradients(result)
 
 
 def _dense(result: xr.Dataset, where: Placement) -> Iterator[Stack]:
     """The dense maps of the output and of layers that are read in text space; one scale for all cosines."""
-    every = [result[name] for name in ("dense", "layer_dense") if name in result]
-    scale = sequential(np.concatenate([np.ravel(maps) for maps in every]), unit="cosine", colours=SEQUENTIAL)
+    cosines = [np.ravel(result[name]) for name in ("dense", "layer_dense") if name in result]
+    scale = scales.sequential(np.concatenate(cosines), unit="cosine")
     dense = result["dense"]
     yield Stack("dense", "dense", OUTPUT, TEXT, _text_maps(dense), where, scale, _baseline(dense))
     if "layer_dense" in result:
         for i, name in enumerate(result["layer"].to_numpy()):
-            maps, there = result["layer_dense"].isel(layer=i), placement(result, layer=i)
-            yield Stack("layers", "dense", str(name), TEXT, _text_maps(maps), there, scale, _baseline(maps))
-
-
-def _attention(result: xr.Dataset, where: Placement) -> Iterator[Stack]:
-    if "attention" in result:
-        maps = result["attention"].transpose("y", "x").to_numpy()
-        scale = sequential(maps, unit="weight", colours=ATTENTION, also=[0.0])
-        yield Stack("attention", "attention", OUTPUT, (), maps, where, scale)
-    if "attention_heads" in result:
-        maps = result["attention_heads"].transpose("head", "y", "x").to_numpy()
-        scale = sequential(maps, unit="weight", colours=ATTENTION, also=[0.0])
-        yield Stack("heads", "attention", OUTPUT, ("head",), maps, where, scale)
+            maps, where = result["layer_dense"].isel(layer=i), placement(result, layer=i)
+            yield Stack("layers", "dense", str(name), TEXT, _text_maps(maps), where, scale, _baseline(maps))
 
 
 def _gradients(result: xr.Dataset) -> Iterator[Stack]:
@@ -120,11 +117,11 @@ def _gradients(result: xr.Dataset) -> Iterator[Stack]:
     for variable, view in (("layer_dense_gradient", "dense"), ("layer_global_gradient", "contribution")):
         if variable not in result:
             continue
-        scales = by_layer(result[variable], result["layer_cells"], unit="cosine")
+        each = scales.by_layer(result[variable], result["layer_cells"], unit="cosine")
         for i, name in enumerate(result["layer"].to_numpy()):
             maps = _text_maps(result[variable].isel(layer=i).rename(fine_y="y", fine_x="x"))
             own = _own_cells(maps, int(result["layer_cells"][i]))
-            yield Stack("layers", view, str(name), TEXT, own, placement(result, layer=i), scales[i])
+            yield Stack("layers", view, str(name), TEXT, own, placement(result, layer=i), each[i])
 
 
 def _own_cells(maps: np.ndarray, cells: int) -> np.ndarray:

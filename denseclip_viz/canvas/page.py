@@ -14,8 +14,8 @@ from typing import Any
 import xarray as xr
 
 from denseclip_viz.canvas.assets import module, style
-from denseclip_viz.canvas.payload import Payload, payload
-from denseclip_viz.canvas.state import DEFAULTS, checked_controls, completed, kept
+from denseclip_viz.canvas.payload import Payload, pack_result
+from denseclip_viz.canvas.state import checked_controls, completed
 from denseclip_viz.errors import OutputError
 from denseclip_viz.files import atomic_write, check_target
 from denseclip_viz.trace import Trace
@@ -48,7 +48,7 @@ def save_html(
         title: Heading; the image's name by default.
         notes: Text below it; line breaks are kept.
         trace: The trace of the result, or one for each: see `Canvas`.
-        leave_out: What to leave out of a page that is too large, such as `["layers"]`: see `payload.payload`.
+        leave_out: What to leave out of a page that is too large, such as `["layers"]`: see `pack_result`.
         limit_mb: The largest page, in MB of 10^6 bytes.
         linked: Let several canvases move together.
         locked: Names of controls that are not shown.
@@ -74,7 +74,7 @@ def save_html(
     _check(several, traces)
     check_target(path, [".html"], force=force)
     options: dict[str, Any] = {"leave_out": leave_out, "limit": limit_mb / BASE64}
-    shown = [payload(result, features=one, **options) for result, one in zip(several, traces, strict=True)]
+    shown = [pack_result(result, features=one, **options) for result, one in zip(several, traces, strict=True)]
     links, hidden = ["page"] if linked and len(shown) > 1 else [], checked_controls(locked)
     models = [_values(one, state, _links=links, locked=hidden) for one in shown]
     text = _page(models, shown, title=title or _title(shown), notes=notes)
@@ -108,7 +108,7 @@ def _title(shown: Sequence[Payload]) -> str:
 def _values(one: Payload, state: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """The values of the stand-in's model."""
     buffers = {name: base64.b64encode(data).decode() for name, data in one.buffers.items()}
-    start = completed(state, kept(DEFAULTS, one.choices), one.choices, grid=one.grid)
+    start = completed(state, one.meta["start"], one.choices, grid=one.grid)
     return {"meta": one.meta, "buffers": buffers, "state": start, **more}
 
 

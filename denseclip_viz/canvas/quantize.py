@@ -1,9 +1,7 @@
 """Maps as 16-bit numbers whose printed decimals are those of the true values."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +12,11 @@ LEAST, MOST = 3, 7  # decimals that are printed
 FINEST = 99_999  # steps to a printed decimal; more are never seen
 
 
-@dataclass(frozen=True)
-class Packed:
+class Quantized(NamedTuple):
     """Values as whole numbers: value = (first + number) / per_unit.
 
     Attributes:
-        first: The number that stands for 0 on the way.
+        first: The number that stands for 0 in between.
         per_unit: Steps in 1.0.
         decimals: How many decimals are printed.
         bytes: uint16, little-endian, in the order of the values; 65535 is NaN.
@@ -35,21 +32,20 @@ class Packed:
         numbers = np.frombuffer(self.bytes, "<u2").astype(np.float64)
         return np.where(numbers == NOTHING, np.nan, (self.first + numbers) / self.per_unit)
 
+    def to_dict(self) -> dict[str, Any]:
+        """How the browser unpacks the bytes."""
+        return {"first": self.first, "perUnit": self.per_unit, "decimals": self.decimals, "nothing": NOTHING}
 
-def packed(values: npt.ArrayLike) -> Packed:
-    """Pack values so that they print as the true ones do.
+
+def quantize(values: npt.ArrayLike) -> Quantized:
+    """Pack values of any shape so that they print as the true ones do; NaN stays NaN.
 
     A step is an odd fraction of the last printed decimal. Then what rounds to one step rounds to one printed number
-    too: no value changes its printed decimals by being packed.
-
-    Args:
-        values: Of any shape; NaN stays NaN.
-
-    Returns:
-        The numbers, three decimals for values of 0.1 and above, one more for each power of ten below.
+    too: no value changes its printed decimals by being packed. Three decimals are printed of values of 0.1 and above,
+    one more for each power of ten below.
 
     Example:
-        >>> [f"{value:.3f}" for value in packed([0.24949, 0.2495001, -0.1]).values()]
+        >>> [f"{value:.3f}" for value in quantize([0.24949, 0.2495001, -0.1]).values()]
         ['0.249', '0.250', '-0.100']
     """
     flat = np.ravel(np.asarray(values, dtype=np.float64))
@@ -63,7 +59,7 @@ def packed(values: npt.ArrayLike) -> Packed:
     per_unit = max(odd, 1) * 10**decimals
     first = round(low * per_unit)
     numbers = np.where(np.isfinite(flat), np.rint(flat * per_unit) - first, NOTHING)
-    return Packed(first, per_unit, decimals, np.clip(numbers, 0, NOTHING).astype("<u2").tobytes())
+    return Quantized(first, per_unit, decimals, np.clip(numbers, 0, NOTHING).astype("<u2").tobytes())
 
 
 def printed_decimals(reach: float) -> int:

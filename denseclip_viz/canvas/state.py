@@ -38,16 +38,9 @@ def completed(
     *,
     grid: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
-    """Lay what is given over what was there, and refuse what cannot be.
+    """Lay what is given over the whole state before, and refuse what cannot be.
 
-    Args:
-        given: Some of the names of `DEFAULTS`.
-        before: The state until now.
-        choices: `{name: what the result offers}`; empty while there is no result.
-        grid: The result's cells (y, x), for the pin.
-
-    Returns:
-        The whole state.
+    `choices` is what the result offers for each name, empty while there is no result; `grid` are its cells (y, x).
 
     Raises:
         PromptError, LayerError, ImageError: a name or a value that is not there, by what it is about.
@@ -60,45 +53,33 @@ def completed(
     if unknown:
         fix = "See Canvas.state for the names and their values."
         raise ImageError(f"Canvas state {unknown[0]!r}", expected=f"one of {', '.join(DEFAULTS)}", fix=fix)
-    whole = {**before, **given}
-    for name, value in whole.items():
-        if name in given and name in choices:
-            _offered(name, value, choices[name])
+    for name, value in given.items():
+        if name in choices:
+            _check_offered(name, value, choices[name])
     if "pinned" in given and _is_cell(given["pinned"]) and not _is_inside(given["pinned"], grid):
         got, fix = f"Canvas state pinned={given['pinned']!r}", "Count from 0, from the top left."
         raise ImageError(got, expected=f"a cell of the grid {grid}", fix=fix)
-    return {name: _typed(name, value) for name, value in whole.items()}
+    return {name: _typed(name, value) for name, value in {**before, **given}.items()}
 
 
-def kept(
+def carry_over(
     state: Mapping[str, Any], choices: Mapping[str, Sequence[Any]], *, grid: tuple[int, int] | None = None
 ) -> dict[str, Any]:
-    """Keep of a state what another result offers too; for the rest take that result's first.
+    """Take of a state what another result offers too, and for the rest that result's first.
 
-    Args:
-        state: The whole state.
-        choices: What the other result offers.
-        grid: Its cells (y, x): a pin outside of it is taken out.
+    A pin outside of the result's cells, `grid` (y, x), is taken out.
 
     Example:
-        >>> kept(DEFAULTS | {"prompt": "grass"}, {"prompt": ["a car"], "view": ["segments"]})["prompt"]
+        >>> carry_over(DEFAULTS | {"prompt": "grass"}, {"prompt": ["a car"], "view": ["segments"]})["prompt"]
         'a car'
     """
-    taken = {name: offered[0] for name, offered in choices.items() if state[name] not in offered}
+    first = {name: offered[0] for name, offered in choices.items() if state[name] not in offered}
     pinned = state["pinned"] if _is_inside(state["pinned"], grid) else None
-    return {**state, **taken, "pinned": pinned}
+    return {**state, **first, "pinned": pinned}
 
 
 def checked_controls(names: Sequence[str]) -> list[str]:
-    """Names of controls, as a list.
-
-    Raises:
-        ImageError: One of them is no control.
-
-    Example:
-        >>> checked_controls(("view",))
-        ['view']
-    """
+    """Names of controls, as a list; ImageError for one that is no control."""
     for name in [names] if isinstance(names, str) else names:
         if isinstance(names, str) or name not in CONTROLS:
             expected, fix = f"a list of some of {', '.join(CONTROLS)}", "Name the controls that are not to be shown."
@@ -106,7 +87,7 @@ def checked_controls(names: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def _offered(name: str, value: Any, offered: Sequence[Any]) -> None:
+def _check_offered(name: str, value: Any, offered: Sequence[Any]) -> None:
     if value not in offered:
         errors: dict[str, type[DenseclipVizError]] = {"prompt": PromptError, "template": PromptError}
         errors |= {"layer": LayerError, "head": LayerError, "view": LayerError}
@@ -146,7 +127,7 @@ def _same(value: Any) -> Any:
     return value
 
 
-_Rule = tuple[str, Callable[[Any], bool], Callable[[Any], Any]]
+_Rule = tuple[str, Callable[[Any], bool], Callable[[Any], Any]]  # what is wanted, whether it is that, how it is read
 _COLOURS = (AUTO, *SEQUENTIAL, *DIVERGING)
 _TEXT: _Rule = ("a text", lambda value: isinstance(value, str), _same)
 _TYPES: dict[str, _Rule] = {

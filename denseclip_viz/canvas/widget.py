@@ -12,9 +12,9 @@ import traitlets
 import xarray as xr
 
 from denseclip_viz.canvas.assets import module, style
-from denseclip_viz.canvas.payload import Payload, payload
-from denseclip_viz.canvas.snapshot import still
-from denseclip_viz.canvas.state import DEFAULTS, checked_controls, completed, kept
+from denseclip_viz.canvas.payload import Payload, pack_result
+from denseclip_viz.canvas.snapshot import snapshot
+from denseclip_viz.canvas.state import DEFAULTS, carry_over, checked_controls, completed
 from denseclip_viz.errors import LayerError
 from denseclip_viz.trace import Trace
 
@@ -26,7 +26,7 @@ class Canvas(anywidget.AnyWidget):
         result: What `Model.compare`, `Model.similarity` or `Model.segment` returned; nothing yet by default.
         trace: The trace that it came from: gives a `similarity` its image, and lets a hovered cell be compared
             with all other cells.
-        leave_out: Parts that a large result is sent without, for example `["layers"]`; see `payload.payload`.
+        leave_out: Parts that a large result is sent without, for example `["layers"]`; see `pack_result`.
         still: Add a still image for places that show no widgets.
         **state: Where to start, for example `view="gap"`, `prompt="a taxi"`, `opacity=0.5`.
 
@@ -91,8 +91,8 @@ class Canvas(anywidget.AnyWidget):
         Raises:
             LayerError, GeometryError, OutputError: As for `Canvas`; what was shown stays.
         """
-        shown = payload(result, features=trace, leave_out=leave_out)
-        state = kept(self.state, shown.choices, grid=shown.grid)
+        shown = pack_result(result, features=trace, leave_out=leave_out)
+        state = carry_over(self.state, shown.choices, grid=shown.grid)
         with self.hold_sync():
             self._shown = shown
             self._payload = {"meta": shown.meta, "buffers": shown.buffers}
@@ -101,7 +101,7 @@ class Canvas(anywidget.AnyWidget):
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take what the browser says; of a state that was another result's only what this one has too."""
         if self._shown is not None and "state" in sync_data:
-            sync_data = {**sync_data, "state": kept(sync_data["state"], self._shown.choices)}
+            sync_data = {**sync_data, "state": carry_over(sync_data["state"], self._shown.choices)}
         super().set_state(sync_data)
 
     def __repr__(self) -> str:
@@ -114,7 +114,7 @@ class Canvas(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         bundle: tuple[dict[str, Any], dict[str, Any]] | None = super()._repr_mimebundle_(**kwargs)
         if bundle is not None and self._still and self._shown is not None:
-            bundle[0]["image/png"] = base64.b64encode(still(self._shown, self.state)).decode()
+            bundle[0]["image/png"] = base64.b64encode(snapshot(self._shown, self.state)).decode()
         return bundle
 
     @traitlets.validate("state")

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 import xarray as xr
 
-from denseclip_viz.canvas.map_stacks import TEXT, Stack, stacks
+from denseclip_viz.canvas.map_stacks import TEXT, Stack, stacks_of
 from denseclip_viz.canvas.state import ENSEMBLE, MEAN, OUTPUT
 from denseclip_viz.explorers.controls import TEXTS
 from denseclip_viz.explorers.defaults import with_defaults
 from denseclip_viz.explorers.panel import ExplorerSpec, Panel, open_panel
 from denseclip_viz.explorers.session import Models
-from denseclip_viz.explorers.thumbnails import Curve, Lattice, Tile, Tiles
+from denseclip_viz.explorers.thumbnails import Curve, Thumbnail, ThumbnailGrid, Thumbnails
 from denseclip_viz.images import ImageLike
 from denseclip_viz.maps.comparison import spearman
 from denseclip_viz.plot.panels import placement
@@ -50,21 +50,21 @@ def layer_lens(
         4
     """
     image, prompts = with_defaults(image, prompts)
-    tiles = Tiles()
+    tiles = Thumbnails()
     spec = ExplorerSpec("layer_lens", CONTROLS, layers="all", below=(tiles,), show=lambda panel: _show(panel, tiles))
     lens = open_panel(spec, model, image, prompts, lock=lock)
     lens.link_thumbnails(tiles, lambda: _show(lens, tiles))
     return lens
 
 
-def _show(panel: Panel, tiles: Tiles) -> None:
+def _show(panel: Panel, tiles: Thumbnails) -> None:
     both, state = panel.result, panel.canvas.state
-    shown = list(stacks(both))
+    shown = list(stacks_of(both))
     lattices = [_layers(both, shown, state), _heads(shown)]
     tiles.show(lattices, image=both["image"].to_numpy(), where=placement(both))
 
 
-def _layers(both: xr.Dataset, shown: Sequence[Stack], state: dict[str, Any]) -> Lattice:
+def _layers(both: xr.Dataset, shown: Sequence[Stack], state: dict[str, Any]) -> ThumbnailGrid:
     template, prompt = _place(both, state)
     names = [*map(str, both["layer"].to_numpy()), OUTPUT]
     rows, tiles = [], []
@@ -73,7 +73,7 @@ def _layers(both: xr.Dataset, shown: Sequence[Stack], state: dict[str, Any]) -> 
         if len(by_layer) > 1:
             rows.append((title, "", 0.0))
             tiles.append([_tile(by_layer.get(name), template, prompt, state["prompt"]) for name in names])
-    return Lattice(
+    return ThumbnailGrid(
         f"“{state['prompt']}” down the layers",
         [(name, False) for name in names],
         rows,
@@ -90,12 +90,12 @@ def _place(both: xr.Dataset, state: dict[str, Any]) -> tuple[int, int]:
     return template, [str(name) for name in both["prompt"].to_numpy()].index(state["prompt"])
 
 
-def _tile(stack: Stack | None, template: int, prompt: int, name: str) -> Tile | None:
+def _tile(stack: Stack | None, template: int, prompt: int, name: str) -> Thumbnail | None:
     if stack is None:
         return None
     values = stack.values[template, prompt]
     tip = f"{stack.layer}, {stack.view}, {name}: {values.min():.3f} to {values.max():.3f} {stack.scale.unit}"
-    return Tile(values, stack.scale, {"view": stack.view, "layer": stack.layer}, tip, stack.where)
+    return Thumbnail(values, stack.scale, {"view": stack.view, "layer": stack.layer}, tip, stack.where)
 
 
 def _curves(both: xr.Dataset, shown: Sequence[Stack], template: int, prompt: int) -> list[Curve]:
@@ -118,7 +118,7 @@ def _alike(pair: dict[str, Stack], template: int, prompt: int) -> float:
     return float(spearman(dense, pooled))
 
 
-def _heads(shown: Sequence[Stack]) -> Lattice:
+def _heads(shown: Sequence[Stack]) -> ThumbnailGrid:
     tiles, columns = [], []
     for stack in shown:
         if stack.view == "attention":
@@ -128,5 +128,5 @@ def _heads(shown: Sequence[Stack]) -> Lattice:
                 columns.append((f"head {i}" if stack.axes else "mean", False))
                 patch = {"view": "attention", "layer": OUTPUT, "head": head}
                 tip = f"attention, {columns[-1][0]}: {values.sum():.0%} of the weight goes to positions"
-                tiles.append(Tile(values, stack.scale, patch, tip))
-    return Lattice("where the pooling looks, head by head", columns, [("", "", 0.0)], [tiles], strip=True)
+                tiles.append(Thumbnail(values, stack.scale, patch, tip))
+    return ThumbnailGrid("where the pooling looks, head by head", columns, [("", "", 0.0)], [tiles], strip=True)

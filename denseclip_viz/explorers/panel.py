@@ -13,7 +13,7 @@ from denseclip_viz.canvas.widget import Canvas
 from denseclip_viz.explorers import status
 from denseclip_viz.explorers.controls import Controls, Locks, sort_locks
 from denseclip_viz.explorers.session import ImageSource, Models, Query, Result, Session
-from denseclip_viz.explorers.thumbnails import Tiles
+from denseclip_viz.explorers.thumbnails import Thumbnails
 from denseclip_viz.explorers.upload import too_large
 from denseclip_viz.explorers.worker import Worker
 from denseclip_viz.images import ImageLike
@@ -118,7 +118,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         for part in _parts(self):
             super().close() if part is self else part.close()
 
-    def link_thumbnails(self, thumbnails: Tiles, on_move: Callable[[], Any]) -> None:
+    def link_thumbnails(self, thumbnails: Thumbnails, on_move: Callable[[], Any]) -> None:
         """Let thumbnails and canvas move together.
 
         Args:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from denseclip_viz.canvas.map_stacks import stacks
+from denseclip_viz.canvas.map_stacks import stacks_of
 from denseclip_viz.canvas.state import ENSEMBLE, OUTPUT
 from denseclip_viz.errors import PromptError
 from denseclip_viz.explorers.controls import TEXTS
 from denseclip_viz.explorers.defaults import with_defaults
 from denseclip_viz.explorers.panel import ExplorerSpec, Panel, open_panel
 from denseclip_viz.explorers.session import Models
-from denseclip_viz.explorers.thumbnails import Bars, Lattice, Tile, Tiles
+from denseclip_viz.explorers.thumbnails import Thumbnail, ThumbnailGrid, Thumbnails, WordBars
 from denseclip_viz.explorers.worker import Report
 from denseclip_viz.images import ImageLike
 from denseclip_viz.measure.map_scores import Masks, masks_among, place_of, places_of
@@ -49,8 +49,8 @@ RANKED_BY = {
 class _Lab:
     """The parts of a lab that follow its canvas."""
 
-    grid: Tiles
-    words: Tiles
+    grid: Thumbnails
+    words: Thumbnails
     masks: Masks | None
 
 
@@ -97,7 +97,7 @@ def template_lab(
     places = places_of(prompts.prompts)
     for name in masks or {}:
         place_of(name, places)  # later a prompt may go, and its mask waits; now a name is a mistake
-    lab = _Lab(Tiles(), Tiles(), masks)
+    lab = _Lab(Thumbnails(), Thumbnails(), masks)
     lab.words.add_class("dcvx-aside")
     below = (lab.grid, lab.words)
     spec = ExplorerSpec("template_lab", CONTROLS, below=below, show=lambda panel: _show(panel, lab))
@@ -144,7 +144,7 @@ def _in_templates(prompts: Prompts, templates: str | PathLike[str] | Iterable[st
 
 def _show(panel: Panel, lab: _Lab) -> None:
     both = panel.result
-    dense = next(stacks(both))
+    dense = next(stacks_of(both))
     table, by = ranking(both, lab.masks)
     present = table[~table["absent"]]
     means = present.groupby("template", sort=False)[by].mean().sort_values(ascending=False, kind="stable")
@@ -164,7 +164,7 @@ def _show(panel: Panel, lab: _Lab) -> None:
     best = "Best template first." if count > 1 else ""
     best += f" These are {len(order)} of {count}; templates_table has all." if count > len(order) else ""
     note = f"One colour scale for all, {dense.scale.low:.2f} to {dense.scale.high:.2f} cosine. {best}".replace("-", "−")
-    lattice = Lattice("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
+    lattice = ThumbnailGrid("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
     lab.grid.show([lattice], image=both["image"].to_numpy(), where=placement(both))
     _start_words(panel, lab)
 
@@ -178,12 +178,12 @@ def _share(value: float, most: float) -> float:
     return max(0.0, value / most) if most > 0 else 0.0
 
 
-def _tile(values: np.ndarray, scale: Scale, template: str, prompt: str, cells: Cells) -> Tile:
+def _tile(values: np.ndarray, scale: Scale, template: str, prompt: str, cells: Cells) -> Thumbnail:
     numbers = cells[template, prompt]
     known = {"peak": "peak", "average_precision": "AP", "iou_best": "best IoU", "margin_absent": "above absent"}
     listed = ", ".join(f"{word} {numbers[name]:.3f}" for name, word in known.items() if name in numbers)
     patch = {"prompt": prompt, "template": template, "view": "dense", "layer": OUTPUT}
-    return Tile(values, scale, patch, f"{prompt} · {_label(template)}: {listed}")
+    return Thumbnail(values, scale, patch, f"{prompt} · {_label(template)}: {listed}")
 
 
 def _start_words(panel: Panel, lab: _Lab) -> None:
@@ -191,16 +191,18 @@ def _start_words(panel: Panel, lab: _Lab) -> None:
     prompt = str(state["prompt"])
     if len(prompt.split()) < 2:
         panel.aside.stop()  # or the bars of the prompt before would come over this line
-        lab.words.show_bars(Bars("what each word does", [], note=f"“{prompt}” is one word: nothing can be left out."))
+        lab.words.show_bars(
+            WordBars("what each word does", [], note=f"“{prompt}” is one word: nothing can be left out.")
+        )
         return
     chosen, articles = shown.query.prompts.templates, shown.query.prompts.articles
     templates = chosen[:MOST_AVERAGED] if state["template"] == ENSEMBLE else (state["template"],)
 
-    def work(report: Report) -> Bars:
+    def work(report: Report) -> WordBars:
         words = word_attribution(shown.model, shown.trace, prompt, templates, articles=articles, gradient=False)
         change = words["peak_change"].mean("template").to_numpy().tolist()
         where = f"in the mean of {len(templates)} templates" if len(templates) > 1 else f"in “{templates[0]}”"
         note = f"What the peak of “{prompt}” loses without each word, {where}; cosine."
-        return Bars("what each word does", list(zip(map(str, words["word"].to_numpy()), change, strict=True)), note)
+        return WordBars("what each word does", list(zip(map(str, words["word"].to_numpy()), change, strict=True)), note)
 
     panel.aside.start(work, lab.words.show_bars)

@@ -18,11 +18,11 @@ from denseclip_viz.plot.raster import colour_tables, fade_unseen, jpeg, softened
 from denseclip_viz.plot.scales import OPACITY, Scale
 
 HERE = Path(__file__).parent  # its files are read here: anywidget keeps every widget that was given a path
-THUMB = 192  # pixels of the image beneath, on the longer side: twice the tile
+THUMB = 192  # pixels of the image beneath, on the longer side: twice a thumbnail's
 
 
 @dataclass(frozen=True, eq=False)
-class Tile:
+class Thumbnail:
     """One small map.
 
     Attributes:
@@ -47,16 +47,21 @@ class Curve:
     label: str
     values: Sequence[float]
 
+    def to_dict(self) -> dict[str, Any]:
+        """What the browser draws."""
+        values = [round(float(value), 4) for value in self.values]
+        return {"label": self.label, "values": values, "low": min(values), "high": max(values)}
+
 
 @dataclass(frozen=True, eq=False)
-class Lattice:
+class ThumbnailGrid:
     """Maps in rows and columns.
 
     Attributes:
         title: What they are.
         columns: Name of each column, and whether it is muted (a prompt that is absent).
         rows: Name of each row; with its number as text and as a share of the most, if there are numbers.
-        tiles: (row, column).
+        thumbnails: (row, column).
         note: One line below the title.
         number_title: What the numbers are.
         curves: Below the maps.
@@ -66,20 +71,37 @@ class Lattice:
     title: str
     columns: Sequence[tuple[str, bool]]
     rows: Sequence[tuple[str, str, float]]
-    tiles: Sequence[Sequence[Tile | None]]
+    thumbnails: Sequence[Sequence[Thumbnail | None]]
     note: str = ""
     number_title: str = ""
     curves: Sequence[Curve] = ()
     strip: bool = False
 
+    def pack(self, store: _Store, where: Placement) -> dict[str, Any]:
+        """Describe it for the browser, its maps in the store."""
+        cells = [[None if one is None else store.pack(one, where) for one in row] for row in self.thumbnails]
+        rows = [dict(zip(("label", "number", "share"), row, strict=True)) for row in self.rows]
+        columns = [{"label": label, "muted": muted} for label, muted in self.columns]
+        about = {"kind": "grid", "title": self.title, "note": self.note, "number_title": self.number_title}
+        curves = [curve.to_dict() for curve in self.curves]
+        return {**about, "columns": columns, "rows": rows, "cells": cells, "curves": curves, "strip": self.strip}
+
 
 @dataclass(frozen=True)
-class Bars:
+class WordBars:
     """Words with a number each, drawn to both sides of a middle line."""
 
     title: str
     items: Sequence[tuple[str, float]]
     note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the browser draws."""
+        items = [
+            {"label": word, "value": float(value), "text": f"{value:+.3f}".replace("-", "−")}
+            for word, value in self.items
+        ]
+        return {"kind": "bars", "title": self.title, "note": self.note, "items": items}
 
 
 @dataclass(eq=False)
@@ -89,80 +111,40 @@ class _Store:
     maps: bytearray = field(default_factory=bytearray)
     tables: dict[str, int] = field(default_factory=dict)
 
-    def tile(self, tile: Tile, where: Placement) -> dict[str, Any]:
-        place, at = tile.where or where, len(self.maps)
-        low, high = tile.scale.low, tile.scale.high
-        shares = np.nan_to_num((np.asarray(tile.values, dtype=float) - low) / (high - low)).clip(0, 1)
+    def pack(self, one: Thumbnail, where: Placement) -> dict[str, Any]:
+        at, box, scale = len(self.maps), (one.where or where).box, one.scale
+        shares = np.nan_to_num((np.asarray(one.values, dtype=float) - scale.low) / (scale.high - scale.low)).clip(0, 1)
         self.maps += np.rint(255 * shares).astype(np.uint8).tobytes()
-        table = self.tables.setdefault(tile.scale.colours, len(self.tables))
-        shape = list(tile.values.shape)
-        drawn = {"at": at, "shape": shape, "table": table, "box": list(place.box)}
-        return {**drawn, "patch": dict(tile.patch), "tip": tile.tip}
+        drawn = {"at": at, "shape": list(one.values.shape), "box": list(box), "patch": dict(one.patch), "tip": one.tip}
+        return {**drawn, "table": self.tables.setdefault(scale.colours, len(self.tables))}
 
 
-class Tiles(anywidget.AnyWidget):
+class Thumbnails(anywidget.AnyWidget):
     """Small maps that are shown big when they are clicked, curves and bars.
 
     Attributes:
         chosen: What was clicked last: a part of a canvas' state.
-        current: The state of the canvas, whose tiles are marked.
+        current: The state of the canvas, whose thumbnails are marked.
     """
 
-    _esm = (HERE / "tiles.js").read_text("utf-8")
-    _css = (HERE / "tiles.css").read_text("utf-8")
+    _esm = (HERE / "thumbnails.js").read_text("utf-8")
+    _css = (HERE / "thumbnails.css").read_text("utf-8")
     _packed = traitlets.Dict().tag(sync=True)
     chosen = traitlets.Dict().tag(sync=True)
     current = traitlets.Dict().tag(sync=True)
 
-    def show(self, lattices: Sequence[Lattice], *, image: npt.ArrayLike, where: Placement) -> None:
-        """Show other maps.
-
-        Args:
-            lattices: What to show.
-            image: uint8 (row, column, rgb), the whole image.
-            where: Where the maps lie in it.
-        """
+    def show(self, grids: Sequence[ThumbnailGrid], *, image: npt.ArrayLike, where: Placement) -> None:
+        """Show other maps of an image, uint8 (row, column, rgb), and where they lie in it."""
         store = _Store()
-        sections = [_lattice(lattice, store, where) for lattice in lattices]
+        sections = [grid.pack(store, where) for grid in grids]
         data = {"size": list(where.image), "opacity": OPACITY, "sections": sections}
-        packed = {
-            "maps": bytes(store.maps),
-            "tables": colour_tables(list(store.tables)),
-            "image": _beneath(image, where),
-        }
-        self._packed = {"data": data, **packed}
+        tables, beneath = colour_tables(list(store.tables)), _beneath(image, where)
+        self._packed = {"data": data, "maps": bytes(store.maps), "tables": tables, "image": beneath}
 
-    def show_bars(self, bars: Bars) -> None:
+    def show_bars(self, bars: WordBars) -> None:
         """Show words with their numbers."""
-        data = {"size": [1, 1], "opacity": OPACITY, "sections": [_bars(bars)]}
+        data = {"size": [1, 1], "opacity": OPACITY, "sections": [bars.to_dict()]}
         self._packed = {"data": data, "maps": b"", "tables": b"", "image": b""}
-
-
-def _lattice(lattice: Lattice, store: _Store, where: Placement) -> dict[str, Any]:
-    tiles = [[None if tile is None else store.tile(tile, where) for tile in row] for row in lattice.tiles]
-    return {
-        "kind": "grid",
-        "title": lattice.title,
-        "note": lattice.note,
-        "columns": [{"label": label, "muted": muted} for label, muted in lattice.columns],
-        "rows": [{"label": label, "number": number, "share": share} for label, number, share in lattice.rows],
-        "number_title": lattice.number_title,
-        "cells": tiles,
-        "curves": [_curve(curve) for curve in lattice.curves],
-        "strip": lattice.strip,
-    }
-
-
-def _curve(curve: Curve) -> dict[str, Any]:
-    values = [round(float(value), 4) for value in curve.values]
-    return {"label": curve.label, "values": values, "low": min(values), "high": max(values)}
-
-
-def _bars(bars: Bars) -> dict[str, Any]:
-    items = [
-        {"label": word, "value": float(value), "text": f"{value:+.3f}".replace("-", "−")} for word, value in bars.items
-    ]
-    return {"kind": "bars", "title": bars.title, "note": bars.note, "items": items}
 
 
 def _beneath(image: npt.ArrayLike, where: Placement) -> bytes:

@@ -70,11 +70,21 @@ class Scale:
             )
 
     @property
+    def is_diverging(self) -> bool:
+        """Whether it is centred at 0."""
+        return self.colours in (CONTRIBUTION, GAP)
+
+    @property
     def ticks(self) -> list[tuple[float, str]]:
         """Its two ends and its middle, and how they are written: plainly while that is short, else by powers of ten."""
         decimals = max(0, 1 - math.floor(math.log10((self.high - self.low) / 3)))
         values = (self.low, (self.low + self.high) / 2, self.high)
         return [(value, _written(value, decimals)) for value in values]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the browser draws by."""
+        look = {"colours": self.colours, "unit": self.unit, "diverging": self.is_diverging}
+        return {"low": self.low, "high": self.high, **look, "ticks": [text for _, text in self.ticks]}
 
 
 def sequential(values: npt.ArrayLike, *, unit: str, colours: str = SEQUENTIAL, also: Sequence[float] = ()) -> Scale:

@@ -416,7 +416,7 @@ def test_the_image_is_as_sharp_as_the_screen(show, open_page, theme, street):
 def test_random_weights_and_provenance_are_said(show):
     shown = show(fake_results.comparison(random_weights=1))
     assert "random weights" in shown.root.locator(".dcv-warning").text_content()
-    assert "RN50 · weights random" in shown.root.locator(".dcv-made").text_content()
+    assert "RN50 · weights random" in shown.root.locator(".dcv-credit").text_content()
 
 
 def test_maps_without_a_image_are_drawn_too(show):

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from denseclip_viz.canvas.map_stacks import stacks
-from denseclip_viz.canvas.payload import PARTS, payload
-from denseclip_viz.canvas.quantize import packed, printed_decimals
+from denseclip_viz.canvas.map_stacks import stacks_of
+from denseclip_viz.canvas.payload import PARTS, pack_result
+from denseclip_viz.canvas.quantize import printed_decimals, quantize
 from denseclip_viz.canvas.state import DIVERGING, SEQUENTIAL
 from denseclip_viz.errors import GeometryError, LayerError, OutputError
 from denseclip_viz.geometry import Geometry
@@ -39,7 +39,7 @@ def stack_named(shown, view, layer="output", axes=("template", "prompt")):
 
 @given(arrays.arrays(np.float32, st.integers(1, 40), elements=floats) | arrays.arrays(np.float32, 7, elements=narrow))
 def test_a_value_prints_the_same_after_packing(values):
-    numbers = packed(values)
+    numbers = quantize(values)
     printed = [f"{value:.{numbers.decimals}f}" for value in values.astype(float)]
     for before, after, value in zip(printed, numbers.values(), values.astype(float), strict=True):
         tie = abs(value) * 10**numbers.decimals % 1 == 0.5  # half of a last decimal prints either way
@@ -49,15 +49,15 @@ def test_a_value_prints_the_same_after_packing(values):
 
 @given(arrays.arrays(np.float32, st.integers(2, 40), elements=floats))
 def test_packing_keeps_the_order_and_loses_at_most_half_a_step(values):
-    numbers = packed(values)
+    numbers = quantize(values)
     after = numbers.values()
     assert np.abs(after - values.astype(float)).max() <= 0.5001 / numbers.per_unit
     assert (np.diff(after[np.argsort(values, kind="stable")]) >= 0).all()
 
 
 def test_what_is_not_there_stays_so_when_packed():
-    assert np.isnan(packed([0.1, np.nan, 0.3]).values()).tolist() == [False, True, False]
-    assert np.isnan(packed([np.nan]).values()).all()
+    assert np.isnan(quantize([0.1, np.nan, 0.3]).values()).tolist() == [False, True, False]
+    assert np.isnan(quantize([np.nan]).values()).all()
 
 
 def test_small_numbers_print_with_more_decimals():
@@ -66,7 +66,7 @@ def test_small_numbers_print_with_more_decimals():
 
 def test_maps_arrive_as_they_are_and_the_mean_over_templates_comes_last():
     both = fake_results.comparison(templates=3)
-    shown = payload(both)
+    shown = pack_result(both)
     for name in ("dense", "contribution", "gap"):
         stack = stack_named(shown, name)
         values = numbers_of(shown, stack)
@@ -78,7 +78,7 @@ def test_maps_arrive_as_they_are_and_the_mean_over_templates_comes_last():
 
 def test_one_scale_holds_for_all_prompts_templates_and_cosine_layers():
     both = fake_results.comparison(templates=2, layers="vit")
-    shown = payload(both)
+    shown = pack_result(both)
     every = np.concatenate([both.dense.to_numpy().ravel(), both.layer_dense.to_numpy().ravel()])
     dense = [stack for stack in shown.meta["stacks"] if stack["view"] == "dense"]
     assert len(dense) == 13
@@ -92,13 +92,13 @@ def test_the_absent_baseline_is_the_highest_cell_of_an_absent_prompt_in_each_tem
     both = fake_results.comparison(templates=2)
     absent = both.dense.isel(prompt=np.flatnonzero(both.absent))
     expected = [float(absent.isel(template=i).max()) for i in (0, 1)] + [float(absent.mean("template").max())]
-    assert stack_named(payload(both), "dense")["baseline"] == pytest.approx(expected, rel=1e-6)
+    assert stack_named(pack_result(both), "dense")["baseline"] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["native", "whole", "tiles"])
 def test_grids_lie_where_the_geometry_says(mode):
     both = fake_results.comparison(mode=mode)
-    where, shown = Geometry.from_json(both.attrs["geometry"]), payload(both)
+    where, shown = Geometry.from_json(both.attrs["geometry"]), pack_result(both)
     grid = stack_named(shown, "dense")["grid"]
     assert (grid["rows"], grid["columns"]) == where.grid
     assert [grid["top"], grid["bottom"]] == pytest.approx(where.edges(0)[[0, -1]].tolist())
@@ -110,8 +110,8 @@ def test_grids_lie_where_the_geometry_says(mode):
 def test_layers_that_see_beside_their_middle_lie_beside():
     both = fake_results.comparison(layers="resnet")
     both["layer_shift"] = ("layer", "axis"), np.tile([3.0, -2.0], (5, 1))
-    straight = stack_named(payload(both.drop_vars("layer_shift")), "dense", "layer2")["grid"]
-    beside = stack_named(payload(both), "dense", "layer2")["grid"]
+    straight = stack_named(pack_result(both.drop_vars("layer_shift")), "dense", "layer2")["grid"]
+    beside = stack_named(pack_result(both), "dense", "layer2")["grid"]
     where = Geometry.from_json(both.attrs["geometry"])
     per_pixel = [size / resized for size, resized in zip(where.image, where.resized, strict=True)]
     assert beside["top"] - straight["top"] == pytest.approx(3 * per_pixel[0])
@@ -124,7 +124,7 @@ def test_a_coarse_layer_gets_its_own_cells_back():
     fine[4] = np.repeat(np.repeat(fine[4, ..., ::4, ::4], 4, -2), 4, -1)
     cells = fine.sizes["fine_y"] * fine.sizes["fine_x"]
     both = both.assign(layer_dense_gradient=fine, layer_cells=("layer", [cells, cells, cells, cells, cells // 16]))
-    shown = payload(both)
+    shown = pack_result(both)
     coarse = stack_named(shown, "dense", "layer4")
     assert (coarse["grid"]["rows"], coarse["grid"]["columns"]) == (fine.sizes["fine_y"] // 4, fine.sizes["fine_x"] // 4)
     np.testing.assert_allclose(numbers_of(shown, coarse)[0], fine[4, 0, :, ::4, ::4], atol=0.51 / coarse["perUnit"])
@@ -134,11 +134,11 @@ def test_a_layer_that_says_next_to_nothing_has_a_scale_on_which_it_looks_empty()
     both = fake_results.comparison(layers="resnet")
     both["layer_dense_gradient"][{"layer": -1}] = both.layer_dense_gradient.isel(layer=-1) * 1e-4
     noise = float(np.abs(both.layer_dense_gradient.isel(layer=-1)).max())
-    assert stack_named(payload(both), "dense", str(both.layer.values[-1]))["high"] > 20 * noise
+    assert stack_named(pack_result(both), "dense", str(both.layer.values[-1]))["high"] > 20 * noise
 
 
 def test_colours_are_those_of_matplotlib():
-    tables = np.frombuffer(payload(fake_results.comparison()).buffers["colours"], np.uint8).reshape(-1, 256, 3)
+    tables = np.frombuffer(pack_result(fake_results.comparison()).buffers["colours"], np.uint8).reshape(-1, 256, 3)
     for name, table in zip((*SEQUENTIAL, *DIVERGING), tables, strict=True):
         expected = matplotlib.colormaps[name](np.linspace(0, 1, 256), bytes=True)[:, :3]
         assert (table == expected).all(), name
@@ -146,7 +146,7 @@ def test_colours_are_those_of_matplotlib():
 
 def test_the_image_is_sent_once_and_looks_as_it_does():
     both = fake_results.comparison(templates=2)
-    shown = payload(both)
+    shown = pack_result(both)
     image = np.asarray(Image.open(io.BytesIO(shown.buffers["image"])).convert("RGB"), dtype=int)
     assert image.shape == both.image.shape
     assert np.abs(image - both.image.to_numpy()).mean() < 2
@@ -155,27 +155,27 @@ def test_the_image_is_sent_once_and_looks_as_it_does():
 def test_a_noisy_image_is_sent_as_a_small_jpeg():
     noise = np.random.default_rng(0).integers(0, 256, (300, 1500, 3), dtype=np.uint8)
     both = fake_results.comparison().drop_vars("image").assign(image=(("row", "column", "rgb"), noise))
-    shown = payload(both)
+    shown = pack_result(both)
     assert shown.meta["image"] == "image/jpeg"
     assert Image.open(io.BytesIO(shown.buffers["image"])).size == (1024, 205)
 
 
 def test_similarities_take_their_image_from_the_trace():
     maps = fake_results.similarity()
-    assert payload(maps).meta["image"] is None
-    assert payload(maps, features=fake_results.trace(maps)).meta["image"] == "image/png"
+    assert pack_result(maps).meta["image"] is None
+    assert pack_result(maps, features=fake_results.trace(maps)).meta["image"] == "image/png"
 
 
 def test_a_single_template_and_prompt_need_no_axes():
     one = fake_results.similarity().isel(template=0, prompt=1)
-    assert payload(one).choices["prompt"] == ["grass"]
-    assert numbers_of(payload(one), payload(one).meta["stacks"][0]).shape == (1, 1, *one.shape)
+    assert pack_result(one).choices["prompt"] == ["grass"]
+    assert numbers_of(pack_result(one), pack_result(one).meta["stacks"][0]).shape == (1, 1, *one.shape)
 
 
 def test_cells_are_sent_as_unit_vectors():
     both = fake_results.comparison()
     trace = fake_results.trace(both)
-    shown = payload(both, features=trace)
+    shown = pack_result(both, features=trace)
     cells = np.frombuffer(shown.buffers["cells"], "<f2").reshape(-1, 6).astype(float)
     vectors = trace.dense.flatten(0, 1).double().numpy()
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -186,7 +186,7 @@ def test_cells_are_sent_as_unit_vectors():
 def test_labels_survive_as_colours_of_a_image():
     segmentation = fake_results.segmentation(labels=tuple(f"label {i}" for i in range(300)))
     segmentation["labels"][0, :3] = [299, 256, -1]
-    shown = payload(segmentation)
+    shown = pack_result(segmentation)
     colours = np.asarray(Image.open(io.BytesIO(shown.buffers["labels"])), dtype=int)
     assert (colours[..., 0] * 256 + colours[..., 1] - 1 == segmentation.labels.to_numpy()).all()
     assert np.abs(colours[..., 2] / 255 - segmentation.probability.to_numpy()).max() < 1 / 255
@@ -196,7 +196,7 @@ def test_labels_survive_as_colours_of_a_image():
 def test_names_survive_json_whatever_they_hold():
     names = ["</script>", "\u2028 ' \" \\", "🐱 고양이"]
     both = fake_results.comparison(prompts=names)
-    assert json.loads(json.dumps(payload(both).meta))["choices"]["prompt"] == names
+    assert json.loads(json.dumps(pack_result(both).meta))["choices"]["prompt"] == names
 
 
 @pytest.mark.parametrize(
@@ -206,13 +206,13 @@ def test_names_survive_json_whatever_they_hold():
 )
 def test_what_is_no_result_is_refused_by_its_kind(result):
     with pytest.raises(LayerError, match=r"A canvas cannot show .*Expected what model.compare"):
-        payload(result)
+        pack_result(result)
 
 
 def test_a_trace_of_another_grid_is_refused():
     both, other = fake_results.comparison(), fake_results.comparison(cell=32)
     with pytest.raises(GeometryError, match="for a result with the grid"):
-        payload(both, features=fake_results.trace(other))
+        pack_result(both, features=fake_results.trace(other))
 
 
 def test_too_much_is_refused_with_what_to_leave_out():
@@ -220,21 +220,21 @@ def test_too_much_is_refused_with_what_to_leave_out():
     with pytest.raises(
         OutputError, match=r"takes \d+\.\d MB.*at most 0.3 MB.*layers \d+\.\d MB.*leave_out=\['layers'\]"
     ):
-        payload(both, limit=0.3)
-    assert payload(both, leave_out=["layers"], limit=0.3).megabytes < 0.3
+        pack_result(both, limit=0.3)
+    assert pack_result(both, leave_out=["layers"], limit=0.3).megabytes < 0.3
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_each_part_can_be_left_out(part):
     both = fake_results.comparison(layers="vit")
-    whole = payload(both, features=fake_results.trace(both))
-    without = payload(both, features=fake_results.trace(both), leave_out=[part])
+    whole = pack_result(both, features=fake_results.trace(both))
+    without = pack_result(both, features=fake_results.trace(both), leave_out=[part])
     assert without.megabytes < whole.megabytes
-    fewer = sum(stack.part == part for stack in stacks(both))
+    fewer = sum(stack.part == part for stack in stacks_of(both))
     assert len(without.meta["stacks"]) == len(whole.meta["stacks"]) - fewer
 
 
 @pytest.mark.parametrize("names", ["layers", ["layer"]])
 def test_a_part_that_is_not_there_cannot_be_left_out(names):
     with pytest.raises(OutputError, match="leave_out="):
-        payload(fake_results.comparison(), leave_out=names)
+        pack_result(fake_results.comparison(), leave_out=names)

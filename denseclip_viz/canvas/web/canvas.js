@@ -58,7 +58,7 @@ function publish(view, news) {
 const send = (detail) => globalThis.dispatchEvent(new CustomEvent(BUS, { detail }));
 
 // News of a linked canvas: taken as far as the names exist here, and handed on to what is linked to this one.
-function hear(view, { detail }) {
+function receive(view, { detail }) {
   const { data, id } = view, links = view.model.get("_links") ?? [], visited = [...detail.visited, id];
   if (!data || detail.visited.includes(id) || !links.some((name) => detail.links.includes(name))) return;
   if ("point" in detail) point(view, detail.point && placeAt(data, detail.point), { relayed: true });
@@ -74,15 +74,15 @@ function understood(data, { patch, pin }) {
 }
 
 function listen(view) {
-  const { model } = view, heard = (event) => hear(view, event);
+  const { model } = view, onNews = (event) => receive(view, event);
   listenToControls(view);
   listenToImage(view);
-  globalThis.addEventListener(BUS, heard);
+  globalThis.addEventListener(BUS, onNews);
   const watched = { _payload: load, state: follow, locked: draw, status: say, status_kind: say };
   const acts = Object.entries(watched).map(([name, act]) => [`change:${name}`, () => act(view)]);
   for (const [name, act] of acts) model.on(name, act);
   return () => {
-    globalThis.removeEventListener(BUS, heard);
+    globalThis.removeEventListener(BUS, onNews);
     for (const [name, act] of acts) model.off(name, act);
   };
 }
@@ -141,7 +141,7 @@ async function load(view) {
   view.state = resolved(view.model.get("state"), data);
   parts.root.style.setProperty("--dcv-ratio", data.size[1] / data.size[0]);
   parts.warning.textContent = data.random ? "random weights · nothing here was learned" : "";
-  parts.made.textContent = data.made;
+  parts.credit.textContent = data.credit;
   fillSelects(view);
   fit(view);
 }

@@ -3,8 +3,8 @@
 function draw(view) {
   const { data, parts, state } = view;
   if (!data || !view.backs) return;
-  const stack = (view.stack = stackFor(data, state));
-  view.hottest = stack ? hottestOf(data, stack.grid, mapOf(stack, mapFor(data, stack, state))) : null;
+  const { stack, map } = Object.assign(view, selected(data, state));
+  view.hottest = stack ? hottestOf(data, stack.grid, mapOf(stack, map)) : null;
   view.shown = shownMap(view);
   paintOver(view);
   compose(view);
@@ -18,14 +18,14 @@ function draw(view) {
 
 // The map that is drawn: one of the result, or the likeness of one cell to all; null where labels are drawn instead.
 function shownMap(view) {
-  const { data, state, stack } = view;
+  const { data, state, stack, map } = view;
   const cell = state.hover && data.cells ? cellAt(data, data.features.grid, spotOf(view).place) : null;
   if (cell) {
     const at = indexOf(data.features.grid, cell), values = likeness(data, at);
     return { ...data.features, decimals: 3, key: `cell ${at}`, values: () => values, read: (other) => values[other] };
   }
   if (state.view === "segments") return null;
-  const map = mapFor(data, stack, state), key = `map ${data.stacks.indexOf(stack)} ${map}`;
+  const key = `map ${data.stacks.indexOf(stack)} ${map}`;
   return { ...stack, key, values: () => mapOf(stack, map), read: (other) => valueAt(stack, map, other) };
 }
 
@@ -33,9 +33,9 @@ function shownMap(view) {
 function paintOver(view) {
   const { data, state, shown, over, image } = view, colours = shown && coloursOf(data, state, shown);
   const what = shown ? [shown.key, colours, state.threshold] : ["labels", state.layer, state.template];
-  const asked = [...what, state.interpolation].join("|");
-  if (view.painted === asked) return;
-  view.painted = asked;
+  const wanted = [...what, state.interpolation].join("|");
+  if (view.painted === wanted) return;
+  view.painted = wanted;
   const { width, height } = over, out = new Uint32Array(image.data.buffer).fill(0);
   if (shown) {
     const where = placesOf(data, shown.grid, width, height, state.interpolation === "nearest");
@@ -51,7 +51,7 @@ function labelsOf({ data, state, stack, labels }, width, height) {
   const where = placesOf(data, grid, width, height, data.labels || state.interpolation === "nearest");
   if (data.labels) nearestLabels(drawn, width, where, labels.numbers, grid.columns);
   else {
-    const maps = data.choices.prompt.map((name) => mapOf(stack, mapFor(data, stack, state, name)));
+    const maps = data.choices.prompt.map((prompt) => mapOf(stack, selected(data, { ...state, prompt }).map));
     strongest(drawn, width, where, maps, grid.columns);
   }
   return drawn;
@@ -72,8 +72,8 @@ function compose({ data, parts, state, backs, over }) {
 }
 
 // A thin frame around what was seen, where that is not the whole image.
-function outline(ctx, { size: [rows, columns], visible: [top, left, bottom, right] }, width, height) {
-  if (top < 0.5 && left < 0.5 && bottom > rows - 0.5 && right > columns - 0.5) return;
+function outline(ctx, { cropped, size: [rows, columns], visible: [top, left, bottom, right] }, width, height) {
+  if (!cropped) return;
   const across = width / columns, down = height / rows;
   for (const [strokeStyle, line] of [["#fff", 3], ["#1f1f1f", 1]]) {
     Object.assign(ctx, { strokeStyle, lineWidth: line * Math.max(1, width / 900) });

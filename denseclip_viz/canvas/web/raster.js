@@ -1,4 +1,4 @@
-// Pixels: maps, labels and images as colours.
+// Raster: maps, labels and images as colours.
 
 const rgba = (red, green, blue, alpha = 255) => ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 
@@ -13,7 +13,7 @@ function inks(table, { low, high, diverging }, threshold) {
   });
 }
 
-// A map as pixels: linear between cells first, coloured then, as matplotlib and view/render.py do.
+// A map as pixels: linear between cells first, coloured then, as matplotlib and plot/raster.py do.
 function shade(out, width, { down, across }, values, columns, { low, high }, colours) {
   const line = new Float32Array(columns), steps = STEPS / (high - low), { cell, next, share: part, from, to } = across;
   for (let y = down.from; y < down.to; y++) {
@@ -47,12 +47,12 @@ function strongest(out, width, { down, across }, maps, columns) {
       const a = across.cell[x], b = across.next[x], from = x;
       while (x < across.to && across.cell[x] === a) x++;
       if (best[a] === best[b]) out.fill(best[a], y * width + from, y * width + x);
-      else contest(out, y * width, from, x, across.share, lines, a, b, best);
+      else compareBetween(out, y * width, from, x, across.share, lines, a, b, best);
     }
   }
 }
 
-function contest(out, row, from, to, share, lines, a, b, best) {
+function compareBetween(out, row, from, to, share, lines, a, b, best) {
   const rivals = [];
   lines.forEach((line, i) => {
     const beaten = line[b] <= lines[best[a]][b] || line[a] <= lines[best[b]][a];
@@ -81,8 +81,8 @@ function paintLabels(out, labels, width, palette) {
       left = label;
     }
   }
-  const seen = labels.length - counts[0];
-  return Array.from(counts.subarray(2), (count) => count / Math.max(seen, 1));
+  const visible = labels.length - counts[0];
+  return Array.from(counts.subarray(2), (count) => count / Math.max(visible, 1));
 }
 
 function nearestLabels(out, width, { down, across }, labels, columns) {
@@ -100,25 +100,25 @@ const ALL = { top: 0, left: 0, bottom: 1, right: 1, rows: 1, columns: 1 };
 function backgrounds(data, bitmap, width, height) {
   const colour = surface(width, height), grey = surface(width, height);
   const ctx = colour.getContext("2d", { willReadFrequently: true });
-  ctx.fillStyle = `rgb(${BEHIND} ${BEHIND} ${BEHIND})`;
+  ctx.fillStyle = `rgb(${Array(3).fill(data.look.behind).join(" ")})`;
   ctx.fillRect(0, 0, width, height);
   ctx.imageSmoothingQuality = "high";
   if (bitmap) ctx.drawImage(bitmap, 0, 0, width, height);
   const own = ctx.getImageData(0, 0, width, height), soft = new ImageData(width, height);
-  soften(own.data, soft.data, placesOf(data, ALL, width, height, true), width, height);
+  soften(own.data, soft.data, placesOf(data, ALL, width, height, true), width, data.look);
   ctx.putImageData(own, 0, 0);
   grey.getContext("2d").putImageData(soft, 0, 0);
   return { colour, grey };
 }
 
-function soften(own, soft, { down, across }, width, height) {
-  for (let y = 0, at = 0; y < height; y++) {
+function soften(own, soft, { down, across }, width, { faded, paper, dark, light }) {
+  for (let y = 0, at = 0; at < own.length; y++) {
     for (let x = 0; x < width; x++, at += 4) {
       soft[at + 3] = 255;
       if (y >= down.from && y < down.to && x >= across.from && x < across.to) {
         const luma = 0.299 * own[at] + 0.587 * own[at + 1] + 0.114 * own[at + 2];
-        soft[at] = soft[at + 1] = soft[at + 2] = Math.round(DARK + (luma / 255) * (LIGHT - DARK));
-      } else for (let i = at; i < at + 3; i++) soft[i] = own[i] = Math.round(own[i] * (1 - FADED) + PAPER * FADED);
+        soft[at] = soft[at + 1] = soft[at + 2] = Math.round(dark + (luma / 255) * (light - dark));
+      } else for (let i = at; i < at + 3; i++) soft[i] = own[i] = Math.round(own[i] * (1 - faded) + paper * faded);
     }
   }
 }

@@ -1,27 +1,25 @@
-// Telling: the scale, the caption, the bars and the marks. `spotOf` says which cell they are about.
+// Readout: the scale, the caption, the bars and the marks. `spotOf` says which cell they are about.
 
 const percent = (value, [low, high]) => `${clamp(((value - low) / (high - low)) * 100, 0, 100)}%`;
 const indexOf = ({ columns }, [y, x]) => y * columns + x;
 
 // Where the reader is: pointing, else the pin, else the hottest cell. A place is [row, column] in the image's pixels.
 function spotOf({ data, state, pointed, hottest, stack }) {
-  if (pointed) return { place: pointed, said: "" };
-  if (state.pinned) return { place: middleOf(data, mainGrid(data), state.pinned), said: "pinned" };
-  if (hottest) return { place: middleOf(data, stack.grid, hottest), said: "hottest cell" };
+  if (pointed) return { place: pointed, origin: "" };
+  if (state.pinned) return { place: middleOf(data, mainGrid(data), state.pinned), origin: "pinned" };
+  if (hottest) return { place: middleOf(data, stack.grid, hottest), origin: "hottest cell" };
   const [top, left, bottom, right] = data.visible;
-  return { place: [(top + bottom) / 2, (left + right) / 2], said: "middle" };
+  return { place: [(top + bottom) / 2, (left + right) / 2], origin: "middle" };
 }
 
 function showScale({ data, state, parts, shown }) {
   parts.scale.hidden = !shown;
   if (!shown) return;
-  const { low, high, unit, diverging } = shown, decimals = 1 - Math.floor(Math.log10((high - low) / 3));
+  const { low, high, unit, diverging, ticks } = shown;
   const [question, name] = parts.unit.children, least = diverging ? 0 : low;
   question.textContent = shown.view ? data.questions[shown.view] : "what is like this cell?";
   name.textContent = unit;
-  [low, (low + high) / 2, high].forEach((value, i) => {
-    parts.ticks.children[i].textContent = value === 0 ? "0" : pretty(value, clamp(decimals, 0, 6));
-  });
+  ticks.forEach((text, i) => (parts.ticks.children[i].textContent = text));
   parts.ramp.getContext("2d").putImageData(rampOf(data.tables[coloursOf(data, state, shown)]), 0, 0);
   parts.ramp.style.opacity = state.opacity;
   showBaseline(data, state, parts.baseline, shown);
@@ -49,7 +47,7 @@ function showBaseline(data, state, node, { baseline, low, high, decimals }) {
 
 function showCaption(view) {
   const { data, state, parts, stack, shown } = view;
-  const byText = stack?.axes[0] === "template", head = state.head === MEAN ? "mean of heads" : `head ${state.head}`;
+  const byText = isByText(stack), head = state.head === MEAN ? "mean of heads" : `head ${state.head}`;
   const isLikeness = shown && !shown.view, own = byText ? state.prompt : head;
   const name = isLikeness ? "like this cell" : state.view === "segments" ? "segments" : own;
   const words = make("span", "", {}, captionOf(view, byText).filter(Boolean).join(" · "));
@@ -80,8 +78,8 @@ function buildBars(view, axis) {
 function makeRow(view, axis, name, i) {
   const part = (kind, ...children) => make("span", `dcv-${kind}`, {}, ...children);
   const [swatch, fill, whole, number, share] = ["swatch", "fill", "score", "number", "share"].map((kind) => part(kind));
-  const said = axis === "prompt" ? name : name === MEAN ? "mean" : `head ${name}`;
-  const label = make("span", "dcv-name", { title: said, dir: "auto" }, said);
+  const text = axis === "prompt" ? name : name === MEAN ? "mean" : `head ${name}`;
+  const label = make("span", "dcv-name", { title: text, dir: "auto" }, text);
   const row = make("button", "dcv-bar", { type: "button", [`data-${axis}`]: name });
   if (axis === "prompt") swatch.style.background = `rgb(${view.data.palette[i].join(" ")})`;
   row.classList.toggle("dcv-absent", axis === "prompt" && view.data.prompts[i].absent);
@@ -97,7 +95,7 @@ function tell(view) {
   buildBars(view, stack?.view === "attention" ? "head" : "prompt");
   showMarks(view, grid, cell);
   const place = `${isLabels ? "pixel " : ""}row ${cell?.[0]}, column ${cell?.[1]}`;
-  parts.where.textContent = cell ? [place, heardAt(view, grid, cell), spot.said].filter(Boolean).join(" · ") : "";
+  parts.where.textContent = cell ? [place, spokenAt(view, grid, cell), spot.origin].filter(Boolean).join(" · ") : "";
   parts.root.dataset.cell = cell ? cell.join() : "";
   parts.needle.hidden = !shown || !cell;
   if (shown && cell) parts.needle.style.left = percent(shown.read(indexOf(grid, cell)), [shown.low, shown.high]);
@@ -106,7 +104,7 @@ function tell(view) {
 }
 
 // What the map in sight says there, for those who hear the page: the bars say it to the eye.
-function heardAt({ data, shown, labels }, grid, cell) {
+function spokenAt({ data, shown, labels }, grid, cell) {
   const at = indexOf(grid, cell);
   if (shown) return pretty(shown.read(at), shown.decimals);
   return data.labels ? data.choices.prompt[labels.numbers[at]] ?? "background" : "";
@@ -118,8 +116,8 @@ function tellValues(view, cell) {
   const sharing = heads ? data.stacks.filter(({ view: name }) => name === "attention") : [stack];
   const ends = [Math.min(0, stack.low), Math.max(0, ...sharing.map(({ high }) => high), ...(scores || []))];
   rows.forEach((bar, i) => {
-    const asked = heads ? { ...state, head: bar.name } : { ...state, prompt: bar.name }, own = stackFor(data, asked);
-    const value = cell ? valueAt(own, mapFor(data, own, asked), indexOf(own.grid, cell)) : NaN;
+    const own = selected(data, { ...state, [heads ? "head" : "prompt"]: bar.name });
+    const value = cell ? valueAt(own.stack, own.map, indexOf(own.stack.grid, cell)) : NaN;
     tellBar(bar, value, stack.decimals, ends, bar.name === (heads ? state.head : state.prompt));
     bar.whole.hidden = !scores;
     if (scores) bar.whole.style.left = percent(scores[i], ends);

@@ -1,4 +1,4 @@
-// Parts: the elements of a canvas, and its controls.
+// DOM: the elements of a canvas, and its controls.
 
 function make(tag, name, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -12,35 +12,35 @@ const SELECTS = ["view", "prompt", "template", "layer", "head", "colours"];
 const SWITCHES = { interpolation: "cells", hover: "compare cells" };
 
 function makeParts(el) {
-  const parts = { controls: {}, fields: {} }, plain = ["warning", "empty", "caption", "made", "pin", "peak", "cell"];
+  const parts = { controls: {}, fields: {} }, plain = ["warning", "empty", "caption", "credit", "pin", "peak", "cell"];
   for (const name of plain) parts[name] = make("div", `dcv-${name}`);
   parts.status = make("div", "dcv-status", { role: "status" });
   makeControls(parts);
-  const told = { tabindex: 0, role: "application", "aria-roledescription": "map over an image" };
-  parts.image = make("canvas", "dcv-image", told);
+  const aria = { tabindex: 0, role: "application", "aria-roledescription": "map over an image" };
+  parts.image = make("canvas", "dcv-image", aria);
   const frame = (parts.frame = make("div", "dcv-frame", {}, parts.image, parts.pin, parts.peak, parts.cell));
   parts.stage = make("div", "dcv-stage", {}, frame, parts.caption);
   const side = make("div", "dcv-side", {}, makeScale(parts), ...makeBars(parts));
   parts.body = make("div", "dcv-body", {}, parts.stage, side);
   // JupyterLab would take the arrow keys for its own
   parts.root = make("div", "dcv-canvas", { role: "group", "data-version": 0, "data-lm-suppress-shortcuts": "true" });
-  parts.root.append(parts.warning, parts.bar, parts.empty, parts.body, parts.status, parts.made);
+  parts.root.append(parts.warning, parts.bar, parts.empty, parts.body, parts.status, parts.credit);
   el.append(parts.root);
   return parts;
 }
 
-function makeField(parts, name, said, input) {
+function makeField(parts, name, text, input) {
   input.classList.add(`dcv-${name}`);
   parts.controls[name] = input;
-  return (parts.fields[name] = make("label", "dcv-field", { "data-control": name }, make("span", "", {}, said), input));
+  return (parts.fields[name] = make("label", "dcv-field", { "data-control": name }, make("span", "", {}, text), input));
 }
 
 function makeControls(parts) {
   parts.bar = make("div", "dcv-controls", {}, ...SELECTS.map((name) => makeField(parts, name, name, make("select"))));
   const slider = make("input", "", { type: "range", min: 0, max: 1, step: 0.01 });
   parts.bar.append(makeField(parts, "opacity", "opacity", slider));
-  for (const [name, said] of Object.entries(SWITCHES)) {
-    parts.bar.append(makeField(parts, name, said, make("input", "", { type: "checkbox" })));
+  for (const [name, text] of Object.entries(SWITCHES)) {
+    parts.bar.append(makeField(parts, name, text, make("input", "", { type: "checkbox" })));
   }
 }
 
@@ -65,13 +65,13 @@ function makeBars(parts) {
 
 function fillSelects({ data, parts }) {
   const { choices, prompts } = data, count = choices.template.length - 1;
-  const said = {
+  const texts = {
     prompt: (name, i) => (prompts[i].absent ? `${name} · absent` : name),
     template: (name) => (name === ENSEMBLE ? `mean of ${count > 0 ? `${count} ` : ""}templates` : name),
     head: (head) => (head === MEAN ? "mean of heads" : `head ${head}`),
   };
   for (const [name, offered] of Object.entries(choices)) {
-    const text = said[name] ?? String;
+    const text = texts[name] ?? String;
     parts.controls[name].replaceChildren(
       ...offered.map((value, i) => make("option", "", { value, dir: "auto" }, text(value, i))),
     );
@@ -100,9 +100,8 @@ function showControls(view) {
   const { data, state, parts, stack, shown } = view, { controls } = parts, hidden = hiddenControls(view);
   for (const [name, field] of Object.entries(parts.fields)) field.hidden = Boolean(hidden[name]);
   for (const name of Object.keys(data.choices)) controls[name].value = String(state[name]);
-  const views = viewsOf(data, state.layer);
-  for (const option of controls.view.options) option.disabled = !views.has(option.value);
-  controls.prompt.disabled = controls.template.disabled = stack?.axes[0] !== "template";
+  for (const option of controls.view.options) option.disabled = !(option.value in data.maps[state.layer]);
+  controls.prompt.disabled = controls.template.disabled = !isByText(stack);
   controls.opacity.value = state.opacity;
   controls.interpolation.checked = state.interpolation === "nearest";
   controls.hover.checked = state.hover;
@@ -112,8 +111,8 @@ function showControls(view) {
 function showColours({ tables }, { colours }, select, { diverging }) {
   const names = [AUTO, ...tables[diverging ? "isDiverging" : "isSequential"]];
   if (select.dataset.names !== names.join()) {
-    const said = (name) => (name === AUTO ? "as in figures" : name);
-    select.replaceChildren(...names.map((name) => make("option", "", { value: name }, said(name))));
+    const text = (name) => (name === AUTO ? "as in figures" : name);
+    select.replaceChildren(...names.map((name) => make("option", "", { value: name }, text(name))));
     select.dataset.names = names.join();
   }
   select.value = names.includes(colours) ? colours : AUTO;

@@ -1,4 +1,4 @@
-// Places: where cells lie in the image, in its pixels, and where pixels lie between cells.
+// Geometry: where cells lie in the image, in its pixels, and where pixels lie between cells.
 
 // For each of n pixels along an axis the two cells around it and the share of the second, as geometry/placement.py.
 function places(n, size, [start, end, cells], [first, last], nearest) {

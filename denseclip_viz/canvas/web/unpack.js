@@ -1,14 +1,13 @@
 // One canvas: an image, a map over it, and everything that moves. It is given all maps at once and draws from them;
 // the kernel is told what was chosen, and is asked for nothing. What users typed reaches the page as text, never as
-// markup. These files are one ES module, put together as they are: numbers, choices, places, pixels, parts, telling,
-// drawing, canvas.
+// markup. These files are one ES module, put together as they are: unpack, selection, geometry, raster, dom, readout,
+// drawing, canvas. What figures and stills follow too (which maps a state shows, where cells lie, how images are softened,
+// what is written on scales) is worked out once in Python and comes as data.
 
-// Numbers: from the bytes of a result to values.
+// Unpack: from the bytes of a result to values.
 
 const STEPS = 4096; // colours of a map between the two ends of its scale: sixteen for each entry of its table
-const NOTHING = 65535; // the 16-bit number of a value that is not there
 const UNSEEN = -2, UNNAMED = -1; // labels of pixels
-const FADED = 0.62, PAPER = 255, BEHIND = 180, DARK = 25, LIGHT = 250; // as view/render.py fades and softens
 const COLOURFUL = 0.3; // below this opacity the image's own colours come back
 const LARGEST = 2048, FINEST = 1408; // longest side in device pixels: of the canvas, of a map before it is enlarged
 const QUIET = 150; // ms without a choice before the kernel is told
@@ -40,7 +39,7 @@ const cellsIn = ({ grid }) => grid.rows * grid.columns;
 
 function valueAt(stack, map, cell) {
   const number = stack.numbers[map * cellsIn(stack) + cell];
-  return number === NOTHING ? NaN : (stack.first + number) / stack.perUnit;
+  return number === stack.nothing ? NaN : (stack.first + number) / stack.perUnit;
 }
 
 const mapOf = (stack, map) => Float32Array.from({ length: cellsIn(stack) }, (_, cell) => valueAt(stack, map, cell));

@@ -1,0 +1,34 @@
+// Selection: what a state means for a result, by the tables that canvas/map_stacks.py and canvas/state.py laid down.
+
+// What a result does not have gives way to what it starts with; a view that a layer was not read in, to its first one.
+function resolved(state, data) {
+  const next = { ...state };
+  for (const [name, offered] of Object.entries(data.choices)) {
+    if (!offered.includes(next[name])) next[name] = data.start[name];
+  }
+  if (!(next.view in data.maps[next.layer])) [next.view] = Object.keys(data.maps[next.layer]);
+  return next;
+}
+
+// The stack that a state names, and which of its maps; no stack where labels are all there is.
+function selected(data, state) {
+  const at = (name) => data.choices[name].indexOf(state[name]); // the mean stands last among templates and their maps
+  const [number, first] = data.maps[state.layer][state.view][at("head")] ?? [], stack = data.stacks[number];
+  return { stack, map: first + (isByText(stack) ? at("template") * stack.sizes[1] + at("prompt") : 0) };
+}
+
+const isByText = (stack) => stack?.axes.length === 2; // one map for each template and prompt
+
+const templateOf = ({ choices }, { template }) => choices.template.indexOf(template);
+
+function coloursOf({ tables }, state, { diverging, colours }) {
+  return tables[diverging ? "isDiverging" : "isSequential"].includes(state.colours) ? state.colours : colours;
+}
+
+// A threshold is a number of one scale.
+function scaleOf(data, state) {
+  const { stack } = selected(data, state);
+  return state.hover ? "cells" : stack ? [stack.unit, stack.low, stack.high].join() : "";
+}
+
+const mainGrid = ({ stacks, labels }) => stacks[0]?.grid ?? labels.grid;
