@@ -132,7 +132,7 @@ def _find(text: str, cache_dir: str | None) -> Source:
             got, expected = f"There is no folder {text!r}", "a folder with an ALIGN, or OWNER/NAME of the hub"
             raise ModelNameError(got, expected=expected, fix="Check the path.")
         folder, name = _snapshot(text, cache_dir), text
-    return Source(name, f"{PREFIX}{text}", _config(folder / CONFIG), folder)
+    return Source(name, _config(folder / CONFIG), folder)
 
 
 def _snapshot(repo: str, cache_dir: str | None) -> Path:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
+import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from denseclip_viz.clip.load.architectures import Source, find_source, pair
+from denseclip_viz.clip.load.architectures import Source, find_source
 from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
 from denseclip_viz.clip.load.provenance import activation_of, describe_preprocess, versions
 from denseclip_viz.clip.load.switches import Switches, apply_switches, find_switches
@@ -99,7 +98,7 @@ def load_clip(
     parts = text_parts(source, cache_dir=cache_dir)
     weights = choose_weights(source, pretrained, cache_dir=cache_dir)
     shapes = read_shapes(weights.file) if weights.file else {}
-    clip, tokenizer = _build(source, parts, weights, switches, cache_dir)
+    clip, tokenizer = _build(source, parts, weights, switches), read_tokenizer(parts, cache_dir=cache_dir)
     note = load_into(clip, weights.file, shapes=shapes, name=source.name) if weights.file else ""
     done = apply_switches(clip, switches, name=source.name)
     settle(clip, where, kind)
@@ -145,30 +144,31 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
     return kind
 
 
-def _build(
-    source: Source, parts: TextParts, weights: Weights, switches: Switches, cache_dir: str | None
-) -> tuple[nn.Module, Tokenizer]:
-    """The weights' own activation, the same random numbers every time, the caller's random state left."""
-    import open_clip
+def _build(source: Source, parts: TextParts, weights: Weights, switches: Switches) -> nn.Module:
+    """The weights' own activation, the same random numbers every time, the caller's random state left.
 
-    quick = source.config.get("quick_gelu", False)
-    wanted = weights.tag.get("quick_gelu", quick)
-    options = {} if wanted == quick else {"quick_gelu": wanted}
-    preprocess = {**weights.tag, "mean": switches.mean or weights.tag.get("mean")}
-    preprocess["std"] = switches.std or weights.tag.get("std")
-    guard = memory_guard("the size of the model")
-    with _quiet(), _described(source), guard, torch.random.fork_rng(devices=[]):
+    `open_clip.create_model` would do the same, set up the root logger, and tell it that no weights came.
+    """
+    from open_clip import CLIP, CoCa, CustomTextCLIP
+    from open_clip.model import set_model_preprocess_cfg
+    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+    with _described(source), memory_guard("the size of the model"), torch.random.fork_rng(devices=[]):
+        config = copy.deepcopy({**source.config, "text_cfg": dict(parts.config)})
+        config["quick_gelu"] = weights.tag.get("quick_gelu", config.get("quick_gelu", False))
+        if "timm_model_name" in config["vision_cfg"]:
+            config["vision_cfg"]["timm_model_pretrained"] = False
+        kind = CLIP
+        if config.pop("custom_text", False) or "hf_model_name" in parts.config:
+            kind = CoCa if "multimodal_cfg" in config else CustomTextCLIP
         torch.default_generator.manual_seed(SEED)
-        clip = open_clip.create_model(
-            source.handle,
-            load_weights=False,
-            pretrained_text=False,
-            force_preprocess_cfg=preprocess,
-            cache_dir=cache_dir,
-            text_cfg=dict(parts.config),
-            **options,
-        )
-        return clip, read_tokenizer(source, parts, cache_dir=cache_dir)
+        clip: nn.Module = kind(**config)
+        preprocess = merge_preprocess_dict(PreprocessCfg(), source.preprocess)
+        preprocess["size"] = getattr(clip.visual, "image_size", preprocess["size"])
+        for more in (weights.tag, {"mean": switches.mean, "std": switches.std}):
+            preprocess = merge_preprocess_dict(preprocess, more)
+        set_model_preprocess_cfg(clip, preprocess)
+    return clip
 
 
 @contextmanager
@@ -185,26 +185,6 @@ def _described(source: Source) -> Iterator[None]:
         raise ModelNameError(got, expected="what open_clip can build", fix=fix) from error
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep open_clip from setting up the root logger and from telling that a model has no weights yet."""
-
-    def may_pass(record: logging.LogRecord) -> bool:
-        return record.levelno < logging.WARNING or "open_clip" not in Path(record.pathname).parts
-
-    root, silent = logging.getLogger(), logging.NullHandler()
-    root.addHandler(silent)
-    handlers = list(root.handlers)
-    for handler in handlers:
-        handler.addFilter(may_pass)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            handler.removeFilter(may_pass)
-        root.removeHandler(silent)
-
-
 def settle(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     """Bring a model that was just built to its device and dtype, in eval mode; the logit scale stays exact."""
     exact = clip.get_parameter("logit_scale").detach().clone()
@@ -217,8 +197,9 @@ def settle(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
 
 def _preprocess(clip: nn.Module) -> Preprocess:
     config: Mapping[str, Any] = vars(clip.get_submodule("visual"))["preprocess_cfg"]
+    size = config["size"]
     return Preprocess(
-        size=pair(config["size"]),
+        size=(size, size) if isinstance(size, int) else tuple(size),
         mean=tuple(config["mean"]),
         std=tuple(config["std"]),
         interpolation=config["interpolation"],

@@ -5,27 +5,44 @@ from __future__ import annotations
 import copy
 import fnmatch
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from denseclip_viz.clip.load.architectures import known_models
 from denseclip_viz.clip.text.text_towers import trimming_of
-from denseclip_viz.errors import ModelNameError
+from denseclip_viz.errors import ModelNameError, UnsupportedTowerError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_SIZES = Path(__file__).with_name("sizes.json")
+TABLE = Path(__file__).with_name("models.json")
+UNSUPPORTED = "not supported"
+# Names in a checkpoint that are no parameters of a tower; OpenAI's archives carry the last three.
+_NO_PARAMETERS = frozenset(
+    "running_mean running_var num_batches_tracked position_ids attn_mask logit_scale logit_bias"
+    " input_resolution context_length vocab_size".split()
+)
 
 
-class Sizes(TypedDict):
-    """Parameters of the towers, and cells a side `(y, x)`; no number for a text tower that transformers makes."""
+class ModelFacts(TypedDict):
+    """What a configuration describes; sizes are `[height, width]`, in pixels and in cells.
 
-    image: int
-    text: int | None
+    There is no number of parameters for a text tower that transformers makes; `text` says what its tokens attend to and
+    where the vector is taken, `trimmed` whether padding is left out, `needs` the package that it is from.
+    """
+
+    family: str
+    tower: str
+    image_size: list[int]
     grid: list[int]
+    embed_dim: int
+    image_parameters: int
+    text_parameters: int | None
+    text: str
+    trimmed: bool
+    needs: str
 
 
 def models(pattern: str = "*") -> pd.DataFrame:
@@ -49,96 +66,125 @@ def models(pattern: str = "*") -> pd.DataFrame:
     """
     import pandas as pd
 
-    chosen = [known for known in known_models() if fnmatch.fnmatchcase(known["name"], pattern)]
-    if not chosen:
+    rows = {name: _row(name, facts) for name, facts in known_models(pattern).items()}
+    if not rows:
         got = f"No model of open_clip is named {pattern!r}"
         raise ModelNameError(got, expected="a name or a pattern such as 'ViT-B*'", fix="models() lists all.")
-    table: pd.DataFrame = pd.DataFrame([_row(dict(known)) for known in chosen]).set_index("name")
+    table: pd.DataFrame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
     return table
 
 
-def _row(known: dict[str, Any]) -> dict[str, Any]:
-    name, config = known["name"], _config(known["name"])
-    sizes, text = sizes_of(name), trimming_of(config)
-    return {
-        "name": name,
-        "pooling": known["family"],
-        "tower": _tower(config["vision_cfg"]),
-        "pixels": _times(known["image_size"]),
-        "grid": _times(sizes["grid"]),
-        "dimensions": known["embed_dim"],
-        "image_parameters": round(sizes["image"] / 1e6, 1),
-        "text_parameters": None if sizes["text"] is None else round(sizes["text"] / 1e6, 1),
-        "text": text.kind,
-        "trimmed": text.exact,
-        "tags": ", ".join(f"{tag} ({_activation(name, tag, config)})" for tag in known["tags"]),
-        "needs": known["needs"],
-    }
+def known_models(pattern: str = "*") -> dict[str, ModelFacts]:
+    """Give the facts of every image model of open_clip by name, in open_clip's order.
 
-
-def sizes_of(name: str) -> Sizes:
-    """Give the sizes of a model: known ones from a table, others from the towers, built without weights.
+    They are those of models.json, which `tests/make_models.py` writes; what is not in there is built for it.
 
     Example:
-        >>> sizes_of("RN50")["grid"]
-        [7, 7]
+        >>> known_models("RN50x4")["RN50x4"]["image_size"]
+        [288, 288]
     """
-    known: Mapping[str, Sizes] = _known_sizes()
-    return known[name] if name in known else measured_sizes(name)
+    import open_clip
+
+    names = [name for name in open_clip.list_models() if fnmatch.fnmatchcase(name, pattern)]
+    configs = {name: open_clip.get_model_config(name) for name in names}
+    return {name: _table().get(name) or describe(config) for name, config in configs.items() if "vision_cfg" in config}
 
 
-@cache
-def _known_sizes() -> Mapping[str, Sizes]:
-    found: Mapping[str, Sizes] = json.loads(_SIZES.read_text("utf-8"))
-    return found
+def describe(config: Mapping[str, Any]) -> ModelFacts:
+    """Build both towers of a configuration on torch's device for shapes alone, and say what they are; a second or two.
 
-
-def measured_sizes(name: str) -> Sizes:
-    """Build both towers of a model on torch's device for shapes alone, and count; it takes a second or two.
+    Args:
+        config: What `open_clip.get_model_config` returns, or the `model_cfg` of a folder.
 
     Example:
-        >>> measured_sizes("ViT-S-32-alt")["grid"]
+        >>> import open_clip
+        >>> describe(open_clip.get_model_config("ViT-S-32-alt"))["grid"]
         [7, 7]
     """
     import torch
     from open_clip.model import _build_text_tower, _build_vision_tower
 
-    from denseclip_viz.clip.towers import tower_for
-
-    config = copy.deepcopy(_config(name))
-    quick, dimensions = config.get("quick_gelu", False), config["embed_dim"]
+    config = copy.deepcopy(dict(config))
+    vision, text, dimensions = config["vision_cfg"], config["text_cfg"], config["embed_dim"]
+    trimming, quick = trimming_of(config), config.get("quick_gelu", False)
     with torch.device("meta"):
-        image: Any = _build_vision_tower(dimensions, config["vision_cfg"], quick)
-        texts: Any = None
-        if not config["text_cfg"].get("hf_model_name"):
-            texts = _build_text_tower(dimensions, config["text_cfg"], quick)
-    side, cell = config["vision_cfg"].get("image_size", 224), tower_for(image).cell
-    height, width = (side, side) if isinstance(side, int) else side
+        image: Any = _build_vision_tower(dimensions, vision, quick)
+        texts: Any = None if text.get("hf_model_name") else _build_text_tower(dimensions, text, quick)
+    family, cell = _family_of(image)
+    sides = vision.get("image_size", 224)
+    sides = [sides, sides] if isinstance(sides, int) else list(sides)
+    resnet = "ModifiedResNet" if isinstance(vision.get("layers"), list) else "VisionTransformer"
     return {
-        "image": sum(p.numel() for p in image.parameters()),
-        "text": None if texts is None else sum(p.numel() for p in texts.parameters()),
-        "grid": [height // cell[0], width // cell[1]],
+        "family": family,
+        "tower": vision.get("timm_model_name", resnet),
+        "image_size": sides,
+        "grid": [side // step for side, step in zip(sides, cell, strict=False)],
+        "embed_dim": dimensions,
+        "image_parameters": sum(p.numel() for p in image.parameters()),
+        "text_parameters": None if texts is None else sum(p.numel() for p in texts.parameters()),
+        "text": trimming.kind,
+        "trimmed": trimming.exact,
+        "needs": "transformers" if text.get("hf_model_name") or text.get("hf_tokenizer_name") else "",
     }
 
 
-def _config(name: str) -> Any:
+def fitting_models(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Name the models of open_clip whose two towers have as many parameters as a checkpoint: few others share both.
+
+    Args:
+        shapes: The shape of each tensor by its name.
+
+    Example:
+        >>> fitting_models({"text_projection": (512, 512)})
+        []
+    """
+    counts = [0, 0]
+    for key, shape in shapes.items():
+        if key.rpartition(".")[2] not in _NO_PARAMETERS:
+            counts[not key.startswith("visual.")] += math.prod(shape)
+    known = known_models().items()
+    return [name for name, facts in known if [facts["image_parameters"], facts["text_parameters"]] == counts]
+
+
+@cache
+def _table() -> dict[str, ModelFacts]:
+    table: dict[str, ModelFacts] = json.loads(TABLE.read_text("utf-8"))
+    return table
+
+
+def _family_of(image: Any) -> tuple[str, Sequence[int]]:
+    from denseclip_viz.clip.towers import tower_for
+
+    try:
+        tower = tower_for(image)
+    except UnsupportedTowerError:
+        return UNSUPPORTED, ()
+    return tower.family, tower.cell
+
+
+def _row(name: str, facts: ModelFacts) -> dict[str, Any]:
+    image, text = facts["image_parameters"], facts["text_parameters"]
+    return {
+        "pooling": facts["family"],
+        "tower": facts["tower"],
+        "pixels": " x ".join(map(str, facts["image_size"])),
+        "grid": " x ".join(map(str, facts["grid"])),
+        "dimensions": facts["embed_dim"],
+        "image_parameters": round(image / 1e6, 1),
+        "text_parameters": None if text is None else round(text / 1e6, 1),
+        "text": facts["text"],
+        "trimmed": facts["trimmed"],
+        "tags": _tags(name),
+        "needs": facts["needs"],
+    }
+
+
+def _tags(name: str) -> str:
+    """The tags of the open_clip that is installed, each with the activation that its weights want."""
     import open_clip
 
-    return open_clip.get_model_config(name)
-
-
-def _tower(vision: Mapping[str, Any]) -> str:
-    if timm := vision.get("timm_model_name"):
-        return str(timm)
-    return "ModifiedResNet" if isinstance(vision.get("layers"), list) else "VisionTransformer"
-
-
-def _activation(name: str, tag: str, config: Mapping[str, Any]) -> str:
-    import open_clip
-
-    said = open_clip.get_pretrained_cfg(name, tag)
-    return "QuickGELU" if said.get("quick_gelu", config.get("quick_gelu", False)) else "GELU"
-
-
-def _times(pair: Any) -> str:
-    return f"{pair[0]} x {pair[1]}"
+    quick = open_clip.get_model_config(name).get("quick_gelu", False)
+    tags = {tag: open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)}
+    return ", ".join(
+        f"{tag} ({'QuickGELU' if config.get('quick_gelu', quick) else 'GELU'})" for tag, config in tags.items()
+    )

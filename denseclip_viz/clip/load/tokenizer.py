@@ -76,24 +76,25 @@ def text_parts(source: Source, *, cache_dir: str | None = None) -> TextParts:
     return TextParts(text, hub_folder(words, wanted, asked=source.name, cache_dir=cache_dir) if words else None, True)
 
 
-def read_tokenizer(source: Source, parts: TextParts, *, cache_dir: str | None = None) -> Tokenizer:
-    """Read a model's tokenizer.
+def read_tokenizer(parts: TextParts, *, cache_dir: str | None = None) -> Tokenizer:
+    """Read a model's tokenizer, as `open_clip.get_tokenizer` does, which would set up the root logger for its steps.
 
     Raises:
         ModelNameError: The files of a tokenizer are broken, or need a package that is not installed.
     """
-    import open_clip
-    from open_clip.tokenizer import HFTokenizer
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
-    if parts.words is None:
-        tokenizer: Tokenizer = open_clip.get_tokenizer(source.handle, cache_dir=cache_dir)
-        return tokenizer
     text = parts.config
-    options = {"context_length": text.get("context_length", 77), "tokenizer_mode": text.get("tokenizer_mode")}
+    words, options = parts.words or text.get("hf_tokenizer_name"), text.get("tokenizer_kwargs", {})
+    options = {"context_length": text.get("context_length", 77), **options}
+    read: Tokenizer
     try:
-        read: Tokenizer = HFTokenizer(str(parts.words), **options, **text.get("tokenizer_kwargs", {}))
+        if words:
+            read = HFTokenizer(str(words), cache_dir=cache_dir, tokenizer_mode=text.get("tokenizer_mode"), **options)
+        else:
+            read = SimpleTokenizer(**options)
     except _UNREADABLE as error:
-        got = f"The tokenizer in {parts.words} cannot be read ({first_line(error)})"
+        got = f"The tokenizer in {words or parts.config} cannot be read ({first_line(error)})"
         fix = "Copy or download it again; a vocabulary of sentencepiece needs the packages sentencepiece and protobuf."
         raise ModelNameError(got, expected="files as transformers writes them", fix=fix) from error
     return read

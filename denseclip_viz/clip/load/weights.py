@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from denseclip_viz.clip.load.architectures import fitting_models
+from denseclip_viz.clip.load.models import fitting_models
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.errors import WeightsError
 

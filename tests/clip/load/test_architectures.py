@@ -9,18 +9,11 @@ from checkpoint_files import write_folder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denseclip_viz.clip.load.architectures import (
-    AVERAGE,
-    CLASS_TOKEN,
-    LATENT_QUERY,
-    OTHER,
-    RESNET,
-    family_of,
-    fitting_models,
-    known_models,
-)
 from denseclip_viz.clip.load.checkpoints import load_clip
+from denseclip_viz.clip.load.models import UNSUPPORTED, describe, fitting_models, known_models
 from denseclip_viz.errors import ModelNameError, WeightsError
+
+RESNET, CLASS_TOKEN, AVERAGE, LATENT_QUERY = "ResNet attention pool", "ViT class token", "average", "latent query"
 
 
 @pytest.fixture(scope="module")
@@ -29,25 +22,29 @@ def folder(tmp_path_factory):
 
 
 def test_the_known_models_are_open_clips_with_their_families():
-    models = {model["name"]: model for model in known_models()}
+    models = known_models()
     assert list(models) == [
         name for name in open_clip.list_models() if "vision_cfg" in open_clip.get_model_config(name)
     ]
     assert {name for name, model in models.items() if model["family"] == RESNET} == {
         f"RN{size}{end}" for size in ("50", "101", "50x4", "50x16", "50x64") for end in ("", "-quickgelu")
     }
-    assert models["ViT-B-16"]["family"] == CLASS_TOKEN and models["ViT-B-16"]["image_size"] == (224, 224)
+    assert models["ViT-B-16"]["family"] == CLASS_TOKEN and models["ViT-B-16"]["image_size"] == [224, 224]
     assert {models[name]["family"] for name in ("ViT-B-16-SigLIP", "coca_ViT-B-32")} == {LATENT_QUERY}
     assert {models[name]["family"] for name in ("convnext_base", "ViT-L-14-CLIPA")} == {AVERAGE}
-    assert family_of({"vision_cfg": {"timm_model_name": "resnet50"}}) == OTHER
-    assert "openai" in models["RN50"]["tags"] and models["RN50"]["needs"] == ""
-    assert models["roberta-ViT-B-32"]["needs"] == "transformers"
+    assert models["RN50"]["needs"] == "" and models["roberta-ViT-B-32"]["needs"] == "transformers"
     assert all(isinstance(model["embed_dim"], int) and len(model["image_size"]) == 2 for model in models.values())
 
 
+def test_a_tower_that_nobody_knows_is_not_supported_and_says_so():
+    vision = {"timm_model_name": "resnet18", "timm_pool": "", "timm_proj": "linear", "image_size": 32}
+    facts = describe({"embed_dim": 8, "vision_cfg": vision, "text_cfg": {"width": 16, "heads": 2, "layers": 1}})
+    assert facts["family"] == UNSUPPORTED and facts["grid"] == []
+
+
 def test_the_sizes_of_every_supported_model_are_told_apart():
-    for model in known_models():
-        config = open_clip.get_model_config(model["name"])
+    for name, model in known_models().items():
+        config = open_clip.get_model_config(name)
         if model["family"] not in (RESNET, CLASS_TOKEN) or model["needs"] or config.pop("custom_text", False):
             continue
         if "text_arch" in config["text_cfg"] or "timm_model_name" in config["vision_cfg"]:
@@ -55,8 +52,8 @@ def test_the_sizes_of_every_supported_model_are_told_apart():
         with torch.device("meta"):
             clip = open_clip.CLIP(**config)
         fits = fitting_models({key: tuple(tensor.shape) for key, tensor in clip.state_dict().items()})
-        assert model["name"] in fits
-        assert {name.removesuffix("-quickgelu") for name in fits} == {model["name"].removesuffix("-quickgelu")}
+        assert name in fits
+        assert {name.removesuffix("-quickgelu") for name in fits} == {name.removesuffix("-quickgelu")}
 
 
 @pytest.mark.parametrize(

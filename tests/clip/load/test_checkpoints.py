@@ -24,8 +24,8 @@ from checkpoint_files import (
 )
 from safetensors.torch import save_file
 
-from denseclip_viz.clip.load.architectures import fitting_models
 from denseclip_viz.clip.load.checkpoints import load_clip
+from denseclip_viz.clip.load.models import fitting_models
 from denseclip_viz.errors import OutOfMemoryError
 
 

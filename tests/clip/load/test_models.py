@@ -1,29 +1,39 @@
 """The table of models: every name, from data that agrees with what open_clip builds."""
 
+import open_clip
 import pytest
 
 import denseclip_viz as dcv
 from denseclip_viz.clip.load import models as listing
-from denseclip_viz.clip.load.architectures import OTHER, known_models
+from denseclip_viz.clip.load.models import UNSUPPORTED, describe, known_models
+from denseclip_viz.clip.text.text_towers import trimming_of
 from denseclip_viz.errors import ModelNameError
 
 
 def test_every_model_has_a_row_and_nothing_is_built_for_it(monkeypatch):
-    monkeypatch.setattr(listing, "measured_sizes", lambda name: pytest.fail(f"{name} was built"))
+    monkeypatch.setattr(listing, "describe", lambda config: pytest.fail(f"{config} was built"))
     table = dcv.models()
-    assert list(table.index) == [known["name"] for known in known_models()]
-    assert OTHER not in set(table.pooling) and table.pooling.nunique() == 4
+    assert list(table.index) == list(known_models())
+    assert UNSUPPORTED not in set(table.pooling) and table.pooling.nunique() == 4
     assert table.drop(columns="text_parameters").notna().all(axis=None)
 
 
 @pytest.mark.parametrize("name", ["RN50", "ViT-S-32-alt", "convnext_tiny", "MobileCLIP-S1", "PE-Core-T-16-384"])
 def test_a_row_agrees_with_the_towers_that_open_clip_builds(name):
-    assert listing.measured_sizes(name) == listing.sizes_of(name)
+    assert describe(open_clip.get_model_config(name)) == known_models()[name]
 
 
-def test_a_model_that_the_data_does_not_know_is_measured(monkeypatch):
-    monkeypatch.setattr(listing, "_known_sizes", dict)
-    assert listing.sizes_of("ViT-S-32-alt")["grid"] == [7, 7]
+def test_what_a_configuration_says_by_itself_is_in_every_row():
+    for name, facts in known_models().items():
+        config, trimming = open_clip.get_model_config(name), trimming_of(open_clip.get_model_config(name))
+        assert (facts["text"], facts["trimmed"]) == (trimming.kind, trimming.exact)
+        assert facts["embed_dim"] == config["embed_dim"]
+        assert facts["image_size"][0] == config["vision_cfg"].get("image_size", 224)
+
+
+def test_a_model_that_the_table_does_not_know_is_built(monkeypatch):
+    monkeypatch.setattr(listing, "_table", dict)
+    assert known_models("ViT-S-32-alt")["ViT-S-32-alt"]["grid"] == [7, 7]
 
 
 def test_a_tag_says_which_activation_its_weights_want():

@@ -19,13 +19,13 @@ import torch
 from open_clip.factory import _MODEL_CONFIGS
 from open_clip.model import _build_vision_tower
 
-from denseclip_viz.clip.load.architectures import AVERAGE, CLASS_TOKEN, LATENT_QUERY, OTHER, RESNET, known_models
-from denseclip_viz.clip.load.models import sizes_of
+from denseclip_viz.clip.load.models import UNSUPPORTED, known_models
 from denseclip_viz.clip.towers import ForwardOptions, tower_for
 from denseclip_viz.clip.towers.tower import TOLERANCE, check_recomposition
 
 LARGEST = float(os.environ.get("DENSECLIP_VIZ_LARGEST", 30e6))
-KNOWN = {RESNET, CLASS_TOKEN, AVERAGE, LATENT_QUERY}
+RESNET = "ResNet attention pool"
+KNOWN = {RESNET, "ViT class token", "average", "latent query"}
 pytestmark = pytest.mark.slow
 # What makes a timm model small and keeps its classes; those of a family take the same arguments.
 FEWER = {
@@ -44,12 +44,12 @@ SIDES = {"swin": 224, "convnext": 96, "fastvit_mci3": 192, "fastvit_mci4": 192, 
 def architectures():
     """Towers that differ, each with all names that share it."""
     found = {}
-    for known in known_models():
-        config = _MODEL_CONFIGS[known["name"]]
+    for name, known in known_models().items():
+        config = _MODEL_CONFIGS[name]
         gelu = known["family"] != RESNET and config.get("quick_gelu", False)  # a ResNet has ReLU
         key = json.dumps([config["embed_dim"], config["vision_cfg"], gelu], sort_keys=True)
-        found.setdefault(key, []).append(known)
-    return [pytest.param(*json.loads(key), same, id=same[0]["name"]) for key, same in found.items()]
+        found.setdefault(key, {})[name] = known
+    return [pytest.param(*json.loads(key), same, id=next(iter(same))) for key, same in found.items()]
 
 
 def build(embed_dim, vision, quick_gelu):
@@ -99,14 +99,14 @@ def test_contributions_and_rest_are_what_encode_image_returns(embed_dim, vision,
         check_recomposition(decomposition, "test")
         missed.append(oracle.relative_error(total.numpy(), plain.numpy()))
         assert missed[-1] <= TOLERANCE[dtype]
-    assert tower_for(visual).family == same[0]["family"]
-    assert all(sizes_of(known["name"])["image"] == size for known in same)
+    (family,) = {known["family"] for known in same.values()}
+    assert tower_for(visual).family == family
+    assert all(known["image_parameters"] == size for known in same.values())
     with capsys.disabled():
         note = f"stand-in for {size / 1e6:.0f} M parameters" if smaller else f"{size / 1e6:.0f} M parameters"
-        names = ", ".join(known["name"] for known in same)
-        print(f"\n{names}: {same[0]['family']}; {note}; fp32 {missed[0]:.1e}, fp64 {missed[1]:.1e}", end="")
+        print(f"\n{', '.join(same)}: {family}; {note}; fp32 {missed[0]:.1e}, fp64 {missed[1]:.1e}", end="")
 
 
 def test_every_name_that_open_clip_lists_is_classified():
-    assert {known["name"]: known["family"] for known in known_models() if known["family"] not in KNOWN} == {}
-    assert OTHER not in KNOWN and len(known_models()) >= 144
+    assert {name: known["family"] for name, known in known_models().items() if known["family"] not in KNOWN} == {}
+    assert UNSUPPORTED not in KNOWN and len(known_models()) >= 144
