@@ -14,24 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from denseclip_viz.cli import options as opt
 from denseclip_viz.cli.image_commands import Command, check_out, find, no_figure, one_line_errors, plotted, run
-from denseclip_viz.cli.options import (
-    DEFAULT,
-    Absent,
-    Articles,
-    Device,
-    Fit,
-    Force,
-    Images,
-    LayerList,
-    ModelName,
-    Out,
-    PromptList,
-    Templates,
-    Weights,
-    fit_of,
-    prompts_of,
-)
 from denseclip_viz.cli.template_commands import templates
 from denseclip_viz.cli.toyworld_commands import app as world
 
@@ -54,23 +38,23 @@ FOLDER = Path("denseclip-viz-notebooks")
 
 @app.command()
 def compare(
-    images: Images,
-    prompt: PromptList,
-    model: ModelName = DEFAULT,
-    weights: Weights = None,
-    template: Templates = [],  # noqa: B006  typer copies it
-    articles: Articles = "as written",
-    absent: Absent = [],  # noqa: B006
-    geometry: Fit = "native",
-    out: Out = None,
-    force: Force = False,
-    device: Device = None,
+    images: opt.Images,
+    prompt: opt.PromptList,
+    model: opt.ModelName = opt.DEFAULT,
+    weights: opt.Weights = None,
+    template: opt.Templates = [],  # noqa: B006  typer copies it
+    articles: opt.Articles = "as written",
+    absent: opt.Absent = [],  # noqa: B006
+    geometry: opt.Fit = "native",
+    out: opt.Out = None,
+    force: opt.Force = False,
+    device: opt.Device = None,
 ) -> None:
     """Take CLIP's answer apart: global score, dense, contribution, attention and gap maps for each prompt."""
     from denseclip_viz.maps.tables import compare_table
 
     with one_line_errors():
-        prompts, fit, files = prompts_of(prompt, template, absent, articles), fit_of(geometry), find(images)
+        prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
         check_out(out, files, figures=True, force=force)
         loaded = _load(model, weights, device)
         command = Command(lambda trace: loaded.compare(trace, prompts), plotted("compare"), compare_table)
@@ -79,25 +63,25 @@ def compare(
 
 @app.command()
 def segment(
-    images: Images,
-    prompt: PromptList,
-    model: ModelName = DEFAULT,
-    weights: Weights = None,
-    template: Templates = [],  # noqa: B006
-    articles: Articles = "as written",
-    geometry: Fit = "native",
+    images: opt.Images,
+    prompt: opt.PromptList,
+    model: opt.ModelName = opt.DEFAULT,
+    weights: opt.Weights = None,
+    template: opt.Templates = [],  # noqa: B006
+    articles: opt.Articles = "as written",
+    geometry: opt.Fit = "native",
     background: Annotated[list[str], typer.Option(help="Background prompts, or one probability.")] = [],  # noqa: B006
     denoise: Annotated[float, typer.Option(help="Threshold of prompt denoising; 0 for none.")] = 0.0,
     smooth: Annotated[str, typer.Option(help="Key smoothing: cosine, official, or none.")] = "none",
-    out: Out = None,
-    force: Force = False,
-    device: Device = None,
+    out: opt.Out = None,
+    force: opt.Force = False,
+    device: opt.Device = None,
 ) -> None:
     """Name every pixel by its best prompt."""
     from denseclip_viz.maps.tables import segment_table
 
     with one_line_errors():
-        prompts, fit, files = prompts_of(prompt, template, [], articles), fit_of(geometry), find(images)
+        prompts, fit, files = opt.prompts_of(prompt, template, [], articles), opt.fit_of(geometry), find(images)
         check_out(out, files, figures=True, force=force)
         loaded, keys = _load(model, weights, device), "" if smooth == "none" else "key"
         options: dict[str, Any] = {
@@ -111,21 +95,21 @@ def segment(
 
 @app.command()
 def classify(
-    images: Images,
-    prompt: PromptList,
-    model: ModelName = DEFAULT,
-    weights: Weights = None,
-    template: Templates = [],  # noqa: B006
-    articles: Articles = "as written",
-    out: Out = None,
-    force: Force = False,
-    device: Device = None,
+    images: opt.Images,
+    prompt: opt.PromptList,
+    model: opt.ModelName = opt.DEFAULT,
+    weights: opt.Weights = None,
+    template: opt.Templates = [],  # noqa: B006
+    articles: opt.Articles = "as written",
+    out: opt.Out = None,
+    force: opt.Force = False,
+    device: opt.Device = None,
 ) -> None:
     """Give CLIP's ordinary zero-shot probabilities."""
     from denseclip_viz.maps.tables import classify_table
 
     with one_line_errors():
-        prompts, files = prompts_of(prompt, template, [], articles), find(images)
+        prompts, files = opt.prompts_of(prompt, template, [], articles), find(images)
         check_out(out, files, figures=False, force=force)
         loaded = _load(model, weights, device)
         command = Command(lambda trace: loaded.classify(trace, prompts), no_figure, classify_table)
@@ -134,21 +118,21 @@ def classify(
 
 @app.command()
 def layers(
-    images: Images,
-    prompt: PromptList,
-    model: ModelName = DEFAULT,
-    weights: Weights = None,
-    layer: LayerList = [],  # noqa: B006
-    geometry: Fit = "native",
-    out: Out = None,
-    force: Force = False,
-    device: Device = None,
+    images: opt.Images,
+    prompt: opt.PromptList,
+    model: opt.ModelName = opt.DEFAULT,
+    weights: opt.Weights = None,
+    layer: opt.LayerList = [],  # noqa: B006
+    geometry: opt.Fit = "native",
+    out: opt.Out = None,
+    force: opt.Force = False,
+    device: opt.Device = None,
 ) -> None:
     """Compare global and dense layer by layer."""
     from denseclip_viz.maps.tables import layers_table
 
     with one_line_errors():
-        prompts, fit, files = prompts_of(prompt, [], []), fit_of(geometry), find(images)
+        prompts, fit, files = opt.prompts_of(prompt, [], []), opt.fit_of(geometry), find(images)
         check_out(out, files, figures=True, force=force)
         loaded = _load(model, weights, device)
         wanted: Any = layer or "all"
@@ -157,7 +141,7 @@ def layers(
 
 
 @app.command()
-def taps(model: ModelName = DEFAULT) -> None:
+def taps(model: opt.ModelName = opt.DEFAULT) -> None:
     """List every place of a tower that can be recorded."""
     with one_line_errors():
         weights = None if model.startswith("bundled-") else "random"
@@ -166,9 +150,7 @@ def taps(model: ModelName = DEFAULT) -> None:
 
 
 @app.command()
-def models(
-    pattern: Annotated[str, typer.Argument(help="A name, with wildcards: 'ViT-B*'.")] = "*",
-) -> None:
+def models(pattern: Annotated[str, typer.Argument(help="A name, with wildcards: 'ViT-B*'.")] = "*") -> None:
     """List open_clip's models: pooling, pixels, grid, size, whether prompts are read trimmed, pretrained tags."""
     from rich.console import Console
     from rich.table import Table

@@ -16,11 +16,7 @@ from denseclip_viz.prompts import Prompts
 from denseclip_viz.validation import short
 
 TEXTS = ("prompts", "absent", "templates")  # what every explorer has
-GEOMETRIES = (
-    ("the model's own crop", "native"),
-    ("the whole image", "whole"),
-    ("tiles, finer cells", "tiles"),
-)
+GEOMETRIES = (("the model's own crop", "native"), ("the whole image", "whole"), ("tiles, finer cells", "tiles"))
 LABEL = "68px"
 LATE = 2.0  # seconds
 

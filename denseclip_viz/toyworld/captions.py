@@ -6,16 +6,7 @@ from denseclip_viz.toyworld.claims_check import fits, related
 from denseclip_viz.toyworld.parser import Phrase
 from denseclip_viz.toyworld.rng import Rng, chance, pick, shuffled
 from denseclip_viz.toyworld.thing import Thing
-from denseclip_viz.toyworld.vocabulary import (
-    COUNTED_STUFF,
-    GROUPS,
-    KINDS,
-    RELATIONS,
-    STUFF,
-    SYNONYMS,
-    plural,
-    with_article,
-)
+from denseclip_viz.toyworld.vocabulary import COUNTED_STUFF, GROUPS, KINDS, STUFF, SYNONYMS, plural, with_article
 
 _OPENERS = (
     "a photo of {}", "a picture of {}", "an image of {}", "a drawing of {}", "an illustration of {}",
@@ -122,7 +113,7 @@ def _body(rng: Rng, named: Sequence[Thing], things: Sequence[Thing], side: float
 
 def _true_relations(one: Thing, other: Thing, side: float) -> list[str]:
     nearer = one.depth < other.depth
-    return [word for word in RELATIONS if related(word, one.box, other.box, nearer=nearer, side=side)]
+    return [word for word in _RELATION_PHRASES if related(word, one.box, other.box, nearer=nearer, side=side)]
 
 
 def _phrase(rng: Rng, thing: Thing) -> str:

@@ -7,18 +7,7 @@ from denseclip_viz.toyworld.rng import Rng, between, chance, pick, shuffled
 from denseclip_viz.toyworld.scene_plan import Edge, Light, Plan, StuffPlan, ThingPlan
 from denseclip_viz.toyworld.sprites import frame_of
 from denseclip_viz.toyworld.textures import VARIANTS
-from denseclip_viz.toyworld.vocabulary import (
-    COLOURS,
-    FAMILIES,
-    FAMILY_OF,
-    KINDS,
-    SECOND,
-    SECOND_LIGHT,
-    SIZES,
-    STUFF,
-    SURFACES,
-    Rgb,
-)
+from denseclip_viz.toyworld.vocabulary import COLOURS, FAMILIES, FAMILY_OF, KINDS, SIZES, STUFF, SURFACES, Rgb
 
 MOST_THINGS = 5
 _BACKS = ("sky", "night sky", "brick wall")
@@ -26,6 +15,15 @@ _GROUNDS = ("grass", "sand", "water", "snow", "road", "leaves", "wooden floor", 
 FLYERS = frozenset(FAMILIES["aircraft"]) | {"owl"}
 _NO_GROUND = frozenset({"sky", "night sky", "brick wall", "mountains"})
 _TILTED = FLYERS | frozenset(FAMILIES["sea animal"])
+
+# What stripes, dots and checks are painted with: (rather light, rather dark).
+_SECOND: dict[str, tuple[Rgb, Rgb]] = {
+    "yellow": ((255, 252, 240), (92, 62, 34)),
+    "white": ((122, 136, 158), (60, 66, 84)),
+    "black": ((244, 240, 230), (168, 174, 186)),
+    "pink": ((255, 250, 246), (140, 44, 84)),
+}
+_SECOND_LIGHT: Rgb = (255, 249, 238)
 
 
 def sample(rng: Rng, *, kinds: Sequence[str] | None = None) -> Plan:
@@ -151,7 +149,7 @@ def paints(rng: Rng, colour: str) -> tuple[Rgb, Rgb]:
     light, together = between(rng, 0.92, 1.06), between(rng, -6, 6)
     base = pick(rng, COLOURS[colour])
     main = tuple(int(min(max(c * light + together + between(rng, -7, 7), 0), 255)) for c in base)
-    lighter, darker = SECOND.get(colour, (SECOND_LIGHT, tuple(int(c * 0.42) for c in main)))
+    lighter, darker = _SECOND.get(colour, (_SECOND_LIGHT, tuple(int(c * 0.42) for c in main)))
     second = lighter if chance(rng, 0.62) else darker
     return (main[0], main[1], main[2]), (second[0], second[1], second[2])
 

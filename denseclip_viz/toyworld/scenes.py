@@ -199,12 +199,7 @@ def _below(ground: NDArray[np.uint8], plan: Plan, item: ThingPlan) -> str | None
     foot = min(item.box[3], 1.0)
     steps = ((0.0, 0.0), (-0.03, 0.0), (0.03, 0.0), (0.0, -0.04), (0.0, 0.03))
     at = {
-        int(
-            ground[
-                min(max(int((foot + dy) * size), 0), size - 1),
-                min(max(int((item.x + dx) * size), 0), size - 1),
-            ]
-        )
+        int(ground[min(max(int((foot + dy) * size), 0), size - 1), min(max(int((item.x + dx) * size), 0), size - 1)])
         for dx, dy in steps
     }
     return plan.stuff[at.pop()].name if len(at) == 1 else None

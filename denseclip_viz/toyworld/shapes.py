@@ -12,20 +12,23 @@ from numpy.typing import NDArray
 
 Ring = NDArray[np.float64]
 
-INK = "#2d3142"
-GLASS = "#c3e6f4"
-NIGHT_GLASS = "#3d5675"
-STEEL = "#b9c4cf"
-DARK_STEEL = "#7d8a98"
-WOOD = "#9a6a43"
-DARK_WOOD = "#74492a"
-GOLD = "#f4b83a"
-CREAM = "#fff4df"
-LEAF = "#57a05a"
-DARK_LEAF = "#3c7d48"
-BLUSH = "#f2938c"
-SHADE = "#1c203c26"
-SHINE = "#ffffff52"
+PALETTE = {
+    "ink": "#2d3142",
+    "glass": "#c3e6f4",
+    "night glass": "#3d5675",
+    "steel": "#b9c4cf",
+    "dark steel": "#7d8a98",
+    "wood": "#9a6a43",
+    "dark wood": "#74492a",
+    "gold": "#f4b83a",
+    "cream": "#fff4df",
+    "leaf": "#57a05a",
+    "dark leaf": "#3c7d48",
+    "blush": "#f2938c",
+    "shade": "#1c203c26",
+    "shine": "#ffffff52",
+}
+"""Paints that several things share, by the names that parts give them."""
 
 _CURVE = 14
 
@@ -34,8 +37,8 @@ class Part(NamedTuple):
     """A painted shape: the union of closed rings.
 
     ``paint`` is ``"main"`` (the thing's colour and surface), ``"main-20"`` or ``"main+20"`` (its colour 20 %
-    towards black or white, no surface), or a hex colour with or without alpha. With ``atop`` it only colours
-    what is there.
+    towards black or white, no surface), a name of `PALETTE`, or a hex colour with or without alpha. With ``atop`` it
+    only colours what is there.
     """
 
     paint: str

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFilter
 
 from denseclip_viz.toyworld.art import ART
-from denseclip_viz.toyworld.shapes import Part, extent
+from denseclip_viz.toyworld.shapes import PALETTE, Part, extent
 
 Plane = NDArray[np.float32]
 
@@ -128,7 +128,7 @@ def _mix(paint: str) -> tuple[Plane, float]:
         towards = int(paint[4:] or 0) / 100
         white = max(towards, 0.0)
         return np.array([white, white, white, 1 - abs(towards), 0, 1], np.float32), 1.0
-    red, green, blue, *alpha = ImageColor.getrgb(paint)
+    red, green, blue, *alpha = ImageColor.getrgb(PALETTE.get(paint, paint))
     opacity = alpha[0] / 255 if alpha else 1.0
     return np.array([red / 255, green / 255, blue / 255, 0, 0, 1], np.float32), opacity
 

@@ -55,22 +55,10 @@ COLOURS: dict[str, tuple[Rgb, ...]] = {
     "white": ((247, 245, 240), (240, 242, 246)),
     "black": ((42, 44, 54), (52, 50, 56)),
 }
-# What stripes, dots and checks are painted with: (rather light, rather dark).
-SECOND: dict[str, tuple[Rgb, Rgb]] = {
-    "yellow": ((255, 252, 240), (92, 62, 34)),
-    "white": ((122, 136, 158), (60, 66, 84)),
-    "black": ((244, 240, 230), (168, 174, 186)),
-    "pink": ((255, 250, 246), (140, 44, 84)),
-}
-SECOND_LIGHT: Rgb = (255, 249, 238)
 
 SURFACES: tuple[str, ...] = ("plain", "striped", "dotted", "checked")
 # Geometric mean of width and height, as a share of the image's side.
-SIZES: dict[str, tuple[float, float]] = {
-    "small": (0.19, 0.25),
-    "medium": (0.28, 0.37),
-    "large": (0.42, 0.56),
-}
+SIZES: dict[str, tuple[float, float]] = {"small": (0.19, 0.25), "medium": (0.28, 0.37), "large": (0.42, 0.56)}
 # The word that places a thing on, in or before a stuff.
 STUFF: dict[str, str] = {
     "sky": "in",

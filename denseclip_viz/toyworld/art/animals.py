@@ -1,30 +1,13 @@
 """Animals of the land, the air and the sea."""
 
-from denseclip_viz.toyworld.shapes import (
-    BLUSH,
-    CREAM,
-    GOLD,
-    INK,
-    SHADE,
-    Part,
-    atop,
-    both,
-    oval,
-    path,
-    poly,
-    stroke,
-)
+from denseclip_viz.toyworld.shapes import Part, atop, both, oval, path, poly, stroke
 
 _ORANGE = "#f59a32"
 
 
 def eye(x: float, y: float, r: float) -> list[Part]:
     """Draw a white eye with a dark pupil and a glint."""
-    return [
-        oval("#ffffff", x, y, r),
-        oval(INK, x, y, r * 0.68),
-        oval("#ffffff", x + r * 0.2, y - r * 0.25, r * 0.24),
-    ]
+    return [oval("#ffffff", x, y, r), oval("ink", x, y, r * 0.68), oval("#ffffff", x + r * 0.2, y - r * 0.25, r * 0.24)]
 
 
 def cat() -> list[Part]:
@@ -33,17 +16,17 @@ def cat() -> list[Part]:
     return [
         stroke("main", 8, "M62 98 Q90 98 86 74 Q82 60 92 52"),
         path("main", "M20 104 Q14 74 30 56 L58 56 Q74 74 68 104 Q44 108 20 104 Z"),
-        *atop(path(SHADE, "M58 60 Q70 80 66 110 L80 110 L80 56 Z"), oval("#ffffff8c", 44, 74, 9, 15)),
+        *atop(path("shade", "M58 60 Q70 80 66 110 L80 110 L80 56 Z"), oval("#ffffff8c", 44, 74, 9, 15)),
         stroke("main-30", 1.8, "M37 84 L37 102 M51 84 L51 102"),
         path("main", "M18 26 L17 0 Q18 -3 21 -1 L38 13 Z"),
         path("main", "M70 26 L71 0 Q70 -3 67 -1 L50 13 Z"),
-        poly(BLUSH, 22, 18, 21, 5, 31, 14),
-        poly(BLUSH, 66, 18, 67, 5, 57, 14),
+        poly("blush", 22, 18, 21, 5, 31, 14),
+        poly("blush", 66, 18, 67, 5, 57, 14),
         oval("main", 44, 34, 29, 25),
         oval("#ffffffb0", 44, 43, 12, 8),
-        *[part for x in (33, 55) for part in (oval("#cdeb8b", x, 31, 6), oval(INK, x, 31, 2.4, 5.4))],
+        *[part for x in (33, 55) for part in (oval("#cdeb8b", x, 31, 6), oval("ink", x, 31, 2.4, 5.4))],
         poly("#e8707d", 40.5, 38, 47.5, 38, 44, 42),
-        stroke(INK, 1.3, "M44 42 Q42 47 38 46 M44 42 Q46 47 50 46"),
+        stroke("ink", 1.3, "M44 42 Q42 47 38 46 M44 42 Q46 47 50 46"),
         stroke("#ffffff", 1.1, whiskers),
     ]
 
@@ -59,8 +42,8 @@ def fox() -> list[Part]:
         *both(42, path("main", "M12 34 L8 -4 Q9 -8 13 -5 L36 16 Z"), poly("#4a3340", 15, 18, 13.5, 3, 27, 15)),
         path("main", "M42 10 Q72 12 76 34 Q66 52 42 64 Q18 52 8 34 Q12 12 42 10 Z"),
         *atop(path("#fff6ea", "M2 34 Q26 32 42 50 Q58 32 82 34 L60 70 L24 70 Z")),
-        *both(42, oval(INK, 27, 33, 3.6, 4.4), oval("#ffffff", 28.2, 31.5, 1.2)),
-        oval(INK, 42, 60, 5, 3.8),
+        *both(42, oval("ink", 27, 33, 3.6, 4.4), oval("#ffffff", 28.2, 31.5, 1.2)),
+        oval("ink", 42, 60, 5, 3.8),
     ]
 
 
@@ -71,13 +54,13 @@ def bear() -> list[Part]:
         *both(50, oval("main", 14, 72, 10, 22, turn=22)),
         oval("main", 50, 80, 36, 34),
         *atop(oval("#ffffff80", 50, 85, 21, 21)),
-        *atop(path(SHADE, "M70 46 Q92 80 66 118 L100 118 L100 46 Z")),
+        *atop(path("shade", "M70 46 Q92 80 66 118 L100 118 L100 46 Z")),
         *both(50, oval("main", 23, 14, 12), oval("main-35", 23, 14, 6.6)),
         oval("main", 50, 33, 34, 29),
         oval("#f7e3c8", 50, 43, 17, 13),
-        *both(50, oval("#ffffff", 35, 28, 4.6), oval(INK, 35.4, 28, 3.4)),
-        oval(INK, 50, 37.5, 7, 4.8),
-        stroke(INK, 1.8, "M50 42 L50 47 Q44 52 40 48 M50 47 Q56 52 60 48"),
+        *both(50, oval("#ffffff", 35, 28, 4.6), oval("ink", 35.4, 28, 3.4)),
+        oval("ink", 50, 37.5, 7, 4.8),
+        stroke("ink", 1.8, "M50 42 L50 47 Q44 52 40 48 M50 47 Q56 52 60 48"),
     ]
 
 
@@ -93,7 +76,7 @@ def rabbit() -> list[Part]:
         oval("#ffffffb0", 40, 68, 12, 8),
         *both(40, *eye(29, 54, 5.2), oval("#f2938c80", 20, 64, 5, 3.4)),
         poly("#e8707d", 37, 61, 43, 61, 40, 65),
-        stroke(INK, 1.3, "M40 65 L40 69 M40 69 Q37 72 34 70 M40 69 Q43 72 46 70"),
+        stroke("ink", 1.3, "M40 65 L40 69 M40 69 Q37 72 34 70 M40 69 Q43 72 46 70"),
         *atop(path("#ffffff", "M37.5 70 L42.5 70 L42.5 76 L37.5 76 Z")),
     ]
 
@@ -112,9 +95,9 @@ def owl() -> list[Part]:
         *both(50, path("main-28", "M10 42 Q-2 76 20 96 Q34 74 18 44 Z")),
         *both(
             50,
-            oval(CREAM, 32, 33, 18),
-            oval(GOLD, 32, 33, 11),
-            oval(INK, 32, 33, 7.4),
+            oval("cream", 32, 33, 18),
+            oval("gold", 32, 33, 11),
+            oval("ink", 32, 33, 7.4),
             oval("#ffffff", 35, 30, 2.5),
         ),
         path(_ORANGE, "M43 40 L57 40 L50 55 Z"),
@@ -130,7 +113,7 @@ def duck() -> list[Part]:
             "M2 42 Q12 50 26 44 Q44 36 60 44 Q66 40 64 32 Q56 14 70 5 Q86 -2 95 10 Q102 22 94 34 "
             "Q100 70 74 80 Q38 90 16 70 Q2 56 2 42 Z",
         ),
-        *atop(path(SHADE, "M0 62 Q50 90 100 60 L100 100 L0 100 Z")),
+        *atop(path("shade", "M0 62 Q50 90 100 60 L100 100 L0 100 Z")),
         path("main-28", "M22 52 Q42 44 62 52 Q64 70 44 71 Q28 70 22 52 Z"),
         stroke("main-45", 1.6, "M32 58 Q44 64 58 60 M36 65 Q46 69 55 66"),
         path(_ORANGE, "M94 12 Q106 13 113 19 Q115 23 111 25 Q102 27 95 24 Z"),
@@ -148,7 +131,7 @@ def penguin() -> list[Part]:
         path("main", "M40 0 Q66 0 68 30 Q78 60 70 88 Q62 104 40 104 Q18 104 10 88 Q2 60 12 30 Q14 0 40 0 Z"),
         *atop(oval("#fffdf8", 40, 74, 23, 33)),
         *both(40, oval("#fffdf8", 30, 28, 12, 14)),
-        *both(40, oval(INK, 31, 26, 4), oval("#ffffff", 32.4, 24.6, 1.4)),
+        *both(40, oval("ink", 31, 26, 4), oval("#ffffff", 32.4, 24.6, 1.4)),
         path(_ORANGE, "M31 33 Q40 28 49 33 Q42 45 40 45 Q38 45 31 33 Z"),
         *both(40, oval("#f2938c80", 22, 38, 4.5, 3)),
     ]
@@ -161,12 +144,12 @@ def fish() -> list[Part]:
         path("main-25", "M42 18 Q52 -4 76 2 Q68 12 74 20 Z"),
         path("main-25", "M50 60 Q54 76 68 80 Q66 68 74 60 Z"),
         path("main", "M18 40 Q44 8 78 14 Q104 20 110 40 Q104 60 78 66 Q44 72 18 40 Z"),
-        *atop(path(SHADE, "M14 50 Q60 72 112 48 L112 80 L14 80 Z")),
+        *atop(path("shade", "M14 50 Q60 72 112 48 L112 80 L14 80 Z")),
         *atop(path("main+35", "M86 10 Q74 40 86 70 L120 70 L120 10 Z")),
         stroke("main-30", 1.8, "M86 17 Q76 40 86 63"),
         path("main-25", "M66 42 Q50 38 44 52 Q58 58 68 50 Z"),
         *eye(94, 33, 6),
-        stroke(INK, 1.8, "M108 44 Q101 48 97 45"),
+        stroke("ink", 1.8, "M108 44 Q101 48 97 45"),
     ]
 
 
@@ -182,7 +165,7 @@ def whale() -> list[Part]:
         *atop(stroke("#cfc8bd", 1.4, "M124 66 Q96 66 78 80 M122 74 Q104 74 90 84")),
         path("main-25", "M70 66 Q62 84 46 92 Q46 76 56 64 Z"),
         *eye(104, 48, 4.6),
-        stroke(INK, 1.8, "M125 57 Q112 56 106 60"),
+        stroke("ink", 1.8, "M125 57 Q112 56 106 60"),
     ]
 
 
@@ -202,10 +185,10 @@ def octopus() -> list[Part]:
         path("main", "M50 0 Q86 0 86 38 Q86 54 76 62 Q72 76 50 76 Q28 76 24 62 Q14 54 14 38 Q14 0 50 0 Z"),
         *atop(
             path("#ffffff33", "M24 30 Q26 10 46 6 Q34 14 32 32 Z"),
-            path(SHADE, "M66 3 Q86 9 86 38 Q86 54 76 62 Q72 73 60 75.6 Q80 44 66 3 Z"),
+            path("shade", "M66 3 Q86 9 86 38 Q86 54 76 62 Q72 73 60 75.6 Q80 44 66 3 Z"),
         ),
         *both(50, *eye(37, 42, 8)),
-        stroke(INK, 2, "M42 58 Q50 65 58 58"),
+        stroke("ink", 2, "M42 58 Q50 65 58 58"),
         *both(50, oval("#f2938c80", 27, 54, 5, 3.4)),
     ]
 

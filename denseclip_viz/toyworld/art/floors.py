@@ -18,14 +18,7 @@ def brick_wall(pen: Pen, rng: Rng, variant: int) -> None:
             paint = near(rng, bases[variant], 17)
             pen.box(x + joint, y + joint, x + wide - joint, y + tall - joint, paint, r=0.006)
             pen.box(x + joint, y + joint, x + wide - joint, y + joint + 0.007, (255, 226, 200, 62), r=0.003)
-            pen.box(
-                x + joint,
-                y + tall - joint - 0.009,
-                x + wide - joint,
-                y + tall - joint,
-                (70, 26, 30, 62),
-                r=0.003,
-            )
+            pen.box(x + joint, y + tall - joint - 0.009, x + wide - joint, y + tall - joint, (70, 26, 30, 62), r=0.003)
             if rng.random() < 0.3:
                 spot = between(rng, 0.02, 0.12)
                 pen.oval(x + spot, y + tall * 0.5, 0.008, 0.004, (90, 36, 34, 90))
@@ -45,9 +38,7 @@ def wooden_floor(pen: Pen, rng: Rng, variant: int) -> None:
                 at, start = y + between(rng, 0.015, tall - 0.015), x + between(rng, 0, 0.15)
                 length = between(rng, 0.15, wide * 0.8)
                 pen.line(
-                    wave(start, at, length, 0.004, between(rng, 0.6, 1.4)),
-                    near(rng, (104, 62, 30), 10, 95),
-                    0.0045,
+                    wave(start, at, length, 0.004, between(rng, 0.6, 1.4)), near(rng, (104, 62, 30), 10, 95), 0.0045
                 )
             if rng.random() < 0.4:
                 knot = x + between(rng, 0.08, wide - 0.08)
@@ -95,26 +86,18 @@ def tiles(pen: Pen, rng: Rng, variant: int) -> None:
             paint = near(rng, light if (row + column) % 2 else dark, 7)
             pen.box(x + grout, y + grout, x + side - grout, y + side - grout, paint, r=0.01)
             pen.box(
-                x + grout + 0.006,
-                y + grout + 0.006,
-                x + side - grout - 0.006,
-                y + grout + 0.014,
-                (255, 255, 255, 90),
+                x + grout + 0.006, y + grout + 0.006, x + side - grout - 0.006, y + grout + 0.014, (255, 255, 255, 90)
             )
     for row in range(9):
         for column in range(9):
             pen.poly(
-                inlay + (column * side, row * side),
-                near(rng, (112, 136, 164) if variant != 1 else (150, 84, 58), 8),
+                inlay + (column * side, row * side), near(rng, (112, 136, 164) if variant != 1 else (150, 84, 58), 8)
             )
 
 
 FLOORS: dict[str, Stuff] = {
     "brick wall": ([((224, 208, 194), (214, 198, 184)), ((206, 196, 190), (198, 186, 180))], brick_wall),
     "wooden floor": ([((150, 100, 60), (150, 100, 60))], wooden_floor),
-    "road": (
-        [((104, 108, 118), (88, 92, 102)), ((118, 118, 124), (98, 98, 106)), ((92, 98, 110), (78, 84, 96))],
-        road,
-    ),
+    "road": ([((104, 108, 118), (88, 92, 102)), ((118, 118, 124), (98, 98, 106)), ((92, 98, 110), (78, 84, 96))], road),
     "tiles": ([((150, 158, 166), (140, 148, 156)), ((156, 128, 110), (146, 118, 102))], tiles),
 }

@@ -21,23 +21,13 @@ def sky(pen: Pen, rng: Rng, variant: int) -> None:
         for r, alpha in ((0.2, 40), (0.145, 60), (0.095, 255)):
             pen.oval(x, y, r, r, (255, 236, 150, alpha))
     for i in range(13):
-        x, y, width = (
-            between(rng, -0.1, 1.5),
-            0.1 + 0.125 * i + between(rng, -0.05, 0.05),
-            between(rng, 0.16, 0.42),
-        )
+        x, y, width = (between(rng, -0.1, 1.5), 0.1 + 0.125 * i + between(rng, -0.05, 0.05), between(rng, 0.16, 0.42))
         _cloud(pen, rng, x, y + width * 0.03, width, (126, 154, 192, 30))
         _cloud(pen, rng, x, y, width, (255, 255, 255) if variant != 3 else (224, 230, 238))
     for _ in range(6):
         x, y, w = between(rng, 0, CANVAS), between(rng, 0, CANVAS), between(rng, 0.012, 0.022)
         bird = np.array(
-            [
-                [x - w, y - w * 0.5],
-                [x - w * 0.4, y - w * 0.7],
-                [x, y],
-                [x + w * 0.4, y - w * 0.7],
-                [x + w, y - w * 0.5],
-            ]
+            [[x - w, y - w * 0.5], [x - w * 0.4, y - w * 0.7], [x, y], [x + w * 0.4, y - w * 0.7], [x + w, y - w * 0.5]]
         )
         pen.line(bird, (70, 90, 120, 200), 0.006)
 
@@ -101,13 +91,7 @@ def _peak(pen: Pen, rng: Rng, across: tuple[float, float, float], top: float, lo
     pen.poly(np.concatenate([[[x, top - 0.1]], np.stack([teeth, depth], 1)]), (249, 251, 255, 255))
     pen.poly(
         np.array(
-            [
-                [x, top - 0.1],
-                [ends[1], depth[0]],
-                [teeth[1], depth[1]],
-                [teeth[2], depth[2]],
-                [x, top + cap * 0.7],
-            ]
+            [[x, top - 0.1], [ends[1], depth[0]], [teeth[1], depth[1]], [teeth[2], depth[2]], [x, top + cap * 0.7]]
         ),
         (190, 206, 234, 120),
     )
@@ -124,11 +108,7 @@ SKIES: dict[str, Stuff] = {
         night_sky,
     ),
     "mountains": (
-        [
-            ((132, 148, 186), (120, 138, 176)),
-            ((150, 142, 172), (130, 128, 164)),
-            ((116, 144, 170), (104, 132, 160)),
-        ],
+        [((132, 148, 186), (120, 138, 176)), ((150, 142, 172), (130, 128, 164)), ((116, 144, 170), (104, 132, 160))],
         mountains,
     ),
 }
