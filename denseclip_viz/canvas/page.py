@@ -15,9 +15,11 @@ import xarray as xr
 
 from denseclip_viz.canvas.assets import module, style
 from denseclip_viz.canvas.payload import Payload, pack_result
-from denseclip_viz.canvas.state import checked_controls, completed
+from denseclip_viz.canvas.state import AUTO, checked_controls, completed
 from denseclip_viz.errors import OutputError
 from denseclip_viz.files import atomic_write, check_target
+from denseclip_viz.plot.panels import Interpolation
+from denseclip_viz.plot.scales import OPACITY
 from denseclip_viz.trace import Trace
 
 Result = xr.Dataset | xr.DataArray
@@ -37,7 +39,17 @@ def save_html(
     linked: bool = True,
     locked: Sequence[str] = (),
     force: bool = False,
-    **state: Any,
+    prompt: str | None = None,
+    template: str | None = None,
+    layer: str | None = None,
+    view: str | None = None,
+    head: int | str | None = None,
+    opacity: float = OPACITY,
+    threshold: float | None = None,
+    colours: str = AUTO,
+    interpolation: Interpolation = "bilinear",
+    hover: bool = False,
+    pinned: Sequence[int] | None = None,
 ) -> Path:
     """Write a page that shows results as the canvas does: one file, that opens from disk without a network.
 
@@ -53,7 +65,17 @@ def save_html(
         linked: Let several canvases move together.
         locked: Names of controls that are not shown.
         force: Replace a file that is there.
-        **state: Where to start, as for `Canvas`: `view="gap"`, `prompt="a taxi"`, …
+        prompt: Which one to start with; the first by default, as for the next four.
+        template: Which one, or "ensemble" for the mean of the maps.
+        layer: "output" for the pooling itself, or an inner layer.
+        view: "dense", "contribution", "attention", "gap" or "segments".
+        head: A head's number, or "mean".
+        opacity: Of the map, 0 to 1.
+        threshold: In the view's units: what is below it is not coloured.
+        colours: A colour map's name, or "auto" for each view's own.
+        interpolation: "bilinear", or "nearest" to see the cells.
+        hover: Let the map compare the cell that is pointed at with all others.
+        pinned: The cell [y, x] whose values stay in sight.
 
     Returns:
         The path.
@@ -68,6 +90,10 @@ def save_html(
         Traceback (most recent call last):
         denseclip_viz.errors.OutputError: No result to show. Expected at least one. ...
     """
+    start = {"prompt": prompt, "template": template, "layer": layer, "view": view, "head": head}
+    look = {"opacity": opacity, "threshold": threshold, "colours": colours, "interpolation": interpolation}
+    given = {name: value for name, value in start.items() if value is not None}
+    state = {**given, **look, "hover": hover, "pinned": pinned}
     is_one = isinstance(results, xr.Dataset | xr.DataArray | str) or not isinstance(results, Iterable)
     several: list[Any] = [results] if is_one else list(results)
     traces = [trace] * len(several) if trace is None or isinstance(trace, Trace) else list(trace)

@@ -8,6 +8,7 @@ from numbers import Real
 from typing import Any
 
 from denseclip_viz.errors import DenseclipVizError, ImageError, LayerError, PromptError
+from denseclip_viz.plot.scales import OPACITY
 
 ENSEMBLE = "ensemble"  # the mean of the maps over templates
 MEAN = "mean"  # of attention over heads
@@ -21,7 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "layer": OUTPUT,
     "view": "dense",
     "head": MEAN,
-    "opacity": 0.64,
+    "opacity": OPACITY,
     "threshold": None,
     "colours": AUTO,
     "interpolation": "bilinear",

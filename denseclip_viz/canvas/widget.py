@@ -14,8 +14,10 @@ import xarray as xr
 from denseclip_viz.canvas.assets import module, style
 from denseclip_viz.canvas.payload import Payload, pack_result
 from denseclip_viz.canvas.snapshot import snapshot
-from denseclip_viz.canvas.state import DEFAULTS, carry_over, checked_controls, completed
+from denseclip_viz.canvas.state import AUTO, DEFAULTS, carry_over, checked_controls, completed
 from denseclip_viz.errors import LayerError
+from denseclip_viz.plot.panels import Interpolation
+from denseclip_viz.plot.scales import OPACITY
 from denseclip_viz.trace import Trace
 
 
@@ -28,13 +30,22 @@ class Canvas(anywidget.AnyWidget):
             with all other cells.
         leave_out: Parts that a large result is sent without, for example `["layers"]`; see `pack_result`.
         still: Add a still image for places that show no widgets.
-        **state: Where to start, for example `view="gap"`, `prompt="a taxi"`, `opacity=0.5`.
+        locked: Names of controls that are not shown.
+        prompt: Which one to start with; the first by default, as for the next four.
+        template: Which one, or "ensemble" for the mean of the maps.
+        layer: "output" for the pooling itself, or an inner layer.
+        view: "dense", "contribution", "attention", "gap" or "segments".
+        head: A head's number, or "mean".
+        opacity: Of the map, 0 to 1.
+        threshold: In the view's units: what is below it is not coloured.
+        colours: A colour map's name, or "auto" for each view's own.
+        interpolation: "bilinear", or "nearest" to see the cells.
+        hover: Let the map compare the cell that is pointed at with all others.
+        pinned: The cell [y, x] whose values stay in sight.
 
     Attributes:
-        state: What is shown. Give it some names and the others stay: `canvas.state = {"prompt": "a road"}`.
-            `prompt`, `template` (or `"ensemble"`: the mean of the maps), `layer`, `view`, `head` (or `"mean"`),
-            `opacity` 0 to 1, `threshold` in the view's units or None, `colours`, `interpolation`, `hover` (True: the
-            map compares the pointed-at cell with all others), `pinned` [y, x] or None.
+        state: What is shown, by the names above from `prompt` on. Give it some and the others stay:
+            `canvas.state = {"prompt": "a road"}`.
         status: One line under the image.
         status_kind: "ok", "busy" or "error".
         locked: Names of controls that are not shown, for teachers.
@@ -68,15 +79,27 @@ class Canvas(anywidget.AnyWidget):
         leave_out: Sequence[str] = (),
         still: bool = True,
         locked: Sequence[str] = (),
-        **state: Any,
+        prompt: str | None = None,
+        template: str | None = None,
+        layer: str | None = None,
+        view: str | None = None,
+        head: int | str | None = None,
+        opacity: float = OPACITY,
+        threshold: float | None = None,
+        colours: str = AUTO,
+        interpolation: Interpolation = "bilinear",
+        hover: bool = False,
+        pinned: Sequence[int] | None = None,
     ) -> None:
         self._shown: Payload | None = None
         self._still = still
         super().__init__(locked=list(locked))
         if result is not None:
             self.show(result, trace=trace, leave_out=leave_out)
-        if state:
-            self.state = state
+        start = {"prompt": prompt, "template": template, "layer": layer, "view": view, "head": head}
+        look = {"opacity": opacity, "threshold": threshold, "colours": colours, "interpolation": interpolation}
+        given = {name: value for name, value in start.items() if value is not None}
+        self.state = {**given, **look, "hover": hover, "pinned": pinned}
 
     def show(
         self, result: xr.Dataset | xr.DataArray, *, trace: Trace | None = None, leave_out: Sequence[str] = ()
