@@ -3,51 +3,83 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from denseclip_viz.clip.load.align_checkpoint import is_align, load_align
-from denseclip_viz.clip.load.checkpoints import load_clip
-from denseclip_viz.clip.text.cache_key import Cache
-from denseclip_viz.errors import WeightsError
+from denseclip_viz.clip.load import align_checkpoint, checkpoints
+from denseclip_viz.errors import ModelNameError, WeightsError
 from denseclip_viz.model import Model
+
+if TYPE_CHECKING:
+    import torch
+
+    from denseclip_viz.clip.text.cache_key import Cache
 
 BUNDLED = "bundled-"
 
 
-def load(name: str = "bundled-resnet", *, cache: Cache = None, **options: Any) -> Model:
+def load(
+    name: str | os.PathLike[str] = "bundled-resnet",
+    *,
+    pretrained: str | os.PathLike[str] | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    preset: str | None = None,
+    activation: str | None = None,
+    layer_norm_eps: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    cache: Cache = None,
+    cache_dir: str | None = None,
+) -> Model:
     """Load a CLIP: a bundled one, any open_clip model with a tag or a local checkpoint, or an ALIGN of transformers.
 
     Args:
         name: `"bundled-resnet"` or `"bundled-vit"` (they know only the bundled world), an open_clip name
             (`"ViT-B-16"`), a folder with an `open_clip_config.json` or one that `denseclip-viz toyworld pack` wrote, or
             an ALIGN: `"align:kakaobrain/align-base"` out of the download cache, `"align:FOLDER"`, or the folder alone.
+        pretrained: A tag, a checkpoint file, or `"random"` (seed 0). A folder brings its own weights when it has some.
+        device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`; a GPU when there is one.
+        dtype: `"fp32"` (default), `"bf16"`, `"fp16"` (not on the CPU), `"fp64"`, or the torch dtype.
+        preset: `"maskclip-paper"`: what the official code does to CLIP (`denseclip_viz.presets.PRESETS`).
+        activation: `"gelu"` or `"quickgelu"` in both towers, `"image-gelu"` or `"image-quickgelu"` in one.
+        layer_norm_eps: The epsilon of the image tower's LayerNorms.
+        mean: What is taken off each channel (red, green, blue), pixels in 0..1.
+        std: What each channel is divided by.
         cache: Where text vectors are kept on disk: a folder, `False` for nowhere, `None` for the folder that the
             variable DENSECLIP_VIZ_CACHE names, or the system's own. The bundled models keep none unless a folder is
             given: they encode as fast as a file is read, and say each time which words they do not know.
-        **options: As for `encode.checkpoints.load_clip`: `pretrained=` (a tag, a file, or `"random"`), `device=`,
-            `dtype=`, `preset=`, and single switches; for an ALIGN as for `encode.align.load_align`.
+        cache_dir: Where open_clip and the hub keep their downloads.
+
+    Returns:
+        The model in eval mode; the activation is the one that the weights were trained with, and `provenance` says it.
 
     Raises:
-        ModelNameError: an unknown name or tag.
+        ModelNameError: an unknown name, tag, device, dtype or switch, or a switch for an ALIGN.
         WeightsError: weights that are not here or do not fit.
         UnsupportedTowerError: a tower whose pooling is not supported.
+
+    Example:
+        >>> load(device="cpu").provenance["model"]
+        'bundled-resnet'
     """
-    if options.get("pretrained") is None and isinstance(name, str | os.PathLike) and os.path.isdir(name):
-        from denseclip_viz.clip.load.bundled import is_compact, load_compact
+    place: dict[str, Any] = {"device": device, "dtype": dtype, "cache_dir": cache_dir}
+    switches: dict[str, Any] = {"preset": preset, "activation": activation, "layer_norm_eps": layer_norm_eps}
+    switches |= {"mean": mean, "std": std}
+    label = name if isinstance(name, str) and name.startswith(BUNDLED) else ""
+    if label and pretrained is not None:
+        got, expected = f"pretrained={pretrained!r} for the bundled model {name}", "no weights: it brings its own"
+        raise WeightsError(got, expected=expected, fix="Leave pretrained out, or name another model.")
+    if label or (pretrained is None and isinstance(name, str | os.PathLike) and os.path.isdir(name)):
+        from denseclip_viz.clip.load import bundled  # the world is not read for other models
 
-        if is_compact(name):
-            options.pop("pretrained", None)
-            return Model(load_compact(name, **options), cache=cache or False)
-    if isinstance(name, str) and name.startswith(BUNDLED):
-        from denseclip_viz.clip.load.bundled import load_bundled
-
-        if options.get("pretrained") is None:
-            options.pop("pretrained", None)
-            return Model(load_bundled(name.removeprefix(BUNDLED), **options), cache=cache or False)
-        raise WeightsError(
-            f"pretrained={options['pretrained']!r} for the bundled model {name}",
-            expected="no weights: it brings its own",
-            fix="Leave pretrained out, or name another model.",
-        )
-    loaded = load_align(name, **options) if is_align(name) else load_clip(name, **options)
-    return Model(loaded, cache=cache)
+        folder = bundled.folder_of(label.removeprefix(BUNDLED)) if label else name
+        if label or bundled.is_compact(folder):
+            return Model(bundled.load_compact(folder, label=label, **place, **switches), cache=cache or False)
+    if not align_checkpoint.is_align(name):
+        return Model(checkpoints.load_clip(name, pretrained=pretrained, **place, **switches), cache=cache)
+    if given := [switch for switch, value in switches.items() if value is not None]:
+        # they say what published code did to CLIP; on ALIGN they would change nothing, or something else
+        got = f"{given[0]}={switches[given[0]]!r} for an ALIGN"
+        raise ModelNameError(got, expected="device, dtype, pretrained or cache_dir", fix=f"Leave {given[0]} out.")
+    return Model(align_checkpoint.load_align(name, pretrained=pretrained, **place), cache=cache)

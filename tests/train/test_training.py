@@ -26,9 +26,9 @@ from denseclip_viz.clip.load.bundled import (
     MODELS,
     NAMES,
     compact_ids,
+    folder_of,
     known_ids,
     later_rows,
-    load_bundled,
     load_compact,
     unknown_words,
 )
@@ -252,7 +252,7 @@ def test_unknown_words_are_warned_of(tmp_path):
 
 def test_wrong_names_and_missing_weights_are_said(tmp_path):
     with pytest.raises(ModelNameError, match="vgg"):
-        load_bundled("vgg")
+        folder_of("vgg")
     with pytest.raises(ModelNameError, match="vgg"):
         recipe_of("vgg")
     with pytest.raises(WeightsError, match="weights"):
@@ -270,7 +270,7 @@ def test_a_bundled_model_is_small_and_its_card_tells_the_recipe_that_made_it(nam
     card = json.loads((MODELS / name / CARD).read_text("utf-8"))
     assert card["recipe"] == json.loads(recipe_of(name).to_json())
     assert sum(file.stat().st_size for file in (MODELS / name).iterdir()) <= 12_000_000
-    loaded = load_bundled(name)
+    loaded = load_compact(folder_of(name), label=f"bundled-{name}")
     assert loaded.provenance["model"] == f"bundled-{name}" and loaded.provenance["random_weights"] == 0
 
 
@@ -295,7 +295,7 @@ def test_a_training_is_packed_with_a_card_that_says_how_it_went(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_bundled_model_finds_the_caption_of_a_scene_far_above_chance(name):
-    loaded = load_bundled(name)
+    loaded = load_compact(folder_of(name), label=f"bundled-{name}")
     size = loaded.preprocess.size[0]
     scenes = {scene.caption(): scene for scene in dataset(64, "validation", size=size)}
     with torch.no_grad():

@@ -62,7 +62,6 @@ def load_align(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     cache_dir: str | None = None,
-    **switches: Any,
 ) -> Loaded:
     """Load an `AlignModel` with its tokenizer and preprocessing; nothing is downloaded, and no code is run.
 
@@ -75,7 +74,6 @@ def load_align(
         device: As for `load_clip`.
         dtype: As for `load_clip`.
         cache_dir: Where the hub's files are kept.
-        **switches: The switches of `load_clip`, none of which is for ALIGN.
 
     Raises:
         ModelNameError: transformers is not installed, no such model, or one that is no ALIGN.
@@ -88,7 +86,6 @@ def load_align(
         Traceback (most recent call last):
         denseclip_viz.errors.ModelNameError: There is no folder 'no/such/folder'. Expected ...
     """
-    _refuse(switches)
     where = choose_device(device)
     kind = choose_dtype(dtype, where)
     source = _find(os.fspath(name).removeprefix(PREFIX), cache_dir)
@@ -112,13 +109,6 @@ def load_align(
         "versions": f"{versions()} · transformers {importlib.import_module('transformers').__version__}",
     }
     return Loaded(clip, tokenizer, preprocess, provenance)
-
-
-def _refuse(switches: dict[str, Any]) -> None:
-    """The switches say what published code did to CLIP; on ALIGN they would change nothing, or something else."""
-    if asked := [name for name, value in switches.items() if value is not None]:
-        got = f"{asked[0]}={switches[asked[0]]!r} for an ALIGN"
-        raise ModelNameError(got, expected="device, dtype, pretrained or cache_dir", fix=f"Leave {asked[0]} out.")
 
 
 def _find(text: str, cache_dir: str | None) -> Source:
@@ -188,9 +178,11 @@ def _build(source: Source, weights: Weights, tokenizer: Any, kind: torch.dtype) 
 
 
 def _empty(source: Source) -> Any:
+    from huggingface_hub import errors
     from transformers import AlignConfig, AlignModel
 
-    unbuildable: tuple[type[Exception], ...] = (*_UNBUILDABLE, *_strict_errors())
+    # what newer versions raise on settings of the wrong type; older ones have no name for it
+    unbuildable = (*_UNBUILDABLE, getattr(errors, "StrictDataclassError", ValueError))
     try:
         return AlignModel(AlignConfig.from_dict(dict(source.config)))
     except unbuildable as error:
@@ -198,14 +190,6 @@ def _empty(source: Source) -> Any:
         raise ModelNameError(
             got, expected="what transformers can build", fix="Compare it with the original."
         ) from error
-
-
-def _strict_errors() -> tuple[type[Exception], ...]:
-    """What newer versions raise on settings of the wrong type; older ones have no name for it."""
-    from huggingface_hub import errors
-
-    kind = getattr(errors, "StrictDataclassError", None)
-    return (kind,) if kind else ()
 
 
 def _check(clip: Align, tokenizer: Any, name: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -40,30 +41,51 @@ WEIGHTS, CARD = "weights.safetensors", "card.json"
 _TABLE, _ROWS = "token_embedding.weight", "known_ids"
 
 
-def load_bundled(name: str = "resnet", **options: Any) -> Loaded:
-    """Load a bundled model; it knows nothing but the bundled world, and warns of words it has never read.
-
-    Args:
-        name: "resnet" or "vit".
-        **options: `device=`, `dtype=`, `preset=` and switches, as for `load_clip`.
+def folder_of(name: str) -> Path:
+    """Find the folder of a bundled model: "resnet" or "vit".
 
     Raises:
         ModelNameError: There is no bundled model of that name.
-        WeightsError: Its weights are not here.
 
     Example:
-        >>> load_bundled("vgg")
+        >>> folder_of("vgg")
         Traceback (most recent call last):
         denseclip_viz.errors.ModelNameError: There is no bundled model 'vgg'. Expected resnet or vit. Name one.
     """
     if name not in NAMES:
         got = f"There is no bundled model {name!r}"
         raise ModelNameError(got, expected=" or ".join(NAMES), fix="Name one.")
-    return load_compact(MODELS / name, label=f"bundled-{name}", **options)
+    return MODELS / name
 
 
-def load_compact(folder: str | Path, *, label: str = "", **options: Any) -> Loaded:
+def load_compact(
+    folder: str | os.PathLike[str],
+    *,
+    label: str = "",
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    preset: str | None = None,
+    activation: str | None = None,
+    layer_norm_eps: float | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    cache_dir: str | None = None,
+) -> Loaded:
     """Load a model from a folder that `export_compact` wrote; rows that were never trained are zero.
+
+    It knows nothing but the bundled world, and warns of words that it has never read.
+
+    Args:
+        folder: A bundled model's, or one's own.
+        label: What to call it; the folder's name by default.
+        device: This and all others as for `load_clip`.
+        dtype: As above.
+        preset: As above.
+        activation: As above.
+        layer_norm_eps: As above.
+        mean: As above.
+        std: As above.
+        cache_dir: As above.
 
     Raises:
         WeightsError: There are no such weights in the folder.
@@ -78,7 +100,9 @@ def load_compact(folder: str | Path, *, label: str = "", **options: Any) -> Load
         got = f"There is no {WEIGHTS} in {folder}"
         fix = "Train it with `denseclip-viz toyworld train`."
         raise WeightsError(got, expected="a folder written after training", fix=fix)
-    loaded = load_clip(folder, pretrained="random", **options)
+    switches: dict[str, Any] = {"preset": preset, "activation": activation, "layer_norm_eps": layer_norm_eps}
+    switches |= {"mean": mean, "std": std}
+    loaded = load_clip(folder, pretrained="random", device=device, dtype=dtype, cache_dir=cache_dir, **switches)
     with safe_open(file, framework="pt") as opened:
         tensors = {key: opened.get_tensor(key) for key in opened.keys()}
     _fill(loaded.clip.state_dict(), tensors, file)
@@ -87,7 +111,7 @@ def load_compact(folder: str | Path, *, label: str = "", **options: Any) -> Load
     return Loaded(loaded.clip, WarningTokenizer(loaded.tokenizer), loaded.preprocess, provenance)
 
 
-def is_compact(folder: str | Path) -> bool:
+def is_compact(folder: str | os.PathLike[str]) -> bool:
     """Say whether a folder holds a model as `load_compact` reads it, not one of open_clip's.
 
     Example:

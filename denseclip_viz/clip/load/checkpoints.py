@@ -68,8 +68,7 @@ def load_clip(
         pretrained: A tag, a checkpoint file, or "random" (seed 0). A folder brings its own when it has one.
         device: "cpu", "cuda", "cuda:1", "mps"; a GPU when there is one.
         dtype: "fp32" (default), "bf16", "fp16" (not on the CPU), "fp64", or the torch dtype.
-        preset: "maskclip-paper": the official code's GELU and LayerNorm eps 1e-6 in a ViT image tower, and
-            ImageNet's mean and std for ViT and ResNet (arXiv 2112.01071, configs/_base_, backbones/vit.py).
+        preset: "maskclip-paper": what the official code does to CLIP (`presets.PRESETS`).
         activation: "gelu" or "quickgelu" in both towers, "image-gelu" or "image-quickgelu" in one.
         layer_norm_eps: The epsilon of the image tower's LayerNorms.
         mean: What is taken off each channel (red, green, blue), pixels in 0..1.

@@ -11,9 +11,9 @@ from torch import nn
 
 from denseclip_viz.clip.load.provenance import GATES
 from denseclip_viz.errors import ModelNameError
+from denseclip_viz.presets import PRESETS
 
 ACTIVATIONS = ("gelu", "quickgelu", "image-gelu", "image-quickgelu")
-PRESETS = ("maskclip-paper",)
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,7 @@ def find_switches(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
 ) -> Switches:
-    """Put a preset and single switches together; a single switch wins.
-
-    "maskclip-paper" is what the official code of arXiv 2112.01071 does to CLIP: GELU and eps 1e-6 in a ViT
-    image tower (configs/_base_/models), ImageNet's mean and std for all (configs/_base_/datasets).
+    """Put a preset (`presets.PRESETS`) and single switches together; a single switch wins.
 
     Raises:
         ModelNameError: A preset or activation that is not known, an eps or a mean or std that cannot be.
@@ -57,7 +54,9 @@ def find_switches(
         raise _refused(f"activation={activation!r}", f"one of {', '.join(ACTIVATIONS)}")
     if layer_norm_eps is not None and not _is_number(layer_norm_eps, above=0.0):
         raise _refused(f"layer_norm_eps={layer_norm_eps!r}", "a number above 0, like 1e-6")
-    base = _preset(preset)
+    if preset is not None and preset not in (named := [name for name in PRESETS if name]):
+        raise _refused(f"preset={preset!r}", f"one of {', '.join(named)}")
+    base = PRESETS[preset or ""]
     return Switches(
         preset=preset or "none",
         activation=activation or base.activation,
@@ -131,16 +130,6 @@ def set_layer_norm_eps(tower: nn.Module, eps: float) -> int:
     for norm in norms:
         norm.eps = eps
     return len(norms)
-
-
-def _preset(name: str | None) -> Switches:
-    from open_clip.constants import IMAGENET_MEAN, IMAGENET_STD
-
-    if name is None:
-        return Switches()
-    if name not in PRESETS:
-        raise _refused(f"preset={name!r}", f"one of {', '.join(PRESETS)}")
-    return Switches(name, "image-gelu", 1e-6, IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _channels(values: Sequence[float], what: str, *, above: float) -> tuple[float, ...]:
