@@ -144,29 +144,36 @@ def _in_templates(prompts: Prompts, templates: str | PathLike[str] | Iterable[st
 
 def _show(panel: Panel, lab: _Lab) -> None:
     both = panel.result
+    lab.grid.show([_grid(both, lab.masks)], image=both["image"].to_numpy(), where=placement(both))
+    _start_words(panel, lab)
+
+
+def _grid(both: xr.Dataset, masks: Masks | None) -> ThumbnailGrid:
+    """Lay out a map for each template and prompt, the best template first."""
     dense = next(stacks_of(both))
-    table, by = ranking(both, lab.masks)
-    present = table[~table["absent"]]
-    means = present.groupby("template", sort=False)[by].mean().sort_values(ascending=False, kind="stable")
-    names = [str(name) for name in both["prompt"].to_numpy()]
-    templates = [*map(str, both["template"].to_numpy()), ENSEMBLE][: len(dense.values)]
-    cells = {(str(row["template"]), str(row["prompt"])): row for row in table.to_dict("records")}
+    table, by = ranking(both, masks)
+    means = table[~table["absent"]].groupby("template", sort=False)[by].mean()
+    means = means.sort_values(ascending=False, kind="stable")
     most = 1.0 if by == "average_precision" else float(means.max())
-    order = [str(name) for name in means.index]
-    count, order = len(order), order[: max(LEAST_ROWS, MOST_TILES // len(names))]
-    rows = [(_label(name), f"{means[name]:.3f}", _share(float(means[name]), most)) for name in order]
+    names = [str(name) for name in both["prompt"].to_numpy()]
+    best = [str(name) for name in means.index][: max(LEAST_ROWS, MOST_TILES // len(names))]
+    rows = [(_label(name), f"{means[name]:.3f}", _share(float(means[name]), most)) for name in best]
+    place = {str(name): at for at, name in enumerate([*both["template"].to_numpy(), ENSEMBLE])}
+    cells = {(str(row["template"]), str(row["prompt"])): row for row in table.to_dict("records")}
     tiles = [
-        [_tile(dense.values[templates.index(row), at], dense.scale, row, name, cells) for at, name in enumerate(names)]
-        for row in order
+        [_tile(dense.values[place[row], at], dense.scale, row, name, cells) for at, name in enumerate(names)]
+        for row in best
     ]
     absent = both["absent"].to_numpy().tolist()
     columns = [(f"{name} (absent)" if mark else name, bool(mark)) for name, mark in zip(names, absent, strict=True)]
-    best = "Best template first." if count > 1 else ""
-    best += f" These are {len(order)} of {count}; templates_table has all." if count > len(order) else ""
-    note = f"One colour scale for all, {dense.scale.low:.2f} to {dense.scale.high:.2f} cosine. {best}".replace("-", "−")
-    lattice = ThumbnailGrid("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
-    lab.grid.show([lattice], image=both["image"].to_numpy(), where=placement(both))
-    _start_words(panel, lab)
+    note = _note(dense.scale, len(best), len(means))
+    return ThumbnailGrid("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
+
+
+def _note(scale: Scale, shown: int, count: int) -> str:
+    order = "Best template first." if count > 1 else ""
+    rest = f" These are {shown} of {count}; templates_table has all." if count > shown else ""
+    return f"One colour scale for all, {scale.low:.2f} to {scale.high:.2f} cosine. {order}{rest}".replace("-", "−")
 
 
 def _label(template: str) -> str:

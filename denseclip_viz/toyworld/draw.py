@@ -16,7 +16,6 @@ from denseclip_viz.toyworld.sprites import LEVELS, Sprite, draw_sprite
 from denseclip_viz.toyworld.textures import draw_texture
 
 Plane = NDArray[np.float32]
-Window = tuple[slice, slice]
 
 _NOISE_SLACK = 64
 
