@@ -59,17 +59,17 @@ def layer_lens(
 
 def _show(panel: Panel, tiles: Thumbnails) -> None:
     both, state = panel.result, panel.canvas.state
-    shown = list(stacks_of(both))
-    lattices = [_layers(both, shown, state), _heads(shown)]
-    tiles.show(lattices, image=both["image"].to_numpy(), where=placement(both))
+    all_stacks = list(stacks_of(both))
+    grids = [_layers(both, all_stacks, state), _heads(all_stacks)]
+    tiles.show(grids, image=both["image"].to_numpy(), where=placement(both))
 
 
-def _layers(both: xr.Dataset, shown: Sequence[Stack], state: dict[str, Any]) -> ThumbnailGrid:
+def _layers(both: xr.Dataset, all_stacks: Sequence[Stack], state: dict[str, Any]) -> ThumbnailGrid:
     template, prompt = _place(both, state)
     names = [*map(str, both["layer"].to_numpy()), OUTPUT]
     rows, tiles = [], []
     for view, title in ROWS:
-        by_layer = {stack.layer: stack for stack in shown if stack.view == view and stack.axes == TEXT}
+        by_layer = {stack.layer: stack for stack in all_stacks if stack.view == view and stack.axes == TEXT}
         if len(by_layer) > 1:
             rows.append((title, "", 0.0))
             tiles.append([_tile(by_layer.get(name), template, prompt, state["prompt"]) for name in names])
@@ -79,7 +79,7 @@ def _layers(both: xr.Dataset, shown: Sequence[Stack], state: dict[str, Any]) -> 
         rows,
         tiles,
         note=str(both.attrs.get("layer_readout", "")),
-        curves=_curves(both, shown, template, prompt),
+        curves=_curves(both, all_stacks, template, prompt),
     )
 
 
@@ -98,7 +98,7 @@ def _tile(stack: Stack | None, template: int, prompt: int, name: str) -> Thumbna
     return Thumbnail(values, stack.scale, {"view": stack.view, "layer": stack.layer}, tip, stack.where)
 
 
-def _curves(both: xr.Dataset, shown: Sequence[Stack], template: int, prompt: int) -> list[Curve]:
+def _curves(both: xr.Dataset, all_stacks: Sequence[Stack], template: int, prompt: int) -> list[Curve]:
     """Draw score and agreement by layer, where layers are read in text space; else how alike the maps rank cells."""
     if "layer_agreement" in both:
         mean = both.mean("template") if template == both.sizes["template"] else both.isel(template=template)
@@ -106,7 +106,7 @@ def _curves(both: xr.Dataset, shown: Sequence[Stack], template: int, prompt: int
         agreement = [*both["layer_agreement"].to_numpy(), float(both["global_vs_mean_dense"])]
         return [Curve("score of the global vector", score), Curve("agreement, global with mean dense", agreement)]
     pairs: dict[str, dict[str, Stack]] = {}
-    for stack in shown:
+    for stack in all_stacks:
         if stack.view in dict(ROWS) and stack.axes == TEXT:
             pairs.setdefault(stack.layer, {})[stack.view] = stack
     names = [*map(str, both["layer"].to_numpy()), OUTPUT]
@@ -118,9 +118,9 @@ def _alike(pair: dict[str, Stack], template: int, prompt: int) -> float:
     return float(spearman(dense, pooled))
 
 
-def _heads(shown: Sequence[Stack]) -> ThumbnailGrid:
+def _heads(all_stacks: Sequence[Stack]) -> ThumbnailGrid:
     tiles, columns = [], []
-    for stack in shown:
+    for stack in all_stacks:
         if stack.view == "attention":
             maps = stack.values if stack.axes else stack.values[None]
             for i, values in enumerate(maps):

@@ -168,8 +168,7 @@ def _check_room(claims: Claims, text: str) -> None:
     if len(claims.things) > MOST_THINGS:
         got = f'{len(claims.things)} things in "{text}"'
         raise PromptError(got, expected=f"at most {MOST_THINGS}", fix="Name fewer things.")
-    if len(claims.stuff) > 3 - (
-        "mountains" in claims.stuff and not {"sky", "night sky", "brick wall"} & set(claims.stuff)
-    ):
+    backed = "mountains" not in claims.stuff or {"sky", "night sky", "brick wall"} & set(claims.stuff)
+    if len(claims.stuff) > (3 if backed else 2):  # mountains without a back get a sky
         got = f'{len(claims.stuff)} stuffs in "{text}"'
         raise PromptError(got, expected=f"at most 3 of {', '.join(STUFF)}", fix="Name fewer of them.")

@@ -1,4 +1,4 @@
-"""The laboratory of wordings and the lens on layers, without a browser: what stands on the tiles."""
+"""The laboratory of templates and the lens on layers, without a browser: what stands on the tiles."""
 
 import asyncio
 import threading
