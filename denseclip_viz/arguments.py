@@ -13,6 +13,7 @@ from torch import Tensor
 from denseclip_viz.clip.towers import DensePath
 from denseclip_viz.errors import GeometryError, ImageError, LayerError, PromptError, WeightsError
 from denseclip_viz.trace import Trace
+from denseclip_viz.validation import is_whole
 
 Item = TypeVar("Item")
 
@@ -76,7 +77,7 @@ def check_batch_size(size: object) -> int:
         >>> check_batch_size(8)
         8
     """
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+    if not is_whole(size, 1):
         got, expected = f"batch_size={reprlib.repr(size)}", "a whole number of at least 1"
         raise LayerError(got, expected=expected, fix="Try batch_size=8.")
     return size

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from denseclip_viz.errors import ImageError
+from denseclip_viz.validation import is_whole
 
 
 class HasImage(Protocol):
@@ -142,7 +143,7 @@ def display(image: Image.Image, *, longest: int = 1024) -> NDArray[np.uint8]:
         >>> display(Image.new("RGB", (2000, 1000)), longest=500).shape
         (250, 500, 3)
     """
-    if isinstance(longest, bool) or not isinstance(longest, int) or longest < 1:
+    if not is_whole(longest, 1):
         fix = "Pass for example longest=1024."
         raise ImageError(f"longest={longest!r}", expected="a whole number of pixels, at least 1", fix=fix)
     scale = min(1.0, longest / max(image.size))

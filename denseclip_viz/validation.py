@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence, Set
-from numbers import Integral
+from numbers import Integral, Real
+from typing import TypeGuard
 from unicodedata import normalize
 
 import numpy as np
 
-from denseclip_viz.errors import GeometryError, PromptError
+from denseclip_viz.errors import DenseclipVizError, GeometryError, PromptError
 
 Size = tuple[int, int]
 
@@ -27,16 +29,51 @@ def pair(value: object, name: str, *, least: int = 1) -> Size:
     return int(pair[0]), int(pair[1])
 
 
-def is_whole(number: object) -> bool:
-    """Say whether this is a whole number and no boolean."""
-    return isinstance(number, Integral) and not isinstance(number, bool)
+def is_whole(value: object, low: float = -math.inf) -> TypeGuard[int]:
+    """Say whether this is a whole number from `low`, and no boolean.
+
+    Example:
+        >>> is_whole(3, 1), is_whole(np.int64(0), 1), is_whole(True), is_whole(3.0)
+        (True, False, False, False)
+    """
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low
 
 
-def one_of(value: object, names: tuple[str, ...], what: str) -> None:
-    """Refuse a name that is not among these."""
-    if not isinstance(value, str) or value not in names:
-        expected = f"one of {', '.join(names)}"
-        raise GeometryError(f"{what}={value!r}", expected=expected, fix="Pick one of these.")
+def is_real(value: object) -> TypeGuard[float]:
+    """Say whether this is a number of any kind, NaN included, and no boolean."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_number(value: object, low: float = -math.inf, high: float = math.inf, *, ends: bool = True) -> TypeGuard[float]:
+    """Say whether this is a finite number in a range, with its ends or without, and no boolean.
+
+    Example:
+        >>> is_number(1, 0, 1), is_number(1, 0, 1, ends=False), is_number(float("nan")), is_number("1")
+        (True, False, False, False)
+    """
+    if not is_real(value) or not -math.inf < value < math.inf:
+        return False
+    return low <= value <= high if ends else low < value < high
+
+
+def one_of(
+    value: object,
+    allowed: Sequence[object],
+    what: str,
+    *,
+    error: type[DenseclipVizError] = GeometryError,
+    expected: str = "",
+    fix: str = "Pick one of these.",
+) -> None:
+    """Refuse a name or a switch that is not among these; 1 is no True, and 0 no False.
+
+    Example:
+        >>> one_of("tile", ("native", "tiles"), "mode")
+        Traceback (most recent call last):
+        denseclip_viz.errors.GeometryError: mode='tile'. Expected one of native, tiles. Pick one of these.
+    """
+    if not any(value is name or (isinstance(value, str) and value == name) for name in allowed):
+        raise error(f"{what}={short(value)}", expected=expected or f"one of {', '.join(map(str, allowed))}", fix=fix)
 
 
 def check_text(text: object, what: str) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 from denseclip_viz.errors import DenseclipVizError, ImageError, LayerError, PromptError
 from denseclip_viz.plot.scales import OPACITY
+from denseclip_viz.validation import is_number
 
 ENSEMBLE = "ensemble"  # the mean of the maps over templates
 MEAN = "mean"  # of attention over heads
@@ -104,16 +103,12 @@ def _typed(name: str, value: Any) -> Any:
     return read(value)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _is_inside(cell: Any, grid: tuple[int, int] | None) -> bool:
     return cell is None or grid is None or all(0 <= at < size for at, size in zip(cell, grid, strict=True))
 
 
 def _is_cell(value: Any) -> bool:
-    return value is None or (isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)))
+    return value is None or (isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value)))
 
 
 def _head(value: Any) -> str | int:
@@ -136,9 +131,9 @@ _TYPES: dict[str, _Rule] = {
     "template": _TEXT,
     "layer": _TEXT,
     "view": (f"one of {', '.join(VIEWS)}", lambda value: value in VIEWS, _same),
-    "head": ("a head's number, or 'mean'", lambda value: value == MEAN or _is_number(value), _head),
-    "opacity": ("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1, float),
-    "threshold": ("a number, or None", lambda value: value is None or _is_number(value), _maybe),
+    "head": ("a head's number, or 'mean'", lambda value: value == MEAN or is_number(value), _head),
+    "opacity": ("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1, float),
+    "threshold": ("a number, or None", lambda value: value is None or is_number(value), _maybe),
     "colours": (f"one of {', '.join(_COLOURS)}", lambda value: value in _COLOURS, _same),
     "interpolation": ("'bilinear' or 'nearest'", lambda value: value in ("bilinear", "nearest"), _same),
     "hover": ("True or False", lambda value: isinstance(value, bool), _same),

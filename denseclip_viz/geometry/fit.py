@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
-from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from denseclip_viz.errors import GeometryError
 from denseclip_viz.geometry.cells import SIDES, Geometry
-from denseclip_viz.validation import Size, is_whole, one_of, pair
+from denseclip_viz.validation import Size, is_number, is_whole, one_of, pair
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -122,8 +121,7 @@ class Tiles:
 
     def __post_init__(self) -> None:
         _check_sides(self.short, self.long)
-        number = isinstance(self.overlap, Real) and not isinstance(self.overlap, bool)
-        if not (number and 0 <= self.overlap <= 0.9):
+        if not is_number(self.overlap, 0, 0.9):
             got, fix = f"overlap={self.overlap!r}", "Half a window, 0.5, is usual."
             raise GeometryError(got, expected="a share from 0 to 0.9", fix=fix)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.errors import PromptError
+from denseclip_viz.validation import is_number
 
 SCALE = 100.0  # the official code writes it out; it is CLIP's logit scale after training
 REMOVED = -100.0  # the official code's score of a denoised prompt
@@ -77,5 +78,5 @@ def key_smoothing(scores: Tensor, keys: Tensor, *, threshold: float = 1.0, norma
 
 
 def _check_threshold(what: str, threshold: float) -> None:
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+    if not is_number(threshold, 0, 1):
         raise PromptError(f"{what} threshold {threshold!r}", expected="a probability in [0, 1]", fix="Try 0.5.")

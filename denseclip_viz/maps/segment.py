@@ -5,7 +5,6 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from denseclip_viz.geometry import Geometry, weights
 from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
 from denseclip_viz.maps.similarity import attributes, cosine_maps
 from denseclip_viz.trace import Trace
-from denseclip_viz.validation import pair
+from denseclip_viz.validation import is_number, is_real, pair
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -92,7 +91,7 @@ def _checked(denoise: float, smooth: str) -> float:
     if not isinstance(smooth, str) or smooth not in NORMALISATIONS:
         got = f"smooth={reprlib.repr(smooth)}"
         raise PromptError(got, expected="'cosine', 'official' or '' for none", fix="Try smooth='cosine'.")
-    if isinstance(denoise, Real) and not isinstance(denoise, bool) and 0 <= denoise <= 1:
+    if is_number(denoise, 0, 1):
         return float(denoise)
     got = f"denoise={reprlib.repr(denoise)}"
     raise PromptError(got, expected="a probability in [0, 1], 0 for none", fix="Try denoise=0.5.")
@@ -167,8 +166,8 @@ class Background:
     prompts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        number = isinstance(self.below, Real) and not isinstance(self.below, bool) and 0 <= self.below <= 1
-        if not number or not isinstance(self.prompts, tuple) or not all(isinstance(p, str) for p in self.prompts):
+        texts = isinstance(self.prompts, tuple) and all(isinstance(prompt, str) for prompt in self.prompts)
+        if not is_number(self.below, 0, 1) or not texts:
             raise _refused(f"below={reprlib.repr(self.below)}, prompts={reprlib.repr(self.prompts)}")
 
     @classmethod
@@ -184,7 +183,7 @@ class Background:
             return cls()
         if isinstance(rule, np.ndarray):
             return cls.of(rule.tolist())
-        if isinstance(rule, Real) and not isinstance(rule, bool):
+        if is_real(rule):
             return cls(below=float(rule))
         if isinstance(rule, str | bytes | Mapping) or not isinstance(rule, Iterable):
             raise _refused(reprlib.repr(rule))

@@ -21,7 +21,7 @@ from denseclip_viz.measure.rank import Draws
 from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
-from denseclip_viz.validation import many
+from denseclip_viz.validation import is_number, is_whole, many
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,9 +174,9 @@ def select_templates(
 
 
 def _check(most: int, held_out: float) -> None:
-    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+    if not is_whole(most, 1):
         raise PromptError(f"most={most!r}", expected="a whole number of at least 1", fix="Try most=8.")
-    if isinstance(held_out, bool) or not isinstance(held_out, int | float) or not 0 < held_out < 1:
+    if not is_number(held_out, 0, 1, ends=False):
         raise PromptError(f"held_out={held_out!r}", expected="a share between 0 and 1", fix="Try held_out=0.5.")
 
 

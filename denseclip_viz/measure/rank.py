@@ -19,6 +19,7 @@ from denseclip_viz.measure.evaluation import map_metric, run
 from denseclip_viz.measure.progress import warn
 from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Prompts
+from denseclip_viz.validation import is_number, is_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,9 +192,9 @@ class Draws:
 
     def __post_init__(self) -> None:
         width, count = self.interval, self.resamples
-        if isinstance(width, bool) or not isinstance(width, int | float) or not 0 < width < 1:
+        if not is_number(width, 0, 1, ends=False):
             raise PromptError(f"interval={width!r}", expected="a number between 0 and 1", fix="Try interval=0.95.")
-        if isinstance(count, bool) or not isinstance(count, int) or count < 100:
+        if not is_whole(count, 100):
             got, expected = f"resamples={count!r}", "a whole number of at least 100"
             raise PromptError(got, expected=expected, fix="Try resamples=2000.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from denseclip_viz.maps.refine import SCALE
 from denseclip_viz.maps.tables import with_source
 from denseclip_viz.measure.map_scores import Floats, MapScores, Masks, flat_scores, geometry_of, truth_on_grid
 from denseclip_viz.measure.metrics import METRICS
+from denseclip_viz.validation import is_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,9 +130,8 @@ def number_of(value: object, name: str, *, positive: bool = False) -> float:
         >>> number_of(0.2, "threshold")
         0.2
     """
-    number = isinstance(value, Real) and not isinstance(value, bool) and np.isfinite(float(value))
-    if number and (not positive or float(value) > 0):  # type: ignore[arg-type]
-        return float(value)  # type: ignore[arg-type]
+    if is_number(value, 0 if positive else -math.inf, ends=False):
+        return float(value)
     expected = "a number above 0" if positive else "a finite number"
     raise PromptError(f"{name}={value!r}", expected=expected, fix="Leave it out for the default.")
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 
+from denseclip_viz import validation
 from denseclip_viz.errors import ImageError, LayerError, PromptError
 
 Result = TypeVar("Result", xr.Dataset, xr.DataArray)
@@ -35,9 +36,8 @@ def one_of(value: str, allowed: Sequence[str], *, name: str) -> None:
     Example:
         >>> one_of("nearest", ("bilinear", "nearest"), name="interpolation")
     """
-    if value not in allowed:
-        expected = "one of " + ", ".join(map(repr, allowed))
-        raise ImageError(f"{name}={value!r}", expected=expected, fix="Pick one of them.")
+    expected = "one of " + ", ".join(map(repr, allowed))
+    validation.one_of(value, allowed, name, error=ImageError, expected=expected, fix="Pick one of them.")
 
 
 def pick_prompts(result: Result, prompts: str | Sequence[str] | None) -> Result:

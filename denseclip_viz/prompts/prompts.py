@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 
@@ -11,7 +11,7 @@ from denseclip_viz.errors import PromptError
 from denseclip_viz.html import join_names, repr_html
 from denseclip_viz.prompts.articles import fill, two_articles
 from denseclip_viz.prompts.templates import templates_from
-from denseclip_viz.validation import check_text, many, refuse_twice, short, strings
+from denseclip_viz.validation import check_text, many, one_of, refuse_twice, short, strings
 
 ARTICLES = ("as written", "right")
 
@@ -87,13 +87,16 @@ class Prompts:
             )
         marked = {"absent": _with_synonyms(absent, "absent"), "background": _with_synonyms(background, "background")}
         every = _joined(named, marked)
+        for switch, chosen, known in (("articles", articles, ARTICLES), ("plural", plural, (False, True))):
+            expected, fix = " or ".join(map(repr, known)), f"Leave it out for {known[0]!r}."
+            one_of(chosen, known, switch, error=PromptError, expected=expected, fix=fix)
         values = {
             "prompts": tuple(every),
             "templates": templates_from(templates),
             **{mark: tuple(name in names for name in every) for mark, names in marked.items()},
             "synonyms": tuple(every.values()),
-            "articles": _one_of(articles, ARTICLES, "articles"),
-            "plural": _one_of(plural, (False, True), "plural"),
+            "articles": articles,
+            "plural": plural,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -206,13 +209,6 @@ def _joined(
                 raise PromptError(got, expected="one list of wordings", fix=f"Pass {mark}=[{short(name)}].")
     refuse_twice(tuple(every), "prompts")
     return every
-
-
-def _one_of(value: object, known: Sequence[object], switch: str) -> object:
-    if any(value is one or (isinstance(value, str) and value == one) for one in known):
-        return value
-    expected = " or ".join(map(repr, known))
-    raise PromptError(f"{switch}={short(value)}", expected=expected, fix=f"Leave it out for {known[0]!r}.")
 
 
 def _warn_of_two_articles(prompts: Prompts) -> None:

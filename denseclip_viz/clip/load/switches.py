@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 
 from torch import nn
 
 from denseclip_viz.clip.load.provenance import GATES
 from denseclip_viz.errors import ModelNameError
 from denseclip_viz.presets import PRESETS
+from denseclip_viz.validation import is_number
 
 ACTIVATIONS = ("gelu", "quickgelu", "image-gelu", "image-quickgelu")
 
@@ -52,7 +52,7 @@ def find_switches(
     asked = frozenset(name for name, value in single.items() if value is not None)
     if activation is not None and activation not in ACTIVATIONS:
         raise _refused(f"activation={activation!r}", f"one of {', '.join(ACTIVATIONS)}")
-    if layer_norm_eps is not None and not _is_number(layer_norm_eps, above=0.0):
+    if layer_norm_eps is not None and not is_number(layer_norm_eps, 0, ends=False):
         raise _refused(f"layer_norm_eps={layer_norm_eps!r}", "a number above 0, like 1e-6")
     if preset is not None and preset not in (named := [name for name in PRESETS if name]):
         raise _refused(f"preset={preset!r}", f"one of {', '.join(named)}")
@@ -134,13 +134,9 @@ def set_layer_norm_eps(tower: nn.Module, eps: float) -> int:
 
 def _channels(values: Sequence[float], what: str, *, above: float) -> tuple[float, ...]:
     numbers = tuple(values) if isinstance(values, Iterable) else ()
-    if len(numbers) != 3 or not all(_is_number(value, above=above) for value in numbers):
+    if len(numbers) != 3 or not all(is_number(value, above, ends=False) for value in numbers):
         raise _refused(f"{what}={values!r}", "three numbers (red, green, blue) for pixels in 0..1, std above 0")
     return tuple(float(value) for value in numbers)
-
-
-def _is_number(value: object, *, above: float) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.inf > float(value) > above
 
 
 def _refused(got: str, expected: str) -> ModelNameError:

@@ -12,6 +12,7 @@ from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.text.text_towers import context_of, encode_ids, needed
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
 from denseclip_viz.errors import PromptError, WeightsError
+from denseclip_viz.validation import is_whole
 
 Progress = Callable[[int, int], object]
 """Called with (done, all) after each batch."""
@@ -87,7 +88,7 @@ def encoded(
     Raises:
         PromptError, OutOfMemoryError, WeightsError: As for `encode_texts`.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+    if not is_whole(batch_size, 1):
         raise PromptError(f"batch_size={batch_size!r}", expected="a whole number from 1", fix="Try 64.")
     ids = token_ids(tokenizer, texts, context=context_length(clip, tokenizer), truncate=truncate)
     ends = needed(clip, ids)
