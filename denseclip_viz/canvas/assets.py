@@ -1,16 +1,19 @@
 """The module and the style of the canvas, as a notebook and the offline page get them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 WEB = Path(__file__).parent / "web"
-MODULE = ("unpack", "selection", "geometry", "raster", "dom", "readout", "drawing", "canvas")
+MODULE = ("base", "unpack", "selection", "geometry", "raster", "dom", "readout", "drawing", "canvas")
 
 
 def module(*more: str) -> str:
     """One ES module: its files, as they are, one after the other; `more` follows them."""
-    return "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in (*MODULE, *more))
+    return script(*MODULE, *more)
+
+
+def script(*names: str) -> str:
+    """Some files of the module, one after the other."""
+    return "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in names)
 
 
 def style(*more: str) -> str:

@@ -28,12 +28,8 @@ def image_file(image: npt.ArrayLike) -> tuple[str, bytes]:
 def label_file(labels: npt.NDArray[np.integer], probability: npt.ArrayLike) -> tuple[tuple[int, int], bytes]:
     """Write labels and probabilities as the colours of a PNG: red and green hold label + 1, blue the probability.
 
-    Args:
-        labels: (row, column), -1 where there is none; of more than 1024 pixels a side only some are sent.
-        probability: (row, column) in 0..1; NaN where not seen.
-
-    Returns:
-        (rows, columns) and the bytes.
+    Both are (row, column): -1 where there is no label, NaN where nothing was seen. Of more than 1024 pixels a side only
+    some are sent: how many, and the bytes, are returned.
 
     Example:
         >>> label_file(np.array([[-1, 300]]), [[np.nan, 1.0]])[0]

@@ -86,9 +86,12 @@ def save_html(
         LayerError, GeometryError, PromptError, ImageError: As for `Canvas`.
 
     Example:
-        >>> save_html([], "nothing.html")
-        Traceback (most recent call last):
-        denseclip_viz.errors.OutputError: No result to show. Expected at least one. ...
+        >>> import tempfile, denseclip_viz as dcv
+        >>> model = dcv.load()
+        >>> both = model.compare(dcv.toyworld.scene("a taxi on a road", 96), ["a taxi", "a road"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_html(both, f"{folder}/taxi.html", view="gap").name
+        'taxi.html'
     """
     start = {"prompt": prompt, "template": template, "layer": layer, "view": view, "head": head}
     look = {"opacity": opacity, "threshold": threshold, "colours": colours, "interpolation": interpolation}
@@ -103,7 +106,8 @@ def save_html(
     shown = [pack_result(result, features=one, **options) for result, one in zip(several, traces, strict=True)]
     links, hidden = ["page"] if linked and len(shown) > 1 else [], checked_controls(locked)
     models = [_values(one, state, _links=links, locked=hidden) for one in shown]
-    text = _page(models, shown, title=title or _title(shown), notes=notes)
+    heading = title or " · ".join(dict.fromkeys(str(one.meta["title"]) for one in shown))
+    text = _page(models, shown, title=heading, notes=notes)
     page = text.encode("utf-8", "backslashreplace")
     _check_size(len(page) / 1e6, limit_mb)
     with atomic_write(path, [".html"], force=force) as part:
@@ -125,10 +129,6 @@ def _check_size(got: float, limit: float) -> None:
     if got > limit:
         fix = "Show fewer results or prompts, leave something out (leave_out=['cells', 'layers']), or raise limit_mb."
         raise OutputError(f"The page takes {got:.1f} MB", expected=f"at most {limit:g} MB", fix=fix)
-
-
-def _title(shown: Sequence[Payload]) -> str:
-    return " · ".join(dict.fromkeys(str(one.meta["title"]) for one in shown))
 
 
 def _values(one: Payload, state: Mapping[str, Any], **more: Any) -> dict[str, Any]:

@@ -72,18 +72,10 @@ def pack_result(
     leave_out: Sequence[str] = (),
     limit: float = LIMIT,
 ) -> Payload:
-    """Pack a result for the browser.
+    """Pack a comparison, similarities or a segmentation for the browser; its numbers print as the true ones do.
 
-    Args:
-        result: What `Model.compare`, `Model.similarity` or `Model.segment` returned.
-        features: Its trace: gives the image where the result has none, and the dense features as unit vectors, so
-            that a cell can be compared with all others.
-        leave_out: Some of `"contribution"`, `"gap"`, `"attention"`, `"heads"`, `"layers"`, `"cells"` (the comparison
-            of cells) and `"image"`.
-        limit: In MB.
-
-    Returns:
-        The payload. Maps print with the decimals of the true values; see `quantize`.
+    `features` is its trace: it gives the image where the result has none, and the dense features as unit vectors, so
+    that a cell can be compared with all others. `leave_out` holds some of `PARTS`, `limit` is in MB.
 
     Raises:
         LayerError: The result is none of these.

@@ -58,8 +58,11 @@ class Canvas(anywidget.AnyWidget):
         OutputError: It is too large to be sent.
 
     Example:
-        >>> Canvas(opacity=0.5).state["opacity"]
-        0.5
+        >>> import denseclip_viz as dcv
+        >>> model = dcv.load()
+        >>> both = model.compare(dcv.toyworld.scene("a taxi on a road", 96), ["a taxi", "a road"])
+        >>> Canvas(both, view="gap", opacity=0.5)
+        Canvas(scene 96 x 96: gap of 'a taxi', template '{}', layer output)
     """
 
     _esm = module()
@@ -104,12 +107,7 @@ class Canvas(anywidget.AnyWidget):
     def show(
         self, result: xr.Dataset | xr.DataArray, *, trace: Trace | None = None, leave_out: Sequence[str] = ()
     ) -> None:
-        """Show another result; prompt, template, layer, view and head stay where it has them too.
-
-        Args:
-            result: As for `Canvas`.
-            trace: As for `Canvas`.
-            leave_out: As for `Canvas`.
+        """Show another result, given as for `Canvas`; prompt, template, layer, view and head stay if it has them too.
 
         Raises:
             LayerError, GeometryError, OutputError: As for `Canvas`; what was shown stays.
@@ -154,11 +152,6 @@ def link(first: Canvas, second: Canvas, *more: Canvas) -> None:
     """Let canvases move together: pointing, pins, prompt, template, view and looks. The kernel is not needed for it.
 
     Names that one of them does not have leave it as it is; cells are matched by their place in the image.
-
-    Args:
-        first: A canvas.
-        second: Another.
-        *more: Further ones.
 
     Raises:
         LayerError: One of them is no canvas; then none is linked.

@@ -1,24 +1,11 @@
-// Small maps in rows and columns, curves under them and bars beside: each tile shows its map big on the canvas.
-// Everything that came from outside goes in as text, never as markup.
+// Small maps in rows and columns, curves under them and bars beside: each thumbnail shows its map big on the canvas.
+// Everything that came from outside goes in as text, never as markup. `make` and others are in the canvas' base.js.
 
-const SIDE = 84; // CSS pixels: the longer side of a tile
+const SIDE = 84; // CSS pixels: the longer side of a thumbnail
 
-function make(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
-function bytes(view) {
-  return new Uint8ClampedArray(view.buffer, view.byteOffset, view.byteLength);
-}
-
-/** The cells of one map as a small image, coloured by its table. */
+// The cells of one map as a small image, coloured by its table; the browser draws it larger, smoothly.
 function coloured(cell, maps, table) {
-  const [rows, columns] = cell.shape;
-  const small = new OffscreenCanvas(columns, rows);
-  const pixels = new ImageData(columns, rows);
+  const [rows, columns] = cell.shape, small = new OffscreenCanvas(columns, rows), pixels = new ImageData(columns, rows);
   for (let i = 0; i < rows * columns; i++) {
     const entry = 3 * maps[cell.at + i];
     pixels.data.set(table.subarray(entry, entry + 3), 4 * i);
@@ -28,12 +15,9 @@ function coloured(cell, maps, table) {
   return small;
 }
 
-function drawTile(canvas, cell, data, image, maps, tables) {
-  const [height, width] = data.size;
-  const scale = SIDE / Math.max(height, width);
-  const dense = window.devicePixelRatio || 1;
-  canvas.style.width = `${width * scale}px`;
-  canvas.style.height = `${height * scale}px`;
+function drawThumbnail(canvas, cell, data, image, maps, tables) {
+  const [height, width] = data.size, scale = SIDE / Math.max(height, width), dense = window.devicePixelRatio || 1;
+  Object.assign(canvas.style, { width: `${width * scale}px`, height: `${height * scale}px` });
   canvas.width = Math.round(width * scale * dense);
   canvas.height = Math.round(height * scale * dense);
   const context = canvas.getContext("2d");
@@ -45,95 +29,69 @@ function drawTile(canvas, cell, data, image, maps, tables) {
   context.drawImage(coloured(cell, maps, table), left, top, right - left, bottom - top);
 }
 
-/** A curve over the columns, its points in their middles. */
-function curve(line, count) {
-  const box = make("div", "dcvx-curve");
-  box.style.gridColumn = `2 / span ${count}`;
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", `0 0 ${count} 1`);
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("aria-hidden", "true");
+// A curve over the columns, its points in their middles.
+function curveOf(line, count) {
+  const create = (name) => document.createElementNS("http://www.w3.org/2000/svg", name);
+  const box = make("div", "dcvx-curve", { style: `grid-column: 2 / span ${count}` });
+  const svg = create("svg"), path = create("polyline");
+  const shape = { viewBox: `0 0 ${count} 1`, preserveAspectRatio: "none", "aria-hidden": "true" };
+  for (const [name, value] of Object.entries(shape)) svg.setAttribute(name, value);
   const height = (value) => 0.88 - (0.76 * (value - line.low)) / (line.high - line.low || 1);
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
   path.setAttribute("points", line.values.map((value, i) => `${i + 0.5},${height(value)}`).join(" "));
   svg.append(path);
   box.append(svg);
   line.values.forEach((value, i) => {
-    const dot = make("i", "dcvx-dot"), mark = make("span", "dcvx-mark", value.toFixed(2).replace("-", "−"));
-    for (const node of [dot, mark]) {
-      node.style.left = `${(100 * (i + 0.5)) / count}%`;
-      node.style.top = `${100 * height(value)}%`;
-    }
+    const style = `left: ${(100 * (i + 0.5)) / count}%; top: ${100 * height(value)}%`;
+    const mark = make("span", "dcvx-mark", { style }, pretty(value, 2));
     mark.classList.toggle("dcvx-under", height(value) < 0.45);
-    box.append(dot, mark);
+    box.append(make("i", "dcvx-dot", { style }), mark);
   });
   return box;
 }
 
-function tileOf(cell, draw, choose) {
-  const tile = make("button", "dcvx-tile"), canvas = make("canvas");
-  tile.type = "button";
-  tile.title = cell.tip;
-  tile.setAttribute("aria-label", cell.tip);
-  tile.dcvPatch = cell.patch;
-  tile.addEventListener("click", () => choose(cell.patch));
-  tile.append(canvas);
+function thumbnailOf(cell, draw, choose) {
+  const canvas = make("canvas"), attributes = { type: "button", title: cell.tip, "aria-label": cell.tip };
+  const thumbnail = make("button", "dcvx-tile", attributes, canvas);
+  thumbnail.dcvPatch = cell.patch;
+  thumbnail.addEventListener("click", () => choose(cell.patch));
   draw(canvas, cell);
-  return tile;
+  return thumbnail;
 }
 
-/** One row that goes on in the next line. */
-function stripOf(section, draw, choose) {
-  const box = make("div", "dcvx-strip");
-  section.cells[0].forEach((cell, at) => {
-    const part = make("div");
-    part.append(make("span", "dcvx-head", section.columns[at].label), tileOf(cell, draw, choose));
-    box.append(part);
-  });
-  return box;
+// One row that goes on in the next line.
+function stripOf({ cells: [cells], columns }, draw, choose) {
+  const heads = columns.map(({ label }) => make("span", "dcvx-head", {}, label));
+  const parts = cells.map((cell, at) => make("div", "", {}, heads[at], thumbnailOf(cell, draw, choose)));
+  return make("div", "dcvx-strip", {}, ...parts);
 }
 
 function gridOf(section, draw, choose) {
-  const box = make("div", section.rows.length > 10 ? "dcvx-lattice dcvx-long" : "dcvx-lattice");
-  const numbers = section.number_title ? " minmax(70px, auto)" : "";
-  box.style.gridTemplateColumns = `minmax(60px, max-content) repeat(${section.columns.length}, max-content)${numbers}`;
-  box.append(make("span", "dcvx-corner"));
-  for (const column of section.columns) {
-    box.append(make("span", column.muted ? "dcvx-head dcvx-muted" : "dcvx-head", column.label));
-  }
-  if (numbers) box.append(make("span", "dcvx-head dcvx-number", section.number_title));
-  section.rows.forEach((row, at) => {
-    box.append(make("span", "dcvx-row-head", row.label));
-    for (const cell of section.cells[at]) {
-      box.append(cell ? tileOf(cell, draw, choose) : make("span"));
-    }
-    if (numbers) {
-      const number = make("span", "dcvx-number");
-      number.append(make("span", "", row.number));
-      const bar = make("i");
-      bar.style.width = `${Math.max(0, Math.min(1, row.share)) * 56}px`;
-      number.append(bar);
-      box.append(number);
-    }
+  const { rows, columns, cells, curves } = section, numbers = section.number_title ? " minmax(70px, auto)" : "";
+  const style = `grid-template-columns: minmax(60px, max-content) repeat(${columns.length}, max-content)${numbers}`;
+  const long = rows.length > 10 ? " dcvx-long" : "";
+  const box = make("div", `dcvx-lattice${long}`, { style }, make("span", "dcvx-corner"));
+  const heads = columns.map(({ label, muted }) => make("span", `dcvx-head${muted ? " dcvx-muted" : ""}`, {}, label));
+  box.append(...heads);
+  if (numbers) box.append(make("span", "dcvx-head dcvx-number", {}, section.number_title));
+  rows.forEach(({ label, number, share }, at) => {
+    box.append(make("span", "dcvx-row-head", {}, label));
+    box.append(...cells[at].map((cell) => (cell ? thumbnailOf(cell, draw, choose) : make("span"))));
+    const bar = make("i", "", { style: `width: ${clamp(share, 0, 1) * 56}px` });
+    if (numbers) box.append(make("span", "dcvx-number", {}, make("span", "", {}, number), bar));
   });
-  for (const line of section.curves) box.append(make("span", "dcvx-row-head", line.label), curve(line, section.columns.length));
+  for (const line of curves) box.append(make("span", "dcvx-row-head", {}, line.label), curveOf(line, columns.length));
   return box;
 }
 
-function barsOf(section) {
-  const box = make("div", "dcvx-words");
-  const most = Math.max(...section.items.map((item) => Math.abs(item.value)), 1e-9);
-  for (const item of section.items) {
-    const track = make("span", "dcvx-track");
-    const bar = make("i", item.value < 0 ? "dcvx-lowers" : "dcvx-raises");
-    bar.style.width = `${(50 * Math.abs(item.value)) / most}%`;
-    track.append(bar);
-    const row = make("div", "dcvx-word");
-    row.dataset.value = item.value;
-    row.append(make("span", "", item.label), track, make("span", "dcvx-value", item.text));
-    box.append(row);
-  }
-  return box;
+function barsOf({ items }) {
+  const most = Math.max(...items.map(({ value }) => Math.abs(value)), 1e-9);
+  const rows = items.map(({ label, value, text }) => {
+    const style = `width: ${(50 * Math.abs(value)) / most}%`;
+    const track = make("span", "dcvx-track", {}, make("i", value < 0 ? "dcvx-lowers" : "dcvx-raises", { style }));
+    const texts = [make("span", "", {}, label), track, make("span", "dcvx-value", {}, text)];
+    return make("div", "dcvx-word", { "data-value": value }, ...texts);
+  });
+  return make("div", "dcvx-words", {}, ...rows);
 }
 
 function render({ model, el }) {
@@ -142,29 +100,28 @@ function render({ model, el }) {
 
   function mark() {
     const current = model.get("current");
-    for (const tile of el.querySelectorAll(".dcvx-tile")) {
-      const same = Object.entries(tile.dcvPatch).every(([name, value]) => current[name] === value);
-      tile.setAttribute("aria-pressed", String(same));
+    for (const thumbnail of el.querySelectorAll(".dcvx-tile")) {
+      const same = Object.entries(thumbnail.dcvPatch).every(([name, value]) => current[name] === value);
+      thumbnail.setAttribute("aria-pressed", String(same));
     }
   }
   function choose(patch) {
-    model.set("chosen", { ...patch });
-    model.save_changes();
-    model.set("chosen", {}); // so that the same tile can be chosen again
-    model.save_changes();
+    for (const chosen of [{ ...patch }, {}]) { // emptied, so that the same thumbnail can be chosen again
+      model.set("chosen", chosen);
+      model.save_changes();
+    }
   }
   async function update() {
-    const mine = ++version;
-    const { data, image, maps, tables } = model.get("_packed");
+    const mine = ++version, { data, image, maps, tables } = model.get("_packed");
     if (!data) return;
     const under = image.byteLength ? await createImageBitmap(new Blob([image], { type: "image/jpeg" })) : null;
-    if (mine !== version) return under?.close();
-    const draw = (canvas, cell) => drawTile(canvas, cell, data, under, bytes(maps), bytes(tables));
+    if (mine !== version) return under?.close(); // another result came meanwhile
+    const draw = (canvas, cell) => drawThumbnail(canvas, cell, data, under, bytesOf(maps), bytesOf(tables));
     const parts = data.sections.map((section) => {
-      const part = make("section", `dcvx-${section.kind}`);
-      part.append(make("h4", "", section.title));
-      if (section.note) part.append(make("p", "", section.note));
-      part.append(section.kind === "bars" ? barsOf(section) : (section.strip ? stripOf : gridOf)(section, draw, choose));
+      const build = section.kind === "bars" ? barsOf : section.strip ? stripOf : gridOf;
+      const part = make("section", `dcvx-${section.kind}`, {}, make("h4", "", {}, section.title));
+      if (section.note) part.append(make("p", "", {}, section.note));
+      part.append(build(section, draw, choose));
       return part;
     });
     under?.close();

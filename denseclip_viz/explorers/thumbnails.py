@@ -13,6 +13,7 @@ import numpy.typing as npt
 import traitlets
 from PIL import Image
 
+from denseclip_viz.canvas.assets import script
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.raster import colour_tables, fade_unseen, jpeg, softened
 from denseclip_viz.plot.scales import OPACITY, Scale
@@ -127,7 +128,7 @@ class Thumbnails(anywidget.AnyWidget):
         current: The state of the canvas, whose thumbnails are marked.
     """
 
-    _esm = (HERE / "thumbnails.js").read_text("utf-8")
+    _esm = script("base") + (HERE / "thumbnails.js").read_text("utf-8")
     _css = (HERE / "thumbnails.css").read_text("utf-8")
     _packed = traitlets.Dict().tag(sync=True)
     chosen = traitlets.Dict().tag(sync=True)

@@ -23,10 +23,6 @@ class Preprocess:
 
     With `before_crop` the image is squashed to that size and its middle cropped to `size`, as transformers'
     image processors do it.
-
-    Example:
-        >>> Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)).resize_mode
-        'shortest'
     """
 
     size: Size

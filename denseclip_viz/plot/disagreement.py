@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.measure.template_table import disagreement as spread_of
 from denseclip_viz.plot.panels import Interpolation, draw_map, panel_size, placement, reduced
 from denseclip_viz.plot.scales import ATTENTION, OPACITY, draw_bar, sequential
 from denseclip_viz.plot.sheet import LINE, MARGIN, SMALL, Lattice, Sheet
@@ -41,6 +40,8 @@ def disagreement(
     Raises:
         PromptError: one template only, or other axes.
     """
+    from denseclip_viz.measure.template_table import disagreement as spread_of
+
     spread = spread_of(maps) if "template" in maps.dims else maps
     if set(spread.dims) != {"prompt", "y", "x"}:
         got, fix = f"Axes {', '.join(map(str, maps.dims))}", "Pass what model.similarity returns."

@@ -122,15 +122,9 @@ def overlay(
 
 
 def paint_labels(labels: npt.NDArray[np.integer], image: npt.ArrayLike, colours: Sequence[Colour]) -> Bytes:
-    """Colour what has a label over the softened image, leave what has none, line between neighbours.
+    """Colour what has a label over the softened image, leave what has none (-1), line between neighbours.
 
-    Args:
-        labels: (row, column), indices of colours, -1 where there is none.
-        image: uint8 (row, column, rgb) of any size.
-        colours: One for each label.
-
-    Returns:
-        uint8 (row, column, rgb) of the labels' size.
+    The labels (row, column) are indices of colours; the image may have any size, and gets that of the labels.
 
     Example:
         >>> paint_labels(np.array([[0, 0], [-1, -1]]), np.zeros((2, 2, 3), np.uint8), [(1.0, 0.0, 0.0)])[:, 0].tolist()

@@ -50,11 +50,7 @@ def label_colour(index: int) -> Colour:
 
 @dataclass(frozen=True)
 class Scale:
-    """A colour scale that several panels share.
-
-    Raises:
-        ImageError: It has no width.
-    """
+    """A colour scale that several panels share; ImageError if it has no width."""
 
     low: float
     high: float
@@ -118,12 +114,8 @@ def by_layer(maps: xr.DataArray, cells: xr.DataArray, *, unit: str) -> list[Scal
     """Make a centred scale for each layer, since cells of different sizes carry different shares.
 
     A layer that says next to nothing looks empty: the last dense gradient of an attention pool is rounding noise, since
-    a cosine does not ask for length, and on a scale of its own the noise would look like an answer.
-
-    Args:
-        maps: (layer, …).
-        cells: (layer,) how many cells a layer has.
-        unit: Of the values.
+    a cosine does not ask for length, and on a scale of its own the noise would look like an answer. `maps` are
+    (layer, …), `cells` (layer,) how many cells a layer has.
 
     Example:
         >>> import xarray as xr
@@ -137,13 +129,9 @@ def by_layer(maps: xr.DataArray, cells: xr.DataArray, *, unit: str) -> list[Scal
 
 
 def draw_bar(ax: Axes, scale: Scale, *, opacity: float = OPACITY, baseline: float | None = None) -> None:
-    """Draw a colour bar with its two ends and middle, and the absent-prompt baseline if there is one.
+    """Draw the bar of a scale on bare axes: its ends, its middle, and the baseline of absent prompts if there is one.
 
-    Args:
-        ax: Bare axes, wide and low; the values run along x.
-        scale: The scale to show.
-        opacity: As the maps have it, so that the bar has their colours.
-        baseline: Highest dense cosine of prompts that are known to be absent.
+    Of the opacity that the maps have, so that the bar has their colours.
     """
     ax.add_patch(Rectangle((scale.low, 0), scale.high - scale.low, 1, facecolor=BEHIND, edgecolor="none"))
     ramp = np.linspace(scale.low, scale.high, 256)[None, :]

@@ -66,14 +66,9 @@ def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figur
 
 
 def shares_of(labels: npt.NDArray[np.integer], where: Placement) -> dict[int, float]:
-    """Count which share of what the model saw each label has, largest first and "no label" (-1) last.
+    """Count which share in 0..1 of what the model saw each label (row, column) has, and -1 for "no label".
 
-    Args:
-        labels: (row, column) over the whole image.
-        where: The placement of the result.
-
-    Returns:
-        {index: share in 0..1}, only for what is there.
+    Only of what is there, largest first and -1 last.
 
     Example:
         >>> shares_of(np.array([[0, 0, -1, 3]]), Placement((1, 4), (1, 1), (0, 0, 1, 4), (0, 0, 1, 4)))

@@ -129,14 +129,9 @@ def _cut(text: str, length: int) -> str:
 
 
 def fonts_for(texts: Iterable[str], *, stacklevel: int = 2) -> Lettering:
-    """Choose the fonts for all texts of one figure, and warn once if some cannot be drawn.
+    """Choose the fonts for everything on one figure that people wrote, and warn once if some cannot be drawn.
 
-    Args:
-        texts: Everything that people wrote: prompts, templates, names.
-        stacklevel: Whose line the warning names, as in `warnings.warn`.
-
-    Returns:
-        The lettering; installed fonts are searched only when the base lacks a character.
+    Installed fonts are searched only when the base lacks a character. The warning names a line as `warnings.warn` does.
 
     Example:
         >>> fonts_for(["a red car"]).covering

@@ -1,13 +1,5 @@
 // DOM: the elements of a canvas, and its controls.
 
-function make(tag, name, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  if (name) node.className = name;
-  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.append(...children);
-  return node;
-}
-
 const SELECTS = ["view", "prompt", "template", "layer", "head", "colours"];
 const SWITCHES = { interpolation: "cells", hover: "compare cells" };
 

@@ -29,7 +29,8 @@ function placesOf(data, grid, width, height, nearest) {
 function boxOf({ visible }, grid, y, x) {
   const high = (grid.bottom - grid.top) / grid.rows, wide = (grid.right - grid.left) / grid.columns;
   const top = Math.max(grid.top + y * high, visible[0]), left = Math.max(grid.left + x * wide, visible[1]);
-  const bottom = Math.min(grid.top + (y + 1) * high, visible[2]), right = Math.min(grid.left + (x + 1) * wide, visible[3]);
+  const bottom = Math.min(grid.top + (y + 1) * high, visible[2]);
+  const right = Math.min(grid.left + (x + 1) * wide, visible[3]);
   return bottom - top > 1e-3 && right - left > 1e-3 ? [top, left, bottom, right] : null;
 }
 

@@ -1,9 +1,3 @@
-// One canvas: an image, a map over it, and everything that moves. It is given all maps at once and draws from them;
-// the kernel is told what was chosen, and is asked for nothing. What users typed reaches the page as text, never as
-// markup. These files are one ES module, put together as they are: unpack, selection, geometry, raster, dom, readout,
-// drawing, canvas. What figures and stills follow too (which maps a state shows, where cells lie, how images are softened,
-// what is written on scales) is worked out once in Python and comes as data.
-
 // Unpack: from the bytes of a result to values.
 
 const STEPS = 4096; // colours of a map between the two ends of its scale: sixteen for each entry of its table
@@ -14,10 +8,7 @@ const QUIET = 150; // ms without a choice before the kernel is told
 const BUS = "denseclip-viz";
 const OUTPUT = "output", ENSEMBLE = "ensemble", MEAN = "mean", AUTO = "auto";
 
-const bytesOf = (buffer) => new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
 const wordsOf = (buffer) => new Uint16Array(bytesOf(buffer).slice().buffer); // a copy lies on an even address
-const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-const pretty = (value, decimals) => value.toFixed(decimals).replace("-", "−");
 
 function unpack({ meta, buffers }) {
   const stacks = meta.stacks.map((stack) => ({ ...stack, numbers: wordsOf(buffers[stack.buffer]) }));

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import LayerError
-from denseclip_viz.measure.rank import Ranking
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
 
+if TYPE_CHECKING:
+    from denseclip_viz.measure.rank import Ranking
+
 ROW, NAMES = 0.22, 3.0  # inches: of a row, of names
-AXIS, MEAN, APART, METRICS = 2.0, 0.8, 2.0, 1.85  # inches: of the means, their numbers, the differences, their numbers
+AXIS, MEAN, APART, NUMBERS = 2.0, 0.8, 2.0, 1.85  # inches: of the means, their numbers, the differences, their numbers
 HEAD, AGAIN, FOOT = 0.74, 0.16, 0.36  # inches: above the rows, more if scales are said there too, below
 LONG, GUIDE = 30, 5  # rows from which scales are said above too; rows from one guide to the next
 BOLD = 1.2  # bold letters are wider than those that are measured
@@ -34,13 +38,15 @@ def template_ranking(ranking: Ranking, *, figure: Figure | None = None) -> Figur
     Raises:
         LayerError: something else.
     """
+    from denseclip_viz.measure.rank import Ranking
+
     if not isinstance(ranking, Ranking):
         got, fix = f"A {type(ranking).__name__}", "Pass the ranking itself, not its table."
         raise LayerError(got, expected="what rank_templates or rank_synonyms returns", fix=fix)
     names = [str(name) for name in ranking.table[ranking.noun]]
     on = Sheet(ranking.scores.attrs, names, figure=figure)
     top, height = on.top + HEAD + AGAIN * (len(names) >= LONG), ROW * len(names)
-    width = MARGIN + NAMES + AXIS + MEAN + APART + METRICS + MARGIN
+    width = MARGIN + NAMES + AXIS + MEAN + APART + NUMBERS + MARGIN
     on.resize(width, top + height + FOOT + 3 * LINE + MARGIN / 2)
     images = ranking.scores.sizes["image"]
     stopped = ", interrupted there" if ranking.stopped else ""

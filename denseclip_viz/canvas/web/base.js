@@ -1,0 +1,19 @@
+// One canvas: an image, a map over it, and everything that moves. It is given all maps at once and draws from them;
+// the kernel is told what was chosen, and is asked for nothing. What users typed reaches the page as text, never as
+// markup. These files are one ES module, put together as they are: base, unpack, selection, geometry, raster, dom,
+// readout, drawing, canvas. What figures and stills follow too (which maps a state shows, where cells lie, how images
+// are softened, what is written on scales) is worked out once in Python and comes as data.
+
+// Base: what the thumbnails of the explorers need too. A text given to `make` can only become text.
+
+const bytesOf = (buffer) => new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+const pretty = (value, decimals) => value.toFixed(decimals).replace("-", "−");
+
+function make(tag, name, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  if (name) node.className = name;
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...children);
+  return node;
+}
