@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from denseclip_viz.errors import OutputError
+from denseclip_viz.validation import short_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,7 @@ def atomic_write(
         os.replace(part, target)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)[:150] or type(error).__name__
-        got, fix = f"{_short(target)} cannot be written ({why})", "Write elsewhere, or free some space."
+        got, fix = f"{short_name(target)} cannot be written ({why})", "Write elsewhere, or free some space."
         raise OutputError(got, expected="a place that can be written", fix=fix) from error
     finally:
         with suppress(OSError):
@@ -61,18 +62,18 @@ def check_target(path: str | os.PathLike[str], endings: Sequence[str], *, force:
     if not isinstance(path, str | os.PathLike) or "\0" in str(path):
         got = f"the path {path!r}" if isinstance(path, str) else f"a path of type {type(path).__name__}"
         raise OutputError(got, expected="the name of a file, as text", fix="Pass a file's path.")
-    target, shown = Path(path), _short(path)
+    target, shown = Path(path), short_name(path)
     if os.path.isdir(target):
         raise OutputError(f"{shown} is a folder", expected="the name of a file", fix="Add a name and an ending.")
     if target.suffix.lower() not in endings:
         raise OutputError(
-            f"{_short(target.name)} ends in {_short(target.suffix)!r}",
+            f"{short_name(target.name)} ends in {short_name(target.suffix)!r}",
             expected=f"one of {', '.join(endings)}",
             fix="Choose the format by the ending of the file.",
         )
     if not os.path.isdir(target.parent) or not os.access(target.parent, os.W_OK):
         what = "no writing into" if os.path.isdir(target.parent) else "no folder"
-        got = f"there is {what} {_short(target.parent)}"
+        got = f"there is {what} {short_name(target.parent)}"
         raise OutputError(got, expected="a folder that is there and can be written", fix="Make it first.")
     if os.path.lexists(target) and not force:
         raise OutputError(
@@ -113,8 +114,3 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str], *, force: bool
     with atomic_write(path, [".csv"], force=force) as part:
         table.to_csv(part, index=False, errors="backslashreplace")
     return Path(path)
-
-
-def _short(path: str | os.PathLike[str]) -> str:
-    text = os.fspath(path)
-    return text if len(text) <= 160 else f"{text[:60]}...{text[-90:]}"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from denseclip_viz.errors import ImageError
-from denseclip_viz.validation import is_whole
+from denseclip_viz.validation import is_whole, short_name
 
 
 class HasImage(Protocol):
@@ -62,9 +62,9 @@ def read(image: ImageLike) -> Image.Image:
     if isinstance(source, (str, os.PathLike)):
         upright = _from_file(source, name)
     elif isinstance(source, Image.Image):
-        upright = decoded(source, name)
+        upright = _decoded(source, name)
     elif isinstance(source, np.ndarray):
-        upright = from_array(source, name)
+        upright = _from_array(source, name)
     else:
         fix = "Pass one of these; bytes and open files go through PIL.Image.open first."
         raise ImageError(f"The image is {name}", expected="a path, PIL image or NumPy array", fix=fix)
@@ -125,7 +125,7 @@ def from_bytes(content: bytes, *, name: str) -> Image.Image:
     if not content:
         raise ImageError(f"{shown} is empty (0 bytes)", expected="an image file", fix="Copy it again.")
     with naming(shown), Image.open(io.BytesIO(content)) as opened:
-        image: Any = decoded(opened, shown)
+        image: Any = _decoded(opened, shown)
     image.filename = name  # where `describe` looks
     return image  # type: ignore[no-any-return]
 
@@ -180,7 +180,7 @@ def _name(image: object) -> str:
     if isinstance(image, Image.Image):
         return f"image {image.height} x {image.width}"
     if isinstance(image, np.ndarray):
-        shape = image.shape[:2] if is_layout(image.shape) else image.shape
+        shape = image.shape[:2] if _is_layout(image.shape) else image.shape
         return f"array {' x '.join(map(str, shape))}"
     return "None" if image is None else f"an object of type {type(image).__name__}"
 
@@ -207,34 +207,19 @@ def _from_file(source: str | os.PathLike[str], name: str) -> Image.Image:
     if status.st_size == 0:
         raise ImageError(f"{name} is empty (0 bytes)", expected="an image file", fix="Copy it again.")
     with naming(name), Image.open(path) as image:
-        return decoded(image, name)
+        return _decoded(image, name)
 
 
 # What Pillow's decoders raise on broken bytes, some on purpose, some because a header lied to them.
 _MEANT = (OSError, EOFError, SyntaxError, ValueError, RuntimeError, struct.error, zlib.error)
 _LIED_TO = (TypeError, ArithmeticError, LookupError, AttributeError, AssertionError, MemoryError)
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+# By the numbers of EXIF, from 2.
+_TURNS = "FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_270 TRANSVERSE ROTATE_90".split()
 
 
-def decoded(image: Image.Image, name: str) -> Image.Image:
-    """Make a new upright image of 8 bits, RGB or RGBA.
-
-    Raises:
-        ImageError: It is broken, animated, too large, or holds numbers whose range nobody knows.
-
-    Example:
-        >>> decoded(Image.new("L", (3, 2)), "gray").mode
-        'RGB'
-    """
+def _decoded(image: Image.Image, name: str) -> Image.Image:
+    """Make a new upright image of 8 bits, RGB or RGBA; an ImageError where that would be a guess."""
     _check_size(image.height, image.width, name)
     with naming(name):
         frames = getattr(image, "n_frames", 1)
@@ -243,9 +228,9 @@ def decoded(image: Image.Image, name: str) -> Image.Image:
             raise ImageError(f"{name} has {frames} frames or pages", expected="one still image", fix=fix)
         image.load()
         # after load(): TIFF turns itself there and forgets the tag
-        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        turn = dict(enumerate(_TURNS, start=2)).get(image.getexif().get(ExifTags.Base.Orientation, 1))
         still = _plain(_eight_bit(image, name))
-        return still if turn is None else still.transpose(turn)
+        return still.transpose(Image.Transpose[turn]) if turn else still
 
 
 @contextmanager
@@ -309,17 +294,9 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def from_array(array: NDArray[Any], name: str) -> Image.Image:
-    """Make an image of an array (row, column) or (row, column, channel).
-
-    Raises:
-        ImageError: Other axes, or numbers that are neither 0..255 nor 0..1.
-
-    Example:
-        >>> from_array(np.zeros((2, 3)), "zeros").mode
-        'RGB'
-    """
-    if not is_layout(array.shape):
+def _from_array(array: NDArray[Any], name: str) -> Image.Image:
+    """Make an image of an array (row, column) or (row, column, channel); an ImageError of anything else."""
+    if not _is_layout(array.shape):
         fix = "Pass one image, for example array[0] of a batch."
         if array.ndim == 3 and array.shape[0] in (1, 3, 4):
             fix = "Put the channels last: array.transpose(1, 2, 0)."
@@ -347,22 +324,6 @@ def _bytes(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     return array.astype(np.uint8)
 
 
-def is_layout(shape: tuple[int, ...]) -> bool:
-    """Say whether an array of this shape may be one image.
-
-    Example:
-        >>> is_layout((480, 640, 3)), is_layout((3, 480, 640))
-        (True, False)
-    """
+def _is_layout(shape: tuple[int, ...]) -> bool:
+    """Say whether an array of this shape may be one image."""
     return len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3, 4))
-
-
-def short_name(text: str | bytes) -> str:
-    """Make a name for messages: one line of printable characters, the middle left out of a long one.
-
-    Example:
-        >>> short_name("street.jpg"), len(short_name("street" * 99))
-        ('street.jpg', 153)
-    """
-    shown = text if isinstance(text, str) and text.isprintable() else ascii(text)
-    return shown if len(shown) <= 160 else f"{shown[:60]}...{shown[-90:]}"

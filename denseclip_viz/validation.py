@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Integral, Real
 from typing import TypeGuard
@@ -165,3 +166,15 @@ def short(text: object, most: int = 60) -> str:
     """
     whole = repr(text[: most + 1] if isinstance(text, str) else text)
     return whole if len(whole) <= most else "".join(itertools.islice(whole, most - 2)) + "…" + whole[-1]
+
+
+def short_name(text: str | bytes | os.PathLike[str]) -> str:
+    """Make a name for messages: one line of printable characters, the middle left out of a long one.
+
+    Example:
+        >>> short_name("street.jpg"), len(short_name("street" * 99))
+        ('street.jpg', 153)
+    """
+    text = os.fspath(text)
+    shown = text if isinstance(text, str) and text.isprintable() else ascii(text)
+    return shown if len(shown) <= 160 else f"{shown[:60]}...{shown[-90:]}"
