@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
 
-from denseclip_viz.clip.towers import DensePath
+from denseclip_viz.clip.forward import ForwardOptions
+from denseclip_viz.clip.hooks import match
+from denseclip_viz.clip.paths import DensePath, choose_path
+from denseclip_viz.clip.towers import Tower
 from denseclip_viz.errors import GeometryError, ImageError, LayerError, PromptError, WeightsError
+from denseclip_viz.presets import Preset
 from denseclip_viz.trace import Trace
 from denseclip_viz.validation import is_whole
 
@@ -36,6 +40,38 @@ def list_names(value: object, option: str) -> list[str]:
     return [str(name) for name in listed]
 
 
+def pick_layers(layers: object, names: Sequence[str]) -> list[str]:
+    """Pick layers by what an option gives, `"all"` of them or patterns, in the tower's order.
+
+    Raises:
+        LayerError: a pattern that names none of them.
+
+    Example:
+        >>> pick_layers("all", ["stem", "layer1"]), pick_layers("layer*", ["stem", "layer1"])
+        (['stem', 'layer1'], ['layer1'])
+    """
+    patterns = list_names(layers, "layers")
+    return list(names) if patterns == ["all"] else match(patterns, names)
+
+
+def forward_options(
+    tower: Tower, paper: Preset, *, layers: object, attention: object, keys: object, path: object
+) -> ForwardOptions:
+    """Put together what a trace asks of the tower; what is not given is the preset's.
+
+    Raises:
+        LayerError: an option that cannot be.
+    """
+    taps = list_names(layers, "layers")
+    taps = list(tower.layers_to_record(tower.layers) or tower.layers) if taps == ["all"] else taps
+    taps += [f"{name}.attention" for name in list_names(attention, "attention")]
+    return ForwardOptions(
+        path=choose_paths(paper.path if path is None else path),
+        layers=tuple(match(taps, list(tower.taps()))) if taps else (),
+        keys=check_keys(keys) or paper.keys_for(tower.family),
+    )
+
+
 def check_keys(kind: object) -> str:
     """Refuse a kind of keys that there is not.
 
@@ -52,19 +88,28 @@ def check_keys(kind: object) -> str:
     return kind
 
 
-def check_path(value: object) -> str | DensePath:
-    """Refuse what is neither the name of a path nor a `DensePath`; which names there are is the towers' to say.
+def choose_paths(value: object) -> DensePath | tuple[DensePath, ...]:
+    """Find the path, or the paths of a list; which names there are is the table's to say.
 
     Raises:
-        LayerError: something else.
+        LayerError: something else, a name that is not there, an empty list, or one name twice.
 
     Example:
-        >>> check_path("value")
-        'value'
+        >>> choose_paths("value").name, [path.name for path in choose_paths(["value", "vanilla"])]
+        ('value', ['value', 'vanilla'])
     """
     if isinstance(value, str | DensePath):
-        return value
-    raise LayerError(f"path={reprlib.repr(value)}", expected="a name or a DensePath(...)", fix="Try path='value'.")
+        return choose_path(value)
+    paths = _listed(value.tolist() if isinstance(value, np.ndarray) else value)
+    if not paths or not all(isinstance(path, str | DensePath) for path in paths):
+        expected = "a name, a DensePath(...), or a list of them"
+        raise LayerError(f"path={reprlib.repr(value)}", expected=expected, fix="Try path='value'.")
+    chosen = tuple(map(choose_path, paths))
+    names = [path.name for path in chosen]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise LayerError(f"path {twice!r} twice", expected="each path once", fix=f"Leave one {twice!r} out.")
+    return chosen
 
 
 def check_batch_size(size: object) -> int:
@@ -195,3 +240,15 @@ def refuse_trace(image: Item) -> Item:
         got, fix = f"the trace of {image.name}", "Pass the image, or the trace to compare, segment or classify."
         raise ImageError(got, expected="an image", fix=fix)
     return image
+
+
+def require_one_path(trace: Trace, what: str) -> Trace:
+    """Refuse a trace of several paths where one is due, and take the axis off where it has only one.
+
+    Raises:
+        LayerError: it has several.
+    """
+    if len(trace.paths) > 1:
+        got, fix = f"{what} of {len(trace.paths)} paths, {', '.join(trace.paths)}", "Trace one path, or pass "
+        raise LayerError(got, expected="one path", fix=f"{fix}trace.with_path({trace.paths[0]!r}).")
+    return trace.with_path(trace.paths[0])

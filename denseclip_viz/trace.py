@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -21,7 +21,7 @@ class Trace:
 
     Attributes:
         global_embedding: `(D,)`, what `encode_image` returns, not normalised. For tiles: the mean over windows.
-        dense: `(y, x, D)`, dense features in text space, not normalised.
+        dense: `(y, x, D)`, dense features in text space, not normalised; `(path, y, x, D)` of a list of paths.
         attention: `(head, y, x)`, the pooling weights of positions.
         contributions: `(y, x, D)`; their sum and the sum of `rest` are the global embedding.
         rest: `{"bias": (D,), …}`, the named terms that belong to no position.
@@ -32,6 +32,7 @@ class Trace:
         keys: `(y, x, C)` if asked for.
         layers: What taps recorded, as the tower made it: `(C, y, x)` or `(token, C)`.
         pixels: `(3, H, W)`, the tower's input; `None` for tiles.
+        paths: The paths to dense features, in the order of the axis if there is one.
 
     Example:
         >>> import torch
@@ -55,10 +56,16 @@ class Trace:
     keys: Tensor | None = None
     layers: Mapping[str, Tensor] = field(default_factory=dict)
     pixels: Tensor | None = None
+    paths: tuple[str, ...] = ("value",)
+
+    @property
+    def has_path_axis(self) -> bool:
+        """Whether dense features are those of a list of paths."""
+        return self.dense.ndim == 4
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The recorded layers."""
+        """The recorded layers, which `trace[name]` gives."""
         return tuple(self.layers)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -70,8 +77,34 @@ class Trace:
             )
         return self.layers[name]
 
+    def with_path(self, name: str) -> Trace:
+        """Take one path: the same trace with the dense features of that path alone, `(y, x, D)`.
+
+        Raises:
+            LayerError: a path that was not traced.
+
+        Example:
+            >>> import denseclip_viz as dcv
+            >>> scene = dcv.toyworld.scene("a red car on grass", size=64)
+            >>> dcv.load().trace(scene, path=["value", "vanilla"]).with_path("vanilla").dense.shape
+            torch.Size([8, 8, 128])
+        """
+        if name not in self.paths:
+            fix = f"Ask for it: model.trace(image, path={name!r})."
+            raise LayerError(f"path {name!r} was not traced", expected=f"one of {', '.join(self.paths)}", fix=fix)
+        if not self.has_path_axis:
+            return self
+        one = self.dense[self.paths.index(name)].clone()
+        return replace(self, dense=one, paths=(name,), provenance={**self.provenance, "path": name})
+
     def tensors(self) -> dict[str, Tensor]:
-        """All tensors by name."""
+        """Give all tensors by name.
+
+        Example:
+            >>> import denseclip_viz as dcv
+            >>> list(dcv.load().trace(dcv.toyworld.scene("a taxi", size=64)).tensors())[:2]
+            ['global_embedding', 'dense']
+        """
         lean = {
             "global_embedding": self.global_embedding,
             "dense": self.dense,
@@ -102,7 +135,7 @@ class Trace:
             f"{name} ({axes})": format_shape(getattr(self, name).shape)
             for name, axes in (
                 ("global_embedding", "D"),
-                ("dense", "y, x, D"),
+                ("dense", "path, y, x, D" if self.has_path_axis else "y, x, D"),
                 ("attention", "head, y, x"),
                 ("contributions", "y, x, D"),
             )

@@ -15,7 +15,7 @@ from PIL import Image
 from state import fingerprint
 
 import denseclip_viz as dcv
-from denseclip_viz.clip.towers import ForwardOptions
+from denseclip_viz.clip.forward import ForwardOptions, decompose
 from denseclip_viz.errors import DenseclipVizError, LayerError, PromptError, RecompositionError
 from denseclip_viz.geometry import pixels
 
@@ -70,7 +70,7 @@ def test_tiles_are_the_blend_of_their_windows_traced_one_by_one(model, image_fil
     crops = [canvas[None, :, top : top + tall, left : left + wide] for top, left in geometry.windows]
     assert len(crops) > 1
     with torch.no_grad():
-        alone = [model.tower.decompose(crop, ForwardOptions()) for crop in crops]
+        alone = [decompose(model.tower, crop, ForwardOptions()) for crop in crops]
     dense = geometries.blend([one.dense[0].numpy() for one in alone], geometry)
     embedding = torch.stack([one.embedding[0] for one in alone]).mean(0)
     assert oracle.relative_error(tiles.dense.numpy(), dense) < 1e-5
@@ -164,7 +164,7 @@ def test_layers_of_a_resnet_are_read_by_gradients_that_equal_finite_differences(
     def scores(factor):
         """Scale layer3's output: the derivative by the factor is the sum of gradient × activation."""
         handle = model.clip.visual.layer3.register_forward_hook(lambda m, i, o: o * factor)
-        decomposition = model.tower.decompose(trace.pixels[None].double(), ForwardOptions())
+        decomposition = decompose(model.tower, trace.pixels[None].double(), ForwardOptions())
         handle.remove()
         e, f = decomposition.embedding[0], decomposition.dense[0]
         cos = torch.nn.functional.cosine_similarity

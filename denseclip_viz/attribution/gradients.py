@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from denseclip_viz.clip.forward import check_eval
+from denseclip_viz.clip.forward import ForwardOptions, check_eval, decompose
 from denseclip_viz.clip.hooks import Tap, record
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.clip.towers import DensePath, ForwardOptions, Tower
+from denseclip_viz.clip.paths import DensePath
+from denseclip_viz.clip.towers import Tower
+from denseclip_viz.clip.towers.linearize import centred, inverse_deviation
 
 Pair = tuple[Tensor, Tensor]
 
@@ -47,7 +49,7 @@ def gradient_maps(
     with torch.enable_grad(), memory_guard("the number of layers or the geometry's size"):
         taps = tower.taps()
         with record(taps, layers, raw=True) as recorded, _FrozenNorms():
-            parts = tower.decompose(inputs, ForwardOptions(path=path))
+            parts = decompose(tower, inputs, ForwardOptions(path=path))
         whole = F.normalize(parts.embedding[0], dim=-1) @ texts.T
         dense = (F.normalize(parts.dense[0], dim=-1) @ texts.T).mean((0, 1))
         activations = [(taps[name], recorded[name]) for name in recorded]
@@ -76,8 +78,7 @@ def _frozen_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     axes = tuple(range(-len(normalized_shape), 0))
-    scale = (x.var(axes, keepdim=True, correction=0) + eps).rsqrt().detach()
-    normed = (x - x.mean(axes, keepdim=True)) * scale
+    normed = centred(x, axes) * inverse_deviation(x, eps, axes).detach()
     normed = normed if weight is None else normed * weight
     return normed if bias is None else normed + bias
 
@@ -101,7 +102,7 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
     with torch.enable_grad(), memory_guard("the geometry's size"):
         tap = tower.taps()[tower.last_map]
         with record({tower.last_map: tap}, [tower.last_map], raw=True) as recorded:
-            embedding = tower.decompose(inputs, ForwardOptions()).embedding
+            embedding = tower.forward(inputs)[0].embedding
         activation = recorded[tower.last_map]
         scores = F.normalize(embedding, dim=-1) @ F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).T
         # no image depends on another one, so the gradient of the sum is each image's own

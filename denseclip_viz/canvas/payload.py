@@ -20,6 +20,7 @@ from denseclip_viz.plot.compare import QUESTIONS
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.raster import LOOK, colour_tables
 from denseclip_viz.plot.scales import Scale, label_colour
+from denseclip_viz.plot.select import require_one_path
 from denseclip_viz.plot.sheet import is_random, provenance
 from denseclip_viz.trace import Trace
 
@@ -208,6 +209,7 @@ def as_dataset(result: object) -> xr.Dataset:
         Traceback (most recent call last):
         denseclip_viz.errors.LayerError: A canvas cannot show an object of type int. Expected what model.compare, ...
     """
+    require_one_path(result)
     if isinstance(result, xr.DataArray) and {"y", "x"} <= set(result.dims):
         result = result.to_dataset(name="dense").assign_attrs(result.attrs)
     if isinstance(result, xr.Dataset):
@@ -229,6 +231,9 @@ def check_trace(features: Trace | None, whole: xr.Dataset) -> None:
     """Refuse a trace of another grid. A segmentation has pixels of its own: any trace of its image will do."""
     if features is None or "labels" in whole:
         return
+    if features.has_path_axis:
+        got, fix = f"A trace of {len(features.paths)} paths", f"Pass trace.with_path({features.paths[0]!r})."
+        raise LayerError(got, expected="a trace of one path", fix=fix)
     grid = (whole.sizes["y"], whole.sizes["x"])
     other = "geometry" in whole.attrs and whole.attrs["geometry"] != features.geometry.to_json()
     if grid != features.geometry.grid or other:

@@ -13,12 +13,51 @@ from PIL import Image
 from torch import Tensor, nn
 
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.clip.towers import Decomposition, ForwardOptions, Tower
-from denseclip_viz.clip.towers.tower import TOLERANCE, check_recomposition
+from denseclip_viz.clip.paths import PATHS, DensePath, attend_alone, dense_features, one_antialias
+from denseclip_viz.clip.towers import Tower
+from denseclip_viz.clip.towers.tower import TOLERANCE, Pooling, check_recomposition, pooled_of
 from denseclip_viz.errors import LayerError, RecompositionError
 from denseclip_viz.geometry import Geometry, Preprocess, blend_weights, pixels
 from denseclip_viz.images import display
 from denseclip_viz.trace import Trace
+
+
+@dataclass(frozen=True)
+class ForwardOptions:
+    """What is wanted from a forward pass beside the lean default.
+
+    Attributes:
+        path: The path to dense features, or several, which get an axis of their own.
+        layers: Names of taps to keep.
+        keys: `""` for none, `"key"` for the pool's keys, `"projected"` for keys pushed through the output projection.
+    """
+
+    path: DensePath | tuple[DensePath, ...] = PATHS["value"]
+    layers: tuple[str, ...] = ()
+    keys: str = ""
+
+    @property
+    def paths(self) -> tuple[DensePath, ...]:
+        """The paths, one or several."""
+        return (self.path,) if isinstance(self.path, DensePath) else self.path
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(path.name for path in self.paths)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decomposition(Pooling):
+    """One forward pass of a batch of images, taken apart.
+
+    Attributes:
+        dense: `(image, y, x, D)`, dense features in text space, or `(image, path, y, x, D)` of a list of paths.
+        paths: Their names.
+    """
+
+    dense: Tensor
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -63,16 +102,36 @@ def trace_batch(
         OutOfMemoryError: the batch does not fit.
     """
     inputs = np.stack([pixels(p.image, p.geometry, preprocess) for p in prepared])
-    decomposition = run(tower, torch.from_numpy(inputs), options)
+    decomposition = decompose_checked(tower, torch.from_numpy(inputs), options)
     return [_trace(decomposition, i, p, provenance, torch.from_numpy(inputs[i].copy())) for i, p in enumerate(prepared)]
 
 
-def run(tower: Tower, inputs: Tensor, options: ForwardOptions) -> Decomposition:
-    """Open one batch of inputs without gradients, check it, and bring it to the CPU."""
+def decompose(tower: Tower, pixels: Tensor, options: ForwardOptions) -> Decomposition:
+    """Run a tower once on `(image, 3, H, W)`, a size that it is `at`; take its pooling apart, and make dense features.
+
+    Raises:
+        LayerError: a path that the tower does not offer, or paths that one forward pass cannot give.
+    """
+    paths = options.paths
+    pooling, streams = tower.forward(
+        pixels,
+        layers=options.layers,
+        keys=options.keys,
+        antialias=one_antialias(tower, pixels, paths),
+        alone=attend_alone(paths),
+    )
+    grid = pooling.attention.shape[-2:]
+    dense = [features.unflatten(1, grid) for features in dense_features(tower, streams, paths)]
+    stacked = dense[0] if isinstance(options.path, DensePath) else torch.stack(dense, dim=1)
+    return Decomposition(**vars(pooling), dense=stacked, paths=options.names)
+
+
+def decompose_checked(tower: Tower, inputs: Tensor, options: ForwardOptions) -> Decomposition:
+    """Take one batch of inputs apart without gradients, check it, and bring it to the CPU."""
     check_eval(tower.visual)
     parameter = next(tower.visual.parameters())
     with torch.no_grad(), memory_guard("batch_size or the geometry's size"):
-        decomposition = tower.at(inputs).decompose(inputs.to(parameter.device, parameter.dtype), options)
+        decomposition = decompose(tower.at(inputs), inputs.to(parameter.device, parameter.dtype), options)
         check_recomposition(decomposition, tower.family)
     return _to_cpu(decomposition)
 
@@ -107,7 +166,7 @@ def trace_tiles(
         corners = geometry.windows[start : start + batch_size]
         height, width = geometry.window or (0, 0)
         crops = np.stack([canvas[:, top : top + height, left : left + width] for top, left in corners])
-        sums.add(run(tower, torch.from_numpy(crops), options), corners)
+        sums.add(decompose_checked(tower, torch.from_numpy(crops), options), corners)
     return _trace(sums.decomposition(), 0, prepared, provenance, None)
 
 
@@ -128,7 +187,7 @@ class TileSums:
         count = len(self.geometry.windows)
         for i, (top, left) in enumerate(corners):
             y, x = top // self.geometry.cell[0], left // self.geometry.cell[1]
-            place = (slice(y, y + self.blend.shape[0]), slice(x, x + self.blend.shape[1]))
+            place = (..., slice(y, y + self.blend.shape[0]), slice(x, x + self.blend.shape[1]), slice(None))
             self.share[place] += self.blend
             self._lay("dense", decomposition.dense[i] * self.blend, place)
             self._lay("contributions", decomposition.contributions[i] / count, place)
@@ -137,11 +196,12 @@ class TileSums:
                 self._lay("keys", decomposition.keys[i] * self.blend, place)
             for name, term in {**decomposition.rest, "embedding": decomposition.embedding}.items():
                 self.rest[name] = self.rest.get(name, torch.zeros_like(term[i]).double()) + term[i] / count
-        self.dtype = decomposition.dense.dtype
+        self.dtype, self.paths = decomposition.dense.dtype, decomposition.paths
 
-    def _lay(self, name: str, values: Tensor, place: tuple[slice, slice]) -> None:
+    def _lay(self, name: str, values: Tensor, place: tuple[Any, ...]) -> None:
         if name not in self.totals:
-            self.totals[name] = torch.zeros(*self.geometry.grid, values.shape[-1], dtype=torch.float64)
+            shape = (*values.shape[:-3], *self.geometry.grid, values.shape[-1])
+            self.totals[name] = torch.zeros(shape, dtype=torch.float64)
         self.totals[name][place] += values
 
     def decomposition(self) -> Decomposition:
@@ -156,10 +216,11 @@ class TileSums:
             contributions=done["contributions"],
             rest=rest,
             keys=keys,
+            paths=self.paths,
         )
 
 
-def check_against_forward(tower: Tower, inputs: Tensor, options: ForwardOptions) -> None:
+def check_against_forward(tower: Tower, inputs: Tensor) -> None:
     """Check once, on a real input at the native size, that the opened pass equals the model's own.
 
     Raises:
@@ -168,10 +229,9 @@ def check_against_forward(tower: Tower, inputs: Tensor, options: ForwardOptions)
     parameter = next(tower.visual.parameters())
     inputs = inputs.to(parameter.device, parameter.dtype)
     with torch.no_grad():
-        plain = tower.visual(inputs)
-        plain = plain[0] if isinstance(plain, tuple) else plain
-        decomposition = tower.decompose(inputs, options).embedding
-    miss = float((plain - decomposition).abs().max() / plain.abs().max().clamp_min(1e-30))
+        plain = pooled_of(tower.visual(inputs))
+        recorded = tower.forward(inputs, alone=True)[0].embedding
+    miss = float((plain - recorded).abs().max() / plain.abs().max().clamp_min(1e-30))
     if not miss <= 30 * TOLERANCE[parameter.dtype]:
         raise RecompositionError(
             f"the opened forward pass misses the model's own by {miss:.1e} (relative)",
@@ -199,7 +259,10 @@ def _to_cpu(decomposition: Decomposition) -> Decomposition:
 
     return replace(
         decomposition,
-        **{name: move(getattr(decomposition, name)) for name in ("embedding", "dense", "attention", "contributions")},
+        embedding=move(decomposition.embedding),
+        dense=move(decomposition.dense),
+        attention=move(decomposition.attention),
+        contributions=move(decomposition.contributions),
         rest={name: move(term) for name, term in decomposition.rest.items()},
         keys=None if decomposition.keys is None else move(decomposition.keys),
         layers={name: move(value) for name, value in decomposition.layers.items()},
@@ -223,4 +286,5 @@ def _trace(
         keys=None if decomposition.keys is None else decomposition.keys[i].clone(),
         layers={name: value[i].clone() for name, value in decomposition.layers.items()},
         pixels=inputs,
+        paths=decomposition.paths,
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 MAPS = ("template", "prompt", "y", "x")
+Labelled = tuple[tuple[str, ...], Tensor]
 
 
 def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
@@ -35,22 +36,23 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
     Returns:
         `dense, contribution, gap` (template, prompt, y, x), `score` (template, prompt), `rest` (template, prompt,
         term), `attention` (y, x), `attention_heads` (head, y, x), the agreement numbers, and `image`. Each map
-        can be taken out and used as what `similarity` returns.
+        can be taken out and used as what `similarity` returns. Of a trace of a list of paths, what hangs on dense
+        features (`dense, gap`, the agreement numbers) has an axis `path` before the others.
     """
     import xarray as xr
 
     texts = F.normalize(vectors.to(trace.dense.dtype), dim=-1)
-    dense, contribution, rest, score = parts(trace, texts)
-    attention = trace.attention.mean(0)
+    contribution, rest, score = parts(trace, texts)
+    dense, differing, agreeing = _along_paths(trace, texts, contribution)
     data = {
-        "dense": (MAPS, dense),
+        "dense": dense,
         "contribution": (MAPS, contribution),
-        "gap": (MAPS, gap(dense, contribution)),
-        "attention": (("y", "x"), attention),
+        "gap": differing,
+        "attention": (("y", "x"), trace.attention.mean(0)),
         "attention_heads": (("head", "y", "x"), trace.attention),
         "score": (("template", "prompt"), score),
         "rest": (("template", "prompt", "term"), rest),
-        **agreement(trace, dense, contribution, attention),
+        **agreeing,
     }
     attrs = attributes(trace)  # maps carry it too, so that one taken out still says where it lies and whose it is
     variables = {
@@ -58,11 +60,31 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
     }
     variables["image"] = (("row", "column", "rgb"), trace.image, {})
     names = {"term": list(trace.rest), "head": np.arange(trace.attention.shape[0])}
+    names |= {"path": list(trace.paths)} if trace.has_path_axis else {}
     return xr.Dataset(variables, coords={**coordinates(trace, prompts), **names}, attrs=attrs)
 
 
-def parts(trace: Trace, texts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Split each text's score: dense map, contribution map, rest by term, score.
+def _along_paths(trace: Trace, texts: Tensor, contribution: Tensor) -> tuple[Labelled, Labelled, dict[str, Labelled]]:
+    """Compute what hangs on dense features: their map, the gap, the agreement numbers, each for every path."""
+
+    def views(features: Tensor) -> dict[str, Labelled]:
+        dense = cosine_maps(features, texts)
+        numbers = agreement(trace, features, dense, contribution)
+        return {"dense": (MAPS, dense), "gap": (MAPS, gap(dense, contribution)), **numbers}
+
+    if not trace.has_path_axis:
+        labelled = views(trace.dense)
+    else:
+        every = [views(features) for features in trace.dense]
+        labelled = {
+            name: (("path", *dims), torch.stack([views[name][1] for views in every]))
+            for name, (dims, _) in every[0].items()
+        }
+    return labelled.pop("dense"), labelled.pop("gap"), labelled
+
+
+def parts(trace: Trace, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Split each text's score: contribution map, rest by term, score.
 
     Args:
         trace: One opened image.
@@ -71,7 +93,7 @@ def parts(trace: Trace, texts: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     along = texts / trace.global_embedding.norm()
     contribution = torch.einsum("yxd,tpd->tpyx", trace.contributions, along)
     rest = torch.stack([along @ term for term in trace.rest.values()], dim=-1)
-    return cosine_maps(trace.dense, texts), contribution, rest, along @ trace.global_embedding
+    return contribution, rest, along @ trace.global_embedding
 
 
 def gap(dense: Tensor, contribution: Tensor) -> Tensor:
@@ -101,9 +123,7 @@ def _standard(maps: Tensor) -> Tensor:
     return centred / deviation if deviation > 0 else centred
 
 
-def agreement(
-    trace: Trace, dense: Tensor, contribution: Tensor, attention: Tensor
-) -> dict[str, tuple[tuple[str, ...], Tensor]]:
+def agreement(trace: Trace, features: Tensor, dense: Tensor, contribution: Tensor) -> dict[str, Labelled]:
     """Count how far global and dense agree, as a whole and for each text.
 
     - `global_vs_mean_dense`, `global_vs_attended_dense`: cosine of the global embedding with the plain and with the
@@ -112,12 +132,13 @@ def agreement(
     - `same_peak`: whether the strongest cell is the same,
     - `attention_in_top_decile`: share of the positions' attention that falls in the top tenth of the dense map.
     """
-    attended = (trace.dense * attention[..., None]).sum((0, 1))
+    attention = trace.attention.mean(0)
+    attended = (features * attention[..., None]).sum((0, 1))
     top = dense.flatten(2) >= _top_decile(dense.flatten(2))
     shares = (attention.flatten() * top).sum(-1) / attention.sum()
     per_text = ("template", "prompt")
     return {
-        "global_vs_mean_dense": ((), _cosine(trace.global_embedding, trace.dense.mean((0, 1)))),
+        "global_vs_mean_dense": ((), _cosine(trace.global_embedding, features.mean((0, 1)))),
         "global_vs_attended_dense": ((), _cosine(trace.global_embedding, attended)),
         "spearman": (per_text, spearman(dense.flatten(2), contribution.flatten(2))),
         "same_peak": (per_text, dense.flatten(2).argmax(-1) == contribution.flatten(2).argmax(-1)),

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from denseclip_viz.clip.towers import DensePath, Tower
+from denseclip_viz.clip.paths import DensePath, read_layer
+from denseclip_viz.clip.towers import Tower
 from denseclip_viz.trace import Trace
 
 
@@ -29,7 +30,7 @@ def read_layers(tower: Tower, trace: Trace, layers: Sequence[str], path: DensePa
     parameter = next(tower.visual.parameters())
     streams = {name: trace[name][None].to(parameter.device, parameter.dtype) for name in tower.layers_to_record(layers)}
     with torch.no_grad():
-        pairs = {name: tower.read(streams, name, path) for name in layers}
+        pairs = {name: read_layer(tower, streams, name, path) for name in layers}
     return {
         name: (_to_trace(pooled[0], trace), _to_trace(dense[0], trace).unflatten(0, trace.geometry.grid))
         for name, (pooled, dense) in pairs.items()

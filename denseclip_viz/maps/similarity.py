@@ -44,15 +44,18 @@ def similarity(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.DataArray:
         prompts: Their names.
 
     Returns:
-        `(template, prompt, y, x)`, raw cosines; `y, x` are cell centres in pixels of the upright image.
+        `(template, prompt, y, x)`, raw cosines; `y, x` are cell centres in pixels of the upright image. Of a trace of a
+        list of paths `(path, template, prompt, y, x)`.
     """
     import xarray as xr
 
-    maps = cosine_maps(trace.dense, vectors)
+    alone = [cosine_maps(features, vectors) for features in (trace.dense if trace.has_path_axis else [trace.dense])]
+    maps = torch.stack(alone) if trace.has_path_axis else alone[0]  # one by one: a path's map is the same beside others
+    axis = {"path": list(trace.paths)} if trace.has_path_axis else {}
     return xr.DataArray(
         maps.numpy(),
-        dims=("template", "prompt", "y", "x"),
-        coords=coordinates(trace, prompts),
+        dims=(*axis, "template", "prompt", "y", "x"),
+        coords={**axis, **coordinates(trace, prompts)},
         name="similarity",
         attrs=attributes(trace),
     )

@@ -17,10 +17,16 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     """Summarise a comparison: one row for each template and prompt.
 
     Columns: `score` (cosine of the global embedding); `contributions` and each rest term, which sum to it; `dense_max`
-    and where it is (`dense_y, dense_x`, pixels of the image); `absent, background`; the agreement numbers.
+    and where it is (`dense_y, dense_x`, pixels of the image); `absent, background`; the agreement numbers. `path`, if
+    the trace was one of a list of paths: then one row for each path, template and prompt.
     """
     import pandas as pd
 
+    if "path" in both.dims:
+        tables = {str(name): compare_table(both.sel(path=name, drop=True)) for name in both.path.values}
+        for name, rows in tables.items():
+            rows.insert(1, "path", name)
+        return pd.concat(list(tables.values()), ignore_index=True)
     peak = both.dense.stack(cell=("y", "x"))
     best = peak.idxmax("cell").to_numpy()
     columns = {

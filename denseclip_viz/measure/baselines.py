@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.attribution.gradients import grad_cam
-from denseclip_viz.clip.towers.class_token import ClassTokenTower
-from denseclip_viz.errors import LayerError
 from denseclip_viz.maps.refine import REMOVED, key_smoothing, prompt_denoising
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.segmentation import Texts, ceiling
@@ -25,6 +22,7 @@ from denseclip_viz.trace import Trace
 CEILING, VALUE, PRESENT = "grid ceiling", "value", "value, present classes only"
 BARE, PLAIN, ATTENTION = "value, no residual", "patch tokens", "attention × global score"
 FEW, CAM = "value, first scenes", "Grad-CAM, first scenes"
+OTHERS = {PLAIN: "vanilla", BARE: "value-attention-only"}
 _BATCH = 8
 
 
@@ -46,7 +44,7 @@ class View:
 
 
 def views(model: Model, scenes: Sequence[Scene], texts: Texts, *, slow: int = 0) -> Iterator[View]:
-    """Look at scenes, a few at a time; each path is one forward pass.
+    """Look at scenes, a few at a time; one forward pass for the value path, and one for all others.
 
     Args:
         model: A model of the bundled world.
@@ -54,28 +52,15 @@ def views(model: Model, scenes: Sequence[Scene], texts: Texts, *, slow: int = 0)
         texts: Vectors of all classes.
         slow: How many of the first scenes get Grad-CAM.
     """
-    paths = _other_paths(model, scenes[0]) if len(scenes) else {}
+    paths = {name: path for name, path in OTHERS.items() if path in model.paths}
     for start in range(0, len(scenes), _BATCH):
         batch = list(scenes[start : start + _BATCH])
         traces = list(model.trace_many(batch, keys="key", batch_size=_BATCH))
-        others = [
-            [trace.dense for trace in model.trace_many(batch, path=path, batch_size=_BATCH)] for path in paths.values()
-        ]
+        others = model.trace_many(batch, path=list(paths.values()), batch_size=_BATCH) if paths else traces
         cams = _cams(model, traces[: max(0, slow - start)], texts)
-        for k, (scene, trace) in enumerate(zip(batch, traces, strict=True)):
-            dense = {name: every[k] for name, every in zip(paths, others, strict=True)}
+        for k, (scene, trace, other) in enumerate(zip(batch, traces, others, strict=True)):
+            dense = dict(zip(paths, other.dense, strict=True)) if paths else {}
             yield View(scene, trace, dense, cams[k] if k < len(cams) else None)
-
-
-def _other_paths(model: Model, scene: Scene) -> dict[str, str]:
-    """The paths beside the value path that this tower has."""
-    paths = {}
-    if isinstance(model.tower, ClassTokenTower):  # elsewhere no residual stands beside the pool
-        paths[BARE] = "value-attention-only"
-    with suppress(LayerError):  # plain tokens that are wider than what the pool answers with have no way to text
-        model.trace(scene, path="vanilla")
-        paths = {PLAIN: "vanilla", **paths}
-    return paths
 
 
 def _cams(model: Model, traces: Sequence[Trace], texts: Texts) -> Sequence[Tensor]:

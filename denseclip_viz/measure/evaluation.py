@@ -29,7 +29,7 @@ from denseclip_viz.trace import Trace
 if TYPE_CHECKING:
     import xarray as xr
 
-    from denseclip_viz.clip.towers import DensePath
+    from denseclip_viz.clip.paths import DensePath
     from denseclip_viz.model import Model
 
 Measure = Callable[[Any, Example, Trace], Any]

@@ -66,6 +66,7 @@ def compare(
         ['dense', 'contribution', 'attention', 'gap']
     """
     select.require(both, DRAWN, made_by="model.compare(trace, prompts)")
+    select.require_one_path(both)
     one, which = select.pick_template(both, template)
     shown = select.pick_prompts(one, prompts)
     names = [str(name) for name in shown["prompt"].to_numpy()]

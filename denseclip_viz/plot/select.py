@@ -30,6 +30,21 @@ def require(result: xr.Dataset, names: Sequence[str], *, made_by: str) -> None:
         )
 
 
+def require_one_path(result: object) -> None:
+    """Refuse a result of several paths where one is shown.
+
+    Raises:
+        LayerError: It has an axis `path`.
+
+    Example:
+        >>> require_one_path(xr.DataArray(np.zeros((2, 2)), dims=("y", "x")))
+    """
+    if isinstance(result, xr.Dataset | xr.DataArray) and "path" in result.dims:
+        names = [str(name) for name in result["path"].to_numpy()]
+        got, fix = f"A result of the paths {', '.join(names)}", f"Pick one: result.sel(path={names[0]!r})."
+        raise LayerError(got, expected="a result of one path", fix=fix)
+
+
 def one_of(value: str, allowed: Sequence[str], *, name: str) -> None:
     """Refuse an option that does not exist, by an ImageError that names those that do.
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from state import fingerprint
 
+from denseclip_viz.clip.forward import ForwardOptions, decompose
 from denseclip_viz.clip.hooks import match, record, summary
-from denseclip_viz.clip.towers import ForwardOptions, tower_for
+from denseclip_viz.clip.towers import tower_for
 from denseclip_viz.errors import LayerError
 
 VIT = ["embed", *(f"blocks.{i}{part}" for i in range(12) for part in ("", ".query", ".attention", ".mlp"))]
@@ -104,8 +105,8 @@ def test_a_trace_inside_a_record_is_recorded_rightly(build):
     pixels = torch.from_numpy(tiny.random_pixels(96, 96))[None]
     with torch.no_grad():
         with record(tower.taps(), list(tower.taps())) as seen:
-            decomposition = tower.decompose(pixels, ForwardOptions())
-        alone = tower.decompose(pixels, ForwardOptions(layers=tuple(tower.taps())))
+            decomposition = decompose(tower, pixels, ForwardOptions())
+        alone = decompose(tower, pixels, ForwardOptions(layers=tuple(tower.taps())))
     assert torch.allclose(decomposition.dense, alone.dense, rtol=1e-10)
     assert all(torch.allclose(seen[name], alone.layers[name], rtol=1e-10) for name in tower.taps())
 
@@ -136,7 +137,7 @@ def test_an_exception_at_any_layer_leaves_no_trace_on_the_model(build, error):
         before = fingerprint(visual)
         try:
             with record(tower.taps(), ["pool.*"]):
-                tower.decompose(pixels, ForwardOptions(layers=(tower.layers[-1],)))
+                decompose(tower, pixels, ForwardOptions(layers=(tower.layers[-1],)))
         except error:
             raised += 1  # the few modules whose weights are used without calling them raise nothing
         assert fingerprint(visual) == before
@@ -151,7 +152,7 @@ def test_two_threads_do_not_see_each_others_records(vit, pixels):
         with torch.no_grad(), record(tower.taps(), ["blocks.*", "pool.attention"]) as seen:
             barrier.wait()
             for _ in range(20):
-                tower.decompose(factor * pixels, ForwardOptions())
+                decompose(tower, factor * pixels, ForwardOptions())
             results[factor] = seen
 
     threads = [threading.Thread(target=work, args=(factor,)) for factor in (1, 3)]

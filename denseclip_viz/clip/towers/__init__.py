@@ -1,26 +1,20 @@
 """The only code that knows attribute paths of open_clip, timm and transformers; one file per kind of pooling."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 
-from denseclip_viz.clip.towers.align import Align, AlignImage, align_tower
+from denseclip_viz.clip.towers.align import Align, AlignImage, AlignTower
 from denseclip_viz.clip.towers.attention_pool import AttentionPoolTower
 from denseclip_viz.clip.towers.class_token import ClassTokenTower
 from denseclip_viz.clip.towers.latent_query import LatentQueryTower
 from denseclip_viz.clip.towers.mean_pool import MeanPoolTower
-from denseclip_viz.clip.towers.tower import PATHS, Decomposition, DensePath, ForwardOptions, Tower
+from denseclip_viz.clip.towers.tower import Tower
 from denseclip_viz.errors import UnsupportedTowerError
 
 __all__ = [
-    "PATHS",
     "Align",
-    "Decomposition",
-    "DensePath",
-    "ForwardOptions",
     "Tower",
     "logit_scale",
     "tower_for",
@@ -68,7 +62,7 @@ def tower_for(visual: nn.Module) -> Tower:
     elif isinstance(visual, TimmModel):
         family = _POOLS.get(_timm_pool(visual))
     elif isinstance(visual, AlignImage):
-        family = align_tower
+        family = AlignTower
     if family is None:
         raise UnsupportedTowerError(
             f"the image tower is a {_describe(visual)}",

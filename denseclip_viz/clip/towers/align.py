@@ -7,18 +7,16 @@ So cos(F_j, t) and the contribution z_j·t / (N ‖e‖) differ by the length of
 
 Where cells see. A convolution of stride 2 pads one side more than the other (`correct_pad`), so that its output i has
 its middle at input 2i + 1 and not between 2i and 2i + 1. After five of them the middle of what a cell of 32 pixels
-sees is its own last pixel: 15.5 pixels below and right of its middle. `shifts` says so, and maps are drawn there.
+sees is its own last pixel: 15.5 pixels below and right of its middle. `shift` says so, and maps are drawn there.
 """
 
-from __future__ import annotations
-
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from denseclip_viz.clip.hooks import Tap
-from denseclip_viz.clip.towers.mean_pool import MeanPool, MeanPoolTower
+from denseclip_viz.clip.towers.mean_pool import MeanParts, MeanPoolTower
 from denseclip_viz.errors import GeometryError, UnsupportedTowerError
 
 
@@ -91,45 +89,57 @@ class Stride(NamedTuple):
     behind: int
 
 
-def align_tower(visual: nn.Module) -> MeanPoolTower:
-    """Open ALIGN's image tower.
+@dataclass(frozen=True)
+class AlignTower(MeanPoolTower):
+    """ALIGN's EfficientNet; its convolutions pad one side more, so it counts cells and says where they see."""
 
-    Raises:
-        UnsupportedTowerError: One that pools by the maximum, which is no sum over positions.
-    """
-    pooler = visual.get_submodule("trunk.pooler")
-    if not isinstance(pooler, nn.AvgPool2d):
-        raise UnsupportedTowerError(
-            f"the image tower of ALIGN pools by {type(pooler).__name__}",
-            expected="a mean over positions",
-            fix="Load a model whose vision_config says pooling_type 'mean'.",
+    def __post_init__(self) -> None:
+        pooler = self.visual.get_submodule("trunk.pooler")
+        if not isinstance(pooler, nn.AvgPool2d):  # a maximum is no sum over positions
+            raise UnsupportedTowerError(
+                f"the image tower of ALIGN pools by {type(pooler).__name__}",
+                expected="a mean over positions",
+                fix="Load a model whose vision_config says pooling_type 'mean'.",
+            )
+
+    @property
+    def parts(self) -> MeanParts:
+        """Where the parts are."""
+        trunk: Any = self.visual.get_submodule("trunk")
+        strides = [_stem(trunk.embeddings)]
+        taps, shifts = {"stem": Tap(trunk.embeddings)}, {"stem": _reach(strides)[1]}
+        for i, blocks in enumerate(_stages(trunk.encoder.blocks)):
+            taps |= {f"stages.{i}.{j}": Tap(block) for j, block in enumerate(blocks)}
+            taps[f"stages.{i}"] = Tap(blocks[-1])
+            strides += [_depthwise(block.depthwise_conv) for block in blocks]
+            shifts[f"stages.{i}"] = _reach(strides)[1]
+        cell, shifts["pool.input"] = _reach(strides)
+        return MeanParts(
+            cell=(cell, cell),
+            pool=Tap(trunk.pooler, "input"),
+            layers=tuple(name for name in taps if name.count(".") < 2),
+            taps=taps,
+            shifts={name: (beside, beside) for name, beside in shifts.items()},
         )
-    return MeanPoolTower(visual, find=_mean_pool)
 
+    def grid(self, pixels: Tensor) -> tuple[int, int]:
+        """Count cells, as the convolutions do; a rest of less than a cell makes none.
 
-def _mean_pool(visual: Any) -> MeanPool:
-    trunk, stages = visual.trunk, _stages(visual.trunk.encoder.blocks)
-    strides = [_stem(trunk.embeddings)]
-    taps, shifts = {"stem": Tap(trunk.embeddings)}, {"stem": _reach(strides)[1]}
-    for i, blocks in enumerate(stages):
-        taps |= {f"stages.{i}.{j}": Tap(block) for j, block in enumerate(blocks)}
-        taps[f"stages.{i}"] = Tap(blocks[-1])
-        strides += [_depthwise(block.depthwise_conv) for block in blocks]
-        shifts[f"stages.{i}"] = _reach(strides)[1]
-    cell, shifts["pool.input"] = _reach(strides)
-    return MeanPool(
-        cell=(cell, cell),
-        native=None,
-        pool=Tap(trunk.pooler, "input"),
-        prefix=0,
-        behind=(),
-        layers=("stem", *(f"stages.{i}" for i in range(len(stages)))),
-        taps=taps,
-        norm=None,
-        at=lambda pixels: visual,
-        grid=partial(_grid, strides, cell, trunk.pooler.kernel_size),
-        shifts={name: (beside, beside) for name, beside in shifts.items()},
-    )
+        Raises:
+            GeometryError: Too few pixels, too many for the pool, or a rest that would make a cell of its own.
+        """
+        trunk: Any = self.visual.get_submodule("trunk")
+        strides = [_stem(trunk.embeddings), *(_depthwise(block.depthwise_conv) for block in trunk.encoder.blocks)]
+        cell, most = _reach(strides)[0], trunk.pooler.kernel_size
+        height, width = pixels.shape[-2:]
+        counts = _count(height, strides), _count(width, strides)
+        if counts != (height // cell, width // cell) or min(counts) < 1 or max(counts) > most:
+            raise GeometryError(
+                f"an input of {height} x {width} pixels",
+                expected=f"sides of 1 to {most} whole cells of {cell} pixels",
+                fix="Let model.trace(image, geometry='whole') resize and pad it.",
+            )
+        return counts
 
 
 def _stages(blocks: Any) -> list[list[Any]]:
@@ -165,22 +175,7 @@ def _reach(strides: list[Stride]) -> tuple[int, float]:
     return cell, first - (cell - 1) / 2
 
 
-def _grid(strides: list[Stride], cell: int, most: int, pixels: Tensor) -> tuple[int, int]:
-    """Count cells, as the convolutions do; a rest of less than a cell makes none.
-
-    Raises:
-        GeometryError: Too few pixels, too many for the pool, or a rest that would make a cell of its own.
-    """
-    counts = []
-    for side in pixels.shape[-2:]:
-        for kernel, step, before, behind in strides:
-            side = (side + before + behind - kernel) // step + 1
-        counts.append(side)
-    height, width = pixels.shape[-2:]
-    if counts != [height // cell, width // cell] or min(counts) < 1 or max(counts) > most:
-        raise GeometryError(
-            f"an input of {height} x {width} pixels",
-            expected=f"sides of 1 to {most} whole cells of {cell} pixels",
-            fix="Let model.trace(image, geometry='whole') resize and pad it.",
-        )
-    return counts[0], counts[1]
+def _count(side: int, strides: list[Stride]) -> int:
+    for kernel, step, before, behind in strides:
+        side = (side + before + behind - kernel) // step + 1
+    return side

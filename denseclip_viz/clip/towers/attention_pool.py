@@ -6,8 +6,6 @@
 Source: DenseCLIP (arXiv 2112.01071v1) section 3; open_clip/modified_resnet.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +17,8 @@ from torch.nn import functional as F
 
 from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, has_hooks, on_forward, record
-from denseclip_viz.clip.towers.tower import Decomposition, DensePath, ForwardOptions, grid_of, resize_positional
+from denseclip_viz.clip.towers.tower import Pooling, Streams, grid_of, pooled_of, resize_positional
+from denseclip_viz.clip.towers.transformer import merge_heads
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -34,14 +33,21 @@ class AttentionPoolTower:
     layers: tuple[str, ...] = ("stem", *STAGES)
     last_map: str = "layer4"
     layer_readout: str = "gradient × activation of the score"
+    switches: frozenset[str] = frozenset({"attention", "positional", "antialias"})
 
     def shift(self, layer: str) -> tuple[float, float]:
         """No cell sees beside its middle."""
         return 0.0, 0.0
 
-    def at(self, pixels: Tensor) -> AttentionPoolTower:
+    def at(self, pixels: Tensor) -> "AttentionPoolTower":
         """Read any size as it is; positions are resized by function."""
         return self
+
+    def resizes_positions(self, pixels: Tensor) -> bool:
+        """Resize the pool's table where the grid is not its own square."""
+        rows, columns = grid_of(pixels, self.cell)
+        pool: Any = self.visual.get_submodule("attnpool")
+        return rows != columns or rows * columns + 1 != len(pool.positional_embedding)
 
     def taps(self) -> dict[str, Tap]:
         """Name the stem, the stages, their blocks and the parts of the pool."""
@@ -55,31 +61,42 @@ class AttentionPoolTower:
         taps |= {f"pool.{part}": Tap(pool, part, pooled=True) for part in ("query", "key", "value", "attention")}
         return taps | {"pool.output": Tap(pool)}
 
-    def decompose(self, pixels: Tensor, options: ForwardOptions) -> Decomposition:
+    def forward(
+        self, pixels: Tensor, *, layers: Sequence[str] = (), keys: str = "", antialias: bool = True, alone: bool = False
+    ) -> tuple[Pooling, Streams]:
         """Run the tower once; its pool is computed for the one query whose answer it keeps."""
         visual: Any = self.visual
         pool, grid = visual.attnpool, grid_of(pixels, self.cell)
-        positional = resize_positional(pool.positional_embedding, grid, antialias=options.path.antialias)
-        parts = AttentionPoolPass(pool, positional)
+        positional = resize_positional(pool.positional_embedding, grid, antialias=antialias)
+        parts = PoolPass(pool, positional)
         with ExitStack() as stack:
-            recorded = stack.enter_context(record(self.taps(), options.layers))
+            recorded = stack.enter_context(record(self.taps(), layers))
             parts.stand_in = not has_hooks(*pool.modules())
             stack.enter_context(on_forward(visual.layer4, lambda _inputs, output: parts.feed(output)))
             mode = InterceptAttention(parts.on_attention, swap={id(pool.positional_embedding): positional})
             stack.enter_context(active_in(pool, mode))
-            embedding = visual(pixels)
-        return parts.decomposition(embedding, grid, options, dict(recorded))
+            embedding = pooled_of(visual(pixels))
+        terms, dense = parts.projected(parts.plain)
+        pooling = Pooling(
+            embedding=embedding,
+            attention=parts.weights[..., 1:].unflatten(-1, grid),
+            contributions=terms[:, 1:].unflatten(1, grid),
+            rest={"mean token": terms[:, 0], "bias": pool.c_proj.bias.detach().expand_as(embedding)},
+            keys=pool.k_proj.forward(parts.tokens).unflatten(1, grid) if keys else None,
+            layers=dict(recorded),
+        )
+        return pooling, parts.streams(dense)
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need no recorded layer: inner channels differ from the pool's, so layers are read by gradients."""
         return ()
 
-    def read(self, streams: Mapping[str, Tensor], layer: str, path: DensePath) -> tuple[Tensor, Tensor]:
+    def read(self, recorded: Mapping[str, Tensor], layer: str) -> tuple[Tensor, Streams]:
         """Refuse: inner layers of a ResNet have no way into text space."""
         raise TypeError("a ResNet's inner layers are read by gradients")
 
 
-class AttentionPoolPass:
+class PoolPass:
     """The attention pool of one pass: fed with layer4's output, asked for heads, then for everything else.
 
     Where nobody else listens it stands in for the tower's own call, which would compute every query and throw all
@@ -127,33 +144,30 @@ class AttentionPoolPass:
         query = torch.einsum("bhd,hdc->bhc", query * query.shape[-1] ** -0.5, key_weights)
         return torch.softmax(query @ self.placed.transpose(1, 2), dim=-1)
 
-    def decomposition(
-        self, embedding: Tensor, grid: tuple[int, int], options: ForwardOptions, layers: dict[str, Tensor]
-    ) -> Decomposition:
-        """Take everything apart, once the tower has run."""
+    def projected(self, merged: Tensor) -> tuple[Tensor, Tensor]:
+        """Project each position's term, mean token first, and with them merged heads, which get the bias."""
         project: nn.Linear = self.pool.c_proj
-        terms = (self.weights[..., None] * self.values).transpose(1, 2).flatten(2)
-        plain = self._mixed(options.path)
-        terms, dense = _project_together(project.weight, terms, plain)
-        return Decomposition(
-            embedding=embedding,
-            dense=(dense + project.bias).unflatten(1, grid),
-            attention=self.weights[..., 1:].unflatten(-1, grid),
-            contributions=terms[:, 1:].unflatten(1, grid),
-            rest={"mean token": terms[:, 0], "bias": project.bias.detach().expand_as(embedding)},
-            keys=self.pool.k_proj.forward(self.tokens).unflatten(1, grid) if options.keys else None,
-            layers=layers,
-        )
+        terms, dense = _project_together(project.weight, merge_heads(self.weights[..., None] * self.values), merged)
+        return terms, dense + project.bias
 
-    def _mixed(self, path: DensePath) -> Tensor:
-        """What the output projection gets at every position: its own value, or values mixed by its own query."""
-        if not path.one_hot:
-            heads = (self.pool.num_heads, -1)
-            query = self.pool.q_proj.forward(self.placed[:, 1:]).unflatten(-1, heads).transpose(1, 2)
-            key = self.pool.k_proj.forward(self.placed).unflatten(-1, heads).transpose(1, 2)
-            weights = torch.softmax(query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2), dim=-1)
-            return (weights @ self.values).transpose(1, 2).flatten(2)
-        return self.values[:, :, 1:].transpose(1, 2).flatten(2) if path.positional else self.plain
+    def streams(self, dense: Tensor) -> Streams:
+        """Give values as they were projected beside the terms; others go the same way when they are asked for."""
+
+        def attended(_path: str) -> Tensor:
+            return self.projected(self._mixed())[1]
+
+        def placed() -> Tensor:
+            return self.projected(merge_heads(self.values[:, :, 1:]))[1]
+
+        return Streams(values=dense, head=(), attended=attended, placed=placed)
+
+    def _mixed(self) -> Tensor:
+        """Mix the values of all tokens by each position's own query: `(image, position, C)`."""
+        heads = (self.pool.num_heads, -1)
+        query = self.pool.q_proj.forward(self.placed[:, 1:]).unflatten(-1, heads).transpose(1, 2)
+        key = self.pool.k_proj.forward(self.placed).unflatten(-1, heads).transpose(1, 2)
+        weights = torch.softmax(query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2), dim=-1)
+        return merge_heads(weights @ self.values)
 
 
 def _project_together(weight: Tensor, *inputs: Tensor) -> list[Tensor]:

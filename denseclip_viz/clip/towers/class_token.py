@@ -9,22 +9,17 @@ LayerScale or a norm of its own elsewhere. Source: MaskCLIP's official vit.py (`
 timm's vision_transformer.py, eva.py, vision_transformer_relpos.py.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from denseclip_viz.clip.attention import AttentionCall
-from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, has_hooks, on_forward, record
+from denseclip_viz.clip.hooks import Tap, has_hooks, record
 from denseclip_viz.clip.towers.linearize import Branch, apply, propagate_terms
 from denseclip_viz.clip.towers.shadow import shared_copy
-from denseclip_viz.clip.towers.tower import Decomposition, DensePath, ForwardOptions, unseen
-from denseclip_viz.clip.towers.transformer import Block, TransformerTower, Trunk, block_of
+from denseclip_viz.clip.towers.tower import Pooling, Streams, pooled_of
+from denseclip_viz.clip.towers.transformer import AttentionRecord, Block, TransformerTower, block_of, merge_heads
 
 
 @dataclass(frozen=True)
@@ -33,6 +28,12 @@ class ClassTokenTower(TransformerTower):
 
     family: str = "ViT class token"
     layer_readout: str = "value path and class token of each block through the final norm and projection"
+
+    @property
+    def switches(self) -> frozenset[str]:
+        """All but a table of positions of the pool."""
+        own_table = {"antialias"} if self.trunk.positional is not None else set()
+        return frozenset({"attention", "residual", "mlp"} | own_table)
 
     @property
     def last_map(self) -> str:
@@ -45,119 +46,78 @@ class ClassTokenTower(TransformerTower):
         pool = {f"pool.{part}": Tap(last, part, pooled=True) for part in ("query", "key", "value", "attention")}
         return self.trunk.taps() | pool | {"pool.output": Tap(self.visual)}
 
-    def decompose(self, pixels: Tensor, options: ForwardOptions) -> Decomposition:
-        """Run the tower once; unless somebody listens there, patches attend to themselves alone in the last block.
+    def forward(
+        self, pixels: Tensor, *, layers: Sequence[str] = (), keys: str = "", antialias: bool = True, alone: bool = False
+    ) -> tuple[Pooling, Streams]:
+        """Run the tower once and record its last block.
 
-        The class token never reads what the last attention gives to patches, so they take the value path through
-        the tower's own residual, MLP and norms, and the dense features cost no second MLP.
+        The class token never reads what the last attention gives to patches. So if nothing but the value path is
+        wanted of them (`alone`) and nobody listens there, they take it through the tower's own residual, MLP and
+        norms: the dense features cost no second MLP.
         """
         trunk = self.trunk
-        grid = trunk.grid(pixels)
-        parts = LastBlock(trunk)
+        grid, last = trunk.grid(pixels), trunk.blocks[-1]
         with ExitStack() as stack:
-            recorded = stack.enter_context(record(self.taps() if options.layers else {}, options.layers))
-            listeners = has_hooks(*trunk.blocks[-1].modules(), *trunk.after())
-            path = options.path
-            parts.one_hot = path.one_hot and path.residual and path.mlp and not listeners
-            trunk.place(stack, grid, antialias=path.antialias)
-            parts.listen(stack)
-            embedding = self.visual(pixels)
-        embedding = embedding[0] if isinstance(embedding, tuple) else embedding
-        return parts.decomposition(embedding, grid, options, dict(recorded))
+            recorded = stack.enter_context(record(self.taps() if layers else {}, layers))
+            listened = has_hooks(*last.modules(), *trunk.after())
+            trunk.place(stack, grid, antialias=antialias)
+            pool = AttentionRecord(alone=alone and not listened)
+            pool.listen(stack, last, block_of(last).attention)
+            embedding = pooled_of(self.visual(pixels))
+        pool.check()
+        block = block_of(shared_copy(last, hooks=False))
+        terms, rest = self._terms(block, pool)
+        prefix = trunk.prefix
+        pooling = Pooling(
+            embedding=embedding,
+            attention=pool.weights[..., prefix:].unflatten(-1, grid),
+            contributions=terms[:, prefix:].unflatten(1, grid),
+            rest={"class token": terms[:, :prefix].sum(1), **rest},
+            keys=pool.keys(prefix, block.project, keys).unflatten(1, grid) if keys else None,
+            layers=dict(recorded),
+        )
+        return pooling, self._streams(block, pool, listened)
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream into and out of each layer."""
         names = ("embed", *self.layers)
         return tuple(dict.fromkeys(n for layer in layers for n in (names[names.index(layer) - 1], layer)))
 
-    def read(self, streams: Mapping[str, Tensor], layer: str, path: DensePath) -> tuple[Tensor, Tensor]:
-        """Push a block's class token and its value path through the final norm and projection."""
+    def read(self, recorded: Mapping[str, Tensor], layer: str) -> tuple[Tensor, Streams]:
+        """Push a block's class token through the final norm and projection; its streams are those of its patches."""
         trunk, index = self.trunk, self.layers.index(layer)
-        patches = streams[layer][:, trunk.prefix :]
-        if path.one_hot:
-            block = block_of(shared_copy(trunk.blocks[index], hooks=False))
-            entering = streams[("embed", *self.layers)[index]][:, trunk.prefix :]
-            patches = value_stream(block, entering, block.values(entering), path)
-        head = trunk.head()
-        return apply(head, streams[layer][:, 0]), apply(head, patches)
+        block = block_of(shared_copy(trunk.blocks[index], hooks=False))
+        entering = recorded[("embed", *self.layers)[index]][:, trunk.prefix :]
+        streams = Streams(
+            values=block.values(entering),
+            project=block.out,
+            mlp=block.mlp,
+            head=trunk.head(),
+            entering=entering,
+            leaving=recorded[layer][:, trunk.prefix :],
+        )
+        return apply(trunk.head(), recorded[layer][:, 0]), streams
 
-
-def value_stream(block: Block, stream: Tensor, merged_values: Tensor, path: DensePath) -> Tensor:
-    """Let every token attend to itself alone in `block`: `(image, token, C)`."""
-    own = apply(block.out, merged_values)
-    own = stream + own if path.residual else own
-    return own + apply(block.mlp, own) if path.mlp else own
-
-
-class LastBlock:
-    """The last block of one pass: listens while it runs, then takes the class token's answer apart."""
-
-    one_hot: bool
-    stream: Tensor
-    final: Tensor
-    weights: Tensor
-    values: Tensor
-    call: AttentionCall
-
-    def __init__(self, trunk: Trunk) -> None:
-        self.trunk, self.block = trunk, trunk.blocks[-1]
-
-    def listen(self, stack: ExitStack) -> None:
-        """Observe the block's input, attention and output until `stack` closes."""
-        stack.enter_context(on_forward(self.block, self._on_block))
-        stack.enter_context(active_in(block_of(self.block).attention, InterceptAttention(self.on_attention)))
-
-    def _on_block(self, inputs: tuple[Any, ...], output: Tensor) -> None:
-        self.stream, self.final = inputs[0], output
-
-    def on_attention(self, call: AttentionCall) -> Tensor | None:
-        """Keep weights and values; in one-hot mode, answer: the class token as it is, each patch its own value."""
-        self.call, self.weights = call, call.weights(slice(0, 1))[:, :, 0]
-        self.values = call.part("value", slice(None))
-        if not self.one_hot:
-            return None
-        return torch.cat([self.weights[:, :, None] @ self.values, self.values[:, :, 1:]], dim=2)
-
-    def decomposition(
-        self, embedding: Tensor, grid: tuple[int, int], options: ForwardOptions, layers: dict[str, Tensor]
-    ) -> Decomposition:
-        """Take everything apart, once the tower has run."""
-        if not hasattr(self, "call"):
-            unseen()
+    def _streams(self, block: Block, pool: AttentionRecord, listened: bool) -> Streams:
         prefix = self.trunk.prefix
-        block = block_of(shared_copy(self.block, hooks=False))
-        terms, rest = self._terms(block)
-        keys = self._keys(block, options.keys).unflatten(1, grid) if options.keys else None
-        return Decomposition(
-            embedding=embedding,
-            dense=apply(self.trunk.head(), self._patches(block, options.path)).unflatten(1, grid),
-            attention=self.weights[..., prefix:].unflatten(-1, grid),
-            contributions=terms[:, prefix:].unflatten(1, grid),
-            rest={"class token": terms[:, :prefix].sum(1), **rest},
-            keys=keys,
-            layers=layers,
+        return Streams(
+            values=merge_heads(pool.values[:, :, prefix:]),
+            project=block.out,
+            mlp=block.mlp,
+            head=self.trunk.head(),
+            entering=pool.entering[:, prefix:],
+            leaving=pool.leaving[:, prefix:],
+            stood_in=pool.alone,
+            all_tokens=None if listened else lambda: (merge_heads(pool.heads_alone()), pool.entering),
         )
 
-    def _patches(self, block: Block, path: DensePath) -> Tensor:
-        if self.one_hot or not path.one_hot:
-            return self.final[:, self.trunk.prefix :]
-        return value_stream(block, self.stream[:, self.trunk.prefix :], self._merged(self.values), path)
-
-    def _terms(self, block: Block) -> tuple[Tensor, dict[str, Tensor]]:
-        entering = self.stream[:, :1]
+    def _terms(self, block: Block, pool: AttentionRecord) -> tuple[Tensor, dict[str, Tensor]]:
+        entering = pool.entering[:, :1]
         behind = (
             *block.out,
             Branch("residual", lambda _: entering),
             Branch("mlp", lambda x: apply(block.mlp, x)),
             *self.trunk.head(),
         )
-        own = (self.weights[..., None] * self.values).transpose(1, 2).flatten(2)
-        parts, rest = propagate_terms(own, {}, behind)
+        parts, rest = propagate_terms(merge_heads(pool.weights[..., None] * pool.values), {}, behind)
         return parts, {name: term[:, 0] for name, term in rest.items()}
-
-    def _keys(self, block: Block, kind: str) -> Tensor:
-        keys = self._merged(self.call.part("key", slice(None)))
-        return apply((block.project,), keys) if kind == "projected" else keys
-
-    def _merged(self, heads: Tensor) -> Tensor:
-        return heads[:, :, self.trunk.prefix :].transpose(1, 2).flatten(2)

@@ -124,7 +124,9 @@ def _frozen(step: Step, true: Tensor) -> tuple[Linear, Tensor | None]:
     if isinstance(step, nn.Linear):
         return lambda p: F.linear(p, step.weight), step.bias
     if isinstance(step, nn.LayerNorm):
-        return _frozen_norm(step, true), step.bias
+        scale = inverse_deviation(true, step.eps)
+        scale = scale if step.weight is None else scale * step.weight
+        return lambda p: centred(p) * scale, step.bias
     if isinstance(gamma := getattr(step, "gamma", None), Tensor):
         return lambda p: p * gamma, None
     if type(step).__name__ in _ACTIVATIONS:
@@ -137,7 +139,17 @@ def _frozen(step: Step, true: Tensor) -> tuple[Linear, Tensor | None]:
     )
 
 
-def _frozen_norm(norm: nn.LayerNorm, true: Tensor) -> Linear:
-    scale = (true.var(-1, keepdim=True, correction=0) + norm.eps).rsqrt()
-    scale = scale if norm.weight is None else scale * norm.weight
-    return lambda p: (p - p.mean(-1, keepdim=True)) * scale
+def inverse_deviation(x: Tensor, eps: float, axes: Sequence[int] = (-1,)) -> Tensor:
+    """Give what a LayerNorm multiplies by; taken for a constant, it leaves a norm that is linear.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 3.0]])
+        >>> centred(x) * inverse_deviation(x, eps=0.0)
+        tensor([[-1.,  1.]])
+    """
+    return (x.var(tuple(axes), keepdim=True, correction=0) + eps).rsqrt()
+
+
+def centred(x: Tensor, axes: Sequence[int] = (-1,)) -> Tensor:
+    """Take the mean off, as a LayerNorm does; linear in x, so terms of a sum stay terms of a sum."""
+    return x - x.mean(tuple(axes), keepdim=True)

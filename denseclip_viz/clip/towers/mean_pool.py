@@ -8,58 +8,46 @@ Source: timm's convnext.py, fastvit.py, swin_transformer.py, vision_transformer.
 'avg').
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from denseclip_viz.clip.hooks import Tap, on_forward, record
 from denseclip_viz.clip.towers.linearize import Step, apply, flatten, propagate_terms
 from denseclip_viz.clip.towers.shadow import at_input_size
-from denseclip_viz.clip.towers.tower import Decomposition, DensePath, ForwardOptions, grid_of
-from denseclip_viz.clip.towers.transformer import trunk_of
+from denseclip_viz.clip.towers.tower import Pooling, Streams, grid_of, pooled_of
+from denseclip_viz.clip.towers.transformer import Trunk, trunk_of
 from denseclip_viz.errors import LayerError
+
+Own = TypeVar("Own", bound="MeanPoolTower")
 
 
 @dataclass(frozen=True)
-class MeanPool:
+class MeanParts:
     """What is averaged, and what stands behind the mean.
 
     Attributes:
         cell: Pixels of a position, `(y, x)`.
-        native: The size of an input that need not be whole cells, if there is one.
         pool: The tap whose map or stream is averaged.
-        prefix: Tokens of a stream that the mean leaves out.
-        behind: From the mean to text space.
         layers: Names of the layers.
         taps: Every place that can be recorded before the pool, in order.
+        behind: From the mean to text space.
         norm: What a stream goes through before the mean; None for maps, whose channels differ from layer to layer.
-        at: Gives the image tower for the size of an input.
-        place: Resizes the table of positions by function, until the stack closes.
-        grid: Counts the cells of an input, `(y, x)`; None where an input is whole cells.
+        trunk: The transformer, where the tower is one.
         shifts: Where a layer's cells see beside their middle, as `Tower.shift` says it.
     """
 
     cell: tuple[int, int]
-    native: tuple[int, int] | None
     pool: Tap
-    prefix: int
-    behind: tuple[Step, ...]
     layers: tuple[str, ...]
     taps: Mapping[str, Tap]
-    norm: tuple[Step, ...] | None
-    at: Callable[[Tensor], nn.Module]
-    place: Callable[..., None] = lambda *_, **__: None
-    grid: Callable[[Tensor], tuple[int, int]] | None = None
+    behind: tuple[Step, ...] = ()
+    norm: tuple[Step, ...] | None = None
+    trunk: Trunk | None = None
     shifts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-    def cells(self, pixels: Tensor) -> tuple[int, int]:
-        """Count the cells of an input, `(y, x)`."""
-        return self.grid(pixels) if self.grid else grid_of(pixels, self.cell, self.native)
 
 
 @dataclass(frozen=True)
@@ -69,12 +57,11 @@ class MeanPoolTower:
     visual: nn.Module
     family: str = "average"
     last_map: str = "pool.input"
-    find: Callable[[Any], MeanPool] = lambda visual: mean_pool_of(visual)
 
     @property
-    def parts(self) -> MeanPool:
+    def parts(self) -> MeanParts:
         """Where the parts are."""
-        return self.find(self.visual)
+        return mean_parts(self.visual)
 
     @property
     def cell(self) -> tuple[int, int]:
@@ -93,68 +80,88 @@ class MeanPoolTower:
             return "gradient × activation of the score, LayerNorm statistics frozen"
         return "patch tokens of each block, and their mean, through the final norm and projection"
 
+    @property
+    def switches(self) -> frozenset[str]:
+        """Nothing but a table of positions that is open_clip's own: every path is the value path."""
+        trunk = self.parts.trunk
+        return frozenset({"antialias"} if trunk and trunk.positional is not None else ())
+
     def shift(self, layer: str) -> tuple[float, float]:
         """Say how far beside its middle a cell sees, where the tower's padding makes it so."""
         return self.parts.shifts.get(layer, (0.0, 0.0))
 
-    def at(self, pixels: Tensor) -> MeanPoolTower:
-        """Give the tower for the size of this input: itself, or one on a private copy of the structure."""
+    def grid(self, pixels: Tensor) -> tuple[int, int]:
+        """Count the cells of an input, `(y, x)`."""
         parts = self.parts
-        parts.cells(pixels)
-        visual = parts.at(pixels)
+        return parts.trunk.grid(pixels) if parts.trunk else grid_of(pixels, parts.cell)
+
+    def at(self: Own, pixels: Tensor) -> Own:
+        """Give the tower for the size of this input: itself, or one on a private copy of the structure."""
+        self.grid(pixels)
+        trunk, (height, width) = self.parts.trunk, pixels.shape[-2:]
+        visual = trunk.at(pixels) if trunk else at_input_size(self.visual, (height, width))
         return self if visual is self.visual else replace(self, visual=visual)
+
+    def resizes_positions(self, pixels: Tensor) -> bool:
+        """Resize open_clip's own table by function where the grid is another."""
+        trunk = self.parts.trunk
+        return trunk is not None and trunk.resizes(self.grid(pixels))
 
     def taps(self) -> dict[str, Tap]:
         """Name the layers and what goes into the pool and comes out."""
         parts = self.parts
         return {**parts.taps, "pool.input": parts.pool, "pool.output": Tap(self.visual)}
 
-    def decompose(self, pixels: Tensor, options: ForwardOptions) -> Decomposition:
+    def forward(
+        self, pixels: Tensor, *, layers: Sequence[str] = (), keys: str = "", antialias: bool = True, alone: bool = False
+    ) -> tuple[Pooling, Streams]:
         """Run the tower once and share its mean out."""
-        if options.keys:
+        if keys:
             raise LayerError(
                 "keys were asked for, and this tower has none: its pool is a plain mean",
                 expected="a tower that pools by attention",
                 fix="Leave key smoothing out: smooth='' in segment, keys='' in trace.",
             )
-        parts, inputs = self.parts, []
-        grid = parts.cells(pixels)
+        parts, averaged = self.parts, list[Tensor]()
+        grid = self.grid(pixels)
         with ExitStack() as stack:
-            parts.place(stack, grid, antialias=options.path.antialias)
-            recorded = stack.enter_context(record(self.taps() if options.layers else {}, options.layers))
-            keep = on_forward(parts.pool.module, lambda i, o: inputs.append(parts.pool.map(i, o)))
-            stack.enter_context(keep)
-            embedding = self.visual(pixels)
-        embedding = embedding[0] if isinstance(embedding, tuple) else embedding
-        tokens = _tokens(inputs[-1], parts.prefix)
-        return _decomposed(embedding, tokens, grid, parts.behind, dict(recorded))
+            if parts.trunk:
+                parts.trunk.place(stack, grid, antialias=antialias)
+            recorded = stack.enter_context(record(self.taps() if layers else {}, layers))
+            stack.enter_context(on_forward(parts.pool.module, lambda i, o: averaged.append(parts.pool.map(i, o))))
+            embedding = pooled_of(self.visual(pixels))
+        tokens = _positions(averaged[-1], parts.trunk)
+        return _pooling(embedding, tokens, grid, parts.behind, dict(recorded)), _streams(tokens, parts)
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream behind each block; maps are read by gradients."""
         return () if self.parts.norm is None else tuple(layers)
 
-    def read(self, streams: Mapping[str, Tensor], layer: str, path: DensePath) -> tuple[Tensor, Tensor]:
-        """Average a block's patches, and push the mean and each of them through the final norm and projection."""
+    def read(self, recorded: Mapping[str, Tensor], layer: str) -> tuple[Tensor, Streams]:
+        """Average a block's patches, and push the mean through the final norm and projection."""
         parts = self.parts
         assert parts.norm is not None
-        patches = apply(parts.norm, streams[layer][:, parts.prefix :])
-        return apply(parts.behind, patches.mean(1)), apply(parts.behind, patches)
+        tokens = apply(parts.norm, _positions(recorded[layer], parts.trunk))
+        return apply(parts.behind, tokens.mean(1)), _streams(tokens, parts)
 
 
-def _tokens(taken: Tensor, prefix: int) -> Tensor:
+def _positions(averaged: Tensor, trunk: Trunk | None) -> Tensor:
     """A map (image, C, y, x) or stream (image, token, C) as positions (image, position, C)."""
-    return taken.flatten(2).transpose(1, 2) if taken.ndim == 4 else taken[:, prefix:]
+    return averaged[:, trunk.prefix :] if trunk else averaged.flatten(2).transpose(1, 2)
 
 
-def _decomposed(
+def _streams(tokens: Tensor, parts: MeanParts) -> Streams:
+    return Streams(values=tokens, head=parts.behind)
+
+
+def _pooling(
     embedding: Tensor, tokens: Tensor, grid: tuple[int, int], behind: tuple[Step, ...], layers: dict[str, Tensor]
-) -> Decomposition:
+) -> Pooling:
     """Take a mean over positions apart."""
     count = tokens.shape[1]
     terms, rest = propagate_terms(tokens / count, {}, behind)
-    return Decomposition(
+    return Pooling(
         embedding=embedding,
-        dense=apply(behind, tokens).unflatten(1, grid),
         attention=tokens.new_full((len(tokens), 1, *grid), 1 / count),
         contributions=terms.unflatten(1, grid),
         rest={name: term[:, 0] for name, term in rest.items()},
@@ -162,12 +169,12 @@ def _decomposed(
     )
 
 
-def mean_pool_of(visual: Any) -> MeanPool:
+def mean_parts(visual: Any) -> MeanParts:
     """Find what a tower averages, and what stands behind the mean.
 
     Example:
         >>> from open_clip.timm_model import TimmModel
-        >>> parts = mean_pool_of(TimmModel("convnext_atto", 8, image_size=64, pool="", proj="linear"))
+        >>> parts = mean_parts(TimmModel("convnext_atto", 8, image_size=64, pool="", proj="linear"))
         >>> parts.cell, parts.layers[-1]
         ((32, 32), 'stages.3')
     """
@@ -175,27 +182,24 @@ def mean_pool_of(visual: Any) -> MeanPool:
     return _of_maps(visual, trunk) if not hasattr(trunk, "blocks") and trunk is not visual else _of_tokens(visual)
 
 
-def _of_tokens(visual: Any) -> MeanPool:
+def _of_tokens(visual: Any) -> MeanParts:
     """A transformer: the final norm stands before the mean, or behind it as in open_clip's CLIPA."""
     trunk = trunk_of(visual)
     late = getattr(visual, "final_ln_after_pool", False)
     (norm,) = trunk.norm
     assert isinstance(norm, nn.Module)
-    return MeanPool(
+    return MeanParts(
         cell=trunk.cell,
-        native=trunk.native,
         pool=Tap(trunk.container if late else norm),
-        prefix=trunk.prefix,
-        behind=flatten(norm if late else None, *trunk.project),
         layers=trunk.layers,
         taps=trunk.taps(),
+        behind=flatten(norm if late else None, *trunk.project),
         norm=() if late else flatten(norm),
-        at=trunk.at,
-        place=trunk.place,
+        trunk=trunk,
     )
 
 
-def _of_maps(visual: Any, trunk: Any) -> MeanPool:
+def _of_maps(visual: Any, trunk: Any) -> MeanParts:
     """A hierarchy of stages, convolutional or windowed."""
     last = getattr(trunk, "layers", None) is not None  # Swin's maps are (y, x, C)
     stages = trunk.layers if last else trunk.stages
@@ -206,16 +210,12 @@ def _of_maps(visual: Any, trunk: Any) -> MeanPool:
     head, cell = trunk.head, trunk.feature_info[-1]["reduction"]
     behind = (getattr(head, "norm", None), getattr(head, "pre_logits", None), head.fc, visual.head)
     layers = ("stem", *(f"stages.{i}" for i in range(len(stages))))
-    return MeanPool(
+    return MeanParts(
         cell=(cell, cell),
-        native=None,
         pool=Tap(head.global_pool, "input", channels_last=last),
-        prefix=0,
         behind=flatten(*behind),
         layers=layers,
         taps=taps,
-        norm=None,
-        at=lambda pixels: at_input_size(visual, (pixels.shape[-2], pixels.shape[-1])),
         shifts=_shifts(trunk, layers) if type(trunk).__name__ == "FastVit" else {},
     )
 

@@ -2,78 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denseclip_viz.clip.hooks import Tap
-from denseclip_viz.errors import GeometryError, LayerError, RecompositionError, UnsupportedTowerError
+from denseclip_viz.clip.towers.linearize import Step
+from denseclip_viz.errors import GeometryError, RecompositionError, UnsupportedTowerError
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 
 
 @dataclass(frozen=True)
-class DensePath:
-    """Which way from tokens to dense features: switches, so that every published variant can be named.
+class Streams:
+    """What dense features are made of: the layer that pools, at every position of one pass.
+
+        y = r · entering + O(A V),   y += mlp(y),   F = head(y)        `clip/paths.py` sums it up
 
     Attributes:
-        name: What figures and provenance call it.
-        residual: Keep the position's own stream beside the attention (ViT; the official MaskCLIP does).
-        mlp: Keep the MLP that is added behind the attention (ViT, where the official MaskCLIP does; learned query).
-        positional: Add the pool's positional embedding to a position before its value (ResNet; the official code
-            does not).
-        one_hot: Let a position attend to itself alone; otherwise it attends as the tower lets it ("vanilla": plain
-            patch tokens of a ViT, every position as a query of a ResNet's pool).
-        antialias: Antialias when a positional embedding is resized (open_clip does; the official code does not).
-            timm's towers resize their own, always antialiased.
+        values: `(image, position, C)`, V: what each answers if it attends to itself alone, heads merged.
+        head: From the stream to text space.
+        project: O, from merged heads to the stream.
+        mlp: From the stream to what an MLP adds to it; empty where none stands behind the attention.
+        entering: `(image, position, C)`, the stream beside the attention; None where none is.
+        leaving: `(image, position, C)`, y as the tower itself made it; None where it makes none.
+        stood_in: In `leaving` positions attended to themselves alone.
+        all_tokens: `values` and `entering` with the tokens before the positions, where the tower's own block could
+            have taken them for the value path. The same rows give the same bits: a product of other rows may end in
+            others, and what a path gives must not hang on which paths are asked for beside it.
+        attended: O(A V) of every position as the tower itself would attend, for a path of this name; None where
+            `leaving` holds it.
+        placed: `values` with the positional embedding added, where the pool adds one.
     """
 
-    name: str
-    residual: bool = True
-    mlp: bool = True
-    positional: bool = False
-    one_hot: bool = True
-    antialias: bool = True
-
-
-PATHS = {
-    path.name: path
-    for path in (
-        DensePath("value"),
-        DensePath("value-attention-only", residual=False, mlp=False),
-        DensePath("value-positional", positional=True),
-        DensePath("value-maskclip", antialias=False),
-        DensePath("vanilla", one_hot=False),
-    )
-}
+    values: Tensor
+    head: tuple[Step, ...]
+    project: tuple[Step, ...] = ()
+    mlp: tuple[Step, ...] = ()
+    entering: Tensor | None = None
+    leaving: Tensor | None = None
+    stood_in: bool = False
+    all_tokens: Callable[[], tuple[Tensor, Tensor]] | None = None
+    attended: Callable[[str], Tensor] | None = None
+    placed: Callable[[], Tensor] | None = None
 
 
 @dataclass(frozen=True)
-class ForwardOptions:
-    """What is wanted from a forward pass beside the lean default.
-
-    Attributes:
-        path: The way to dense features.
-        layers: Names of taps to keep.
-        keys: `""` for none, `"key"` for the pool's keys, `"projected"` for keys pushed through the output projection.
-    """
-
-    path: DensePath = PATHS["value"]
-    layers: tuple[str, ...] = ()
-    keys: str = ""
-
-
-@dataclass(frozen=True)
-class Decomposition:
-    """What one forward pass left behind, for a batch of images.
+class Pooling:
+    """The pooled embedding of a batch of images, taken apart.
 
     Attributes:
         embedding: `(image, D)`, the pooled embedding, not normalised.
-        dense: `(image, y, x, D)`, dense features in text space.
         attention: `(image, head, y, x)`, pooling weights; with those on no position they sum to 1 per head.
         contributions: `(image, y, x, D)`, each position's term of the embedding.
         rest: Terms that belong to no position, `(image, D)` each.
@@ -82,7 +65,6 @@ class Decomposition:
     """
 
     embedding: Tensor
-    dense: Tensor
     attention: Tensor
     contributions: Tensor
     rest: Mapping[str, Tensor]
@@ -114,6 +96,10 @@ class Tower(Protocol):
         """How inner layers are read, in one line for figures."""
 
     @property
+    def switches(self) -> frozenset[str]:
+        """The switches of a `DensePath` that change something in this tower."""
+
+    @property
     def last_map(self) -> str:
         """The tap of the last map before the pool, which Grad-CAM weighs."""
 
@@ -126,14 +112,29 @@ class Tower(Protocol):
     def taps(self) -> dict[str, Tap]:
         """Every place that can be recorded, in the order in which an image passes it."""
 
-    def decompose(self, pixels: Tensor, options: ForwardOptions) -> Decomposition:
-        """Run the tower once on `(image, 3, H, W)`, a size that it is `at`, and take its pooling apart."""
+    def resizes_positions(self, pixels: Tensor) -> bool:
+        """Whether a table of positions must be resized for this input, and so antialiased or not."""
+
+    def forward(
+        self, pixels: Tensor, *, layers: Sequence[str] = (), keys: str = "", antialias: bool = True, alone: bool = False
+    ) -> tuple[Pooling, Streams]:
+        """Run the tower once on `(image, 3, H, W)`, a size that it is `at`, and record its pooling.
+
+        Args:
+            pixels: The input.
+            layers: Names of taps to keep.
+            keys: `""` for none, `"key"` for the pool's keys, `"projected"` for keys pushed through the output
+                projection.
+            antialias: Antialias where a table of positions is resized.
+            alone: Nothing but what positions make of themselves alone is wanted, so where nobody listens they may
+                stand in for what the tower computes of them.
+        """
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """The taps that `read` wants recorded for these layers; empty where it reads by gradients."""
 
-    def read(self, streams: Mapping[str, Tensor], layer: str, path: DensePath) -> tuple[Tensor, Tensor]:
-        """Read one recorded layer in text space: `(image, D)` global and `(image, y, x, D)` dense."""
+    def read(self, recorded: Mapping[str, Tensor], layer: str) -> tuple[Tensor, Streams]:
+        """Take one recorded layer for the last one: what it would answer, `(image, D)`, and its streams."""
 
 
 def grid_of(pixels: Tensor, cell: tuple[int, int], native: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -158,7 +159,13 @@ def grid_of(pixels: Tensor, cell: tuple[int, int], native: tuple[int, int] | Non
     return height // cell[0], width // cell[1]
 
 
-def unseen() -> NoReturn:
+def pooled_of(output: Any) -> Tensor:
+    """Take the pooled embedding of what a tower returns, which some return with their tokens."""
+    pooled: Tensor = output[0] if isinstance(output, tuple) else output
+    return pooled
+
+
+def refuse_unfused() -> NoReturn:
     """Say that a pool ran without an attention call that can be seen.
 
     Raises:
@@ -206,17 +213,17 @@ def _bicubic(before: int, after: int, antialias: bool, like: Tensor) -> Tensor:
     return F.interpolate(identity, size, mode="bicubic", antialias=antialias, align_corners=False)[0, 0]
 
 
-def check_recomposition(decomposition: Decomposition, family: str) -> float:
+def check_recomposition(pooling: Pooling, family: str) -> float:
     """Check that contributions and rest sum to the embedding; return the largest relative residual.
 
     Raises:
         RecompositionError: they do not, so the tower is not what it was taken for.
     """
-    terms = [decomposition.contributions.double().sum((1, 2)), *(term.double() for term in decomposition.rest.values())]
-    residual = torch.stack(terms).sum(0) - decomposition.embedding.double()
-    largest = torch.stack([decomposition.embedding.double(), *terms]).abs().amax((0, 2))
+    terms = [pooling.contributions.double().sum((1, 2)), *(term.double() for term in pooling.rest.values())]
+    residual = torch.stack(terms).sum(0) - pooling.embedding.double()
+    largest = torch.stack([pooling.embedding.double(), *terms]).abs().amax((0, 2))
     relative = float((residual.abs().amax(1) / largest.clamp_min(1e-300)).max())
-    dtype = decomposition.embedding.dtype
+    dtype = pooling.embedding.dtype
     if not relative <= TOLERANCE[dtype]:
         raise RecompositionError(
             f"contributions and rest miss the embedding by {relative:.1e} (relative)",
@@ -224,19 +231,3 @@ def check_recomposition(decomposition: Decomposition, family: str) -> float:
             fix="Check the weights for NaN or infinity; if the tower was modified, it is not supported as it is.",
         )
     return relative
-
-
-def choose_path(path: str | DensePath) -> DensePath:
-    """Find a path by name.
-
-    Example:
-        >>> choose_path("value").mlp
-        True
-    """
-    if isinstance(path, DensePath):
-        return path
-    if path not in PATHS:
-        raise LayerError(
-            f"path {path!r} is unknown", expected=f"one of {', '.join(PATHS)}", fix="Or pass a DensePath(...)."
-        )
-    return PATHS[path]

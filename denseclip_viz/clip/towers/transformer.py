@@ -7,13 +7,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in
-from denseclip_viz.clip.towers.linearize import Step, flatten
+from denseclip_viz.clip.attention import AttentionCall
+from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, on_forward
+from denseclip_viz.clip.towers.linearize import Step, apply, flatten
 from denseclip_viz.clip.towers.shadow import at_input_size
-from denseclip_viz.clip.towers.tower import grid_of, resize_positional
+from denseclip_viz.clip.towers.tower import grid_of, refuse_unfused, resize_positional
 from denseclip_viz.errors import UnsupportedTowerError
 
 Pool = TypeVar("Pool", bound="TransformerTower")
@@ -151,13 +153,18 @@ class Trunk:
         height, width = pixels.shape[-2:]
         return self.visual if self.positional is not None else at_input_size(self.visual, (height, width))
 
+    @property
+    def _native_grid(self) -> tuple[int, int]:
+        return self.native[0] // self.cell[0], self.native[1] // self.cell[1]
+
+    def resizes(self, grid: tuple[int, int]) -> bool:
+        """Whether positions are resized by function for this grid."""
+        return self.positional is not None and grid != self._native_grid
+
     def place(self, stack: ExitStack, grid: tuple[int, int], *, antialias: bool) -> None:
         """Let the tower read positions resized to `grid`, in this thread, until `stack` closes."""
-        if self.positional is None:
-            return
-        native = self.native[0] // self.cell[0], self.native[1] // self.cell[1]
-        resized = resize_positional(self.positional, grid, antialias=antialias, native=native)
-        if resized is not self.positional:
+        if self.positional is not None and self.resizes(grid):
+            resized = resize_positional(self.positional, grid, antialias=antialias, native=self._native_grid)
             stack.enter_context(active_in(self.visual, InterceptAttention(swap={id(self.positional): resized})))
 
     def taps(self) -> dict[str, Tap]:
@@ -240,3 +247,56 @@ class TransformerTower:
         """Give the tower for the size of this input: itself, or one on a private copy of the structure."""
         visual = self.trunk.at(pixels)
         return self if visual is self.visual else replace(self, visual=visual)
+
+    def resizes_positions(self, pixels: Tensor) -> bool:
+        """Resize open_clip's own table by function where the grid is another; timm resizes its own."""
+        return self.trunk.resizes(self.trunk.grid(pixels))
+
+
+class AttentionRecord:
+    """One attention layer of one pass: what enters and leaves its module, and the first query's answer.
+
+    Args:
+        alone: Answer the tower's call: the first query as it is, every other token by its own value alone.
+    """
+
+    entering: Tensor
+    leaving: Tensor
+    weights: Tensor
+    values: Tensor
+    call: AttentionCall
+
+    def __init__(self, *, alone: bool = False) -> None:
+        self.alone = alone
+
+    def listen(self, stack: ExitStack, module: nn.Module, attention: nn.Module) -> None:
+        """Observe a module and the attention in it until `stack` closes."""
+        stack.enter_context(on_forward(module, self._on_forward))
+        stack.enter_context(active_in(attention, InterceptAttention(self._on_attention)))
+
+    def check(self) -> None:
+        """Refuse a module that ran without an attention call."""
+        if not hasattr(self, "call"):
+            refuse_unfused()
+
+    def heads_alone(self) -> Tensor:
+        """Give `(image, head, token, channel)`: the first query's answer, and every other token's own value."""
+        return torch.cat([self.weights[:, :, None] @ self.values, self.values[:, :, 1:]], dim=2)
+
+    def keys(self, first: int, project: Step, kind: str) -> Tensor:
+        """Give the keys of the tokens from `first` on, `(image, token, C)`."""
+        keys = merge_heads(self.call.part("key", slice(None))[:, :, first:])
+        return apply((project,), keys) if kind == "projected" else keys
+
+    def _on_forward(self, inputs: tuple[Any, ...], output: Tensor) -> None:
+        self.entering, self.leaving = inputs[0], output
+
+    def _on_attention(self, call: AttentionCall) -> Tensor | None:
+        self.call, self.weights = call, call.weights(slice(0, 1))[:, :, 0]
+        self.values = call.part("value", slice(None))
+        return self.heads_alone() if self.alone else None
+
+
+def merge_heads(heads: Tensor) -> Tensor:
+    """Lay `(image, head, token, channel)` out as `(image, token, C)`."""
+    return heads.transpose(1, 2).flatten(2)

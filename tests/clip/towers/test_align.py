@@ -14,9 +14,9 @@ from transformers import AlignModel, AutoTokenizer
 
 import denseclip_viz as dcv
 from denseclip_viz.attribution.gradients import grad_cam
-from denseclip_viz.clip.forward import TOLERANCE
+from denseclip_viz.clip.forward import TOLERANCE, ForwardOptions, decompose
 from denseclip_viz.clip.text.bank import encode_texts
-from denseclip_viz.clip.towers import ForwardOptions, logit_scale
+from denseclip_viz.clip.towers import logit_scale
 
 TEXTS = ["a red car", "grass", "a photo of a giraffe."]
 NAMES = {"float32": torch.float32, "float64": torch.float64}
@@ -232,7 +232,7 @@ def test_random_pixels_of_any_size_open_as_the_tower_alone_says(folder):
     for size in ((97, 97), (33, 160), (127, 64)):
         pixels = torch.from_numpy(tiny.random_pixels(*size))[None]
         with torch.no_grad():
-            decomposition = model.tower.at(pixels).decompose(pixels, ForwardOptions())
+            decomposition = decompose(model.tower.at(pixels), pixels, ForwardOptions())
             assert (decomposition.contributions.sum((1, 2)) - model.clip.visual(pixels)).abs().max() < 1e-12
         assert decomposition.dense.shape[1:3] == (size[0] // 32, size[1] // 32)
 

@@ -19,8 +19,9 @@ import torch
 from open_clip.factory import _MODEL_CONFIGS
 from open_clip.model import _build_vision_tower
 
+from denseclip_viz.clip.forward import ForwardOptions, decompose
 from denseclip_viz.clip.load.models import UNSUPPORTED, known_models
-from denseclip_viz.clip.towers import ForwardOptions, tower_for
+from denseclip_viz.clip.towers import tower_for
 from denseclip_viz.clip.towers.tower import TOLERANCE, check_recomposition
 
 LARGEST = float(os.environ.get("DENSECLIP_VIZ_LARGEST", 30e6))
@@ -92,7 +93,7 @@ def test_contributions_and_rest_are_what_encode_image_returns(embed_dim, vision,
     for dtype in (torch.float32, torch.float64):
         visual = visual.to(dtype)
         with torch.no_grad():
-            decomposition = tower_for(visual).at(pixels).decompose(pixels.to(dtype), ForwardOptions())
+            decomposition = decompose(tower_for(visual).at(pixels), pixels.to(dtype), ForwardOptions())
             plain = visual(pixels.to(dtype))
         plain = plain[0] if isinstance(plain, tuple) else plain
         total = decomposition.contributions.sum((1, 2)) + sum(decomposition.rest.values())

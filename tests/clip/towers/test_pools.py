@@ -14,7 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from denseclip_viz.attribution.gradients import grad_cam, gradient_maps
-from denseclip_viz.clip.towers import PATHS, ForwardOptions, tower_for
+from denseclip_viz.clip.forward import ForwardOptions, decompose
+from denseclip_viz.clip.paths import PATHS, read_layer
+from denseclip_viz.clip.towers import tower_for
 from denseclip_viz.clip.towers.tower import check_recomposition, resize_positional
 from denseclip_viz.errors import GeometryError, LayerError, RecompositionError, UnsupportedTowerError
 
@@ -34,7 +36,7 @@ def plain(visual, pixels):
 
 def opened(visual, pixels, **request):
     with torch.no_grad():
-        return tower_for(visual).at(pixels).decompose(pixels, ForwardOptions(**request))
+        return decompose(tower_for(visual).at(pixels), pixels, ForwardOptions(**request))
 
 
 def miss(ours, theirs):
@@ -199,7 +201,7 @@ def test_the_last_layer_reads_as_the_answer_and_every_layer_can_be_read(kind):
     if needed := tower.layers_to_record(tower.layers):
         ours = opened(visual, pixels, layers=needed)
         with torch.no_grad():
-            whole, dense = tower.read(ours.layers, tower.layers[-1], PATHS["value"])
+            whole, dense = read_layer(tower, ours.layers, tower.layers[-1], PATHS["value"])
         assert miss(whole, ours.embedding) <= 1e-12 and miss(dense, ours.dense.flatten(1, 2)) <= 1e-12
     else:
         maps = gradient_maps(tower, pixels[0], vectors, layers=tower.layers, path=PATHS["value"])
@@ -262,7 +264,7 @@ def test_somebody_elses_hooks_hear_the_one_pass_and_nothing_more(kind):
     heard.clear()
     with torch.no_grad():
         for layer in tower.layers if tower.layers_to_record(tower.layers) else ():
-            tower.read(full.layers, layer, PATHS["value"])
+            read_layer(tower, full.layers, layer, PATHS["value"])
     assert not heard
 
 
@@ -283,7 +285,7 @@ def test_layers_are_pooled_with_or_without_the_tokens_before_the_patches_as_the_
     tower, pixels = tower_for(visual), pixels_for(visual)
     ours = opened(visual, pixels, layers=tower.layers_to_record(tower.layers[-1:]))
     with torch.no_grad():
-        whole, dense = tower.read(ours.layers, tower.layers[-1], PATHS["value"])
+        whole, dense = read_layer(tower, ours.layers, tower.layers[-1], PATHS["value"])
     assert miss(whole, ours.embedding) <= 1e-12 and miss(dense, ours.dense.flatten(1, 2)) <= 1e-12
 
 

@@ -8,7 +8,9 @@ import pytest
 import tiny
 import torch
 
-from denseclip_viz.clip.towers import PATHS, ForwardOptions, tower_for
+from denseclip_viz.clip.forward import ForwardOptions, decompose
+from denseclip_viz.clip.paths import PATHS, read_layer
+from denseclip_viz.clip.towers import tower_for
 from denseclip_viz.clip.towers.tower import check_recomposition, resize_positional
 from denseclip_viz.errors import GeometryError, RecompositionError, UnsupportedTowerError
 
@@ -22,7 +24,7 @@ VITS = {
 
 def open_tower(visual, pixels, **request):
     with torch.no_grad():
-        return tower_for(visual).decompose(torch.from_numpy(pixels)[None], ForwardOptions(**request))
+        return decompose(tower_for(visual), torch.from_numpy(pixels)[None], ForwardOptions(**request))
 
 
 def close(ours, theirs, tolerance=1e-12):
@@ -137,7 +139,7 @@ def test_a_users_own_hook_in_the_last_block_sees_the_tower_as_it_is():
     handle = visual.transformer.resblocks[-1].register_forward_hook(lambda m, i, output: seen.append(output))
     with torch.no_grad():
         visual(pixels)
-        tower_for(visual).decompose(pixels, ForwardOptions())
+        decompose(tower_for(visual), pixels, ForwardOptions())
     handle.remove()
     assert torch.allclose(seen[0], seen[1], rtol=1e-12) and len(seen) == 2
 
@@ -186,7 +188,7 @@ def test_contributions_and_rest_recompose_the_embedding_in_every_precision(build
     visual = build(dtype=dtype).visual
     pixels = torch.randn(3, 3, 96, 64, dtype=dtype)
     with torch.no_grad():
-        decomposition = tower_for(visual).decompose(pixels, ForwardOptions())
+        decomposition = decompose(tower_for(visual), pixels, ForwardOptions())
     check_recomposition(decomposition, "test")
 
 
@@ -226,7 +228,7 @@ def test_every_block_reads_as_the_reference_says(block):
     layer = f"blocks.{block}"
     ours = open_tower(visual, pixels, layers=tower.layers_to_record([layer]))
     with torch.no_grad():
-        whole, dense = tower.read(ours.layers, layer, PATHS["value"])
+        whole, dense = read_layer(tower, ours.layers, layer, PATHS["value"])
     positional = oracle.resize_positional(weights["positional_embedding"], (4, 6), antialias=True)
     streams = oracle.vit_streams(weights, pixels, settings, positional)
     close(whole[0], oracle.vit_project(weights, streams[block + 1][:1], settings)[0])

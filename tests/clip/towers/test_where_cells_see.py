@@ -58,7 +58,7 @@ def middle(tower, layer, side):
 def test_the_shift_of_every_layer_is_where_the_pixels_lie_that_move_its_cells(padding, last, no_gates):
     model = even(align_models.make(dtype=torch.float64, depthwise_padding=padding))
     tower, side = tower_of(Align(model, pad=0, context_length=16).eval()), 640
-    assert tower.cell == (32, 32) and tower.parts.cells(torch.zeros(1, 3, side, side)) == (20, 20)
+    assert tower.cell == (32, 32) and tower.grid(torch.zeros(1, 3, side, side)) == (20, 20)
     for layer in (*tower.layers, "pool.input"):
         cell, size, found = middle(tower, layer, side)
         np.testing.assert_allclose(found - (cell * size + (size - 1) / 2), tower.shift(layer), atol=1e-6)

@@ -1,0 +1,123 @@
+"""Several paths at the front door: the axis that they get, and where one path is due."""
+
+import numpy as np
+import pytest
+import torch
+
+import denseclip_viz as dcv
+from denseclip_viz.canvas.payload import payload
+from denseclip_viz.clip.paths import DensePath
+from denseclip_viz.errors import LayerError
+from denseclip_viz.maps.tables import compare_table
+
+NAMES = ["value", "vanilla", "value-attention-only"]
+PROMPTS = dcv.Prompts(["a red car", "grass"], ["{}", "a photo of {}."], absent=["a giraffe"])
+
+
+@pytest.fixture(scope="module")
+def vit(load_tiny):
+    return load_tiny("vit")
+
+
+@pytest.fixture(scope="module")
+def trace(vit, image_file):
+    return vit.trace(image_file, path=NAMES)
+
+
+@pytest.mark.parametrize("geometry", ["native", "whole", "tiles"])
+def test_a_list_of_paths_gives_the_dense_features_of_each(model, image_file, geometry):
+    together = model.trace(image_file, path=["value", "vanilla"], geometry=geometry)
+    assert together.paths == ("value", "vanilla") and together.provenance["path"] == "value, vanilla"
+    for name in together.paths:
+        alone = model.trace(image_file, path=name, geometry=geometry)
+        assert torch.equal(together.with_path(name).dense, alone.dense)
+        assert alone.paths == (name,) and alone.with_path(name) is alone
+        assert together.with_path(name).provenance == alone.provenance
+    assert "2, " in together._repr_html_() or "path, y, x, D" in together._repr_html_()
+
+
+def test_a_list_of_one_has_the_axis_and_a_name_has_not(vit, image_file):
+    assert vit.trace(image_file, path=["vanilla"]).dense.ndim == 4 == vit.trace(image_file, path=NAMES).dense.ndim
+    assert vit.trace(image_file, path="vanilla").dense.ndim == 3
+    mine = DensePath("mine, my own", mlp=False)
+    assert vit.trace(image_file, path=("value", mine)).paths == ("value", "mine, my own")
+
+
+def test_many_images_get_all_paths(vit, image_file):
+    for many in vit.trace_many([image_file] * 3, path=NAMES, batch_size=2):
+        assert many.dense.shape[0] == len(NAMES)
+
+
+@pytest.mark.parametrize("path", [[], (), ["value", "value"], ["value", 3], ["value", "sclip"], {"value": 1}])
+def test_lists_that_name_no_paths_or_one_twice_are_refused(vit, image_file, path):
+    with pytest.raises(LayerError, match="path"):
+        vit.trace(image_file, path=path)
+
+
+def test_paths_that_resize_positions_in_two_ways_are_refused_at_other_sizes_alone(vit, image_file):
+    both = ["value", "value-maskclip"]
+    assert vit.trace(image_file, path=both).paths == vit.trace(image_file, path=both, geometry="tiles").paths
+    with pytest.raises(LayerError, match="Trace twice"):
+        vit.trace(image_file, path=both, geometry="whole")
+
+
+def test_similarities_have_the_axis(vit, trace, image_file):
+    maps = vit.similarity(trace, PROMPTS)
+    assert maps.dims == ("path", "template", "prompt", "y", "x") and maps.path.values.tolist() == NAMES
+    for name in NAMES:
+        alone = vit.similarity(vit.trace(image_file, path=name), PROMPTS)
+        np.testing.assert_array_equal(maps.sel(path=name).values, alone.values)
+
+
+def test_a_comparison_has_it_where_dense_features_count(vit, trace, image_file):
+    both = vit.compare(trace, PROMPTS)
+    with_axis = {name for name in both.data_vars if "path" in both[name].dims}
+    assert {"dense", "gap", "spearman", "same_peak"} <= with_axis
+    assert not {"contribution", "rest", "score", "attention", "attention_heads", "image"} & with_axis
+    for name in NAMES:
+        alone = vit.compare(trace.with_path(name), PROMPTS)
+        for variable in both.data_vars:
+            ours = both[variable].sel(path=name) if variable in with_axis else both[variable]
+            assert ours.dims == alone[variable].dims
+            np.testing.assert_array_equal(ours.values, alone[variable].values)
+
+
+def test_a_table_has_a_row_for_each_path(vit, trace):
+    table, alone = (
+        compare_table(vit.compare(trace, PROMPTS)),
+        compare_table(vit.compare(trace.with_path("value"), PROMPTS)),
+    )
+    assert "path" not in alone and table.path.unique().tolist() == NAMES and len(table) == len(NAMES) * len(alone)
+    assert table[table.path == "value"].drop(columns="path").equals(alone)
+
+
+def test_probabilities_do_not_care(vit, trace):
+    assert vit.classify(trace, PROMPTS).dims == ("template", "prompt")
+
+
+def test_where_one_path_is_due_several_are_refused_and_the_fix_works(vit, image_file):
+    trace = vit.trace(image_file, path=NAMES, layers=vit.layers_to_record("all"))
+    one = trace.with_path("vanilla")
+    for call in (
+        lambda trace: vit.segment(trace, PROMPTS),
+        lambda trace: vit.compare(trace, PROMPTS, layers="all"),
+        lambda trace: dcv.plot.compare(vit.compare(trace, PROMPTS)),
+        lambda trace: payload(vit.compare(trace, PROMPTS)),
+        lambda trace: payload(vit.similarity(one, PROMPTS), features=trace),
+    ):
+        call(one)
+        with pytest.raises(LayerError, match=r"trace.with_path\('value'\)|result.sel\(path='value'\)"):
+            call(trace)
+    with pytest.raises(LayerError, match="was not traced"):
+        trace.with_path("value-maskclip")
+
+
+def test_a_list_of_one_path_serves_where_one_is_due(vit, image_file):
+    trace = vit.trace(image_file, path=["vanilla"])
+    labels = vit.segment(trace, PROMPTS).labels
+    assert (labels == vit.segment(trace.with_path("vanilla"), PROMPTS).labels).all()
+
+
+def test_a_grid_shows_paths_in_rows(vit, trace):
+    maps = vit.similarity(trace, ["a red car", "grass"])
+    assert dcv.plot.grid(maps, rows="path", cols="prompt", image=trace.image) is not None
