@@ -240,15 +240,3 @@ def refuse_trace(image: Item) -> Item:
         got, fix = f"the trace of {image.name}", "Pass the image, or the trace to compare, segment or classify."
         raise ImageError(got, expected="an image", fix=fix)
     return image
-
-
-def require_one_path(trace: Trace, what: str) -> Trace:
-    """Refuse a trace of several paths where one is due, and take the axis off where it has only one.
-
-    Raises:
-        LayerError: it has several.
-    """
-    if len(trace.paths) > 1:
-        got, fix = f"{what} of {len(trace.paths)} paths, {', '.join(trace.paths)}", "Trace one path, or pass "
-        raise LayerError(got, expected="one path", fix=f"{fix}trace.with_path({trace.paths[0]!r}).")
-    return trace.with_path(trace.paths[0])

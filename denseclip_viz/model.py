@@ -7,21 +7,18 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from denseclip_viz import arguments
 from denseclip_viz.attribution.layer_maps import with_layers
 from denseclip_viz.clip import summary
-from denseclip_viz.clip.forward import Prepared, check_against_forward, check_eval, trace_all
+from denseclip_viz.clip.forward import Prepared, check_against_forward, embed, trace_all
 from denseclip_viz.clip.hooks import Record, record
 from denseclip_viz.clip.load.checkpoints import Loaded
-from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.clip.paths import DensePath, choose_path, paths_of
+from denseclip_viz.clip.paths import DensePath, paths_of
 from denseclip_viz.clip.text.bank import TextBank, encode_texts, ensemble
 from denseclip_viz.clip.text.cache_key import Cache
 from denseclip_viz.clip.towers import Tower, logit_scale, tower_of
-from denseclip_viz.clip.towers.tower import pooled_of
 from denseclip_viz.errors import ImageError
 from denseclip_viz.geometry import Fit, fit_from
 from denseclip_viz.images import ImageLike, describe, readable
@@ -46,6 +43,11 @@ class Model:
     Args:
         loaded: What `clip.load.checkpoints.load_clip` returns.
         cache: Where text vectors are kept on disk, as for `TextBank`.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> dcv.load().layers
+        ('stem', 'layer1', 'layer2', 'layer3', 'layer4')
     """
 
     def __init__(self, loaded: Loaded, *, cache: Cache = None) -> None:
@@ -100,7 +102,7 @@ class Model:
             path: The path to dense features, by name or as `DensePath(...)`; several in a list come of the same
                 forward pass, and `Trace.dense` gets an axis for them.
             preset: `"maskclip-paper"` for the paper's geometry, path and keys where they are not given.
-            batch_size: Windows of tiles in one forward pass.
+            batch_size: Images, or windows of tiles, in one forward pass.
 
         Returns:
             Global embedding, dense features, attention, contributions, rest, and what was asked for.
@@ -132,8 +134,8 @@ class Model:
     ) -> Iterator[Trace]:
         """Open images one after the other, in batches; memory is bounded by the batch.
 
-        Options are those of `trace`. `batch_size` counts images, or windows of tiles. `unreadable` is called with an
-        image that cannot be read and its error, and the work goes on without it; by default the error is raised.
+        Options are those of `trace`. `unreadable` is called with an image that cannot be read and its error, and the
+        work goes on without it; by default the error is raised.
 
         Returns:
             Traces in the order of the images, each when it is asked for.
@@ -163,16 +165,13 @@ class Model:
             *patterns: Names, wildcards, negative indices; `model.taps` lists the names.
 
         Returns:
-            A context that gives a mapping from names of taps to what they saw last, `(image, …)`.
-
-        Raises:
-            LayerError: a pattern that names no tap, or a tap that never fired.
+            A context that gives a mapping from names of taps to what they saw last; one that is silent is an error.
 
         Example:
             >>> import denseclip_viz as dcv
             >>> model = dcv.load()
             >>> with model.record("layer*", "pool.attention") as recorded:
-            ...     _ = model.encode_image(torch.zeros(1, 3, 256, 256))
+            ...     _ = model.encode_image(model.trace(dcv.toyworld.scene("a taxi", size=64)).pixels[None])
             >>> recorded["layer4"].shape, recorded["pool.attention"].shape
             (torch.Size([1, 768, 8, 8]), torch.Size([1, 12, 65]))
         """
@@ -189,14 +188,11 @@ class Model:
 
         Example:
             >>> import denseclip_viz as dcv
-            >>> dcv.load().encode_image(torch.zeros(2, 3, 256, 256)).shape
-            torch.Size([2, 128])
+            >>> model = dcv.load()
+            >>> model.encode_image(model.trace(dcv.toyworld.scene("a taxi", size=64)).pixels[None]).shape
+            torch.Size([1, 128])
         """
-        check_eval(self.tower.visual)
-        pixels, parameter = arguments.require_pixels(pixels, self.preprocess.size), next(self.tower.visual.parameters())
-        with torch.no_grad(), memory_guard("the number of images"):
-            embedding = pooled_of(self.tower.visual(pixels.to(parameter.device, parameter.dtype)))
-        return arguments.require_finite(embedding)
+        return arguments.require_finite(embed(self.tower, arguments.require_pixels(pixels, self.preprocess.size)))
 
     def encode_text(self, texts: Sequence[str], *, truncate: bool = False) -> Tensor:
         """Embed plain texts.
@@ -251,12 +247,8 @@ class Model:
         """
         prompts, wanted = Prompts.of(prompts), arguments.pick_layers(layers, self.layers)
         trace = arguments.require_nonzero(self._trace_of(image, layers=self.tower.layers_to_record(wanted)))
-        vectors = self.texts.encode(prompts)
-        both = comparison.compare(trace, vectors, prompts)
-        if not wanted:
-            return both
-        trace = arguments.require_one_path(trace, "a readout of layers")
-        return with_layers(both, self.tower, trace, vectors, wanted, choose_path(trace.paths[0]))
+        both = comparison.compare(trace, vectors := self.texts.encode(prompts), prompts)
+        return with_layers(both, self.tower, trace, vectors, wanted) if wanted else both
 
     def segment(
         self,
@@ -277,8 +269,7 @@ class Model:
             image: A trace, or an image to trace with what is needed.
             prompts: Texts, or `Prompts`.
             geometry: As for `trace`, with an image.
-            background: `None`, a probability, or names of background prompts; prompts marked as background always
-                count as such.
+            background: `None`, a probability, or names of background prompts beside those marked as such.
             denoise: Threshold of prompt denoising (0: none).
             smooth: `"cosine"` or `"official"` key smoothing (`""`: none).
             preset: `"maskclip-paper"`.
@@ -299,7 +290,7 @@ class Model:
         trace = self._trace_of(image, preset=preset, geometry=geometry, keys=keys)
         marked = [name for name, is_so in zip(prompts.prompts, prompts.background, strict=True) if is_so]
         return segment.segment(
-            arguments.require_one_path(trace, "a segmentation"),
+            trace.one_path("a segmentation"),
             ensemble(self.texts.encode(prompts)),
             prompts.prompts,
             scale=self.logit_scale,
@@ -339,25 +330,21 @@ class Model:
         return self.tower.layers_to_record(arguments.pick_layers(layers, self.layers))
 
     def __repr__(self) -> str:
-        return summary.one_line(self.provenance, self.tower, self._parameters())
+        return summary.one_line(self.provenance, self.tower, self.clip)
 
     def _repr_html_(self) -> str:
-        return summary.html_card(self.provenance, self.tower, self._parameters(), self.preprocess.size)
-
-    def _parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.clip.parameters())
+        return summary.html_card(self.provenance, self.tower, self.clip, self.preprocess.size)
 
     def _prepare(self, image: ImageLike, upright: Image.Image, fit: Fit) -> Prepared:
         geometry = fit.plan((upright.height, upright.width), preprocess=self.preprocess, cell=self.tower.cell)
         return Prepared(upright, replace(geometry, shift=self.tower.shift("pool.input")), describe(image))
 
     def _check_once(self, trace: Trace) -> None:
-        if self._checked or trace.pixels is None or trace.geometry.mode != "native":
-            return
-        check_against_forward(self.tower, trace.pixels[None])
-        self._checked = True
+        if not self._checked and trace.pixels is not None and trace.geometry.mode == "native":
+            check_against_forward(self.tower, trace.pixels[None])
+            self._checked = True
 
     def _trace_of(self, image: ImageLike | Trace, **options: Any) -> Trace:
-        if not isinstance(image, Trace):
-            return self.trace(image, **options)
-        return arguments.require_same_model(image, self.provenance, geometry=options.get("geometry"))
+        if isinstance(image, Trace):
+            return arguments.require_same_model(image, self.provenance, geometry=options.get("geometry"))
+        return self.trace(image, **options)

@@ -97,6 +97,17 @@ class Trace:
         one = self.dense[self.paths.index(name)].clone()
         return replace(self, dense=one, paths=(name,), provenance={**self.provenance, "path": name})
 
+    def one_path(self, what: str) -> Trace:
+        """Refuse several paths where `what` is due of one, and take the axis off a list of one.
+
+        Raises:
+            LayerError: several.
+        """
+        if len(self.paths) > 1:
+            got, fix = f"{what} of {len(self.paths)} paths, {', '.join(self.paths)}", "Trace one path, or pass"
+            raise LayerError(got, expected="one path", fix=f"{fix} trace.with_path({self.paths[0]!r}).")
+        return self.with_path(self.paths[0])
+
     def tensors(self) -> dict[str, Tensor]:
         """Give all tensors by name.
 

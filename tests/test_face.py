@@ -13,10 +13,7 @@ NAMES = (
 ).split()
 SPACES = ("prompts", "maps", "measure", "plot", "toyworld")
 NOT_YET = (
-    "load plot.disagreement plot.template_ranking plot.words maps.classify_table maps.compare_table maps.layers_table"
-    " maps.segment_table measure.intersection_over_union measure.word_attribution Model Model.classify Model.compare"
-    " Model.encode_image Model.encode_text Model.layers_to_record Model.record Model.segment Model.similarity"
-    " Model.trace Model.trace_many"
+    "load plot.disagreement plot.template_ranking plot.words measure.intersection_over_union measure.word_attribution"
 ).split()
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import denseclip_viz as dcv
-from denseclip_viz.canvas.payload import payload
+from denseclip_viz.canvas.payload import pack_result
 from denseclip_viz.clip.paths import DensePath
 from denseclip_viz.errors import LayerError
 from denseclip_viz.maps.tables import compare_table
@@ -102,8 +102,8 @@ def test_where_one_path_is_due_several_are_refused_and_the_fix_works(vit, image_
         lambda trace: vit.segment(trace, PROMPTS),
         lambda trace: vit.compare(trace, PROMPTS, layers="all"),
         lambda trace: dcv.plot.compare(vit.compare(trace, PROMPTS)),
-        lambda trace: payload(vit.compare(trace, PROMPTS)),
-        lambda trace: payload(vit.similarity(one, PROMPTS), features=trace),
+        lambda trace: pack_result(vit.compare(trace, PROMPTS)),
+        lambda trace: pack_result(vit.similarity(one, PROMPTS), features=trace),
     ):
         call(one)
         with pytest.raises(LayerError, match=r"trace.with_path\('value'\)|result.sel\(path='value'\)"):

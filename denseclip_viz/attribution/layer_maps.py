@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from denseclip_viz.attribution.gradients import gradient_maps
-from denseclip_viz.clip.paths import DensePath
+from denseclip_viz.clip.paths import choose_path
 from denseclip_viz.clip.towers import Tower
 from denseclip_viz.errors import LayerError
 from denseclip_viz.maps.comparison import with_gradients, with_layer_readout
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def with_layers(
-    both: "xr.Dataset", tower: Tower, trace: Trace, vectors: Tensor, layers: Sequence[str], path: DensePath
-) -> "xr.Dataset":
+def with_layers(both: "xr.Dataset", tower: Tower, trace: Trace, vectors: Tensor, layers: Sequence[str]) -> "xr.Dataset":
     """Add layers to a comparison.
 
     Args:
@@ -28,11 +26,11 @@ def with_layers(
         trace: One opened image of one path; with the taps that `tower.layers_to_record` names.
         vectors: `(template, prompt, D)`.
         layers: Names of layers.
-        path: The path of the trace.
 
     Raises:
-        LayerError: a layer that was not recorded, or gradients of a tiled image.
+        LayerError: several paths, a layer that was not recorded, or gradients of a tiled image.
     """
+    path = choose_path(trace.one_path("a readout of layers").paths[0])
     if tower.layers_to_record(layers):
         return with_layer_readout(both, read_layers(tower, trace, layers, path), vectors, tower.layer_readout)
     if trace.pixels is None:

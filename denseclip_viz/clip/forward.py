@@ -106,6 +106,14 @@ def trace_batch(
     return [_trace(decomposition, i, p, provenance, torch.from_numpy(inputs[i].copy())) for i, p in enumerate(prepared)]
 
 
+def embed(tower: Tower, pixels: Tensor) -> Tensor:
+    """Run a tower as it is on preprocessed pixels `(image, 3, H, W)`, without gradients: `(image, D)`."""
+    check_eval(tower.visual)
+    parameter = next(tower.visual.parameters())
+    with torch.no_grad(), memory_guard("the number of images"):
+        return pooled_of(tower.visual(pixels.to(parameter.device, parameter.dtype)))
+
+
 def decompose(tower: Tower, pixels: Tensor, options: ForwardOptions) -> Decomposition:
     """Run a tower once on `(image, 3, H, W)`, a size that it is `at`; take its pooling apart, and make dense features.
 

@@ -2,25 +2,31 @@
 
 from collections.abc import Mapping
 
+from torch import nn
+
 from denseclip_viz.clip.towers import Tower
 from denseclip_viz.html import format_shape, join_names, repr_html
 
 
-def one_line(about: Mapping[str, str | int], tower: Tower, parameters: int) -> str:
+def one_line(about: Mapping[str, str | int], tower: Tower, clip: nn.Module) -> str:
     """Name the model, its weights and its pooling, for `repr`."""
-    facts = f"{tower.family}, {len(tower.layers)} layers, {parameters / 1e6:.1f} M"
+    facts = f"{tower.family}, {len(tower.layers)} layers, {_millions(clip):.1f} M"
     return f"Model({about['model']}, {about['weights']}: {facts})"
 
 
-def html_card(about: Mapping[str, str | int], tower: Tower, parameters: int, size: tuple[int, int]) -> str:
+def html_card(about: Mapping[str, str | int], tower: Tower, clip: nn.Module, size: tuple[int, int]) -> str:
     """Lay out what a model is, everything escaped; random weights are not to be overlooked."""
     facts = {
         "weights": f"{about['weights']} ({about['weights_hash']})",
         "pooling": tower.family,
         "reads": f"{format_shape(size)} pixels as {size[0] // tower.cell[0]} × {size[1] // tower.cell[1]} positions",
         "layers": join_names(tower.layers),
-        "parameters": f"{parameters / 1e6:.1f} million",
+        "parameters": f"{_millions(clip):.1f} million",
         "runs": f"{about['dtype']}, {about['device']}, {about['activation']}",
     }
     warning = "random weights: only the mechanics show" if about["random_weights"] else ""
     return repr_html(f"Model {about['model']}", facts, after='model.trace("street.jpg")', warning=warning)
+
+
+def _millions(clip: nn.Module) -> float:
+    return sum(parameter.numel() for parameter in clip.parameters()) / 1e6

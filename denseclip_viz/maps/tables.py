@@ -19,6 +19,16 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     Columns: `score` (cosine of the global embedding); `contributions` and each rest term, which sum to it; `dense_max`
     and where it is (`dense_y, dense_x`, pixels of the image); `absent, background`; the agreement numbers. `path`, if
     the trace was one of a list of paths: then one row for each path, template and prompt.
+
+    Returns:
+        The table, with what `with_source` says of image and weights.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> model, scene = dcv.load(), dcv.toyworld.scene("a taxi on grass", size=64)
+        >>> table = dcv.maps.compare_table(model.compare(scene, ["a taxi", "grass"]))
+        >>> table[["template", "prompt", "same_peak"]].shape
+        (2, 3)
     """
     import pandas as pd
 
@@ -47,7 +57,18 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
 
 
 def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
-    """Summarise a segmentation: one row a label, its pixels and its share of what the model saw."""
+    """Summarise a segmentation: one row a label, its pixels and its share of what the model saw.
+
+    Returns:
+        Columns `label, pixels, share`, and what `with_source` says of image and weights.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> model, scene = dcv.load(), dcv.toyworld.scene("a taxi on grass", size=64)
+        >>> table = dcv.maps.segment_table(model.segment(scene, ["a taxi", "grass"]))
+        >>> list(map(str, table.label))
+        ['(background)', 'a taxi', 'grass']
+    """
     import pandas as pd
 
     labels = segmentation.labels.values[np.isfinite(segmentation.probability.values)]
@@ -58,7 +79,18 @@ def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
 
 
 def classify_table(shares: xr.DataArray) -> pd.DataFrame:
-    """List probabilities: one row for each template and prompt, the most likely first within a template."""
+    """List probabilities: one row for each template and prompt, the most likely first within a template.
+
+    Returns:
+        Columns `template, prompt, probability`, and what `with_source` says of image and weights.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> model, scene = dcv.load(), dcv.toyworld.scene("a taxi on grass", size=64)
+        >>> table = dcv.maps.classify_table(model.classify(scene, ["a taxi", "grass"]))
+        >>> round(float(table.probability.sum()), 3)
+        1.0
+    """
     table = shares.drop_vars(MARKS).to_dataframe().reset_index()
     places = {template: place for place, template in enumerate(shares.template.values)}
     table = table.sort_values("probability", ascending=False, kind="stable")
@@ -71,6 +103,15 @@ def layers_table(both: xr.Dataset) -> pd.DataFrame:
 
     Columns for layers read in text space: `score`, `dense_max`, `agreement` (cosine of the layer's global embedding
     with its mean dense feature). For layers read by gradients: the sums of both maps, in cosine units.
+
+    Returns:
+        The table, with what `with_source` says of image and weights.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> both = dcv.load().compare(dcv.toyworld.scene("a taxi on grass", size=64), ["a taxi", "grass"], layers="all")
+        >>> dcv.maps.layers_table(both).layer.unique().tolist()
+        ['stem', 'layer1', 'layer2', 'layer3', 'layer4']
     """
     if "layer_dense" in both:
         columns = {"score": both.layer_score, "dense_max": both.layer_dense.max(("y", "x"))}

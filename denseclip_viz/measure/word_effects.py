@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz import arguments
 from denseclip_viz.clip.text.encode import context_length
 from denseclip_viz.clip.text.tokenize import token_ids
 from denseclip_viz.clip.text.word_tokens import token_shares, word_places, words_of
@@ -68,7 +67,7 @@ def word_attribution(
     if gradient:
         _refuse_other_words(prompts)
     words = words_of(prompt)
-    trace = arguments.require_one_path(image if isinstance(image, Trace) else model.trace(image), "effects of words")
+    trace = (image if isinstance(image, Trace) else model.trace(image)).one_path("effects of words")
     whole = model.similarity(trace, prompts).isel(prompt=0, drop=True).drop_vars("absent", errors="ignore")
     without = np.stack([_map(model, trace, text, prompts) for text in _left_out(prompt)], axis=1)
     full = whole.values[:, None]
