@@ -283,7 +283,7 @@ def _eight_bit(image: Image.Image, name: str) -> Image.Image:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """A new image: RGBA where anything is transparent, RGB otherwise."""
+    """Return a new image: RGBA where anything is transparent, RGB otherwise."""
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:

@@ -12,10 +12,10 @@ def module(*more: str) -> str:
 
 
 def script(*names: str) -> str:
-    """Some files of the module, one after the other."""
+    """Join some files of the module."""
     return "\n".join((WEB / f"{name}.js").read_text(encoding="utf-8") for name in names)
 
 
 def style(*more: str) -> str:
-    """The style sheet of the canvas; `more` goes before it."""
+    """Return the style sheet of the canvas; `more` goes before it."""
     return "\n".join((WEB / f"{name}.css").read_text(encoding="utf-8") for name in (*more, "canvas"))

@@ -44,6 +44,6 @@ def label_file(labels: npt.NDArray[np.integer], probability: npt.ArrayLike) -> t
 
 
 def read_labels(file: Image.Image) -> npt.NDArray[np.integer]:
-    """The labels (row, column) that `label_file` wrote."""
+    """Read the labels (row, column) that `label_file` wrote."""
     colours = np.asarray(file).astype(np.int64)
     return np.asarray(colours[..., 0] * 256 + colours[..., 1] - 1)

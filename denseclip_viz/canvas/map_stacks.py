@@ -101,7 +101,7 @@ def stacks_of(result: xr.Dataset) -> Iterator[Stack]:
 
 
 def _dense(result: xr.Dataset, where: Placement) -> Iterator[Stack]:
-    """The dense maps of the output and of layers that are read in text space; one scale for all cosines."""
+    """Stack the dense maps of the output and of layers that are read in text space; one scale for all cosines."""
     cosines = [np.ravel(result[name]) for name in ("dense", "layer_dense") if name in result]
     scale = scales.sequential(np.concatenate(cosines), unit="cosine")
     dense = result["dense"]
@@ -140,7 +140,7 @@ def _text_maps(maps: xr.DataArray) -> np.ndarray:
 
 
 def _baseline(maps: xr.DataArray) -> tuple[float, ...]:
-    """The highest value of a prompt that is known to be absent, for each template and for their mean."""
+    """Take the highest value of a prompt that is known to be absent, for each template and for their mean."""
     each = [absent_baseline(maps.isel(template=i)) for i in range(maps.sizes["template"])]
     if len(each) > 1:
         each.append(absent_baseline(maps.mean("template")))

@@ -132,7 +132,7 @@ def _check_size(got: float, limit: float) -> None:
 
 
 def _values(one: Payload, state: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """The values of the stand-in's model."""
+    """Return the values of the stand-in's model."""
     buffers = {name: base64.b64encode(data).decode() for name, data in one.buffers.items()}
     start = completed(state, one.meta["start"], one.choices, grid=one.grid)
     return {"meta": one.meta, "buffers": buffers, "state": start, **more}

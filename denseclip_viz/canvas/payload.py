@@ -59,7 +59,7 @@ class Payload:
         return (sum(map(len, self.buffers.values())) + len(json.dumps(self.meta))) / 1e6
 
     def select(self, state: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-        """The stack that a state names, and which of its maps, as selection.js does by the same table."""
+        """Find the stack that a state names, and which of its maps, as selection.js does by the same table."""
         at = {name: offered.index(state[name]) for name, offered in self.choices.items()}
         number, first = self.meta["maps"][state["layer"]][state["view"]][at["head"]]
         stack: dict[str, Any] = self.meta["stacks"][number]
@@ -154,7 +154,7 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
 
 
 def _cells(features: Trace) -> tuple[dict[str, Any], bytes]:
-    """The dense features as float16 unit vectors, and the lowest cosine among some of them, for the scale."""
+    """Pack the dense features as float16 unit vectors; give the lowest cosine among some of them, for the scale."""
     vectors = features.dense.float().flatten(0, 1)
     vectors = vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
     some = vectors[:: max(1, len(vectors) // 256)]
@@ -173,7 +173,7 @@ def _labels(whole: xr.Dataset, where: Placement) -> tuple[dict[str, Any], bytes]
 
 
 def _choices(whole: xr.Dataset, meta: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """What the state may name, of what is there."""
+    """List what the state may name, of what is there."""
     views = {stack["view"] for stack in meta["stacks"]} | {"segments"}
     templates = [str(name) for name in whole["template"].to_numpy()] if "labels" not in whole else [ENSEMBLE]
     heads = any(stack["axes"] == ["head"] for stack in meta["stacks"])

@@ -73,6 +73,6 @@ def printed_decimals(reach: float) -> int:
 
 
 def _odd(width: float, decimals: int) -> int:
-    """The largest odd number of steps to a decimal with which a width fits; negative if none does."""
+    """Find the largest odd number of steps to a decimal with which a width fits; negative if none does."""
     steps = int((LEVELS - 2) / (width * 10**decimals)) if width * 10**decimals * FINEST > LEVELS - 2 else FINEST
     return steps if steps % 2 else steps - 1

@@ -42,7 +42,7 @@ def snapshot(shown: Payload, state: Mapping[str, Any]) -> bytes:
 
 
 def _maps(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> Floats:
-    """The map that a state names, drawn: linear between cells, NaN where nothing was seen."""
+    """Draw the map that a state names: linear between cells, NaN where nothing was seen."""
     stack, at = shown.select(state)
     where = Placement.from_dict(stack["grid"], image=shown.meta["size"], visible=shown.meta["visible"])
     numbers = Quantized(stack["first"], stack["perUnit"], stack["decimals"], shown.buffers[stack["buffer"]])

@@ -12,7 +12,7 @@ from denseclip_viz.errors import OutOfMemoryError
 
 @contextmanager
 def memory_guard(knob: str) -> Iterator[None]:
-    """Turns what torch and Python raise when memory ends into an error that names the knob.
+    """Turn what torch and Python raise when memory ends into an error that names the knob.
 
     Args:
         knob: What to turn down.

@@ -49,7 +49,7 @@ class Curve:
     values: Sequence[float]
 
     def to_dict(self) -> dict[str, Any]:
-        """What the browser draws."""
+        """Return what the browser draws."""
         values = [round(float(value), 4) for value in self.values]
         return {"label": self.label, "values": values, "low": min(values), "high": max(values)}
 
@@ -97,7 +97,7 @@ class WordBars:
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """What the browser draws."""
+        """Return what the browser draws."""
         items = [
             {"label": word, "value": float(value), "text": f"{value:+.3f}".replace("-", "−")}
             for word, value in self.items
@@ -149,7 +149,7 @@ class Thumbnails(anywidget.AnyWidget):
 
 
 def _beneath(image: npt.ArrayLike, where: Placement) -> bytes:
-    """The image in light greys as a small JPEG, faded where the model saw nothing."""
+    """Draw the image in light greys as a small JPEG, faded where the model saw nothing."""
     small = Image.fromarray(np.asarray(image, dtype=np.uint8))
     small.thumbnail((THUMB, THUMB))
     return jpeg(fade_unseen(softened(np.asarray(small)), where), quality=90)

@@ -61,7 +61,7 @@ def bars(found: Found, *, figure: Figure | None = None) -> Figure:
 
 
 def _blocks(found: Found) -> list[list[str]]:
-    """The value path with its variants, other ways, and what was measured on fewer scenes."""
+    """List the value path with its variants, other ways, and what was measured on fewer scenes."""
     scenes = {method: scores["scenes"] for method, scores in found["mIoU"].items() if method != CEILING}
     blocks: list[list[str]] = [[], [], []]
     for method, count in scenes.items():

@@ -78,7 +78,7 @@ class Scale:
         return [(value, _written(value, decimals)) for value in values]
 
     def to_dict(self) -> dict[str, Any]:
-        """What the browser draws by."""
+        """Return what the browser draws by."""
         look = {"colours": self.colours, "unit": self.unit, "diverging": self.is_diverging}
         return {"low": self.low, "high": self.high, **look, "ticks": [text for _, text in self.ticks]}
 

@@ -192,7 +192,7 @@ def _plural(noun: str) -> str:
 
 
 def _repaired(text: str) -> str:
-    """The published sets say "a origami {}." and "a embroidered {}."."""
+    """Repair articles: the published sets say "a origami {}." and "a embroidered {}."."""
     return _IN_TEMPLATE.sub(lambda match: _cased(article_of(match[3]), match[1]) + match[2], text)
 
 

@@ -200,7 +200,7 @@ def _with_synonyms(value: object, what: str) -> dict[str, tuple[str, ...]]:
 def _joined(
     named: Mapping[str, tuple[str, ...]], marked: Mapping[str, Mapping[str, tuple[str, ...]]]
 ) -> dict[str, tuple[str, ...]]:
-    """The prompts and those that are only marked; a mark on a prompt need not repeat its synonyms."""
+    """Merge the prompts and those that are only marked; a mark on a prompt need not repeat its synonyms."""
     every = dict(named)
     for mark, names in marked.items():
         for name, synonyms in names.items():

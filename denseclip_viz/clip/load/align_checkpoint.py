@@ -112,7 +112,7 @@ def load_align(
 
 
 def _find(text: str, cache_dir: str | None) -> Source:
-    """The folder itself, or the snapshot in the download cache; transformers is there, and it is an ALIGN."""
+    """Find the folder itself, or the snapshot in the download cache; transformers is there, and it is an ALIGN."""
     if importlib.util.find_spec("transformers") is None:
         got, fix = f"ALIGN ({text}) needs the package transformers", 'pip install "denseclip_viz[transformers]"'
         raise ModelNameError(got, expected="it to be installed", fix=f"{fix}.")
@@ -126,7 +126,7 @@ def _find(text: str, cache_dir: str | None) -> Source:
 
 
 def _snapshot(repo: str, cache_dir: str | None) -> Path:
-    """The cached files of a repository; each is looked for, since a download that was cut leaves some."""
+    """Find the cached files of a repository; each is looked for, since a download that was cut leaves some."""
     from huggingface_hub import try_to_load_from_cache
 
     folder = None
@@ -193,7 +193,7 @@ def _empty(source: Source) -> Any:
 
 
 def _check(clip: Align, tokenizer: Any, name: str) -> None:
-    """What a configuration can say, and yet no text could be read or compared with an image."""
+    """Refuse a configuration with which no text could be read or compared with an image."""
     if clip.widths[0] != clip.widths[1]:
         got = f"The image tower of {name} makes {clip.widths[0]} numbers and its text tower {clip.widths[1]}"
         raise ModelNameError(got, expected="vectors of one space", fix="Make projection_dim the image tower's width.")
@@ -307,7 +307,7 @@ def preprocess_of(settings: Mapping[str, Any]) -> Preprocess:
 
 
 def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the defaults of the class that is installed, which differ between versions."""
+    """Read the settings with the defaults of the class that is installed, which differ between versions."""
     from transformers import EfficientNetImageProcessor
 
     kind = settings.get("image_processor_type")
@@ -337,6 +337,6 @@ def _require(holds: bool, name: str, settings: Mapping[str, Any], expected: str)
 
 
 def _json(file: Path, **otherwise: Any) -> dict[str, Any]:
-    """What a file says: nothing where that is no names and values, and `otherwise` where there is no file."""
+    """Read what a file says: nothing where that is no names and values, and `otherwise` where there is no file."""
     read = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else otherwise
     return read if isinstance(read, dict) else {}

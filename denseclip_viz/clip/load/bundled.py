@@ -232,7 +232,7 @@ def known_texts() -> list[str]:
 
 @lru_cache(maxsize=1)
 def known_ids() -> NDArray[np.int64]:
-    """The ids of CLIP's tokenizer that are trained, in order; the last two start and end a text.
+    """List the ids of CLIP's tokenizer that are trained, in order; the last two start and end a text.
 
     Example:
         >>> known_ids()[-2:].tolist()
@@ -259,7 +259,7 @@ def _places() -> dict[int, int]:
 
 
 def compact_ids(texts: Iterable[str]) -> list[list[int]]:
-    """The rows of the trained token table for each text, from its start to its end.
+    """Find the rows of the trained token table for each text, from its start to its end.
 
     Raises:
         PromptError: On a word that was never trained.
@@ -285,7 +285,7 @@ def _compact(text: str) -> list[int]:
 
 
 def unknown_words(text: str) -> list[str]:
-    """The words of a text that the bundled models have never read.
+    """List the words of a text that the bundled models have never read.
 
     Example:
         >>> unknown_words("a photo of a taxi and a submarine")

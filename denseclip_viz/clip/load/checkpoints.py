@@ -144,7 +144,7 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
 
 
 def _build(source: Source, parts: TextParts, weights: Weights, switches: Switches) -> nn.Module:
-    """The weights' own activation, the same random numbers every time, the caller's random state left.
+    """Build the modules: the weights' own activation, the same random numbers every time, the caller's state left.
 
     `open_clip.create_model` would do the same, set up the root logger, and tell it that no weights came.
     """
@@ -172,7 +172,7 @@ def _build(source: Source, parts: TextParts, weights: Weights, switches: Switche
 
 @contextmanager
 def _described(source: Source) -> Iterator[None]:
-    """A folder's configuration is user input, and open_clip says what is wrong with it in many ways."""
+    """Name a folder's configuration in errors: it is user input, and open_clip raises whatever comes up."""
     try:
         yield
     except _UNBUILDABLE as error:

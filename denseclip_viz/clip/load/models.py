@@ -180,7 +180,7 @@ def _row(name: str, facts: ModelFacts) -> dict[str, Any]:
 
 
 def _tags(name: str) -> str:
-    """The tags of the open_clip that is installed, each with the activation that its weights want."""
+    """List the tags of the open_clip that is installed, each with the activation that its weights want."""
     import open_clip
 
     quick = open_clip.get_model_config(name).get("quick_gelu", False)

@@ -178,7 +178,7 @@ def _choices(source: Source) -> str:
 
 
 def _hub_names(config: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """The repository and the files that open_clip would take from it, in its order: safetensors first."""
+    """Name the repository and the files that open_clip would take from it, in its order: safetensors first."""
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
     repo, name = os.path.split(config.get("hf_hub", ""))

@@ -136,7 +136,7 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def _no_remarks() -> Iterator[None]:
-    """The reader remarks on pickle protocols that it reads without fault."""
+    """Silence the reader's remarks on pickle protocols that it reads without fault."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

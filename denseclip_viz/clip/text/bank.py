@@ -163,7 +163,7 @@ class TextBank:
             return self._disk
 
     def _recall(self, rows: _Rows, truncate: bool) -> None:
-        """A text that was cut on request is still refused when nobody asks for the cut, hence the key."""
+        """Take what is known; a text that was cut on request is still refused without the request, hence the key."""
         with self._lock:
             for text in list(rows.missing):
                 vector = self._shelf.get((text, truncate))
@@ -232,7 +232,7 @@ class VectorShelf:
         self._blocks: list[Tensor] = []
 
     def get(self, key: Hashable) -> Tensor | None:
-        """The vector of a key, `(D,)`, or None. It is the shelf's own: copy it before anything else is put there."""
+        """Look up the vector of a key, `(D,)`, or None. It is the shelf's own: copy it before the next is put."""
         if key not in self._slots:
             return None
         self._slots.move_to_end(key)

@@ -133,7 +133,7 @@ class TextCache:
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one call and one transaction: none may be shared by threads, or live through a fork."""
+        """Open a connection for one call and one transaction: none may be shared by threads, or live through a fork."""
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if on_network(self.file.parent):
             raise OSError(0, "a network folder")

@@ -227,7 +227,7 @@ def _traits_of(config: Mapping[str, Any]) -> _Traits | str:
 
 
 def _shortened(clip: nn.Module, length: int) -> nn.Module:
-    """The model with as many positions as there are tokens; towers of Hugging Face take any number by themselves."""
+    """Return the model with as many positions as there are tokens; towers of Hugging Face take any number by themselves."""
     traits = _traits(clip)
     if isinstance(traits, str) or traits.architecture or not _verdict(traits).exact:
         return clip
@@ -242,7 +242,7 @@ def _shortened(clip: nn.Module, length: int) -> nn.Module:
 
 
 def _view(module: nn.Module, changed: Mapping[str, Tensor | nn.Module]) -> nn.Module:
-    """A second module that shares everything with the first one but `changed`, so that the first is never touched."""
+    """Make a second module that shares all but `changed` with the first, so that the first is never touched."""
     view = copy.copy(module)
     for kind in ("_parameters", "_buffers", "_modules"):
         vars(view)[kind] = {name: changed.get(name, held) for name, held in vars(module)[kind].items()}

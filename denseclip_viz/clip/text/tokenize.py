@@ -94,7 +94,7 @@ def _check_tokens(tokenizer: BytePairs, text: str, context: int, truncate: bool)
 
 
 def _encode(tokenizer: BytePairs, text: str, context: int) -> tuple[list[int], bool]:
-    """The tokens, and whether there are more: a page-long word takes minutes, and its start decides."""
+    """Encode a text, and tell whether there is more: a page-long word takes minutes, and its start decides."""
     if len(text) > _PROBE:
         tokens = tokenizer.encode(text[:_PROBE])
         if len(tokens) > 2 * context:
@@ -122,7 +122,7 @@ def _check_padded(tokenizer: Tokenizer, texts: list[str], context: int, truncate
 
 
 def _refuse_control(tokenizer: Tokenizer, texts: list[str]) -> None:
-    """A tokenizer of transformers takes control tokens as such where they are typed."""
+    """Refuse typed control tokens, which a tokenizer of transformers takes as such."""
     own = getattr(tokenizer, "tokenizer", None)
     control = set(getattr(own, "all_special_ids", ())) - {getattr(own, "unk_token_id", None)}
     inside = own(texts, add_special_tokens=False, verbose=False)["input_ids"] if own and control else ()

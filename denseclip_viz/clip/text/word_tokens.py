@@ -19,7 +19,7 @@ _BATCH = 64  # directions that are followed back in one pass
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text, parted at white space; one that comes again gets a number.
+    """List the words of a text, parted at white space; one that comes again gets a number.
 
     Example:
         >>> words_of("a cat and a dog")
