@@ -101,7 +101,7 @@ def read_tokenizer(parts: TextParts, *, cache_dir: str | None = None) -> Tokeniz
 
 
 def _local_folder(source: Source, model: object) -> Path | None:
-    """Find a folder, which goes before a name of the hub as in transformers; one inside the model's folder goes first."""
+    """Find a folder, which goes before a name of the hub as in transformers; one beside the model goes first."""
     places = [source.folder / str(model)] if source.folder else []
     for place in (*places, Path(str(model))):
         if place.is_dir():

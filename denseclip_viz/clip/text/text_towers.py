@@ -227,7 +227,7 @@ def _traits_of(config: Mapping[str, Any]) -> _Traits | str:
 
 
 def _shortened(clip: nn.Module, length: int) -> nn.Module:
-    """Return the model with as many positions as there are tokens; towers of Hugging Face take any number by themselves."""
+    """Return the model with as many positions as there are tokens; towers of Hugging Face need no help."""
     traits = _traits(clip)
     if isinstance(traits, str) or traits.architecture or not _verdict(traits).exact:
         return clip
