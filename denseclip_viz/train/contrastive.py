@@ -177,7 +177,7 @@ def _step(run: _Run, batch: Batch) -> float:
     loss = contrast(embeddings.float(), texts.float(), tokens, run.model.logit_scale)
     loss.backward()
     nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
-    run.optimizer.step(rate, run.step)
+    run.optimizer.step(rate)
     with torch.no_grad():
         run.model.logit_scale.clamp_(max=_LARGEST_SCALE)
     run.step += 1
@@ -193,7 +193,7 @@ def _begin(recipe: Recipe, checkpoint: Checkpoint | None, device: str) -> _Run:
     optimizer = Optimizer(model, decay=recipe.decay, muon=recipe.optimizer == "muon")
     if checkpoint is None:
         return _Run(recipe, model, optimizer, phase, 0, 0, 0.0, device)
-    optimizer.load(checkpoint.tensors)
+    optimizer.load(_under(checkpoint.tensors, "optimizer/"))
     facts = checkpoint.facts
     return _Run(recipe, model, optimizer, phase, facts["step"], facts["images"], facts["seconds"], device)
 
@@ -204,7 +204,8 @@ def _built(recipe: Recipe, phase: int, device: str) -> CLIP:
 
 
 def _checkpoint(run: _Run) -> Checkpoint:
-    tensors = {f"model/{name}": tensor for name, tensor in run.model.state_dict().items()} | run.optimizer.state
+    parts = {"model": run.model.state_dict(), "optimizer": run.optimizer.state()}
+    tensors = {f"{part}/{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
     facts = {"step": run.step, "images": run.images, "seconds": run.seconds, "phase": run.phase}
     return Checkpoint(tensors, {**facts, "recipe": run.recipe.to_json()})
 
@@ -215,12 +216,12 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _enter(run: _Run, phase: int) -> None:
     """The same weights in a tower for another phase; position embeddings are interpolated."""
-    old, state = run.model.state_dict(), run.optimizer.state
+    old, state = run.model.state_dict(), run.optimizer.state()
     run.model = _built(run.recipe, phase, run.device)
     shapes = {name: tensor.shape for name, tensor in run.model.state_dict().items()}
     run.model.load_state_dict({name: fitted(tensor, shapes[name]) for name, tensor in old.items()})
     run.optimizer = Optimizer(run.model, decay=run.recipe.decay, muon=run.optimizer.muon)
-    run.optimizer.load({name: fitted(state[name], t.shape) for name, t in run.optimizer.state.items()})
+    run.optimizer.load(state)
     run.phase = phase
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from denseclip_viz.files import atomic_write
+from denseclip_viz.train.recipes import fitted
 
 STATE = "state.safetensors"
 
@@ -63,59 +64,58 @@ def is_inner(name: str, parameter: Tensor) -> bool:
 
 
 class Optimizer:
-    """Decoupled weight decay on all matrices; state by name, so that it can be stored without pickle.
+    """AdamW of torch, and Muon for inner matrices where that is asked for; weights decay in matrices alone.
 
-    AdamW: Loshchilov & Hutter, arXiv 1711.05101. Muon: momentum made orthogonal by Newton-Schulz steps
-    (Jordan et al. 2024), scaled to AdamW's usual step size (Liu et al., arXiv 2502.16982, eq. 4).
+    State goes by the parameters' names, so that it can be stored without pickle.
+
+    Source: AdamW: Loshchilov & Hutter, arXiv 1711.05101. Muon: momentum made orthogonal by Newton-Schulz steps (Jordan
+    et al. 2024), scaled to AdamW's usual step size (Liu et al., arXiv 2502.16982, eq. 4). `torch.optim.Muon` refuses
+    convolutions.
     """
 
     def __init__(self, model: nn.Module, *, decay: float, muon: bool) -> None:
-        self.parameters = dict(model.named_parameters())
-        self.decay, self.muon = decay, muon
-        self.state: dict[str, Tensor] = {}
-        for name, parameter in self.parameters.items():
-            self.state[f"first/{name}"] = torch.zeros_like(parameter)
-            if not self._by_muon(name):
-                self.state[f"second/{name}"] = torch.zeros_like(parameter)
+        self.parameters, self.decay, self.muon = dict(model.named_parameters()), decay, muon
+        inner = {name: p for name, p in self.parameters.items() if muon and is_inner(name, p)}
+        self.momentum = {name: torch.zeros_like(p) for name, p in inner.items()}
+        others = [p for name, p in self.parameters.items() if name not in inner]
+        groups = [
+            {"params": [p for p in others if p.ndim >= 2], "weight_decay": decay},
+            {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        self.adamw = torch.optim.AdamW(groups, betas=_BETAS, eps=_EPS)
+
+    def state(self) -> dict[str, Tensor]:
+        """List all that a stopped training needs to go on: `KIND/PARAMETER`."""
+        moments = {name: self.adamw.state.get(p, {}) for name, p in self.parameters.items()}
+        adamw = {f"{kind}/{name}": value for name, kinds in moments.items() for kind, value in kinds.items()}
+        return adamw | {f"momentum/{name}": value for name, value in self.momentum.items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Takes over a state of the same names and shapes."""
-        for name, tensor in self.state.items():
-            tensor.copy_(state[name])
+        """Take over a state, also that of a model with fewer positions."""
+        for key, value in state.items():
+            kind, _, name = key.partition("/")
+            p = self.parameters[name]
+            value = torch.zeros_like(p).copy_(fitted(value, p.shape)) if value.ndim else value.clone()
+            (self.momentum if kind == "momentum" else self.adamw.state[p])[name if kind == "momentum" else kind] = value
 
     @torch.no_grad()
-    def step(self, rate: float, number: int) -> None:
-        """Moves every parameter by its gradient; ``number`` counts from 0."""
-        for name, parameter in self.parameters.items():
-            if parameter.grad is None:
-                continue
-            if parameter.ndim >= 2:
-                parameter.mul_(1 - rate * self.decay)
-            if self._by_muon(name):
-                self._muon(name, parameter, rate)
-            else:
-                self._adam(name, parameter, rate, number + 1)
-            parameter.grad = None
+    def step(self, rate: float) -> None:
+        """Move every parameter by its gradient, and forget that."""
+        for group in self.adamw.param_groups:
+            group["lr"] = rate
+        self.adamw.step()
+        for name, momentum in self.momentum.items():
+            if (gradient := self.parameters[name].grad) is not None:
+                self._muon(self.parameters[name], gradient, momentum, rate)
+        for p in self.parameters.values():
+            p.grad = None
 
-    def _by_muon(self, name: str) -> bool:
-        return self.muon and is_inner(name, self.parameters[name])
-
-    def _muon(self, name: str, parameter: Tensor, rate: float) -> None:
-        assert parameter.grad is not None
-        first = self.state[f"first/{name}"]
-        first.lerp_(parameter.grad, 1 - _MOMENTUM)
-        ahead = parameter.grad.lerp(first, _MOMENTUM)
-        update = orthogonal(ahead.flatten(1)).view_as(parameter)
+    def _muon(self, parameter: Tensor, gradient: Tensor, momentum: Tensor, rate: float) -> None:
+        parameter.mul_(1 - rate * self.decay)
+        momentum.lerp_(gradient, 1 - _MOMENTUM)
+        update = orthogonal(gradient.lerp(momentum, _MOMENTUM).flatten(1)).view_as(parameter)
         size = max(parameter.shape[0], parameter[0].numel())
         parameter.add_(update, alpha=-rate * 0.2 * size**0.5)
-
-    def _adam(self, name: str, parameter: Tensor, rate: float, count: int) -> None:
-        assert parameter.grad is not None
-        first, second = self.state[f"first/{name}"], self.state[f"second/{name}"]
-        first.lerp_(parameter.grad, 1 - _BETAS[0])
-        second.lerp_(parameter.grad.square(), 1 - _BETAS[1])
-        scale = (second / (1 - _BETAS[1] ** count)).sqrt_().add_(_EPS)
-        parameter.addcdiv_(first, scale, value=-rate / (1 - _BETAS[0] ** count))
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
@@ -134,5 +134,5 @@ def orthogonal(matrix: Tensor) -> Tensor:
     for _ in range(5):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    made: Tensor = (x.T if tall else x).to(matrix.dtype)
-    return made
+    update: Tensor = (x.T if tall else x).to(matrix.dtype)
+    return update
