@@ -1,9 +1,9 @@
-"""Labels against the truth: a confusion matrix, and the intersection over union that follows from it."""
+"""Labels against the truth: pixels that are both, true and given, and the intersection over union of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,19 +11,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz.clip.text.bank import ensemble
-from denseclip_viz.geometry import downsample_mask, weights
+from denseclip_viz.geometry import Geometry, downsample_mask, weights
 from denseclip_viz.maps.refine import REMOVED
-from denseclip_viz.model import Model
-from denseclip_viz.prompts import Prompts
-from denseclip_viz.toyworld.scenes import Scene
-from denseclip_viz.toyworld.vocabulary import CLASSES, KINDS, noun_phrase
+from denseclip_viz.measure.datasets import Example
 from denseclip_viz.trace import Trace
 
 Counts = NDArray[np.int64]
+Labels = NDArray[np.integer]
+_ROUNDING = 1e-5  # far above what interpolation rounds, far below what sets classes apart
 
 
-def confusion(truth: NDArray[np.integer], labels: NDArray[np.integer], classes: int) -> Counts:
+def confusion(truth: Labels, labels: Labels, classes: int) -> Counts:
     """Count pixels by true and given class.
 
     Args:
@@ -43,11 +41,25 @@ def confusion(truth: NDArray[np.integer], labels: NDArray[np.integer], classes: 
     return np.bincount(cells, minlength=classes * (classes + 1)).reshape(classes, classes + 1)
 
 
+def class_areas(counts: Counts) -> Counts:
+    """Sum a confusion up: `(class, 3)` pixels that are both, that are true, and that are given.
+
+    Example:
+        >>> class_areas(np.array([[3, 1, 0], [0, 4, 0]])).tolist()
+        [[3, 4, 3], [4, 4, 5]]
+    """
+    square = counts[:, :-1]
+    return np.stack([np.diag(square), counts.sum(1), square.sum(0)], axis=-1)
+
+
 def intersection_over_union(counts: Counts) -> NDArray[np.float64]:
-    """Divide, for each class, the pixels that are both by those that are either; NaN for a class not in the truth.
+    """Divide, for each class, the pixels that are both by those that are either.
 
     Args:
         counts: `(true, given)`, as `confusion` returns, summed over images.
+
+    Returns:
+        `(class,)`; NaN for a class not in the truth.
 
     Source: the Pascal VOC segmentation measure; mIoU is its mean over classes.
 
@@ -55,30 +67,13 @@ def intersection_over_union(counts: Counts) -> NDArray[np.float64]:
         >>> intersection_over_union(np.array([[3, 1, 0], [0, 4, 0]])).tolist()
         [0.75, 0.8]
     """
-    square = counts[:, :-1]
-    both = np.diag(square).astype(float)
-    either = counts.sum(1) + square.sum(0) - both
-    return np.where(counts.sum(1) > 0, both / np.maximum(either, 1), np.nan)
+    return areas_iou(class_areas(counts))
 
 
-TEMPLATES = ("{}", "a photo of {}", "there is {} in the scene", "a picture of {}", "an illustration of {}")
-THINGS = np.array([name in KINDS for name in CLASSES])
-PARTS = ("all", "things", "stuff")
-_ROUNDING = 1e-5  # far above what interpolation rounds, far below what sets classes apart
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Vectors of all classes, `(class, D)`: one template, and the ensemble."""
-
-    single: Tensor
-    ensembled: Tensor
-
-
-def texts_of(model: Model) -> Texts:
-    """Encode the names of all classes."""
-    vectors = model.texts.encode(Prompts([noun_phrase(name) for name in CLASSES], TEMPLATES))
-    return Texts(vectors[0], ensemble(vectors))
+def areas_iou(areas: Counts) -> NDArray[np.float64]:
+    """Do what `intersection_over_union` does for `(…, class, 3)` areas, as `class_areas` returns."""
+    both, true, given = np.moveaxis(areas, -1, 0)
+    return np.where(true > 0, both / np.maximum(true + given - both, 1), np.nan)
 
 
 def mean(values: Iterable[float]) -> float | None:
@@ -88,61 +83,67 @@ def mean(values: Iterable[float]) -> float | None:
         >>> mean([0.5, float("nan"), 1.0]), mean([])
         (0.75, None)
     """
-    found = np.array([value for value in values if np.isfinite(value)])
-    return round(float(found.mean()), 4) if len(found) else None
+    finite = np.array([value for value in values if np.isfinite(value)])
+    return round(float(finite.mean()), 4) if len(finite) else None
 
 
-@dataclass
-class Tally:
-    """Pixels by method: `(true, given)` counts summed over scenes, and how many scenes those were."""
+def pixel_areas(maps: NDArray[np.floating], example: Example, trace: Trace) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Measure, for `evaluate`, what mIoU is made of: every pixel is named by the best of all classes.
 
-    counts: dict[str, Counts] = field(default_factory=dict)
-    scenes: dict[str, int] = field(default_factory=dict)
+    Args:
+        maps: `(candidate, class, y, x)`.
+        example: With labels.
+        trace: Says where the grid lies.
 
-    def add(self, method: str, truth: NDArray[np.int16], labels: NDArray[np.int16]) -> None:
-        """Add a scene."""
-        new = confusion(truth, labels, len(CLASSES))
-        self.counts[method] = self.counts.get(method, np.zeros_like(new)) + new
-        self.scenes[method] = self.scenes.get(method, 0) + 1
+    Returns:
+        `areas` (candidate, class, area): pixels both, true and given. Summed over images, `areas_iou` divides them.
 
-    def iou(self, method: str) -> NDArray[np.float64]:
-        """IoU by class; NaN for a class that was in no scene."""
-        return intersection_over_union(self.counts[method])
-
-    def miou(self, method: str) -> dict[str, float | None]:
-        """Mean IoU over all classes, things, and stuff."""
-        scores = self.iou(method)
-        return dict(zip(PARTS, (mean(scores), mean(scores[THINGS]), mean(scores[~THINGS])), strict=True))
-
-    def share(self, method: str, of: str) -> dict[str, float | None]:
-        """Mean IoU over all classes, things, and stuff, as a share of another method's on the same scenes."""
-        mine, whole = self.miou(method), self.miou(of)
-        pairs = {part: (mine[part], whole[part]) for part in PARTS}
-        return {part: round(a / b, 4) if a is not None and b else None for part, (a, b) in pairs.items()}
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> model, scenes = dcv.load(), dcv.toyworld.dataset(2, "test", size=128)
+        >>> prompts = dcv.Prompts(list(scenes[0].classes), ["{}", "a photo of {}"])
+        >>> candidates = dcv.measure.template_candidates(model, prompts)
+        >>> dcv.measure.evaluate(model, scenes, candidates, pixel_areas, progress=False).areas.dims
+        ('image', 'candidate', 'class', 'area')
+    """
+    assert example.labels is not None
+    areas = [areas_of(torch.from_numpy(scores), example.labels, trace.geometry) for scores in maps]
+    return {"areas": (("candidate", "class", "area"), np.stack(areas))}
 
 
-def ceiling(trace: Trace, scene: Scene) -> Tensor:
-    """Average the true masks over the cells, `(class, y, x)`: the best that this grid can say."""
-    truth = scene.labels()
-    shares = np.zeros((len(CLASSES), *trace.geometry.grid))
-    for index in np.unique(truth):
-        shares[index] = np.nan_to_num(downsample_mask(truth == index, trace.geometry))
+def areas_of(scores: Tensor, truth: Labels, geometry: Geometry) -> Counts:
+    """Name every pixel by `(class, y, x)` scores, and say what is both, true and given."""
+    return class_areas(confusion(truth, label_pixels(scores, geometry), len(scores)))
+
+
+def grid_ceiling(labels: Labels, geometry: Geometry, classes: int) -> Tensor:
+    """Average the true masks over the cells, `(class, y, x)`: the best that a grid can say."""
+    shares = np.zeros((classes, *geometry.grid))
+    for index in np.unique(labels):
+        shares[index] = np.nan_to_num(downsample_mask(labels == index, geometry))
     return torch.from_numpy(shares)
 
 
-def pixels(scores: Tensor, trace: Trace, size: int) -> NDArray[np.int16]:
-    """Name every pixel by its best class, the first of equal ones.
+def present_only(scores: Tensor, labels: Labels) -> Tensor:
+    """Remove all classes that are nowhere in an image from its `(class, y, x)` scores."""
+    present = torch.full_like(scores, REMOVED)
+    there = np.unique(labels).tolist()
+    present[there] = scores[there]
+    return present
+
+
+def label_pixels(scores: Tensor, geometry: Geometry) -> NDArray[np.int16]:
+    """Name every pixel of the image by its best class, the first of equal ones.
 
     Args:
         scores: `(class, y, x)` on the grid; a class with -100 is removed.
-        trace: Says where the grid lies.
-        size: Pixels a side.
+        geometry: Says where the grid lies.
 
     Returns:
         `(row, column)` indices; -1 where every class is removed, or the model saw nothing.
     """
     chosen = contenders(scores)
-    y, x, rows, columns = weights(trace.geometry, size, size)
+    y, x, rows, columns = weights(geometry, *geometry.image)
     down, across = (torch.from_numpy(np.nan_to_num(w)).to(scores.dtype) for w in (y, x))
     best, place = (down @ (scores[chosen] @ across.T)).max(0)
     labels = chosen[place].numpy().astype(np.int16)

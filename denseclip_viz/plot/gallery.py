@@ -1,35 +1,23 @@
-"""Held-out scenes: the image, what is true, what the value path says of each pixel, and what the grid could say."""
+"""A gallery of labelled images: each image, what is true of it, and what was said of every pixel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from denseclip_viz.maps.similarity import cosine_maps
-from denseclip_viz.measure.segmentation import Texts, ceiling, pixels, texts_of
-from denseclip_viz.model import Model
 from denseclip_viz.plot.raster import Colour, paint_labels
 from denseclip_viz.plot.scales import PALETTE, label_colour
 from denseclip_viz.plot.sheet import BODY, ENTRY, LINE, MARGIN, SMALL, Lattice, Sheet
-from denseclip_viz.toyworld.scenes import Scene
-from denseclip_viz.toyworld.vocabulary import CLASSES, STUFF
-from denseclip_viz.toyworld.world import dataset
 
-Labels = NDArray[np.int16]
-COLUMNS = ("image", "truth", "value path", "grid ceiling")
+Labels = NDArray[np.integer]
 SIDE, HEAD, ROW_HEAD, LEGEND = 1.7, 0.78, 0.26, 1.75  # inches: a panel, above all, above a row, the legend
 REST = "other classes"
 REST_COLOUR: Colour = (0.62, 0.62, 0.62)
-# Of the palette that colour-blind eyes tell apart, what stuff looks like as far as there is such a colour.
-NATURAL = {
-    "sky": "#56b4e9", "night sky": "#0f1e78", "mountains": "#691ea5", "brick wall": "#5a0f00", "grass": "#009e73",
-    "sand": "#f0e442", "water": "#0072b2", "snow": "#a5d2ff", "road": "#784b4b", "leaves": "#d55e00",
-    "wooden floor": "#e69f00", "tiles": "#cc79a7",
-}  # fmt: skip
 _TO_CONES = np.array(
     [
         [0.4122214708, 0.5363325363, 0.0514459929],
@@ -49,16 +37,19 @@ _SMALLEST = 0.02  # of a panel: a class that nowhere covers more, and is nowhere
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """A scene with the labels `(row, column)` of its pixels: true ones, those of the value path, of the grid."""
+    """An image of a gallery.
 
-    scene: Scene
-    truth: Labels
-    value: Labels
-    grid: Labels
+    Attributes:
+        image: `(row, column, rgb)` uint8.
+        caption: What stands above it, at the left.
+        note: What stands above it, at the right.
+        labels: `(row, column)` classes of its pixels: true ones, given ones, and others.
+    """
 
-    def right(self, labels: Labels) -> float:
-        """Share of pixels that have their true name."""
-        return float((labels == self.truth).mean())
+    image: NDArray[np.uint8]
+    caption: str
+    note: str
+    labels: tuple[Labels, ...]
 
 
 @dataclass(frozen=True)
@@ -74,83 +65,80 @@ class Legend:
         return len(self.own) + 1 + 2 * bool(self.mistaken)
 
 
-def with_things(n: int, size: int) -> list[Scene]:
-    """Take the first `n` held-out scenes with at least two things, not the best ones.
-
-    Example:
-        >>> [len(scene.things) > 1 for scene in with_things(2, 64)]
-        [True, True]
-    """
-    found: list[Scene] = []
-    for scene in dataset(1 << 40, "test", size=size):
-        if len(found) == n:
-            break
-        if len(scene.things) > 1:
-            found.append(scene)
-    return found
-
-
-def rows_of(model: Model, scenes: Sequence[Scene], texts: Texts | None = None) -> list[Row]:
-    """Name the pixels of scenes, all classes competing."""
-    vectors = (texts or texts_of(model)).ensembled[None]
-    rows = []
-    for scene, trace in zip(scenes, model.trace_many(scenes), strict=True):
-        value = pixels(cosine_maps(trace.dense, vectors)[0], trace, scene.size)
-        rows.append(Row(scene, scene.labels(), value, pixels(ceiling(trace, scene), trace, scene.size)))
-    return rows
-
-
-def gallery(model: Model, scenes: Sequence[Scene], *, figure: Figure | None = None) -> Figure:
-    """Draw scenes, a row each: image | truth | value path | grid ceiling, with one legend for all.
+def gallery(
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    classes: Sequence[str],
+    *,
+    title: str,
+    subtitle: str,
+    attrs: Mapping[str, Any],
+    natural: Mapping[str, str] = {},
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw images, a row each, beside their labels, with one legend for all.
 
     Args:
-        model: A model of the bundled world.
-        scenes: Some scenes, for example `with_things(6, 256)`.
+        rows: Images with their labels: true ones first, then those of a model, then any others.
+        columns: Names of the image and of each kind of labels.
+        classes: Names of the classes that labels count.
+        title: What the figure is.
+        subtitle: A line below.
+        attrs: Where the labels come from.
+        natural: Colours of `PALETTE` that some classes have; they come first in the legend.
         figure: An empty figure to draw into; its size is set.
 
     Returns:
-        The figure. Each row says its caption, and the share of pixels that the value path and the grid name right.
+        The figure.
+
+    Example:
+        >>> row = Row(np.zeros((4, 4, 3), np.uint8), "a lawn", "", (np.zeros((4, 4), int), np.eye(4, dtype=int)))
+        >>> drawn = gallery([row], ["image", "truth", "model"], ["grass", "sky"], title="x", subtitle="", attrs={})
+        >>> len(drawn.axes)
+        3
     """
-    on, rows = Sheet(model.provenance, figure=figure), rows_of(model, scenes)
-    legend, top = coloured(rows), on.top + HEAD
-    shape = {"columns": len(COLUMNS), "rows": len(rows)}
+    on, legend = Sheet(attrs, figure=figure), coloured(rows, classes, natural)
+    top = on.top + HEAD
+    shape = {"columns": len(columns), "rows": len(rows)}
     lattice = Lattice(panel=(SIDE, SIDE), top=top, row_head=ROW_HEAD, gap=(0.1, 0.12), **shape)
     height = max(lattice.bottom, top + ROW_HEAD + legend.lines * ENTRY)
     on.resize(lattice.width + LEGEND + 0.1, height + LINE + MARGIN / 2)
-    on.title("what the value path says of each pixel")
-    said = f"scenes never seen; all {len(CLASSES)} classes compete for every pixel"
-    on.note(MARGIN, on.top + 0.23, said)
-    for column, name in enumerate(COLUMNS):
+    on.title(title)
+    on.note(MARGIN, on.top + 0.23, subtitle)
+    for column, name in enumerate(columns):
         on.write(lattice.x(column), on.top + 0.54, name, size=BODY, weight="bold")
     for place, row in enumerate(rows):
-        _draw_row(on, lattice, place, row, legend.own)
-    _draw_legend(on, lattice, rows, legend)
+        _draw_row(on, lattice, place, row)
+        panels = [row.image, *(_painted(labels, row.image, legend.own, len(classes)) for labels in row.labels)]
+        for column, panel in enumerate(panels):
+            lattice.panel_at(on, place, column).imshow(panel, interpolation="antialiased", gid=columns[column])
+    _draw_legend(on, lattice, rows, legend, classes)
     on.footer(height)
     return on.figure
 
 
-def coloured(rows: Iterable[Row]) -> Legend:
+def coloured(rows: Sequence[Row], classes: Sequence[str], natural: Mapping[str, str]) -> Legend:
     """Give a colour to every class that is true somewhere or covers much of a panel, far from those in the same rows.
 
     Returns:
-        Classes that are true somewhere and those that are only named by mistake, stuff first and larger first.
+        Classes that are true somewhere and those that are only named by mistake, natural ones first and larger first.
     """
-    true, given = (_shares([getattr(row, kind) for row in rows]) for kind in ("truth", "value"))
+    true, given = (_shares([row.labels[kind] for row in rows], len(classes)) for kind in (0, 1))
     there: NDArray[np.bool_] = (true > 0) | (given > _SMALLEST)
     largest, somewhere = np.maximum(true, given).max(0), true.max(0) > 0
     order = sorted(
         np.flatnonzero(there.any(0)).tolist(),
-        key=lambda k: (not somewhere[k], CLASSES[k] not in STUFF, -largest[k]),
+        key=lambda k: (not somewhere[k], classes[k] not in natural, -largest[k]),
     )
-    own = _assigned(order, there)
+    fixed = {index: PALETTE.index(natural[classes[index]]) for index in order if classes[index] in natural}
+    own = _assigned(order, there, fixed)
     return Legend(own, mistaken=tuple(index for index in order if not somewhere[index]))
 
 
-def _assigned(order: Sequence[int], there: NDArray[np.bool_]) -> dict[int, Colour]:
-    """Natural colours for stuff; for things, one by one, what lies farthest from all that share a row with them."""
-    colours = [label_colour(k) for k in range(2 * len(PALETTE))]
+def _assigned(order: Sequence[int], there: NDArray[np.bool_], fixed: Mapping[int, int]) -> dict[int, Colour]:
+    """Take fixed colours, and for all others, one by one, what lies farthest from all that share a row with them."""
+    colours, places = [label_colour(k) for k in range(2 * len(PALETTE))], dict(fixed)
     looks = np.array([_oklab(colour) for colour in colours])
-    places = {index: PALETTE.index(NATURAL[CLASSES[index]]) for index in order if CLASSES[index] in NATURAL}
     for index in (index for index in order if index not in places):
         near = [place for other, place in places.items() if (there[:, other] & there[:, index]).any()]
         apart = np.linalg.norm(looks[:, None] - looks[near], axis=-1).min(1, initial=1.0)
@@ -160,46 +148,40 @@ def _assigned(order: Sequence[int], there: NDArray[np.bool_]) -> dict[int, Colou
     return {index: colours[places[index]] for index in order}
 
 
-def _shares(each: Sequence[Labels]) -> NDArray[np.float64]:
-    """Share of every class, `(row, class)`."""
-    return np.array([np.bincount(a[a >= 0], minlength=len(CLASSES)) / a.size for a in each])
+def _shares(each: Sequence[Labels], classes: int) -> NDArray[np.float64]:
+    """Give the share of every class, `(row, class)`."""
+    return np.array([np.bincount(a[a >= 0], minlength=classes) / a.size for a in each])
 
 
 def _oklab(colour: Colour) -> NDArray[np.float64]:
-    """Björn Ottosson's OKLab, in which distances are about what eyes see."""
+    """Convert to Björn Ottosson's OKLab, in which distances are about what eyes see."""
     red = np.array(colour)
     linear = np.where(red <= 0.04045, red / 12.92, ((red + 0.055) / 1.055) ** 2.4)
     return np.asarray(_FROM_CONES @ np.cbrt(_TO_CONES @ linear))
 
 
-def _draw_row(on: Sheet, lattice: Lattice, place: int, row: Row, own: Mapping[int, Colour]) -> None:
-    top = lattice.y(place)
-    note = f"right: value path {row.right(row.value):.0%} · ceiling {row.right(row.grid):.0%}"
-    end = lattice.width - MARGIN
-    room = end - MARGIN - on.width_of(note, size=SMALL) - 1 / 6
-    caption = on.fit(row.scene.caption(), width=room, size=SMALL + 0.5)[0]
-    on.write(MARGIN, top + 0.08, caption, size=SMALL + 0.5)
-    on.note(end, top + 0.085, note, align="right")
-    panels = [row.scene.image, *(_painted(labels, row, own) for labels in (row.truth, row.value, row.grid))]
-    for column, panel in enumerate(panels):
-        lattice.panel_at(on, place, column).imshow(panel, interpolation="antialiased", gid=COLUMNS[column])
+def _draw_row(on: Sheet, lattice: Lattice, place: int, row: Row) -> None:
+    top, end = lattice.y(place), lattice.width - MARGIN
+    room = end - MARGIN - on.width_of(row.note, size=SMALL) - 1 / 6
+    on.write(MARGIN, top + 0.08, on.fit(row.caption, width=room, size=SMALL + 0.5)[0], size=SMALL + 0.5)
+    on.note(end, top + 0.085, row.note, align="right")
 
 
-def _painted(labels: Labels, row: Row, own: Mapping[int, Colour]) -> NDArray[np.uint8]:
+def _painted(labels: Labels, image: NDArray[np.uint8], own: Mapping[int, Colour], classes: int) -> NDArray[np.uint8]:
     """Paint labels in the legend's colours, and all classes that are not in it in one grey."""
-    places = np.full(len(CLASSES) + 1, len(own), np.int16)  # the last one is for -1, no class
+    places = np.full(classes + 1, len(own), np.int16)  # the last one is for -1, no class
     places[list(own)] = np.arange(len(own))
     places[-1] = -1
-    return paint_labels(places[labels], row.scene.image, [*own.values(), REST_COLOUR])
+    return paint_labels(places[labels], image, [*own.values(), REST_COLOUR])
 
 
-def _draw_legend(on: Sheet, lattice: Lattice, rows: Sequence[Row], legend: Legend) -> None:
+def _draw_legend(on: Sheet, lattice: Lattice, rows: Sequence[Row], legend: Legend, classes: Sequence[str]) -> None:
     left, top = lattice.width + 0.05, lattice.top + ROW_HEAD
     for index, colour in legend.own.items():
         if legend.mistaken and index == legend.mistaken[0]:
             on.note(left, top + 1.2 * ENTRY, "only by mistake")
             top += 2 * ENTRY
-        on.entry(left, top, CLASSES[index], colour, "", width=LEGEND)
+        on.entry(left, top, classes[index], colour, "", width=LEGEND)
         top += ENTRY
-    if any(not np.isin(row.value, list(legend.own)).all() for row in rows):
+    if any(not np.isin(row.labels[1], list(legend.own)).all() for row in rows):
         on.entry(left, top, REST, REST_COLOUR, "", width=LEGEND)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from denseclip_viz.clip.load.bundled import CARD, load_compact
-from denseclip_viz.measure.baselines import ATTENTION, BARE, PLAIN, VALUE
+from denseclip_viz.measure.baselines import ATTENTION, PATHS, VALUE
 from denseclip_viz.model import Model
 from denseclip_viz.train.contrastive import export
 from denseclip_viz.train.loop import read_checkpoint
@@ -107,9 +107,9 @@ def findings(found: Mapping[str, Any]) -> list[str]:
     value, said = scores[VALUE], []
     for name, score in scores.items():
         change = score - value
-        if name in (PLAIN, ATTENTION):
+        if name in (PATHS["vanilla"], ATTENTION):
             said.append(f"{name}: {score:.2f} against {value:.2f} of the value path.")
-        elif name.startswith("value +") or name in ("value, one template", BARE):
+        elif name.startswith("value +") or name in ("value, one template", PATHS["value-attention-only"]):
             way = "no difference" if abs(change) < _NOISE else "raises mIoU" if change > 0 else "lowers mIoU"
             said.append(f"{name}: {way} ({change:.3f}).")
     return said

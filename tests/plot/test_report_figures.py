@@ -12,17 +12,24 @@ from typer.testing import CliRunner
 
 import denseclip_viz as dcv
 from denseclip_viz.cli.app import app
-from denseclip_viz.cli.toyworld_report import FILES, show
+from denseclip_viz.cli.toyworld_figures import (
+    COLUMNS,
+    FILES,
+    NATURAL,
+    miou_bars,
+    scene_gallery,
+    sibling_matrices,
+    with_things,
+)
+from denseclip_viz.cli.toyworld_report import show
 from denseclip_viz.clip.load.bundled import MODELS
-from denseclip_viz.measure.baselines import CAM, CEILING, FEW, PRESENT, VALUE
-from denseclip_viz.measure.confusable import Names, Pairs
-from denseclip_viz.measure.segmentation import CLASSES, PARTS
-from denseclip_viz.plot.bars import bars, confusions
-from denseclip_viz.plot.gallery import COLUMNS, NATURAL, coloured, gallery, rows_of, with_things
+from denseclip_viz.measure.baselines import CAM, VALUE
+from denseclip_viz.measure.confusable import most_confused, share_right
+from denseclip_viz.plot.gallery import Row, coloured
 from denseclip_viz.plot.scales import PALETTE
-from denseclip_viz.toyworld.vocabulary import FAMILIES, KINDS, STUFF
+from denseclip_viz.toyworld.vocabulary import CLASSES, FAMILIES, KINDS, STUFF
 from denseclip_viz.train import report as report_module
-from denseclip_viz.train.report import RETRIEVAL
+from denseclip_viz.train.report import CEILING, FIRST, PARTS, PRESENT, RETRIEVAL, block, scene_labels
 
 SCORES = {CEILING: 0.8, VALUE: 0.4, PRESENT: 0.7, "value + both (official)": 0.123, "patch tokens": 0.05}
 
@@ -30,13 +37,20 @@ SCORES = {CEILING: 0.8, VALUE: 0.4, PRESENT: 0.7, "value + both (official)": 0.1
 @pytest.fixture
 def found():
     """A report as it could be."""
-    names = Names(hits=[True, False])
-    names.matrix[KINDS.index("oak"), [KINDS.index(kind) for kind in FAMILIES["tree"]]] = 3, 0, 1
-    names.matrix[KINDS.index("pine"), KINDS.index("pine")] = 2
+    matrix = np.zeros((len(KINDS), len(KINDS)), int)
+    matrix[KINDS.index("oak"), [KINDS.index(kind) for kind in FAMILIES["tree"]]] = 3, 0, 1
+    matrix[KINDS.index("pine"), KINDS.index("pine")] = 2
+    naming = {
+        "scenes": 2,
+        "top-1": 0.5,
+        "among siblings": {family: share_right(block(matrix, family)) for family in FAMILIES},
+        "most confused": {family: most_confused(block(matrix, family), kinds) for family, kinds in FAMILIES.items()},
+        "matrix": matrix.tolist(),
+    }
     miou = {method: {part: score for part in PARTS} | {"scenes": 40} for method, score in SCORES.items()}
-    miou |= {FEW: miou[VALUE] | {"scenes": 8}, CAM: miou[VALUE] | {"scenes": 8, "things": None}}
+    miou |= {VALUE + FIRST: miou[VALUE] | {"scenes": 8}, CAM + FIRST: miou[VALUE] | {"scenes": 8, "things": None}}
     ways = {"caption": 0.75, "image": 0.5}
-    pairs = Pairs(alone=[0.5, 0.25], together=[0.5, 0.5], given=1, pixels=4).summary()
+    pairs = {"scenes": 1, "IoU alone": 0.375, "IoU together": 0.5, "given to the other": 0.25}
     return {
         "scenes": 40,
         "model": {
@@ -48,7 +62,7 @@ def found():
         RETRIEVAL: ways | {"groups": 2},
         f"{RETRIEVAL}, oracle": ways,
         f"{RETRIEVAL}, one truth": ways | {"groups": 2, "dropped": 3},
-        "naming": names.summary(),
+        "naming": naming,
         "mIoU": miou,
         "share of the ceiling": {method: {part: score / 0.8 for part in PARTS} for method, score in SCORES.items()},
         "characters mIoU": None,
@@ -67,7 +81,7 @@ def scenes():
 
 
 def test_every_method_has_a_bar_of_its_score_in_each_part(found):
-    drawn = bars(found)
+    drawn = miou_bars(found)
     for method, scores in found["mIoU"].items():
         for part in PARTS:
             (one,) = with_gid(drawn, f"{method}/{part}")
@@ -79,14 +93,14 @@ def test_every_method_has_a_bar_of_its_score_in_each_part(found):
 
 
 def test_bars_write_their_numbers_and_say_where_fewer_scenes_were_used(found):
-    said = everything_said(bars(found))
+    said = everything_said(miou_bars(found))
     assert said.count("0.40") == 8 and said.count("ceiling 0.80") == 3 and said.count("0.12") == 3
     assert said.count("first 8 scenes") == 2 and "40 scenes" in said
     assert "–" in said.splitlines()  # a score that there is not
 
 
 def test_bars_stand_in_one_order_and_never_on_each_other(found):
-    drawn = bars(found)
+    drawn = miou_bars(found)
     for ax in drawn.axes:
         middles = [patch.get_y() + patch.get_height() / 2 for patch in ax.patches]
         assert middles == sorted(middles) and min(np.diff(middles)) >= 1
@@ -94,7 +108,7 @@ def test_bars_stand_in_one_order_and_never_on_each_other(found):
 
 
 def test_a_matrix_cell_holds_its_scenes_and_the_colour_of_its_share_of_the_row(found):
-    drawn = confusions(found)
+    drawn = sibling_matrices(found)
     assert len([image for ax in drawn.axes for image in ax.images if image.get_gid()]) == len(FAMILIES)
     (tree,) = [ax for ax in drawn.axes for image in ax.images if image.get_gid() == "tree"]
     shares = tree.images[0].get_array()
@@ -106,13 +120,13 @@ def test_a_matrix_cell_holds_its_scenes_and_the_colour_of_its_share_of_the_row(f
 
 
 def test_matrices_name_every_kind_twice_and_every_family_with_its_share(found):
-    said = texts(confusions(found))
+    said = texts(sibling_matrices(found))
     assert all(said.count(kind) == 2 for kind in KINDS)
     assert all(family in said for family in FAMILIES)
     assert said.count("83% right") == 1 and sum(text.endswith(" right") for text in said) == 1  # five of six trees
 
 
-@pytest.mark.parametrize("draw", [bars, confusions])
+@pytest.mark.parametrize("draw", [miou_bars, sibling_matrices])
 def test_no_text_lies_on_another_or_leaves_the_sheet(draw, found):
     drawn = draw(found)
     drawn.draw_without_rendering()
@@ -124,31 +138,31 @@ def test_no_text_lies_on_another_or_leaves_the_sheet(draw, found):
 
 def test_random_weights_are_stamped_on_every_figure(found, model, scenes):
     found["model"]["random_weights"] = 1
-    for drawn in (bars(found), confusions(found), gallery(model, scenes)):
+    for drawn in (miou_bars(found), sibling_matrices(found), scene_gallery(model, scenes)):
         assert "RANDOM WEIGHTS" in everything_said(drawn)
 
 
 def test_a_gallery_shows_image_truth_value_path_and_ceiling_of_each_scene(model, scenes):
-    drawn = gallery(model, scenes)
+    drawn = scene_gallery(model, scenes)
     images = [image for ax in drawn.axes for image in ax.images]
     assert [image.get_gid() for image in images] == [*COLUMNS] * 2
     for scene, image in zip(scenes, images[::4], strict=True):
         assert np.array_equal(image.get_array(), scene.image)
-    for row, place in zip(rows_of(model, scenes), (0, 4), strict=True):
-        truth = images[place + 1].get_array().astype(int)
-        means = [truth[row.truth == index].mean(0) for index in np.unique(row.truth)]
+    for scene, (_, grid), place in zip(scenes, scene_labels(model, scenes), (0, 4), strict=True):
+        truth, labels = images[place + 1].get_array().astype(int), scene.labels()
+        means = [truth[labels == index].mean(0) for index in np.unique(labels)]
         apart = [abs(a - b).sum() for i, a in enumerate(means) for b in means[:i]]
         assert min(apart) > 40  # classes of one image are told apart by colour
-        assert f"ceiling {row.right(row.grid):.0%}" in everything_said(drawn)
+        assert f"ceiling {(grid == labels).mean():.0%}" in everything_said(drawn)
 
 
 def test_the_legend_names_all_that_is_true_and_gives_no_colour_twice(model, scenes):
-    rows = rows_of(model, scenes)
-    legend = coloured(rows)
-    true = {index for row in rows for index in np.unique(row.truth).tolist()}
+    labels = [(scene.labels(), *both) for scene, both in zip(scenes, scene_labels(model, scenes), strict=True)]
+    legend = coloured([Row(np.zeros((1, 1, 3), np.uint8), "", "", kinds) for kinds in labels], CLASSES, NATURAL)
+    true = {index for kinds in labels for index in np.unique(kinds[0]).tolist()}
     assert true == set(legend.own) - set(legend.mistaken)
     assert len({to_hex(colour) for colour in legend.own.values()}) == len(legend.own)
-    assert {CLASSES[index] for index in legend.own} <= set(texts(gallery(model, scenes)))
+    assert {CLASSES[index] for index in legend.own} <= set(texts(scene_gallery(model, scenes)))
     assert list(legend.own)[: len(true)] == [index for index in legend.own if index in true]
 
 

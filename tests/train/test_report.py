@@ -13,14 +13,37 @@ import denseclip_viz as dcv
 from denseclip_viz.clip.load.bundled import MODELS
 from denseclip_viz.maps.refine import REMOVED
 from denseclip_viz.maps.segment import label
-from denseclip_viz.measure.baselines import BARE, CEILING, PLAIN, PRESENT, View, methods, views
-from denseclip_viz.measure.confusable import Names, Pairs, block, share_right
-from denseclip_viz.measure.segmentation import CLASSES, Tally, Texts, ceiling, contenders, pixels, texts_of
+from denseclip_viz.measure.baselines import PATHS, Baselines, GradCam
+from denseclip_viz.measure.confusable import share_right
+from denseclip_viz.measure.datasets import Example
+from denseclip_viz.measure.segmentation import (
+    areas_iou,
+    areas_of,
+    class_areas,
+    confusion,
+    contenders,
+    grid_ceiling,
+    label_pixels,
+    mean,
+    present_only,
+)
 from denseclip_viz.toyworld import dataset, sibling_scenes
-from denseclip_viz.toyworld.vocabulary import FAMILIES, FAMILY_OF, KINDS, noun_phrase
-from denseclip_viz.train.report import report
+from denseclip_viz.toyworld.vocabulary import CLASSES, FAMILY_OF, KINDS, noun_phrase
+from denseclip_viz.train import report as report_module
+from denseclip_viz.train.report import (
+    CEILING,
+    PARTS,
+    PRESENT,
+    block,
+    class_vectors,
+    measure_pair,
+    naming,
+    report,
+    share,
+)
 
-ONE_HOT = Texts(torch.eye(len(CLASSES)), torch.eye(len(CLASSES)))
+ONE_HOT = np.eye(len(CLASSES), dtype=np.float32)
+PLAIN, BARE = PATHS["vanilla"], PATHS["value-attention-only"]
 
 
 def random_model(folder):
@@ -41,7 +64,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def traced(model):
     scenes = list(dataset(3, "test", size=168))
-    return list(zip(scenes, model.trace_many(scenes, keys="key"), strict=True))
+    return list(zip(scenes, model.trace_many(scenes, keys="key", path=["value"]), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -50,15 +73,13 @@ def measured(model):
 
 
 def test_the_true_masks_score_one_and_the_grid_caps_what_can_be_reached(traced):
-    tally = Tally()
-    for scene, trace in traced:
-        tally.add("truth", scene.labels(), scene.labels())
-        tally.add("grid", scene.labels(), pixels(ceiling(trace, scene), trace, scene.size))
-    assert tally.miou("truth") == {"all": 1.0, "things": 1.0, "stuff": 1.0}
-    assert 0.5 < tally.miou("grid")["all"] < 1
-    assert tally.miou("grid")["things"] < tally.miou("grid")["stuff"]
-    assert tally.share("grid", "truth") == tally.miou("grid") and tally.share("grid", "grid")["things"] == 1.0
-    assert tally.scenes == {"truth": 3, "grid": 3}
+    truth = sum(class_areas(confusion(scene.labels(), scene.labels(), len(CLASSES))) for scene, _ in traced)
+    ceilings = [(grid_ceiling(scene.labels(), trace.geometry, len(CLASSES)), scene, trace) for scene, trace in traced]
+    grid = sum(areas_of(scores, scene.labels(), trace.geometry) for scores, scene, trace in ceilings)
+    whole, capped = ({part: mean(areas_iou(of)[rows]) for part, rows in PARTS.items()} for of in (truth, grid))
+    assert whole == {"all": 1.0, "things": 1.0, "stuff": 1.0}
+    assert 0.5 < capped["all"] < 1 and capped["things"] < capped["stuff"]
+    assert share(capped, whole) == capped and share(capped, capped)["things"] == 1.0
 
 
 def test_every_class_is_said_as_captions_say_it():
@@ -76,94 +97,116 @@ def test_leaving_out_classes_that_cannot_win_changes_no_pixel(traced, steps):
     whole = label(
         scores.numpy(), trace.geometry, rows=168, columns=168, scale=1.0, background=[False] * len(CLASSES), below=0.0
     )
-    assert (pixels(scores, trace, 168) != whole[0]).mean() < 1e-3  # the last bit decides between equals
+    assert (label_pixels(scores, trace.geometry) != whole[0]).mean() < 1e-3  # the last bit decides between equals
     assert len(contenders(scores)) < len(CLASSES)
 
 
 def test_a_pixel_whose_classes_are_all_removed_gets_no_name(traced):
     trace = traced[0][1]
     scores = torch.full((len(CLASSES), *trace.geometry.grid), REMOVED)
-    assert (pixels(scores, trace, 168) == -1).all()
+    assert (label_pixels(scores, trace.geometry) == -1).all()
     scores[7] = 0.1
-    assert (pixels(scores, trace, 168) == 7).all()
+    assert (label_pixels(scores, trace.geometry) == 7).all()
+
+
+def named(candidates, trace):
+    return dict(zip(candidates.names, candidates.maps(trace), strict=True))
 
 
 def test_prompt_denoising_that_removes_everything_names_nothing_and_says_nothing(traced):
-    scene, trace = traced[0]
-    alike = Texts(torch.ones(len(CLASSES), 128), torch.ones(len(CLASSES), 128))  # nobody is confident of anything
+    trace = traced[0][1]
+    alike = Baselines(torch.ones(len(CLASSES), 128), torch.ones(len(CLASSES), 128))  # nobody is confident of anything
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        named = dict(methods(View(scene, trace), alike))
+        maps = named(alike, trace)
     for method in ("value + prompt denoising", "value + both (official)"):
-        assert (pixels(named[method], trace, 168) == -1).all()
+        assert (label_pixels(maps[method], trace.geometry) == -1).all()
 
 
 def test_only_classes_that_are_there_compete_where_that_is_said(model, traced):
-    texts = texts_of(model)
+    candidates = Baselines.of(model, class_vectors(model))
+    candidates = dataclasses.replace(candidates, paths=())
     for scene, trace in traced:
-        named = dict(methods(View(scene, trace), texts))
-        assert np.isin(pixels(named[PRESENT], trace, 168), scene.labels()).all()
-        assert not np.isin(pixels(named["value"], trace, 168), scene.labels()).all()
+        value = named(candidates, trace)["value"]
+        present = present_only(value, scene.labels())
+        assert np.isin(label_pixels(present, trace.geometry), scene.labels()).all()
+        assert not np.isin(label_pixels(value, trace.geometry), scene.labels()).all()
 
 
 @pytest.mark.parametrize(("name", "paths"), [("", {BARE, PLAIN}), ("resnet", {PLAIN}), ("vit", set())])
 def test_other_paths_are_measured_where_the_tower_has_them(model, name, paths):
     tested = random_model(MODELS / name) if name else model
-    texts = Texts(torch.randn(3, 128), torch.randn(3, 128))
-    (view,) = views(tested, dataset(1, "test", size=tested.preprocess.size[0]), texts, slow=1)
-    assert set(view.others) == paths
+    candidates = Baselines.of(tested, torch.randn(2, 3, 128))
+    scene = dataset(1, "test", size=tested.preprocess.size[0])[0]
+    trace = tested.trace(scene, **candidates.trace_options)
+    maps = named(candidates, trace)
+    assert set(maps) & set(PATHS.values()) == paths
     if BARE in paths:
-        alone = tested.trace(view.scene, path="value-attention-only").dense
-        torch.testing.assert_close(view.others[BARE], alone)
-    assert view.cams is not None and view.cams.shape == (3, *view.trace.geometry.grid)
+        alone = tested.trace(scene, path="value-attention-only").dense
+        torch.testing.assert_close(maps[BARE], dcv.maps.cosine_maps(alone, candidates.ensembled[None])[0])
+    cams = GradCam(tested, candidates.ensembled).maps(trace)
+    assert cams.shape == (1, 3, *trace.geometry.grid)
 
 
-def test_the_first_scenes_alone_get_grad_cam(model):
-    texts = Texts(torch.randn(2, 128), torch.randn(2, 128))
-    seen = [view.cams is not None for view in views(model, dataset(10, "test", size=168), texts, slow=9)]
-    assert seen == [True] * 9 + [False]
+def test_the_first_scenes_alone_get_grad_cam(model, monkeypatch):
+    evaluated, plain = [], report_module.run
+
+    def first(*given, **options):
+        evaluated.append(given)
+        return plain(*given, **options)
+
+    monkeypatch.setattr(report_module, "run", first)
+    measured = report(model, n=3, slow=2, size=168)
+    on = {type(given[2]).__name__: len(list(given[1])) for given in evaluated[:2]}
+    assert on == {"Baselines": 3, "GradCam": 2} and measured["mIoU"]["Grad-CAM, first scenes"]["scenes"] == 2
+
+
+def main_kinds(scenes):
+    return np.array([KINDS.index(max(scene.things, key=lambda thing: thing.mask.sum()).kind) for scene in scenes])
 
 
 def test_names_count_the_main_thing_out_of_all_and_out_of_its_siblings():
-    names, scenes = Names(), [scene for scene in dataset(30, "test", size=64) if scene.things]
-    for scene in scenes:
-        main = max(scene.things, key=lambda thing: thing.mask.sum()).kind
-        names.add(scene, ONE_HOT.single[CLASSES.index(main)], ONE_HOT)
-    assert names.hits == [True] * len(scenes) and np.trace(names.matrix) == names.matrix.sum() == len(scenes)
-    assert all(worst is None for worst in names.summary()["most confused"].values())
+    scenes = [scene for scene in dataset(30, "test", size=64) if scene.things]
+    main = main_kinds(scenes)
+    numbers = naming(main, ONE_HOT[[CLASSES.index(KINDS[at]) for at in main]], ONE_HOT)
+    matrix = np.array(numbers["matrix"])
+    assert numbers["top-1"] == 1.0 and np.trace(matrix) == matrix.sum() == len(scenes) == numbers["scenes"]
+    assert all(worst is None for worst in numbers["most confused"].values())
 
 
 def test_a_sibling_taken_for_another_stands_in_its_row_and_a_stranger_is_no_sibling():
-    scene = next(s for s in dataset(200, "test", size=64) if len(s.things) == 1 and s.things[0].kind == "oak")
-    embedding = 2 * ONE_HOT.single[CLASSES.index("bus")] + ONE_HOT.single[CLASSES.index("pine")]
-    names = Names()
-    names.add(scene, embedding, ONE_HOT)
-    found = names.summary()
-    assert found["top-1"] == 0.0 and found["among siblings"]["tree"] == 0.0
-    assert found["matrix"][KINDS.index("oak")][KINDS.index("pine")] == 1 == names.matrix.sum()
-    assert found["most confused"]["tree"] == {"kind": "oak", "taken for": "pine", "times": 1, "of": 1}
-    assert block(names.matrix, FAMILIES["tree"]).tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
-    assert share_right(names.matrix, FAMILIES["bird"]) == 0.0
+    embedding = 2 * ONE_HOT[CLASSES.index("bus")] + ONE_HOT[CLASSES.index("pine")]
+    numbers = naming(np.array([KINDS.index("oak"), -1]), np.stack([embedding, embedding]), ONE_HOT)
+    matrix = np.array(numbers["matrix"])
+    assert numbers["scenes"] == 1, "a scene without things says nothing"
+    assert numbers["top-1"] == 0.0 and numbers["among siblings"]["tree"] == 0.0
+    assert matrix[KINDS.index("oak"), KINDS.index("pine")] == 1 == matrix.sum()
+    assert numbers["most confused"]["tree"] == {"kind": "oak", "taken for": "pine", "times": 1, "of": 1}
+    assert block(matrix, "tree").tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert share_right(block(matrix, "bird")) == 0.0
 
 
 def test_two_siblings_told_apart_by_the_truth_keep_their_pixels_and_swapped_ones_lose_them(model):
-    right, swapped = Pairs(), Pairs()
+    right, swapped = [], []
     scenes = list(sibling_scenes(3, "test", size=168))
     for scene, trace in zip(scenes, model.trace_many(scenes), strict=True):
         rows = [CLASSES.index(thing.kind) for thing in scene.things]
-        exchanged = torch.eye(len(CLASSES))
-        exchanged[rows] = exchanged[rows[::-1]]
-        truth = ceiling(trace, scene).permute(1, 2, 0).float()
-        for pairs, vectors in ((right, ONE_HOT.single), (swapped, exchanged)):
-            pairs.add(scene, _with_dense(trace, truth), Texts(vectors, vectors))
-    good, bad = right.summary(), swapped.summary()
-    assert good["scenes"] == 3 and good["IoU together"] > 0.6 and good["given to the other"] < 0.05
-    assert bad["IoU together"] < 0.1 and bad["given to the other"] > 0.6
-    assert good["IoU alone"] >= good["IoU together"] - 0.05
+        truth = grid_ceiling(scene.labels(), trace.geometry, len(CLASSES)).permute(1, 2, 0).float()
+        maps = F.normalize(truth, dim=-1).permute(2, 0, 1)[None].numpy()
+        exchanged = maps.copy()
+        exchanged[:, rows] = maps[:, rows[::-1]]
+        for pairs, scores in ((right, maps), (swapped, exchanged)):
+            pairs.append(measure_pair(scores, Example("", scene, labels=scene.labels()), trace))
+    good, bad = summary(right), summary(swapped)
+    assert good["together"] > 0.6 and good["given"] < 0.05
+    assert bad["together"] < 0.1 and bad["given"] > 0.6
+    assert good["alone"] >= good["together"] - 0.05
 
 
-def _with_dense(trace, dense):
-    return dataclasses.replace(trace, dense=F.normalize(dense, dim=-1))
+def summary(pairs):
+    numbers = {name: np.array([pair[name][1] for pair in pairs]) for name in pairs[0]}
+    given = numbers["given"].sum() / numbers["pixels"].sum()
+    return {"alone": numbers["alone"].mean(), "together": numbers["together"].mean(), "given": given}
 
 
 @pytest.mark.slow
@@ -202,8 +245,8 @@ def test_the_numbers_come_out_the_same_twice(model, measured):
 
 
 def test_siblings_confused_are_of_one_family_always():
-    rng, names = torch.Generator().manual_seed(0), Names()
-    for scene in dataset(30, "test", size=64):
-        names.add(scene, torch.randn(len(CLASSES), generator=rng), ONE_HOT)
-    for row, column in zip(*np.nonzero(names.matrix), strict=True):
+    scenes = [scene for scene in dataset(30, "test", size=64) if scene.things]
+    embeddings = np.random.default_rng(0).normal(size=(len(scenes), len(CLASSES))).astype(np.float32)
+    numbers = naming(main_kinds(scenes), embeddings, ONE_HOT)
+    for row, column in zip(*np.nonzero(np.array(numbers["matrix"])), strict=True):
         assert FAMILY_OF[KINDS[row]] == FAMILY_OF[KINDS[column]]
