@@ -221,12 +221,12 @@ _STYLE = (
 )
 
 
-def page(title: str, said: Sequence[str], figures: Sequence[Any], table: pd.DataFrame, *, foot: str = "") -> str:
+def page(title: str, lines: Sequence[str], figures: Sequence[Any], table: pd.DataFrame, *, foot: str = "") -> str:
     """Write a page: a title, what there is to say, figures, a table.
 
     Args:
         title: The title.
-        said: Lines of text.
+        lines: Lines of text.
         figures: Figures of matplotlib; they go in as PNG.
         table: Any table.
         foot: The last line: where the numbers come from.
@@ -236,20 +236,20 @@ def page(title: str, said: Sequence[str], figures: Sequence[Any], table: pd.Data
 
     Example:
         >>> import pandas as pd
-        >>> made = page("x", ["<b>"], [], pd.DataFrame({"prompt": ["<script>"]}))
-        >>> "<script>" in made, "&lt;b&gt;" in made, "&lt;script&gt;" in made
+        >>> written = page("x", ["<b>"], [], pd.DataFrame({"prompt": ["<script>"]}))
+        >>> "<script>" in written, "&lt;b&gt;" in written, "&lt;script&gt;" in written
         (False, True, True)
     """
     import pandas as pd
 
     with pd.option_context("display.max_colwidth", None):  # a shortened template would be another one
         rows = table.to_html(index=False, escape=True, border=0, float_format=lambda value: f"{value:.4f}")
-    lines = "".join(f"<p>{html.escape(line)}</p>" for line in said)
+    text = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
     images = "".join(f'<p><img alt="" src="data:image/png;base64,{_png(figure)}"></p>' for figure in figures)
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}</head><body><h1>{html.escape(title)}</h1>'
-        f"{lines}{images}{rows}<footer><p>{html.escape(foot)}</p></footer></body></html>\n"
+        f"{text}{images}{rows}<footer><p>{html.escape(foot)}</p></footer></body></html>\n"
     )
 
 

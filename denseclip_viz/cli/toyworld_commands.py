@@ -45,12 +45,13 @@ def pack(
     """Turn a training into a model to ship: weights, and a card with everything measured."""
     from denseclip_viz.train.card import pack as packed
 
-    def say(step: str) -> None:
-        typer.echo(f"… {step}", err=True)
-
     with one_line_errors():
-        made = packed(run, folder, scenes=scenes, slow=slow, machine=machine, notes=note or (), progress=say)
-        typer.echo(f"wrote {made}")
+        card = packed(run, folder, scenes=scenes, slow=slow, machine=machine, notes=note or (), progress=_say)
+        typer.echo(f"wrote {card}")
+
+
+def _say(step: str) -> None:
+    typer.echo(f"… {step}", err=True)
 
 
 @app.command()
@@ -77,13 +78,13 @@ def report(
             check_folder(figures, force=force)
         model = load(f"bundled-{name}" if name in NAMES else name)
         size = model.preprocess.size[0]
-        found = measure(model, n=scenes, slow=slow, size=size, progress=lambda step: typer.echo(f"… {step}", err=True))
+        numbers = measure(model, n=scenes, slow=slow, size=size, progress=_say)
         if out is not None:
             with atomic_write(out, [".json"], force=force) as part:
-                part.write_text(json.dumps(found, indent=1), encoding="utf-8")
-        show(found)
+                part.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+        show(numbers)
         if figures is not None:
-            for file in draw(model, found, figures, size=size, force=force):
+            for file in draw(model, numbers, figures, size=size, force=force):
                 typer.echo(f"wrote {file}")
 
 

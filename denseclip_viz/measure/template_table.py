@@ -68,8 +68,8 @@ def templates_table(
     """
     import pandas as pd
 
-    maps = _laid(maps)
-    counted = _seen(maps, masks, scale, threshold)
+    maps = _ordered(maps)
+    counted = _map_scores(maps, masks, scale, threshold)
     columns = {name: number.count(counted) for name, number in METRICS.items() if masks is not None or not number.masks}
     if vectors is not None:
         columns["text_distance"] = _distances(vectors, maps)
@@ -99,7 +99,7 @@ def disagreement(maps: xr.DataArray, *, centred: bool = False) -> xr.DataArray:
         >>> disagreement(maps).values.round(3).tolist()
         [[[0.1, 0.0]]]
     """
-    maps = _laid(maps)
+    maps = _ordered(maps)
     refuse_one(list(maps.template.values), "disagreement")
     if centred:
         maps = (maps - maps.mean(("y", "x"))).assign_attrs(maps.attrs)
@@ -136,18 +136,18 @@ def number_of(value: object, name: str, *, positive: bool = False) -> float:
     raise PromptError(f"{name}={value!r}", expected=expected, fix="Leave it out for the default.")
 
 
-def _laid(maps: xr.DataArray) -> xr.DataArray:
+def _ordered(maps: xr.DataArray) -> xr.DataArray:
     import xarray as xr
 
     if not isinstance(maps, xr.DataArray) or set(maps.dims) != set(_AXES):
         axes = ", ".join(map(str, maps.dims)) if isinstance(maps, xr.DataArray) else type(maps).__name__
         fix = "Pass what model.similarity returns; pick with lists, as in maps.sel(prompt=['grass'])."
         raise PromptError(f"Maps with axes {axes}", expected=", ".join(_AXES), fix=fix)
-    laid: xr.DataArray = maps.transpose(*_AXES)
-    return laid
+    ordered: xr.DataArray = maps.transpose(*_AXES)
+    return ordered
 
 
-def _seen(maps: xr.DataArray, masks: Masks | None, scale: float, threshold: float | None) -> MapScores:
+def _map_scores(maps: xr.DataArray, masks: Masks | None, scale: float, threshold: float | None) -> MapScores:
     geometry = geometry_of(maps)
     prompts = [str(name) for name in maps["prompt"].values]
     absent = maps["absent"].values if "absent" in maps.coords else np.zeros(len(prompts), dtype=bool)

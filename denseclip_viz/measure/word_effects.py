@@ -120,8 +120,8 @@ def _map(model: Model, trace: Trace, text: str, prompts: Prompts) -> Floats:
 def _correlation(a: Floats, b: Floats) -> Floats:
     a, b = (maps - maps.mean((-2, -1), keepdims=True) for maps in (a, b))
     with np.errstate(invalid="ignore", divide="ignore"):
-        found: Floats = (a * b).sum((-2, -1)) / np.sqrt((a**2).sum((-2, -1)) * (b**2).sum((-2, -1)))
-    return found
+        correlation: Floats = (a * b).sum((-2, -1)) / np.sqrt((a**2).sum((-2, -1)) * (b**2).sum((-2, -1)))
+    return correlation
 
 
 def _gradients(model: Model, trace: Trace, prompts: Prompts, maps: Floats) -> dict[str, Any]:

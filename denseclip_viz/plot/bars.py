@@ -100,8 +100,8 @@ def _column(ax: Axes, tops: Sequence[tuple[float, Bar]], limit: Bar, column: str
         ax.axvline(
             most, color=limit.colour, linewidth=1.0, linestyle=(0, (3, 2)), gid=f"{limit.name}/{column}", zorder=3
         )
-        said = f"{limit.label or limit.name} {most:.2f}"
-        ax.text(most, -0.15, said, ha="center", va="bottom", **plain(TINY, limit.colour))
+        label = f"{limit.label or limit.name} {most:.2f}"
+        ax.text(most, -0.15, label, ha="center", va="bottom", **plain(TINY, limit.colour))
 
 
 def _number(ax: Axes, score: float | None, at: float, limit: float | None, inside: str) -> None:

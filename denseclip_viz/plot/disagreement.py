@@ -62,10 +62,10 @@ def disagreement(
         row_head=LINE * max(map(len, heads)) + 0.04,
         gap=(0.14, 0.12),
     )
-    beside = 2 * MARGIN + on.width_of(_said(spread), size=SMALL) + 0.2 + BAR
+    beside = 2 * MARGIN + on.width_of(_subtitle(spread), size=SMALL) + 0.2 + BAR
     on.resize(max(lattice.width, beside), lattice.height(lines=1))
     on.title("where templates disagree")
-    on.note(MARGIN, on.top + 0.22, _said(spread))
+    on.note(MARGIN, on.top + 0.22, _subtitle(spread))
     scale = sequential(spread, unit="cosine", colours=ATTENTION, also=[0.0])
     opacity = 1.0 if image is None else OPACITY
     draw_bar(on.place(on.width - MARGIN - BAR, on.top + 0.1, BAR, 0.09), scale, opacity=opacity)
@@ -84,7 +84,7 @@ def _headed(on: Sheet, lattice: Lattice, at: tuple[int, int], head: Sequence[str
     return lattice.panel_at(on, row, column)
 
 
-def _said(spread: xr.DataArray) -> str:
+def _subtitle(spread: xr.DataArray) -> str:
     count = f" {spread.attrs['templates']}" if "templates" in spread.attrs else ""
     centred = ", each map less its own mean" if spread.attrs.get("centred") else ""
     return f"standard deviation over{count} templates{centred} · cosine"

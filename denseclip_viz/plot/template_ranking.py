@@ -67,10 +67,10 @@ def _plain(score: str) -> str:
 
 def _notes(ranking: Ranking) -> list[str]:
     ties = len(ranking.within_noise) - 1
-    told = f"{ties} more may be the best one (blue)" if ties else "no other may be the best one"
+    others = f"{ties} more may be the best one (blue)" if ties else "no other may be the best one"
     wide = f"{ranking.interval:.0%} intervals by bootstrap over images"
     first = f"Dots: means, and differences within each image. Lines: {wide}."
-    return [first, f"Which one is the best was chosen on these images, and the intervals allow for it; {told}."]
+    return [first, f"Which one is the best was chosen on these images, and the intervals allow for it; {others}."]
 
 
 def _names(on: Sheet, ranking: Ranking, names: list[str], top: float) -> None:

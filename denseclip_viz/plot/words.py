@@ -59,10 +59,10 @@ def words(
     """
     made_by = "word_attribution(model, image, prompt)"
     require(attribution, ["similarity", "change", "peak_change", "image"], made_by=made_by)
-    one, said = pick_template(attribution, template)
+    one, written = pick_template(attribution, template)
     kinds, where = _kinds(one), placement(one)
     names = [str(name) for name in one["word"].to_numpy()]
-    on = Sheet(one.attrs, [*names, str(one.attrs.get("prompt", "")), said], figure=figure)
+    on = Sheet(one.attrs, [*names, str(one.attrs.get("prompt", "")), written], figure=figure)
     panel = panel_size(where, side=SIDE)
     slot = max(panel[0], LEAST)
     heads = [on.fit(name, width=slot / BOLD, size=SMALL + 1, lines=2) for name in names]
@@ -70,7 +70,7 @@ def words(
     block = LABEL + BARS + panel[1] + 0.12
     width = max(2 * MARGIN + (len(names) + 1) * (slot + GAP), 6.4)
     on.resize(width, top + block * len(kinds) + 3 * LINE + MARGIN / 2)
-    _title(on, one, said)
+    _title(on, one, written)
     lefts = [MARGIN + column * (slot + GAP) for column in range(len(names) + 1)]
     for left, head in zip(lefts[1:], heads, strict=True):
         for i, line in enumerate(reversed(head)):
@@ -109,11 +109,11 @@ def _kinds(one: xr.Dataset) -> list[_Kind]:
     return kinds
 
 
-def _title(on: Sheet, one: xr.Dataset, said: str) -> None:
+def _title(on: Sheet, one: xr.Dataset, written: str) -> None:
     room = on.width - 2 * MARGIN
     prompt = on.fit(str(one.attrs.get("prompt", "")), width=room / BOLD, size=TITLE)[0]
     on.title(isolated(prompt))
-    what = f"which words carry the map · {said}" if said else "which words carry the map"
+    what = f"which words carry the map · {written}" if written else "which words carry the map"
     line = on.fit(what, width=room, size=SMALL)[0]
     on.note(MARGIN, on.top + 0.23, line)
 
@@ -155,5 +155,5 @@ def _bar(ax: Axes, value: float, reach: float) -> None:
     ax.bar([0], [value], width=0.7, color=RAISES if value > 0 else LOWERS, gid="word bar", zorder=2)
     side = "bottom" if value >= 0 else "top"
     decimals = max(2, 1 - math.floor(math.log10(reach)))
-    said = number(value, decimals) if round(value, decimals) else "0"
-    ax.text(0, value + (0.08 if value >= 0 else -0.08) * reach, said, ha="center", va=side, **plain(TINY, INK))
+    written = number(value, decimals) if round(value, decimals) else "0"
+    ax.text(0, value + (0.08 if value >= 0 else -0.08) * reach, written, ha="center", va=side, **plain(TINY, INK))

@@ -62,11 +62,11 @@ def sample_of(scene: Captioned, captions: int, brief: int, uses: int, *, negated
         >>> len(sample_of(scene(3, 64), 2, 1, uses=4).captions)
         12
     """
-    said: list[str] = []
+    texts: list[str] = []
     for use in range(uses):
-        said += [scene.caption(use * captions + k) for k in range(captions)]
-        said += [scene.caption(use * brief + k, brief=True, negated=k >= brief - negated) for k in range(brief)]
-    return Sample(scene.image, tuple(said))
+        texts += [scene.caption(use * captions + k) for k in range(captions)]
+        texts += [scene.caption(use * brief + k, brief=True, negated=k >= brief - negated) for k in range(brief)]
+    return Sample(scene.image, tuple(texts))
 
 
 def batches(recipe: Recipe, first: int = 0) -> Iterator[Batch]:
@@ -108,8 +108,8 @@ def _draw_to(drawn: dict[int, list[Sample]], recipe: Recipe, number: int, chunk:
     samples = drawn.setdefault(chunk, [])
     base = recipe.first_scene + sum(p.scenes for p in recipe.phases[:number]) + chunk * phase.chunk
     while len(samples) < count:
-        made = scene(base + len(samples), phase.size, split="train")
-        samples.append(sample_of(made, recipe.captions, recipe.brief, phase.uses, negated=phase.negated))
+        drawn_scene = scene(base + len(samples), phase.size, split="train")
+        samples.append(sample_of(drawn_scene, recipe.captions, recipe.brief, phase.uses, negated=phase.negated))
 
 
 def _batch(recipe: Recipe, number: int, chunk: int, at: int, samples: list[Sample]) -> Batch:
@@ -118,12 +118,12 @@ def _batch(recipe: Recipe, number: int, chunk: int, at: int, samples: list[Sampl
     order = np.argsort(stream(recipe.seed, number, chunk, use).random(phase.chunk), kind="stable")
     chosen = [samples[i] for i in order[place * phase.batch : (place + 1) * phase.batch]]
     rng = stream(recipe.seed, number, chunk, use, place)
-    mirrored = [chance(rng, 0.5) for _ in chosen]
-    images = np.stack([s.image[:, ::-1] if m else s.image for s, m in zip(chosen, mirrored, strict=True)])
+    mirrored = [(sample, chance(rng, 0.5)) for sample in chosen]
+    images = np.stack([sample.image[:, ::-1] if flip else sample.image for sample, flip in mirrored])
     positive = recipe.brief - phase.negated
     framed = [recipe.framed] * recipe.captions + [recipe.framed_brief] * positive + [0.0] * phase.negated
     sets = [
-        [_said(rng, s.captions[use * len(framed) + k], share, mirror=m) for s, m in zip(chosen, mirrored, strict=True)]
+        [_phrase(rng, sample.captions[use * len(framed) + k], share, mirror=flip) for sample, flip in mirrored]
         for k, share in enumerate(framed)
     ]
     return Batch(images, tokens_of(sets))
@@ -141,10 +141,10 @@ def tokens_of(sets: list[list[str]]) -> NDArray[np.int64]:
     return np.array([[row + [0] * (longest - len(row)) for row in texts] for texts in rows], np.int64)
 
 
-def _said(rng: Rng, text: str, framed: float, *, mirror: bool) -> str:
+def _phrase(rng: Rng, text: str, framed: float, *, mirror: bool) -> str:
     """The caption, now and then in one of the templates that zero-shot prompts use; sides swapped if mirrored."""
     if mirror:
-        text = re.sub(r"\b(left|right)\b", lambda found: _SIDES[found[0]], text)
+        text = re.sub(r"\b(left|right)\b", lambda match: _SIDES[match[0]], text)
     body = re.match(r"an? (.*?)\.?$", text, re.IGNORECASE)
     if body is None or not chance(rng, framed):
         return text

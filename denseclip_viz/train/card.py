@@ -12,7 +12,7 @@ from denseclip_viz.measure.baselines import ATTENTION, PATHS, VALUE
 from denseclip_viz.model import Model
 from denseclip_viz.train.contrastive import export
 from denseclip_viz.train.loop import read_checkpoint
-from denseclip_viz.train.recipes import Phase, Recipe
+from denseclip_viz.train.recipes import Recipe
 from denseclip_viz.train.report import report
 
 KNOWS = "Only the bundled world: scenes that this package draws, named in its own words. It has seen no photograph."
@@ -57,23 +57,23 @@ def pack(
     facts = checkpoint.facts
     recipe = json.loads(facts["recipe"])
     model = Model(load_compact(to, label=f"bundled-{recipe['name']}"))
-    found = report(model, n=scenes, slow=slow, size=model.preprocess.size[0], progress=progress)
+    numbers = report(model, n=scenes, slow=slow, size=model.preprocess.size[0], progress=progress)
     log = (Path(run) / "log.txt").read_text("utf-8").splitlines()
     card = {
         **_training(recipe, facts, log),
         "machine": machine,
         "notes": list(notes),
-        "findings": findings(found),
+        "findings": findings(numbers),
         "recipe": recipe,
-        "held_out_test": {"command": f"denseclip-viz toyworld report {recipe['name']} --scenes {scenes}", **found},
+        "held_out_test": {"command": f"denseclip-viz toyworld report {recipe['name']} --scenes {scenes}", **numbers},
     }
     file = Path(to) / CARD
     file.write_text(json.dumps(card, indent=1) + "\n", "utf-8")
     return file
 
 
-def _training(said: Mapping[str, Any], facts: Mapping[str, Any], log: Sequence[str]) -> dict[str, Any]:
-    recipe = _recipe(said)
+def _training(trained: dict[str, Any], facts: Mapping[str, Any], log: Sequence[str]) -> dict[str, Any]:
+    recipe = Recipe.from_json(trained)
     return {
         "model": f"bundled-{recipe.name}",
         "knows": KNOWS,
@@ -90,12 +90,7 @@ def _training(said: Mapping[str, Any], facts: Mapping[str, Any], log: Sequence[s
     }
 
 
-def _recipe(said: Mapping[str, Any]) -> Recipe:
-    phases = tuple(Phase(**{**phase, "rate": tuple(phase["rate"])}) for phase in said["phases"])
-    return Recipe(**{**said, "phases": phases})
-
-
-def findings(found: Mapping[str, Any]) -> list[str]:
+def findings(numbers: Mapping[str, Any]) -> list[str]:
     """Says in sentences which claims of the paper appear in a report, and which do not.
 
     Example:
@@ -103,13 +98,13 @@ def findings(found: Mapping[str, Any]) -> list[str]:
         >>> findings({"mIoU": {name: {"all": score} for name, score in rows.items()}})
         ['patch tokens: 0.10 against 0.50 of the value path.', 'value + prompt denoising: no difference (0.005).']
     """
-    scores = {name: row["all"] for name, row in found["mIoU"].items() if row["all"] is not None}
-    value, said = scores[VALUE], []
+    scores = {name: row["all"] for name, row in numbers["mIoU"].items() if row["all"] is not None}
+    value, sentences = scores[VALUE], []
     for name, score in scores.items():
         change = score - value
         if name in (PATHS["vanilla"], ATTENTION):
-            said.append(f"{name}: {score:.2f} against {value:.2f} of the value path.")
+            sentences.append(f"{name}: {score:.2f} against {value:.2f} of the value path.")
         elif name.startswith("value +") or name in ("value, one template", PATHS["value-attention-only"]):
-            way = "no difference" if abs(change) < _NOISE else "raises mIoU" if change > 0 else "lowers mIoU"
-            said.append(f"{name}: {way} ({change:.3f}).")
-    return said
+            effect = "no difference" if abs(change) < _NOISE else "raises mIoU" if change > 0 else "lowers mIoU"
+            sentences.append(f"{name}: {effect} ({change:.3f}).")
+    return sentences

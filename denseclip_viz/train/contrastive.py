@@ -154,9 +154,9 @@ def _go_on(run: _Run, drawn: Iterator[Batch], folder: Path, *, last: int, until:
 
 
 def _report(run: _Run, losses: list[float], folder: Path) -> Progress:
-    found = retrieval(run.model, run.size, groups=run.recipe.groups, device=run.device)
+    reached = retrieval(run.model, run.size, groups=run.recipe.groups, device=run.device)
     loss = float(np.mean(losses)) if losses else float("nan")
-    progress = Progress(run.step, run.recipe.steps, run.images, run.size, loss, run.seconds, found)
+    progress = Progress(run.step, run.recipe.steps, run.images, run.size, loss, run.seconds, reached)
     with open(folder / "log.txt", "a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%H:%M:%S')}  {progress}\n")
     return progress

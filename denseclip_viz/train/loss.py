@@ -97,6 +97,6 @@ def normalized(images: NDArray[np.uint8], device: str = "cpu") -> Tensor:
 def attention_kernel(tokens: int, device: str) -> AbstractContextManager[None]:
     """On a CPU, torch's fused attention is slower than plain matrices for short rows, most of all backwards."""
     if device == "cpu" and tokens <= _SHORT:
-        made: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
-        return made
+        kernel: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
+        return kernel
     return nullcontext()

@@ -87,6 +87,12 @@ class Recipe:
         ends = [sum(phase.steps for phase in self.phases[: k + 1]) for k in range(len(self.phases))]
         return step % self.report == 0 or step in ends
 
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> Recipe:
+        """Read what `to_json` wrote, parsed."""
+        phases = tuple(Phase(**{**phase, "rate": tuple(phase["rate"])}) for phase in facts["phases"])
+        return cls(**{**facts, "phases": phases})
+
     def to_json(self) -> str:
         """The recipe as text, for cards and checkpoints."""
         return json.dumps(asdict(self), sort_keys=True)
@@ -169,11 +175,11 @@ def build(recipe: Recipe, size: int, *, dropped: float = 0.0) -> CLIP:
     config["text_cfg"]["vocab_size"] = len(known_ids()) - len(later_rows())
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(recipe.seed)
-        made = CLIP(**config)
-        table = made.token_embedding.weight
+        model = CLIP(**config)
+        table = model.token_embedding.weight
         drawn = 0.02 * torch.randn(len(later_rows()), table.shape[1])
-    made.token_embedding = nn.Embedding.from_pretrained(_with_rows(table.detach(), drawn), freeze=False)
-    return made
+    model.token_embedding = nn.Embedding.from_pretrained(_with_rows(table.detach(), drawn), freeze=False)
+    return model
 
 
 def _with_rows(table: Tensor, drawn: Tensor) -> Tensor:

@@ -76,20 +76,21 @@ def report(
     """
     candidates, scenes = Baselines.of(model, class_vectors(model)), dataset(n, "test", size=size)
     progress(f"segmentation and naming of {n} scenes")
-    seen = run(model, scenes, candidates, measure_scene, {}, progress=False)
+    measured = run(model, scenes, candidates, measure_scene, {}, progress=False)
     progress(f"Grad-CAM of {min(n, slow)} scenes")
     cams = run(model, scenes[:slow], GradCam(model, candidates.ensembled), pixel_areas, {}, progress=False)
     progress("retrieval")
-    embeddings = dict(zip(seen["seed"].values.tolist(), torch.from_numpy(seen["embedding"].values), strict=True))
-    groups = _retrieval(model, max(2, n // retrieval.AMONG), size, embeddings)
+    seeds, embeddings = measured["seed"].values.tolist(), torch.from_numpy(measured["embedding"].values)
+    known = dict(zip(seeds, embeddings, strict=True))
+    groups = _retrieval(model, max(2, n // retrieval.AMONG), size, known)
     progress("two siblings in one image")
     pairs = two_siblings(model, sibling_scenes(max(1, n // 4), "test", size=size), candidates.ensembled)
     return {
         "scenes": n,
         "model": {key: model.provenance[key] for key in _MADE_WITH if key in model.provenance},
         **groups,
-        "naming": naming(seen["main"].values, seen["embedding"].values, candidates.ensembled.numpy()),
-        **segmentation(seen, cams),
+        "naming": naming(measured["main"].values, measured["embedding"].values, candidates.ensembled.numpy()),
+        **segmentation(measured, cams),
         "two siblings": pairs,
     }
 
@@ -117,10 +118,10 @@ def measure_scene(maps: NDArray[np.floating], example: Example, trace: Trace) ->
     }
 
 
-def segmentation(seen: xr.Dataset, cams: xr.Dataset) -> dict[str, Any]:
+def segmentation(measured: xr.Dataset, cams: xr.Dataset) -> dict[str, Any]:
     """Divide areas that are summed over scenes: mIoU of every method, of classes, and as a share of the ceiling."""
-    value, *others = seen["candidate"].values.tolist()
-    areas, oracle = np.moveaxis(seen["areas"].values, 1, 0), np.moveaxis(seen["oracle"].values, 1, 0)
+    value, *others = measured["candidate"].values.tolist()
+    areas, oracle = np.moveaxis(measured["areas"].values, 1, 0), np.moveaxis(measured["oracle"].values, 1, 0)
     methods = {CEILING: oracle[0], value: areas[0], PRESENT: oracle[1], **dict(zip(others, areas[1:], strict=True))}
     on_all = list(methods)
     if slow := cams.sizes["image"]:
@@ -229,9 +230,9 @@ def _retrieval(model: Model, groups: int, size: int, embedded: Embedded) -> dict
     one, other = tee(retrieval.endless(size, "test"))  # the two go through the same scenes side by side
     streams = zip(retrieval.distinct(one), retrieval.unambiguous(other), strict=True)
     for group, apart in islice(streams, groups):
-        plain.append(retrieval.found(group, embed))
+        plain.append(retrieval.find_nearest(group, embed))
         truth.append(retrieval.oracle(group))
-        posed.append(retrieval.found(apart, embed))
+        posed.append(retrieval.find_nearest(apart, embed))
         dropped += apart.dropped
     return {
         RETRIEVAL: {**_shares(plain), "groups": groups},

@@ -21,7 +21,7 @@ from denseclip_viz.train.batches import tokens_of
 from denseclip_viz.train.loss import encode_tokens, normalized
 
 AMONG = 64
-_WORDINGS = 20  # captions of a scene that are tried before it is dropped
+_TRIES = 20  # captions of a scene that are tried before it is dropped
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ class Retrieval:
         return f"caption {self.caption:.3f} image {self.image:.3f} of {AMONG}"
 
 
-def found(group: Group, embed: Embed) -> Retrieval:
+def find_nearest(group: Group, embed: Embed) -> Retrieval:
     """Find by the highest cosine.
 
     Args:
@@ -66,7 +66,7 @@ def found(group: Group, embed: Embed) -> Retrieval:
 
     Example:
         >>> group = next(distinct(endless(64, "test"), among=4))
-        >>> found(group, lambda group: (torch.eye(4), torch.eye(4).roll(1, 0))).caption
+        >>> find_nearest(group, lambda group: (torch.eye(4), torch.eye(4).roll(1, 0))).caption
         0.0
     """
     images, texts = (F.normalize(vectors.float(), dim=-1) for vectors in embed(group))
@@ -100,7 +100,7 @@ def averaged(each: Sequence[Retrieval]) -> Retrieval:
         >>> averaged([Retrieval(0.5, 0.25), Retrieval(1.0, 0.75)])
         Retrieval(caption=0.75, image=0.5)
     """
-    return Retrieval(*(float(np.mean([getattr(one, way) for one in each])) for way in ("caption", "image")))
+    return Retrieval(*(float(np.mean([getattr(one, direction) for one in each])) for direction in ("caption", "image")))
 
 
 @torch.no_grad()
@@ -121,22 +121,26 @@ def retrieval(
             tokens = torch.from_numpy(tokens_of([list(group.captions)])[0]).to(device)
             return images, encode_tokens(model, tokens)
 
-    return averaged([found(group, embed) for group in _kept(size, groups, split)])
+    return averaged([find_nearest(group, embed) for group in _groups(size, groups, split)])
 
 
 @lru_cache(maxsize=4)
-def _kept(size: int, groups: int, split: str) -> list[Group]:
+def _groups(size: int, groups: int, split: str) -> list[Group]:
     """Groups that training asks for again and again."""
     return list(islice(distinct(endless(size, split)), groups))
 
 
 @dataclass(frozen=True)
-class _Said:
+class _Caption:
     text: str
     claims: Claims
 
     def of(self, scene: Scene) -> bool:
+        """Whether it is true of a scene."""
         return holds(self.claims, scene.things, list(scene.stuff), side=scene.size)
+
+
+Extend = Callable[[Sequence[Scene], Sequence[_Caption], Scene], list[_Caption] | None]
 
 
 def endless(size: int, split: str) -> Iterator[Scene]:
@@ -156,16 +160,7 @@ def distinct(stream: Iterable[Scene], *, among: int = AMONG) -> Iterator[Group]:
         >>> len(set(group.captions)), bool(group.true.diagonal().all())
         (8, True)
     """
-    scenes, said, dropped = _emptied()
-    for scene in stream:
-        words = _said(scene, 0)
-        if any(words.text == other.text for other in said):
-            dropped += 1
-            continue
-        scenes, said = [*scenes, scene], [*said, words]
-        if len(scenes) == among:
-            yield _group(scenes, said, dropped)
-            scenes, said, dropped = _emptied()
+    return _grouped(stream, among, _differing)
 
 
 def unambiguous(stream: Iterable[Scene], *, among: int = AMONG) -> Iterator[Group]:
@@ -182,45 +177,52 @@ def unambiguous(stream: Iterable[Scene], *, among: int = AMONG) -> Iterator[Grou
         >>> next(unambiguous(endless(64, "test"), among=8)).true.sum(0).tolist()
         [1, 1, 1, 1, 1, 1, 1, 1]
     """
-    scenes, said, dropped = _emptied()
+    return _grouped(stream, among, _set_apart)
+
+
+def _grouped(stream: Iterable[Scene], among: int, extend: Extend) -> Iterator[Group]:
+    """Group scenes in order; one whose captions cannot be extended is dropped."""
+    scenes, captions, dropped = list[Scene](), list[_Caption](), 0
     for scene in stream:
-        apart = _set_apart(scenes, said, scene)
-        if apart is None:
+        longer = extend(scenes, captions, scene)
+        if longer is None:
             dropped += 1
             continue
-        scenes, said = [*scenes, scene], apart
+        scenes, captions = [*scenes, scene], longer
         if len(scenes) == among:
-            yield _group(scenes, said, dropped)
-            scenes, said, dropped = _emptied()
+            yield _group(scenes, captions, dropped)
+            scenes, captions, dropped = [], [], 0
 
 
-def _emptied() -> tuple[list[Scene], list[_Said], int]:
-    return [], [], 0
+def _differing(_: Sequence[Scene], captions: Sequence[_Caption], new: Scene) -> list[_Caption] | None:
+    """Add the first caption of a scene, or None where it is there already."""
+    first = _caption_of(new, 0)
+    return None if any(first.text == other.text for other in captions) else [*captions, first]
 
 
-def _set_apart(scenes: Sequence[Scene], said: Sequence[_Said], new: Scene) -> list[_Said] | None:
+def _set_apart(scenes: Sequence[Scene], captions: Sequence[_Caption], new: Scene) -> list[_Caption] | None:
     """Find words for all scenes and a new one that are true of one each, or None."""
-    every, apart = [*scenes, new], list(said)
-    own = _own(new, every)
+    all_scenes, apart = [*scenes, new], list(captions)
+    own = _own(new, all_scenes)
     if own is None:
         return None
-    for place in [k for k, words in enumerate(said) if words.of(new)]:
-        another = _own(scenes[place], every)
+    for place in [k for k, words in enumerate(captions) if words.of(new)]:
+        another = _own(scenes[place], all_scenes)
         if another is None:
             return None
         apart[place] = another
     return [*apart, own]
 
 
-def _own(scene: Scene, every: Sequence[Scene]) -> _Said | None:
-    rivals = [other for other in every if other is not scene]
-    wordings = (_said(scene, seed) for seed in range(_WORDINGS))
-    return next((words for words in wordings if not any(words.of(other) for other in rivals)), None)
+def _own(scene: Scene, scenes: Sequence[Scene]) -> _Caption | None:
+    rivals = [other for other in scenes if other is not scene]
+    tries = (_caption_of(scene, seed) for seed in range(_TRIES))
+    return next((words for words in tries if not any(words.of(other) for other in rivals)), None)
 
 
-def _said(scene: Scene, seed: int) -> _Said:
+def _caption_of(scene: Scene, seed: int) -> _Caption:
     text = scene.caption(seed).lower().rstrip(".")
-    return _Said(text, _parsed(text))
+    return _Caption(text, _parsed(text))
 
 
 @lru_cache(maxsize=4096)
@@ -228,11 +230,11 @@ def _parsed(text: str) -> Claims:
     return parse(text)
 
 
-def _group(scenes: Sequence[Scene], said: Sequence[_Said], dropped: int) -> Group:
+def _group(scenes: Sequence[Scene], captions: Sequence[_Caption], dropped: int) -> Group:
     return Group(
         seeds=tuple(scene.seed for scene in scenes),
         images=np.stack([scene.image for scene in scenes]),
-        captions=tuple(words.text for words in said),
-        true=np.array([[words.of(scene) for words in said] for scene in scenes]),
+        captions=tuple(words.text for words in captions),
+        true=np.array([[words.of(scene) for words in captions] for scene in scenes]),
         dropped=dropped,
     )

@@ -15,7 +15,7 @@ from denseclip_viz.train.retrieval import (
     averaged,
     distinct,
     endless,
-    found,
+    find_nearest,
     oracle,
     retrieval,
     unambiguous,
@@ -98,8 +98,8 @@ def test_what_is_found_is_the_nearest_whatever_the_lengths():
         torch.eye(3) * 7,
         torch.tensor([[2.0, 0, 0], [0, 3, 0], [0, 4, 1]]),
     )  # the last is nearest to the second image
-    assert found(group, lambda _: (images, texts)) == Retrieval(caption=1.0, image=pytest.approx(2 / 3))
-    assert found(group, lambda _: (images, torch.eye(3))) == Retrieval(1.0, 1.0)
+    assert find_nearest(group, lambda _: (images, texts)) == Retrieval(caption=1.0, image=pytest.approx(2 / 3))
+    assert find_nearest(group, lambda _: (images, torch.eye(3))) == Retrieval(1.0, 1.0)
 
 
 def test_training_asks_with_a_plain_model_and_gets_the_same_twice():
