@@ -60,6 +60,13 @@ def word_attribution(
         PromptError: a prompt of one word, tokens that do not part where words do, or gradients of words in a text
             whose articles were set right.
         UnsupportedTowerError: gradients of a text tower without a table of tokens.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> scene = dcv.toyworld.scene("a red taxi on a road", 128)
+        >>> words = dcv.measure.word_attribution(dcv.load(), scene, "a red taxi")
+        >>> str(words.peak_change[0].idxmax().item())
+        'taxi'
     """
     import xarray as xr
 

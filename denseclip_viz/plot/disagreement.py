@@ -39,6 +39,13 @@ def disagreement(
 
     Raises:
         PromptError: one template only, or other axes.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> prompts = dcv.Prompts(["a taxi", "a road"], ["{}", "a photo of {}"])
+        >>> maps = dcv.load().similarity(dcv.toyworld.scene("a taxi on a road", 128), prompts)
+        >>> len(dcv.plot.disagreement(maps).axes)
+        3
     """
     from denseclip_viz.measure.template_table import disagreement as spread_of
 

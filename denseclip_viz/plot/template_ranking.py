@@ -37,6 +37,14 @@ def template_ranking(ranking: Ranking, *, figure: Figure | None = None) -> Figur
 
     Raises:
         LayerError: something else.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> scenes = [dcv.toyworld.scene("a taxi on a road", 128)] * 2
+        >>> names = ["a cab", "a pirate"]
+        >>> ranking = dcv.measure.rank_synonyms(dcv.load(), scenes, names, absent=["a whale"], progress=False)
+        >>> dcv.plot.template_ranking(ranking).axes != []
+        True
     """
     from denseclip_viz.measure.rank import Ranking
 

@@ -56,6 +56,13 @@ def words(
     Raises:
         LayerError: another result.
         PromptError: a template that it does not hold.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> scene = dcv.toyworld.scene("a red taxi on a road", 128)
+        >>> attribution = dcv.measure.word_attribution(dcv.load(), scene, "a red taxi", gradient=False)
+        >>> dcv.plot.words(attribution).axes != []
+        True
     """
     made_by = "word_attribution(model, image, prompt)"
     require(attribution, ["similarity", "change", "peak_change", "image"], made_by=made_by)
