@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 
 class DenseclipVizError(Exception):
     """Base of every error that this package raises on purpose.
@@ -19,6 +22,10 @@ class DenseclipVizError(Exception):
     def __init__(self, got: str, *, expected: str, fix: str) -> None:
         self.got, self.expected, self.fix = got, expected, fix
         super().__init__(f"{got}. Expected {expected}. {fix}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say how to make it anew: an error of a worker process comes back whole."""
+        return partial(type(self), expected=self.expected, fix=self.fix), (self.got,), vars(self)
 
 
 class ImageError(DenseclipVizError):

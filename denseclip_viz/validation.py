@@ -142,8 +142,8 @@ def refuse_twice(texts: Sequence[str], what: str, places: Sequence[str] = ()) ->
     for at, text in enumerate(texts):
         first = first_at.setdefault(normalize("NFC", " ".join(text.split())), at)
         if first != at:
-            here, there = (places[i] if places else f"{what}[{i}]" for i in (at, first))
-            got = f"{here} is {short(text)}, which {there} is already"
+            later, earlier = (places[i] if places else f"{what}[{i}]" for i in (at, first))
+            got = f"{later} is {short(text)}, which {earlier} is already"
             raise PromptError(got, expected="each text once", fix="Take one of the two out.")
 
 
@@ -164,8 +164,8 @@ def short(text: object, most: int = 60) -> str:
         >>> short("a" * 99, most=9)
         "'aaaaaa…'"
     """
-    whole = repr(text[: most + 1] if isinstance(text, str) else text)
-    return whole if len(whole) <= most else "".join(itertools.islice(whole, most - 2)) + "…" + whole[-1]
+    shown = repr(text[: most + 1] if isinstance(text, str) else text)
+    return shown if len(shown) <= most else "".join(itertools.islice(shown, most - 2)) + "…" + shown[-1]
 
 
 def short_name(text: str | bytes | os.PathLike[str]) -> str:

@@ -12,7 +12,7 @@ ROOMS = (
     " arguments model loading measure train plot canvas explorers cli __main__"
 ).split()
 NO_NAMES = set("said came told made found seen heard laid gone kept way".split())
-NOT_YET = {"cli", "clip", "explorers", "files", "measure", "plot", "train"}
+NOT_YET = {"cli", "clip", "explorers", "measure", "plot", "train"}
 NAMED = (ast.Name, ast.Attribute, ast.arg, ast.keyword, ast.FunctionDef, ast.ClassDef, ast.alias)
 
 

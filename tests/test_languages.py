@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from text_models import write_multilingual
 
 import denseclip_viz as dcv
-from denseclip_viz.clip.text.text_towers import trimming
+from denseclip_viz.clip.text.text_towers import trimming_of_model
 from denseclip_viz.plot import text as typesetting
 from denseclip_viz.plot.sheet import RANDOM
 
@@ -32,7 +32,7 @@ def test_each_prompt_is_tokens_of_its_own_and_a_vector_of_its_own(model):
     assert model.tokenizer.tokenizer.convert_ids_to_tokens(ids[0].tolist())[:4] == ["<s>", "▁빨간", "▁자동차", "</s>"]
     cosines = model.encode_text(PROMPTS) @ model.encode_text(PROMPTS).T
     assert (cosines.fill_diagonal_(0) < 0.999).all()
-    assert trimming(model.clip).kind == "xlm-roberta · padding masked · mean_pooler"
+    assert trimming_of_model(model.clip).kind == "xlm-roberta · padding masked · mean_pooler"
 
 
 def test_korean_arabic_and_emoji_are_compared_and_drawn_with_readable_labels(model, image_file, tmp_path):

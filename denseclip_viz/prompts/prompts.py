@@ -86,15 +86,15 @@ class Prompts:
                 fix='Pass ["a red car"], say.',
             )
         marked = {"absent": _with_synonyms(absent, "absent"), "background": _with_synonyms(background, "background")}
-        every = _joined(named, marked)
+        joined = _joined(named, marked)
         for switch, chosen, known in (("articles", articles, ARTICLES), ("plural", plural, (False, True))):
             expected, fix = " or ".join(map(repr, known)), f"Leave it out for {known[0]!r}."
             one_of(chosen, known, switch, error=PromptError, expected=expected, fix=fix)
         values = {
-            "prompts": tuple(every),
+            "prompts": tuple(joined),
             "templates": templates_from(templates),
-            **{mark: tuple(name in names for name in every) for mark, names in marked.items()},
-            "synonyms": tuple(every.values()),
+            **{mark: tuple(name in names for name in joined) for mark, names in marked.items()},
+            "synonyms": tuple(joined.values()),
             "articles": articles,
             "plural": plural,
         }
@@ -187,11 +187,11 @@ def _with_synonyms(value: object, what: str) -> dict[str, tuple[str, ...]]:
         return {text: (text,) for text in texts}
     named: dict[str, tuple[str, ...]] = {}
     for name, synonyms in value.items():
-        here = f"{what} came as {type(value).__name__} whose {short(name)}"
-        named[check_text(name, f"{what} came as {type(value).__name__}; a key")] = strings(synonyms, here)
-        refuse_twice(named[name], here)
+        place = f"{what} came as {type(value).__name__} whose {short(name)}"
+        named[check_text(name, f"{what} came as {type(value).__name__}; a key")] = strings(synonyms, place)
+        refuse_twice(named[name], place)
         if not named[name]:
-            got = f"{here} has no wordings (an empty list)"
+            got = f"{place} has no wordings (an empty list)"
             raise PromptError(got, expected="at least one", fix=f"Pass {{{short(name)}: {short(name)}}}, say.")
     refuse_twice(tuple(named), what)
     return named
@@ -201,14 +201,14 @@ def _joined(
     named: Mapping[str, tuple[str, ...]], marked: Mapping[str, Mapping[str, tuple[str, ...]]]
 ) -> dict[str, tuple[str, ...]]:
     """Merge the prompts and those that are only marked; a mark on a prompt need not repeat its synonyms."""
-    every = dict(named)
+    joined = dict(named)
     for mark, names in marked.items():
         for name, synonyms in names.items():
-            if every.setdefault(name, synonyms) != synonyms and synonyms != (name,):
+            if joined.setdefault(name, synonyms) != synonyms and synonyms != (name,):
                 got = f"{mark} says {short(name)} in other words than the prompts do"
                 raise PromptError(got, expected="one list of wordings", fix=f"Pass {mark}=[{short(name)}].")
-    refuse_twice(tuple(every), "prompts")
-    return every
+    refuse_twice(tuple(joined), "prompts")
+    return joined
 
 
 def _warn_of_two_articles(prompts: Prompts) -> None:

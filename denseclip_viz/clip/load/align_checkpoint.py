@@ -132,12 +132,12 @@ def _snapshot(repo: str, cache_dir: str | None) -> Path:
     folder = None
     for names in ((CONFIG,), _PROCESSORS, _TOKENIZERS, _WEIGHTS):
         paths = [try_to_load_from_cache(repo, name, cache_dir=cache_dir) for name in names]
-        here = [path for path in paths if isinstance(path, str)]
-        if not here:
+        present = [path for path in paths if isinstance(path, str)]
+        if not present:
             got = f"The file {names[0]} of {repo} is not in the download cache, and nothing is downloaded unasked"
             fix = f"Fetch the model once with `hf download {repo}`, or pass a folder: align:FOLDER."
             raise WeightsError(got, expected="the whole model in the cache", fix=fix)
-        folder = folder or Path(here[0]).parent
+        folder = folder or Path(present[0]).parent
     assert folder is not None
     return folder
 

@@ -123,10 +123,10 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device is None:
         return torch.device("cuda" if gpus else "cpu")
-    here = ["cpu", *(f"cuda:{index}" for index in range(gpus)), *["mps"] * torch.backends.mps.is_available()]
-    if str(device) in here or (gpus and str(device) == "cuda"):
+    present = ["cpu", *(f"cuda:{index}" for index in range(gpus)), *["mps"] * torch.backends.mps.is_available()]
+    if str(device) in present or (gpus and str(device) == "cuda"):
         return torch.device(device)
-    got, expected = f"There is no device {str(device)!r} here", f"one of {', '.join(here)} (what there is)"
+    got, expected = f"There is no device {str(device)!r} here", f"one of {', '.join(present)} (what there is)"
     raise ModelNameError(got, expected=expected, fix='Pass device="cpu".')
 
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from denseclip_viz.clip.text.text_towers import trimming_of
+from denseclip_viz.clip.text.text_towers import trimming_of_config
 from denseclip_viz.errors import ModelNameError, UnsupportedTowerError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def describe(config: Mapping[str, Any]) -> ModelFacts:
 
     config = copy.deepcopy(dict(config))
     vision, text, dimensions = config["vision_cfg"], config["text_cfg"], config["embed_dim"]
-    trimming, quick = trimming_of(config), config.get("quick_gelu", False)
+    trimming, quick = trimming_of_config(config), config.get("quick_gelu", False)
     with torch.device("meta"):
         image: Any = _build_vision_tower(dimensions, vision, quick)
         texts: Any = None if text.get("hf_model_name") else _build_text_tower(dimensions, text, quick)

@@ -70,7 +70,7 @@ def choose_weights(
         return Weights(f"random (seed {SEED})", None, {})
     if source.folder is None and open_clip.is_pretrained_cfg(source.name, text):
         tag = open_clip.get_pretrained_cfg(source.name, text)
-        return Weights(text, tag_file(tag, asked=f"{source.name} ({text})", cache_dir=cache_dir), tag)
+        return Weights(text, tag_file(tag, model=f"{source.name} ({text})", cache_dir=cache_dir), tag)
     if os.sep in text or text.lower().endswith(ENDINGS) or (text and os.path.exists(text)):
         file = local_file(text)
         return Weights(file.name, file, {})
@@ -83,12 +83,12 @@ def choose_weights(
     raise ModelNameError(got, expected=_choices(source), fix=fix)
 
 
-def tag_file(config: Mapping[str, Any], *, asked: str, cache_dir: str | None = None) -> Path:
+def tag_file(config: Mapping[str, Any], *, model: str, cache_dir: str | None = None) -> Path:
     """Give the weights file of a pretrained tag, from the cache or else from the network.
 
     Args:
         config: What open_clip knows of the tag (`hf_hub`, `url`).
-        asked: The model and tag, for the message.
+        model: The model and tag, for the message.
         cache_dir: Where downloads are kept, as in open_clip.
 
     Raises:
@@ -100,21 +100,21 @@ def tag_file(config: Mapping[str, Any], *, asked: str, cache_dir: str | None = N
     if cached := _cached(repo, names, cache_dir):
         return cached
     wanted = f"{repo}/{names[0]}" if repo else os.path.basename(config.get("url", ""))
-    require_answer("" if repo else config.get("url", ""), wanted=wanted, asked=asked)
+    require_answer("" if repo else config.get("url", ""), wanted=wanted, model=model)
     try:
         return Path(open_clip.download_pretrained(dict(config), cache_dir=cache_dir))
     except (OSError, RuntimeError, ValueError, HTTPException) as error:
-        got = f"The download of {wanted} for {asked} failed ({first_line(error)})"
+        got = f"The download of {wanted} for {model} failed ({first_line(error)})"
         raise WeightsError(got, expected="the whole file", fix=_WAYS_OUT) from error
 
 
-def hub_folder(repo: str, names: Sequence[str], *, asked: str, cache_dir: str | None = None) -> Path | None:
+def hub_folder(repo: str, names: Sequence[str], *, model: str, cache_dir: str | None = None) -> Path | None:
     """Give the folder of the download cache that holds a file of the hub and one of its companions.
 
     Args:
         repo: The repository.
         names: The file; then others, any one of which makes it complete.
-        asked: The model, for the message.
+        model: The model, for the message.
         cache_dir: Where downloads are kept.
 
     Returns:
@@ -127,11 +127,11 @@ def hub_folder(repo: str, names: Sequence[str], *, asked: str, cache_dir: str | 
     file = _cached(repo, [first], cache_dir)
     if file and (not others or any((file.parent / name).exists() for name in others)):
         return file.parent
-    require_answer("", wanted=f"{repo}/{first}", asked=asked, fix=_WAYS_TO_PARTS)
+    require_answer("", wanted=f"{repo}/{first}", model=model, fix=_WAYS_TO_PARTS)
     return None
 
 
-def require_answer(url: str, *, wanted: str, asked: str, timeout: float = 3.0, fix: str = _WAYS_OUT) -> None:
+def require_answer(url: str, *, wanted: str, model: str, timeout: float = 3.0, fix: str = _WAYS_OUT) -> None:
     """Ask the host of a URL (the hub's when empty) for a sign of life, once, and proxies are respected.
 
     Raises:
@@ -145,7 +145,7 @@ def require_answer(url: str, *, wanted: str, asked: str, timeout: float = 3.0, f
     else:
         why = _silence(host, timeout)
     if why:
-        got = f"The file {wanted} for {asked} is not on this machine, and {host} does not answer ({why})"
+        got = f"The file {wanted} for {model} is not on this machine, and {host} does not answer ({why})"
         raise WeightsError(got, expected="the file in the download cache, or a network", fix=fix)
 
 

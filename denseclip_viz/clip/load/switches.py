@@ -20,7 +20,7 @@ ACTIVATIONS = ("gelu", "quickgelu", "image-gelu", "image-quickgelu")
 class Switches:
     """What is done to a model beside loading it; None where it stays as the weights want it.
 
-    `asked` names those that were asked for one by one: where they change nothing, that is an error.
+    `requested` names those that were asked for one by one: where they change nothing, that is an error.
     """
 
     preset: str = "none"
@@ -28,7 +28,7 @@ class Switches:
     layer_norm_eps: float | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    asked: frozenset[str] = frozenset()
+    requested: frozenset[str] = frozenset()
 
 
 def find_switches(
@@ -49,7 +49,7 @@ def find_switches(
         1e-05
     """
     single = {"activation": activation, "layer_norm_eps": layer_norm_eps, "mean": mean, "std": std}
-    asked = frozenset(name for name, value in single.items() if value is not None)
+    requested = frozenset(name for name, value in single.items() if value is not None)
     if activation is not None and activation not in ACTIVATIONS:
         raise _refused(f"activation={activation!r}", f"one of {', '.join(ACTIVATIONS)}")
     if layer_norm_eps is not None and not is_number(layer_norm_eps, 0, ends=False):
@@ -63,7 +63,7 @@ def find_switches(
         layer_norm_eps=layer_norm_eps or base.layer_norm_eps,
         mean=base.mean if mean is None else _channels(mean, "mean", above=-math.inf),
         std=base.std if std is None else _channels(std, "std", above=0.0),
-        asked=asked,
+        requested=requested,
     )
 
 
@@ -92,7 +92,7 @@ def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[st
     for what, values in (("mean", switches.mean), ("std", switches.std)):
         if values:
             done.append(f"{what} {' '.join(f'{value:.4g}' for value in values)}")
-    idle = [what for what in sorted(switches.asked) if not any(entry.startswith(what) for entry in done)]
+    idle = [what for what in sorted(switches.requested) if not any(entry.startswith(what) for entry in done)]
     if idle:
         got = f"{idle[0]} changes nothing in {name}, whose image tower has no such layer"
         raise ModelNameError(got, expected="switches that do something", fix=f"Leave {idle[0]} out.")

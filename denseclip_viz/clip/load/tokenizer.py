@@ -68,12 +68,12 @@ def text_parts(source: Source, *, cache_dir: str | None = None) -> TextParts:
         fix = 'pip install "denseclip_viz[transformers]", or take another model.'
         raise ModelNameError(got, expected="it to be installed", fix=fix)
     if model:
-        folder = _local_folder(source, model) or hub_folder(model, ["config.json"], asked=source.name)
+        folder = _local_folder(source, model) or hub_folder(model, ["config.json"], model=source.name)
         text |= {"hf_model_name": str(folder or model), "hf_model_pretrained": False}
     if source.folder is not None:
         return TextParts(text, _with_tokenizer(source.folder, named=bool(words)), True)
     wanted = ["tokenizer_config.json", *_VOCABULARIES]
-    return TextParts(text, hub_folder(words, wanted, asked=source.name, cache_dir=cache_dir) if words else None, True)
+    return TextParts(text, hub_folder(words, wanted, model=source.name, cache_dir=cache_dir) if words else None, True)
 
 
 def read_tokenizer(parts: TextParts, *, cache_dir: str | None = None) -> Tokenizer:

@@ -28,13 +28,13 @@ class _Rows:
         for place, text in enumerate(texts):
             self.places.setdefault(text, []).append(place)
         self.missing = dict.fromkeys(self.places)
-        self.whole, self._count = torch.empty(0), len(texts)
+        self.vectors, self._count = torch.empty(0), len(texts)
 
     def put(self, text: str, vector: Tensor) -> None:
-        if not self.whole.numel():
-            self.whole = vector.new_empty(self._count, len(vector))
+        if not self.vectors.numel():
+            self.vectors = vector.new_empty(self._count, len(vector))
         for place in self.places[text]:
-            self.whole[place] = vector
+            self.vectors[place] = vector
         self.missing.pop(text, None)
 
 
@@ -119,7 +119,7 @@ class TextBank:
                 self._encode(list(rows.missing), rows, batch_size, truncate, progress)
             except PromptError as error:
                 raise self._named(error, prompts, truncate) from error.__cause__
-        vectors = rows.whole.reshape(len(table), len(table[0]), -1)
+        vectors = rows.vectors.reshape(len(table), len(table[0]), -1)
         return mean_over_synonyms(vectors, prompts.prompt_index)
 
     def clear(self) -> None:

@@ -32,7 +32,7 @@ def encode_texts(
 ) -> Tensor:
     """Encode texts as `clip.encode_text` does, in batches of like length, and scale vectors to length one.
 
-    Where padding cannot reach the result (`text_towers.trimming` says of a model whether and why) it is not
+    Where padding cannot reach the result (`text_towers.trimming_of_model` says of a model whether and why) it is not
     computed: equal in exact arithmetic, and five times faster on short prompts. Other towers read the whole
     context. In fp32 a vector can differ by 1e-7 with the texts that share its batch.
 
@@ -59,15 +59,15 @@ def encode_texts(
         >>> encode_texts(clip, open_clip.SimpleTokenizer(), ["a red car", "grass"]).shape
         torch.Size([2, 4])
     """
-    whole, done = torch.empty(0), 0
+    result, done = torch.empty(0), 0
     for rows, vectors in encoded(clip, tokenizer, texts, batch_size=batch_size, truncate=truncate):
         if not done:
-            whole = vectors.new_empty(len(texts), vectors.shape[1])
-        whole[rows] = vectors
+            result = vectors.new_empty(len(texts), vectors.shape[1])
+        result[rows] = vectors
         done += len(rows)
         if progress is not None:
             progress(done, len(texts))
-    return whole
+    return result
 
 
 def encoded(

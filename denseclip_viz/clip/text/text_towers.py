@@ -88,27 +88,27 @@ class _Traits(NamedTuple):
     eos: int = -1
 
 
-def trimming(clip: nn.Module) -> Trimming:
+def trimming_of_model(clip: nn.Module) -> Trimming:
     """Say whether a model's text tower can leave padding out, by what it is made of; a guess is never made.
 
     Example:
-        >>> trimming(nn.Linear(2, 2))
+        >>> trimming_of_model(nn.Linear(2, 2))
         Trimming(kind='unknown', exact=False, why='a Linear has no text tower that is known here')
     """
-    return _verdict(_traits(clip))
+    return _verdict(_traits_of_model(clip))
 
 
-def trimming_of(config: Mapping[str, Any]) -> Trimming:
+def trimming_of_config(config: Mapping[str, Any]) -> Trimming:
     """Say the same of a model that is not built, by its configuration.
 
     Args:
         config: What `open_clip.get_model_config` returns, or the `model_cfg` of a folder.
 
     Example:
-        >>> trimming_of({"text_cfg": {"no_causal_mask": True, "pool_type": "last"}}).why
+        >>> trimming_of_config({"text_cfg": {"no_causal_mask": True, "pool_type": "last"}}).why
         'every token attends to the padding too'
     """
-    return _verdict(_traits_of(config))
+    return _verdict(_traits_of_config(config))
 
 
 def needed(clip: nn.Module, ids: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def needed(clip: nn.Module, ids: Tensor) -> Tensor:
     Returns:
         (text,), from 1 to the number of places.
     """
-    traits = _traits(clip)
+    traits = _traits_of_model(clip)
     if isinstance(traits, str) or not _verdict(traits).exact:
         return torch.full((len(ids),), ids.shape[1])
     pools = {"argmax": ids.argmax(dim=-1), "eos": (ids == traits.eos).int().argmax(dim=-1)}
@@ -173,7 +173,7 @@ def _verdict(traits: _Traits | str) -> Trimming:
     return Trimming(kind, *KINDS[traits.attention, traits.pool])
 
 
-def _traits(clip: nn.Module) -> _Traits | str:
+def _traits_of_model(clip: nn.Module) -> _Traits | str:
     """Exactly the classes that were checked, and nothing put in the place of their methods."""
     from open_clip import CLIP, CoCa, CustomTextCLIP
     from open_clip.hf_model import HFTextEncoder
@@ -210,7 +210,7 @@ def _hugging_face(tower: Any) -> _Traits | str:
     return _Traits(MASKED, pool, architecture, pad)
 
 
-def _traits_of(config: Mapping[str, Any]) -> _Traits | str:
+def _traits_of_config(config: Mapping[str, Any]) -> _Traits | str:
     text = config["text_cfg"]
     if new := sorted(text.keys() - _NEUTRAL - _DECISIVE):
         return f"its configuration has settings that are not known here: {', '.join(new)}"
@@ -228,7 +228,7 @@ def _traits_of(config: Mapping[str, Any]) -> _Traits | str:
 
 def _shortened(clip: nn.Module, length: int) -> nn.Module:
     """Return the model with as many positions as there are tokens; towers of Hugging Face need no help."""
-    traits = _traits(clip)
+    traits = _traits_of_model(clip)
     if isinstance(traits, str) or traits.architecture or not _verdict(traits).exact:
         return clip
     tower: Any = clip.text if hasattr(clip, "text") else clip

@@ -55,18 +55,18 @@ def word_places(tokenizer: Tokenizer, template: str, prompt: str, *, context: in
     """
     head, tail = template.split("{}")
     ends = [match.end() for match in re.finditer(r"\S+", prompt)]
-    whole = head + prompt + tail
-    beginnings = [head.rstrip(), *(head + prompt[:end] for end in ends), whole]
-    token_ids(tokenizer, [whole], context=context, truncate=False)
+    text = head + prompt + tail
+    beginnings = [head.rstrip(), *(head + prompt[:end] for end in ends), text]
+    token_ids(tokenizer, [text], context=context, truncate=False)
     # one more word behind the text shows where its tokens end, and what stands there then
-    texts = [*beginnings, f"{whole} {prompt.split()[0]}", ""]
+    texts = [*beginnings, f"{text} {prompt.split()[0]}", ""]
     *rows, longer, empty = token_ids(tokenizer, texts, context=2 * context, truncate=True)
     edges = [_shared(row, longer) for row in rows]
     closing = empty[_shared(empty, longer)]
     clean = all(edge < len(row) and row[edge] == closing for edge, row in zip(edges, rows, strict=True))
     if not clean or any(low >= high for low, high in zip(edges[:-2], edges[1:-1], strict=True)) or edges[-1] > context:
         raise PromptError(
-            f"The tokens of {whole!r} do not part where its words do",
+            f"The tokens of {text!r} do not part where its words do",
             expected="a tokenizer whose tokens lie inside words, and words parted by spaces",
             fix="Pass gradient=False to leave words out only, or part the words by spaces.",
         )

@@ -6,7 +6,7 @@ import pytest
 import denseclip_viz as dcv
 from denseclip_viz.clip.load import models as listing
 from denseclip_viz.clip.load.models import UNSUPPORTED, describe, known_models
-from denseclip_viz.clip.text.text_towers import trimming_of
+from denseclip_viz.clip.text.text_towers import trimming_of_config
 from denseclip_viz.errors import ModelNameError
 
 
@@ -25,7 +25,7 @@ def test_a_row_agrees_with_the_towers_that_open_clip_builds(name):
 
 def test_what_a_configuration_says_by_itself_is_in_every_row():
     for name, facts in known_models().items():
-        config, trimming = open_clip.get_model_config(name), trimming_of(open_clip.get_model_config(name))
+        config, trimming = open_clip.get_model_config(name), trimming_of_config(open_clip.get_model_config(name))
         assert (facts["text"], facts["trimmed"]) == (trimming.kind, trimming.exact)
         assert facts["embed_dim"] == config["embed_dim"]
         assert facts["image_size"][0] == config["vision_cfg"].get("image_size", 224)

@@ -79,7 +79,7 @@ def test_a_host_that_never_answers_is_not_waited_for():
         start = time.perf_counter()
         with pytest.raises(WeightsError, match="does not answer"):
             url = f"http://127.0.0.1:{mute.getsockname()[1]}/weights.pt"
-            require_answer(url, wanted="weights.pt", asked="RN50", timeout=0.3)
+            require_answer(url, wanted="weights.pt", model="RN50", timeout=0.3)
         assert time.perf_counter() - start < 2
 
 
@@ -102,7 +102,7 @@ def test_cached_weights_need_no_network(named, cache, offline):
 
 def test_files_of_the_hub_that_a_text_tower_needs_are_missed_at_once(offline):
     with pytest.raises(WeightsError, match="nobody/words/config.json for Tiny"):
-        hub_folder("nobody/words", ["config.json"], asked="Tiny")
+        hub_folder("nobody/words", ["config.json"], model="Tiny")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.text.bank import TextBank, encode_texts
-from denseclip_viz.clip.text.text_towers import trimming
+from denseclip_viz.clip.text.text_towers import trimming_of_model
 from denseclip_viz.errors import OutOfMemoryError, PromptError, WeightsError
 from denseclip_viz.prompts import Prompts
 
@@ -60,7 +60,7 @@ def test_trimmed_texts_equal_the_models_own_answer_in_the_order_they_came(texts,
 @pytest.mark.parametrize("text", [{"proj_bias": True}, {"proj_type": "none"}, {"context_length": 20}])
 def test_every_kind_of_projection_and_context_is_met(text):
     clip, texts = build(quick_gelu=True, **text), ["a red car", "grass", "a giraffe in the scene"]
-    assert trimming(clip).exact
+    assert trimming_of_model(clip).exact
     mine = encode_texts(clip, open_clip.SimpleTokenizer(context_length=clip.context_length), texts)
     assert (mine - slow(clip, texts, clip.context_length)).abs().max() <= 1e-12
 
@@ -81,7 +81,7 @@ def test_what_stands_behind_the_end_of_text_is_not_computed():
 )
 def test_other_text_towers_are_asked_as_they_are(clip):
     texts = ["a red car", "grass"]
-    assert not trimming(clip).exact
+    assert not trimming_of_model(clip).exact
     with torch.no_grad():
         theirs = clip.encode_text(TOKENIZER(texts))
     assert torch.equal(encode_texts(clip, TOKENIZER, texts), theirs / theirs.norm(dim=-1, keepdim=True))
@@ -201,6 +201,20 @@ def test_a_text_that_was_cut_on_request_is_still_refused_without_it():
     assert bank.encode(long, truncate=True).shape == (1, 1, 8)
     with pytest.raises(PromptError, match="101 tokens"):
         bank.encode(long)
+
+
+def test_wording_an_error_reads_the_texts_of_one_prompt_only():
+    texts = []
+
+    class Counting(open_clip.SimpleTokenizer):
+        def encode(self, text):
+            texts.append(text)
+            return super().encode(text)
+
+    prompts = Prompts([f"thing {number}" for number in range(50)] + ["a " * 99], ["{}!", "see {}", "{}"])
+    with pytest.raises(PromptError, match=r"the prompt 'a a .*in the template '\{\}!' and 2 more"):
+        TextBank(CLIP, Counting()).encode(prompts)
+    assert len(texts) == 51 + 3
 
 
 def test_an_interrupt_leaves_the_bank_usable():

@@ -13,7 +13,7 @@ import torch
 from text_models import COCA, HUGGING_FACE, TEXT, Letters, build, config_of, masked, shrunk, write_architecture
 
 from denseclip_viz.clip.text.bank import encode_texts
-from denseclip_viz.clip.text.text_towers import context_of, trimming, trimming_of
+from denseclip_viz.clip.text.text_towers import context_of, trimming_of_config, trimming_of_model
 from denseclip_viz.errors import PromptError
 
 TEXTS = ["a red car", "grass", "a giraffe", "x", "sky"]
@@ -83,7 +83,7 @@ def check_exact(clip, tokenizer, *, extra=0, tolerance=1e-12):
 @pytest.mark.parametrize("settings", EXACT.values(), ids=EXACT)
 def test_trimmed_is_full_where_padding_cannot_reach_the_vector(settings, monkeypatch):
     clip = made(settings, monkeypatch)
-    assert trimming(clip).exact and trimming(clip) == trimming_of(config_of(**settings))
+    assert trimming_of_model(clip).exact and trimming_of_model(clip) == trimming_of_config(config_of(**settings))
     # CoCa reads one place behind the text, and its class token.
     check_exact(clip, Letters(), extra=2 * settings.get("embed_cls", False))
 
@@ -92,7 +92,7 @@ def test_trimmed_is_full_where_padding_cannot_reach_the_vector(settings, monkeyp
 @pytest.mark.parametrize("pad", [0, 7])
 def test_trimmed_is_full_where_padding_is_hidden(pool, pad):
     clip = masked(pool_type=pool, eos_id=159, pad_id=pad)
-    assert trimming(clip).kind == f"padding masked · {pool}" and trimming(clip).exact
+    assert trimming_of_model(clip).kind == f"padding masked · {pool}" and trimming_of_model(clip).exact
     check_exact(clip, Letters(pad=pad))
 
 
@@ -107,7 +107,7 @@ def test_a_class_token_behind_the_text_keeps_its_position_whichever_mask_it_was_
 def test_trimmed_is_full_for_towers_of_hugging_face(kind, pooler, monkeypatch, tmp_path):
     folder = write_architecture(tmp_path, kind)
     clip = build(config_of(hf_model_name=folder, hf_pooler_type=pooler, hf_proj_type="linear"), monkeypatch)
-    verdict = trimming(clip)
+    verdict = trimming_of_model(clip)
     assert verdict.exact and verdict.kind == f"{kind} · padding masked · {pooler}"
     # mT5's softmax runs in fp32 in older versions of transformers.
     check_exact(clip, Letters(pad=clip.text.config.pad_token_id), tolerance=1e-6 if kind == "mt5" else 1e-12)
@@ -127,14 +127,14 @@ def shorter(clip, settings, monkeypatch, length):
 @pytest.mark.parametrize("settings", REFUSED.values(), ids=REFUSED)
 def test_where_trimming_is_refused_it_would_be_wrong(settings, monkeypatch):
     clip, ids = made(settings, monkeypatch), Letters()(TEXTS)
-    assert not trimming(clip).exact and trimming(clip) == trimming_of(config_of(**settings))
+    assert not trimming_of_model(clip).exact and trimming_of_model(clip) == trimming_of_config(config_of(**settings))
     assert (theirs(shorter(clip, settings, monkeypatch, 11), ids[:, :11]) - theirs(clip, ids)).abs().max() > 1e-3
     assert torch.equal(encode_texts(clip, Letters(), TEXTS), theirs(clip, ids))
 
 
 def test_a_hidden_padding_is_still_read_where_the_vector_is_taken_there():
     clip, ids = masked(pool_type="last"), Letters()(TEXTS)
-    assert not trimming(clip).exact
+    assert not trimming_of_model(clip).exact
     with torch.no_grad():
         assert (clip.text(ids[:, :11]) - clip.text(ids)).abs().max() > 1e-3
     assert torch.equal(encode_texts(clip, Letters(), TEXTS), theirs(clip, ids))
@@ -201,7 +201,7 @@ UNKNOWN = unknown_towers()
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unknown_tower_is_not_trimmed_and_says_so(name):
     clip, said = UNKNOWN[name]
-    verdict = trimming(clip)
+    verdict = trimming_of_model(clip)
     assert (verdict.kind, verdict.exact) == ("unknown", False) and said in verdict.why
 
 
@@ -215,7 +215,7 @@ def test_an_unknown_tower_is_not_trimmed_and_says_so(name):
     ],
 )
 def test_an_unknown_configuration_is_not_guessed(text, said):
-    verdict = trimming_of(config_of(**text))
+    verdict = trimming_of_config(config_of(**text))
     assert (verdict.kind, verdict.exact) == ("unknown", False) and said in verdict.why
 
 
@@ -223,10 +223,10 @@ def test_every_configuration_of_open_clip_is_classified_as_the_tower_that_it_bui
     built = {}
     for name in open_clip.list_models():
         config = open_clip.get_model_config(name)
-        said, small = trimming_of(copy.deepcopy(config)), shrunk(config, tmp_path)
+        said, small = trimming_of_config(copy.deepcopy(config)), shrunk(config, tmp_path)
         key = repr(sorted(small["text_cfg"].items())), small.get("custom_text"), "multimodal_cfg" in small
         if key not in built:
-            built[key] = trimming(build(small, monkeypatch))
+            built[key] = trimming_of_model(build(small, monkeypatch))
         assert said == built[key], name
         assert said.kind != "unknown", f"{name}: {said.why}"
         assert said.exact != bool(re.search("MobileCLIP2?-[SL]|SigLIP|CLIPA", name)), name

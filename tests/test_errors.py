@@ -1,0 +1,17 @@
+"""Errors as other processes get them."""
+
+import copy
+
+import pytest
+
+from denseclip_viz import errors
+
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_an_error_comes_whole_out_of_another_process(kind):
+    error = kind("cat.jpg is empty", expected="an image file", fix="Copy it again.")
+    error.text = "a cat"
+    back = copy.copy(error)  # made anew by the same rule as between processes
+    assert type(back) is kind and str(back) == str(error) and vars(back) == vars(error)
