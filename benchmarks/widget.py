@@ -6,8 +6,6 @@ way to the page, decoding, drawing. The way here is the browser's debugging port
 Usage: python benchmarks/widget.py [REPEATS]
 """
 
-from __future__ import annotations
-
 import base64
 import os
 import shutil
@@ -72,7 +70,7 @@ NEW = """async ([meta, buffers]) => {
 }"""
 
 
-def said(name: str, seconds: list[float]) -> str:
+def table_row(name: str, seconds: list[float]) -> str:
     times = 1000 * np.array(seconds)
     return f"{name:<44}{np.median(times):>10.1f}{np.percentile(times, 95):>10.1f}"
 
@@ -90,7 +88,7 @@ def drawing(page: Page, repeats: int) -> None:
 
     def timed(label: str, name: str) -> None:
         page.evaluate(TIMED, [name, 20])
-        print(said(label, [t / 1000 for t in page.evaluate(TIMED, [name, repeats])]), flush=True)
+        print(table_row(label, [t / 1000 for t in page.evaluate(TIMED, [name, repeats])]), flush=True)
 
     for name in ("hover", "opacity", "threshold", "prompt", "template", "view"):
         timed(name, name)
@@ -111,7 +109,7 @@ def matplotlib_beside(both: object, repeats: int) -> None:
         ax.figure.set_size_inches(SIDE / 100, SIDE / 100)
         ax.figure.savefig(tempfile.TemporaryFile(), format="png", dpi=100)
         times.append(time.perf_counter() - start)
-    print(said("matplotlib: the same map as a figure, in Python", times))
+    print(table_row("matplotlib: the same map as a figure, in Python", times))
 
 
 def new_prompts(page: Page, model: dcv.Model, trace: dcv.Trace, repeats: int) -> None:
@@ -121,7 +119,7 @@ def new_prompts(page: Page, model: dcv.Model, trace: dcv.Trace, repeats: int) ->
         start = time.perf_counter()
         send(page, model.compare(trace, dcv.Prompts([text, "a road"], TEMPLATES)), trace)
         times.append(time.perf_counter() - start)
-    print(said(f"new prompt to new image, {trace.geometry.grid} cells", times))
+    print(table_row(f"new prompt to new image, {trace.geometry.grid} cells", times))
 
 
 def send(page: Page, result: object, trace: dcv.Trace) -> None:
@@ -143,11 +141,11 @@ def memory(page: Page, whole: CDPSession, results: list[tuple[object, dcv.Trace]
     def used() -> tuple[float, float, float]:
         own.send("HeapProfiler.collectGarbage")
         page.wait_for_timeout(300)
-        found = {one["name"]: one["value"] for one in own.send("Performance.getMetrics")["metrics"]}
+        metrics = {one["name"]: one["value"] for one in own.send("Performance.getMetrics")["metrics"]}
         pids = [
             one["id"] for one in whole.send("SystemInfo.getProcessInfo")["processInfo"] if one["type"] == "renderer"
         ]
-        return found["JSHeapUsedSize"] / 1e6, sum(map(resident, pids)), resident("self")
+        return metrics["JSHeapUsedSize"] / 1e6, sum(map(resident, pids)), resident("self")
 
     def work(redraws: int, images: int) -> None:
         for name in ("prompt", "opacity", "template", "threshold", "hover"):

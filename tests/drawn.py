@@ -1,7 +1,5 @@
 """What stands on a drawn figure: texts, maps by their colours, marked lines and patches."""
 
-from __future__ import annotations
-
 
 def texts(figure):
     """Everything written on the sheet itself."""

@@ -1,7 +1,5 @@
 """Results as the maps make them, drawn by hand: a car on grass under a sun, and maps peaked on them."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import xarray as xr

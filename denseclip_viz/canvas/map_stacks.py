@@ -1,7 +1,5 @@
 """A result as stacks of maps: each has one grid, one unit, one scale, and belongs to one view and one layer."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The offline page: canvases, their data and their module in one file that asks nobody for anything."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html

@@ -1,7 +1,5 @@
 """What the browser gets of a result: names and numbers as JSON, maps and image as bytes. A pure function."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -52,10 +52,8 @@ def quantize(values: npt.ArrayLike) -> Quantized:
     finite = flat[np.isfinite(flat)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     decimals = printed_decimals(max(abs(low), abs(high)))
-    odd = _odd(high - low, decimals)
-    while odd < 1 and decimals > 0:
+    while (odd := _odd(high - low, decimals)) < 1 and decimals > 0:
         decimals -= 1
-        odd = _odd(high - low, decimals)
     per_unit = max(odd, 1) * 10**decimals
     first = round(low * per_unit)
     numbers = np.where(np.isfinite(flat), np.rint(flat * per_unit) - first, NOTHING)

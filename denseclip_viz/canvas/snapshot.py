@@ -1,7 +1,5 @@
 """The still image of a canvas, for places that show no widgets: a code host, an exported page, a closed notebook."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from typing import Any

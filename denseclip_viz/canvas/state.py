@@ -1,7 +1,5 @@
 """What a canvas shows: one flat table of named choices, checked against the result that it shows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -111,31 +109,19 @@ def _is_cell(value: Any) -> bool:
     return value is None or (isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value)))
 
 
-def _head(value: Any) -> str | int:
-    return MEAN if value == MEAN else int(value)
-
-
-def _maybe(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
 _Rule = tuple[str, Callable[[Any], bool], Callable[[Any], Any]]  # what is wanted, whether it is that, how it is read
 _COLOURS = (AUTO, *SEQUENTIAL, *DIVERGING)
-_TEXT: _Rule = ("a text", lambda value: isinstance(value, str), _same)
+_TEXT: _Rule = ("a text", lambda value: isinstance(value, str), str)
 _TYPES: dict[str, _Rule] = {
     "prompt": _TEXT,
     "template": _TEXT,
     "layer": _TEXT,
-    "view": (f"one of {', '.join(VIEWS)}", lambda value: value in VIEWS, _same),
-    "head": ("a head's number, or 'mean'", lambda value: value == MEAN or is_number(value), _head),
+    "view": (f"one of {', '.join(VIEWS)}", lambda value: value in VIEWS, str),
+    "head": ("a head's number, or 'mean'", lambda v: v == MEAN or is_number(v), lambda v: v if v == MEAN else int(v)),
     "opacity": ("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1, float),
-    "threshold": ("a number, or None", lambda value: value is None or is_number(value), _maybe),
-    "colours": (f"one of {', '.join(_COLOURS)}", lambda value: value in _COLOURS, _same),
-    "interpolation": ("'bilinear' or 'nearest'", lambda value: value in ("bilinear", "nearest"), _same),
-    "hover": ("True or False", lambda value: isinstance(value, bool), _same),
+    "threshold": ("a number, or None", lambda v: v is None or is_number(v), lambda v: None if v is None else float(v)),
+    "colours": (f"one of {', '.join(_COLOURS)}", lambda value: value in _COLOURS, str),
+    "interpolation": ("'bilinear' or 'nearest'", lambda value: value in ("bilinear", "nearest"), str),
+    "hover": ("True or False", lambda value: isinstance(value, bool), bool),
     "pinned": ("a cell [y, x], or None", _is_cell, lambda value: None if value is None else [int(n) for n in value]),
 }

@@ -1,7 +1,5 @@
 """The canvas in a notebook: a widget whose whole drawing happens in the browser."""
 
-from __future__ import annotations
-
 import base64
 import uuid
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Bars of scores between 0 and 1, in columns, with the limit that none can pass."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The main figure: image, dense map, contributions, attention and gap, one row for each prompt."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

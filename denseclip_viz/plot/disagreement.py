@@ -1,7 +1,5 @@
 """Where templates disagree about a prompt, over the image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A gallery of labelled images: each image, what is true of it, and what was said of every pixel."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Similarity maps side by side, templates against prompts, on one scale that is shown."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The pooling's attention, head by head."""
 
-from __future__ import annotations
-
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure

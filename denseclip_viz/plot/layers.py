@@ -1,7 +1,5 @@
 """Maps layer by layer, with the reading that made them, and curves of score and agreement."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """One map over its image, on any axes."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy.typing as npt

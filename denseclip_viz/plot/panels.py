@@ -1,7 +1,5 @@
 """Single panels: the image, a map over it where its grid lies, the peaks of maps."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Arrays to coloured arrays to bytes, without a figure: what figures, stills, thumbnails and pages draw with."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Figures as files."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

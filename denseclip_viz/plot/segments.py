@@ -1,7 +1,5 @@
 """A segmentation over its image: colours that colour-blind eyes tell apart, and a legend with shares."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import xarray as xr

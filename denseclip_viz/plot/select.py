@@ -1,7 +1,5 @@
 """What of a result a figure shows, and how; a name that is not there is an error."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Sequence
 from typing import TypeVar

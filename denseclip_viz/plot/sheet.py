@@ -1,7 +1,5 @@
 """A figure laid out in inches from its top left corner: its texts, its panels, its line of provenance and its stamp."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which words carry a prompt's map: a bar under each word, and its map."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -71,8 +71,8 @@ def test_another_result_keeps_the_prompt_and_status_is_one_line(opened, lab, pag
     lab.ask(page, "canvas.show(other)")
     one.wait("n.querySelectorAll('.dcv-bar').length === 2 && Number(n.dataset.version) > arg", before)
     assert one.root.locator(".dcv-prompt").input_value() == "a road"
-    hottest = "list(map(int, divmod(int(other.dense[0, 1].argmax()), 8)))"
-    assert one.root.get_attribute("data-hottest") == ",".join(map(str, lab.ask(page, hottest)))
+    peak = "list(map(int, divmod(int(other.dense[0, 1].argmax()), 8)))"
+    assert one.root.get_attribute("data-peak") == ",".join(map(str, lab.ask(page, peak)))
     lab.ask(page, "[setattr(canvas, 'status', '<b>no</b> luck'), setattr(canvas, 'status_kind', 'error')]")
     one.wait("n.querySelector('.dcv-status').textContent === '<b>no</b> luck'")
 

@@ -68,8 +68,8 @@ class Explorer:
         self.canvas.locator(f"select.dcv-{name}").select_option(value)
         self.redrawn(before)
 
-    def hottest(self):
-        y, x = self.canvas.get_attribute("data-hottest").split(",")
+    def peak(self):
+        y, x = self.canvas.get_attribute("data-peak").split(",")
         return int(y), int(x)
 
     def bars(self):
@@ -126,21 +126,19 @@ def lies_on(cell, mask, grid):
 
 
 def test_all_three_explorers_stand_in_the_notebook(page):
-    page.wait_for_function("() => document.querySelectorAll('.dcv-explorer .dcv-canvas[data-hottest]').length === 3")
+    page.wait_for_function("() => document.querySelectorAll('.dcv-explorer .dcv-canvas[data-peak]').length === 3")
     page.wait_for_function("() => document.querySelectorAll('.dcvx-tile canvas').length > 20")
 
 
 @pytest.mark.parametrize(("kind", "enter"), [("taxi", False), ("limousine", True)], ids=["run", "enter"])
-def test_a_typed_prompt_changes_the_image_and_its_hottest_cell_lies_on_the_thing_or_next_to_it(
-    explorer, page, kind, enter
-):
+def test_a_typed_prompt_changes_the_image_and_its_peak_lies_on_the_thing_or_next_to_it(explorer, page, kind, enter):
     explorer.type("a road")
     before = page.evaluate(PIXELS)
     explorer.type(f"a {kind}", enter=enter)
     assert page.evaluate(PIXELS) != before
     assert explorer.ask("EXPLORER.result.prompt.values.tolist()") == [f"a {kind}", "a whale"]
     grid = explorer.ask("[EXPLORER.result.sizes[axis] for axis in 'yx']")
-    y, x = explorer.hottest()
+    y, x = explorer.peak()
     assert (y, x) == divmod(explorer.ask("int(EXPLORER.result.dense.values[0, 0].argmax())"), grid[1])
     near = [(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1) if 0 <= y + i < grid[0] and 0 <= x + j < grid[1]]
     assert max(lies_on(cell, mask_of(kind), grid) for cell in near) > 0.1  # a limousine is lower than a cell

@@ -67,8 +67,8 @@ class Shown:
         read = "(rows, axis) => Object.fromEntries(rows.map(row => [row.dataset[axis], row.dataset.value]))"
         return self.root.locator(".dcv-bar").evaluate_all(read, axis)
 
-    def hottest(self):
-        return tuple(map(int, self.root.get_attribute("data-hottest").split(",")))
+    def peak(self):
+        return tuple(map(int, self.root.get_attribute("data-peak").split(",")))
 
     def pixels(self):
         file = self.root.locator(".dcv-image").evaluate("n => n.toDataURL('image/png').split(',')[1]")
@@ -128,7 +128,7 @@ def test_bars_say_what_numpy_says_in_every_cell_template_and_view(show, street):
                 assert shown.bars() == {name: f"{value:.{decimals}f}" for name, value in values}
 
 
-def test_prompt_template_and_view_redraw_and_the_hottest_cell_is_where_numpy_has_it(show, street):
+def test_prompt_template_and_view_redraw_and_the_peak_is_where_numpy_has_it(show, street):
     _, both = street
     shown, seen = show(both), []
     for view in ("dense", "contribution", "gap"):
@@ -137,7 +137,7 @@ def test_prompt_template_and_view_redraw_and_the_hottest_cell_is_where_numpy_has
             shown.select("prompt", prompt)
             for template in map(str, both.template.values[::-1]):
                 shown.select("template", template)
-                assert shown.hottest() == peak_of(both[view].sel(prompt=prompt, template=template).values)
+                assert shown.peak() == peak_of(both[view].sel(prompt=prompt, template=template).values)
                 seen.append(shown.pixels().tobytes())
     assert len(set(seen)) == len(seen)
 
@@ -145,9 +145,9 @@ def test_prompt_template_and_view_redraw_and_the_hottest_cell_is_where_numpy_has
 def test_attention_is_drawn_and_told_head_by_head(show, street):
     _, both = street
     shown, grid = show(both, view="attention"), geometry_of(both).grid
-    assert shown.hottest() == peak_of(both.attention.values)
+    assert shown.peak() == peak_of(both.attention.values)
     shown.select("head", "3")
-    assert shown.hottest() == peak_of(both.attention_heads[3].values)
+    assert shown.peak() == peak_of(both.attention_heads[3].values)
     shown.point(5, 3, grid)
     told = shown.bars("head")
     widths = shown.root.locator(".dcv-fill").evaluate_all("all => all.map(n => n.offsetWidth)")
@@ -279,7 +279,7 @@ def test_layers_are_switched_and_offer_only_the_views_that_they_were_read_in(sho
     both = fake_results.comparison(layers="vit")
     shown = show(both, view="gap")
     shown.select("layer", "blocks.3")
-    assert shown.hottest() == peak_of(both.layer_dense[3, 0, 0].values)
+    assert shown.peak() == peak_of(both.layer_dense[3, 0, 0].values)
     views = shown.root.locator(".dcv-view option").evaluate_all("all => all.map(o => [o.value, o.disabled])")
     assert {name for name, is_off in views if is_off} == {"contribution", "attention", "gap"}
     assert "blocks.3, value path" in shown.root.locator(".dcv-caption").text_content()
@@ -304,7 +304,7 @@ def test_a_cell_is_pinned_by_a_click_and_by_the_keyboard(show, street):
     shown.page.wait_for_function(f"() => {state}?.join() === '3,5'")
     image.press("Escape")
     shown.page.wait_for_function(f"() => {state} === null")
-    shown.wait("n.dataset.cell === n.dataset.hottest")
+    shown.wait("n.dataset.cell === n.dataset.peak")
 
 
 def test_the_keyboard_stops_at_the_edge_of_what_was_seen(show):
@@ -324,7 +324,7 @@ def test_clicking_a_bar_chooses_its_prompt(show):
     shown = show(both)
     shown.redraws(lambda: shown.root.locator(".dcv-bar").nth(1).click())
     assert shown.root.locator(".dcv-prompt").input_value() == "grass"
-    assert shown.hottest() == peak_of(both.dense[0, 1].values)
+    assert shown.peak() == peak_of(both.dense[0, 1].values)
 
 
 def test_linked_canvases_move_together_as_far_as_they_have_the_same(show):
@@ -422,7 +422,7 @@ def test_random_weights_and_provenance_are_said(show):
 def test_maps_without_a_image_are_drawn_too(show):
     maps = fake_results.similarity()
     shown = show(maps)
-    assert shown.hottest() == peak_of(maps[0, 0].values)
+    assert shown.peak() == peak_of(maps[0, 0].values)
 
 
 def test_the_absent_baseline_stands_on_the_scale_where_it_belongs(show):

@@ -238,3 +238,18 @@ def test_each_part_can_be_left_out(part):
 def test_a_part_that_is_not_there_cannot_be_left_out(names):
     with pytest.raises(OutputError, match="leave_out="):
         pack_result(fake_results.comparison(), leave_out=names)
+
+
+def test_a_table_names_the_maps_of_every_layer_view_and_head():
+    meta = pack_result(fake_results.comparison(templates=2, layers="resnet")).meta
+    assert meta["choices"]["head"][0] == "mean"
+    for layer, views in meta["maps"].items():
+        for view, entries in views.items():
+            assert len(entries) == len(meta["choices"]["head"])
+            named = [meta["stacks"][number] for number, _ in entries]
+            assert {stack["view"] for stack in named} == {"dense" if view == "segments" else view}
+            assert {stack["layer"] for stack in named} == {layer}
+    attention = [(meta["stacks"][number]["axes"], first) for number, first in meta["maps"]["output"]["attention"]]
+    assert attention == [([], 0), *((["head"], head) for head in range(8))]
+    assert "segments" in meta["maps"]["output"] and "segments" not in meta["maps"]["layer2"]  # no cosines there
+    assert meta["start"]["view"] == "dense" and meta["look"]["behind"] == 180

@@ -1,7 +1,5 @@
 """Plans: how an image is fitted, and where its cells lie."""
 
-from __future__ import annotations
-
 import json
 import math
 

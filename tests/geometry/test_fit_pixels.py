@@ -1,7 +1,5 @@
 """The model's input: bit for bit, and the coordinates that it shows."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Sizes, fits and texts that cannot be."""
 
-from __future__ import annotations
-
 import json
 import math
 

@@ -1,7 +1,5 @@
 """From the grid to the image and back, and windows laid over one another."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

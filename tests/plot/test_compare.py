@@ -1,7 +1,5 @@
 """The main figure: shared scales, the absent baseline, scores, everything where it lies in the image."""
 
-from __future__ import annotations
-
 import fake_results
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Rankings, disagreement and words, drawn: what stands on the figures means what the numbers say."""
 
-from __future__ import annotations
-
 import itertools
 import warnings
 

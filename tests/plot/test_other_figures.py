@@ -1,7 +1,5 @@
 """Grids, layers, heads and segments: what each says and which scale it keeps."""
 
-from __future__ import annotations
-
 import fake_results
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """What holds for every figure: provenance, no overlaps, nothing global touched; and how figures are saved."""
 
-from __future__ import annotations
-
 import io
 import itertools
 

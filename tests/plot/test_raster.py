@@ -1,7 +1,5 @@
 """Colours mean values: the hottest cell is the top colour, the lowest the bottom, the unseen has none."""
 
-from __future__ import annotations
-
 import io
 
 import matplotlib

@@ -1,7 +1,5 @@
 """Prompts in any script are drawn where a font has it; one warning says what to install where none has."""
 
-from __future__ import annotations
-
 import os
 import warnings
 

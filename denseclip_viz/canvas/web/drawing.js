@@ -4,7 +4,7 @@ function draw(view) {
   const { data, parts, state } = view;
   if (!data || !view.backs) return;
   const { stack, map } = Object.assign(view, selected(data, state));
-  view.hottest = stack ? hottestOf(data, stack.grid, mapOf(stack, map)) : null;
+  view.peak = stack ? peakOf(data, stack.grid, mapOf(stack, map)) : null;
   view.shown = shownMap(view);
   paintOver(view);
   compose(view);
@@ -12,7 +12,7 @@ function draw(view) {
   showScale(view);
   showCaption(view);
   tell(view);
-  parts.root.dataset.hottest = view.hottest?.join() ?? "";
+  parts.root.dataset.peak = view.peak?.join() ?? "";
   parts.root.dataset.version = ++view.version;
 }
 

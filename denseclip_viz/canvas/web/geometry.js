@@ -48,7 +48,7 @@ function middleOf(data, grid, [y, x]) {
   return box ? [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2] : [-1, -1];
 }
 
-function hottestOf(data, grid, values) {
+function peakOf(data, grid, values) {
   let best = null, top = -Infinity;
   values.forEach((value, cell) => {
     const y = Math.floor(cell / grid.columns), x = cell % grid.columns;

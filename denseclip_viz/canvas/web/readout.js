@@ -3,11 +3,11 @@
 const percent = (value, [low, high]) => `${clamp(((value - low) / (high - low)) * 100, 0, 100)}%`;
 const indexOf = ({ columns }, [y, x]) => y * columns + x;
 
-// Where the reader is: pointing, else the pin, else the hottest cell. A place is [row, column] in the image's pixels.
-function spotOf({ data, state, pointed, hottest, stack }) {
+// Where the reader is: pointing, else the pin, else the peak. A place is [row, column] in the image's pixels.
+function spotOf({ data, state, pointed, peak, stack }) {
   if (pointed) return { place: pointed, origin: "" };
   if (state.pinned) return { place: middleOf(data, mainGrid(data), state.pinned), origin: "pinned" };
-  if (hottest) return { place: middleOf(data, stack.grid, hottest), origin: "hottest cell" };
+  if (peak) return { place: middleOf(data, stack.grid, peak), origin: "peak" };
   const [top, left, bottom, right] = data.visible;
   return { place: [(top + bottom) / 2, (left + right) / 2], origin: "middle" };
 }
@@ -56,13 +56,13 @@ function showCaption(view) {
   parts.image.setAttribute("aria-label", `${data.title}: ${what}. Arrow keys move, Enter pins.`);
 }
 
-function captionOf({ data, state, stack, hottest, shown }, byText) {
+function captionOf({ data, state, stack, peak, shown }, byText) {
   if (data.labels) return [data.labels.background, data.labels.refinement === "none" ? "" : data.labels.refinement];
   const words = [stack.layer === OUTPUT ? "" : `${stack.layer}, ${data.reading}`];
   if (!shown?.view) return words;
   const score = data.scores?.[templateOf(data, state)][data.choices.prompt.indexOf(state.prompt)];
   if (byText && score !== undefined) words.unshift(`whole image ${pretty(score, 3)}`);
-  if (hottest) words.unshift(`hottest cell ${pretty(shown.read(indexOf(stack.grid, hottest)), stack.decimals)}`);
+  if (peak) words.unshift(`peak ${pretty(shown.read(indexOf(stack.grid, peak)), stack.decimals)}`);
   return words;
 }
 
@@ -148,11 +148,11 @@ function tellBar({ row, fill, number }, value, decimals, ends, isCurrent) {
   fill.style.width = `${parseFloat(percent(to, ends)) - parseFloat(percent(from, ends))}%`;
 }
 
-function showMarks({ data, state, parts, hottest, stack, shown, pointed }, grid, cell) {
+function showMarks({ data, state, parts, peak, stack, shown, pointed }, grid, cell) {
   const boxes = {
     pin: state.pinned && boxOf(data, mainGrid(data), ...state.pinned),
     cell: cell && pointed && (shown || !data.labels) && boxOf(data, grid, ...cell),
-    peak: hottest && shown?.view && boxOf(data, stack.grid, ...hottest),
+    peak: peak && shown?.view && boxOf(data, stack.grid, ...peak),
   };
   for (const [name, box] of Object.entries(boxes)) {
     const node = parts[name], [rows, columns] = data.size, share = (part, whole) => `${(100 * part) / whole}%`;
