@@ -45,7 +45,7 @@ def theirs(loaded, names):
 
 
 def mebibytes(what: str) -> float:
-    """What Linux says that this process holds (VmRSS), or held at most since that was set back (VmHWM)."""
+    """Read what Linux says that this process holds (VmRSS), or held at most since that was set back (VmHWM)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
 

@@ -13,7 +13,7 @@ from denseclip_viz import arguments
 from denseclip_viz.attribution.layer_maps import with_layers
 from denseclip_viz.clip import summary
 from denseclip_viz.clip.forward import Prepared, check_against_forward, embed, trace_all
-from denseclip_viz.clip.hooks import Record, record
+from denseclip_viz.clip.hooks import Recording, record
 from denseclip_viz.clip.load.checkpoints import Loaded
 from denseclip_viz.clip.paths import DensePath, paths_of
 from denseclip_viz.clip.text.bank import TextBank, encode_texts, ensemble
@@ -158,7 +158,7 @@ class Model:
             self._check_once(trace)
             yield trace
 
-    def record(self, *patterns: str) -> AbstractContextManager[Record]:
+    def record(self, *patterns: str) -> AbstractContextManager[Recording]:
         """Record named taps while the tower runs: `with model.record("layer*") as recorded: …`.
 
         Args:

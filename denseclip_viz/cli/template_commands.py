@@ -174,7 +174,7 @@ def _several(model: Model, files: list[Path], prompts: Prompts, truth: Any, **op
 
 
 def _not_judged(prompts: Prompts, truth: Any) -> list[str]:
-    """A misspelt prompt must not go unnoticed."""
+    """Name prompts that no class of the masks has: a misspelt one must not go unnoticed."""
     marked = zip(prompts.prompts, prompts.absent, strict=True)
     rest = [name for name, absent in marked if truth is not None and not absent and name not in truth.indices]
     return [f"Not judged, as no class of the masks has these names: {', '.join(rest)}."] if rest else []

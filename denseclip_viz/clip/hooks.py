@@ -142,7 +142,7 @@ def active_in(module: nn.Module, mode: InterceptAttention) -> Iterator[None]:
             running.pop().close()
 
 
-class Record(Mapping[str, Tensor]):
+class Recording(Mapping[str, Tensor]):
     """What the taps saw: `record["layer3"]` is the newest tensor, `record.calls("layer3")` all, oldest first."""
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -168,11 +168,11 @@ class Record(Mapping[str, Tensor]):
 
     def __repr__(self) -> str:
         rows = [f"{name}: {[tuple(t.shape) for t in calls]}" for name, calls in self._calls.items()]
-        return f"Record({', '.join(rows)})"
+        return f"Recording({', '.join(rows)})"
 
 
 @contextmanager
-def record(taps: Mapping[str, Tap], patterns: Sequence[str], *, raw: bool = False) -> Iterator[Record]:
+def record(taps: Mapping[str, Tap], patterns: Sequence[str], *, raw: bool = False) -> Iterator[Recording]:
     """Record the taps that `patterns` name, for runs of the tower in this thread.
 
     Args:
@@ -184,7 +184,7 @@ def record(taps: Mapping[str, Tap], patterns: Sequence[str], *, raw: bool = Fals
         LayerError: a pattern that names no tap, or (on leaving) a tap that never fired.
     """
     names = match(patterns, list(taps))
-    recorded = Record(names)
+    recorded = Recording(names)
     with ExitStack() as stack:
         for name in names:
             stack.enter_context(_listen(taps[name], recorded._calls[name].append, raw))

@@ -118,7 +118,7 @@ class Geometry:
         return drawn
 
     def cell_box(self, y: int, x: int) -> Box:
-        """The box of a cell in original pixels, not clipped where it reaches into padding."""
+        """Return the box of a cell in original pixels, not clipped where it reaches into padding."""
         if not (0 <= y < self.grid[0] and 0 <= x < self.grid[1]):
             expected = f"a cell of the grid {self.grid}"
             raise GeometryError(f"Cell ({y}, {x})", expected=expected, fix="Count from 0, from the top left.")
@@ -131,7 +131,7 @@ class Geometry:
 
     @classmethod
     def from_json(cls, text: str) -> Geometry:
-        """The geometry that `to_json` wrote; GeometryError on other text."""
+        """Read the geometry that `to_json` wrote; raise GeometryError on other text."""
         try:
             return cls(**{name: _tuples(value) for name, value in json.loads(text).items()})
         except (ValueError, TypeError, AttributeError) as error:

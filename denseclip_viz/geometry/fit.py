@@ -140,7 +140,7 @@ Fit = Native | Whole | Tiles
 
 
 def fit_from(geometry: str | Fit) -> Fit:
-    """A fit from its name, "native", "whole" or "tiles"; GeometryError for any other.
+    """Make a fit of its name, "native", "whole" or "tiles"; raise GeometryError for any other.
 
     Example:
         >>> fit_from("whole")
@@ -154,7 +154,7 @@ def fit_from(geometry: str | Fit) -> Fit:
 
 
 def _native_resized(image: Size, preprocess: Preprocess) -> Size:
-    """What torchvision's Resize or open_clip's ResizeKeepRatio resizes to, but at least 1 px."""
+    """Compute what torchvision's Resize or open_clip's ResizeKeepRatio resizes to, but at least 1 px."""
     (height, width), size = image, preprocess.size
     if preprocess.resize_mode == "squash":
         return preprocess.before_crop or size
@@ -211,7 +211,7 @@ _MAX_RESIZED = 64_000_000  # pixels; of a larger resized image only the part tha
 
 
 def pixels(image: Image.Image, geometry: Geometry, preprocess: Preprocess) -> NDArray[np.float32]:
-    """The normalised model input (channel, row, column) of an RGB image.
+    """Make the normalised model input (channel, row, column) of an RGB image.
 
     Native: bit for bit open_clip's `image_transform` (transform.py), with its fill where padded. Whole and
     tiles: padding is 0 after normalising, as in the official MaskCLIP code. GeometryError if the image is
@@ -263,7 +263,7 @@ def _resample(geometry: Geometry, preprocess: Preprocess) -> Image.Resampling:
 def _resized_part(
     image: Image.Image, geometry: Geometry, box: tuple[int, int, int, int], resample: Image.Resampling
 ) -> NDArray[np.uint8]:
-    """The box (left, top, right, bottom) of the resized image."""
+    """Place the box (left, top, right, bottom) of the resized image."""
     (height, width), (left, top, right, bottom) = geometry.resized, box
     if height * width <= _MAX_RESIZED:
         whole = image if image.size == (width, height) else image.resize((width, height), resample)

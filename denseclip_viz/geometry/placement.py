@@ -84,13 +84,13 @@ class Placement(NamedTuple):
         return cls((math.ceil(bottom), math.ceil(right)), (len(y), len(x)), box, box)
 
     def to_dict(self) -> dict[str, Any]:
-        """The grid and its box by name, for the browser."""
+        """Return the grid and its box by name, for the browser."""
         sides = dict(zip(("top", "left", "bottom", "right"), map(float, self.box), strict=True))
         return {"rows": self.grid[0], "columns": self.grid[1], **sides}
 
     @classmethod
     def from_dict(cls, grid: Mapping[str, Any], *, image: Sequence[int], visible: Sequence[float]) -> Placement:
-        """The placement of a grid that `to_dict` told, in an image of which a box was seen."""
+        """Read the placement of a grid that `to_dict` wrote, in an image of which a box is visible."""
         top, left, bottom, right = visible
         box = (grid["top"], grid["left"], grid["bottom"], grid["right"])
         return cls((image[0], image[1]), (grid["rows"], grid["columns"]), box, (top, left, bottom, right))

@@ -33,7 +33,7 @@ def weights(geometry: Geometry, rows: int, columns: int) -> Weights:
 
 
 def upsample(maps: NDArray[Any], geometry: Geometry, rows: int | None = None, columns: int | None = None) -> Floats:
-    """Maps (..., y, x) drawn over the image, (..., row, column), NaN where the model saw nothing.
+    """Draw maps (..., y, x) over the image, (..., row, column), NaN where the model saw nothing.
 
     In the image's own size by default. GeometryError if the maps are not of this grid.
 
@@ -52,7 +52,7 @@ def upsample(maps: NDArray[Any], geometry: Geometry, rows: int | None = None, co
 
 
 def downsample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> Floats:
-    """The share of each cell (y, x) that a mask (row, column) of the original image covers, exact in area.
+    """Measure the share of each cell (y, x) that a mask (row, column) of the original image covers, exact in area.
 
     Padding does not count; a cell of nothing but padding is NaN. GeometryError if the mask is not boolean or
     not of the image's size.

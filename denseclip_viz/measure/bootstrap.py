@@ -38,7 +38,7 @@ def resampled(scores: Floats, *, resamples: int = 2000, seed: int = 0) -> Floats
 
 
 def intervals(scores: Floats, interval: float, *, resamples: int = 2000, seed: int = 0) -> tuple[Floats, Floats]:
-    """The interval of each column's mean: percentiles of the bootstrap, widened for few images.
+    """Compute the interval of each column's mean: percentiles of the bootstrap, widened for few images.
 
     Args:
         scores: `(image, column)`, finite, of two images or more.

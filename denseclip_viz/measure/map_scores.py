@@ -157,7 +157,7 @@ def truth_on_grid(
 
 
 def places_of(prompts: Sequence[str]) -> dict[str, int]:
-    """Number prompts, for `place_of`; letters with accents may be written in two ways."""
+    """Give prompts numbers, for `place_of`; letters with accents may be written in two ways."""
     return {normalize("NFC", name): at for at, name in enumerate(prompts)}
 
 

@@ -15,13 +15,13 @@ from denseclip_viz.measure.map_scores import Floats, GroundTruth, MapScores
 
 
 def peak(scores: MapScores) -> Floats:
-    """The highest cosine."""
+    """Take the highest cosine."""
     highest: Floats = scores.maps.max(-1)
     return highest
 
 
 def margin_absent(scores: MapScores) -> Floats:
-    """The peak, less the highest value of all (other) prompts that are known to be absent; NaN without any."""
+    """Take the peak, less the highest value of all (other) prompts that are known to be absent; NaN without any."""
     highest = peak(scores)
     margins = highest - scores.baseline
     for at in np.flatnonzero(scores.absent):
@@ -58,7 +58,7 @@ def entropy(scores: MapScores) -> Floats:
 
 
 def area(scores: MapScores) -> Floats:
-    """The share of what the model saw whose cosine is above every absent prompt's highest; NaN without any."""
+    """Measure the share of what the model saw whose cosine is above every absent prompt's highest; NaN without any."""
     return _share(scores, scores.maps > scores.baseline[..., None], scores.baseline)
 
 
@@ -117,7 +117,7 @@ def pointing_hit(scores: MapScores) -> Floats:
 
 
 def iou_ceiling(scores: MapScores) -> Floats:
-    """The best intersection over union that any map on this grid could have."""
+    """Compute the best intersection over union that any map on this grid could have."""
 
     def best(maps: Floats, truth: GroundTruth) -> Floats:
         values = _curve(truth.shares[None], truth.shares, scores.areas).iou.max(-1)

@@ -145,7 +145,7 @@ def _gradients(model: Model, trace: Trace, prompts: Prompts, maps: Floats) -> di
 
 
 def _shares(model: Model, trace: Trace, template: str, prompts: Prompts) -> tuple[Tensor, Tensor]:
-    """Maps of the words `(word, y, x)` and of all other tokens `(y, x)` in one template."""
+    """Draw maps of the words `(word, y, x)` and of all other tokens `(y, x)` in one template."""
     prompt, length = prompts.prompts[0], context_length(model.clip, model.tokenizer)
     places = word_places(model.tokenizer, template, prompt, context=length)
     text = template.replace("{}", prompt)

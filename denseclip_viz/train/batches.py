@@ -53,7 +53,7 @@ class Batch:
 
 
 def sample_of(scene: Captioned, captions: int, brief: int, uses: int, *, negated: int = 0) -> Sample:
-    """The image of a scene and, for each use, that many captions and brief ones, the last of these negated.
+    """Draw the image of a scene and, for each use, that many captions and brief ones, the last of these negated.
 
     Nothing else of the scene is read.
 
@@ -70,7 +70,7 @@ def sample_of(scene: Captioned, captions: int, brief: int, uses: int, *, negated
 
 
 def batches(recipe: Recipe, first: int = 0) -> Iterator[Batch]:
-    """The batches of a recipe from number ``first``; every batch depends on the recipe and its number alone.
+    """Draw the batches of a recipe from number ``first``; every batch depends on the recipe and its number alone.
 
     Example:
         >>> from denseclip_viz.train.recipes import recipe_of
@@ -142,7 +142,7 @@ def tokens_of(sets: list[list[str]]) -> NDArray[np.int64]:
 
 
 def _phrase(rng: Rng, text: str, framed: float, *, mirror: bool) -> str:
-    """The caption, now and then in one of the templates that zero-shot prompts use; sides swapped if mirrored."""
+    """Write the caption, now and then in one of the templates that zero-shot prompts use; sides swapped if mirrored."""
     if mirror:
         text = re.sub(r"\b(left|right)\b", lambda match: _SIDES[match[0]], text)
     body = re.match(r"an? (.*?)\.?$", text, re.IGNORECASE)
@@ -153,7 +153,7 @@ def _phrase(rng: Rng, text: str, framed: float, *, mirror: bool) -> str:
 
 @contextmanager
 def drawn_ahead(recipe: Recipe, first: int = 0) -> Iterator[Iterator[Batch]]:
-    """The same batches, drawn in another process a few batches ahead.
+    """Draw the same batches in another process a few batches ahead.
 
     Example:
         >>> from denseclip_viz.train.recipes import recipe_of
@@ -176,7 +176,7 @@ def drawn_ahead(recipe: Recipe, first: int = 0) -> Iterator[Iterator[Batch]]:
 
 
 def _send(there: Connection, recipe: Recipe, first: int) -> None:
-    """Ends by itself when nobody listens any more, so that a killed training leaves no process behind."""
+    """End by itself when nobody listens any more, so that a killed training leaves no process behind."""
     try:
         for batch in batches(recipe, first):
             there.send((batch.images, batch.tokens))

@@ -29,7 +29,7 @@ def pack(
     notes: Sequence[str] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Turns a training into a model to ship: weights, configuration, and a card with everything measured.
+    """Turn a training into a model to ship: weights, configuration, and a card with everything measured.
 
     Args:
         run: The folder of the training, finished or not; the card says which.

@@ -58,7 +58,7 @@ def train(
     device: str = "cpu",
     ahead: bool = True,
 ) -> Progress:
-    """Trains a bundled model from images and captions; started again, it goes on where it was.
+    """Train a bundled model from images and captions; started again, it goes on where it was.
 
     Args:
         name: "resnet", "vit" or "tiny", or a recipe.
@@ -93,7 +93,7 @@ def train(
 
 
 def export(folder: str | Path, to: str | Path) -> Path:
-    """Writes what a training has reached so far as a model for `load_compact`, at its native image size.
+    """Write what a training has reached so far as a model for `load_compact`, at its native image size.
 
     Raises:
         WeightsError: The folder has no checkpoint.
@@ -215,7 +215,7 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _enter(run: _Run, phase: int) -> None:
-    """The same weights in a tower for another phase; position embeddings are interpolated."""
+    """Put the same weights into a tower for another phase; position embeddings are interpolated."""
     old, state = run.model.state_dict(), run.optimizer.state()
     run.model = _built(run.recipe, phase, run.device)
     shapes = {name: tensor.shape for name, tensor in run.model.state_dict().items()}

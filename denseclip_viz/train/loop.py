@@ -28,7 +28,7 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Replaces the checkpoint of a folder in one rename.
+    """Replace the checkpoint of a folder in one rename.
 
     Example:
         >>> write_checkpoint(Path("runs/resnet"), Checkpoint({}, {"step": 0}))  # doctest: +SKIP
@@ -40,7 +40,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
-    """The checkpoint of a folder, or None where there is none yet.
+    """Read the checkpoint of a folder, or None where there is none yet.
 
     Example:
         >>> read_checkpoint(Path("no/such/folder")) is None

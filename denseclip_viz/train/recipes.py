@@ -72,7 +72,7 @@ class Recipe:
         return sum(phase.steps for phase in self.phases)
 
     def at(self, step: int) -> tuple[int, float]:
-        """The number of the phase and the learning rate of a step."""
+        """Return the number of the phase and the learning rate of a step."""
         left = step
         for number, phase in enumerate(self.phases):
             if left < phase.steps or number == len(self.phases) - 1:
@@ -94,7 +94,7 @@ class Recipe:
         return cls(**{**facts, "phases": phases})
 
     def to_json(self) -> str:
-        """The recipe as text, for cards and checkpoints."""
+        """Write the recipe as text, for cards and checkpoints."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
@@ -133,7 +133,7 @@ _TINY = {
 
 
 def recipe_of(name: str) -> Recipe:
-    """The recipe of a bundled model, or "tiny", which takes a second and learns nothing.
+    """Find the recipe of a bundled model, or "tiny", which takes a second and learns nothing.
 
     Raises:
         ModelNameError: There is no recipe of that name.
@@ -152,7 +152,7 @@ def recipe_of(name: str) -> Recipe:
 
 
 def build(recipe: Recipe, size: int, *, dropped: float = 0.0) -> CLIP:
-    """A CLIP of the recipe at an image size, with a token table of the known rows only.
+    """Build a CLIP of the recipe at an image size, with a token table of the known rows only.
 
     Rows that came later are drawn last, so that all other first weights are what they were without them.
 
@@ -183,7 +183,7 @@ def build(recipe: Recipe, size: int, *, dropped: float = 0.0) -> CLIP:
 
 
 def _with_rows(table: Tensor, drawn: Tensor) -> Tensor:
-    """The table with rows put in where they belong."""
+    """Put rows into the table where they belong."""
     later = torch.zeros(len(table) + len(drawn), dtype=torch.bool)
     later[list(later_rows())] = True
     full = table.new_empty(len(later), table.shape[1])
@@ -192,7 +192,7 @@ def _with_rows(table: Tensor, drawn: Tensor) -> Tensor:
 
 
 def fitted(tensor: Tensor, shape: torch.Size) -> Tensor:
-    """A table of positions (1 + side², channel) for a grid of another side; the first row is no position.
+    """Resize a table of positions (1 + side², channel) to a grid of another side; the first row is no position.
 
     Example:
         >>> fitted(torch.ones(1 + 9, 2), torch.Size([1 + 16, 2])).shape

@@ -80,7 +80,7 @@ def _top(cosines: Tensor) -> float:
 
 
 def oracle(group: Group) -> Retrieval:
-    """What one could expect who knows which caption is true of which image, and picks at random among the true.
+    """Compute what one could expect who knows which caption is true of which image, and picks at random among the true.
 
     Example:
         >>> images = np.zeros((2, 8, 8, 3), np.uint8)
@@ -126,7 +126,7 @@ def retrieval(
 
 @lru_cache(maxsize=4)
 def _groups(size: int, groups: int, split: str) -> list[Group]:
-    """Groups that training asks for again and again."""
+    """Draw the groups that training asks for again and again."""
     return list(islice(distinct(endless(size, split)), groups))
 
 

@@ -143,7 +143,7 @@ class AlignTower(MeanPoolTower):
 
 
 def _stages(blocks: Any) -> list[list[Any]]:
-    """A stage starts with a block that nothing leads around, since its stride or width is another."""
+    """Part blocks into stages, each from a block that nothing leads around, since its stride or width is another."""
     stages: list[list[Any]] = []
     for block in blocks:
         if block.projection.apply_dropout and stages:

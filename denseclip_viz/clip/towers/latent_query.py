@@ -141,13 +141,13 @@ def pool_of(visual: Any) -> nn.Module:
 
 
 def _projection(pool: Any) -> nn.Module:
-    """The pool's output projection, timm's or open_clip's."""
+    """Find the pool's output projection, timm's or open_clip's."""
     projection: nn.Module = pool.proj if hasattr(pool, "proj") else pool.attn.out_proj
     return projection
 
 
 def _branch(pool: Any) -> tuple[Step, ...]:
-    """The pool's MLP branch; open_clip's has none."""
+    """Find the pool's MLP branch; open_clip's has none."""
     return () if getattr(pool, "mlp", None) is None else (pool.norm, pool.mlp)
 
 

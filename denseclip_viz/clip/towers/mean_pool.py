@@ -146,7 +146,7 @@ class MeanPoolTower:
 
 
 def _positions(averaged: Tensor, trunk: Trunk | None) -> Tensor:
-    """A map (image, C, y, x) or stream (image, token, C) as positions (image, position, C)."""
+    """Flatten a map (image, C, y, x) or stream (image, token, C) to positions (image, position, C)."""
     return averaged[:, trunk.prefix :] if trunk else averaged.flatten(2).transpose(1, 2)
 
 
@@ -183,7 +183,7 @@ def mean_parts(visual: Any) -> MeanParts:
 
 
 def _of_tokens(visual: Any) -> MeanParts:
-    """A transformer: the final norm stands before the mean, or behind it as in open_clip's CLIPA."""
+    """Read a transformer: the final norm stands before the mean, or behind it as in open_clip's CLIPA."""
     trunk = trunk_of(visual)
     late = getattr(visual, "final_ln_after_pool", False)
     (norm,) = trunk.norm
@@ -200,7 +200,7 @@ def _of_tokens(visual: Any) -> MeanParts:
 
 
 def _of_maps(visual: Any, trunk: Any) -> MeanParts:
-    """A hierarchy of stages, convolutional or windowed."""
+    """Read a hierarchy of stages, convolutional or windowed."""
     last = getattr(trunk, "layers", None) is not None  # Swin's maps are (y, x, C)
     stages = trunk.layers if last else trunk.stages
     taps = {"stem": Tap(trunk.patch_embed if last else trunk.stem, channels_last=last)}

@@ -47,7 +47,7 @@ def _copied(module: Module, hooks: bool, done: dict[int, Any]) -> Module:
 
 
 def _own(value: Any, module: nn.Module, other: nn.Module) -> Any:
-    """What the copy has of its own: containers, so that nothing is set in the original's, and methods."""
+    """Give a copy its own containers, so that nothing is set in the original's, and its own methods."""
     if isinstance(value, MethodType) and value.__self__ is module:
         return MethodType(value.__func__, other)
     return value.copy() if isinstance(value, (dict, list, set)) else value

@@ -107,7 +107,7 @@ class Tower(Protocol):
         """Input pixels `(down, right)` from the middle of a cell of this layer to the middle of what it sees."""
 
     def at(self, pixels: Tensor) -> Tower:
-        """The tower for the size of this input: itself, or one on a private copy of the structure."""
+        """Return the tower for the size of this input: itself, or one on a private copy of the structure."""
 
     def taps(self) -> dict[str, Tap]:
         """Every place that can be recorded, in the order in which an image passes it."""
@@ -131,7 +131,7 @@ class Tower(Protocol):
         """
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
-        """The taps that `read` wants recorded for these layers; empty where it reads by gradients."""
+        """Name the taps that `read` wants recorded for these layers; empty where it reads by gradients."""
 
     def read(self, recorded: Mapping[str, Tensor], layer: str) -> tuple[Tensor, Streams]:
         """Take one recorded layer for the last one: what it would answer, `(image, D)`, and its streams."""
