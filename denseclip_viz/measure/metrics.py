@@ -81,7 +81,7 @@ def spearman(scores: MapScores) -> Floats:
 
 def iou_best(scores: MapScores) -> Floats:
     """Intersection over union of mask and map at the threshold that is best for this very map."""
-    return _judged(scores, lambda maps, truth: _curve(maps, truth.shares, scores.areas).iou.max(-1))
+    return _judged(scores, lambda maps, truth: _curve_of(maps, truth.shares, scores.areas).iou.max(-1))
 
 
 def iou(scores: MapScores) -> Floats:
@@ -101,7 +101,7 @@ def average_precision(scores: MapScores) -> Floats:
 
     Source: the average precision of information retrieval, without interpolation, over pixels.
     """
-    return _judged(scores, lambda maps, truth: _curve(maps, truth.shares, scores.areas).average_precision)
+    return _judged(scores, lambda maps, truth: _curve_of(maps, truth.shares, scores.areas).average_precision)
 
 
 def pointing_hit(scores: MapScores) -> Floats:
@@ -120,7 +120,7 @@ def iou_ceiling(scores: MapScores) -> Floats:
     """Compute the best intersection over union that any map on this grid could have."""
 
     def best(maps: Floats, truth: GroundTruth) -> Floats:
-        values = _curve(truth.shares[None], truth.shares, scores.areas).iou.max(-1)
+        values = _curve_of(truth.shares[None], truth.shares, scores.areas).iou.max(-1)
         return np.broadcast_to(values, maps.shape[:2])
 
     return _judged(scores, best)
@@ -225,7 +225,7 @@ class _Curve:
         return values
 
 
-def _curve(maps: Floats, shares: Floats, areas: Floats) -> _Curve:
+def _curve_of(maps: Floats, shares: Floats, areas: Floats) -> _Curve:
     """Go through the cells from the highest down; places where equal cells are still to come are no cuts."""
     order = np.argsort(-maps, axis=-1, kind="stable")
     values = np.take_along_axis(maps, order, -1)
