@@ -98,7 +98,7 @@ def _phase_batches(recipe: Recipe, number: int, first: int) -> Iterator[Batch]:
         for old in [key for key in drawn if key < chunk]:
             del drawn[old]
         _draw_to(drawn, recipe, number, chunk, phase.chunk)
-        yield _batch(recipe, number, chunk, at, drawn[chunk])
+        yield _assemble(recipe, number, chunk, at, drawn[chunk])
         if (chunk + 1) * per_chunk < phase.steps:
             _draw_to(drawn, recipe, number, chunk + 1, -(-phase.chunk * (at + 1) // per_chunk))
 
@@ -112,7 +112,7 @@ def _draw_to(drawn: dict[int, list[Sample]], recipe: Recipe, number: int, chunk:
         samples.append(sample_of(drawn_scene, recipe.captions, recipe.brief, phase.uses, negated=phase.negated))
 
 
-def _batch(recipe: Recipe, number: int, chunk: int, at: int, samples: list[Sample]) -> Batch:
+def _assemble(recipe: Recipe, number: int, chunk: int, at: int, samples: list[Sample]) -> Batch:
     phase = recipe.phases[number]
     use, place = divmod(at, phase.chunk // phase.batch)
     order = np.argsort(stream(recipe.seed, number, chunk, use).random(phase.chunk), kind="stable")

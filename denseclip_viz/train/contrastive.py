@@ -20,7 +20,7 @@ from denseclip_viz.train.batches import Batch, batches, drawn_ahead
 from denseclip_viz.train.loop import Checkpoint, Optimizer, read_checkpoint, write_checkpoint
 from denseclip_viz.train.loss import MEAN, STD, attention_kernel, contrast, encode_sets, normalized
 from denseclip_viz.train.recipes import Recipe, build, fitted, recipe_of
-from denseclip_viz.train.retrieval import Retrieval, retrieval
+from denseclip_viz.train.retrieval import Retrieval, measure_retrieval
 
 if TYPE_CHECKING:
     from open_clip.model import CLIP
@@ -154,7 +154,7 @@ def _go_on(run: _Run, drawn: Iterator[Batch], folder: Path, *, last: int, until:
 
 
 def _report(run: _Run, losses: list[float], folder: Path) -> Progress:
-    reached = retrieval(run.model, run.size, groups=run.recipe.groups, device=run.device)
+    reached = measure_retrieval(run.model, run.size, groups=run.recipe.groups, device=run.device)
     loss = float(np.mean(losses)) if losses else float("nan")
     progress = Progress(run.step, run.recipe.steps, run.images, run.size, loss, run.seconds, reached)
     with open(folder / "log.txt", "a", encoding="utf-8") as log:

@@ -104,10 +104,10 @@ def averaged(each: Sequence[Retrieval]) -> Retrieval:
 
 
 @torch.no_grad()
-def retrieval(
+def measure_retrieval(
     model: nn.Module, size: int, *, groups: int = 6, split: str = "validation", device: str = "cpu"
 ) -> Retrieval:
-    """Top-1 retrieval among 64 scenes with distinct captions, both ways, mean over groups; fast, in bfloat16.
+    """Measure top-1 retrieval among 64 scenes with distinct captions, both ways, over groups; fast, in bfloat16.
 
     Example:
         >>> str(Retrieval(0.5, 0.25))
@@ -190,7 +190,7 @@ def _grouped(stream: Iterable[Scene], among: int, extend: Extend) -> Iterator[Gr
             continue
         scenes, captions = [*scenes, scene], longer
         if len(scenes) == among:
-            yield _group(scenes, captions, dropped)
+            yield _fill_group(scenes, captions, dropped)
             scenes, captions, dropped = [], [], 0
 
 
@@ -230,7 +230,7 @@ def _parsed(text: str) -> Claims:
     return parse(text)
 
 
-def _group(scenes: Sequence[Scene], captions: Sequence[_Caption], dropped: int) -> Group:
+def _fill_group(scenes: Sequence[Scene], captions: Sequence[_Caption], dropped: int) -> Group:
     return Group(
         seeds=tuple(scene.seed for scene in scenes),
         images=np.stack([scene.image for scene in scenes]),

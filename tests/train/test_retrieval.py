@@ -16,8 +16,8 @@ from denseclip_viz.train.retrieval import (
     distinct,
     endless,
     find_nearest,
+    measure_retrieval,
     oracle,
-    retrieval,
     unambiguous,
 )
 
@@ -104,6 +104,6 @@ def test_what_is_found_is_the_nearest_whatever_the_lengths():
 
 def test_training_asks_with_a_plain_model_and_gets_the_same_twice():
     model = build(recipe_of("tiny"), SIZE)
-    one, other = (retrieval(model, SIZE, groups=1, device="cpu") for _ in range(2))
+    one, other = (measure_retrieval(model, SIZE, groups=1, device="cpu") for _ in range(2))
     assert one == other and 0 <= one.caption <= 0.3
     assert str(one).endswith(f"of {AMONG}")
