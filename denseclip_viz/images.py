@@ -264,7 +264,7 @@ def _too_large(name: str) -> ImageError:
 
 
 def _eight_bit(image: Image.Image, name: str) -> Image.Image:
-    """Gray of 16 bits or floats as mode L, since Pillow's own conversion clips them; others as they are."""
+    """Bring gray of 16 bits or floats to mode L, since Pillow's own conversion clips them; leave others as they are."""
     if image.mode == "F":
         return Image.fromarray(_bytes(np.asarray(image), name))
     if image.mode not in _SIXTEEN_BIT:
@@ -308,7 +308,7 @@ def _from_array(array: NDArray[Any], name: str) -> Image.Image:
 
 
 def _bytes(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Whole numbers 0..255 as they are, floats 0..1 scaled; all else is refused, nothing is clipped."""
+    """Take whole numbers 0..255 as they are, floats 0..1 scaled; refuse all else, and clip nothing."""
     expected = "whole numbers 0..255 or floats 0..1"
     if array.dtype.kind not in "uif":
         fix = "Convert it: array.astype(np.uint8), and times 255 for a mask."

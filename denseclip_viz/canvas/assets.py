@@ -7,7 +7,7 @@ MODULE = ("base", "unpack", "selection", "geometry", "raster", "dom", "readout",
 
 
 def module(*more: str) -> str:
-    """One ES module: its files, as they are, one after the other; `more` follows them."""
+    """Join one ES module: its files, as they are, one after the other; `more` follows them."""
     return script(*MODULE, *more)
 
 

@@ -52,7 +52,7 @@ class Stack:
 
 
 def maps_by_state(stacks: Sequence[Stack], heads: Sequence[Any]) -> dict[str, Any]:
-    """Which maps a state shows: its stack and the first of its maps, by layer, view and place of the head in `heads`.
+    """List which maps a state shows: stack and first map, by layer, view and place of the head in `heads`.
 
     Segments are drawn from dense maps that are cosines. The first view of a layer is what a view that it lacks gives
     way to.
@@ -111,7 +111,7 @@ def _dense(result: xr.Dataset, where: Placement) -> Iterator[Stack]:
 
 
 def _gradients(result: xr.Dataset) -> Iterator[Stack]:
-    """Layers read by gradients; cells of different sizes carry different shares, so each has its own scale."""
+    """Stack layers read by gradients; cells of different sizes carry different shares, so each has its own scale."""
     for variable, view in (("layer_dense_gradient", "dense"), ("layer_global_gradient", "contribution")):
         if variable not in result:
             continue
@@ -132,7 +132,7 @@ def _own_cells(maps: np.ndarray, cells: int) -> np.ndarray:
 
 
 def _text_maps(maps: xr.DataArray) -> np.ndarray:
-    """`(template, prompt, y, x)`, and the mean over templates after them if there are several."""
+    """Return `(template, prompt, y, x)`, and the mean over templates after them if there are several."""
     values: np.ndarray = maps.transpose(*TEXT, "y", "x").to_numpy()
     return values if len(values) == 1 else np.concatenate([values, values.mean(0, keepdims=True, dtype=np.float64)])
 

@@ -123,7 +123,7 @@ def _check(several: Sequence[Result], traces: Sequence[Trace | None]) -> None:
 
 
 def _check_size(got: float, limit: float) -> None:
-    """Of several results each may fit and the page be too large still."""
+    """Refuse a page that is too large: of several results each may fit, and all together not."""
     if got > limit:
         fix = "Show fewer results or prompts, leave something out (leave_out=['cells', 'layers']), or raise limit_mb."
         raise OutputError(f"The page takes {got:.1f} MB", expected=f"at most {limit:g} MB", fix=fix)
@@ -156,7 +156,7 @@ def _page(models: Sequence[Mapping[str, Any]], shown: Sequence[Payload], *, titl
 
 
 def _policy(script: str) -> str:
-    """Only this very script may run, and nothing may be asked for."""
+    """Write the policy of a page: only this very script runs, and nothing is requested."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     rules = ["default-src 'none'", f"script-src 'sha256-{digest}'", "style-src 'unsafe-inline'", "img-src data:"]
     return "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])

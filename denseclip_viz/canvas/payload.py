@@ -124,7 +124,7 @@ def _check_parts(leave_out: Sequence[str]) -> None:
 
 
 def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
-    """Names, places, looks, and where the numbers come from."""
+    """Collect names, places, looks, and where the numbers come from."""
     names = [str(name) for name in whole["label" if "labels" in whole else "prompt"].to_numpy()]
     absent = np.atleast_1d(whole["absent"].to_numpy()).tolist() if "absent" in whole.coords else [False] * len(names)
     scores = whole["score"].transpose(*TEXT).to_numpy() if "score" in whole else None

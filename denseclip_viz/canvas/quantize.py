@@ -33,7 +33,7 @@ class Quantized(NamedTuple):
         return np.where(numbers == NOTHING, np.nan, (self.first + numbers) / self.per_unit)
 
     def to_dict(self) -> dict[str, Any]:
-        """How the browser unpacks the bytes."""
+        """Tell the browser how to unpack the bytes."""
         return {"first": self.first, "perUnit": self.per_unit, "decimals": self.decimals, "nothing": NOTHING}
 
 
@@ -61,7 +61,7 @@ def quantize(values: npt.ArrayLike) -> Quantized:
 
 
 def printed_decimals(reach: float) -> int:
-    """How many decimals show three digits of a value.
+    """Count the decimals that show three digits of a value.
 
     Example:
         >>> printed_decimals(0.4), printed_decimals(0.02), printed_decimals(0.0)

@@ -77,7 +77,7 @@ def carry_over(
 
 
 def checked_controls(names: Sequence[str]) -> list[str]:
-    """Names of controls, as a list; ImageError for one that is no control."""
+    """List names of controls; raise ImageError for one that is no control."""
     for name in [names] if isinstance(names, str) else names:
         if isinstance(names, str) or name not in CONTROLS:
             expected, fix = f"a list of some of {', '.join(CONTROLS)}", "Name the controls that are not to be shown."

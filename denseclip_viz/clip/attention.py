@@ -35,7 +35,7 @@ class AttentionCall:
     bias: Tensor | None = None
 
     def weights(self, rows: slice) -> Tensor:
-        """Attention weights of some queries: `(image, head, row, token)`, each row sums to 1."""
+        """Return the attention weights of some queries: `(image, head, row, token)`, each row sums to 1."""
         query, key = self.part("query", rows), self.part("key", slice(None))
         logits = (query * self.scale) @ key.transpose(-1, -2)
         return torch.softmax(logits if self.bias is None else logits + self.bias[..., rows, :], dim=-1)

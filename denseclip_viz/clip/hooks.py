@@ -149,7 +149,7 @@ class Recording(Mapping[str, Tensor]):
         self._calls: dict[str, list[Tensor]] = {name: [] for name in names}
 
     def calls(self, name: str) -> tuple[Tensor, ...]:
-        """All tensors that a tap saw, oldest first."""
+        """Return all tensors that a tap saw, oldest first."""
         if name not in self._calls:
             raise unknown_layer(name, list(self._calls), "this record holds")
         return tuple(self._calls[name])
@@ -214,7 +214,7 @@ def _never_fired(names: Sequence[str]) -> LayerError:
 
 
 def has_hooks(*modules: nn.Module) -> bool:
-    """Whether anybody listens to one of these modules, or to all modules at once."""
+    """Tell whether anybody listens to one of these modules, or to all modules at once."""
     everywhere = nn.modules.module
     if everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks:
         return True

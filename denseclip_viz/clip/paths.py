@@ -151,7 +151,7 @@ def one_antialias(tower: Tower, pixels: Tensor, paths: Sequence[DensePath]) -> b
 
 
 def attend_alone(paths: Sequence[DensePath]) -> bool:
-    """Whether positions attend to themselves alone in all paths, and all else is as the tower has it."""
+    """Tell whether positions attend to themselves alone in all paths, and all else is as the tower has it."""
     return all(not path.attention and path.residual and path.mlp for path in paths)
 
 

@@ -96,14 +96,14 @@ class Geometry:
         return Placement(self.image, self.grid, (top, left, bottom, right), self.visible)
 
     def edges(self, axis: int) -> Floats:
-        """Edges of the cells along y (axis 0) or x (axis 1) in original pixels, one more than cells."""
+        """Return edges of the cells along y (axis 0) or x (axis 1) in original pixels, one more than cells."""
         cells = np.arange(self.grid[axis] + 1)
         if self.stretch:
             return cells * self.image[axis] / self.grid[axis]
         return self._drawn(axis, cells * self.cell[axis] + self.shift[axis])
 
     def sight(self, axis: int) -> tuple[float, float]:
-        """From where to where along y (axis 0) or x (axis 1) the model saw the original image, in its pixels."""
+        """Return from where to where along y (axis 0) or x (axis 1) the model saw the original image, in its pixels."""
         image = float(self.image[axis])
         if self.stretch:
             return 0.0, image
@@ -113,7 +113,7 @@ class Geometry:
         return max(float(first), 0.0), min(float(last), image)
 
     def _drawn(self, axis: int, at: Floats | NDArray[np.integer[Any]]) -> Floats:
-        """Where places of the input lie in the original image."""
+        """Find where places of the input lie in the original image."""
         drawn: Floats = (self.offset[axis] + at) * self.image[axis] / self.resized[axis]
         return drawn
 
@@ -126,7 +126,7 @@ class Geometry:
         return float(top), float(left), float(bottom), float(right)
 
     def to_json(self) -> str:
-        """All fields as JSON text, for attrs and files."""
+        """Write all fields as JSON text, for attrs and files."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -159,7 +159,7 @@ def _tuples(value: Any) -> Any:
 
 
 def blend_weights(geometry: Geometry) -> tuple[Floats, Floats]:
-    """Weights of a window's cells along y and x: a triangle, 1 in the middle, never 0.
+    """Weigh a window's cells along y and x: a triangle, 1 in the middle, never 0.
 
     GeometryError if the geometry has no windows.
 

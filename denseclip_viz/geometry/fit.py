@@ -167,7 +167,7 @@ def _native_resized(image: Size, preprocess: Preprocess) -> Size:
 
 
 def _centred(resized: int, size: int) -> int:
-    """Where the input starts in the resized image, rounded as torchvision's center_crop does."""
+    """Find where the input starts in the resized image, rounded as torchvision's center_crop does."""
     return -((size - resized) // 2) if size > resized else int(round((resized - size) / 2))
 
 
@@ -246,7 +246,7 @@ def pixels(image: Image.Image, geometry: Geometry, preprocess: Preprocess) -> ND
 
 
 def _shown(geometry: Geometry, axis: int) -> Size:
-    """From where to where the input shows the resized image."""
+    """Find from where to where the input shows the resized image."""
     start = geometry.offset[axis]
     return max(start, 0), min(start + geometry.input[axis], geometry.resized[axis])
 

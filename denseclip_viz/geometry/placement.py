@@ -65,12 +65,12 @@ class Placement(NamedTuple):
         return top > 0.5 or left > 0.5 or bottom < self.image[0] - 0.5 or right < self.image[1] - 0.5
 
     def mask(self, rows: int, columns: int) -> Bools:
-        """Which pixels (row, column) the model saw of the image drawn with so many of them: by their middles."""
+        """Mark the pixels (row, column), by their middles, that the model saw of the image drawn with so many."""
         mask: Bools = np.logical_and.outer(self._middles(0, rows)[1], self._middles(1, columns)[1])
         return mask
 
     def weights(self, rows: int, columns: int) -> Weights:
-        """Bilinear weights from the grid to the image drawn at rows x columns, edge cells held; rows sum to 1."""
+        """Weigh the grid bilinearly for the image drawn at rows x columns, edge cells held; rows sum to 1."""
         (y, visible_rows), (x, visible_columns) = (self._weights(i, n) for i, n in enumerate((rows, columns)))
         return Weights(y, x, visible_rows, visible_columns)
 
@@ -96,7 +96,7 @@ class Placement(NamedTuple):
         return cls((image[0], image[1]), (grid["rows"], grid["columns"]), box, (top, left, bottom, right))
 
     def _middles(self, axis: int, count: int) -> tuple[Floats, Bools]:
-        """Where the middles of rows or columns lie in the image, and which of them the model saw."""
+        """Find where the middles of rows or columns lie in the image, and which of them the model saw."""
         middles = (np.arange(count) + 0.5) / count * self.image[axis]
         return middles, (self.visible[axis] <= middles) & (middles <= self.visible[axis + 2])
 
@@ -107,7 +107,7 @@ class Placement(NamedTuple):
 
 
 def between(matrix: Floats, at: Floats) -> Floats:
-    """Rows of a matrix (row, column) at fractional places, linear in between, held at the ends.
+    """Take rows of a matrix (row, column) at fractional places, linear in between, held at the ends.
 
     Example:
         >>> between(np.array([[0.0], [2.0]]), np.array([-1.0, 0.25, 3.0]))[:, 0].tolist()

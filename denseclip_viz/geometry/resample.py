@@ -12,7 +12,7 @@ from denseclip_viz.validation import pair
 
 
 def weights(geometry: Geometry, rows: int, columns: int) -> Weights:
-    """Bilinear weights from the grid to the image drawn at rows x columns, edge cells held.
+    """Weigh the grid bilinearly for the image drawn at rows x columns, edge cells held.
 
     Returns:
         `y` (row, grid y), `x` (column, grid x), rows sum to 1; `visible_rows`, `visible_columns`: False where
@@ -77,7 +77,7 @@ def downsample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> Floats:
 
 
 def _two_steps(geometry: Geometry, axis: int, n: int) -> Floats:
-    """Weights by way of the resized image: the official code draws the grid there first."""
+    """Weigh by way of the resized image: the official code draws the grid there first."""
     resized, cells = geometry.resized[axis], geometry.grid[axis]
     matrix = between(np.eye(cells), (np.arange(resized) + 0.5) / resized * cells - 0.5)
     return between(matrix, (np.arange(n) + 0.5) / n * resized - 0.5)

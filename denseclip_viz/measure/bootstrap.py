@@ -66,7 +66,7 @@ def intervals(scores: Floats, interval: float, *, resamples: int = 2000, seed: i
 def intervals_to_best(
     scores: Floats, interval: float, *, resamples: int = 2000, seed: int = 0
 ) -> tuple[Floats, Floats]:
-    """How far each column's mean is behind that of the best, whichever that is: intervals, never above 0.
+    """Compute how far each column's mean is behind that of the best, whichever that is: intervals, never above 0.
 
     Which one is the best is not known, only which one looks best here; of many that are equal, some look worse than
     the luckiest by more than any two of them would. So for each column the widest of its differences to all others,
@@ -108,7 +108,7 @@ def intervals_to_best(
 
 
 def small_sample_factor(images: int, interval: float) -> float:
-    """By how much the bootstrap's intervals are too narrow: the spread divides by n, and few images have long tails.
+    """Tell how much too narrow the bootstrap is: the spread divides by n, and few images have long tails.
 
     Example:
         >>> [round(small_sample_factor(images, 0.95), 2) for images in (5, 20, 1000)]

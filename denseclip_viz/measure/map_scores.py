@@ -90,7 +90,7 @@ def flat_scores(
 
 
 def cell_areas(geometry: Geometry) -> Floats:
-    """How many pixels of the original image each cell holds, `(y, x)`; 0 for padding.
+    """Count the pixels of the original image that each cell holds, `(y, x)`; 0 for padding.
 
     Example:
         >>> from denseclip_viz.geometry import Native, Preprocess
@@ -103,7 +103,7 @@ def cell_areas(geometry: Geometry) -> Floats:
 
 
 def geometry_of(maps: xr.DataArray) -> Geometry | None:
-    """Where maps lie, if they say so."""
+    """Read where maps lie, if they say so."""
     text = maps.attrs.get("geometry")
     return None if text is None else Geometry.from_json(str(text))
 

@@ -31,7 +31,7 @@ def margin_absent(scores: MapScores) -> Floats:
 
 
 def margin_runner_up(scores: MapScores) -> Floats:
-    """At a prompt's own peak, its cosine less that of the strongest other prompt; negative where that one wins there.
+    """Take, at a prompt's own peak, its cosine less that of the strongest other prompt; negative where that one wins.
 
     Absent prompts are the baseline and no rivals. NaN where there is no rival.
     """
@@ -47,7 +47,7 @@ def margin_runner_up(scores: MapScores) -> Floats:
 
 
 def entropy(scores: MapScores) -> Floats:
-    """Of the softmax over cells at the model's scale, as a share of that of a flat map: 0 one cell, 1 everywhere."""
+    """Measure the softmax over cells at the model's scale against a flat map's: 0 one cell, 1 everywhere."""
     if scores.maps.shape[-1] == 1:
         return np.full(scores.maps.shape[:2], np.nan)
     weights = np.exp(scores.scale * (scores.maps - scores.maps.max(-1, keepdims=True)))
@@ -63,7 +63,7 @@ def area(scores: MapScores) -> Floats:
 
 
 def pearson(scores: MapScores) -> Floats:
-    """Correlation over cells with the ensemble's map; NaN for a flat map.
+    """Correlate over cells with the ensemble's map; NaN for a flat map.
 
     The ensemble's map is the mean over templates divided by one number for each prompt: the same correlation.
     """
@@ -80,12 +80,12 @@ def spearman(scores: MapScores) -> Floats:
 
 
 def iou_best(scores: MapScores) -> Floats:
-    """Intersection over union of mask and map at the threshold that is best for this very map."""
+    """Divide intersection by union of mask and map at the threshold that is best for this very map."""
     return _judged(scores, lambda maps, truth: _curve_of(maps, truth.shares, scores.areas).iou.max(-1))
 
 
 def iou(scores: MapScores) -> Floats:
-    """Intersection over union at the fixed threshold, or at the absent baseline of the template."""
+    """Divide intersection by union at the fixed threshold, or at the absent baseline of the template."""
     fixed = scores.baseline if np.isnan(scores.threshold) else np.full((len(scores.maps), 1), scores.threshold)
 
     def count(maps: Floats, truth: GroundTruth) -> Floats:
@@ -97,7 +97,7 @@ def iou(scores: MapScores) -> Floats:
 
 
 def average_precision(scores: MapScores) -> Floats:
-    """Area under precision over recall, cells from the highest cosine down, equal ones together.
+    """Measure the area under precision over recall, cells from the highest cosine down, equal ones together.
 
     Source: the average precision of information retrieval, without interpolation, over pixels.
     """
@@ -105,7 +105,7 @@ def average_precision(scores: MapScores) -> Floats:
 
 
 def pointing_hit(scores: MapScores) -> Floats:
-    """1 if the pixel at the centre of the highest cell lies in the mask, else 0.
+    """Give 1 if the pixel at the centre of the highest cell lies in the mask, else 0.
 
     Source: the pointing game of Zhang et al. (arXiv 1608.00507), without its tolerance of 15 pixels.
     """
@@ -137,7 +137,7 @@ class Metric:
 
 # The columns of the table, in their order; those that rank are what templates can be ranked by.
 def argmax_iou(scores: MapScores) -> Floats:
-    """Intersection over union of the mask and the cells that the prompt wins.
+    """Divide intersection by union of the mask and the cells that the prompt wins.
 
     Every cell goes to the prompt with the highest cosine, equal ones share it. All prompts take part: those in the
     image, those elsewhere, those known to be absent. NaN for prompts without a mask, and for masks of nothing.
@@ -175,14 +175,14 @@ def micro_average_precision(scores: MapScores) -> Floats:
 
 
 def _true(scores: MapScores) -> Floats:
-    """Pixels of each prompt's mask in each cell, `(prompt, cell)`; none where nothing is known."""
+    """Count the pixels of each prompt's mask in each cell, `(prompt, cell)`; none where nothing is known."""
     if scores.truth is None:
         return np.zeros(scores.maps.shape[1:])
     return np.nan_to_num(scores.truth.shares) * scores.areas
 
 
 def _precision(values: Floats, true: Floats, areas: Floats) -> Floats:
-    """Of all that is as high as each value or higher, the share that is true: `(value,)`, equal ones together."""
+    """Take, of all that is as high as each value or higher, the share that is true: `(value,)`, equal ones together."""
     order = np.argsort(-values, kind="stable")
     last = np.searchsorted(-values[order], -values, side="right") - 1
     precision: Floats = (true[order].cumsum() / areas[order].cumsum())[last]
@@ -254,7 +254,7 @@ def _share(scores: MapScores, named: np.ndarray, known: Floats) -> Floats:
 
 
 def _has_mask(scores: MapScores) -> NDArray[np.bool_]:
-    """Of which prompts a mask says where they are, `(prompt,)`."""
+    """Tell of which prompts a mask says where they are, `(prompt,)`."""
     if scores.truth is None:
         return np.zeros(scores.maps.shape[1], dtype=bool)
     return np.asarray(np.isfinite(scores.truth.shares).all(-1))

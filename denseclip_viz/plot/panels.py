@@ -55,7 +55,7 @@ def reduced(image: npt.ArrayLike) -> Bytes:
 
 
 def over_image(where: Placement) -> dict[str, Any]:
-    """Options of `imshow` that lay pixels of any number over the whole image."""
+    """Return options of `imshow` that lay pixels of any number over the whole image."""
     height, width = where.image
     return {"extent": (-0.5, width - 0.5, height - 0.5, -0.5), "origin": "upper", "aspect": "equal"}
 
@@ -125,7 +125,7 @@ def _extended(values: Floats, where: Placement) -> tuple[Floats, Box]:
 
 
 def _to_fill(strip: float) -> int:
-    """How many cells fill a strip, none where it is only rounding."""
+    """Count the cells that fill a strip, none where it is only rounding."""
     return max(0, math.ceil(strip - 1e-3))
 
 

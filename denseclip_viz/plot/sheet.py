@@ -232,11 +232,11 @@ class Lattice:
         return max(self.panel[0], self.least)
 
     def x(self, column: int) -> float:
-        """Left edge of a column."""
+        """Return the left edge of a column."""
         return round(self.left + column * (self.slot + self.gap[0]), 6)
 
     def y(self, row: int) -> float:
-        """Top edge of a row, its text included."""
+        """Return the top edge of a row, its text included."""
         return round(self.top + row * (self.row_head + self.panel[1] + self.gap[1]), 6)
 
     @property
@@ -250,7 +250,7 @@ class Lattice:
         return self.y(self.rows)
 
     def height(self, *, lines: int) -> float:
-        """Height of a sheet that holds all rows and lines at its foot."""
+        """Return the height of a sheet that holds all rows and lines at its foot."""
         return self.bottom + lines * LINE + MARGIN / 2
 
     def panel_at(self, sheet: Sheet, row: int, column: int) -> Axes:

@@ -90,7 +90,7 @@ def _names(on: Sheet, ranking: Ranking, names: list[str], top: float) -> None:
 
 
 def _guides(ax: Axes, rows: int) -> None:
-    """From a name to its dots is a long way: a line under every fifth row."""
+    """Draw a line under every fifth row: from a name to its dots it is far."""
     ax.set(xlim=(0, 1), ylim=(rows, 0))
     for row in range(GUIDE, rows, GUIDE):
         ax.axhline(row, color=FAINT, linewidth=0.6, zorder=0, gid="guide")
@@ -153,6 +153,6 @@ def _numbers(on: Sheet, ranking: Ranking, top: float) -> None:
 
 
 def _short(value: float) -> str:
-    """Three decimals, and more where they would hide on which side of 0 it is."""
+    """Write three decimals, and more where they would hide on which side of 0 it is."""
     decimals = 3 if value == 0 or abs(value) >= 0.0005 else 4
     return number(value, decimals) if value == 0 or abs(value) >= 0.00005 else "<0" if value < 0 else ">0"

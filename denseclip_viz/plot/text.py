@@ -158,7 +158,7 @@ def base_families() -> tuple[str, ...]:
 
 
 def plain(size: float, colour: str) -> dict[str, Any]:
-    """Options of matplotlib's `text` for a number or a word of ours, whatever anybody's settings are."""
+    """Return options of matplotlib's `text` for a number or a word of ours, whatever anybody's settings are."""
     return {"size": size, "color": colour, "weight": "normal", "family": list(base_families()), **LITERAL}
 
 

@@ -131,7 +131,7 @@ def _block(
     size: tuple[float, tuple[float, float]],
     shape: dict[str, Any],
 ) -> None:
-    """One answer: its title with the scale, a bar under each word, and the maps."""
+    """Draw one answer: its title with the scale, a bar under each word, and the maps."""
     slot, panel = size
     alike = kind.first_scale.colours == CONTRIBUTION
     scale = kind.first_scale if alike else diverging(kind.maps, unit="cosine")

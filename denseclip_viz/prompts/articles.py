@@ -157,13 +157,13 @@ def _plain(text: str) -> str:
 
 
 def _before_number(digits: str) -> str:
-    """Eight, eighty, eight hundred; eleven and eighteen, also of thousands."""
+    """Hear eight, eighty, eight hundred; eleven and eighteen, also of thousands."""
     number = digits[: len(digits) - len(digits.lstrip("0123456789"))]
     return "an" if number[:1] == "8" or (number[:2] in ("11", "18") and len(number) % 3 == 2) else "a"
 
 
 def _noun(phrase: str) -> tuple[int, int]:
-    """Where the noun is: the last word, or the last before "of", "with" and their like."""
+    """Find the noun: the last word, or the last before "of", "with" and their like."""
     cut = _RELATION.search(phrase)
     part = phrase[: cut.start()] if cut else phrase
     words = list(re.finditer(r"[^\W\d_][\w'’]*", part))

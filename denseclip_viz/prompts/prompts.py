@@ -212,7 +212,7 @@ def _joined(
 
 
 def _warn_of_two_articles(prompts: Prompts) -> None:
-    """Nobody means "a photo of a a car.", and what CLIP makes of it is another map."""
+    """Warn of "a photo of a a car.": nobody means it, and what CLIP makes of it is another map."""
     if prompts.articles == "right":
         return
     texts = (text for synonyms in prompts.synonyms for text in synonyms)

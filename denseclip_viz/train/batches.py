@@ -33,7 +33,7 @@ class Captioned(Protocol):
         """(row, column, rgb) uint8."""
 
     def caption(self, seed: int = 0, *, brief: bool = False, negated: bool = False) -> str:
-        """One of many true captions."""
+        """Write one of many true captions."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def batches(recipe: Recipe, first: int = 0) -> Iterator[Batch]:
 
 
 def _phase_batches(recipe: Recipe, number: int, first: int) -> Iterator[Batch]:
-    """Each chunk of scenes is used several times, in another order and with other captions each time.
+    """Use each chunk of scenes several times, in another order and with other captions each time.
 
     The next chunk is drawn bit by bit between the batches of the one in use, so that no step waits for it.
     """
@@ -130,7 +130,7 @@ def _assemble(recipe: Recipe, number: int, chunk: int, at: int, samples: list[Sa
 
 
 def tokens_of(sets: list[list[str]]) -> NDArray[np.int64]:
-    """Rows of the trained token table (set, text, token), as long as the longest text, the rest zero.
+    """Return rows of the trained token table (set, text, token), as long as the longest text, the rest zero.
 
     Example:
         >>> tokens_of([["a taxi", "a red taxi"]]).shape

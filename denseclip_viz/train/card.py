@@ -91,7 +91,7 @@ def _training(trained: dict[str, Any], facts: Mapping[str, Any], log: Sequence[s
 
 
 def findings(numbers: Mapping[str, Any]) -> list[str]:
-    """Says in sentences which claims of the paper appear in a report, and which do not.
+    """Say in sentences which claims of the paper appear in a report, and which do not.
 
     Example:
         >>> rows = {"value": 0.5, "patch tokens": 0.1, "value + prompt denoising": 0.505}

@@ -59,7 +59,7 @@ _OUTER = ("embedding", "text_projection", "visual.proj", "visual.conv1", "visual
 
 
 def is_inner(name: str, parameter: Tensor) -> bool:
-    """Whether Muon moves a parameter: matrices and convolutions between the first and the last layer."""
+    """Tell whether Muon moves a parameter: matrices and convolutions between the first and the last layer."""
     return parameter.ndim >= 2 and not any(part in name for part in _OUTER)
 
 
@@ -119,7 +119,7 @@ class Optimizer:
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """About the nearest matrix with orthonormal rows or columns, by five Newton-Schulz steps in bfloat16.
+    """Approach the nearest matrix with orthonormal rows or columns, by five Newton-Schulz steps in bfloat16.
 
     Example:
         >>> some = orthogonal(torch.eye(3) * torch.tensor([1.0, 2.0, 3.0]))

@@ -20,7 +20,7 @@ _SHORT = 100
 
 
 def contrast(images: Tensor, texts: Tensor, tokens: Tensor, scale: Tensor) -> Tensor:
-    """CLIP's symmetric loss, where every image has several captions.
+    """Compute CLIP's symmetric loss, where every image has several captions.
 
     An image's other captions, and texts that are the same as its own, are not taken as wrong answers.
 
@@ -52,7 +52,7 @@ def contrast(images: Tensor, texts: Tensor, tokens: Tensor, scale: Tensor) -> Te
 
 
 def _same(tokens: Tensor) -> Tensor:
-    """(set, image, set, image): whether a caption says what an image's own says, or is of that image."""
+    """Tell whether a caption says what an image's own says, or is of that image: (set, image, set, image)."""
     sets, count = tokens.shape[:2]
     flat = tokens.flatten(0, 1)
     _, group = torch.unique(flat, dim=0, return_inverse=True)
@@ -63,7 +63,7 @@ def _same(tokens: Tensor) -> Tensor:
 
 
 def encode_tokens(model: CLIP, tokens: Tensor) -> Tensor:
-    """CLIP's text encoder on rows that are only as long as the longest text: the causal mask makes it the same."""
+    """Run CLIP's text encoder on rows only as long as the longest text: the causal mask makes it the same."""
     long = tokens.shape[1]
     x = model.token_embedding(tokens) + model.positional_embedding[:long]
     x = model.transformer(x, attn_mask=model.attn_mask[:long, :long])
@@ -73,7 +73,7 @@ def encode_tokens(model: CLIP, tokens: Tensor) -> Tensor:
 
 
 def encode_sets(model: CLIP, tokens: Tensor, *, parts: int = 4) -> Tensor:
-    """`encode_tokens` for (set, image, token): each text once, the short ones apart from the long ones."""
+    """Run `encode_tokens` for (set, image, token): each text once, the short ones apart from the long ones."""
     rows, place = torch.unique(tokens.flatten(0, 1), dim=0, return_inverse=True)
     lengths = rows.argmax(-1) + 1
     order = lengths.argsort(stable=True)
@@ -88,14 +88,14 @@ def encode_sets(model: CLIP, tokens: Tensor, *, parts: int = 4) -> Tensor:
 
 
 def normalized(images: NDArray[np.uint8], device: str = "cpu") -> Tensor:
-    """(image, row, column, rgb) uint8 to what the tower takes, channels last in memory."""
+    """Turn (image, row, column, rgb) uint8 into what the tower takes, channels last in memory."""
     x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float().div_(255)
     mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
     return x.sub_(mean).div_(std)
 
 
 def attention_kernel(tokens: int, device: str) -> AbstractContextManager[None]:
-    """On a CPU, torch's fused attention is slower than plain matrices for short rows, most of all backwards."""
+    """Choose the kernel: on a CPU fused attention is slower than plain matrices for short rows, above all backwards."""
     if device == "cpu" and tokens <= _SHORT:
         kernel: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
         return kernel

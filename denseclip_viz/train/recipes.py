@@ -83,7 +83,7 @@ class Recipe:
         return 0, 0.0
 
     def reports_after(self, step: int) -> bool:
-        """Whether validation is due: after every so many steps, and at the end of a phase."""
+        """Tell whether validation is due: after every so many steps, and at the end of a phase."""
         ends = [sum(phase.steps for phase in self.phases[: k + 1]) for k in range(len(self.phases))]
         return step % self.report == 0 or step in ends
 

@@ -136,7 +136,7 @@ class _Caption:
     claims: Claims
 
     def of(self, scene: Scene) -> bool:
-        """Whether it is true of a scene."""
+        """Tell whether it is true of a scene."""
         return holds(self.claims, scene.things, list(scene.stuff), side=scene.size)
 
 

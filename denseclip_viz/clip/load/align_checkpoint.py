@@ -163,7 +163,7 @@ def _plain(value: Any) -> Any:
 
 
 def _build(source: Source, weights: Weights, tokenizer: Any, kind: torch.dtype) -> Align:
-    """As the configuration says, with the weights put in; the caller's random state is left as it was."""
+    """Build what the configuration describes, with the weights put in; the caller's random state is left as it was."""
     shapes = read_shapes(weights.file) if weights.file else {}
     guard = memory_guard("the size of the model")
     with guard, torch.random.fork_rng(devices=[]):

@@ -173,15 +173,15 @@ class WarningTokenizer:
         self.eot_token_id: int = tokenizer.eot_token_id
 
     def encode(self, text: str) -> list[int]:
-        """Text to tokens, without those for begin and end."""
+        """Turn a text into tokens, without those for begin and end."""
         return list(self._tokenizer.encode(text))
 
     def decode(self, tokens: list[int]) -> str:
-        """Tokens to text."""
+        """Turn tokens into text."""
         return str(self._tokenizer.decode(tokens))
 
     def __call__(self, texts: str | Iterable[str], context_length: int | None = None) -> Tensor:
-        """Texts to ids, (text, context)."""
+        """Turn texts into ids, (text, context)."""
         rows = [texts] if isinstance(texts, str) else list(texts)
         unknown = list(dict.fromkeys(word for text in rows for word in unknown_words(text)))
         if unknown:
@@ -218,7 +218,7 @@ def _word_ids(word: str) -> tuple[int, ...]:
 
 
 def known_texts() -> list[str]:
-    """Texts that together hold every word a caption or a template can use.
+    """List texts that together hold every word a caption or a template can use.
 
     Example:
         >>> "taxi" in known_texts()
@@ -244,7 +244,7 @@ def known_ids() -> NDArray[np.int64]:
 
 @lru_cache(maxsize=1)
 def later_rows() -> tuple[int, ...]:
-    """Rows of the trained token table that came later than the others: their first values are drawn apart.
+    """Return the rows of the token table that came later than the others: their first values are drawn apart.
 
     Example:
         >>> len(later_rows())

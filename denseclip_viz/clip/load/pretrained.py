@@ -150,7 +150,7 @@ def require_answer(url: str, *, wanted: str, model: str, timeout: float = 3.0, f
 
 
 def _own_weights(source: Source) -> Weights:
-    """Weights are never chosen in silence: only a folder that holds one file has an answer of its own."""
+    """Choose no weights in silence: only a folder that holds one file has an answer of its own."""
     if source.folder is None:
         got = f"No weights were named for {source.name}"
         fix = 'Pass pretrained="random" to try the mechanics.'
@@ -196,7 +196,7 @@ def _cached(repo: str, names: list[str], cache_dir: str | None) -> Path | None:
 
 
 def _silence(host: str, timeout: float) -> str:
-    """Why the host does not answer, or "". In a thread, since looking up a name knows no time limit."""
+    """Say why the host does not answer, or "". In a thread, since looking up a name knows no time limit."""
     answers: list[str] = []
     asking = threading.Thread(target=lambda: answers.append(_ask(host, timeout)), daemon=True)
     asking.start()

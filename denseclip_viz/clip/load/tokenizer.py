@@ -115,7 +115,7 @@ def _local_folder(source: Source, model: object) -> Path | None:
 
 
 def _check_architecture(file: Path) -> None:
-    """Only what open_clip makes towers of; transformers would ask at the prompt whether to run a folder's own code."""
+    """Allow only what open_clip makes towers of; transformers would ask at the prompt to run a folder's own code."""
     expected = f"a configuration as transformers writes it, of one of {', '.join(HUGGING_FACE)}"
     try:
         kind = json.loads(file.read_text(encoding="utf-8"))["model_type"]
@@ -131,7 +131,7 @@ def _check_architecture(file: Path) -> None:
 
 
 def _with_tokenizer(folder: Path, *, named: bool) -> Path:
-    """open_clip would read CLIP's own tokenizer where a folder names none: never in silence."""
+    """Refuse a folder that names or holds no tokenizer: open_clip would read CLIP's own in silence."""
     if not named:
         got = f"{folder} describes a text tower of transformers and names no tokenizer"
         fix = "Set hf_tokenizer_name in its open_clip_config.json, and put the tokenizer's files beside it."

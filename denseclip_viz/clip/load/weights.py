@@ -224,7 +224,7 @@ def misfit(
 
 
 def _resized(clip: nn.Module, shapes: Shapes, file: Path, name: str) -> str:
-    """open_clip resizes them without a word, and the model is then not the one that was trained."""
+    """Warn of tables that open_clip resizes without a word: the model is then not the one that was trained."""
     notes = []
     for key, tensor in clip.state_dict().items():
         if key.endswith("positional_embedding") and key in shapes and shapes[key] != tuple(tensor.shape):

@@ -156,7 +156,7 @@ class TextBank:
                 disk.flush()
 
     def _open(self) -> TextCache | None:
-        """At the first use, not before: what the key needs of the weights is read then."""
+        """Open the cache at the first use, not before: what the key needs of the weights is read then."""
         with self._lock:
             if self._disk is None and self.cache is not None:
                 self._disk = TextCache(self.cache, identity(self._clip, self._tokenizer, self._provenance))

@@ -214,7 +214,7 @@ def remove_older(root: Path) -> None:
 
 
 def _decode(key: tuple[str, str, bool], vector: Any, dtype: Any, checksum: Any) -> Tensor | None:
-    """None for a row that is not what was written, whatever its columns hold."""
+    """Decode a row; None for one that is not what was written, whatever its columns hold."""
     if not isinstance(vector, bytes) or _checksum(key, vector, dtype) != checksum:
         return None
     return torch.from_numpy(np.frombuffer(bytearray(vector), dtype))

@@ -174,7 +174,7 @@ def _verdict(traits: _Traits | str) -> Trimming:
 
 
 def _traits_of_model(clip: nn.Module) -> _Traits | str:
-    """Exactly the classes that were checked, and nothing put in the place of their methods."""
+    """Read the traits of exactly the classes that were checked, with nothing put in the place of their methods."""
     from open_clip import CLIP, CoCa, CustomTextCLIP
     from open_clip.hf_model import HFTextEncoder
     from open_clip.transformer import TextTransformer, Transformer

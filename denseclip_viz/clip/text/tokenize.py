@@ -31,10 +31,10 @@ class BytePairs(Protocol):
     eot_token_id: int
 
     def encode(self, text: str) -> list[int]:
-        """Text to tokens, without those for begin and end."""
+        """Turn a text into tokens, without those for begin and end."""
 
     def decode(self, tokens: list[int]) -> str:
-        """Tokens to text."""
+        """Turn tokens into text."""
 
 
 def token_ids(tokenizer: Tokenizer, texts: Sequence[str], *, context: int, truncate: bool) -> Tensor:
@@ -81,7 +81,7 @@ def _call(tokenizer: Tokenizer, texts: list[str], context: int) -> Tensor:
 
 
 def _check_tokens(tokenizer: BytePairs, text: str, context: int, truncate: bool) -> None:
-    """Control tokens are refused because an end of text inside a prompt hides what follows it."""
+    """Refuse control tokens: an end of text inside a prompt hides what follows it."""
     tokens, more = _encode(tokenizer, text, context)
     if {tokenizer.sot_token_id, tokenizer.eot_token_id} & set(tokens):
         raise _controlled(text)
@@ -103,7 +103,7 @@ def _encode(tokenizer: BytePairs, text: str, context: int) -> tuple[list[int], b
 
 
 def _check_padded(tokenizer: Tokenizer, texts: list[str], context: int, truncate: bool) -> None:
-    """For tokenizers that only answer with padded rows: once at the context, and once with room to spare.
+    """Ask tokenizers that only answer with padded rows once at the context, and once with room to spare.
 
     A short text shows what padding looks like, and whether the last place is kept for a class token.
     """
@@ -132,7 +132,7 @@ def _refuse_control(tokenizer: Tokenizer, texts: list[str]) -> None:
 
 
 def _refuse_unknown(tokenizer: Tokenizer, texts: list[str], rows: Tensor) -> None:
-    """Two prompts whose only difference is unknown would get one vector, and a map of neither."""
+    """Refuse unknown words: two prompts that differ by them alone would get one vector, and a map of neither."""
     unknown = getattr(getattr(tokenizer, "tokenizer", None), "unk_token_id", None)
     if unknown is None or unknown in rows[-1]:
         return
@@ -146,7 +146,7 @@ def _refuse_unknown(tokenizer: Tokenizer, texts: list[str], rows: Tensor) -> Non
 
 
 def _invisible(character: str) -> bool:
-    """Joiners and variation selectors say how a character is drawn, and many tokenizers do not know them."""
+    """Tell whether it only says how another is drawn (joiners, variation selectors): many tokenizers know none."""
     return unicodedata.category(character) == "Cf" or "\ufe00" <= character <= "\ufe0f"
 
 

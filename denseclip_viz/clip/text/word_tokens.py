@@ -99,7 +99,7 @@ def token_shares(clip: nn.Module, ids: Tensor, directions: Tensor) -> Tensor:
 
 
 def _followed_back(clip: nn.Module, row: Tensor, directions: Tensor) -> Tensor:
-    """One copy of the text for each direction: no copy depends on another, so one backward pass does for all."""
+    """Copy the text for each direction: no copy depends on another, so one backward pass does for all."""
     lookup = _Lookup(row.expand(len(directions), -1))
     with torch.inference_mode(False), torch.enable_grad(), memory_guard("the number of templates"):
         with lookup:
@@ -133,7 +133,7 @@ class _Lookup(TorchFunctionMode):
 
 
 def _shared(row: Tensor, other: Tensor) -> int:
-    """How many tokens two rows share from the start."""
+    """Count the tokens that two rows share from the start."""
     size = min(len(row), len(other))
     apart = (row[:size] != other[:size]).nonzero()
     return int(apart[0]) if len(apart) else size

@@ -80,7 +80,7 @@ _POOLS: dict[str, Callable[[nn.Module], Tower]] = {
 
 
 def _open_clip_pool(visual: Any) -> str:
-    """How a `VisionTransformer` pools; "" where that is none of the known ways."""
+    """Name how a `VisionTransformer` pools; "" where it is none of the known poolings."""
     plain = all(type(block).__name__ == "ResidualAttentionBlock" for block in visual.transformer.resblocks)
     if not plain or visual.proj is None:
         return ""
@@ -90,7 +90,7 @@ def _open_clip_pool(visual: Any) -> str:
 
 
 def _timm_pool(visual: Any) -> str:
-    """How a timm trunk pools; "" where that is none of the known ways."""
+    """Name how a timm trunk pools; "" where it is none of the known poolings."""
     trunk, kind = visual.trunk, type(visual.trunk).__name__
     if set(dict(visual.head.named_children())) - {"drop", "proj", "mlp"}:
         return ""  # open_clip's own attention pools for feature maps, which no configuration uses

@@ -167,7 +167,7 @@ def _depthwise(layer: Any) -> Stride:
 
 
 def _reach(strides: list[Stride]) -> tuple[int, float]:
-    """Pixels of a cell, and from the middle of its square to the middle of what it sees."""
+    """Return the pixels of a cell, and from the middle of its square to the middle of what it sees."""
     cell, first = 1, 0.0  # where the first output has its middle, counted in pixels
     for kernel, step, before, _ in strides:
         first += cell * ((kernel - 1) / 2 - before)

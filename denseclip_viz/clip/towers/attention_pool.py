@@ -36,7 +36,7 @@ class AttentionPoolTower:
     switches: frozenset[str] = frozenset({"attention", "positional", "antialias"})
 
     def shift(self, layer: str) -> tuple[float, float]:
-        """No cell sees beside its middle."""
+        """Return zero: no cell sees beside its middle."""
         return 0.0, 0.0
 
     def at(self, pixels: Tensor) -> "AttentionPoolTower":

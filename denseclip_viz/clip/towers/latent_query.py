@@ -152,17 +152,17 @@ def _branch(pool: Any) -> tuple[Step, ...]:
 
 
 def _widths(pool: Any) -> tuple[int, int]:
-    """How many channels a pool reads, and with how many it answers."""
+    """Count the channels that a pool reads, and those that it answers with."""
     projection: Any = _projection(pool)
     reads = pool.kv.in_features if hasattr(pool, "kv") else pool.ln_k.normalized_shape[0]
     return int(reads), int(projection.in_features)
 
 
 def _pools_prefix(visual: Any) -> bool:
-    """Whether the pool reads the tokens before the patches: open_clip's and EVA's do, timm's ViT asks a switch."""
+    """Tell whether the pool reads the tokens before the patches: open_clip's and EVA's do, timm's ViT asks a switch."""
     return bool(getattr(getattr(visual, "trunk", None), "pool_include_prefix", True))
 
 
 def _entry(visual: Any) -> tuple[Step, ...]:
-    """From the stream behind a block to what the pool reads."""
+    """List the steps from the stream behind a block to what the pool reads."""
     return flatten(visual.trunk.norm) if hasattr(visual, "trunk") else ()

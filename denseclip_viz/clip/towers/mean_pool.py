@@ -221,7 +221,7 @@ def _of_maps(visual: Any, trunk: Any) -> MeanParts:
 
 
 def _shifts(trunk: Any, layers: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """FastViT halves with odd kernels, padded alike on both sides: output i has its middle at input 2 i.
+    """Follow FastViT, which halves with odd kernels padded alike: output i has its middle at input 2 i.
 
     So the middle of what a cell sees is the first pixel of its square. Towers that halve by patches see its middle.
     """

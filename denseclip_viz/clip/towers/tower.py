@@ -104,16 +104,16 @@ class Tower(Protocol):
         """The tap of the last map before the pool, which Grad-CAM weighs."""
 
     def shift(self, layer: str) -> tuple[float, float]:
-        """Input pixels `(down, right)` from the middle of a cell of this layer to the middle of what it sees."""
+        """Count input pixels `(down, right)` from the middle of a cell of this layer to the middle of what it sees."""
 
     def at(self, pixels: Tensor) -> Tower:
         """Return the tower for the size of this input: itself, or one on a private copy of the structure."""
 
     def taps(self) -> dict[str, Tap]:
-        """Every place that can be recorded, in the order in which an image passes it."""
+        """List every place that can be recorded, in the order in which an image passes it."""
 
     def resizes_positions(self, pixels: Tensor) -> bool:
-        """Whether a table of positions must be resized for this input, and so antialiased or not."""
+        """Tell whether a table of positions must be resized for this input, and so antialiased or not."""
 
     def forward(
         self, pixels: Tensor, *, layers: Sequence[str] = (), keys: str = "", antialias: bool = True, alone: bool = False

@@ -135,11 +135,11 @@ class Trunk:
         return tuple(f"blocks.{i}" for i in range(len(self.blocks)))
 
     def head(self) -> tuple[Step, ...]:
-        """From the stream behind the last block to text space, for a pool that only picks a token."""
+        """List the steps from the stream behind the last block to text space, for a pool that only picks a token."""
         return flatten(*self.norm, *self.project)
 
     def after(self) -> list[nn.Module]:
-        """Modules that see the patches behind the last block."""
+        """List modules that see the patches behind the last block."""
         norms = [step for step in self.norm if isinstance(step, nn.Module)]
         return [self.container, *norms, *([self.visual] if getattr(self.visual, "output_tokens", False) else [])]
 
@@ -158,7 +158,7 @@ class Trunk:
         return self.native[0] // self.cell[0], self.native[1] // self.cell[1]
 
     def resizes(self, grid: tuple[int, int]) -> bool:
-        """Whether positions are resized by function for this grid."""
+        """Tell whether positions are resized by function for this grid."""
         return self.positional is not None and grid != self._native_grid
 
     def place(self, stack: ExitStack, grid: tuple[int, int], *, antialias: bool) -> None:
@@ -240,7 +240,7 @@ class TransformerTower:
         return self.trunk.layers
 
     def shift(self, layer: str) -> tuple[float, float]:
-        """No cell sees beside its middle."""
+        """Return zero: no cell sees beside its middle."""
         return 0.0, 0.0
 
     def at(self: Pool, pixels: Tensor) -> Pool:
