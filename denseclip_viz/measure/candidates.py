@@ -195,8 +195,8 @@ def _over(maps: Floats, vectors: Floats) -> Floats:
     """Divide by the length of each mean; texts that cancel out have no direction, and no map."""
     lengths = np.sqrt((vectors**2).sum(-1)).astype(maps.dtype)
     if not (lengths > _NOTHING).all():
-        got = "An ensemble of ways of saying whose mean vector is zero for a prompt"
-        expected, fix = "ways that do not cancel out", "Look at them one by one, or weigh them otherwise."
+        got = "An ensemble of texts whose mean vector is zero for a prompt"
+        expected, fix = "texts that do not cancel out", "Look at them one by one, or weigh them otherwise."
         raise PromptError(got, expected=expected, fix=fix)
     divided: Floats = maps / lengths.reshape(*lengths.shape, *[1] * (maps.ndim - lengths.ndim))
     return divided

@@ -119,15 +119,7 @@ def run(
 ) -> xr.Dataset:
     """Do what `evaluate` does, without its warning of an interrupt, and without images too.
 
-    Args:
-        model: As for `evaluate`.
-        dataset: As for `evaluate`.
-        candidates: As for `evaluate`.
-        measure: A function.
-        options: As for `Model.trace_many`; `None` leaves an option to the candidates, or to its default.
-        store: As for `evaluate`.
-        unreadable: As for `evaluate`.
-        progress: As for `evaluate`.
+    Options that are None are left to the candidates, or to `Model.trace_many`.
 
     Raises:
         KeyboardInterrupt: before any image was done.

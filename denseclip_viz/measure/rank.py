@@ -209,7 +209,7 @@ class Ranking:
             whichever that may be: never above 0, and wider the more there are to choose from; `within_noise`, whether
             that interval holds 0, so that it may be the best one; `left_out`, how much the ensemble's score changes
             when this one is left out (above 0: better without), with an interval of its own.
-        scores: `score` (image, way), `ensemble` (image), `left_out` (image, way): every number it is made of.
+        scores: `score` (image, candidate), `ensemble` (image), `left_out` (image, candidate): all that it is made of.
         score: The name of the number, as in `templates_table`.
         noun: What is ranked: "template" or "synonym".
         interval: Width of the intervals.

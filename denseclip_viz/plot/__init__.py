@@ -1,11 +1,14 @@
 """Figures that are kept: each function returns what it drew, and pyplot never hears of it.
 
-`compare`, `grid`, `layers`, `heads`, `segments`, `template_ranking`, `disagreement` and `words` make whole figures;
-`map` draws one panel on any axes.
+`compare`, `grid`, `layers`, `heads`, `segments`, `template_ranking`, `disagreement` and `words` make whole figures of
+results, `bars`, `confusion` and `gallery` of any numbers and labels; `map` draws one panel on any axes.
 """
 
+from denseclip_viz.plot.bars import Bar, bars
 from denseclip_viz.plot.compare import compare
+from denseclip_viz.plot.confusion import confusion
 from denseclip_viz.plot.disagreement import disagreement
+from denseclip_viz.plot.gallery import Row, gallery
 from denseclip_viz.plot.grid import grid
 from denseclip_viz.plot.heads import heads
 from denseclip_viz.plot.layers import layers
@@ -15,4 +18,20 @@ from denseclip_viz.plot.segments import segments
 from denseclip_viz.plot.template_ranking import template_ranking
 from denseclip_viz.plot.words import words
 
-__all__ = ["compare", "disagreement", "grid", "heads", "layers", "map", "save", "segments", "template_ranking", "words"]
+__all__ = [
+    "Bar",
+    "Row",
+    "bars",
+    "compare",
+    "confusion",
+    "disagreement",
+    "gallery",
+    "grid",
+    "heads",
+    "layers",
+    "map",
+    "save",
+    "segments",
+    "template_ranking",
+    "words",
+]

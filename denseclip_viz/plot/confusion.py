@@ -11,7 +11,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from denseclip_viz.measure.confusable import share_right
 from denseclip_viz.plot.bars import ink_on
 from denseclip_viz.plot.scales import Scale, draw_bar
 from denseclip_viz.plot.sheet import LINE, MARGIN, SMALL, Sheet
@@ -89,7 +88,8 @@ def _matrix(on: Sheet, group: str, matrix: Matrix, left: float, top: float, scal
     on.write(left, top + 0.14, group, size=SMALL + 0.5, weight="bold")
     side, first, head = CELL * len(names), left + NAMES, top + HEAD
     if counts.any():
-        on.note(first + side, top + 0.15, f"{share_right(counts):.0%} right", align="right")
+        right = round(float(np.trace(counts) / counts.sum()), 4)
+        on.note(first + side, top + 0.15, f"{right:.0%} right", align="right")
     for k, name in enumerate(names):
         middle = (k + 0.5) * CELL
         on.write(first - 0.07, head + middle - 0.04, name, size=SMALL, align="right")
