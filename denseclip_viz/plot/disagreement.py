@@ -1,11 +1,7 @@
 """Where templates disagree about a prompt, over the image."""
 
-from collections.abc import Sequence
-
-import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import PromptError
@@ -74,19 +70,15 @@ def disagreement(
     scale = sequential(spread, unit="cosine", colours=ATTENTION, also=[0.0])
     opacity = 1.0 if image is None else OPACITY
     draw_bar(on.place(on.width - MARGIN - BAR, on.top + 0.1, BAR, 0.09), scale, opacity=opacity)
-    under = None if image is None else reduced(np.asarray(image))
+    under = None if image is None else reduced(image)
     for at, head in enumerate(heads):
-        ax = _headed(on, lattice, divmod(at, columns), head)
+        row, column = divmod(at, columns)
+        for line, text in enumerate(head):
+            on.write(lattice.x(column), lattice.y(row) + line * LINE, isolated(text), size=SMALL + 0.5)
+        ax = lattice.panel_at(on, row, column)
         draw_map(ax, spread[at].to_numpy(), where, scale, image=under, interpolation=interpolation)
     on.footer(lattice.bottom)
     return on.figure
-
-
-def _headed(on: Sheet, lattice: Lattice, at: tuple[int, int], head: Sequence[str]) -> Axes:
-    row, column = at
-    for line, text in enumerate(head):
-        on.write(lattice.x(column), lattice.y(row) + line * LINE, isolated(text), size=SMALL + 0.5)
-    return lattice.panel_at(on, row, column)
 
 
 def _subtitle(spread: xr.DataArray) -> str:

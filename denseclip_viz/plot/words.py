@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from denseclip_viz.plot.panels import Interpolation, draw_map, panel_size, placement, reduced
-from denseclip_viz.plot.scales import CONTRIBUTION, Scale, diverging, draw_bar, sequential
+from denseclip_viz.plot.scales import Scale, diverging, draw_bar, sequential
 from denseclip_viz.plot.select import pick_template, require
 from denseclip_viz.plot.sheet import INK, LINE, MARGIN, SMALL, TINY, TITLE, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
@@ -19,6 +19,7 @@ SIDE, LEAST, GAP, BARS, BAR = 1.1, 0.98, 0.1, 0.72, 1.5  # inches: a panel, a co
 BOLD = 1.2  # bold letters are wider than those that are measured
 RAISES, LOWERS = "#b2182b", "#2166ac"  # as the ends of the diverging scale
 HEAD, LABEL = 0.55, 0.26  # inches: title and the heads' first line; the line above each kind
+NOTE = "Red raises the cosine, blue lowers it. Gradient bars: at the map’s highest cell. Each answer has its own scale."
 
 
 @dataclass(frozen=True)
@@ -82,30 +83,17 @@ def words(
             at = top - (i + 1) * LINE
             on.write(left + slot / 2, at, isolated(line), size=SMALL + 1, weight="bold", align="center")
     image = reduced(one["image"].to_numpy())
-    shape: dict[str, Any] = {"where": where, "image": image, "interpolation": interpolation}
+    look: dict[str, Any] = {"where": where, "image": image, "interpolation": interpolation}
     for row, kind in enumerate(kinds):
-        _block(on, kind, lefts, top + row * block, (slot, panel), shape)
-    on.footer(top + block * len(kinds) + LINE, _NOTE)
+        _block(on, kind, lefts, top + row * block, (slot, panel[1]), look)
+    on.footer(top + block * len(kinds) + LINE, NOTE)
     return on.figure
-
-
-_NOTE = (
-    "Red raises the cosine, blue lowers it. Gradient bars: at the map’s highest cell. Each answer has its own scale."
-)
 
 
 def _kinds(one: xr.Dataset) -> list[_Kind]:
     whole = one["similarity"]
-    kinds = [
-        _Kind(
-            "left out: what the highest cosine loses without the word",
-            one["peak_change"],
-            one["change"],
-            whole,
-            sequential(whole, unit="cosine"),
-            "whole prompt",
-        )
-    ]
+    title, scale = "left out: what the highest cosine loses without the word", sequential(whole, unit="cosine")
+    kinds = [_Kind(title, one["peak_change"], one["change"], whole, scale, "whole prompt")]
     if "gradient" in one:
         rest = one["gradient_rest"]
         scale = diverging(np.concatenate([np.ravel(one["gradient"]), np.ravel(rest)]), unit="cosine")
@@ -124,18 +112,12 @@ def _title(on: Sheet, one: xr.Dataset, written: str) -> None:
 
 
 def _block(
-    on: Sheet,
-    kind: _Kind,
-    lefts: list[float],
-    top: float,
-    size: tuple[float, tuple[float, float]],
-    shape: dict[str, Any],
+    on: Sheet, kind: _Kind, lefts: list[float], top: float, size: tuple[float, float], look: dict[str, Any]
 ) -> None:
     """Draw one answer: its title with the scale, a bar under each word, and the maps."""
-    slot, panel = size
-    alike = kind.first_scale.colours == CONTRIBUTION
-    scale = kind.first_scale if alike else diverging(kind.maps, unit="cosine")
-    if not alike:
+    slot, height = size
+    scale = kind.first_scale if kind.first_scale.is_diverging else diverging(kind.maps, unit="cosine")
+    if scale is not kind.first_scale:
         draw_bar(on.place(lefts[0], top + LABEL + 0.18, slot, 0.07), kind.first_scale)
     on.write(MARGIN, top + 0.06, kind.title, size=SMALL, colour=INK)
     reach = float(np.nanmax(np.abs(kind.bars), initial=0.0)) or 1.0
@@ -143,15 +125,10 @@ def _block(
         _bar(on.place(left, top + LABEL, slot, BARS), float(value), reach)
     draw_bar(on.place(on.width - MARGIN - BAR, top + 0.07, BAR, 0.07), scale)
     on.note(lefts[0], top + LABEL + BARS - 0.16, kind.first_name)
-    for left, values, its in zip(
-        lefts,
-        [kind.first, *(kind.maps.isel(word=at) for at in range(kind.maps.sizes["word"]))],
-        [kind.first_scale, *[scale] * kind.maps.sizes["word"]],
-        strict=True,
-    ):
-        ax = on.place(left, top + LABEL + BARS, slot, panel[1])
+    for left, values in zip(lefts, [kind.first, *kind.maps.transpose("word", ...)], strict=True):
+        ax = on.place(left, top + LABEL + BARS, slot, height)
         ax.set_anchor("N")
-        draw_map(ax, values.to_numpy(), scale=its, **shape)
+        draw_map(ax, values.to_numpy(), scale=kind.first_scale if values is kind.first else scale, **look)
 
 
 def _bar(ax: Axes, value: float, reach: float) -> None:
