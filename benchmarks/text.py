@@ -10,8 +10,6 @@ the other texts left free is used again, so it may be less than the result.
 Usage: python benchmarks/text.py [--names N] [--model NAME] [--only time|memory]
 """
 
-from __future__ import annotations
-
 import argparse
 import gc
 import subprocess

@@ -1,7 +1,5 @@
 """One base class for everything that can go wrong; each message says what came, what was expected, what to do."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

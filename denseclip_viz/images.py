@@ -1,7 +1,5 @@
 """Images from files, PIL images, arrays and scenes: RGB, upright and whole, or an error that names them."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

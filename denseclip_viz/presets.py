@@ -1,7 +1,5 @@
 """Named bundles of switches, as data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Sizes that can be, or an error that names the one that cannot."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import os

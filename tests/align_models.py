@@ -1,7 +1,5 @@
 """Tiny ALIGNs in folders, as transformers saves them: every number random, and a vocabulary made on the spot."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

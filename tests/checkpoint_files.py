@@ -1,7 +1,5 @@
 """Tiny checkpoints as people have them: folders, tags, a download cache, a network that is gone."""
 
-from __future__ import annotations
-
 import copy
 import json
 import socket

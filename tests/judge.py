@@ -84,7 +84,7 @@ def right_trace(trace):
     assert all(bool(tensor.isfinite().all()) for tensor in trace.tensors().values())
     whole = trace.contributions.sum((0, 1)) + sum(trace.rest.values())
     assert (whole - trace.global_embedding).abs().max() <= 2e-5 * trace.global_embedding.abs().max()
-    assert trace.dense.shape[:2] == trace.attention.shape[1:] == trace.geometry.grid
+    assert trace.dense.shape[-3:-1] == trace.attention.shape[1:] == trace.geometry.grid
 
 
 def right_dataset(result):

@@ -1,7 +1,5 @@
 """Whatever comes in: an error of ours that names it, or a right result; and the model stays as it was."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -127,7 +125,7 @@ def test_ten_thousand_prompts_are_no_trouble_and_more_labels_than_numbers_are_re
     held(lambda: models["vit"].similarity(IMAGE, many))
     names = [str(number) for number in range(2**15)]
     vectors, trace = torch.ones(len(names), 24), models["vit"].trace(IMAGE)
-    held(lambda: dcv.model.segment(trace, vectors, names, scale=1.0), PromptError)
+    held(lambda: dcv.model.segment.segment(trace, vectors, names, scale=1.0), PromptError)
 
 
 anything = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.binary(), st.text(st.characters()))

@@ -1,7 +1,5 @@
 """Checkpoints and configurations of every kind, names of no model, and figures of what is no result."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

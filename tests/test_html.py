@@ -1,7 +1,5 @@
 """What a notebook shows of a model, a trace, prompts and a scene."""
 
-from __future__ import annotations
-
 import re
 import time
 from html.parser import HTMLParser

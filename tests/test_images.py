@@ -1,7 +1,5 @@
 """Images of every kind: a right RGB image, or an error that names what came in."""
 
-from __future__ import annotations
-
 import io
 import os
 import time

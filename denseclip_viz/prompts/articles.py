@@ -3,8 +3,6 @@
 A general library for it was tried (inflect 7.6): it says "a SUV", "a 8-ball" and "many stairss", and loads for seconds.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterable

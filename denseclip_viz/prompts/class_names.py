@@ -1,7 +1,5 @@
 """The class names of the public data sets, in the order of their labels."""
 
-from __future__ import annotations
-
 import difflib
 
 from denseclip_viz.errors import PromptError

@@ -1,7 +1,5 @@
 """Ways of saying a prompt: the sets of the literature, lists and files of one's own."""
 
-from __future__ import annotations
-
 import difflib
 import os
 from collections.abc import Iterable

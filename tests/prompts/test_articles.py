@@ -1,7 +1,5 @@
 """Synonyms, background, files of templates, class lists, articles and plurals."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

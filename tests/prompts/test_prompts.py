@@ -1,7 +1,5 @@
 """What people type, and what comes of it."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from unicodedata import normalize

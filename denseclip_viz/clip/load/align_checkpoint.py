@@ -1,7 +1,5 @@
 """ALIGN of transformers, from a folder or the download cache, as the same kind of loaded model as open_clip's."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import json
@@ -17,8 +15,8 @@ from torch import nn
 from denseclip_viz.clip.load.architectures import Source
 from denseclip_viz.clip.load.checkpoints import Loaded, choose_device, choose_dtype, settle
 from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
-from denseclip_viz.clip.load.provenance import activation_of, describe_preprocess, versions
-from denseclip_viz.clip.load.weights import first_line, hash_start, misfit, read_shapes, says_random
+from denseclip_viz.clip.load.provenance import describe_model, versions
+from denseclip_viz.clip.load.weights import first_line, misfit, read_shapes
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.towers import Align
 from denseclip_viz.errors import GeometryError, ModelNameError, WeightsError
@@ -95,20 +93,8 @@ def load_align(
     clip = _build(source, weights, tokenizer, kind)
     settle(clip, where, kind)
     tokenizer.context_length = clip.context_length
-    provenance: dict[str, str | int] = {
-        "model": source.name,
-        "weights": weights.label,
-        "weights_hash": hash_start(weights.file) if weights.file else f"random-{SEED}",
-        "activation": activation_of(clip),
-        "preprocess": describe_preprocess(preprocess),
-        "dtype": str(kind).removeprefix("torch."),
-        "device": str(where),
-        "preset": "none",
-        "switches": "none",
-        "random_weights": int(weights.file is None or says_random(weights.file)),
-        "versions": f"{versions()} · transformers {importlib.import_module('transformers').__version__}",
-    }
-    return Loaded(clip, tokenizer, preprocess, provenance)
+    provenance = describe_model(clip, source.name, weights, preprocess, kind, where)
+    return Loaded(clip, tokenizer, preprocess, {**provenance, "versions": versions("transformers")})
 
 
 def _find(text: str, cache_dir: str | None) -> Source:

@@ -1,7 +1,5 @@
 """From what a user names to an architecture: a name of open_clip, or a folder with a configuration."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import os

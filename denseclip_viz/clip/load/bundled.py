@@ -1,7 +1,5 @@
 """The bundled models: trained on the bundled world alone, stored with the rows of the token table they know."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -73,19 +71,8 @@ def load_compact(
 ) -> Loaded:
     """Load a model from a folder that `export_compact` wrote; rows that were never trained are zero.
 
-    It knows nothing but the bundled world, and warns of words that it has never read.
-
-    Args:
-        folder: A bundled model's, or one's own.
-        label: What to call it; the folder's name by default.
-        device: This and all others as for `load_clip`.
-        dtype: As above.
-        preset: As above.
-        activation: As above.
-        layer_norm_eps: As above.
-        mean: As above.
-        std: As above.
-        cache_dir: As above.
+    It knows nothing but the bundled world, and warns of words that it has never read. `label` is what to call it, the
+    folder's name by default; the other options are those of `load_clip`.
 
     Raises:
         WeightsError: There are no such weights in the folder.

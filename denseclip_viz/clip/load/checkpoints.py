@@ -1,7 +1,5 @@
 """From a name, tag or file to a model with the right activation, and its provenance."""
 
-from __future__ import annotations
-
 import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +12,10 @@ from torch import nn
 
 from denseclip_viz.clip.load.architectures import Source, find_source
 from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
-from denseclip_viz.clip.load.provenance import activation_of, describe_preprocess, versions
+from denseclip_viz.clip.load.provenance import describe_model, versions
 from denseclip_viz.clip.load.switches import Switches, apply_switches, find_switches
 from denseclip_viz.clip.load.tokenizer import TextParts, read_tokenizer, text_parts
-from denseclip_viz.clip.load.weights import first_line, hash_start, load_into, read_shapes, says_random
+from denseclip_viz.clip.load.weights import first_line, load_into, read_shapes
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.text.tokenize import Tokenizer
 from denseclip_viz.errors import ModelNameError
@@ -102,19 +100,10 @@ def load_clip(
     done = apply_switches(clip, switches, name=source.name)
     settle(clip, where, kind)
     preprocess = _preprocess(clip)
-    provenance: dict[str, str | int] = {
-        "model": source.name,
-        "weights": f"{weights.label} ({note})" if note else weights.label,
-        "weights_hash": hash_start(weights.file) if weights.file else f"random-{SEED}",
-        "activation": activation_of(clip),
-        "preprocess": describe_preprocess(preprocess),
-        "dtype": str(kind).removeprefix("torch."),
-        "device": str(where),
-        "preset": switches.preset,
-        "switches": ", ".join(done) or "none",
-        "random_weights": int(weights.file is None or says_random(weights.file)),
-        "versions": versions(*["transformers"] * parts.needs_transformers),
-    }
+    provenance = describe_model(clip, source.name, weights, preprocess, kind, where)
+    provenance |= {"preset": switches.preset, "switches": ", ".join(done) or "none"}
+    provenance |= {"weights": f"{weights.label} ({note})"} if note else {}
+    provenance |= {"versions": versions("transformers")} if parts.needs_transformers else {}
     return Loaded(clip, tokenizer, preprocess, provenance)
 
 

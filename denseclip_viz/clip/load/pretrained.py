@@ -1,7 +1,5 @@
 """What `pretrained=` means: a tag from the cache or the network, a file, a folder's own, or random."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import threading

@@ -9,10 +9,32 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from denseclip_viz.clip.load.pretrained import SEED, Weights
+from denseclip_viz.clip.load.weights import hash_start, says_random
+
 if TYPE_CHECKING:
     from denseclip_viz.geometry import Preprocess
 
 GATES = {"QuickGELU": "quickgelu", "GELU": "gelu", "GELUActivation": "gelu", "NewGELUActivation": "gelu-tanh"}
+
+
+def describe_model(
+    clip: nn.Module, name: str, weights: Weights, preprocess: Preprocess, dtype: torch.dtype, device: torch.device
+) -> dict[str, str | int]:
+    """Say what a model that was just loaded is, as every result carries it along; nothing is switched, unless added."""
+    return {
+        "model": name,
+        "weights": weights.label,
+        "weights_hash": hash_start(weights.file) if weights.file else f"random-{SEED}",
+        "activation": activation_of(clip),
+        "preprocess": describe_preprocess(preprocess),
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": str(device),
+        "preset": "none",
+        "switches": "none",
+        "random_weights": int(weights.file is None or says_random(weights.file)),
+        "versions": versions(),
+    }
 
 
 def activation_of(clip: nn.Module) -> str:

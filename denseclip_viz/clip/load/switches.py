@@ -1,7 +1,5 @@
 """What published code did to CLIP, as named switches on a model that was just built; the default is none."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

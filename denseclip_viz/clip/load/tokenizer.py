@@ -1,7 +1,5 @@
 """What some text towers need beside weights: the package transformers, a configuration, a tokenizer."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import re

@@ -1,7 +1,5 @@
 """Weights files: what they hold, what is wrong with them, and putting them into a model."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

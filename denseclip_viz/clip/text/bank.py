@@ -1,7 +1,5 @@
 """Prompts to unit text vectors, with a memory of what was encoded, also on disk."""
 
-from __future__ import annotations
-
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -118,7 +116,9 @@ class TextBank:
             try:
                 self._encode(list(rows.missing), rows, batch_size, truncate, progress)
             except PromptError as error:
-                raise self._named(error, prompts, truncate) from error.__cause__
+                if (named := self._name_prompt(error, prompts, truncate)) is None:
+                    raise
+                raise named from error
         vectors = rows.vectors.reshape(len(table), len(table[0]), -1)
         return mean_over_synonyms(vectors, prompts.prompt_index)
 
@@ -181,13 +181,14 @@ class TextBank:
             for text, vector in zip(texts, vectors, strict=True):
                 self._shelf.put((text, truncate), vector)
 
-    def _named(self, error: PromptError, prompts: Prompts, truncate: bool) -> PromptError:
+    def _name_prompt(self, error: PromptError, prompts: Prompts, truncate: bool) -> PromptError | None:
         """Name the prompt that cannot be read, and in which templates, where that is not the text itself."""
         columns = (texts.index(error.text) for texts in prompts.texts if error.text in texts)
         if prompts.templates == ("{}",) or (column := next(columns, None)) is None:
-            return error
+            return None
         fits = [self._fits(texts[column], truncate) for texts in prompts.texts]
-        bad = fits.count(False)
+        if not (bad := fits.count(False)):
+            return None
         where = f"in the template {short(prompts.templates[fits.index(False)])}"
         where += f" and {bad - 1} more" if bad > 1 else ""
         good = f"; it fits into the other {many(len(fits) - bad, 'template')}" if any(fits) else ""

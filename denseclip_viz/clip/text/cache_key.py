@@ -1,7 +1,5 @@
 """What a text vector depends on, and where vectors are kept on disk."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Text vectors on disk: one SQLite table for all models and processes, and no row trusted unread."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

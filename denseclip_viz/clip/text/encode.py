@@ -1,7 +1,5 @@
 """Texts to unit vectors: trimmed context, length buckets, batches under a memory bound, explicit means."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -75,18 +73,8 @@ def encoded(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Encode texts batch by batch, shortest first; every text is checked before the first batch runs.
 
-    Args:
-        clip: As for `encode_texts`.
-        tokenizer: As for `encode_texts`.
-        texts: As for `encode_texts`.
-        batch_size: As for `encode_texts`.
-        truncate: As for `encode_texts`.
-
     Yields:
-        Which texts these are, (row,), and their unit vectors, (row, D), on the CPU.
-
-    Raises:
-        PromptError, OutOfMemoryError, WeightsError: As for `encode_texts`.
+        Which texts these are, (row,), and their unit vectors, (row, D), on the CPU; all else is as for `encode_texts`.
     """
     if not is_whole(batch_size, 1):
         raise PromptError(f"batch_size={batch_size!r}", expected="a whole number from 1", fix="Try 64.")

@@ -1,7 +1,5 @@
 """Kinds of text towers, and which of them need not read padding; no other file knows what text towers look like."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Mapping

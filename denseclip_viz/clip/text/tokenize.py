@@ -1,7 +1,5 @@
 """Texts to token ids, and where a text that is too long would be cut."""
 
-from __future__ import annotations
-
 import inspect
 import threading
 import unicodedata

@@ -1,7 +1,5 @@
 """Words inside a text: which tokens are theirs, and how much the text's vector owes to each token."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

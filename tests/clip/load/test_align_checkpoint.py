@@ -1,7 +1,5 @@
 """What is wrong with a folder that should hold an ALIGN is said at once, by name, and with what to do."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import shutil

@@ -1,7 +1,5 @@
 """ALIGN's images are made ready as transformers does it, bit for bit with Pillow, or the settings are refused."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from align_models import IMAGES, PIL_PROCESSOR

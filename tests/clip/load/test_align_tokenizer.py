@@ -1,7 +1,5 @@
 """BERT's tokenizer out of a folder: its own ids, and nothing lost or hidden in silence."""
 
-from __future__ import annotations
-
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,7 +1,5 @@
 """What open_clip offers, and which of it a file fits."""
 
-from __future__ import annotations
-
 import open_clip
 import pytest
 import torch

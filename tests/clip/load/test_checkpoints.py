@@ -1,7 +1,5 @@
 """From a name, a tag or a file to a model that is what it says."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import logging

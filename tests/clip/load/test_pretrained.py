@@ -1,7 +1,5 @@
 """Which weights are meant, where they are, and what to do when they are not."""
 
-from __future__ import annotations
-
 import socket
 import time
 from functools import partial

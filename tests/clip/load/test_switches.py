@@ -1,7 +1,5 @@
 """What published code did to CLIP, as named switches, and nothing else changes."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import pytest

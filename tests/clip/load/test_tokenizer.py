@@ -1,7 +1,5 @@
 """Text towers of transformers load from a folder, offline, and what is missing is said before anything is read."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

@@ -1,7 +1,5 @@
 """Files that hold weights, and files that do not."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import warnings

@@ -3,8 +3,6 @@
 A process of its own, because it forks: each child has the model at once. Every child ends by `os._exit`.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """Texts become unit vectors: exactly those of the model, and nothing is cut in silence."""
 
-from __future__ import annotations
-
 import threading
 
 import open_clip

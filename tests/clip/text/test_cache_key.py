@@ -1,7 +1,5 @@
 """What kept text vectors depend on, and where they are kept."""
 
-from __future__ import annotations
-
 import open_clip
 import pytest
 

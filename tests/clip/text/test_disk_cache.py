@@ -1,7 +1,5 @@
 """Text vectors on disk: found again, never half-written, never of another model, and never in the way."""
 
-from __future__ import annotations
-
 import json
 import os
 import sqlite3

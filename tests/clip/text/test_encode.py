@@ -1,7 +1,5 @@
 """Batches of like length, and means that are taken only where they are asked for."""
 
-from __future__ import annotations
-
 import numpy as np
 import open_clip
 import pytest

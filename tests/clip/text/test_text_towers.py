@@ -1,7 +1,5 @@
 """Padding is left out exactly where it cannot reach the vector, and nowhere else."""
 
-from __future__ import annotations
-
 import copy
 import re
 

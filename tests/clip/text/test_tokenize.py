@@ -1,7 +1,5 @@
 """Texts become tokens, and none of them is lost in silence."""
 
-from __future__ import annotations
-
 import threading
 import time
 

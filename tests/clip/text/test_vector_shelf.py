@@ -1,7 +1,5 @@
 """Vectors in memory: the same as a dict of copies that forgets the least used, held in few blocks."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 
 import numpy as np

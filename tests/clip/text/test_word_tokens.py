@@ -1,7 +1,5 @@
 """Words and their tokens in every text tower and tokenizer; gradients against finite differences."""
 
-from __future__ import annotations
-
 import copy
 
 import open_clip
