@@ -105,4 +105,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     folder, rounds = sys.argv[1:]
     clip = build()
-    print(json.dumps({"killed": kill(folder, clip, int(rounds)), "together": together(folder, clip)}))
+    print(json.dumps({"killed": kill(folder, clip, int(rounds)), "together": together(Path(folder, "new"), clip)}))

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -198,6 +199,20 @@ def test_a_file_that_another_process_deletes_is_made_anew(tmp_path):
     ours._shelf.clear()
     (tmp_path / FILE).unlink()
     assert encoded_by(ours) == 20 and encoded_by(bank(tmp_path)) == 0
+
+
+def test_threads_can_share_a_cache(tmp_path):
+    cache = TextCache(tmp_path, {"model": "one"}, least=1, seconds=0)
+
+    def fill(number):
+        texts = [f"thing {number} {text}" for text in range(20)]
+        vectors = torch.full((20, 4), float(number))
+        cache.add(texts, vectors, truncate=False)
+        return torch.equal(torch.stack(list(cache.recall(texts, truncate=False).values())), vectors)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(fill, range(32)))
+    assert len(texts_in(tmp_path)) == 640
 
 
 def test_what_earlier_versions_kept_is_removed_and_what_is_not_theirs_stays(tmp_path):
