@@ -1,7 +1,5 @@
 """Options of the front door: as they should be, or an error that names the one that cannot be."""
 
-from __future__ import annotations
-
 import os
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Attributions by gradients, from one further pass: gradient × activation at inner layers, and Grad-CAM."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

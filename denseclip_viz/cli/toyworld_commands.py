@@ -1,7 +1,5 @@
 """`denseclip-viz toyworld …`: make the bundled models again, measure them, write scenes to files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

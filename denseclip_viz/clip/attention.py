@@ -1,7 +1,5 @@
 """One attention call as the tower made it, whatever function it went through."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable

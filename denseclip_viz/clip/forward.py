@@ -1,7 +1,5 @@
 """From images to traces: one forward pass for each, in batches or in tiles, checked before it is handed out."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -7,8 +7,6 @@ Three tools, all of them context managers that leave the model as it was, also a
 - `record` is the researcher's front end: named taps, wildcards, negative indices.
 """
 
-from __future__ import annotations
-
 import difflib
 import fnmatch
 import re

@@ -1,7 +1,5 @@
 """Running out of memory, said in words that help."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Recorded layers, read in text space."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

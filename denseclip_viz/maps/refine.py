@@ -3,8 +3,6 @@
 Source: MaskCLIP (arXiv 2112.01071v2) section 3.3 and the official decode_heads/maskclip_head.py `refine_output`.
 """
 
-from __future__ import annotations
-
 import warnings
 
 import torch

@@ -1,7 +1,5 @@
 """How far means over images would move with other images: the bootstrap, and what it says of the best of many."""
 
-from __future__ import annotations
-
 from math import sqrt
 from statistics import NormalDist
 

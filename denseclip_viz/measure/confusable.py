@@ -1,7 +1,5 @@
 """Classes that are easily confused: which is taken for which, and what happens where two stand in one image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a map can be counted by, one number for each template and prompt; with masks, how well it finds the place."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

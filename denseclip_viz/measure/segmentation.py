@@ -1,7 +1,5 @@
 """Labels against the truth: pixels that are both, true and given, and the intersection over union of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Results kept image by image: in memory, or in a file that a killed run goes on from."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Confusion matrices, several on one sheet: which class is taken for which."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Images and captions for training, in an order that the recipe alone decides; drawn in a process of their own."""
 
-from __future__ import annotations
-
 import multiprocessing
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The card beside the weights of a bundled model: how it was trained, what was measured, what it does not know."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

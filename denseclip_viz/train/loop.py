@@ -1,7 +1,5 @@
 """Checkpoints of a training: one safetensors file, written beside and renamed, so that a kill never breaks it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

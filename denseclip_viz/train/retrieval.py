@@ -1,7 +1,5 @@
 """Which of 64 captions belongs to an image, and which of 64 images to a caption: for training and for the report."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -9,8 +9,6 @@ So the terms of a sum stay terms of a sum up to the embedding. Source: reference
 Gandelsman et al. (arXiv 2310.05916) appendix A for the frozen norm.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 

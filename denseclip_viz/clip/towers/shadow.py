@@ -1,7 +1,5 @@
 """Private copies of a module's structure on the same weights: for another input size, and to run a part unseen."""
 
-from __future__ import annotations
-
 import warnings
 from types import MethodType
 from typing import Any, TypeVar

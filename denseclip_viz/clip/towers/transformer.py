@@ -1,7 +1,5 @@
 """Where open_clip's and timm's vision transformers keep their parts: tables that the kinds of pooling read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
