@@ -13,21 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from denseclip_viz.cli import options as opt
 from denseclip_viz.cli.image_commands import Skipped, find, one_line_errors
-from denseclip_viz.cli.options import (
-    DEFAULT,
-    Absent,
-    Articles,
-    Device,
-    Fit,
-    Force,
-    Images,
-    ModelName,
-    PromptList,
-    Weights,
-    fit_of,
-    prompts_of,
-)
 from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.files import FIGURES, atomic_write, check_target, save_table
 
@@ -43,17 +30,17 @@ _SOURCE = ("model", "weights", "weights_hash", "random_weights")
 
 
 def templates(
-    images: Images,
-    prompt: PromptList,
+    images: opt.Images,
+    prompt: opt.PromptList,
     template: Annotated[
         list[str], typer.Option("--templates", "--template", "-t", help="A set (imagenet-7), or templates with {}.")
     ],
-    articles: Articles = "as written",
+    articles: opt.Articles = "as written",
     masks: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="Folder of masks: NAME.png of class indices for each image, with classes.txt."),
     ] = None,
-    absent: Absent = [],  # noqa: B006  typer copies it
+    absent: opt.Absent = [],  # noqa: B006  typer copies it
     score: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="What several images are ranked by: shared_precision, iou_won, margin_absent, …"),
@@ -62,15 +49,15 @@ def templates(
         Optional[float],  # noqa: UP045
         typer.Option(help="A cosine for the number iou; above every absent prompt by default."),
     ] = None,
-    model: ModelName = DEFAULT,
-    weights: Weights = None,
-    geometry: Fit = "native",
+    model: opt.ModelName = opt.DEFAULT,
+    weights: opt.Weights = None,
+    geometry: opt.Fit = "native",
     out: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--out", "-o", help="csv: table; html: table and figures in one file; png, svg, pdf: figure."),
     ] = None,
-    force: Force = False,
-    device: Device = None,
+    force: opt.Force = False,
+    device: opt.Device = None,
 ) -> None:
     """Say which template sees best: numbers for one image, a ranking with its noise for several."""
     from denseclip_viz.loading import load
@@ -78,7 +65,7 @@ def templates(
     from denseclip_viz.measure.template_table import refuse_one
 
     with one_line_errors():
-        prompts, fit, files = prompts_of(prompt, template, absent, articles), fit_of(geometry), find(images)
+        prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
         if len(files) > 1:
             refuse_one(list(prompts.templates), "ranking")
         _check_out(out, files, force=force)
