@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test check lint types demo lab notebooks images bench clean
+.PHONY: test test-all check lint types demo lab notebooks images bench clean
 
 test: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -12,6 +12,10 @@ test: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --ignore=tests/browser
 	$(BIN)/python -m pytest tests/browser
+
+# and every configuration of every tower, not one of each structure
+test-all: test
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal -m every
 
 # uv resolves torch and torchvision together, from one index, into an environment of its own
 $(VENV)/.installed: pyproject.toml

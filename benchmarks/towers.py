@@ -1,7 +1,8 @@
-"""What opening an image costs: `trace` (global, dense, attention, contributions) over plain `encode_image`.
+"""What opening an image costs: `trace` with one path, and with all paths together, over plain `encode_image`.
 
-Both are measured side by side in one run, on one thread, alternating, from pixels that are ready; the ratio is that
-of the medians. Without names, one tower of each family, with random weights, at its native size.
+All are measured side by side in one run, on one thread, taking turns, from pixels that are ready; ratios are those of
+the medians of CPU time, which other work on the machine disturbs least, and of wall time behind it. Without names, one
+tower of each family, with random weights, at its native size.
 Usage: python benchmarks/towers.py [NAME …]
 """
 
@@ -15,8 +16,10 @@ from collections.abc import Callable
 import open_clip
 import torch
 
-from denseclip_viz.clip.forward import run
-from denseclip_viz.clip.towers import ForwardOptions, tower_for
+from denseclip_viz.clip.forward import ForwardOptions, decompose_checked, embed
+from denseclip_viz.clip.paths import PATHS, DensePath
+from denseclip_viz.clip.towers import tower_for
+from denseclip_viz.errors import LayerError
 
 ROUNDS = {1: 21, 8: 7}
 FAMILIES = (
@@ -27,40 +30,43 @@ FAMILIES = (
 )  # fmt: skip
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def seconds(work: Callable[[], object]) -> tuple[float, float]:
+    cpu, wall = time.process_time(), time.perf_counter()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - cpu, time.perf_counter() - wall
 
 
-def ratio(name: str, batch: int) -> str:
+def ratios(name: str, batch: int) -> str:
     visual = open_clip.create_model(name, load_weights=False).visual.eval()
     height, width = (visual.image_size,) * 2 if isinstance(visual.image_size, int) else visual.image_size
     tower, pixels = tower_for(visual), torch.randn(batch, 3, height, width)
 
-    def plain() -> object:
-        with torch.no_grad():
-            return visual(pixels)
+    def traced(path: DensePath | tuple[DensePath, ...]) -> Callable[[], object]:
+        return lambda: decompose_checked(tower, pixels, ForwardOptions(path=path))
 
-    def opened() -> object:
-        return run(tower, pixels, ForwardOptions())
-
-    plain(), opened()
-    pairs = []
-    for turn in range(ROUNDS[batch]):  # each goes first as often as the other
-        first = seconds(opened) if turn % 2 else None
-        base_time = seconds(plain)
-        pairs.append((base_time, seconds(opened) if first is None else first))
-    base, ours = (statistics.median(side) for side in zip(*pairs, strict=True))
-    spread = statistics.quantiles([b / a for a, b in pairs], n=4)
-    return (
-        f"{name:34} batch {batch}: encode_image {base * 1e3:7.1f} ms, trace {ours * 1e3:7.1f} ms, "
-        f"ratio {ours / base:.3f} (quartiles of pairs {spread[0]:.3f}–{spread[2]:.3f})"
-    )
+    works = {"encode_image": lambda: embed(tower, pixels), "value": traced(PATHS["value"])}
+    together = {f"{len(PATHS)} paths": tuple(PATHS.values())}
+    try:
+        traced(tuple(PATHS.values()))()
+    except LayerError:  # plain tokens of another width than the pool
+        together = {f"{len(PATHS) - 1} paths": tuple(path for path in PATHS.values() if not path.attention)}
+    works |= {name: traced(paths) for name, paths in together.items()}
+    for work in works.values():
+        work()
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
+    order = list(works)
+    for _ in range(ROUNDS[batch]):  # each goes first as often as the others
+        order = [*order[1:], order[0]]
+        for what in order:
+            times[what].append(seconds(works[what]))
+    medians = {what: [statistics.median(side) for side in zip(*rows, strict=True)] for what, rows in times.items()}
+    cpu, wall = medians.pop("encode_image")
+    compared = (f"{what} {own[0] / cpu:.3f} (wall {own[1] / wall:.3f})" for what, own in medians.items())
+    return f"{name:34} batch {batch}: encode_image {cpu * 1e3:7.1f} ms; {', '.join(compared)}"
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     for model in sys.argv[1:] or FAMILIES:
         for size in ROUNDS:
-            print(ratio(model, size), flush=True)
+            print(ratios(model, size), flush=True)
