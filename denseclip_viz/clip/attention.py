@@ -77,7 +77,7 @@ def _fused(
 ) -> AttentionCall:
     masked = attn_mask is not None and not (attn_mask.is_floating_point() and attn_mask.shape[-2] == query.shape[-2])
     _refuse(attn_mask=masked, dropout_p=dropout_p, is_causal=is_causal, enable_gqa=enable_gqa)
-    parts = {"query": query, "key": key, "value": value}
+    parts = {"query": query, "key": key, "value": value}  # projected already: picking rows costs nothing
     return AttentionCall(
         part=lambda name, rows: parts[name][:, :, rows],
         scale=query.shape[-1] ** -0.5 if scale is None else scale,
@@ -102,6 +102,8 @@ def _multi_head(call: dict[str, Any]) -> AttentionCall:
     heads, width = call["num_heads"], call["embed_dim_to_check"]
     weights, biases = _projections(call)
 
+    # The function projects inside, so parts are projected here, and only those rows that somebody asks for: the query
+    # of one token, and not of all, is what makes a trace cost no more than the plain pass.
     def part(name: str, rows: slice) -> Tensor:
         tokens: Tensor = call[name][rows].transpose(0, 1)  # (row, image, width), as the function wants them
         projected: Tensor = F.linear(tokens, weights[name], biases[name]).unflatten(-1, (heads, -1))

@@ -78,10 +78,11 @@ class InterceptAttention(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self.swap:
+        if self.swap:  # by identity: a parameter equal to another one by chance is not meant
             args = tuple(self.swap.get(id(argument), argument) for argument in args)
         call = attention_call(func, args, kwargs) if self.on_attention else None
         heads = self.on_attention(call) if self.on_attention and call else None
+        # torch has switched this mode off while it runs the handler, so neither call comes back here
         return func(*args, **kwargs) if heads is None or call is None else call.output(heads)
 
 
@@ -97,7 +98,7 @@ def on_forward(module: nn.Module, callback: Callback) -> Iterator[None]:
         >>> shapes, len(layer._forward_hooks)
         ([torch.Size([3, 2])], 0)
     """
-    owner = threading.get_ident()
+    owner = threading.get_ident()  # a hook hangs on the module, which other threads may be running too
 
     def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if threading.get_ident() == owner:
@@ -118,7 +119,7 @@ def active_in(module: nn.Module, mode: InterceptAttention) -> Iterator[None]:
     plain pass in the last bits.
     """
     owner = threading.get_ident()
-    running: list[ExitStack] = []
+    running: list[ExitStack] = []  # a stack of them: a module may run inside itself
 
     def enter(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
         if threading.get_ident() == owner:
@@ -130,7 +131,7 @@ def active_in(module: nn.Module, mode: InterceptAttention) -> Iterator[None]:
             running.pop().close()
 
     first = module.register_forward_pre_hook(enter)
-    last = module.register_forward_hook(leave, always_call=True)
+    last = module.register_forward_hook(leave, always_call=True)  # also if the module raises
     try:
         yield
     finally:

@@ -87,7 +87,7 @@ def propagate_terms(parts: Tensor, terms: dict[str, Tensor], steps: Sequence[Ste
         >>> parts.shape, list(terms)
         (torch.Size([1, 3, 4]), ['bias'])
     """
-    true = parts.sum(1, keepdim=True) + sum(terms.values())
+    true = parts.sum(1, keepdim=True) + sum(terms.values())  # goes along exactly, so that each step freezes at it
     terms = {**terms, "bias": torch.zeros_like(true)} if "bias" not in terms else dict(terms)
     for step in steps:
         if isinstance(step, Branch):
@@ -96,7 +96,7 @@ def propagate_terms(parts: Tensor, terms: dict[str, Tensor], steps: Sequence[Ste
             true = true + added
             continue
         linear, bias = _frozen(step, true)
-        rows = linear(torch.cat([parts, *terms.values()], dim=1))
+        rows = linear(torch.cat([parts, *terms.values()], dim=1))  # one product: reading the weight is what costs
         parts, *split = rows.split([parts.shape[1], *[1] * len(terms)], dim=1)
         terms = dict(zip(terms, split, strict=True))
         true = _exact(step, true)
@@ -128,6 +128,7 @@ def _frozen(step: Step, true: Tensor) -> tuple[Linear, Tensor | None]:
     if isinstance(gamma := getattr(step, "gamma", None), Tensor):
         return lambda p: p * gamma, None
     if type(step).__name__ in _ACTIVATIONS:
+        # what the activation makes of the true vector, per unit of it; 0/0 where it is 0, and act(0) is 0
         gate = torch.where(true == 0, 0, _exact(step, true) / torch.where(true == 0, 1, true))
         return lambda p: p * gate, None
     raise UnsupportedTowerError(

@@ -32,6 +32,7 @@ def _copied(module: Module, hooks: bool, done: dict[int, Any]) -> Module:
     if id(module) in done:  # a module that stands in two places is one module in the copy too
         copied: Module = done[id(module)]
         return copied
+    # Not copy.deepcopy, which would copy the weights too; not __init__, whose arguments nobody knows any more
     other = module.__class__.__new__(module.__class__)
     done[id(module)] = other
     state = {name: _own(value, module, other) for name, value in vars(module).items()}
@@ -46,6 +47,7 @@ def _copied(module: Module, hooks: bool, done: dict[int, Any]) -> Module:
 
 def _own(value: Any, module: nn.Module, other: nn.Module) -> Any:
     """Give a copy its own containers, so that nothing is set in the original's, and its own methods."""
+    # A method that was set on the instance (a patched forward) would run the original behind the copy's back
     if isinstance(value, MethodType) and value.__self__ is module:
         return MethodType(value.__func__, other)
     return value.copy() if isinstance(value, (dict, list, set)) else value
