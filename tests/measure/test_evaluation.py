@@ -124,14 +124,11 @@ def test_what_cannot_be_evaluated_is_refused(tiny, templates, change, error, sai
 
 KILLED = """
 import sys, time
-import denseclip_viz as dcv
 sys.path.insert(0, {here!r})
-from test_evaluation import question
+from test_evaluation import dcv, question
 model, scenes, candidates = question()
-def slow(maps, example, trace):
-    time.sleep(0.2)
-    return maps.max((1, 2, 3))
-dcv.measure.evaluate(model, scenes, candidates, "iou_best", store={store!r}, batch_size=4, progress=False)
+slowly = (scene for scene in scenes if not time.sleep(0.1))
+dcv.measure.evaluate(model, slowly, candidates, "iou_best", store={store!r}, batch_size=4, progress=False)
 """
 
 
@@ -145,7 +142,7 @@ def test_a_killed_run_goes_on_where_it_was_and_gives_the_same_bits(tmp_path):
     store, here = tmp_path / "scores.jsonl", os.path.dirname(__file__)
     code = KILLED.format(here=here, store=str(store))
     process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.path.dirname(here)})
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while (not store.is_file() or store.read_bytes().count(b"\n") < 5) and time.monotonic() < until:
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
