@@ -88,16 +88,7 @@ def _fused(
 
 
 def _multi_head(call: dict[str, Any]) -> AttentionCall:
-    masks = (
-        "bias_k",
-        "bias_v",
-        "add_zero_attn",
-        "key_padding_mask",
-        "attn_mask",
-        "static_k",
-        "static_v",
-        "is_causal",
-    )
+    masks = ("bias_k", "bias_v", "add_zero_attn", "key_padding_mask", "attn_mask", "static_k", "static_v", "is_causal")
     _refuse(dropout=call.get("training", True) and call["dropout_p"], **{name: call.get(name) for name in masks})
     heads, width = call["num_heads"], call["embed_dim_to_check"]
     weights, biases = _projections(call)

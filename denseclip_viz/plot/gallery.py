@@ -125,8 +125,7 @@ def coloured(rows: Sequence[Row], classes: Sequence[str], natural: Mapping[str, 
     there: NDArray[np.bool_] = (true > 0) | (given > _SMALLEST)
     largest, somewhere = np.maximum(true, given).max(0), true.max(0) > 0
     order = sorted(
-        np.flatnonzero(there.any(0)).tolist(),
-        key=lambda k: (not somewhere[k], classes[k] not in natural, -largest[k]),
+        np.flatnonzero(there.any(0)).tolist(), key=lambda k: (not somewhere[k], classes[k] not in natural, -largest[k])
     )
     fixed = {index: PALETTE.index(natural[classes[index]]) for index in order if classes[index] in natural}
     own = _assigned(order, there, fixed)

@@ -22,11 +22,7 @@ CURVES = {
     "layer_score": "score of each layer’s global vector",
     "layer_agreement": "agreement: cosine of a layer’s global vector with its mean dense feature",
 }
-BLOCKS = {
-    "layer_dense": "dense",
-    "layer_global_gradient": "global score",
-    "layer_dense_gradient": "dense score",
-}
+BLOCKS = {"layer_dense": "dense", "layer_global_gradient": "global score", "layer_dense_gradient": "dense score"}
 
 
 @dataclass(frozen=True)

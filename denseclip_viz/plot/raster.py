@@ -84,13 +84,7 @@ def fade_unseen(image: npt.ArrayLike, where: Placement) -> Bytes:
 
 
 def overlay(
-    image: npt.ArrayLike,
-    map: npt.ArrayLike,
-    *,
-    low: float,
-    high: float,
-    opacity: float = 0.7,
-    colours: str = "viridis",
+    image: npt.ArrayLike, map: npt.ArrayLike, *, low: float, high: float, opacity: float = 0.7, colours: str = "viridis"
 ) -> Bytes:
     """Lay a map (row, column) over an image of the same size, on a scale as for `colourise`.
 

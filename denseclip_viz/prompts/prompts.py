@@ -81,9 +81,7 @@ class Prompts:
         named = _with_synonyms(prompts, "prompts")
         if not named:
             raise PromptError(
-                "No prompts came (an empty list)",
-                expected="at least one prompt",
-                fix='Pass ["a red car"], say.',
+                "No prompts came (an empty list)", expected="at least one prompt", fix='Pass ["a red car"], say.'
             )
         marked = {"absent": _with_synonyms(absent, "absent"), "background": _with_synonyms(background, "background")}
         joined = _joined(named, marked)

@@ -22,15 +22,7 @@ from denseclip_viz.errors import ModelNameError
 from denseclip_viz.geometry import Preprocess
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
-_UNBUILDABLE = (
-    TypeError,
-    LookupError,
-    ValueError,
-    RuntimeError,
-    AssertionError,
-    AttributeError,
-    ArithmeticError,
-)
+_UNBUILDABLE = (TypeError, LookupError, ValueError, RuntimeError, AssertionError, AttributeError, ArithmeticError)
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,11 +20,7 @@ from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.errors import WeightsError
 
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-_NOT_WEIGHTS = {
-    "input_resolution",
-    "context_length",
-    "vocab_size",
-}  # what OpenAI's archives carry beside them
+_NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size"}  # what OpenAI's archives carry beside them
 # What torch's reader raises on bytes that are no checkpoint; it has no error of its own for that.
 _UNREADABLE = (
     RuntimeError, OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, AssertionError,

@@ -13,13 +13,7 @@ from denseclip_viz.clip.towers.mean_pool import MeanPoolTower
 from denseclip_viz.clip.towers.tower import Tower
 from denseclip_viz.errors import UnsupportedTowerError
 
-__all__ = [
-    "Align",
-    "Tower",
-    "logit_scale",
-    "tower_for",
-    "tower_of",
-]
+__all__ = ["Align", "Tower", "logit_scale", "tower_for", "tower_of"]
 
 
 def tower_of(clip: nn.Module) -> Tower:
