@@ -107,7 +107,10 @@ def save_html(
     heading = title or " · ".join(dict.fromkeys(str(one.meta["title"]) for one in shown))
     text = _page(models, shown, title=heading, notes=notes)
     page = text.encode("utf-8", "backslashreplace")
-    _check_size(len(page) / 1e6, limit_mb)
+    if len(page) > limit_mb * 1e6:  # of several results each may fit and the page be too large still
+        got, expected = f"The page takes {len(page) / 1e6:.1f} MB", f"at most {limit_mb:g} MB"
+        fix = "Show fewer results or prompts, leave something out (leave_out=['cells', 'layers']), or raise limit_mb."
+        raise OutputError(got, expected=expected, fix=fix)
     with atomic_write(path, [".html"], force=force) as part:
         part.write_bytes(page)
     return Path(path)
@@ -120,13 +123,6 @@ def _check(several: Sequence[Result], traces: Sequence[Trace | None]) -> None:
     if len(traces) != len(several):
         got, fix = f"{len(traces)} traces for {len(several)} results", "Pass None for a result without a trace."
         raise OutputError(got, expected="one trace for each result", fix=fix)
-
-
-def _check_size(got: float, limit: float) -> None:
-    """Refuse a page that is too large: of several results each may fit, and all together not."""
-    if got > limit:
-        fix = "Show fewer results or prompts, leave something out (leave_out=['cells', 'layers']), or raise limit_mb."
-        raise OutputError(f"The page takes {got:.1f} MB", expected=f"at most {limit:g} MB", fix=fix)
 
 
 def _values(one: Payload, state: Mapping[str, Any], **more: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Canvas(anywidget.AnyWidget):
             with all other cells.
         leave_out: Parts that a large result is sent without, for example `["layers"]`; see `pack_result`.
         still: Add a still image for places that show no widgets.
-        locked: Names of controls that are not shown.
+        locked: Names of controls that are not shown, for teachers.
         prompt: Which one to start with; the first by default, as for the next four.
         template: Which one, or "ensemble" for the mean of the maps.
         layer: "output" for the pooling itself, or an inner layer.
@@ -46,7 +46,6 @@ class Canvas(anywidget.AnyWidget):
             `canvas.state = {"prompt": "a road"}`.
         status: One line under the image.
         status_kind: "ok", "busy" or "error".
-        locked: Names of controls that are not shown, for teachers.
 
     Raises:
         GeometryError: The trace is not the result's.

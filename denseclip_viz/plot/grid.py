@@ -94,11 +94,8 @@ def _table(maps: xr.DataArray, rows: str, cols: str) -> xr.DataArray:
     for axis in (rows, cols):
         if axis not in maps.dims:
             if axis not in maps.coords and axis not in ("template", "prompt"):
-                raise PromptError(
-                    f"The maps have axes {', '.join(map(str, maps.dims))} and no {axis!r}",
-                    expected="rows and cols that are axes of the maps",
-                    fix="Name two of them.",
-                )
+                got, fix = f"The maps have axes {', '.join(map(str, maps.dims))} and no {axis!r}", "Name two of them."
+                raise PromptError(got, expected="rows and cols that are axes of the maps", fix=fix)
             maps = maps.expand_dims(axis) if axis in maps.coords else maps.expand_dims({axis: [""]})
     for other in set(maps.dims) - {rows, cols, "y", "x"}:
         if maps.sizes[other] > 1:

@@ -77,11 +77,8 @@ def layers(
         'layers'
     """
     if not any(name in both for name in BLOCKS):
-        raise LayerError(
-            "The comparison holds no layers",
-            expected="layer_dense, or layer_global_gradient and layer_dense_gradient",
-            fix='Ask for them: model.compare(trace, prompts, layers="all").',
-        )
+        got, fix = "The comparison holds no layers", 'Ask for them: model.compare(trace, prompts, layers="all").'
+        raise LayerError(got, expected="layer_dense, or layer_global_gradient and layer_dense_gradient", fix=fix)
     one, which = select.pick_template(both, template)
     shown = select.pick_prompts(one, prompt)
     sheet = Sheet(both.attrs, map(str, shown["prompt"].to_numpy()), also=which, figure=figure)
@@ -152,15 +149,11 @@ def _draw_row_head(sheet: Sheet, top: float, one: xr.Dataset, row: int | None) -
     """Write prompt and score, behind a dot in the colour of the prompt's curve if there are several."""
     left = MARGIN
     if row is not None and "layer_score" in one:
-        sheet.write(left, top, "●", size=SMALL, colour=_colour(row))
+        sheet.write(left, top, "●", size=SMALL, colour=PALETTE[row % len(PALETTE)])
         left += 0.14
     width = sheet.width - left - MARGIN
     heading = sheet.scored(str(one["prompt"].item()), float(one["score"]), width=width, size=SMALL + 1)
     sheet.write(left, top, heading, size=SMALL + 1)
-
-
-def _colour(row: int) -> str:
-    return PALETTE[row % len(PALETTE)]
 
 
 def _draw_curve(sheet: Sheet, lattice: Lattice, shown: xr.Dataset, name: str, top: float) -> None:
@@ -180,5 +173,5 @@ def _draw_curve(sheet: Sheet, lattice: Lattice, shown: xr.Dataset, name: str, to
         y = above + STRIP * (1 - share) - 0.035
         sheet.write(left + width + 0.05, y, number(level, 3), size=TINY, colour=GREY)
     for row, line in enumerate(values):
-        colour = INK if len(values) == 1 else _colour(row)
+        colour = INK if len(values) == 1 else PALETTE[row % len(PALETTE)]
         ax.plot(at, line, color=colour, linewidth=1.3, marker="o", markersize=3, clip_on=False, gid=name)

@@ -53,11 +53,8 @@ def map(
         (0.0, 1.0)
     """
     if set(values.dims) != {"y", "x"}:
-        raise PromptError(
-            f"The map has axes {', '.join(str(axis) for axis in values.dims)}",
-            expected="one map with axes y, x",
-            fix="Pick one, for example with maps.isel(template=0, prompt=0).",
-        )
+        got, expected = f"The map has axes {', '.join(str(axis) for axis in values.dims)}", "one map with axes y, x"
+        raise PromptError(got, expected=expected, fix="Pick one, for example with maps.isel(template=0, prompt=0).")
     select.one_of(kind, ("sequential", "diverging"), name="kind")
     if ax is None:
         ax = NotebookFigure(dpi=DPI, facecolor="white", layout="constrained").add_subplot()

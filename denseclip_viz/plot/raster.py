@@ -1,4 +1,7 @@
-"""Arrays to coloured arrays to bytes, without a figure: what figures, stills, thumbnails and pages draw with."""
+"""Arrays to coloured arrays to bytes, without a figure: what figures, stills, thumbnails and pages draw with.
+
+Images and pixels are uint8 (row, column, rgb); an ImageError refuses all others.
+"""
 
 import io
 from collections.abc import Sequence
@@ -51,9 +54,6 @@ def softened(image: npt.ArrayLike) -> Bytes:
 
     Luma after Rec. ITU-R BT.601.
 
-    Raises:
-        ImageError: Not uint8 or not (row, column, rgb).
-
     Example:
         >>> softened(np.full((1, 1, 3), 255, np.uint8)).tolist()
         [[[250, 250, 250]]]
@@ -65,9 +65,6 @@ def softened(image: npt.ArrayLike) -> Bytes:
 
 def dimmed(image: npt.ArrayLike) -> Bytes:
     """Fade an image into the paper: how the part that the model did not see is shown.
-
-    Raises:
-        ImageError: Not uint8 or not (row, column, rgb).
 
     Example:
         >>> dimmed(np.zeros((1, 1, 3), np.uint8)).tolist()
@@ -151,9 +148,6 @@ def colour_tables(names: Sequence[str]) -> bytes:
 def jpeg(array: npt.ArrayLike, *, quality: int, subsampling: int | None = None) -> bytes:
     r"""Encode pixels, uint8 (row, column, rgb), as a JPEG file; `subsampling=0` keeps colours as sharp as greys.
 
-    Raises:
-        ImageError: Another type or shape.
-
     Example:
         >>> jpeg(np.zeros((2, 3, 3), np.uint8), quality=90)[:2]
         b'\xff\xd8'
@@ -163,9 +157,6 @@ def jpeg(array: npt.ArrayLike, *, quality: int, subsampling: int | None = None) 
 
 def png(array: npt.ArrayLike) -> bytes:
     r"""Encode pixels, uint8 (row, column, rgb) or (row, column) for grey, as a PNG file.
-
-    Raises:
-        ImageError: Another type or shape.
 
     Example:
         >>> png(np.zeros((2, 3, 3), np.uint8))[:4]
@@ -188,31 +179,24 @@ def _file(array: npt.ArrayLike, kind: str, **options: Any) -> bytes:
 def _values(map: npt.ArrayLike) -> Floats:
     values = np.asarray(map, dtype=np.float64)
     if values.ndim != 2 or values.size == 0:
-        raise ImageError(
-            f"The map has shape {values.shape}",
-            expected="two axes (y, x), each at least 1 long",
-            fix="Pick one template and one prompt first, for example with maps.isel(template=0, prompt=0).",
-        )
+        fix = "Pick one template and one prompt first, for example with maps.isel(template=0, prompt=0)."
+        raise ImageError(f"The map has shape {values.shape}", expected="two axes (y, x), each at least 1 long", fix=fix)
     return values
 
 
 def _pixels(image: npt.ArrayLike) -> Bytes:
     pixels = np.asarray(image)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0 or pixels.dtype != np.uint8:
-        raise ImageError(
-            f"The image is {pixels.dtype} with shape {pixels.shape}",
-            expected="uint8 with axes (row, column, rgb)",
-            fix="Read it with denseclip_viz.images.read and take numpy.asarray of it.",
-        )
+        fix = "Read it with denseclip_viz.images.read and take numpy.asarray of it."
+        got, expected = f"The image is {pixels.dtype} with shape {pixels.shape}", "uint8 with axes (row, column, rgb)"
+        raise ImageError(got, expected=expected, fix=fix)
     return pixels
 
 
 def _scaled(values: Floats, low: float, high: float) -> Floats:
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise ImageError(
-            f"The colour scale goes from {low} to {high}",
-            expected="two finite numbers, low below high",
-            fix="Take the limits from all maps that are to be compared, and widen them if they are equal.",
-        )
+        fix = "Take the limits from all maps that are to be compared, and widen them if they are equal."
+        got, expected = f"The colour scale goes from {low} to {high}", "two finite numbers, low below high"
+        raise ImageError(got, expected=expected, fix=fix)
     scaled: Floats = np.clip((values - low) / (high - low), 0.0, 1.0)
     return scaled

@@ -59,11 +59,8 @@ class Scale:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ImageError(
-                f"A colour scale from {self.low} to {self.high}",
-                expected="two finite numbers, low below high",
-                fix="Leave the limits out to take them from the map.",
-            )
+            got, expected = f"A colour scale from {self.low} to {self.high}", "two finite numbers, low below high"
+            raise ImageError(got, expected=expected, fix="Leave the limits out to take them from the map.")
 
     @property
     def is_diverging(self) -> bool:

@@ -44,7 +44,9 @@ def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figur
     rule, where = str(segmentation.attrs.get("background", "")), panels.placement(segmentation)
     sheet = Sheet(segmentation.attrs, [*names, rule], figure=figure)
     shares = shares_of(segmentation["labels"].to_numpy(), where)
-    size = _image_size(where)
+    ratio = where.image[1] / where.image[0]
+    width = min(LARGEST[0], LARGEST[1] * ratio)
+    size = width, width / ratio
     rows = max(1, int(max(size[1], 2.0) / ENTRY))
     legends = -(-len(shares) // rows)
     top = sheet.top + HEAD
@@ -76,12 +78,6 @@ def shares_of(labels: npt.NDArray[np.integer], where: Placement) -> dict[int, fl
     indices, counts = np.unique(visible, return_counts=True)
     pairs = sorted(zip(indices.tolist(), counts.tolist(), strict=True), key=lambda p: (p[0] < 0, -p[1]))
     return {index: count / visible.size for index, count in pairs}
-
-
-def _image_size(where: Placement) -> tuple[float, float]:
-    ratio = where.image[1] / where.image[0]
-    width = min(LARGEST[0], LARGEST[1] * ratio)
-    return width, width / ratio
 
 
 def _painted(segmentation: xr.Dataset, where: Placement) -> Bytes:

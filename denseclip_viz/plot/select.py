@@ -21,11 +21,9 @@ def require(result: xr.Dataset, names: Sequence[str], *, made_by: str) -> None:
     """
     missing = [name for name in names if not isinstance(result, xr.Dataset) or name not in result]
     if missing:
-        raise LayerError(
-            f"A {type(result).__name__} without {', '.join(missing)}",
-            expected=f"what {made_by} returns",
-            fix="Pass it whole; pick prompts and templates by the arguments of the figure.",
-        )
+        fix = "Pass it whole; pick prompts and templates by the arguments of the figure."
+        got, expected = f"A {type(result).__name__} without {', '.join(missing)}", f"what {made_by} returns"
+        raise LayerError(got, expected=expected, fix=fix)
 
 
 def require_one_path(result: object) -> None:
@@ -65,11 +63,8 @@ def pick_prompts(result: Result, prompts: str | Sequence[str] | None) -> Result:
         ['grass']
     """
     if "prompt" not in result.dims:
-        raise PromptError(
-            "The result has no axis prompt",
-            expected="an axis prompt, if of one prompt",
-            fix="Pick with a list to keep the axis: result.sel(prompt=[...]).",
-        )
+        got, fix = "The result has no axis prompt", "Pick with a list to keep the axis: result.sel(prompt=[...])."
+        raise PromptError(got, expected="an axis prompt, if of one prompt", fix=fix)
     if prompts is None:
         return result
     wanted = [prompts] if isinstance(prompts, str) else list(prompts)
