@@ -64,7 +64,8 @@ class TextCandidates:
 
     def maps(self, trace: Trace) -> Floats:
         """Compare every position with every text: raw cosines."""
-        return np.asarray(cosine_maps(trace.dense, self.vectors).numpy())
+        dense = trace.one_path("texts").dense
+        return np.asarray(cosine_maps(dense, self.vectors).numpy())
 
     def ensembled(self, maps: Floats, members: Sequence[int] | None = None) -> Floats:
         """Make the map of the mean vector of some candidates, all of them by default: `(prompt, …)`.

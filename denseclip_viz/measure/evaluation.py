@@ -25,6 +25,7 @@ from denseclip_viz.measure.store import ResultStore, Values, fingerprint
 from denseclip_viz.measure.template_table import number_of
 from denseclip_viz.presets import Preset
 from denseclip_viz.trace import Trace
+from denseclip_viz.validation import many
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -186,11 +187,12 @@ def _leave_out(_: Any, error: ImageError) -> None:
 
 def _values(maps: Any, names: list[str], measure: Measure, place: int, example: Example, trace: Trace) -> Values:
     """Measure the maps of one image; what is wrong with its masks is said with its place."""
-    if len(maps) != len(names):
-        got, fix = f"Maps of {len(maps)} candidates", "maps(trace) gives (candidate, prompt, y, x)."
-        raise PromptError(got, expected=f"{len(names)}, one for each name", fix=fix)
+    maps = np.asarray(maps)
+    if maps.ndim != 4 or len(maps) != len(names):
+        got, expected = f"Maps of shape {maps.shape}", f"(candidate, prompt, y, x) with {many(len(names), 'candidate')}"
+        raise PromptError(got, expected=expected, fix="Look at what maps(trace) returns.")
     try:
-        numbers = measure(np.asarray(maps), example, trace)
+        numbers = measure(maps, example, trace)
     except (PromptError, ImageError) as error:
         what = f"masks of image {place} ({example.name or trace.name}): {error.got}"
         raise type(error)(what, expected=error.expected, fix=error.fix) from error

@@ -16,7 +16,7 @@ import xarray as xr
 from contests import PROMPTS, blobs, images
 
 import denseclip_viz as dcv
-from denseclip_viz.errors import ImageError, OutputError, PromptError
+from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
 from denseclip_viz.measure.store import fingerprint
 
 SCORE = "shared_precision"
@@ -93,6 +93,19 @@ def test_scenes_know_their_classes(tiny):
     assert np.array_equal(
         from_labels.score, dcv.measure.evaluate(tiny, by_hand, candidates, "iou_won", progress=False).score
     )
+
+
+def test_several_paths_are_never_taken_for_several_texts(tiny):
+    two = dcv.measure.template_candidates(tiny, dcv.Prompts(["a red car", "grass"], ["{}", "no {}"]))
+    with pytest.raises(LayerError, match="texts of 2 paths"):
+        dcv.measure.evaluate(tiny, pairs(2), two, SCORE, path=["value", "vanilla"], progress=False)
+
+    class Flat(Smoothed):
+        def maps(self, trace):
+            return super().maps(trace)[0]
+
+    with pytest.raises(PromptError, match="Maps of shape.*with 2 candidates"):
+        dcv.measure.evaluate(tiny, pairs(2), Flat(tiny), SCORE, progress=False)
 
 
 def test_a_metric_may_give_several_numbers_with_axes_of_their_own(tiny, templates):
