@@ -8,8 +8,6 @@ from numbers import Integral, Real
 from typing import TypeGuard
 from unicodedata import normalize
 
-import numpy as np
-
 from denseclip_viz.errors import DenseclipVizError, GeometryError, PromptError
 
 Size = tuple[int, int]
@@ -17,7 +15,7 @@ Size = tuple[int, int]
 
 def pair(value: object, name: str, *, least: int = 1) -> Size:
     """Read two whole numbers, as plain ints."""
-    listed = value.tolist() if isinstance(value, np.ndarray) else value
+    listed = value.tolist() if hasattr(value, "tolist") else value  # an array, without NumPy for those who have none
     pair = tuple(listed) if isinstance(listed, (tuple, list)) else ()
     if len(pair) != 2 or not all(is_whole(n) for n in pair):
         expected, fix = "two whole numbers (height, width)", "Give the height first."
@@ -32,7 +30,7 @@ def is_whole(value: object, low: float = -math.inf) -> TypeGuard[int]:
     """Say whether this is a whole number from `low`, and no boolean.
 
     Example:
-        >>> is_whole(3, 1), is_whole(np.int64(0), 1), is_whole(True), is_whole(3.0)
+        >>> is_whole(3, 1), is_whole(0, 1), is_whole(True), is_whole(3.0)
         (True, False, False, False)
     """
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low

@@ -60,7 +60,7 @@ def broken_after(monkeypatch):
     """After so many images, something happens."""
 
     def arrange(count, error):
-        plain, done = model_module.compare, []
+        plain, done = model_module.comparison.compare, []
 
         def compare(*arguments):
             done.append(1)
@@ -68,7 +68,7 @@ def broken_after(monkeypatch):
                 raise error
             return plain(*arguments)
 
-        monkeypatch.setattr(model_module, "compare", compare)
+        monkeypatch.setattr(model_module.comparison, "compare", compare)
 
     return arrange
 
