@@ -1,4 +1,4 @@
-"""`denseclip-viz templates street.jpg -p "red car" --templates imagenet-7`: which wording sees best."""
+"""`denseclip-viz templates street.jpg -p "red car" --templates imagenet-7`: which template sees best."""
 
 from __future__ import annotations
 

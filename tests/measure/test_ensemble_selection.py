@@ -21,7 +21,7 @@ def tiny(load_tiny):
     return load_tiny("vit")
 
 
-def test_a_select_templates_is_judged_where_it_was_not_chosen(tiny):
+def test_a_selection_is_judged_where_it_was_not_chosen(tiny):
     some = images(10)
     small = quietly(dcv.measure.select_templates, tiny, some, PROMPTS, blobs, most=2)
     assert small.validation == small.held_out == 5 and 1 <= len(small.templates) <= 2
@@ -48,7 +48,7 @@ def test_a_select_templates_is_judged_where_it_was_not_chosen(tiny):
 
 
 @pytest.mark.parametrize(("when", "chosen"), [("looking", None), ("choosing", 1)])
-def test_an_interrupt_of_a_select_templates_goes_on_with_what_was_done(tiny, monkeypatch, when, chosen):
+def test_an_interrupt_of_a_selection_goes_on_with_what_was_done(tiny, monkeypatch, when, chosen):
     def stream():
         yield from images(8)
         if when == "looking":

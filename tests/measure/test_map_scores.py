@@ -55,7 +55,7 @@ def test_two_hundred_scenes_take_less_than_a_minute_of_one_core_and_tell_the_sam
 
 
 @pytest.mark.slow
-def test_what_a_select_templates_gains_is_said_with_its_noise(bundled):
+def test_what_a_selection_gains_is_said_with_its_noise(bundled):
     scenes = dcv.toyworld.dataset(60, "test", size=bundled.preprocess.size[0])
     small = dcv.measure.select_templates(bundled, scenes, dcv.Prompts(PROMPTS, TEMPLATES), masks, progress=False)
     assert small.validation == small.held_out == 30 and PLANTED not in small.templates[:1]
