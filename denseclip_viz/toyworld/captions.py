@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-from denseclip_viz.toyworld.claims_check import fits, related
-from denseclip_viz.toyworld.parser import Phrase
+from denseclip_viz.toyworld.claims import Phrase, Thing, fits, related
 from denseclip_viz.toyworld.rng import Rng, chance, pick, shuffled
-from denseclip_viz.toyworld.thing import Thing
 from denseclip_viz.toyworld.vocabulary import COUNTED_STUFF, GROUPS, KINDS, STUFF, SYNONYMS, plural, with_article
 
 _OPENERS = (

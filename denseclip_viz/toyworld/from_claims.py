@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from denseclip_viz.toyworld.claims_check import related
+from denseclip_viz.toyworld.claims import Claims, related
 from denseclip_viz.toyworld.layout import grounded, light, overlap, somewhere, stuff_layers, stuff_names, thing
-from denseclip_viz.toyworld.parser import Claims
 from denseclip_viz.toyworld.rng import Rng, between, chance, pick
 from denseclip_viz.toyworld.scene_plan import Plan, ThingPlan
 
@@ -18,7 +17,7 @@ def stage(claims: Claims, rng: Rng) -> Plan | None:
 
     Example:
         >>> from denseclip_viz.toyworld.rng import stream
-        >>> from denseclip_viz.toyworld.parser import parse
+        >>> from denseclip_viz.toyworld.claims import parse
         >>> plan = stage(parse("a red taxi on a road"), stream(1))
         >>> [(t.kind, t.colour) for t in plan.things]
         [('taxi', 'red')]

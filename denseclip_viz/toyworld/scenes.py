@@ -13,12 +13,10 @@ from PIL import Image
 from denseclip_viz.errors import ImageError
 from denseclip_viz.html import join_names, repr_html, thumbnail
 from denseclip_viz.toyworld import captions
-from denseclip_viz.toyworld.claims_check import holds
+from denseclip_viz.toyworld.claims import Thing, holds, parse
 from denseclip_viz.toyworld.draw import Drawing, draw
-from denseclip_viz.toyworld.parser import parse
 from denseclip_viz.toyworld.rng import integer, stream
 from denseclip_viz.toyworld.scene_plan import Plan, ThingPlan
-from denseclip_viz.toyworld.thing import Thing
 from denseclip_viz.toyworld.vocabulary import CLASSES
 
 SMALLEST, LARGEST = 64, 512

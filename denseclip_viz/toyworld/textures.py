@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from denseclip_viz.toyworld.art import PAINTERS
+from denseclip_viz.toyworld.art.stuff import PAINTERS
 from denseclip_viz.toyworld.pen import CANVAS, Pen
 from denseclip_viz.toyworld.rng import stream
 from denseclip_viz.toyworld.vocabulary import STUFF, Rgb

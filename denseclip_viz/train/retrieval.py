@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from denseclip_viz.toyworld.claims_check import holds
-from denseclip_viz.toyworld.parser import Claims, parse
+from denseclip_viz.toyworld.claims import Claims, holds, parse
 from denseclip_viz.toyworld.scenes import Scene
 from denseclip_viz.toyworld.world import dataset
 from denseclip_viz.train.batches import tokens_of

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from denseclip_viz.toyworld.art import ART, PAINTERS
+from denseclip_viz.toyworld.art import ART
+from denseclip_viz.toyworld.art.stuff import PAINTERS
 from denseclip_viz.toyworld.sprites import draw_sprite, frame_of
 from denseclip_viz.toyworld.textures import VARIANTS, draw_texture
 from denseclip_viz.toyworld.vocabulary import FAMILIES, KINDS, STUFF
