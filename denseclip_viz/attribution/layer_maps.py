@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from denseclip_viz.attribution.gradients import gradient_maps
-from denseclip_viz.clip.paths import choose_path
+from denseclip_viz.clip.paths import DensePath, choose_path, read_layer
 from denseclip_viz.clip.towers import Tower
 from denseclip_viz.errors import LayerError
 from denseclip_viz.maps.comparison import with_gradients, with_layer_readout
-from denseclip_viz.maps.layer_readout import read_layers
 from denseclip_viz.trace import Trace
 
 if TYPE_CHECKING:
@@ -32,8 +32,23 @@ def with_layers(both: "xr.Dataset", tower: Tower, trace: Trace, vectors: Tensor,
     """
     path = choose_path(trace.one_path("a readout of layers").paths[0])
     if tower.layers_to_record(layers):
-        return with_layer_readout(both, read_layers(tower, trace, layers, path), vectors, tower.layer_readout)
+        return with_layer_readout(both, _read_layers(tower, trace, layers, path), vectors, tower.layer_readout)
     if trace.pixels is None:
         raise LayerError("layers of a tiled image", expected="a single window", fix="Trace with 'whole'.")
     maps = gradient_maps(tower, trace.pixels, vectors, layers=layers, path=path)
     return with_gradients(both, maps, tower.layer_readout, shifts=[tower.shift(name) for name in maps])
+
+
+def _read_layers(
+    tower: Tower, trace: Trace, layers: Sequence[str], path: DensePath
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Push class token and value path of each layer through norm and projection: (D,) and (y, x, D), on the CPU."""
+    parameter = next(tower.visual.parameters())
+    streams = {name: trace[name][None].to(parameter.device, parameter.dtype) for name in tower.layers_to_record(layers)}
+    with torch.no_grad():
+        pairs = {name: read_layer(tower, streams, name, path) for name in layers}
+    kind, grid = trace.dense.dtype, trace.geometry.grid
+    return {
+        name: (pooled[0].to("cpu", kind), dense[0].to("cpu", kind).unflatten(0, grid))
+        for name, (pooled, dense) in pairs.items()
+    }

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from denseclip_viz.clip.load.architectures import Source
-from denseclip_viz.clip.load.checkpoints import Loaded, choose_device, choose_dtype, settle
+from denseclip_viz.clip.load.checkpoints import Loaded, choose_device, choose_dtype, describe_model, settle, versions
+from denseclip_viz.clip.load.models import Source
 from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
-from denseclip_viz.clip.load.provenance import describe_model, versions
 from denseclip_viz.clip.load.weights import first_line, misfit, read_shapes
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.towers import Align

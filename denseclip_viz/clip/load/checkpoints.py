@@ -5,17 +5,17 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import torch
 from torch import nn
 
-from denseclip_viz.clip.load.architectures import Source, find_source
+from denseclip_viz.clip.load.models import Source, find_source
 from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
-from denseclip_viz.clip.load.provenance import describe_model, versions
-from denseclip_viz.clip.load.switches import Switches, apply_switches, find_switches
+from denseclip_viz.clip.load.switches import Switches, activation_of, apply_switches, find_switches
 from denseclip_viz.clip.load.tokenizer import TextParts, read_tokenizer, text_parts
-from denseclip_viz.clip.load.weights import first_line, load_into, read_shapes
+from denseclip_viz.clip.load.weights import first_line, hash_start, load_into, read_shapes, says_random
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.text.tokenize import Tokenizer
 from denseclip_viz.errors import ModelNameError
@@ -97,6 +97,60 @@ def load_clip(
     provenance |= {"weights": f"{weights.label} ({note})"} if note else {}
     provenance |= {"versions": versions("transformers")} if parts.needs_transformers else {}
     return Loaded(clip, tokenizer, preprocess, provenance)
+
+
+def describe_model(
+    clip: nn.Module, name: str, weights: Weights, preprocess: Preprocess, dtype: torch.dtype, device: torch.device
+) -> dict[str, str | int]:
+    """Say what a model that was just loaded is, as every result carries it along; nothing is switched, unless added."""
+    return {
+        "model": name,
+        "weights": weights.label,
+        "weights_hash": hash_start(weights.file) if weights.file else f"random-{SEED}",
+        "activation": activation_of(clip),
+        "preprocess": describe_preprocess(preprocess),
+        "dtype": str(dtype).removeprefix("torch."),
+        "device": str(device),
+        "preset": "none",
+        "switches": "none",
+        "random_weights": int(weights.file is None or says_random(weights.file)),
+        "versions": versions(),
+    }
+
+
+def describe_preprocess(preprocess: Preprocess) -> str:
+    """Say in one line how an image is made ready.
+
+    Example:
+        >>> from denseclip_viz.geometry import Preprocess
+        >>> describe_preprocess(Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
+        '224 x 224 px, shortest, bicubic, mean 0.5 0.5 0.5, std 0.25 0.25 0.25'
+    """
+    height, width = preprocess.size
+    mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (preprocess.mean, preprocess.std))
+    before = preprocess.before_crop
+    cropped = f" from the middle of {before[0]} x {before[1]}" if before else ""
+    how = f"{preprocess.resize_mode}, {preprocess.interpolation}"
+    return f"{height} x {width} px{cropped}, {how}, mean {mean}, std {std}"
+
+
+def versions(*more: str) -> str:
+    """Give the versions that decide the numbers.
+
+    Args:
+        *more: Further packages that a model is made of.
+
+    Example:
+        >>> versions()
+        'denseclip_viz ... · open_clip ... · torch ...'
+    """
+    import open_clip
+
+    import denseclip_viz
+
+    parts = {"denseclip_viz": denseclip_viz.__version__, "open_clip": open_clip.__version__, "torch": torch.__version__}
+    parts |= {name: metadata.version(name) for name in more}
+    return " · ".join(f"{name} {version}" for name, version in parts.items())
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

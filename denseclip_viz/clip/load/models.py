@@ -1,12 +1,15 @@
-"""One table of every model that open_clip lists: what its pool is, how fine its grid, how large, which weights."""
+"""The models that can be named: open_clip's, in one table, and folders with a configuration."""
 
 from __future__ import annotations
 
 import copy
+import difflib
 import fnmatch
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -19,11 +22,23 @@ if TYPE_CHECKING:
 
 TABLE = Path(__file__).with_name("models.json")
 UNSUPPORTED = "not supported"
+_FOLDER = "local-dir:"
+_CONFIG_FILE = "open_clip_config.json"
 # Names in a checkpoint that are no parameters of a tower; OpenAI's archives carry the last three.
 _NO_PARAMETERS = frozenset(
     "running_mean running_var num_batches_tracked position_ids attn_mask logit_scale logit_bias"
     " input_resolution context_length vocab_size".split()
 )
+
+
+@dataclass(frozen=True)
+class Source:
+    """An architecture: the name that people read, its configuration, and the folder that it is from."""
+
+    name: str
+    config: Mapping[str, Any]
+    folder: Path | None = None
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ModelFacts(TypedDict):
@@ -146,6 +161,30 @@ def fitting_models(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     return [name for name, facts in known if [facts["image_parameters"], facts["text_parameters"]] == counts]
 
 
+def find_source(name: str | os.PathLike[str]) -> Source:
+    """Find the architecture behind a name of open_clip or a folder with an `open_clip_config.json`.
+
+    Raises:
+        ModelNameError: There is neither; the message has the closest names.
+
+    Example:
+        >>> find_source("ViT-B/32").name
+        'ViT-B-32'
+    """
+    import open_clip
+
+    if not isinstance(name, str | os.PathLike):
+        got = f"The model name came as {type(name).__name__}"
+        raise ModelNameError(got, expected="a string", fix='Pass "ViT-B-16", say.')
+    text = os.fspath(name)
+    cleaned = text.replace("/", "-")
+    if cleaned in open_clip.list_models():
+        return Source(cleaned, open_clip.get_model_config(cleaned))
+    if text.startswith(_FOLDER) or (text.strip() and os.path.isdir(text)):
+        return _folder_source(Path(text.removeprefix(_FOLDER)))
+    raise _unknown(text, cleaned, open_clip.list_models())
+
+
 @cache
 def _table() -> dict[str, ModelFacts]:
     table: dict[str, ModelFacts] = json.loads(TABLE.read_text("utf-8"))
@@ -188,3 +227,32 @@ def _tags(name: str) -> str:
     return ", ".join(
         f"{tag} ({'QuickGELU' if config.get('quick_gelu', quick) else 'GELU'})" for tag, config in tags.items()
     )
+
+
+def _folder_source(folder: Path) -> Source:
+    file = folder / _CONFIG_FILE
+    expected = f"a folder with an {_CONFIG_FILE} and a weights file, as open_clip writes them"
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+        config, preprocess = read["model_cfg"], dict(read.get("preprocess_cfg") or {})
+        dict(config["vision_cfg"]), dict(config["text_cfg"]), int(config["embed_dim"])
+    except OSError as error:
+        got = f"The folder {folder} has no {_CONFIG_FILE} that can be read ({error.strerror})"
+        raise ModelNameError(got, expected=expected, fix="Check the path.") from error
+    except (ValueError, LookupError, TypeError) as error:
+        got = f"{file} is no model description ({type(error).__name__}: {error})"
+        fix = "It needs model_cfg with embed_dim, vision_cfg and text_cfg."
+        raise ModelNameError(got, expected=expected, fix=fix) from error
+    return Source(folder.resolve().name, config, folder, preprocess)
+
+
+def _unknown(text: str, cleaned: str, names: list[str]) -> ModelNameError:
+    by_lower = {name.lower(): name for name in names}
+    close = [by_lower[hit] for hit in difflib.get_close_matches(cleaned[:80].lower(), by_lower, n=4, cutoff=0.5)]
+    fix = f"The closest names: {', '.join(close)}." if close else "denseclip-viz models lists them."
+    if os.path.isfile(text):
+        fix = f"For a checkpoint, name its architecture first and pass pretrained={text!r}."
+    elif text.startswith("hf-hub:"):
+        fix = "Name the architecture and its tag, or download the repository and pass its folder."
+    expected = f"one of open_clip's {len(names)} model names, or a folder with an {_CONFIG_FILE}"
+    return ModelNameError(f"There is no model {text[:80]!r}", expected=expected, fix=fix)

@@ -11,7 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from denseclip_viz.clip.load.architectures import Source
+from denseclip_viz.clip.load.models import Source
 from denseclip_viz.clip.load.weights import ENDINGS, first_line, local_file
 from denseclip_viz.errors import ModelNameError, WeightsError
 
@@ -52,7 +52,7 @@ def choose_weights(
         WeightsError: Nothing named, a file that is not here, a tag that cannot be had.
 
     Example:
-        >>> from denseclip_viz.clip.load.architectures import find_source
+        >>> from denseclip_viz.clip.load.models import find_source
         >>> choose_weights(find_source("RN50"), "random").label
         'random (seed 0)'
     """

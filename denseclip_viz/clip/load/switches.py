@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from denseclip_viz.clip.load.provenance import GATES
 from denseclip_viz.errors import ModelNameError
 from denseclip_viz.presets import PRESETS
 from denseclip_viz.validation import is_number
 
+GATES = {"QuickGELU": "quickgelu", "GELU": "gelu", "GELUActivation": "gelu", "NewGELUActivation": "gelu-tanh"}
 ACTIVATIONS = ("gelu", "quickgelu", "image-gelu", "image-quickgelu")
 
 
@@ -97,6 +97,23 @@ def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[st
     return done
 
 
+def activation_of(clip: nn.Module) -> str:
+    """Name the transformer blocks' activation, "quickgelu" or "gelu", of both towers where they differ.
+
+    A ResNet image tower has ReLUs whatever the weights are; there the word is about the text tower.
+
+    Example:
+        >>> activation_of(nn.Sequential(nn.Linear(2, 2), nn.GELU()))
+        'gelu'
+    """
+    visual = set(getattr(clip, "visual", nn.Identity()).modules())
+    image = _gates(visual)
+    text = _gates(module for module in clip.modules() if module not in visual)
+    if image and text and image != text:
+        return f"{image} (image), {text} (text)"
+    return image or text or "none"
+
+
 def swap_activation(tower: nn.Module, kind: str) -> int:
     """Replace every GELU or QuickGELU in a tower that is still ours to build; give how many there are.
 
@@ -128,6 +145,16 @@ def set_layer_norm_eps(tower: nn.Module, eps: float) -> int:
     for norm in norms:
         norm.eps = eps
     return len(norms)
+
+
+def _gates(modules: Iterable[nn.Module]) -> str:
+    kinds = set()
+    for module in modules:
+        kind = GATES.get(type(module).__name__)
+        if kind:
+            tanh = kind == "gelu" and getattr(module, "approximate", "none") == "tanh"
+            kinds.add("gelu-tanh" if tanh else kind)
+    return "+".join(sorted(kinds))
 
 
 def _channels(values: Sequence[float], what: str, *, above: float) -> tuple[float, ...]:

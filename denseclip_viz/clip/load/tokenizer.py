@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from denseclip_viz.clip.load.architectures import Source
+from denseclip_viz.clip.load.models import Source
 from denseclip_viz.clip.load.pretrained import hub_folder
 from denseclip_viz.clip.load.weights import first_line
 from denseclip_viz.clip.text.text_towers import HUGGING_FACE
@@ -53,7 +53,7 @@ def text_parts(source: Source, *, cache_dir: str | None = None) -> TextParts:
         WeightsError: A file of the hub that is not here, and nobody answers.
 
     Example:
-        >>> from denseclip_viz.clip.load.architectures import find_source
+        >>> from denseclip_viz.clip.load.models import find_source
         >>> text_parts(find_source("RN50")).config["width"]
         512
     """
