@@ -1,59 +1,68 @@
-"""The controls that need the model: their widgets, and which of them a teacher has locked."""
+"""The controls that need the model: their widgets, what is typed into them, and which of them a teacher has locked."""
 
+import re
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import anywidget
 import ipywidgets as widgets
+import traitlets
 
 from denseclip_viz.canvas.state import CONTROLS as CANVAS_CONTROLS
-from denseclip_viz.errors import PromptError
-from denseclip_viz.explorers.prompt_input import OWN, TEMPLATE_CHOICES, format_list, read_prompts, template_choice
+from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.explorers.session import ImageSource, Query
-from denseclip_viz.explorers.upload import Upload
-from denseclip_viz.prompts import Prompts
+from denseclip_viz.explorers.status import HERE
+from denseclip_viz.prompts import TEMPLATE_SETS, Prompts, template_set
+from denseclip_viz.prompts.articles import two_articles
 from denseclip_viz.validation import short
 
 TEXTS = ("prompts", "absent", "templates")  # what every explorer has
 GEOMETRIES = (("the model's own crop", "native"), ("the whole image", "whole"), ("tiles, finer cells", "tiles"))
-LABEL = "68px"
+OWN = "own"
+TEMPLATE_CHOICES = (
+    ("as typed", "none"),
+    ("one: a photo of a …", "single"),
+    ("scene, 5", "scene"),
+    ("ImageNet, 7", "imagenet-7"),
+    ("ImageNet, 80", "imagenet-80"),
+    ("MaskCLIP, 85", "maskclip-85"),
+    ("my own …", OWN),
+)
+MOST_BYTES = 8 * 10**6  # of an uploaded file: a notebook server drops the connection at messages of 10 MiB
+LOOKS = {"style": {"description_width": "68px"}, "layout": {"width": "auto"}}
 LATE = 2.0  # seconds
+_PIECE = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?=[,\n]|$)|([^,\n]+)')
 
 
-@dataclass(frozen=True)
-class Locks:
-    """Which controls are not shown: those beside the canvas, and those of the canvas itself."""
+class Upload(anywidget.AnyWidget):
+    """A button and a place to drop an image file on; the browser refuses what is too large to be sent.
 
-    beside: tuple[str, ...]
-    canvas: tuple[str, ...]
-
-
-def sort_locks(names: str | Sequence[str], controls: Sequence[str]) -> Locks:
-    """Sort out the names of locked controls.
-
-    Args:
-        names: As given: the name of a control, or several.
-        controls: The controls that this explorer has beside the canvas.
-
-    Raises:
-        PromptError: A name that neither explorer nor canvas has; the message lists what there is.
-
-    Example:
-        >>> sort_locks(["prompts", "opacity"], controls=["prompts", "model"])
-        Locks(beside=('prompts',), canvas=('opacity',))
+    Attributes:
+        content: The bytes of a file that was sent; empty again once they were taken.
+        name: Its name.
+        refused: Name and size of a file that was not sent, for the message.
+        limit: The most bytes.
     """
-    if not isinstance(names, Sequence):
-        got = f"lock={names!r}"
-        raise PromptError(got, expected="names of controls", fix='Write lock=["model", "image"], say.')
-    chosen = [names] if isinstance(names, str) else list(names)
-    unknown = [name for name in chosen if name not in controls and name not in CANVAS_CONTROLS]
-    if unknown:
-        expected = f"some of {', '.join(controls)}; on the canvas {', '.join(CANVAS_CONTROLS)}"
-        got = f"There is no control {', '.join(map(short, unknown))} to lock"
-        raise PromptError(got, expected=expected, fix="Leave it out, or name another.")
-    beside = tuple(name for name in chosen if name in controls)
-    return Locks(beside, tuple(name for name in chosen if name in CANVAS_CONTROLS))
+
+    _esm = (HERE / "upload.js").read_text("utf-8")
+    content = traitlets.CBytes(b"").tag(sync=True, echo_update=False)  # not sent back again
+    name = traitlets.Unicode("").tag(sync=True)
+    refused = traitlets.Dict().tag(sync=True)
+    limit = traitlets.Int(MOST_BYTES).tag(sync=True)
+
+    def take(self) -> bytes:
+        """Take the bytes, so that neither kernel nor page hold them any longer."""
+        content = bytes(self.content)
+        self.content = b""
+        return content
+
+    def refusal(self) -> ImageError:
+        """Say that the last file was too large to be sent."""
+        expected = f"at most {self.limit / 1e6:.0f} MB, as it goes through the notebook's connection"
+        fix = "Shrink it, or open it from a cell with explorer.look_at(path)."
+        got = f"{self.refused['name']} has {int(self.refused['size']) / 1e6:.1f} MB"
+        return ImageError(got, expected=expected, fix=fix)
 
 
 class Controls:
@@ -163,20 +172,110 @@ def _entered(change: Any) -> bool:
 
 
 def _area(label: str, text: str, hint: str, *, rows: int) -> widgets.Textarea:
-    return widgets.Textarea(text, description=label, placeholder=hint, rows=rows, style=_style(), layout=_wide())
+    return widgets.Textarea(text, description=label, placeholder=hint, rows=rows, **LOOKS)
 
 
 def _choice(label: str, options: Sequence[tuple[str, str]], value: str) -> widgets.Dropdown:
-    return widgets.Dropdown(options=list(options), value=value, description=label, style=_style(), layout=_wide())
+    return widgets.Dropdown(options=list(options), value=value, description=label, **LOOKS)
 
 
 def _check(label: str, hint: str) -> widgets.Checkbox:
-    return widgets.Checkbox(False, description=label, indent=False, tooltip=hint, layout=_wide())
+    return widgets.Checkbox(False, description=label, indent=False, tooltip=hint, layout=LOOKS["layout"])
 
 
-def _style() -> dict[str, str]:
-    return {"description_width": LABEL}
+def sort_locks(names: str | Sequence[str], controls: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Sort the names of locked controls into those of an explorer, beside the canvas, and those of the canvas itself.
+
+    Raises:
+        PromptError: A name that neither explorer nor canvas has; the message lists what there is.
+
+    Example:
+        >>> sort_locks(["prompts", "opacity"], controls=["prompts", "model"])
+        (('prompts',), ('opacity',))
+    """
+    if not isinstance(names, Sequence):
+        got = f"lock={names!r}"
+        raise PromptError(got, expected="names of controls", fix='Write lock=["model", "image"], say.')
+    chosen = [names] if isinstance(names, str) else list(names)
+    unknown = [name for name in chosen if name not in controls and name not in CANVAS_CONTROLS]
+    if unknown:
+        expected = f"some of {', '.join(controls)}; on the canvas {', '.join(CANVAS_CONTROLS)}"
+        got = f"There is no control {', '.join(map(short, unknown))} to lock"
+        raise PromptError(got, expected=expected, fix="Leave it out, or name another.")
+    beside, canvas = (tuple(name for name in chosen if name in some) for some in (controls, CANVAS_CONTROLS))
+    return beside, canvas
 
 
-def _wide() -> widgets.Layout:
-    return widgets.Layout(width="auto")
+def parse_list(text: str) -> list[str]:
+    """Read a list as people type it: one a line, or parted by commas; "quoted, like this" to keep a comma.
+
+    Example:
+        >>> parse_list('a taxi, a road' + chr(10) + '"a car, parked", , a taxi')
+        ['a taxi', 'a road', 'a car, parked']
+    """
+    pieces = (quoted.replace('""', '"') if quoted else plain for quoted, plain in _PIECE.findall(text))
+    return list(dict.fromkeys(piece.strip() for piece in pieces if piece.strip()))
+
+
+def format_list(names: Iterable[str]) -> str:
+    """Write a list so that `parse_list` reads it again.
+
+    Example:
+        >>> parse_list(format_list(["a taxi", 'a "red, fast" car']))
+        ['a taxi', 'a "red, fast" car']
+    """
+    return "\n".join(f'"{name.replace(chr(34), 2 * chr(34))}"' if _needs_quotes(name) else name for name in names)
+
+
+def _needs_quotes(name: str) -> bool:
+    return "," in name or "\n" in name or name.lstrip().startswith('"')
+
+
+def template_choice(templates: tuple[str, ...]) -> str:
+    """Find the name of a set of templates; `"own"` where it is none.
+
+    Example:
+        >>> template_choice(("{}",)), template_choice(("my {}",))
+        ('none', 'own')
+    """
+    return next((name for name in TEMPLATE_SETS if template_set(name) == tuple(templates)), OWN)
+
+
+def _own_templates(text: str) -> tuple[str, ...]:
+    lines = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    if lines:
+        return lines
+    fix = 'Write one a line, "a photo of {}." say, or choose a set.'
+    raise PromptError("No templates of your own are typed", expected='lines with one "{}" each', fix=fix)
+
+
+def read_prompts(before: Prompts, *, prompts: str, absent: str, templates: str, own: str = "") -> Prompts:
+    """Make prompts of what is typed; synonyms, background marks and switches stay for the names that were there.
+
+    Where a template and a prompt both bring an article, articles are set right, as they are for plain texts.
+
+    Raises:
+        PromptError: Nothing is typed, or what `Prompts` refuses.
+
+    Example:
+        >>> read_prompts(Prompts("x"), prompts="a taxi, a whale", absent="a whale", templates="none")
+        Prompts(2 prompts × 1 template = 2 texts, absent: 'a whale'; first: 'a taxi')
+    """
+    names, missing = parse_list(prompts), parse_list(absent)
+    if not names:
+        fix = "Write one a line, or several with commas."
+        raise PromptError("No prompt is typed", expected="at least one, such as: a taxi", fix=fix)
+    synonyms = dict(zip(before.prompts, before.synonyms, strict=True))
+    hidden = [name for name, is_so in zip(before.prompts, before.background, strict=True) if is_so and name in names]
+    texts_of = {name: synonyms.get(name, (name,)) for name in (*names, *missing)}
+    chosen = _own_templates(own) if templates == OWN else template_set(templates)
+    texts = (text for named in texts_of.values() for text in named)
+    twice = two_articles(chosen, texts, plural=before.plural) is not None
+    return Prompts(
+        {name: texts_of[name] for name in names},
+        chosen,
+        absent={name: texts_of[name] for name in missing},
+        background={name: texts_of[name] for name in hidden},
+        articles="right" if twice else before.articles,
+        plural=before.plural,
+    )

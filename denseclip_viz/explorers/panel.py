@@ -10,11 +10,10 @@ from typing import Any
 import ipywidgets as widgets
 
 from denseclip_viz.canvas.widget import Canvas
-from denseclip_viz.explorers import status
-from denseclip_viz.explorers.controls import Controls, Locks, sort_locks
+from denseclip_viz.explorers.controls import Controls, sort_locks
 from denseclip_viz.explorers.session import ImageSource, Models, Query, Result, Session
+from denseclip_viz.explorers.status import StatusLine
 from denseclip_viz.explorers.thumbnails import Thumbnails
-from denseclip_viz.explorers.upload import too_large
 from denseclip_viz.explorers.worker import Worker
 from denseclip_viz.images import ImageLike
 from denseclip_viz.model import Model
@@ -52,11 +51,13 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         aside: For work beside it that a Run does not wait for.
     """
 
-    def __init__(self, spec: ExplorerSpec, session: Session, result: Result, locks: Locks) -> None:
+    def __init__(
+        self, spec: ExplorerSpec, session: Session, result: Result, *, hidden: Sequence[str], locked: Sequence[str]
+    ) -> None:
         self._spec, self._session, self.shown = spec, session, result
         self._showing, self._refined, self._view = False, False, "dense"
-        self.controls = Controls(result.query.prompts, session.names, names=spec.controls, hidden=locks.beside)
-        self.status, self.canvas = status.StatusLine(), Canvas(locked=list(locks.canvas))
+        self.controls = Controls(result.query.prompts, session.names, names=spec.controls, hidden=hidden)
+        self.status, self.canvas = StatusLine(), Canvas(locked=list(locked))
         self._lock = threading.RLock()
         self._worker = Worker(
             on_progress=self._report, on_error=self._show_failure, on_idle=self._idle, lock=self._lock
@@ -141,10 +142,13 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def safe_callback(self, call: Callable[..., Any]) -> Callable[..., None]:
         """Wrap a callback: one at a time, and what it raises is shown."""
-        return status.safe_callback(self._show_error, call, self._lock)
 
-    def _show_error(self, error: BaseException) -> None:
-        self.status.show(status.one_line(error), "error")
+        def callback(*args: Any, **kwargs: Any) -> None:
+            # JupyterLab lets callbacks of several widgets run in several threads
+            with self._lock, self.status.errors_shown():
+                call(*args, **kwargs)
+
+        return callback
 
     def _top(self) -> widgets.Widget:
         side = widgets.VBox([self.controls.box, self.status])
@@ -165,8 +169,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self._start(ImageSource(upload.take(), upload.name))
 
     def _refused(self, change: Any) -> None:
-        file = change["new"]
-        raise too_large(str(file["name"]), int(file["size"]), self.controls.image.limit)
+        raise self.controls.image.refusal()
 
     def _start(self, image: ImageSource) -> None:
         query = self.controls.query(image, layers=self._spec.layers)
@@ -202,7 +205,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.controls.stop.disabled = True
 
     def _show_failure(self, error: BaseException) -> None:
-        with status.errors_shown(self._show_error):
+        with self.status.errors_shown():
             raise error
 
     def __repr__(self) -> str:
@@ -221,18 +224,11 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 def open_panel(
     spec: ExplorerSpec, models: Models, image: ImageLike, prompts: Prompts, *, lock: str | Sequence[str] = ()
 ) -> Panel:
-    """Take the first look, and open a panel on it; what is wrong with the arguments is raised here.
-
-    Args:
-        spec: Which explorer.
-        models: To choose from.
-        image: To look at.
-        prompts: To look for.
-        lock: Controls that are not shown.
-    """
-    locks, session = sort_locks(lock, spec.controls), Session(models)
+    """Take the first look, and open a panel on it; what is wrong with the arguments is raised here."""
+    (hidden, locked), session = sort_locks(lock, spec.controls), Session(models)
     query = Query(ImageSource(image), session.names[0], prompts, layers=spec.layers)
-    return Panel(spec, session, session.run(query, lambda text, share: None), locks)
+    result = session.run(query, lambda text, share: None)
+    return Panel(spec, session, result, hidden=hidden, locked=locked)
 
 
 def _parts(widget: widgets.Widget) -> Iterator[widgets.Widget]:

@@ -1,12 +1,8 @@
 """One line that tells what is going on or what went wrong."""
 
-from __future__ import annotations
-
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ParamSpec
 
 import anywidget
 import traitlets
@@ -14,7 +10,6 @@ import traitlets
 from denseclip_viz.errors import DenseclipVizError
 
 HERE = Path(__file__).parent  # its files are read here: anywidget keeps every widget that was given a path
-Given = ParamSpec("Given")
 
 
 class StatusLine(anywidget.AnyWidget):
@@ -37,6 +32,16 @@ class StatusLine(anywidget.AnyWidget):
         with self.hold_sync():
             self.text, self.kind, self.share = text, kind, share
 
+    @contextmanager
+    def errors_shown(self) -> Iterator[None]:
+        """Show what a block raises instead of raising it, and what is none of our own errors as a traceback too."""
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001  nobody above a widget's callback would show it
+            self.show(one_line(error), "error")
+            if not isinstance(error, DenseclipVizError):
+                _show_traceback(error)
+
 
 def one_line(error: BaseException) -> str:
     """Put an error into one line: our own messages as they are, others with their type.
@@ -51,21 +56,6 @@ def one_line(error: BaseException) -> str:
     return f"{name}: {message}" if message else name
 
 
-@contextmanager
-def errors_shown(show: Callable[[BaseException], None]) -> Iterator[None]:
-    """Show what a block raises instead of raising it, and what is none of our own errors as a traceback too.
-
-    Args:
-        show: Called with the error.
-    """
-    try:
-        yield
-    except BaseException as error:  # noqa: BLE001  nobody above a widget's callback would show it
-        show(error)
-        if not isinstance(error, DenseclipVizError):
-            _show_traceback(error)
-
-
 def _show_traceback(error: BaseException) -> None:
     """Bring an error to where the notebook shows tracebacks; without a notebook, raise it."""
     from IPython.core.getipython import get_ipython
@@ -74,30 +64,3 @@ def _show_traceback(error: BaseException) -> None:
     if shell is None:
         raise error
     shell.showtraceback((type(error), error, error.__traceback__))
-
-
-def safe_callback(
-    show: Callable[[BaseException], None], call: Callable[Given, Any], lock: threading.RLock | None = None
-) -> Callable[Given, None]:
-    """Wrap a callback so that nothing which it raises can vanish.
-
-    Args:
-        show: Called with what it raises.
-        call: The callback.
-        lock: Held while it runs: JupyterLab lets callbacks of several widgets run in several threads.
-
-    Example:
-        >>> from denseclip_viz.errors import OutputError
-        >>> lines = []
-        >>> def choose():
-        ...     raise OutputError("Nowhere", expected="a folder", fix="Name one.")
-        >>> safe_callback(lines.append, choose)()
-        >>> len(lines)
-        1
-    """
-
-    def callback(*args: Given.args, **kwargs: Given.kwargs) -> None:
-        with lock or nullcontext(), errors_shown(show):
-            call(*args, **kwargs)
-
-    return callback

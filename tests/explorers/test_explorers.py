@@ -15,7 +15,7 @@ from state import fingerprint
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import DenseclipVizError, PromptError
-from denseclip_viz.explorers.upload import MOST_BYTES
+from denseclip_viz.explorers.controls import MOST_BYTES
 from denseclip_viz.explorers.worker import Worker
 
 PROMPTS = ["a taxi", "a road"]
