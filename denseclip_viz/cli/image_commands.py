@@ -120,6 +120,19 @@ def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: b
         raise OutputError(got, expected="different names", fix="Run them in two calls.")
 
 
+def make_folder(folder: Path, *, expected: str, fix: str) -> None:
+    """Make a folder if it is not there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        got = f"the folder {folder} cannot be made ({os.strerror(error.errno or 0)})"
+        raise OutputError(got, expected=expected, fix=fix) from error
+
+
 @dataclass
 class Skipped:
     """Images that cannot be read: each is named and skipped, and the command ends with code 2.

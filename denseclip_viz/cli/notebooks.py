@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from denseclip_viz.cli.image_commands import make_folder
 from denseclip_viz.errors import OutputError
 from denseclip_viz.files import atomic_write
 
@@ -70,7 +71,8 @@ def copy_notebooks(folder: str | os.PathLike[str]) -> Copies:
         >>> "README.md" in first.new, second.new
         (True, ())
     """
-    source, target = shipped(), _create(Path(folder))
+    source, target = shipped(), Path(folder)
+    make_folder(target, expected="a folder for the notebooks", fix="Name another one.")
     if source.samefile(target):
         return Copies(target)
     record, names = _read_record(target), {"new": list[str](), "updated": list[str](), "edited": list[str]()}
@@ -124,15 +126,6 @@ def _names(source: Path) -> list[str]:
     """List what is copied by its relative name; nothing hidden, such as Jupyter's checkpoints."""
     paths = [path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file()]
     return [path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)]
-
-
-def _create(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        got = f"the folder {folder} cannot be made ({os.strerror(error.errno or 0)})"
-        raise OutputError(got, expected="a folder for the notebooks", fix="Name another one.") from error
-    return folder
 
 
 def _read_record(folder: Path) -> dict[str, str]:

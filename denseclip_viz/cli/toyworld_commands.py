@@ -62,8 +62,7 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
 ) -> None:
     """Measure a bundled model on scenes that it has never seen."""
-    from denseclip_viz.cli.toyworld_figures import check_folder, draw
-    from denseclip_viz.cli.toyworld_report import show
+    from denseclip_viz.cli.toyworld_report import check_folder, draw, show
     from denseclip_viz.clip.load.bundled import NAMES
     from denseclip_viz.files import atomic_write, check_target
     from denseclip_viz.loading import load

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from denseclip_viz.clip.load.bundled import CARD, load_compact
-from denseclip_viz.measure.baselines import ATTENTION, PATHS, VALUE
+from denseclip_viz.measure.candidates import ATTENTION, PATHS, VALUE
 from denseclip_viz.model import Model
 from denseclip_viz.train.contrastive import export
 from denseclip_viz.train.loop import read_checkpoint

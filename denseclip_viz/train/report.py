@@ -16,21 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from denseclip_viz.clip.text.bank import ensemble
-from denseclip_viz.measure.baselines import CAM, VALUE, Baselines, GradCam
-from denseclip_viz.measure.candidates import TextCandidates
-from denseclip_viz.measure.confusable import confusion_in_groups, most_confused, share_right, two_at_once
+from denseclip_viz.measure import segmentation
+from denseclip_viz.measure.candidates import CAM, VALUE, Baselines, GradCam, TextCandidates
 from denseclip_viz.measure.datasets import Example
 from denseclip_viz.measure.evaluation import run
-from denseclip_viz.measure.segmentation import (
-    Labels,
-    areas_iou,
-    areas_of,
-    grid_ceiling,
-    label_pixels,
-    mean,
-    pixel_areas,
-    present_only,
-)
+from denseclip_viz.measure.segmentation import Labels, mean, most_confused, pixel_areas, share_right
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.toyworld.scenes import Scene
@@ -90,7 +80,7 @@ def report(
         "model": {key: model.provenance[key] for key in _MADE_WITH if key in model.provenance},
         **groups,
         "naming": naming(measured["main"].values, measured["embedding"].values, candidates.ensembled.numpy()),
-        **segmentation(measured, cams),
+        **segmentation_scores(measured, cams),
         "two siblings": pairs,
     }
 
@@ -104,9 +94,10 @@ def measure_scene(maps: NDArray[np.floating], example: Example, trace: Trace) ->
     """Measure all that needs no other scenes; the oracle's areas are of the grid's ceiling and of present classes."""
     scene, labels, geometry = example.image, example.labels, trace.geometry
     assert labels is not None
-    ceiling = grid_ceiling(labels, geometry, len(CLASSES))
+    ceiling = segmentation.grid_ceiling(labels, geometry, len(CLASSES))
     oracle = [
-        areas_of(scores, labels, geometry) for scores in (ceiling, present_only(torch.from_numpy(maps[0]), labels))
+        segmentation.areas_of(scores, labels, geometry)
+        for scores in (ceiling, segmentation.present_only(torch.from_numpy(maps[0]), labels))
     ]
     main = max(scene.things, key=lambda thing: int(thing.mask.sum()), default=None)
     return {
@@ -118,7 +109,7 @@ def measure_scene(maps: NDArray[np.floating], example: Example, trace: Trace) ->
     }
 
 
-def segmentation(measured: xr.Dataset, cams: xr.Dataset) -> dict[str, Any]:
+def segmentation_scores(measured: xr.Dataset, cams: xr.Dataset) -> dict[str, Any]:
     """Divide areas that are summed over scenes: mIoU of every method, of classes, and as a share of the ceiling."""
     value, *others = measured["candidate"].values.tolist()
     areas, oracle = np.moveaxis(measured["areas"].values, 1, 0), np.moveaxis(measured["oracle"].values, 1, 0)
@@ -126,7 +117,7 @@ def segmentation(measured: xr.Dataset, cams: xr.Dataset) -> dict[str, Any]:
     on_all = list(methods)
     if slow := cams.sizes["image"]:
         methods |= {VALUE + FIRST: areas[0, :slow], CAM + FIRST: cams["areas"].values[:, 0]}
-    scores = {method: areas_iou(of.sum(0)) for method, of in methods.items()}
+    scores = {method: segmentation.areas_iou(of.sum(0)) for method, of in methods.items()}
     miou = {method: {part: mean(iou[rows]) for part, rows in PARTS.items()} for method, iou in scores.items()}
     by_class = dict(zip(CLASSES, scores[VALUE], strict=True))
     return {
@@ -154,7 +145,7 @@ def naming(main: NDArray[np.intp], embeddings: NDArray[np.floating], vectors: ND
     there = main >= 0
     unit = embeddings[there] / np.linalg.norm(embeddings[there], axis=-1, keepdims=True)
     scores, main = unit @ vectors[_KINDS].T, main[there]
-    matrix = confusion_in_groups(main, scores, _FAMILY)
+    matrix = segmentation.confusion_in_groups(main, scores, _FAMILY)
     return {
         "scenes": len(main),
         "top-1": mean(scores.argmax(1) == main),
@@ -186,7 +177,7 @@ def measure_pair(maps: NDArray[np.floating], example: Example, trace: Trace) -> 
     """Measure the two nearest things of a scene."""
     things = example.image.things[:2]
     pair, masks = [CLASSES.index(thing.kind) for thing in things], [thing.mask for thing in things]
-    numbers = two_at_once(torch.from_numpy(maps[0]), pair, masks, _STUFF, trace.geometry)
+    numbers = segmentation.two_at_once(torch.from_numpy(maps[0]), pair, masks, _STUFF, trace.geometry)
     return {**numbers, "family": ((), list(FAMILIES).index(FAMILY_OF[things[0].kind]))}
 
 
@@ -207,8 +198,8 @@ def scene_labels(model: Model, scenes: Sequence[Scene]) -> list[tuple[Labels, La
 
     def labels(maps: NDArray[np.floating], example: Example, trace: Trace) -> Numbers:
         assert example.labels is not None
-        ceiling = grid_ceiling(example.labels, trace.geometry, len(CLASSES))
-        both = [label_pixels(scores, trace.geometry) for scores in (torch.from_numpy(maps[0]), ceiling)]
+        ceiling = segmentation.grid_ceiling(example.labels, trace.geometry, len(CLASSES))
+        both = [segmentation.label_pixels(scores, trace.geometry) for scores in (torch.from_numpy(maps[0]), ceiling)]
         return {"labels": (("kind", "row", "column"), both)}
 
     named = run(model, scenes, value_path(ensemble(class_vectors(model))), labels, {}, progress=False)

@@ -12,19 +12,19 @@ from typer.testing import CliRunner
 
 import denseclip_viz as dcv
 from denseclip_viz.cli.app import app
-from denseclip_viz.cli.toyworld_figures import (
+from denseclip_viz.cli.toyworld_report import (
     COLUMNS,
     FILES,
     NATURAL,
     miou_bars,
     scene_gallery,
+    show,
     sibling_matrices,
     with_things,
 )
-from denseclip_viz.cli.toyworld_report import show
 from denseclip_viz.clip.load.bundled import MODELS
-from denseclip_viz.measure.baselines import CAM, VALUE
-from denseclip_viz.measure.confusable import most_confused, share_right
+from denseclip_viz.measure.candidates import CAM, VALUE
+from denseclip_viz.measure.segmentation import most_confused, share_right
 from denseclip_viz.plot.gallery import Row, coloured
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.toyworld.vocabulary import CLASSES, FAMILIES, KINDS, STUFF

@@ -13,8 +13,7 @@ import denseclip_viz as dcv
 from denseclip_viz.clip.load.bundled import MODELS
 from denseclip_viz.maps.refine import REMOVED
 from denseclip_viz.maps.segment import label
-from denseclip_viz.measure.baselines import PATHS, Baselines, GradCam
-from denseclip_viz.measure.confusable import share_right
+from denseclip_viz.measure.candidates import PATHS, Baselines, GradCam
 from denseclip_viz.measure.datasets import Example
 from denseclip_viz.measure.segmentation import (
     areas_iou,
@@ -26,6 +25,7 @@ from denseclip_viz.measure.segmentation import (
     label_pixels,
     mean,
     present_only,
+    share_right,
 )
 from denseclip_viz.toyworld import dataset, sibling_scenes
 from denseclip_viz.toyworld.vocabulary import CLASSES, FAMILY_OF, KINDS, noun_phrase
