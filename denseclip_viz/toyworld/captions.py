@@ -36,13 +36,7 @@ _NUMBERS = ("", "", "two", "three", "four", "five")
 
 
 def caption(rng: Rng, things: Sequence[Thing], stuff: Sequence[str], *, side: float) -> str:
-    """Write a true caption; ``things`` and ``stuff`` are what is seen well enough to be named.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> "grass" in caption(stream(5), [], ["grass"], side=160) or "lawn, meadow"
-        True
-    """
+    """Write a true caption; ``things`` and ``stuff`` are what is seen well enough to be named."""
     if not things or (stuff and chance(rng, 0.08)):
         return _finished(rng, _only_stuff(rng, stuff), _STUFF_OPENERS)
     most = pick(rng, (1, 2, 5), (0.46, 0.32, 0.22))
@@ -54,13 +48,7 @@ def caption(rng: Rng, things: Sequence[Thing], stuff: Sequence[str], *, side: fl
 
 
 def brief(rng: Rng, things: Sequence[Thing], stuff: Sequence[str]) -> str:
-    """Write a true caption that names one thing, or one stuff, and hardly more: how most alt texts are.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> brief(stream(5), [], ["grass"]) in ("grass", "the grass", "a lawn", "the lawn", "a meadow", "the meadow")
-        True
-    """
+    """Write a true caption that names one thing, or one stuff, and hardly more: how most alt texts are."""
     if not things or (stuff and chance(rng, 0.25)):
         return _stuff(rng, pick(rng, stuff))
     thing = pick(rng, things)
@@ -71,13 +59,7 @@ def brief(rng: Rng, things: Sequence[Thing], stuff: Sequence[str]) -> str:
 
 
 def negated(rng: Rng, things: Sequence[Thing], stuff: Sequence[str], *, more: str) -> str:
-    """Write a true caption of what is missing, alone or after ``more``; things and stuff are all that is there.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> any(word in negated(stream(4), [], ["grass"], more="grass") for word in ("no", "without"))
-        True
-    """
+    """Write a true caption of what is missing, alone or after ``more``; things and stuff are all that is there."""
     bare = _missing(rng, things, stuff)
     phrase = _stuff(rng, bare) if bare in STUFF else with_article(bare)
     return pick(rng, _DENIALS).format(bare=bare, phrase=phrase, more=more)

@@ -12,10 +12,8 @@ from PIL import Image, ImageFilter
 
 from denseclip_viz.toyworld.rng import stream
 from denseclip_viz.toyworld.scene_plan import Edge, Light, Plan, StuffPlan, ThingPlan
-from denseclip_viz.toyworld.sprites import LEVELS, Sprite, draw_sprite
+from denseclip_viz.toyworld.sprites import LEVELS, Plane, Sprite, draw_sprite
 from denseclip_viz.toyworld.textures import draw_texture
-
-Plane = NDArray[np.float32]
 
 _NOISE_SLACK = 64
 
@@ -34,15 +32,7 @@ class Drawing(NamedTuple):
 
 
 def draw(plan: Plan, size: int) -> Drawing:
-    """Draw a plan as a square image of ``size`` pixels a side.
-
-    Example:
-        >>> from denseclip_viz.toyworld.scene_plan import Light, Plan, StuffPlan
-        >>> sky = StuffPlan("sky", 0, (0.0, 0.0), False, (1.0, 1.0, 1.0))
-        >>> plan = Plan((sky,), (), Light((1.0, 1.0, 1.0), 0.0, 0.0, 0.0, 0.0, (0.0, 0.0), 0.0))
-        >>> draw(plan, 64).image.shape
-        (64, 64, 3)
-    """
+    """Draw a plan as a square image of ``size`` pixels a side."""
     owner = np.zeros((size, size), np.uint8)
     share = np.ones((size, size), np.float32)
     canvas = _cut(plan.stuff[0], size, 0, size)

@@ -58,7 +58,7 @@ def _write(work: Path, name: str, scene: Scene) -> dict[str, object]:
     """Write a scene's files; return its line of ``captions.jsonl``."""
     Image.fromarray(scene.image).save(work / "images" / name)
     mask = Image.fromarray(scene.labels().astype(np.uint8)).convert("P")
-    mask.putpalette(palette())
+    mask.putpalette(_palette())
     mask.save(work / "masks" / name)
     facts = ("kind", "colour", "surface", "size", "box", "depth")
     things = [{fact: getattr(thing, fact) for fact in facts} for thing in scene.things]
@@ -72,12 +72,7 @@ def _write(work: Path, name: str, scene: Scene) -> dict[str, object]:
     }
 
 
-def palette() -> list[int]:
-    """Return red, green and blue of every class, so that masks can be looked at.
-
-    Example:
-        >>> len(palette()) == 3 * len(CLASSES)
-        True
-    """
+def _palette() -> list[int]:
+    """Return red, green and blue of every class, so that masks can be looked at."""
     shades = 60 + 190 * stream(21).random((len(CLASSES), 3))
     return [int(value) for value in shades.ravel()]

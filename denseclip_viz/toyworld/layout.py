@@ -1,8 +1,9 @@
-"""Chance with taste: which stuff and things a scene has, and where they stand."""
+"""Which stuff and things a scene has, and where they stand: by chance with taste, or so that claims are true."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from denseclip_viz.toyworld.claims import Claims, related
 from denseclip_viz.toyworld.rng import Rng, between, chance, pick, shuffled
 from denseclip_viz.toyworld.scene_plan import Edge, Light, Plan, StuffPlan, ThingPlan
 from denseclip_viz.toyworld.sprites import frame_of
@@ -12,9 +13,11 @@ from denseclip_viz.toyworld.vocabulary import COLOURS, FAMILIES, FAMILY_OF, KIND
 MOST_THINGS = 5
 _BACKS = ("sky", "night sky", "brick wall")
 _GROUNDS = ("grass", "sand", "water", "snow", "road", "leaves", "wooden floor", "tiles")
-FLYERS = frozenset(FAMILIES["aircraft"]) | {"owl"}
+_FLYERS = frozenset(FAMILIES["aircraft"]) | {"owl"}
 _NO_GROUND = frozenset({"sky", "night sky", "brick wall", "mountains"})
-_TILTED = FLYERS | frozenset(FAMILIES["sea animal"])
+_TILTED = _FLYERS | frozenset(FAMILIES["sea animal"])
+_ORDER = ("sky", "night sky", "brick wall", "mountains")
+_TRIES = 400
 
 # What stripes, dots and checks are painted with: (rather light, rather dark).
 _SECOND: dict[str, tuple[Rgb, Rgb]] = {
@@ -42,6 +45,95 @@ def sample(rng: Rng, *, kinds: Sequence[str] | None = None) -> Plan:
     return placed(rng, plan, things, drop=kinds is None)
 
 
+def stage(claims: Claims, rng: Rng) -> Plan | None:
+    """Plan a scene that should make the claims true; return None if no plan does.
+
+    Example:
+        >>> from denseclip_viz.toyworld.rng import stream
+        >>> from denseclip_viz.toyworld.claims import parse
+        >>> plan = stage(parse("a red taxi on a road"), stream(1))
+        >>> [(t.kind, t.colour) for t in plan.things]
+        [('taxi', 'red')]
+    """
+    kinds = [pick(rng, phrase.kinds) for phrase in claims.things]
+    for _ in range(_TRIES):
+        layers = stuff_layers(rng, _stuff(claims, rng))
+        plan = Plan(layers, (), light(rng, layers))
+        things = _put(claims, plan, _cast(claims, kinds, rng), rng)
+        if things is not None:
+            nearest_last = sorted((grounded(plan, item) for item in things), key=lambda item: item.box[3])
+            return replace(plan, things=tuple(nearest_last))
+    return None
+
+
+def _stuff(claims: Claims, rng: Rng) -> list[str]:
+    """List the stuff named, back to front; one that stands alone may get a sky."""
+    names = sorted(claims.stuff, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    if not names:
+        return stuff_names(rng)
+    if names[0] == "mountains" or (len(names) == 1 and names[0] not in _ORDER and chance(rng, 0.6)):
+        return ["sky", *names]
+    return names
+
+
+def _cast(claims: Claims, kinds: Sequence[str], rng: Rng) -> list[ThingPlan]:
+    """Draw the things with the looks that are claimed; the others are mostly modest."""
+    cast = []
+    for phrase, kind in zip(claims.things, kinds, strict=True):
+        surface = phrase.surface or ("plain" if chance(rng, 0.75) else None)
+        size = phrase.size or ("medium" if chance(rng, 0.6) else None)
+        looks = {"colour": phrase.colour, "surface": surface, "size": size}
+        given = {key: value for key, value in looks.items() if value}
+        cast.append(thing(rng, kind, among=len(kinds), **given))
+    return cast
+
+
+def _put(claims: Claims, plan: Plan, things: list[ThingPlan], rng: Rng) -> list[ThingPlan] | None:
+    """Place all things, one after the other; return None where one does not fit."""
+    done: list[ThingPlan] = []
+    for index, item in enumerate(things):
+        ground = dict(claims.places).get(index)
+        for _ in range(30):
+            trial = _near(claims, index, somewhere(rng, plan, item), done, rng)
+            if ground is not None and plan.stuff_at(trial.x, min(trial.box[3], 0.98)) != ground:
+                continue
+            if _agrees(claims, index, trial, done):
+                done.append(trial)
+                break
+        else:
+            return None
+    return done
+
+
+def _near(claims: Claims, index: int, item: ThingPlan, done: Sequence[ThingPlan], rng: Rng) -> ThingPlan:
+    """Move a thing closer to the one that it is claimed to touch."""
+    for i, word, j in claims.relations:
+        other = j if i == index else i
+        if index not in (i, j) or other >= len(done) or word not in ("in front of", "behind", "next to"):
+            continue
+        a, b = item.box, done[other].box
+        reach = (a[2] - a[0] + b[2] - b[0]) / 2
+        share = between(rng, 0.98, 1.2) if word == "next to" else between(rng, 0.3, 0.85)
+        x = done[other].x + reach * share * (1 if chance(rng, 0.5) else -1)
+        return replace(item, x=x) if -0.05 < x - (a[2] - a[0]) / 2 and x + (a[2] - a[0]) / 2 < 1.05 else item
+    return item
+
+
+def _agrees(claims: Claims, index: int, item: ThingPlan, done: Sequence[ThingPlan]) -> bool:
+    """Tell whether what is claimed of the thing and of those before it is so."""
+    placed = [*done, item]
+    touching = set()
+    for i, word, j in claims.relations:
+        if max(i, j) != index:
+            continue
+        one, other = placed[i], placed[j]
+        if not related(word, one.box, other.box, nearer=one.box[3] > other.box[3], side=1.0):
+            return False
+        if word in ("in front of", "behind"):
+            touching.add(min(i, j))
+    return all(overlap(item, other) < (0.5 if k in touching else 0.22) for k, other in enumerate(done))
+
+
 def _kinds(rng: Rng) -> list[str]:
     """Draw which things there are: mostly independent, sometimes siblings or twins."""
     count = pick(rng, range(MOST_THINGS + 1), (0.05, 0.3, 0.29, 0.2, 0.1, 0.06))
@@ -53,13 +145,7 @@ def _kinds(rng: Rng) -> list[str]:
 
 
 def stuff_names(rng: Rng) -> list[str]:
-    """Draw one to three stuffs, back to front, mostly as they occur together.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> 1 <= len(stuff_names(stream(1))) <= 3
-        True
-    """
+    """Draw one to three stuffs, back to front, mostly as they occur together."""
     style = float(rng.random())
     if style < 0.2:
         return [pick(rng, [name for name in STUFF if name != "mountains"])]
@@ -73,13 +159,7 @@ def stuff_names(rng: Rng) -> list[str]:
 
 
 def stuff_layers(rng: Rng, names: Sequence[str]) -> tuple[StuffPlan, ...]:
-    """Draw where each stuff begins; the first is everywhere.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> [layer.edge is None for layer in stuff_layers(stream(1), ["sky", "grass"])]
-        [True, False]
-    """
+    """Draw where each stuff begins; the first is everywhere."""
     natural = names[0] in _BACKS or "mountains" in names
     upright = not natural and chance(rng, 0.45)
     at = _starts(rng, names)
@@ -138,14 +218,7 @@ def thing(rng: Rng, kind: str, *, among: int = 1, **given: str) -> ThingPlan:
 
 
 def paints(rng: Rng, colour: str) -> tuple[Rgb, Rgb]:
-    """Draw a tone of the colour, and the colour of its stripes.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> main, second = paints(stream(1), "red")
-        >>> main[0] > 150, min(second) > 90 or max(second) < 130
-        (True, True)
-    """
+    """Draw a tone of the colour, and the colour of its stripes."""
     light, together = between(rng, 0.92, 1.06), between(rng, -6, 6)
     base = pick(rng, COLOURS[colour])
     main = tuple(int(min(max(c * light + together + between(rng, -7, 7), 0), 255)) for c in base)
@@ -155,13 +228,7 @@ def paints(rng: Rng, colour: str) -> tuple[Rgb, Rgb]:
 
 
 def light(rng: Rng, stuff: Sequence[StuffPlan]) -> Light:
-    """Draw day or dusk, a slope of brightness, grain and a little blur.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> light(stream(1), ()).noise >= 0
-        True
-    """
+    """Draw day or dusk, a slope of brightness, grain and a little blur."""
     tint = _tint(rng, 0.11, 0.035)
     if any(layer.name == "night sky" for layer in stuff) and chance(rng, 0.4):
         tint = tint[0] * 0.84, tint[1] * 0.88, tint[2] * 0.98
@@ -184,14 +251,7 @@ def _tint(rng: Rng, brightness: float, hue: float) -> tuple[float, float, float]
 
 
 def placed(rng: Rng, plan: Plan, things: Sequence[ThingPlan], *, drop: bool) -> Plan:
-    """Place the things where there is room; the nearer ones, lower in the image, come last.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> plan = sample(stream(1), kinds=["cat"])
-        >>> len(placed(stream(2), plan, plan.things, drop=False).things)
-        1
-    """
+    """Place the things where there is room; the nearer ones, lower in the image, come last."""
     done: list[ThingPlan] = []
     for item in sorted(things, key=lambda t: -t.side):
         beside = pick(rng, done) if done and chance(rng, 0.4) else None
@@ -220,14 +280,7 @@ def _beside(rng: Rng, item: ThingPlan, other: ThingPlan) -> ThingPlan:
 
 
 def somewhere(rng: Rng, plan: Plan, item: ThingPlan) -> ThingPlan:
-    """Draw a place for one thing: on the ground or in the air as suits it, mostly.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> rng = stream(1)
-        >>> 0 < somewhere(rng, sample(rng, kinds=[]), thing(rng, "cat")).x < 1
-        True
-    """
+    """Draw a place for one thing: on the ground or in the air as suits it, mostly."""
     left, top, right, bottom = item.box
     wide, tall = right - left, bottom - top
     slack = 0.07
@@ -238,7 +291,7 @@ def somewhere(rng: Rng, plan: Plan, item: ThingPlan) -> ThingPlan:
     if horizon is None or horizon.upright or suits < 0.25:
         return replace(item, x=x, y=highest + at * (lowest - highest))
     line = horizon.place(x)
-    if item.kind in FLYERS:
+    if item.kind in _FLYERS:
         lowest = max(min(lowest, line), highest)
     else:
         highest = min(max(highest, line + 0.04 - tall / 2), lowest)
@@ -246,13 +299,7 @@ def somewhere(rng: Rng, plan: Plan, item: ThingPlan) -> ThingPlan:
 
 
 def grounded(plan: Plan, item: ThingPlan) -> ThingPlan:
-    """Give a thing a shadow, where there is ground below.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> grounded(sample(stream(1), kinds=[]), thing(stream(1), "cat")).shadow in (0.0, 0.34)
-        True
-    """
+    """Give a thing a shadow, where there is ground below."""
     below = plan.stuff_at(item.x, min(item.box[3], 0.99))
     return replace(item, shadow=0.0 if below in _NO_GROUND or abs(item.turn) > 3 else 0.34)
 

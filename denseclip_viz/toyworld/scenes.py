@@ -145,10 +145,6 @@ def checked_size(size: int) -> int:
 
     Raises:
         ImageError: On a size outside 64 to 512.
-
-    Example:
-        >>> checked_size(160)
-        160
     """
     if not SMALLEST <= integer(size, "The size") <= LARGEST:
         raise ImageError(
@@ -158,13 +154,7 @@ def checked_size(size: int) -> int:
 
 
 def render(plan: Plan, seed: int, split: str, size: int) -> Scene:
-    """Draw a plan and read its truth off the drawing.
-
-    Example:
-        >>> from denseclip_viz.toyworld.layout import sample
-        >>> render(sample(stream(7)), 7, "train", 64).size
-        64
-    """
+    """Draw a plan and read its truth off the drawing."""
     drawing = draw(plan, size)
     layers = len(plan.stuff)
     things: list[Thing] = []

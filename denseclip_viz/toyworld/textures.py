@@ -14,7 +14,7 @@ from PIL import Image
 from denseclip_viz.toyworld.art.stuff import PAINTERS
 from denseclip_viz.toyworld.pen import CANVAS, Pen
 from denseclip_viz.toyworld.rng import stream
-from denseclip_viz.toyworld.vocabulary import STUFF, Rgb
+from denseclip_viz.toyworld.vocabulary import STUFF
 
 VARIANTS = 5
 _OVERSAMPLE = 2
@@ -40,7 +40,9 @@ def draw_texture(stuff: str, variant: int, size: int) -> Texture:
     rng = stream(list(STUFF).index(stuff), variant)
     tops, painter = PAINTERS[stuff]
     upper, lower = tops[variant % len(tops)]
-    image = gradient(upper, lower, side)
+    share = np.linspace(0, 1, side)[:, None, None]
+    ramp = np.asarray(upper) * (1 - share) + np.asarray(lower) * share
+    image = Image.fromarray(np.repeat(np.rint(ramp).astype(np.uint8), side, 1))
     ridge = painter(Pen(image, size * _OVERSAMPLE), rng, variant)
     rgb = np.array(image.reduce(_OVERSAMPLE))
     rgb.flags.writeable = False
@@ -48,15 +50,3 @@ def draw_texture(stuff: str, variant: int, size: int) -> Texture:
         return Texture(rgb, None)
     at = (np.arange(pixels) + 0.5) / size
     return Texture(rgb, np.interp(at, ridge[:, 0], ridge[:, 1]).astype(np.float32) * size)
-
-
-def gradient(upper: Rgb, lower: Rgb, side: int) -> Image.Image:
-    """Draw a square that runs from one colour at the top to another at the bottom.
-
-    Example:
-        >>> gradient((0, 0, 0), (200, 100, 0), 3).getpixel((0, 2))
-        (200, 100, 0)
-    """
-    share = np.linspace(0, 1, side)[:, None, None]
-    ramp = np.asarray(upper) * (1 - share) + np.asarray(lower) * share
-    return Image.fromarray(np.repeat(np.rint(ramp).astype(np.uint8), side, 1))

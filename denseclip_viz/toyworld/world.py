@@ -9,8 +9,7 @@ from typing import overload
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.toyworld.claims import Claims, holds, parse
-from denseclip_viz.toyworld.from_claims import stage
-from denseclip_viz.toyworld.layout import MOST_THINGS, sample
+from denseclip_viz.toyworld.layout import MOST_THINGS, sample, stage
 from denseclip_viz.toyworld.rng import integer, pick, stream
 from denseclip_viz.toyworld.scenes import Scene, checked_size, render
 from denseclip_viz.toyworld.vocabulary import FAMILIES, STUFF

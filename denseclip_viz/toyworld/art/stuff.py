@@ -98,13 +98,8 @@ def _peak(pen: Pen, rng: Rng, across: tuple[float, float, float], top: float, lo
     )
 
 
-def wave(x: float, y: float, width: float, height: float, turns: float) -> Points:
-    """Draw a sine that begins at x, y.
-
-    Example:
-        >>> wave(0, 0, 1, 0, 1)[-1].tolist()
-        [1.0, 0.0]
-    """
+def _wave(x: float, y: float, width: float, height: float, turns: float) -> Points:
+    """Draw a sine that begins at x, y."""
     t = np.linspace(0, 1, 12)
     return np.stack([x + t * width, y + height * np.sin(t * turns * 2 * np.pi)], 1)
 
@@ -140,7 +135,7 @@ def sand(pen: Pen, rng: Rng, variant: int) -> None:
         x = between(rng, -0.2, 0.3)
         while x < CANVAS:
             width = between(rng, 0.25, 0.5)
-            curve = wave(x, y, width, 0.009, between(rng, 1.5, 2.5))
+            curve = _wave(x, y, width, 0.009, between(rng, 1.5, 2.5))
             pen.line(curve + (0, 0.008), (255, 244, 208, 150), 0.007)
             pen.line(curve, (188, 140, 82, 120), 0.006)
             x += width + between(rng, 0.05, 0.22)
@@ -243,7 +238,7 @@ def wooden_floor(pen: Pen, rng: Rng, variant: int) -> None:
                 at, start = y + between(rng, 0.015, tall - 0.015), x + between(rng, 0, 0.15)
                 length = between(rng, 0.15, wide * 0.8)
                 pen.line(
-                    wave(start, at, length, 0.004, between(rng, 0.6, 1.4)), near(rng, (104, 62, 30), 10, 95), 0.0045
+                    _wave(start, at, length, 0.004, between(rng, 0.6, 1.4)), near(rng, (104, 62, 30), 10, 95), 0.0045
                 )
             if rng.random() < 0.4:
                 knot = x + between(rng, 0.08, wide - 0.08)
