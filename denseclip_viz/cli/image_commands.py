@@ -88,13 +88,7 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: bool) -> None:
-    """Refuse, before any work, results that could not be kept.
-
-    Args:
-        out: What `--out` says, with `{name}` for the image's name.
-        files: The images.
-        figures: Whether figures can be drawn of the results.
-        force: Replace files that are there.
+    """Refuse, before any work, results that could not be kept, with `{name}` in `out` for the image's name.
 
     Raises:
         OutputError: another ending, no such folder, a file that is there, or one file for several results.
@@ -105,9 +99,7 @@ def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: b
     targets = [out.replace("{name}", path.stem) for path in files]
     for target in dict.fromkeys(targets):
         check_target(target, endings, force=force)
-        if any(os.path.exists(target) and os.path.samefile(target, path) for path in files):
-            got, fix = f"{target} is one of the images", "Choose another name, such as '{name}-dense.png'."
-            raise OutputError(got, expected="a name for the result", fix=fix)
+        refuse_input(target, files, fix="Choose another name, such as '{name}-dense.png'.")
     if len(files) > 1 and "{name}" not in out and _ending(out) != ".csv":
         raise OutputError(
             f"one file {out} for {len(files)} images",
@@ -120,12 +112,14 @@ def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: b
         raise OutputError(got, expected="different names", fix="Run them in two calls.")
 
 
-def make_folder(folder: Path, *, expected: str, fix: str) -> None:
-    """Make a folder if it is not there.
+def refuse_input(target: str, files: Sequence[Path], *, fix: str) -> None:
+    """Refuse to write a result over an image that it is of."""
+    if any(os.path.exists(target) and os.path.samefile(target, path) for path in files):
+        raise OutputError(f"{target} is one of the images", expected="a name for the result", fix=fix)
 
-    Raises:
-        OutputError: it cannot be made.
-    """
+
+def make_folder(folder: Path, *, expected: str, fix: str) -> None:
+    """Make a folder if it is not there, or say that it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -135,12 +129,7 @@ def make_folder(folder: Path, *, expected: str, fix: str) -> None:
 
 @dataclass
 class Skipped:
-    """Images that cannot be read: each is named and skipped, and the command ends with code 2.
-
-    Attributes:
-        of: How many images there are.
-        paths: Those that were left out until now.
-    """
+    """Images, `of` so many, that cannot be read: each is named and skipped, and the command ends with code 2."""
 
     of: int
     paths: list[Path] = field(default_factory=list)
@@ -164,15 +153,8 @@ def run(
     """Trace images, do a command's work on each, and write results one by one; print one table at the end.
 
     Of several images, one that cannot be read is named and skipped, and the exit code is 2 in the end. After another
-    error or an interrupt, what was done until then is written and printed all the same.
-
-    Args:
-        loaded: The model.
-        files: The images.
-        command: What is done with each.
-        out: What `--out` says; checked before.
-        force: Replace files that are there.
-        **options: As for `Model.trace_many`.
+    error or an interrupt, what was done until then is written and printed all the same. Options are those of
+    `Model.trace_many`.
     """
     from rich.console import Console
     from rich.progress import track
@@ -200,12 +182,19 @@ def _finish(tables: Sequence[pd.DataFrame], out: str | None, *, force: bool) -> 
     table = pd.concat(tables, ignore_index=True)
     if out and "{name}" not in out and _ending(out) == ".csv":
         save_table(table, out, force=force)
-    shown = table.drop(columns=["weights_hash"]).rename(columns={"attention_in_top_decile": "att_top_decile"})
+    shorter = {"attention_in_top_decile": "att_top_decile"}
+    print_table(table.drop(columns=["weights_hash"]).rename(columns=shorter))
+
+
+def print_table(table: pd.DataFrame, notes: Sequence[str] = ()) -> None:
+    """Print a table, after what must not go unnoticed; weights are spoken of only where they are random."""
     if table["random_weights"].any():
-        typer.echo("RANDOM WEIGHTS: these numbers only show the mechanics.", err=True)
+        notes = ["RANDOM WEIGHTS: these numbers only show the mechanics.", *notes]
     else:
-        shown = shown.drop(columns=["random_weights"])
-    typer.echo(shown.to_string(index=False, float_format=lambda v: f"{v:.4f}"))
+        table = table.drop(columns=["random_weights"])
+    for note in notes:
+        typer.echo(note, err=True)
+    typer.echo(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
 
 
 def _ending(out: str) -> str:
@@ -223,13 +212,13 @@ def _write(result: Any, table: pd.DataFrame, command: Command, path: str, *, for
         save(command.figure(result), path, force=force)
 
 
-def plotted(name: str) -> Callable[[Any], Any]:
+def plotted(name: str, **options: Any) -> Callable[[Any], Any]:
     """Name a figure of `plot`, which is imported only when one is drawn."""
 
     def draw(result: Any) -> Any:
         from denseclip_viz import plot
 
-        return getattr(plot, name)(result)
+        return getattr(plot, name)(result, **options)
 
     return draw
 

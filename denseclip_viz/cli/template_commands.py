@@ -5,17 +5,17 @@ from __future__ import annotations
 import base64
 import html
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from denseclip_viz.cli import image_commands as runs
 from denseclip_viz.cli import options as opt
-from denseclip_viz.cli.image_commands import Skipped, find, one_line_errors
-from denseclip_viz.errors import OutputError, PromptError
+from denseclip_viz.errors import PromptError
 from denseclip_viz.files import FIGURES, atomic_write, check_target, save_table
 
 if TYPE_CHECKING:
@@ -64,14 +64,20 @@ def templates(
     from denseclip_viz.measure.datasets import MaskFolder
     from denseclip_viz.measure.template_table import refuse_one
 
-    with one_line_errors():
-        prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
+    with runs.one_line_errors():
+        prompts, fit, files = (
+            opt.prompts_of(prompt, template, absent, articles),
+            opt.fit_of(geometry),
+            runs.find(images),
+        )
         if len(files) > 1:
             refuse_one(list(prompts.templates), "ranking")
-        _check_out(out, files, force=force)
+        if out is not None:
+            check_target(out, ENDINGS, force=force)
+            runs.refuse_input(out, files, fix="Choose another name.")
         _check_numbers(files, masks, score, threshold)
         truth = None if masks is None else MaskFolder.of(masks, files, prompts)
-        loaded, skipped = load(model, pretrained=weights, device=device), Skipped(len(files))
+        loaded, skipped = load(model, pretrained=weights, device=device), runs.Skipped(len(files))
         if len(files) == 1:
             result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=fit)
         else:
@@ -96,15 +102,6 @@ class _Result:
     stopped: bool = False
 
 
-def _check_out(out: str | None, files: list[Path], *, force: bool) -> None:
-    if out is None:
-        return
-    check_target(out, ENDINGS, force=force)
-    if any(os.path.exists(out) and os.path.samefile(out, path) for path in files):
-        got, fix = f"{out} is one of the images", "Choose another name."
-        raise OutputError(got, expected="a name for the result", fix=fix)
-
-
 def _check_numbers(files: list[Path], masks: Path | None, score: str | None, threshold: float | None) -> None:
     """Refuse, before any model is loaded, an option that would change nothing."""
     if score is not None and len(files) == 1:
@@ -123,18 +120,8 @@ def _one(model: Model, file: Path, prompts: Prompts, truth: Any, *, threshold: f
     vectors = model.texts.encode(prompts)
     masks = None if truth is None else truth(file)
     table = templates_table(maps, masks, vectors=vectors, scale=model.logit_scale, threshold=threshold)
-
-    def grid() -> Any:
-        from denseclip_viz import plot
-
-        return plot.grid(maps, image=trace.image)
-
-    def spread() -> Any:
-        from denseclip_viz import plot
-
-        return plot.disagreement(maps, image=trace.image)
-
-    draw = (grid, spread) if len(prompts.templates) > 1 else (grid,)
+    figures = ("grid", "disagreement") if len(prompts.templates) > 1 else ("grid",)
+    draw = tuple(partial(runs.plotted(name, image=trace.image), maps) for name in figures)
     lines = ["Cosines; see templates_table for each column. One image ranks no templates: pass a folder for that."]
     return _Result(f"Templates on {file.name}", table, dict(maps.attrs), lines, _not_judged(prompts, truth), draw)
 
@@ -143,21 +130,15 @@ def _several(model: Model, files: list[Path], prompts: Prompts, truth: Any, **op
     from denseclip_viz.measure.rank import rank_templates
 
     ranking = rank_templates(model, files, prompts, truth, **options)
-
-    def bars() -> Any:
-        from denseclip_viz import plot
-
-        return plot.template_ranking(ranking)
-
     table, attrs = ranking.table.copy(), dict(ranking.scores.attrs)
     table.insert(1, "number", ranking.score)
     for name in _SOURCE:
         table[name] = attrs.get(name, "")
     table["random_weights"] = bool(attrs.get("random_weights", 0))
-    ties = ranking.within_noise
+    ties, draw = ranking.within_noise, (partial(runs.plotted("template_ranking"), ranking),)
     lines = [f"Prompts: {', '.join(prompts.prompts)}.", f"Within noise of the best: {', '.join(ties)}."]
     title = f"Templates on {ranking.scores.sizes['image']} images"
-    return _Result(title, table, attrs, lines, _not_judged(prompts, truth), (bars,), ranking.stopped)
+    return _Result(title, table, attrs, lines, _not_judged(prompts, truth), draw, ranking.stopped)
 
 
 def _not_judged(prompts: Prompts, truth: Any) -> list[str]:
@@ -178,14 +159,7 @@ def _keep(result: _Result, out: str | None, *, force: bool) -> None:
         from denseclip_viz.plot import save
 
         save(result.draw[0](), out, force=force)
-    shown = result.table.drop(columns=["weights", "weights_hash"])
-    if result.table["random_weights"].any():
-        typer.echo("RANDOM WEIGHTS: these numbers only show the mechanics.", err=True)
-    else:
-        shown = shown.drop(columns=["random_weights"])
-    for note in result.notes:
-        typer.echo(note, err=True)
-    typer.echo(shown.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+    runs.print_table(result.table.drop(columns=["weights", "weights_hash"]), result.notes)
 
 
 def _write_page(result: _Result, out: str, *, force: bool) -> None:
@@ -193,9 +167,8 @@ def _write_page(result: _Result, out: str, *, force: bool) -> None:
 
     random = ["RANDOM WEIGHTS: nothing here was learned."] if result.attrs.get("random_weights") else []
     figures = [draw() for draw in result.draw]
-    text = page(
-        result.title, [*random, *result.lines, *result.notes], figures, result.table, foot=provenance(result.attrs)
-    )
+    lines = [*random, *result.lines, *result.notes]
+    text = page(result.title, lines, figures, result.table, foot=provenance(result.attrs))
     with atomic_write(out, [".html"], force=force) as part:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -209,17 +182,7 @@ _STYLE = (
 
 
 def page(title: str, lines: Sequence[str], figures: Sequence[Any], table: pd.DataFrame, *, foot: str = "") -> str:
-    """Write a page: a title, what there is to say, figures, a table.
-
-    Args:
-        title: The title.
-        lines: Lines of text.
-        figures: Figures of matplotlib; they go in as PNG.
-        table: Any table.
-        foot: The last line: where the numbers come from.
-
-    Returns:
-        HTML with nothing that is loaded from elsewhere and no script.
+    """Write a page of HTML: a title, lines of text, figures, a table; it loads nothing and has no script.
 
     Example:
         >>> import pandas as pd

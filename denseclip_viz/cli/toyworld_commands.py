@@ -114,11 +114,7 @@ PROMPTS = Prompts(["a taxi", "a limousine", "a road"], absent=["a whale"])
 def write_demo(folder: Path) -> Iterator[Path]:
     """Write a scene as JPEG, read it back, and compare global and dense with each bundled model.
 
-    Args:
-        folder: Where to; made if missing, and its files replaced.
-
-    Returns:
-        The files, one after the other as they are written.
+    The folder is made if missing, its files are replaced, and each is given when it is written.
     """
     from PIL import Image
 

@@ -54,17 +54,9 @@ def check_folder(folder: Path, *, force: bool) -> None:
 
 
 def draw(model: Model, numbers: Numbers, folder: Path, *, size: int = 256, force: bool = False) -> Iterator[Path]:
-    """Write the figures of a report.
+    """Write the figures of a report to a folder that is there, and give each file when it is written.
 
-    Args:
-        model: The model that was measured.
-        numbers: What `report` returned for it.
-        folder: Where to; it must be there.
-        size: Pixels a side of the gallery's scenes.
-        force: Replace files that are there.
-
-    Returns:
-        The files, one after the other as they are written.
+    The gallery's scenes have `size` pixels a side.
     """
     from denseclip_viz import plot
 
@@ -142,12 +134,7 @@ def with_things(n: int, size: int) -> list[Scene]:
 
 
 def show(numbers: Numbers, console: Console | None = None) -> None:
-    """Print what was measured, no wider than 80 columns.
-
-    Args:
-        numbers: What `report` returns.
-        console: Where to; the terminal by default.
-    """
+    """Print what was measured, no wider than 80 columns, to the terminal by default."""
     from rich.console import Console
 
     console = console or Console()

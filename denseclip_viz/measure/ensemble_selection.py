@@ -227,25 +227,25 @@ def _greedy(
     """Say which were chosen, what each reached, and whether that was interrupted; before the first one, raise that."""
     import pandas as pd
 
-    chosen: list[int] = []
-    reached: list[float] = []
+    steps: list[tuple[int, float]] = []
     stopped = False
     try:
         with bar("templates", wanted=progress, total=most) as advance:
-            while len(chosen) < min(most, len(candidates.names)):
+            while len(steps) < min(most, len(candidates.names)):
+                chosen = [at for at, _ in steps]
                 left = [at for at in range(len(candidates.names)) if at not in chosen]
                 means = _with_each(images, candidates, metric, chosen, left)
                 best = int(means.argmax())
-                if reached and means[best] <= reached[-1]:
+                if steps and means[best] <= steps[-1][1]:
                     break
-                chosen, reached = [*chosen, left[best]], [*reached, float(means[best])]
-                advance(len(chosen), most)
+                steps.append((left[best], float(means[best])))
+                advance(len(steps), most)
     except KeyboardInterrupt:
         stopped = True
-        if not reached:
+        if not steps:
             raise
-    names = [candidates.names[at] for at in chosen[: len(reached)]]
-    return chosen[: len(reached)], pd.DataFrame({"template": names, f"{metric.name} so far": reached}), stopped
+    rows = [(candidates.names[at], reached) for at, reached in steps]
+    return [at for at, _ in steps], pd.DataFrame(rows, columns=["template", f"{metric.name} so far"]), stopped
 
 
 def _with_each(
@@ -256,7 +256,5 @@ def _with_each(
     left: Sequence[int],
 ) -> Floats:
     """Average the score of those chosen and one more, each in turn, `(one more,)`."""
-    total = np.zeros(len(left))
-    for scores in images:
-        total += metric.mean(replace(scores, maps=candidates.joined(scores.maps, chosen, left)))
-    return total / len(images)
+    each = (metric.mean(replace(scores, maps=candidates.joined(scores.maps, chosen, left))) for scores in images)
+    return sum(each, np.zeros(len(left))) / len(images)
