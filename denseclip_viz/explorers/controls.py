@@ -68,12 +68,6 @@ class Upload(anywidget.AnyWidget):
 class Controls:
     """The widgets of an explorer, by name; all exist, and only those that are asked for are shown.
 
-    Args:
-        prompts: What they start with.
-        models: The names of the models to choose from.
-        names: The controls that this explorer has.
-        hidden: Those of them that are locked.
-
     Attributes:
         box: Those that are shown, each in a row.
         rows: All rows, shown or not.

@@ -86,12 +86,7 @@ class Result:
 class Session:
     """Answer queries; one forward pass for each image, model and geometry, and only the last trace is held.
 
-    Args:
-        models: A model, its name, several of them, or a mapping from names; the bundled ones by default. What is
-            given as a name is loaded on its first query, and makes room for the next one.
-
-    Raises:
-        ModelNameError: No models, or something else.
+    A model that is given as a name is loaded on its first query, and makes room for the next one.
     """
 
     def __init__(self, models: Models = None) -> None:
@@ -106,11 +101,7 @@ class Session:
         return list(self._models)
 
     def model(self, name: str) -> Model:
-        """Get a model, and load it if it was given as a name.
-
-        Raises:
-            ModelNameError, WeightsError: as `load`.
-        """
+        """Get a model, and load it if it was given as a name."""
         model = self._models[name]
         if isinstance(model, Model):
             return model
@@ -120,15 +111,7 @@ class Session:
         return self._loaded[1]
 
     def run(self, query: Query, report: Report) -> Result:
-        """Answer a query, with a new forward pass only where image, model or geometry are new.
-
-        Args:
-            query: The query.
-            report: Called with what is being done.
-
-        Raises:
-            DenseclipVizError: whatever is wrong with image, texts or model.
-        """
+        """Answer a query, with a new forward pass only where image, model or geometry are new."""
         report(f"loading {query.model}", 0.0)
         model, began = self.model(query.model), time.perf_counter()
         trace = self.trace(query, report)
@@ -208,10 +191,7 @@ def _warning(model: Model, query: Query, segments: xr.Dataset | None) -> str:
 
 
 def models_by_name(models: Models) -> dict[str, Model | str]:
-    """Name the models that were given, each once; what is given as a name is loaded on its first query.
-
-    Args:
-        models: A model, its name, several of them, or a mapping from names; the bundled ones by default.
+    """Name the models that were given, each once; the bundled ones by default.
 
     Raises:
         ModelNameError: No models, or something else.

@@ -107,14 +107,7 @@ def template_lab(
 
 
 def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame, str]:
-    """Count every prompt in every template and in their mean, and say which number orders them.
-
-    Args:
-        both: What `Model.compare` returned.
-        masks: Of some of its prompts.
-
-    Returns:
-        What `templates_table` returns, with rows for "ensemble", and a column of it.
+    """Count every prompt in every template and in their mean, and say which column of the table orders them.
 
     Raises:
         PromptError: Every prompt is absent, so that there is nothing to order by.
@@ -157,7 +150,9 @@ def _grid(both: xr.Dataset, masks: Masks | None) -> ThumbnailGrid:
     most = 1.0 if by == "average_precision" else float(means.max())
     names = [str(name) for name in both["prompt"].to_numpy()]
     best = [str(name) for name in means.index][: max(LEAST_ROWS, MOST_TILES // len(names))]
-    rows = [(_label(name), f"{means[name]:.3f}", _share(float(means[name]), most)) for name in best]
+    # a bar is so long in parts of the longest, from zero
+    shares = [max(0.0, float(means[name]) / most) if most > 0 else 0.0 for name in best]
+    rows = [(_label(name), f"{means[name]:.3f}", share) for name, share in zip(best, shares, strict=True)]
     place = {str(name): at for at, name in enumerate([*both["template"].to_numpy(), ENSEMBLE])}
     cells = {(str(row["template"]), str(row["prompt"])): row for row in table.to_dict("records")}
     tiles = [
@@ -178,11 +173,6 @@ def _note(scale: Scale, shown: int, count: int) -> str:
 
 def _label(template: str) -> str:
     return {"{}": "as typed", ENSEMBLE: "ensemble: the mean of all"}.get(template, template)
-
-
-def _share(value: float, most: float) -> float:
-    """Return how long a number's bar is: in parts of the longest, from zero."""
-    return max(0.0, value / most) if most > 0 else 0.0
 
 
 def _tile(values: np.ndarray, scale: Scale, template: str, prompt: str, cells: Cells) -> Thumbnail:

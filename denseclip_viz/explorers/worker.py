@@ -23,9 +23,6 @@ class Cancelled(BaseException):
 class CancelAtNextTorchCall(TorchFunctionMode):
     """End the work of this thread at its next torch call, once, after `stop` was set.
 
-    Args:
-        stop: Set from another thread.
-
     Example:
         >>> import torch
         >>> stop = threading.Event()
@@ -97,12 +94,7 @@ class Worker:
         return self._job is not None
 
     def start(self, work: Work, then: Callable[[Any], None]) -> None:
-        """Run work, then call `then` with its result; what ran before is superseded.
-
-        Args:
-            work: Called in a thread with a function to report progress to.
-            then: Called with what it returned, on the loop's thread.
-        """
+        """Run work in a thread, then call `then` with its result on the loop's; what ran before is superseded."""
         with self._lock:
             if self._job is not None:
                 self._job.stop.set()

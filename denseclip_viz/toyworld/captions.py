@@ -42,7 +42,7 @@ def caption(rng: Rng, things: Sequence[Thing], stuff: Sequence[str], *, side: fl
     most = pick(rng, (1, 2, 5), (0.46, 0.32, 0.22))
     named = shuffled(rng, things)[:most]
     if chance(rng, 0.07):
-        return ", ".join([_bare(rng, thing) for thing in named] + [pick(rng, stuff)] * chance(rng, 0.4))
+        return ", ".join(["".join(_noun_phrase(rng, thing)) for thing in named] + [pick(rng, stuff)] * chance(rng, 0.4))
     body, meant = _body(rng, named, things, side)
     return _finished(rng, body + _place(rng, meant, stuff), _OPENERS)
 
@@ -104,14 +104,10 @@ def _phrase(rng: Rng, thing: Thing) -> str:
     return with_article(words) + after
 
 
-def _bare(rng: Rng, thing: Thing) -> str:
-    return "".join(_noun_phrase(rng, thing))
-
-
 def _noun_phrase(rng: Rng, thing: Thing) -> tuple[str, str]:
     """Pick adjectives and noun, and what follows the noun."""
     noun = _noun(rng, thing)
-    size = _size(rng, thing.size)
+    size = _other(rng, thing.size) if chance(rng, 0.03 if thing.size == "medium" else 0.36) else ""
     colour = _other(rng, thing.colour) if chance(rng, 0.74) else ""
     surface, after = "", ""
     if thing.surface != "plain" and chance(rng, 0.72):
@@ -133,11 +129,6 @@ def _noun(rng: Rng, thing: Thing) -> str:
     if thing.kind in SYNONYMS and chance(rng, 0.12):
         return pick(rng, SYNONYMS[thing.kind])
     return thing.kind
-
-
-def _size(rng: Rng, size: str) -> str:
-    share = 0.03 if size == "medium" else 0.36
-    return _other(rng, size) if chance(rng, share) else ""
 
 
 def _other(rng: Rng, name: str) -> str:

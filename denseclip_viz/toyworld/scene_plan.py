@@ -66,15 +66,7 @@ class ThingPlan:
 
     @cached_property
     def box(self) -> Box:
-        """Left, top, right, bottom of the upright thing.
-
-        Example:
-            >>> paint = (0, 0, 0)
-            >>> look = ("red", "plain", "plain", "small")
-            >>> some = ThingPlan("mug", *look, 0.2, 0.5, 0.5, False, 0, 1, paint, paint)
-            >>> round(some.box[2] - some.box[0], 2)
-            0.18
-        """
+        """Left, top, right, bottom of the upright thing."""
         shape = frame_of(self.kind)
         width, height = shape.width * self.side * self.stretch, shape.height * self.side / self.stretch
         return self.x - width / 2, self.y - height / 2, self.x + width / 2, self.y + height / 2

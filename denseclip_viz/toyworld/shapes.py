@@ -116,34 +116,19 @@ def stroke(paint: str, width: float, d: str) -> Part:
 
 
 def atop(*parts: Part) -> list[Part]:
-    """Let parts paint only over what was drawn before them.
-
-    Example:
-        >>> atop(oval("#00000022", 0, 0, 1))[0].atop
-        True
-    """
+    """Let parts paint only over what was drawn before them."""
     return [part._replace(atop=True) for part in parts]
-
-
-def mirrored(parts: Iterable[Part], x: float) -> list[Part]:
-    """Flip parts about the vertical line at ``x``.
-
-    Example:
-        >>> mirrored([poly("main", 0, 0, 1, 0, 1, 1)], 2)[0].rings[0][:, 0].tolist()
-        [4.0, 3.0, 3.0]
-    """
-    flip, shift = np.array([-1.0, 1.0]), np.array([2 * x, 0.0])
-    return [part._replace(rings=tuple(ring * flip + shift for ring in part.rings)) for part in parts]
 
 
 def both(x: float, *parts: Part) -> list[Part]:
     """Return the parts and their mirror images about the vertical line at ``x``.
 
     Example:
-        >>> len(both(0, oval("main", 1, 0, 1)))
-        2
+        >>> both(2, poly("main", 0, 0, 1, 0, 1, 1))[1].rings[0][:, 0].tolist()
+        [4.0, 3.0, 3.0]
     """
-    return [*parts, *mirrored(parts, x)]
+    flip, shift = np.array([-1.0, 1.0]), np.array([2 * x, 0.0])
+    return [*parts, *(part._replace(rings=tuple(ring * flip + shift for ring in part.rings)) for part in parts)]
 
 
 def moved(parts: Iterable[Part], dx: float, dy: float, *, scale: float = 1.0) -> list[Part]:

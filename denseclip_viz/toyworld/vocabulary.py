@@ -61,67 +61,32 @@ SURFACES: tuple[str, ...] = ("plain", "striped", "dotted", "checked")
 SIZES: dict[str, tuple[float, float]] = {"small": (0.19, 0.25), "medium": (0.28, 0.37), "large": (0.42, 0.56)}
 # The word that places a thing on, in or before a stuff.
 STUFF: dict[str, str] = {
-    "sky": "in",
-    "night sky": "in",
-    "mountains": "in front of",
-    "brick wall": "in front of",
-    "grass": "on",
-    "sand": "on",
-    "water": "on",
-    "snow": "in",
-    "road": "on",
-    "leaves": "on",
-    "wooden floor": "on",
-    "tiles": "on",
-}
+    "sky": "in", "night sky": "in", "mountains": "in front of", "brick wall": "in front of",
+    "grass": "on", "sand": "on", "water": "on", "snow": "in",
+    "road": "on", "leaves": "on", "wooden floor": "on", "tiles": "on",
+}  # fmt: skip
 COUNTED_STUFF: frozenset[str] = frozenset({"brick wall", "road", "wooden floor", "night sky"})
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
-    "sports car": ("racing car", "coupe"),
-    "taxi": ("cab", "taxicab"),
-    "limousine": ("limo",),
-    "bus": ("double-decker", "coach"),
-    "truck": ("lorry",),
-    "sailing boat": ("sailboat", "yacht"),
-    "rowing boat": ("rowboat",),
-    "steamboat": ("steamship", "steamer"),
-    "airplane": ("plane", "aeroplane"),
-    "helicopter": ("chopper",),
-    "rocket": ("spaceship",),
+    "sports car": ("racing car", "coupe"), "taxi": ("cab", "taxicab"), "limousine": ("limo",),
+    "bus": ("double-decker", "coach"), "truck": ("lorry",),
+    "sailing boat": ("sailboat", "yacht"), "rowing boat": ("rowboat",), "steamboat": ("steamship", "steamer"),
+    "airplane": ("plane", "aeroplane"), "helicopter": ("chopper",), "rocket": ("spaceship",),
     "hot-air balloon": ("hot air balloon", "balloon"),
-    "oak": ("oak tree",),
-    "pine": ("pine tree", "fir tree"),
-    "palm": ("palm tree",),
-    "cat": ("kitty",),
-    "bear": ("teddy bear",),
-    "rabbit": ("bunny",),
-    "wizard": ("magician", "sorcerer"),
-    "knight": ("armored knight",),
-    "pirate": ("buccaneer",),
-    "robot": ("android",),
-    "astronaut": ("spaceman",),
-    "house": ("cottage",),
-    "castle": ("fortress",),
-    "mug": ("cup",),
+    "oak": ("oak tree",), "pine": ("pine tree", "fir tree"), "palm": ("palm tree",),
+    "cat": ("kitty",), "bear": ("teddy bear",), "rabbit": ("bunny",),
+    "wizard": ("magician", "sorcerer"), "knight": ("armored knight",), "pirate": ("buccaneer",),
+    "robot": ("android",), "astronaut": ("spaceman",),
+    "house": ("cottage",), "castle": ("fortress",), "mug": ("cup",),
     "purple": ("violet",),
-    "striped": ("stripy", "stripey"),
-    "dotted": ("spotted", "polka dot"),
-    "checked": ("checkered", "chequered"),
-    "small": ("little", "tiny"),
-    "large": ("big", "huge"),
-    "medium": ("medium-sized",),
-    "night sky": ("starry sky", "starry night"),
-    "mountains": ("mountain range",),
-    "brick wall": ("bricks", "wall of bricks"),
-    "grass": ("lawn", "meadow"),
-    "sand": ("beach", "desert"),
-    "water": ("sea", "lake"),
-    "road": ("street", "asphalt"),
-    "leaves": ("foliage",),
-    "wooden floor": ("wood floor", "wooden planks"),
-    "tiles": ("tiled floor",),
+    "striped": ("stripy", "stripey"), "dotted": ("spotted", "polka dot"), "checked": ("checkered", "chequered"),
+    "small": ("little", "tiny"), "large": ("big", "huge"), "medium": ("medium-sized",),
+    "night sky": ("starry sky", "starry night"), "mountains": ("mountain range",),
+    "brick wall": ("bricks", "wall of bricks"), "grass": ("lawn", "meadow"), "sand": ("beach", "desert"),
+    "water": ("sea", "lake"), "road": ("street", "asphalt"), "leaves": ("foliage",),
+    "wooden floor": ("wood floor", "wooden planks"), "tiles": ("tiled floor",),
     "character": ("storybook character",),
-}
+}  # fmt: skip
 RELATIONS: tuple[str, ...] = ("left of", "right of", "above", "below", "in front of", "behind", "next to")
 CLASSES: tuple[str, ...] = tuple(STUFF) + KINDS
 
@@ -175,13 +140,8 @@ _NUMBERS = {"a": 1, "an": 1, "the": 1, "one": 1, "some": 1, "two": 2, "three": 3
 _WITH = {"with stripes": "striped", "with dots": "dotted", "with spots": "dotted", "with checks": "checked"}
 # Not the grammar of `prompts.articles`: both models have read captions in these words ("cactuss" is one of them).
 _PLURALS = {
-    "bus": "buses",
-    "coach": "coaches",
-    "fish": "fish",
-    "aircraft": "aircraft",
-    "fox": "foxes",
-    "octopus": "octopuses",
-}
+    "bus": "buses", "coach": "coaches", "fish": "fish", "aircraft": "aircraft", "fox": "foxes", "octopus": "octopuses",
+}  # fmt: skip
 _RELATION_WORDS = {
     "left of": ("to the left of", "on the left of"),
     "right of": ("to the right of", "on the right of"),
