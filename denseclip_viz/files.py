@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-
 FIGURES = (".png", ".svg", ".pdf")
 
 
@@ -25,11 +24,7 @@ def atomic_write(
 ) -> Iterator[Path]:
     """Lend a temporary path beside `path`, and move it there when all went well.
 
-    Args:
-        path: The file.
-        endings: Those that it may have.
-        force: Replace a file that is there already.
-        fsync: Wait until the content is on the disk, so that a power cut leaves the old file or the new one.
+    With `fsync` wait until the content is on the disk, so that a power cut leaves the old file or the new one.
 
     Raises:
         OutputError: another ending, no such folder, or a file that is there already and no `force`.

@@ -20,15 +20,9 @@ _FRAME = "display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start;line-height
 def repr_html(
     title: str, facts: Mapping[str, str], *, after: str = "", image: str = "", warning: str = "", width: int = 160
 ) -> str:
-    """Lay out a name, facts and the next step as HTML, everything escaped.
+    """Lay out a name, facts (those that have a value), what must not be overlooked, and the next line of code.
 
-    Args:
-        title: What it is.
-        facts: Names and values; those without a value are left out.
-        after: The next line of code.
-        image: An `img` source, as `thumbnail` makes it.
-        warning: What must not be overlooked.
-        width: Of the image, in pixels of the page.
+    Everything is escaped. `image` is a source as `thumbnail` makes it, `width` its pixels on the page.
 
     Example:
         >>> page = repr_html("<Model>", {"layers": "4 & more", "keys": ""}, after="model.trace(image)")

@@ -78,13 +78,8 @@ def readable(
 ) -> Iterator[tuple[ImageLike, Image.Image]]:
     """Read images one after the other, each when its turn comes; give each as it came and as `read` gives it.
 
-    Args:
-        images: As for `read`.
-        unreadable: Called with an image that cannot be read and its error, and it is left out; by default the
-            error is raised.
-
-    Raises:
-        ImageError: As for `read`.
+    `unreadable` is called with an image that cannot be read and its error, and it is left out; by default the error
+    is raised.
 
     Example:
         >>> [upright.size for _, upright in readable(["nothing.png", np.zeros((2, 3), np.uint8)], lambda *_: None)]
@@ -102,17 +97,7 @@ def readable(
 
 
 def from_bytes(content: bytes, *, name: str) -> Image.Image:
-    """Read an image out of the bytes of its file, as `read` does, and keep its name for titles.
-
-    Args:
-        content: The whole file.
-        name: The file's name.
-
-    Returns:
-        A new image, upright, RGB, or RGBA where it is transparent.
-
-    Raises:
-        ImageError: As for `read`.
+    """Read an image out of the bytes of its file, as `read` does but RGBA where it is transparent; keep its name.
 
     Example:
         >>> from_bytes(b"", name="cat.jpg")
@@ -129,13 +114,7 @@ def from_bytes(content: bytes, *, name: str) -> Image.Image:
 
 
 def display(image: Image.Image, *, longest: int = 1024) -> NDArray[np.uint8]:
-    """Copy an image for figures, shrunk where it is longer than `longest` pixels.
-
-    Returns:
-        uint8 (row, column, rgb).
-
-    Raises:
-        ImageError: `longest` is not a whole number of at least 1.
+    """Copy an image for figures, (row, column, rgb), shrunk where it is longer than `longest` pixels.
 
     Example:
         >>> display(Image.new("RGB", (2000, 1000)), longest=500).shape

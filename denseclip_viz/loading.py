@@ -13,7 +13,7 @@ from denseclip_viz.model import Model
 if TYPE_CHECKING:
     import torch
 
-    from denseclip_viz.clip.text.cache_key import Cache
+    from denseclip_viz.clip.text.disk_cache import Cache
 
 BUNDLED = "bundled-"
 

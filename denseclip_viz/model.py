@@ -17,7 +17,7 @@ from denseclip_viz.clip.hooks import Recording, record
 from denseclip_viz.clip.load.checkpoints import Loaded
 from denseclip_viz.clip.paths import DensePath, paths_of
 from denseclip_viz.clip.text.bank import TextBank, encode_texts, ensemble
-from denseclip_viz.clip.text.cache_key import Cache
+from denseclip_viz.clip.text.disk_cache import Cache
 from denseclip_viz.clip.towers import Tower, logit_scale, tower_of
 from denseclip_viz.errors import ImageError
 from denseclip_viz.geometry import Fit, fit_from

@@ -121,13 +121,7 @@ def strings(value: object, what: str) -> tuple[str, ...]:
 def refuse_twice(texts: Sequence[str], what: str, places: Sequence[str] = ()) -> None:
     """Refuse a text that came before, however its white space and its accents are written: the maps would be equal.
 
-    Args:
-        texts: The texts.
-        what: The argument they came as.
-        places: What to call each of them, where `what[at]` would not help.
-
-    Raises:
-        PromptError: A text is there twice.
+    `places` is what to call each of them, where `what[at]` would not help.
 
     Example:
         >>> refuse_twice(["grass", " grass"], "prompts")

@@ -21,7 +21,6 @@ from denseclip_viz.validation import is_number, is_real, pair
 if TYPE_CHECKING:
     import xarray as xr
 
-
 NORMALISATIONS = ("", "cosine", "official")
 MOST_LABELS = np.iinfo(np.int16).max
 MOST_PIXELS = 2**27  # of an answer: labels and probabilities of that many are 0.8 GB
@@ -36,23 +35,13 @@ def segment(
     background: None | float | Sequence[str] | Background = None,
     denoise: float = 0.0,
     smooth: str = "",
-    smooth_below: float = 1.0,
     soft: bool = False,
     size: tuple[int, int] | None = None,
 ) -> xr.Dataset:
-    """Name every pixel of the image by its best text.
+    """Name every pixel of the image by its best text, of vectors (prompt, D); smoothing needs a trace with keys.
 
-    Args:
-        trace: One opened image; with keys for smoothing.
-        vectors: `(prompt, D)`.
-        names: `(prompt,)`.
-        scale: What cosines are multiplied by before the softmax over prompts.
-        background: `None`, a probability below which a pixel is background, or names of background prompts.
-        denoise: Threshold of prompt denoising; 0 leaves it out.
-        smooth: Normalisation of key smoothing, `"cosine"` or `"official"`; `""` leaves it out.
-        smooth_below: Positions at least as confident as this are not smoothed.
-        soft: Give each pixel's probability of every prompt too.
-        size: `(row, column)` of the answer; the upright image's own by default.
+    `scale` is what cosines are multiplied by before the softmax over prompts; other options are those of
+    `Model.segment`.
 
     Returns:
         `labels` (row, column) int16, -1 for background and unseen; `probability` (row, column); with `soft`,
@@ -68,7 +57,7 @@ def segment(
 
     rule, denoise, (rows, columns) = Background.of(background), _checked(denoise, smooth), _size(size, trace)
     hidden = _hidden(rule, names)
-    scores, multiplier, is_left = _refined(trace, vectors, scale, denoise, smooth, smooth_below)
+    scores, multiplier, is_left = _refined(trace, vectors, scale, denoise, smooth)
     if not is_left.any():
         hidden = np.ones(len(names), dtype=bool)
     options: dict[str, Any] = {"rows": rows, "columns": columns, "scale": multiplier}
@@ -108,7 +97,7 @@ def _size(size: tuple[int, int] | None, trace: Trace) -> tuple[int, int]:
 
 
 def _refined(
-    trace: Trace, vectors: Tensor, scale: float, denoise: float, smooth: str, smooth_below: float
+    trace: Trace, vectors: Tensor, scale: float, denoise: float, smooth: str
 ) -> tuple[Tensor, float, np.ndarray]:
     scores, is_left = cosine_maps(trace.dense, vectors[None])[0], np.ones(len(vectors), dtype=bool)
     if denoise:
@@ -123,7 +112,7 @@ def _refined(
             fix="Trace with keys='key' (or keys='projected', as the official code does for ViTs).",
         )
     # smoothed scores are sums of probabilities, not cosines: the official code takes their plain softmax
-    return key_smoothing(scores, trace.keys, threshold=smooth_below, normalisation=smooth), 1.0, is_left
+    return key_smoothing(scores, trace.keys, normalisation=smooth), 1.0, is_left
 
 
 def _hidden(rule: Background, names: Sequence[str]) -> np.ndarray:
@@ -224,16 +213,7 @@ def label(
     background: Sequence[bool],
     below: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Name every pixel.
-
-    Args:
-        scores: `(prompt, y, x)`, cosines or smoothed scores on the grid.
-        geometry: Where the grid lies.
-        rows: Height of the answer.
-        columns: Width of the answer.
-        scale: What scores are multiplied by before the softmax over prompts.
-        background: `(prompt,)`, which prompts are background.
-        below: Probability under which a pixel is background.
+    """Name every pixel by its best prompt, from scores (prompt, y, x) on the grid.
 
     Returns:
         `(row, column)` int16 indices of prompts, -1 for background and for what the model did not see, and the

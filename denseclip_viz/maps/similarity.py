@@ -36,12 +36,7 @@ def cosine_maps(features: Tensor, vectors: Tensor) -> Tensor:
 
 
 def similarity(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.DataArray:
-    """Label the cosines of a trace's dense features with each text.
-
-    Args:
-        trace: One opened image.
-        vectors: `(template, prompt, D)`, the texts' vectors.
-        prompts: Their names.
+    """Label the cosines of a trace's dense features with each text's vector, (template, prompt, D).
 
     Returns:
         `(template, prompt, y, x)`, raw cosines; `y, x` are cell centres in pixels of the upright image. Of a trace of a
@@ -64,11 +59,7 @@ def similarity(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.DataArray:
 def classify(trace: Trace, vectors: Tensor, prompts: Prompts, *, scale: float) -> xr.DataArray:
     """Share out one between the prompts, in each template: CLIP's ordinary zero-shot probabilities.
 
-    Args:
-        trace: One opened image.
-        vectors: `(template, prompt, D)`, the texts' vectors, of any length.
-        prompts: Their names.
-        scale: What cosines are multiplied by: exp(logit_scale).
+    `vectors` are (template, prompt, D), of any length; `scale` is exp(logit_scale).
 
     Returns:
         `(template, prompt)`, each row sums to one.

@@ -59,9 +59,6 @@ def fill(template: str, prompt: str, *, articles: bool, plural: bool) -> str:
             plural and before what is not counted (a list: grass, water, …).
         plural: Put the prompt into the plural where the template asks for it ("many {}", "two {}").
 
-    Returns:
-        The text.
-
     Example:
         >>> fill("a photo of a {}.", "orange tree", articles=True, plural=False)
         'a photo of an orange tree.'

@@ -53,10 +53,7 @@ def template_set(name: str) -> tuple[str, ...]:
 
 
 def templates_from(value: str | os.PathLike[str] | Iterable[str]) -> tuple[str, ...]:
-    """Read what `templates=` takes: the name of a set, a file, one template or several.
-
-    Args:
-        value: A string with "{}" is a template, one that ends in ".txt" (or a path) a file, another one a set.
+    """Read what `templates=` takes: the name of a set, a file (a path, or a name in ".txt"), one template or several.
 
     Raises:
         PromptError: An unknown set, a file that cannot be read, or templates that cannot be used.

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -56,19 +56,7 @@ def folder_of(name: str) -> Path:
     return MODELS / name
 
 
-def load_compact(
-    folder: str | os.PathLike[str],
-    *,
-    label: str = "",
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-    preset: str | None = None,
-    activation: str | None = None,
-    layer_norm_eps: float | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    cache_dir: str | None = None,
-) -> Loaded:
+def load_compact(folder: str | os.PathLike[str], *, label: str = "", **options: Any) -> Loaded:
     """Load a model from a folder that `export_compact` wrote; rows that were never trained are zero.
 
     It knows nothing but the bundled world, and warns of words that it has never read. `label` is what to call it, the
@@ -87,9 +75,7 @@ def load_compact(
         got = f"There is no {WEIGHTS} in {folder}"
         fix = "Train it with `denseclip-viz toyworld train`."
         raise WeightsError(got, expected="a folder written after training", fix=fix)
-    switches: dict[str, Any] = {"preset": preset, "activation": activation, "layer_norm_eps": layer_norm_eps}
-    switches |= {"mean": mean, "std": std}
-    loaded = load_clip(folder, pretrained="random", device=device, dtype=dtype, cache_dir=cache_dir, **switches)
+    loaded = load_clip(folder, pretrained="random", **options)
     with safe_open(file, framework="pt") as opened:
         tensors = {key: opened.get_tensor(key) for key in opened.keys()}
     _fill(loaded.clip.state_dict(), tensors, file)
@@ -132,13 +118,8 @@ def _fill(state: Mapping[str, Tensor], stored: dict[str, Tensor], file: Path) ->
 def export_compact(state: Mapping[str, Tensor], folder: str | Path, *, config: Mapping[str, Any]) -> Path:
     """Write a trained model, floating point as fp16, and its configuration; see `load_compact`.
 
-    Args:
-        state: Tensors by open_clip's names, the token table with the known rows only.
-        folder: Where to; made if missing.
-        config: What open_clip builds the model from: `model_cfg` and `preprocess_cfg`.
-
-    Example:
-        >>> export_compact({}, "models/resnet", config={})  # doctest: +SKIP
+    `state` has open_clip's names, and of the token table the known rows only; `config` has `model_cfg` and
+    `preprocess_cfg`.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -52,18 +52,7 @@ def load_clip(
 
     The activation is the tag's; a local checkpoint follows the name's configuration. The global random state
     stays as it is. In half precision `logit_scale` stays fp32: rounding it scales every logit by up to 1 %.
-
-    Args:
-        name: A model name of open_clip, or a folder with an `open_clip_config.json`.
-        pretrained: A tag, a checkpoint file, or "random" (seed 0). A folder brings its own when it has one.
-        device: "cpu", "cuda", "cuda:1", "mps"; a GPU when there is one.
-        dtype: "fp32" (default), "bf16", "fp16" (not on the CPU), "fp64", or the torch dtype.
-        preset: "maskclip-paper": what the official code does to CLIP (`presets.PRESETS`).
-        activation: "gelu" or "quickgelu" in both towers, "image-gelu" or "image-quickgelu" in one.
-        layer_norm_eps: The epsilon of the image tower's LayerNorms.
-        mean: What is taken off each channel (red, green, blue), pixels in 0..1.
-        std: What each channel is divided by.
-        cache_dir: Where open_clip keeps downloads.
+    Options are those of `denseclip_viz.load`.
 
     Returns:
         The model in eval mode, its tokenizer and preprocessing, and provenance: model, weights, weights_hash,
@@ -135,10 +124,7 @@ def describe_preprocess(preprocess: Preprocess) -> str:
 
 
 def versions(*more: str) -> str:
-    """Give the versions that decide the numbers.
-
-    Args:
-        *more: Further packages that a model is made of.
+    """Give the versions that decide the numbers; `more` are further packages that a model is made of.
 
     Example:
         >>> versions()

@@ -108,9 +108,6 @@ def known_models(pattern: str = "*") -> dict[str, ModelFacts]:
 def describe(config: Mapping[str, Any]) -> ModelFacts:
     """Build both towers of a configuration on torch's device for shapes alone, and say what they are; a second or two.
 
-    Args:
-        config: What `open_clip.get_model_config` returns, or the `model_cfg` of a folder.
-
     Example:
         >>> import open_clip
         >>> describe(open_clip.get_model_config("ViT-S-32-alt"))["grid"]
@@ -145,9 +142,6 @@ def describe(config: Mapping[str, Any]) -> ModelFacts:
 
 def fitting_models(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Name the models of open_clip whose two towers have as many parameters as a checkpoint: few others share both.
-
-    Args:
-        shapes: The shape of each tensor by its name.
 
     Example:
         >>> fitting_models({"text_projection": (512, 512)})

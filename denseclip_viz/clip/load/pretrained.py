@@ -40,12 +40,7 @@ class Weights:
 def choose_weights(
     source: Source, pretrained: str | os.PathLike[str] | None, *, cache_dir: str | None = None
 ) -> Weights:
-    """Say which weights `pretrained=` means; a tag goes before a file of the same name, as in open_clip.
-
-    Args:
-        source: The architecture.
-        pretrained: A tag, a file, "random", or None for a folder's own file.
-        cache_dir: Where downloads are kept, as in open_clip.
+    """Say which weights `pretrained=` means: a tag, then a file, as in open_clip; "random"; None: a folder's own.
 
     Raises:
         ModelNameError: No such tag.
@@ -84,11 +79,6 @@ def choose_weights(
 def tag_file(config: Mapping[str, Any], *, model: str, cache_dir: str | None = None) -> Path:
     """Give the weights file of a pretrained tag, from the cache or else from the network.
 
-    Args:
-        config: What open_clip knows of the tag (`hf_hub`, `url`).
-        model: The model and tag, for the message.
-        cache_dir: Where downloads are kept, as in open_clip.
-
     Raises:
         WeightsError: The file is not here and nobody answers (known within seconds), or the download failed.
     """
@@ -107,16 +97,9 @@ def tag_file(config: Mapping[str, Any], *, model: str, cache_dir: str | None = N
 
 
 def hub_folder(repo: str, names: Sequence[str], *, model: str, cache_dir: str | None = None) -> Path | None:
-    """Give the folder of the download cache that holds a file of the hub and one of its companions.
+    """Give the folder of the download cache with the first of these files, and any one of the others if there are.
 
-    Args:
-        repo: The repository.
-        names: The file; then others, any one of which makes it complete.
-        model: The model, for the message.
-        cache_dir: Where downloads are kept.
-
-    Returns:
-        The folder, or None where the files are still to be had from the network.
+    None where the files are still to be had from the network.
 
     Raises:
         WeightsError: They are not here, and nobody answers (known within seconds).

@@ -68,13 +68,8 @@ def find_switches(
 def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[str]:
     """Set activation and LayerNorm epsilon of a model that is still ours to build, after its weights are in.
 
-    Args:
-        clip: The model; mean and std are not in it.
-        switches: What to do.
-        name: The model's name, for the message.
-
     Returns:
-        What was done, for the provenance, mean and std too.
+        What was done, for the provenance; mean and std too, which are not in the model.
 
     Raises:
         ModelNameError: A switch was asked for that changes nothing in this model.

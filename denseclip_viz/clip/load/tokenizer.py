@@ -43,10 +43,6 @@ def text_parts(source: Source, *, cache_dir: str | None = None) -> TextParts:
     tokenizer lies in the folder itself, as open_clip writes it. What the hub's download cache has is taken from
     there without asking the network.
 
-    Args:
-        source: The architecture.
-        cache_dir: Where the hub's tokenizers are kept, as in open_clip.
-
     Raises:
         ModelNameError: transformers is not installed, or a folder that is named, its configuration or its
             tokenizer is not there or cannot be used.

@@ -50,12 +50,9 @@ def local_file(path: str | os.PathLike[str]) -> Path:
 
 
 def read_shapes(file: Path) -> Shapes:
-    """Read which tensors a checkpoint holds, without its wrapper and its "module." prefixes.
+    """Read the shape of each tensor of a checkpoint, without its wrapper and its "module." prefixes.
 
     Nothing in the file is run: pickles are read with `weights_only=True`.
-
-    Returns:
-        The shape of each tensor by its name.
 
     Raises:
         WeightsError: The file is broken, holds code, is a TorchScript archive, or holds no named tensors.
@@ -67,13 +64,7 @@ def read_shapes(file: Path) -> Shapes:
 
 
 def load_into(clip: nn.Module, file: Path, *, shapes: Shapes, name: str) -> str:
-    """Put a checkpoint into a model, as `open_clip.load_checkpoint` does, every tensor or none missing.
-
-    Args:
-        clip: The model, freshly built.
-        file: The checkpoint.
-        shapes: What `read_shapes` said of it.
-        name: The model's name, for the message.
+    """Put a checkpoint of these shapes into a new model, as `open_clip.load_checkpoint` does: all tensors or none.
 
     Returns:
         What was changed on the way ("positional embedding resized …"), or "".
@@ -200,13 +191,7 @@ def misfit(
 ) -> WeightsError:
     """Make the error for a checkpoint of another architecture: its keys, and the models that it would fit.
 
-    Args:
-        file: The checkpoint.
-        name: The model that it was meant for.
-        shapes: What the file holds.
-        missing: Names that the model has and the file has not.
-        unexpected: Names that the file has and the model has not.
-        mine: The model's own shapes, to find those that differ; may be empty.
+    `shapes` are the file's, `mine` the model's, to find those that differ; may be empty.
     """
     differ = [key for key in shapes if mine.get(key, shapes[key]) != shapes[key]]
     other = [f"{key} {shapes[key]} instead of {mine[key]}" for key in differ]

@@ -7,8 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from denseclip_viz.clip.text.cache_key import Cache, cache_folder, identity
-from denseclip_viz.clip.text.disk_cache import TextCache
+from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity
 from denseclip_viz.clip.text.encode import Progress, context_length, encoded, mean_over_synonyms
 from denseclip_viz.clip.text.encode import encode_texts as encode_texts
 from denseclip_viz.clip.text.encode import ensemble as ensemble
@@ -42,7 +41,7 @@ class TextBank:
     In memory the least used go first. On disk (`disk_cache.TextCache`) vectors outlive the session: in the folder
     that `cache` or the variable DENSECLIP_VIZ_CACHE names ("off": nowhere), else in the system's folder for caches;
     at most 2 GiB, the longest unread deleted first, and the file may be deleted at any time. The key is the text and
-    everything else that its vector depends on (`cache_key.identity`).
+    everything else that its vector depends on (`disk_cache.identity`).
 
     Args:
         clip: An open_clip model whose weights stay as they are (call `clear` when they changed).

@@ -1,4 +1,4 @@
-"""Text vectors on disk: one SQLite table for all models and processes, and no row trusted unread."""
+"""Text vectors on disk: where, under which key, in one SQLite table for all models, and no row trusted unread."""
 
 import hashlib
 import json
@@ -14,9 +14,21 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from denseclip_viz.clip.text.encode import context_length
+from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
+from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.validation import many
+
+VARIABLE = "DENSECLIP_VIZ_CACHE"
+FORMAT = "1"  # of the vectors: a new one leaves the old rows unread
+_OFF = ("", "0", "off", "no", "false")
+_ON = ("1", "on", "yes", "true")
+_FACTS = ("model", "weights_hash", "activation", "switches", "dtype")
+_SAMPLE = 1024  # numbers of each tensor
+# Letters in two cases, accents, digits, marks, white space, entities, scripts: where tokenizers differ, it shows here.
+_PROBES = ("A photo of the Orange-Tree's  leaves!", "naïve ÉCOLE 3.14 &amp; a_b <b>", "고양이 猫 кошка 🐈", "")
 
 LEAST = 16  # texts worth a transaction: encoding fewer is as fast as flushing them to the disk
 MOST_ROWS = 1024  # texts that wait before they are written
@@ -45,9 +57,84 @@ _EVICT = """
 """
 T = TypeVar("T")
 
+Cache = bool | str | os.PathLike[str] | None
+"""Where vectors are kept: a folder, False for nowhere, None for the default place."""
+
 
 class CacheWarning(UserWarning):
     """Something about the kept text vectors that costs time, never a wrong number."""
+
+
+def cache_folder(cache: Cache = None) -> Path | None:
+    """Find the folder for vectors: the argument, else the variable DENSECLIP_VIZ_CACHE, else the system's; None: off.
+
+    Raises:
+        OutputError: Something else.
+
+    Example:
+        >>> cache_folder(False) is None, cache_folder("here").name
+        (True, 'here')
+    """
+    if cache is False:
+        return None
+    if isinstance(cache, str | os.PathLike) and str(cache):
+        return Path(cache).expanduser()
+    if cache is not None and cache is not True:
+        expected = "a folder, False for none, or None for the default"
+        raise OutputError(f"cache={cache!r}"[:80], expected=expected, fix="Leave it out, or name a folder.")
+    setting = os.environ.get(VARIABLE, "on").strip()
+    if setting.lower() in _OFF:
+        return None
+    if setting.lower() not in _ON:
+        return Path(setting).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("denseclip_viz", appauthor=False)
+
+
+def identity(clip: nn.Module, tokenizer: Tokenizer, provenance: Mapping[str, str | int]) -> dict[str, str]:
+    """List everything that the vector of a text depends on.
+
+    That is the model, the hash of its weights' file, activation, switches, dtype, kind of device, and prints of the
+    text tower's numbers and of the tokenizer's behaviour. Versions are not among it: what they would change shows in
+    the weights that are read and the ids that are made.
+    """
+    return {
+        "format": FORMAT,
+        **{name: str(provenance.get(name, "")) for name in _FACTS},
+        "device": next(clip.parameters()).device.type,
+        "tower": weights_print(clip),
+        "tokenizer": tokenizer_print(tokenizer, context_length(clip, tokenizer)),
+    }
+
+
+def weights_print(clip: nn.Module) -> str:
+    """Hash a sample of every tensor of the text tower: other weights show, whatever their file was called.
+
+    A training step changes all of them; a change of a few single numbers by hand may go unseen (`TextBank.clear` and
+    `cache=False` are for that).
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(clip.state_dict().items()):
+        if not name.startswith(("visual.", "logit_")):
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            flat = tensor.detach().reshape(-1)
+            sample = flat[:: max(1, len(flat) // _SAMPLE)].contiguous().cpu()
+            digest.update(sample.view(torch.uint8).numpy().tobytes() if sample.numel() else b"")
+    return digest.hexdigest()
+
+
+def tokenizer_print(tokenizer: Tokenizer, length: int) -> str:
+    """Hash what a tokenizer is, how many tokens are read, and what it makes of texts in which tokenizers differ."""
+    cut = getattr(getattr(tokenizer, "reduction_fn", None), "__name__", "")
+    facts: list[object] = [type(tokenizer).__qualname__, length, cut]
+    facts += [getattr(inside, "vocab_size", None) for inside in (tokenizer, getattr(tokenizer, "tokenizer", None))]
+    for text in _PROBES:
+        try:
+            facts.append(token_ids(tokenizer, [text], context=length, truncate=True)[0].tolist())
+        except PromptError as error:  # of a script that the tokenizer has no pieces for
+            facts.append(error.got)
+    return _hash(repr(facts).encode()).hex()
 
 
 class TextCache:
@@ -60,20 +147,10 @@ class TextCache:
 
     Args:
         root: The folder for all models.
-        identity: All that the vectors depend on beside the text (`cache_key.identity`).
+        identity: All that the vectors depend on beside the text (`identity`).
         least: Texts that are worth a transaction; fewer wait for more.
         seconds: How long texts wait when there are enough.
         most_bytes: What all models' vectors may take up; those that were not read for longest are deleted.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> folder = TemporaryDirectory()
-        >>> cache = TextCache(Path(folder.name), {"model": "one"}, least=1)
-        >>> cache.add(["grass"], torch.ones(1, 4) / 2, truncate=False)
-        >>> cache.flush()
-        >>> TextCache(Path(folder.name), {"model": "one"}).recall(["grass", "sky"], truncate=False)
-        {'grass': tensor([0.5000, 0.5000, 0.5000, 0.5000])}
-        >>> folder.cleanup()
     """
 
     def __init__(
@@ -186,12 +263,7 @@ class TextCache:
 
 
 def on_network(folder: Path) -> bool:
-    """Say whether a folder lies on a network's file system, as far as Linux tells; elsewhere SQLite's errors must do.
-
-    Example:
-        >>> on_network(Path("/"))
-        False
-    """
+    """Say whether a folder lies on a network's disk, as far as Linux tells; elsewhere SQLite's errors must do."""
     mounts = {}
     with suppress(OSError):
         lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -36,8 +36,8 @@ def encode_texts(
 
     Args:
         clip: An open_clip model; nothing on it changes, its training flags neither.
-        tokenizer: The model's tokenizer.
-        texts: The texts, as they are to be read (no templates).
+        tokenizer: Its tokenizer.
+        texts: What is read, without templates.
         batch_size: Texts per forward pass at the most, and fewer where they are long: the knob for memory.
         truncate: Cut texts that are longer than the context instead of refusing them.
         progress: Called with (texts done, texts in all) after each batch.
@@ -87,11 +87,7 @@ def encoded(
 
 
 def batches(lengths: Tensor, batch_size: int) -> Iterator[Tensor]:
-    """Sort texts into batches of like length, none with more than `MOST_TOKENS` tokens unless one text has.
-
-    Args:
-        lengths: (text,), in tokens.
-        batch_size: Texts in a batch at the most.
+    """Sort texts by length in tokens, (text,), into batches, none over `MOST_TOKENS` tokens unless one text is.
 
     Yields:
         Indices of texts, (row,), each once.

@@ -99,9 +99,6 @@ def trimming_of_model(clip: nn.Module) -> Trimming:
 def trimming_of_config(config: Mapping[str, Any]) -> Trimming:
     """Say the same of a model that is not built, by its configuration.
 
-    Args:
-        config: What `open_clip.get_model_config` returns, or the `model_cfg` of a folder.
-
     Example:
         >>> trimming_of_config({"text_cfg": {"no_causal_mask": True, "pool_type": "last"}}).why
         'every token attends to the padding too'
@@ -110,15 +107,7 @@ def trimming_of_config(config: Mapping[str, Any]) -> Trimming:
 
 
 def needed(clip: nn.Module, ids: Tensor) -> Tensor:
-    """Count how many places of each row can reach its vector: all of them where nothing may be left out.
-
-    Args:
-        clip: An open_clip model.
-        ids: (text, place), padded.
-
-    Returns:
-        (text,), from 1 to the number of places.
-    """
+    """Count how many places of each padded row of ids can reach its vector, (text,): all where none may be left out."""
     traits = _traits_of_model(clip)
     if isinstance(traits, str) or not _verdict(traits).exact:
         return torch.full((len(ids),), ids.shape[1])
@@ -132,14 +121,9 @@ def needed(clip: nn.Module, ids: Tensor) -> Tensor:
 
 
 def encode_ids(clip: nn.Module, ids: Tensor) -> Tensor:
-    """Compute `clip.encode_text`, also of rows that were cut to as many places as `needed` counts.
+    """Compute `clip.encode_text`, (text, D), also of rows that were cut to as many places as `needed` counts.
 
-    Args:
-        clip: An open_clip model; it stays as it is, also for other threads in this very moment.
-        ids: (text, place) on the model's device.
-
-    Returns:
-        (text, D), as the model scales it.
+    The model stays as it is, also for other threads in this very moment.
     """
     reader: Any = _shortened(clip, ids.shape[1])
     vectors: Tensor = reader.encode_text(ids)

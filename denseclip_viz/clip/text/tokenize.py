@@ -38,14 +38,8 @@ class BytePairs(Protocol):
 def token_ids(tokenizer: Tokenizer, texts: Sequence[str], *, context: int, truncate: bool) -> Tensor:
     """Give the token ids of texts, none of them cut unless that was asked for.
 
-    Args:
-        tokenizer: One of open_clip's tokenizers, or a callable like them.
-        texts: The texts.
-        context: How many tokens the text tower reads, with those for begin and end.
-        truncate: Let the tokenizer cut what is longer.
-
     Returns:
-        (text, context), int64.
+        (text, context), int64; the context counts the tokens for begin and end.
 
     Raises:
         PromptError: No texts; a text that is not a string, has no tokens, holds a control token or a character

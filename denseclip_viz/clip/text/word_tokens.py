@@ -34,14 +34,8 @@ def word_places(tokenizer: Tokenizer, template: str, prompt: str, *, context: in
     A word's tokens are those that are added when the text goes on to its end; that is right only if no token of what
     stood before changes, which is checked, whatever the tokenizer is.
 
-    Args:
-        tokenizer: One of open_clip's tokenizers, or a callable like them.
-        template: With one "{}".
-        prompt: The prompt; its words are parted at white space.
-        context: Tokens that the text tower reads.
-
     Returns:
-        One slice of the row of ids for each word.
+        One slice of the row of ids for each word; they are parted at white space.
 
     Raises:
         PromptError: The tokens do not part where the words do, or the text is longer than the context.
@@ -79,11 +73,11 @@ def token_shares(clip: nn.Module, ids: Tensor, directions: Tensor) -> Tensor:
 
     Args:
         clip: An open_clip model, with any text tower that looks its tokens up in a table.
-        ids: `(place,)`, one text, padded.
-        directions: `(direction, D)`, unit vectors.
+        ids: (place,), one text, padded.
+        directions: (direction, D), unit vectors.
 
     Returns:
-        `(direction, place)` on the CPU, float32 (float64 for an fp64 model); 0 where padding cannot reach the vector.
+        (direction, place) on the CPU, float32 (float64 for an fp64 model); 0 where padding cannot reach the vector.
 
     Raises:
         UnsupportedTowerError: The tower does not look its tokens up.

@@ -19,8 +19,7 @@ import open_clip
 import torch
 
 from denseclip_viz.clip.text.bank import TextBank, encode_texts
-from denseclip_viz.clip.text.cache_key import identity
-from denseclip_viz.clip.text.disk_cache import FILE, TextCache
+from denseclip_viz.clip.text.disk_cache import FILE, TextCache, identity
 
 VISION = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 1}
 PROVENANCE = {"model": "tiny", "weights_hash": "random-0", "dtype": "float32"}

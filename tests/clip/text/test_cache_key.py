@@ -3,7 +3,7 @@
 import open_clip
 import pytest
 
-from denseclip_viz.clip.text.cache_key import cache_folder, tokenizer_print
+from denseclip_viz.clip.text.disk_cache import cache_folder, tokenizer_print
 from denseclip_viz.errors import OutputError
 
 
