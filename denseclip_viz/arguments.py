@@ -66,7 +66,7 @@ def forward_options(
     return ForwardOptions(
         path=choose_paths(paper.path if path is None else path),
         layers=tuple(match(taps, list(tower.taps()))) if taps else (),
-        keys=check_keys(keys) or paper.keys_for(tower.family),
+        keys=check_keys(keys) or paper.keys.get(tower.family, ""),
     )
 
 

@@ -1,19 +1,15 @@
 """The front door: a name becomes a model."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from denseclip_viz.clip.load import align_checkpoint, checkpoints
+from denseclip_viz.clip.text.disk_cache import Cache
 from denseclip_viz.errors import ModelNameError, WeightsError
 from denseclip_viz.model import Model
-
-if TYPE_CHECKING:
-    import torch
-
-    from denseclip_viz.clip.text.disk_cache import Cache
 
 BUNDLED = "bundled-"
 

@@ -286,7 +286,7 @@ class Model:
         """
         paper, prompts = preset_named(preset), Prompts.of(prompts)
         smooth = paper.smooth if smooth is None else smooth
-        keys = (paper.keys_for(self.tower.family) or "key") if isinstance(smooth, str) and smooth else ""
+        keys = (paper.keys.get(self.tower.family) or "key") if isinstance(smooth, str) and smooth else ""
         trace = self._trace_of(image, preset=preset, geometry=geometry, keys=keys)
         marked = [name for name, is_so in zip(prompts.prompts, prompts.background, strict=True) if is_so]
         return segment.segment(

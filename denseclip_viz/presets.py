@@ -18,7 +18,7 @@ class Preset:
         std: As for `load`.
         geometry: How the image is fitted to the input.
         path: The recipe for dense features.
-        keys: Which keys key smoothing takes, by tower family.
+        keys: Which keys key smoothing takes, by tower family; of another family none.
         denoise: Threshold of prompt denoising; 0 for none.
         smooth: Normalisation of key smoothing; `""` for none.
     """
@@ -37,10 +37,6 @@ class Preset:
         if not isinstance(self.keys, Mapping):
             expected, fix = "kinds of keys by tower family", 'Try {"ViT class token": "key"}.'
             raise PromptError(f"Preset(keys={self.keys!r})", expected=expected, fix=fix)
-
-    def keys_for(self, family: str) -> str:
-        """Say which keys to record for a family of towers."""
-        return self.keys.get(family, "")
 
 
 PRESETS = {

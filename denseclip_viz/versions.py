@@ -3,18 +3,7 @@
 import platform
 from importlib import metadata
 
-PACKAGES = (
-    "denseclip_viz",
-    "torch",
-    "torchvision",
-    "open_clip_torch",
-    "timm",
-    "transformers",
-    "numpy",
-    "pillow",
-    "xarray",
-    "matplotlib",
-)
+PACKAGES = "denseclip_viz torch torchvision open_clip_torch timm transformers numpy pillow xarray matplotlib".split()
 
 
 def versions() -> dict[str, str]:

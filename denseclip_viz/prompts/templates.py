@@ -55,9 +55,6 @@ def template_set(name: str) -> tuple[str, ...]:
 def templates_from(value: str | os.PathLike[str] | Iterable[str]) -> tuple[str, ...]:
     """Read what `templates=` takes: the name of a set, a file (a path, or a name in ".txt"), one template or several.
 
-    Raises:
-        PromptError: An unknown set, a file that cannot be read, or templates that cannot be used.
-
     Example:
         >>> templates_from("a photo of {}."), templates_from("none")
         (('a photo of {}.',), ('{}',))

@@ -62,15 +62,9 @@ def load_align(
 ) -> Loaded:
     """Load an `AlignModel` with its tokenizer and preprocessing; nothing is downloaded, and no code is run.
 
-    In fp64 texts are exact to 1e-6 only: transformers computes their softmax in fp32.
-
-    Args:
-        name: "align:OWNER/NAME" from the download cache, "align:FOLDER", or the folder. It holds config.json,
-            model.safetensors, the tokenizer and preprocessor_config.json.
-        pretrained: Another weights file, or "random" (seed 0); the folder's own by default.
-        device: As for `load_clip`.
-        dtype: As for `load_clip`.
-        cache_dir: Where the hub's files are kept.
+    In fp64 texts are exact to 1e-6 only: transformers computes their softmax in fp32. The folder of "align:FOLDER"
+    holds config.json, model.safetensors, the tokenizer and preprocessor_config.json; options are those of
+    `denseclip_viz.load`.
 
     Raises:
         ModelNameError: transformers is not installed, no such model, or one that is no ALIGN.

@@ -42,9 +42,6 @@ _TABLE, _ROWS = "token_embedding.weight", "known_ids"
 def folder_of(name: str) -> Path:
     """Find the folder of a bundled model: "resnet" or "vit".
 
-    Raises:
-        ModelNameError: There is no bundled model of that name.
-
     Example:
         >>> folder_of("vgg")
         Traceback (most recent call last):
@@ -61,9 +58,6 @@ def load_compact(folder: str | os.PathLike[str], *, label: str = "", **options: 
 
     It knows nothing but the bundled world, and warns of words that it has never read. `label` is what to call it, the
     folder's name by default; the other options are those of `load_clip`.
-
-    Raises:
-        WeightsError: There are no such weights in the folder.
 
     Example:
         >>> load_compact("no/such/folder")

@@ -14,7 +14,7 @@ from torch import nn
 from denseclip_viz.clip.load.models import Source, find_source
 from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
 from denseclip_viz.clip.load.switches import Switches, activation_of, apply_switches, find_switches
-from denseclip_viz.clip.load.tokenizer import TextParts, read_tokenizer, text_parts
+from denseclip_viz.clip.load.tokenizer import read_tokenizer, text_config
 from denseclip_viz.clip.load.weights import first_line, hash_start, load_into, read_shapes, says_random
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.text.tokenize import Tokenizer
@@ -73,10 +73,10 @@ def load_clip(
     kind = choose_dtype(dtype, where)
     switches = find_switches(preset, activation=activation, layer_norm_eps=layer_norm_eps, mean=mean, std=std)
     source = find_source(name)
-    parts = text_parts(source, cache_dir=cache_dir)
+    text = text_config(source, cache_dir=cache_dir)
     weights = choose_weights(source, pretrained, cache_dir=cache_dir)
     shapes = read_shapes(weights.file) if weights.file else {}
-    clip, tokenizer = _build(source, parts, weights, switches), read_tokenizer(parts, cache_dir=cache_dir)
+    clip, tokenizer = _build(source, text, weights, switches), read_tokenizer(text, cache_dir=cache_dir)
     note = load_into(clip, weights.file, shapes=shapes, name=source.name) if weights.file else ""
     done = apply_switches(clip, switches, name=source.name)
     settle(clip, where, kind)
@@ -84,7 +84,8 @@ def load_clip(
     provenance = describe_model(clip, source.name, weights, preprocess, kind, where)
     provenance |= {"preset": switches.preset, "switches": ", ".join(done) or "none"}
     provenance |= {"weights": f"{weights.label} ({note})"} if note else {}
-    provenance |= {"versions": versions("transformers")} if parts.needs_transformers else {}
+    if text.get("hf_model_name") or text.get("hf_tokenizer_name"):
+        provenance["versions"] = versions("transformers")
     return Loaded(clip, tokenizer, preprocess, provenance)
 
 
@@ -164,7 +165,7 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
     return kind
 
 
-def _build(source: Source, parts: TextParts, weights: Weights, switches: Switches) -> nn.Module:
+def _build(source: Source, text: Mapping[str, Any], weights: Weights, switches: Switches) -> nn.Module:
     """Build the modules: the weights' own activation, the same random numbers every time, the caller's state left.
 
     `open_clip.create_model` would do the same, set up the root logger, and tell it that no weights came.
@@ -174,12 +175,12 @@ def _build(source: Source, parts: TextParts, weights: Weights, switches: Switche
     from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
     with _described(source), memory_guard("the size of the model"), torch.random.fork_rng(devices=[]):
-        config = copy.deepcopy({**source.config, "text_cfg": dict(parts.config)})
+        config = copy.deepcopy({**source.config, "text_cfg": dict(text)})
         config["quick_gelu"] = weights.tag.get("quick_gelu", config.get("quick_gelu", False))
         if "timm_model_name" in config["vision_cfg"]:
             config["vision_cfg"]["timm_model_pretrained"] = False
         kind = CLIP
-        if config.pop("custom_text", False) or "hf_model_name" in parts.config:
+        if config.pop("custom_text", False) or "hf_model_name" in text:
             kind = CoCa if "multimodal_cfg" in config else CustomTextCLIP
         torch.default_generator.manual_seed(SEED)
         clip: nn.Module = kind(**config)

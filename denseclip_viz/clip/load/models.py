@@ -158,9 +158,6 @@ def fitting_models(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
 def find_source(name: str | os.PathLike[str]) -> Source:
     """Find the architecture behind a name of open_clip or a folder with an `open_clip_config.json`.
 
-    Raises:
-        ModelNameError: There is neither; the message has the closest names.
-
     Example:
         >>> find_source("ViT-B/32").name
         'ViT-B-32'

@@ -78,9 +78,9 @@ def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[st
     done = []
     if switches.activation:
         kind, image_only = switches.activation.removeprefix("image-"), "image-" in switches.activation
-        if swap_activation(visual if image_only else clip, kind):
+        if _swap_activation(visual if image_only else clip, kind):
             done.append(f"activation {kind} ({'image' if image_only else 'both towers'})")
-    if switches.layer_norm_eps and set_layer_norm_eps(visual, switches.layer_norm_eps):
+    if switches.layer_norm_eps and _set_layer_norm_eps(visual, switches.layer_norm_eps):
         done.append(f"layer_norm_eps {switches.layer_norm_eps:g} (image)")
     for what, values in (("mean", switches.mean), ("std", switches.std)):
         if values:
@@ -109,13 +109,8 @@ def activation_of(clip: nn.Module) -> str:
     return image or text or "none"
 
 
-def swap_activation(tower: nn.Module, kind: str) -> int:
-    """Replace every GELU or QuickGELU in a tower that is still ours to build; give how many there are.
-
-    Example:
-        >>> swap_activation(nn.Sequential(nn.Linear(2, 2), nn.GELU()), "quickgelu")
-        1
-    """
+def _swap_activation(tower: nn.Module, kind: str) -> int:
+    """Replace every GELU or QuickGELU; give how many there are."""
     from open_clip.transformer import QuickGELU
 
     places = [
@@ -129,13 +124,8 @@ def swap_activation(tower: nn.Module, kind: str) -> int:
     return len(places)
 
 
-def set_layer_norm_eps(tower: nn.Module, eps: float) -> int:
-    """Set the epsilon of every LayerNorm in a tower that is still ours to build; give how many there are.
-
-    Example:
-        >>> set_layer_norm_eps(nn.Sequential(nn.LayerNorm(2)), 1e-6)
-        1
-    """
+def _set_layer_norm_eps(tower: nn.Module, eps: float) -> int:
+    """Set the epsilon of every LayerNorm; give how many there are."""
     norms = [module for module in tower.modules() if isinstance(module, nn.LayerNorm)]
     for norm in norms:
         norm.eps = eps

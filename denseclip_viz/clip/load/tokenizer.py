@@ -4,7 +4,6 @@ import importlib.util
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +20,15 @@ _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "s
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, AssertionError)
 
 
-@dataclass(frozen=True)
-class TextParts:
-    """What a text tower is built from.
-
-    Attributes:
-        config: The `text_cfg`, with names of folders made absolute.
-        words: The folder with the tokenizer's files; None for CLIP's own tokenizer, or one still to be downloaded.
-        needs_transformers: The tower or its tokenizer is from there.
-    """
-
-    config: Mapping[str, Any]
-    words: Path | None = None
-    needs_transformers: bool = False
-
-
-def text_parts(source: Source, *, cache_dir: str | None = None) -> TextParts:
+def text_config(source: Source, *, cache_dir: str | None = None) -> dict[str, Any]:
     """Make sure, before any weights are read, that the parts of a text tower are here or can be had.
 
     A folder's `hf_model_name` is a folder with a `config.json` (in it, or anywhere) or a name of the hub; its
     tokenizer lies in the folder itself, as open_clip writes it. What the hub's download cache has is taken from
     there without asking the network.
+
+    Returns:
+        The `text_cfg`, with the folders that are here in place of their names.
 
     Raises:
         ModelNameError: transformers is not installed, or a folder that is named, its configuration or its
@@ -50,13 +37,13 @@ def text_parts(source: Source, *, cache_dir: str | None = None) -> TextParts:
 
     Example:
         >>> from denseclip_viz.clip.load.models import find_source
-        >>> text_parts(find_source("RN50")).config["width"]
+        >>> text_config(find_source("RN50"))["width"]
         512
     """
     text = dict(source.config["text_cfg"])
     model, words = text.get("hf_model_name"), text.get("hf_tokenizer_name")
     if not (model or words):
-        return TextParts(text)
+        return text
     if importlib.util.find_spec("transformers") is None:
         got = f"The text tower of {source.name} ({model or words}) needs the package transformers"
         fix = 'pip install "denseclip_viz[transformers]", or take another model.'
@@ -65,12 +52,13 @@ def text_parts(source: Source, *, cache_dir: str | None = None) -> TextParts:
         folder = _local_folder(source, model) or hub_folder(model, ["config.json"], model=source.name)
         text |= {"hf_model_name": str(folder or model), "hf_model_pretrained": False}
     if source.folder is not None:
-        return TextParts(text, _with_tokenizer(source.folder, named=bool(words)), True)
+        return text | {"hf_tokenizer_name": str(_with_tokenizer(source.folder, named=bool(words)))}
     wanted = ["tokenizer_config.json", *_VOCABULARIES]
-    return TextParts(text, hub_folder(words, wanted, model=source.name, cache_dir=cache_dir) if words else None, True)
+    folder = hub_folder(words, wanted, model=source.name, cache_dir=cache_dir) if words else None
+    return text | {"hf_tokenizer_name": str(folder)} if folder else text
 
 
-def read_tokenizer(parts: TextParts, *, cache_dir: str | None = None) -> Tokenizer:
+def read_tokenizer(text: Mapping[str, Any], *, cache_dir: str | None = None) -> Tokenizer:
     """Read a model's tokenizer, as `open_clip.get_tokenizer` does, which would set up the root logger for its steps.
 
     Raises:
@@ -78,17 +66,16 @@ def read_tokenizer(parts: TextParts, *, cache_dir: str | None = None) -> Tokeniz
     """
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
-    text = parts.config
-    words, options = parts.words or text.get("hf_tokenizer_name"), text.get("tokenizer_kwargs", {})
+    words, options = text.get("hf_tokenizer_name"), text.get("tokenizer_kwargs", {})
     options = {"context_length": text.get("context_length", 77), **options}
     read: Tokenizer
     try:
         if words:
-            read = HFTokenizer(str(words), cache_dir=cache_dir, tokenizer_mode=text.get("tokenizer_mode"), **options)
+            read = HFTokenizer(words, cache_dir=cache_dir, tokenizer_mode=text.get("tokenizer_mode"), **options)
         else:
             read = SimpleTokenizer(**options)
     except _UNREADABLE as error:
-        got = f"The tokenizer in {words or parts.config} cannot be read ({first_line(error)})"
+        got = f"The tokenizer in {words or text} cannot be read ({first_line(error)})"
         fix = "Copy or download it again; a vocabulary of sentencepiece needs the packages sentencepiece and protobuf."
         raise ModelNameError(got, expected="files as transformers writes them", fix=fix) from error
     return read

@@ -92,13 +92,7 @@ class TextBank:
         """Give the unit vector of every prompt in every template, never averaged (`ensemble` does that).
 
         Only the synonyms of one prompt are averaged, where `Prompts` has some. An interrupt loses the batch that
-        was running and nothing else.
-
-        Args:
-            prompts: Prompts, or what makes them.
-            batch_size: Texts per forward pass of those that are new, at the most.
-            truncate: Cut texts that are longer than the context instead of refusing them.
-            progress: Called with (texts done, new texts in all) after each batch.
+        was running and nothing else. Options are those of `encode_texts`, of the texts that are new.
 
         Returns:
             (template, prompt, D) on the CPU, as `encode_texts`.
@@ -209,10 +203,8 @@ class VectorShelf:
     """Vectors of one length by key.
 
     They are copied into blocks of 1024. Thousands of small tensors would lie scattered among the large ones of the
-    forward passes and keep the memory of those from being used again: 0.1 GB for some thousand texts.
-
-    Args:
-        size: How many vectors are kept; the least used are forgotten.
+    forward passes and keep the memory of those from being used again: 0.1 GB for some thousand texts. Of more than
+    `size` vectors the least used are forgotten.
 
     Example:
         >>> shelf = VectorShelf(2)

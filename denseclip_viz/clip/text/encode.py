@@ -82,7 +82,8 @@ def encoded(
     ends = needed(clip, ids)
     for rows in batches(ends, batch_size):
         with torch.no_grad(), memory_guard(f"batch_size (now {batch_size})"):
-            vectors = _features(clip, ids[rows, : int(ends[rows].max())])
+            vectors = encode_ids(clip, ids[rows, : int(ends[rows].max())].to(next(clip.parameters()).device))
+            vectors = vectors.to(device="cpu", dtype=torch.float64 if vectors.dtype == torch.float64 else torch.float32)
         yield rows, _unit(vectors, [texts[row] for row in rows.tolist()])
 
 
@@ -144,9 +145,6 @@ def mean_over_synonyms(vectors: Tensor, prompt_index: Sequence[int]) -> Tensor:
     Returns:
         (template, prompt, D); the vector of a prompt with one synonym is left as it is.
 
-    Raises:
-        PromptError: The synonyms of a prompt cancel out.
-
     Example:
         >>> mean_over_synonyms(torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]]), [0, 0, 1])
         tensor([[[0.7071, 0.7071],
@@ -187,11 +185,6 @@ def _weights(weights: Any, count: int) -> Tensor:
         return shares
     expected = f"{count} finite numbers from 0, one a template, not all 0"
     raise PromptError(f"weights={weights!r}"[:80], expected=expected, fix="Leave weights out to count all the same.")
-
-
-def _features(clip: nn.Module, ids: Tensor) -> Tensor:
-    vectors = encode_ids(clip, ids.to(next(clip.parameters()).device))
-    return vectors.to(device="cpu", dtype=torch.float64 if vectors.dtype == torch.float64 else torch.float32)
 
 
 def _unit(vectors: Tensor, texts: Sequence[str]) -> Tensor:

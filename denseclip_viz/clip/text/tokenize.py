@@ -55,21 +55,16 @@ def token_ids(tokenizer: Tokenizer, texts: Sequence[str], *, context: int, trunc
         got = f"texts came as {texts!r}"[:80]
         raise PromptError(got, expected="a list with at least one text", fix="Put the text into a list.")
     rows = [text if text == "" else check_text(text, f"texts[{at}]") for at, text in enumerate(texts)]
+    has_length = "context_length" in inspect.signature(tokenizer).parameters
+    options = {"context_length": context} if has_length else {}
     if isinstance(tokenizer, BytePairs):
         for text in rows:
             _check_tokens(tokenizer, text, context, truncate)
-        return _call(tokenizer, rows, context)
+        return tokenizer(rows, **options)
     with _ONE_AT_A_TIME:
-        if "context_length" in inspect.signature(tokenizer).parameters:
-            for start in range(0, len(rows), 256):
-                _check_padded(tokenizer, rows[start : start + 256], context, truncate)
-        return _call(tokenizer, rows, context)
-
-
-def _call(tokenizer: Tokenizer, texts: list[str], context: int) -> Tensor:
-    if "context_length" in inspect.signature(tokenizer).parameters:
-        return tokenizer(texts, context_length=context)
-    return tokenizer(texts)
+        for start in range(0, len(rows) if has_length else 0, 256):
+            _check_padded(tokenizer, rows[start : start + 256], context, truncate)
+        return tokenizer(rows, **options)
 
 
 def _check_tokens(tokenizer: BytePairs, text: str, context: int, truncate: bool) -> None:
