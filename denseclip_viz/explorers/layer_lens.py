@@ -9,8 +9,7 @@ import xarray as xr
 from denseclip_viz.canvas.map_stacks import TEXT, Stack, stacks_of
 from denseclip_viz.canvas.state import ENSEMBLE, MEAN, OUTPUT
 from denseclip_viz.explorers.controls import TEXTS
-from denseclip_viz.explorers.explorer import with_defaults
-from denseclip_viz.explorers.panel import ExplorerSpec, Panel, open_panel
+from denseclip_viz.explorers.explorer import ExplorerSpec, Panel, open_panel, with_defaults
 from denseclip_viz.explorers.session import Models
 from denseclip_viz.explorers.thumbnails import Curve, Thumbnail, ThumbnailGrid, Thumbnails
 from denseclip_viz.images import ImageLike

@@ -15,8 +15,7 @@ from denseclip_viz.canvas.map_stacks import stacks_of
 from denseclip_viz.canvas.state import ENSEMBLE, OUTPUT
 from denseclip_viz.errors import PromptError
 from denseclip_viz.explorers.controls import TEXTS
-from denseclip_viz.explorers.explorer import with_defaults
-from denseclip_viz.explorers.panel import ExplorerSpec, Panel, open_panel
+from denseclip_viz.explorers.explorer import ExplorerSpec, Panel, open_panel, with_defaults
 from denseclip_viz.explorers.session import Models
 from denseclip_viz.explorers.thumbnails import Thumbnail, ThumbnailGrid, Thumbnails, WordBars
 from denseclip_viz.explorers.worker import Report
