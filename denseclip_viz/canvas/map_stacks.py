@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from denseclip_viz.canvas.quantize import quantize
+from denseclip_viz.canvas.encoding import quantize
 from denseclip_viz.canvas.state import MEAN, OUTPUT
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot import scales

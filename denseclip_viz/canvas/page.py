@@ -11,7 +11,7 @@ from typing import Any
 
 import xarray as xr
 
-from denseclip_viz.canvas.assets import module, style
+from denseclip_viz.canvas import module, style
 from denseclip_viz.canvas.payload import Payload, pack_result
 from denseclip_viz.canvas.state import AUTO, checked_controls, completed
 from denseclip_viz.errors import OutputError

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from denseclip_viz.canvas.image_files import image_file, label_file
+from denseclip_viz.canvas.encoding import image_file, label_file
 from denseclip_viz.canvas.map_stacks import TEXT, maps_by_state, stacks_of, with_axes
 from denseclip_viz.canvas.state import DEFAULTS, DIVERGING, ENSEMBLE, MEAN, OUTPUT, SEQUENTIAL, VIEWS, carry_over
 from denseclip_viz.errors import GeometryError, LayerError, OutputError

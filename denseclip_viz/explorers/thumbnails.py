@@ -13,7 +13,7 @@ import numpy.typing as npt
 import traitlets
 from PIL import Image
 
-from denseclip_viz.canvas.assets import script
+from denseclip_viz.canvas import script
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.raster import colour_tables, fade_unseen, jpeg, softened
 from denseclip_viz.plot.scales import OPACITY, Scale

@@ -13,8 +13,8 @@ from denseclip_viz.plot.grid import grid
 from denseclip_viz.plot.heads import heads
 from denseclip_viz.plot.layers import layers
 from denseclip_viz.plot.map import map
-from denseclip_viz.plot.save import save
 from denseclip_viz.plot.segments import segments
+from denseclip_viz.plot.sheet import save
 from denseclip_viz.plot.template_ranking import template_ranking
 from denseclip_viz.plot.words import words
 

@@ -5,8 +5,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.plot.panels import Interpolation, draw_map, panel_size, placement, reduced
-from denseclip_viz.plot.scales import ATTENTION, OPACITY, draw_bar, sequential
+from denseclip_viz.plot import panels, scales
+from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.sheet import LINE, MARGIN, SMALL, Lattice, Sheet
 from denseclip_viz.plot.text import isolated
 
@@ -49,34 +49,28 @@ def disagreement(
         raise PromptError(got, expected="(template, prompt, y, x) or (prompt, y, x)", fix=fix)
     spread = spread.transpose("prompt", "y", "x")
     names = [str(name) for name in spread["prompt"].to_numpy()]
-    on, where = Sheet(spread.attrs, names, figure=figure), placement(spread)
-    panel = panel_size(where, side=SIDE)
+    on, where = Sheet(spread.attrs, names, figure=figure), panels.placement(spread)
+    panel = panels.panel_size(where, side=SIDE)
     slot = max(panel[0], LEAST)
     heads = [on.fit(name, width=slot, size=SMALL + 0.5, lines=2) for name in names]
     columns = min(len(names), max(1, int(WIDEST / (slot + 0.14))))
-    lattice = Lattice(
-        panel=panel,
-        columns=columns,
-        rows=-(-len(names) // columns),
-        top=on.top + HEAD,
-        least=LEAST,
-        row_head=LINE * max(map(len, heads)) + 0.04,
-        gap=(0.14, 0.12),
-    )
+    shape = {"columns": columns, "rows": -(-len(names) // columns)}
+    row_head = LINE * max(map(len, heads)) + 0.04
+    lattice = Lattice(panel=panel, top=on.top + HEAD, least=LEAST, row_head=row_head, gap=(0.14, 0.12), **shape)
     beside = 2 * MARGIN + on.width_of(_subtitle(spread), size=SMALL) + 0.2 + BAR
     on.resize(max(lattice.width, beside), lattice.height(lines=1))
     on.title("where templates disagree")
     on.note(MARGIN, on.top + 0.22, _subtitle(spread))
-    scale = sequential(spread, unit="cosine", colours=ATTENTION, also=[0.0])
-    opacity = 1.0 if image is None else OPACITY
-    draw_bar(on.place(on.width - MARGIN - BAR, on.top + 0.1, BAR, 0.09), scale, opacity=opacity)
-    under = None if image is None else reduced(image)
+    scale = scales.sequential(spread, unit="cosine", colours=scales.ATTENTION, also=[0.0])
+    opacity = 1.0 if image is None else scales.OPACITY
+    scales.draw_bar(on.place(on.width - MARGIN - BAR, on.top + 0.1, BAR, 0.09), scale, opacity=opacity)
+    under = None if image is None else panels.reduced(image)
     for at, head in enumerate(heads):
         row, column = divmod(at, columns)
         for line, text in enumerate(head):
             on.write(lattice.x(column), lattice.y(row) + line * LINE, isolated(text), size=SMALL + 0.5)
         ax = lattice.panel_at(on, row, column)
-        draw_map(ax, spread[at].to_numpy(), where, scale, image=under, interpolation=interpolation)
+        panels.draw_map(ax, spread[at].to_numpy(), where, scale, image=under, interpolation=interpolation)
     on.footer(lattice.bottom)
     return on.figure
 

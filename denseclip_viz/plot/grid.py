@@ -65,15 +65,9 @@ def grid(
     where = panels.placement(maps)
     panel = panels.panel_size(where, side=SIDE)
     heads = _heads(sheet, column_names, max(panel[0], SIDE * 0.8), table, cols)
-    lattice = Lattice(
-        panel=panel,
-        columns=len(column_names),
-        rows=len(row_names),
-        top=sheet.top + HEAD + LINE * max(map(len, heads)),
-        left=MARGIN + LABEL * any(row_names),
-        least=SIDE * 0.8,
-        gap=(0.12, 0.12),
-    )
+    top, left = sheet.top + HEAD + LINE * max(map(len, heads)), MARGIN + LABEL * any(row_names)
+    shape = {"columns": len(column_names), "rows": len(row_names)}
+    lattice = Lattice(panel=panel, top=top, left=left, least=SIDE * 0.8, gap=(0.12, 0.12), **shape)
     sheet.resize(max(lattice.width, 4.6), lattice.height(lines=1))
     scale = _draw_title(sheet, table, normalise, opacity=OPACITY if image is not None else 1.0)
     _label(sheet, lattice, heads, row_names)

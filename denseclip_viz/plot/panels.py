@@ -118,15 +118,11 @@ def _extended(values: Floats, where: Placement) -> tuple[Floats, Box]:
     (left, right, bottom, top), (rows, columns) = where.extent, values.shape
     above, before, below, behind = (edge - 0.5 for edge in where.visible)
     height, width = (bottom - top) / rows, (right - left) / columns
-    over = _to_fill((top - above) / height), _to_fill((below - bottom) / height)
-    beside = _to_fill((left - before) / width), _to_fill((behind - right) / width)
+    strips = (top - above) / height, (below - bottom) / height, (left - before) / width, (behind - right) / width
+    fill = [max(0, math.ceil(strip - 1e-3)) for strip in strips]  # cells; none where a strip is only rounding
+    over, beside = (fill[0], fill[1]), (fill[2], fill[3])
     extent = (left - width * beside[0], right + width * beside[1], bottom + height * over[1], top - height * over[0])
     return np.pad(values, (over, beside), mode="edge"), extent
-
-
-def _to_fill(strip: float) -> int:
-    """Count the cells that fill a strip, none where it is only rounding."""
-    return max(0, math.ceil(strip - 1e-3))
 
 
 def draw_peak(ax: Axes, values: xr.DataArray, *, marker: Literal["x", "o"]) -> None:
@@ -141,12 +137,7 @@ def draw_peak(ax: Axes, values: xr.DataArray, *, marker: Literal["x", "o"]) -> N
 
 
 def panel_size(where: Placement, *, side: float) -> tuple[float, float]:
-    """Give a panel the image's ratio and about the area of a square of a side, in inches (width, height).
-
-    Example:
-        >>> panel_size(Placement((100, 100), (1, 1), (0, 0, 100, 100), (0, 0, 100, 100)), side=2)
-        (2.0, 2.0)
-    """
+    """Give a panel the image's ratio and about the area of a square of a side, in inches (width, height)."""
     ratio = where.image[1] / where.image[0]
     width, height = side * ratio**0.5, side / ratio**0.5
     shrink = min(1.0, 1.5 * side / width, 1.6 * side / height)

@@ -7,8 +7,10 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from denseclip_viz.errors import ImageError
 from denseclip_viz.geometry import Placement
@@ -40,8 +42,6 @@ def colourise(map: npt.ArrayLike, *, low: float, high: float, colours: str = "vi
         >>> colourise([[0.0, 1.0]], low=0, high=1, colours="gray").tolist()
         [[[0, 0, 0], [255, 255, 255]]]
     """
-    import matplotlib
-
     values = _values(map)
     scaled = _scaled(values, low, high)
     coloured = matplotlib.colormaps[colours](np.nan_to_num(scaled), bytes=True)[..., :3]
@@ -119,8 +119,6 @@ def paint_labels(labels: npt.NDArray[np.integer], image: npt.ArrayLike, colours:
         >>> paint_labels(np.array([[0, 0], [-1, -1]]), np.zeros((2, 2, 3), np.uint8), [(1.0, 0.0, 0.0)])[:, 0].tolist()
         [[168, 10, 10], [191, 191, 191]]
     """
-    from PIL import Image
-
     under = Image.fromarray(np.asarray(image, dtype=np.uint8))
     pixels = np.asarray(under.resize(labels.shape[::-1], Image.Resampling.LANCZOS))
     edge = np.zeros(labels.shape, dtype=bool)
@@ -139,8 +137,6 @@ def colour_tables(names: Sequence[str]) -> bytes:
         >>> list(colour_tables(["gray"])[:6])
         [0, 0, 0, 1, 1, 1]
     """
-    import matplotlib
-
     ramp = np.arange(COLOURS)
     return b"".join(matplotlib.colormaps[name](ramp, bytes=True)[:, :3].tobytes() for name in names)
 
@@ -169,8 +165,6 @@ def png(array: npt.ArrayLike) -> bytes:
 
 
 def _file(array: npt.ArrayLike, kind: str, **options: Any) -> bytes:
-    from PIL import Image
-
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(_pixels(array))).save(buffer, format=kind, **options)
     return buffer.getvalue()

@@ -1,14 +1,13 @@
 """Colour scales that panels share, and the bars that show them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
@@ -17,9 +16,6 @@ from denseclip_viz.errors import ImageError
 from denseclip_viz.plot.raster import BEHIND, Colour
 from denseclip_viz.plot.sheet import GREY, INK, TINY
 from denseclip_viz.plot.text import number, plain
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 # Perceptually uniform, or diverging and safe for colour-blind eyes (ColorBrewer).
 SEQUENTIAL, ATTENTION, CONTRIBUTION, GAP = "viridis", "magma", "RdBu_r", "PuOr_r"
@@ -115,7 +111,6 @@ def by_layer(maps: xr.DataArray, cells: xr.DataArray, *, unit: str) -> list[Scal
     (layer, …), `cells` (layer,) how many cells a layer has.
 
     Example:
-        >>> import xarray as xr
         >>> maps = xr.DataArray([[1.0, -0.5], [1e-5, 0.0]], dims=("layer", "x"))
         >>> [scale.high for scale in by_layer(maps, xr.DataArray([2, 2], dims="layer"), unit="cosine")]
         [1.0, 0.03]

@@ -14,11 +14,7 @@ Result = TypeVar("Result", xr.Dataset, xr.DataArray)
 
 
 def require(result: xr.Dataset, names: Sequence[str], *, made_by: str) -> None:
-    """Refuse a result, by a LayerError, that lacks the variables that a figure draws.
-
-    Example:
-        >>> require(xr.Dataset({"labels": 0}), ["labels"], made_by="model.segment(…)")
-    """
+    """Refuse a result, by a LayerError, that lacks the variables that a figure draws."""
     missing = [name for name in names if not isinstance(result, xr.Dataset) or name not in result]
     if missing:
         fix = "Pass it whole; pick prompts and templates by the arguments of the figure."
@@ -27,14 +23,7 @@ def require(result: xr.Dataset, names: Sequence[str], *, made_by: str) -> None:
 
 
 def require_one_path(result: object) -> None:
-    """Refuse a result of several paths where one is shown.
-
-    Raises:
-        LayerError: It has an axis `path`.
-
-    Example:
-        >>> require_one_path(xr.DataArray(np.zeros((2, 2)), dims=("y", "x")))
-    """
+    """Refuse a result of several paths, by a LayerError, where one is shown."""
     if isinstance(result, xr.Dataset | xr.DataArray) and "path" in result.dims:
         names = [str(name) for name in result["path"].to_numpy()]
         got, fix = f"A result of the paths {', '.join(names)}", f"Pick one: result.sel(path={names[0]!r})."
@@ -42,11 +31,7 @@ def require_one_path(result: object) -> None:
 
 
 def one_of(value: str, allowed: Sequence[str], *, name: str) -> None:
-    """Refuse an option that does not exist, by an ImageError that names those that do.
-
-    Example:
-        >>> one_of("nearest", ("bilinear", "nearest"), name="interpolation")
-    """
+    """Refuse an option that does not exist, by an ImageError that names those that do."""
     expected = "one of " + ", ".join(map(repr, allowed))
     validation.one_of(value, allowed, name, error=ImageError, expected=expected, fix="Pick one of them.")
 
@@ -54,8 +39,7 @@ def one_of(value: str, allowed: Sequence[str], *, name: str) -> None:
 def pick_prompts(result: Result, prompts: str | Sequence[str] | None) -> Result:
     """Keep some prompts of a result and its axis prompt, in the order asked for; all of them for None.
 
-    Raises:
-        PromptError: No prompt, or one that the result does not hold.
+    PromptError for no prompt, or one that the result does not hold.
 
     Example:
         >>> maps = xr.DataArray(np.zeros((2, 1)), dims=("prompt", "y"), coords={"prompt": ["a cat", "grass"]})
@@ -77,11 +61,8 @@ def pick_prompts(result: Result, prompts: str | Sequence[str] | None) -> Result:
 def pick_template(result: Result, template: str | None) -> tuple[Result, str]:
     """Keep one template of a result: the one named, or the first; templates are never averaged.
 
-    Returns:
-        The result without the axis, and a line that says which template it is and of how many.
-
-    Raises:
-        PromptError: A template that the result does not hold.
+    The result without the axis, and a line that says which template it is and of how many; PromptError for one that
+    it does not hold.
 
     Example:
         >>> maps = xr.DataArray(np.zeros((2, 1)), dims=("template", "y"), coords={"template": ["a {}", "{}"]})

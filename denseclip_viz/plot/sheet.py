@@ -1,8 +1,10 @@
-"""A figure laid out in inches from its top left corner: its texts, its panels, its line of provenance and its stamp."""
+"""A figure laid out in inches from its top left corner: its texts, panels, provenance and stamp, and its file."""
 
 import io
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from matplotlib.axes import Axes
@@ -12,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
+from denseclip_viz.files import FIGURES, atomic_write
 from denseclip_viz.plot.raster import BEHIND, LABEL_OPACITY, Colour
 from denseclip_viz.plot.text import LITERAL, fonts_for, isolated, number
 
@@ -22,19 +25,14 @@ LINE = 0.15  # inches from one small line of text to the next
 ENTRY = 0.23  # inches from one line of a legend to the next
 STAMP = 0.30  # inches that the stamp of random weights takes
 RANDOM = "RANDOM WEIGHTS"
-DPI = 110
+DPI, SAVED_DPI = 110, 200  # on a screen, and of pixels in a saved figure: paper needs more
 JPEG: dict[str, Any] = {"quality": 90, "subsampling": 0, "optimize": True}  # 0: small coloured text stays sharp
 POINTS = 72.0  # in an inch
 CAPITAL = 0.75  # height of a capital letter, of the font size
 
 
 class NotebookFigure(Figure):
-    """A figure that pyplot does not know of and that notebooks show; matplotlib's own need a set-up for it.
-
-    Example:
-        >>> NotebookFigure(figsize=(1, 1))._repr_png_()[1:4]
-        b'PNG'
-    """
+    """A figure that pyplot does not know of and that notebooks show; matplotlib's own need a set-up for it."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -165,12 +163,7 @@ class Sheet:
         return self.letters.fit(text, width=width * POINTS, size=size, lines=lines)
 
     def scored(self, text: str, score: float, *, width: float, size: float) -> str:
-        """Put a prompt and its global score into one line; the prompt may be shortened, the score never.
-
-        Example:
-            >>> Sheet({}).scored("a red car", 0.2412, width=3, size=10)
-            'a red car · 0.241'
-        """
+        """Put a prompt and its global score into one line; the prompt may be shortened, the score never."""
         tail = f" · {number(score, 3)}"
         return isolated(self.fit(text, width=width - self.width_of(tail, size=size), size=size)[0]) + tail
 
@@ -201,15 +194,8 @@ def is_random(attrs: Mapping[str, Any]) -> bool:
 class Lattice:
     """Where panels lie: each in a slot of its column, below the line of text that heads its row.
 
-    Attributes:
-        panel: Size (width, height) of a panel.
-        columns: How many.
-        rows: How many.
-        top: Where the first row's text begins.
-        left: Where the first column begins.
-        least: Narrowest column, for its texts; a panel stands at the left of its column.
-        row_head: Height of the text above each row.
-        gap: Between (columns, rows).
+    A panel has a size (width, height) and stands at the left of its column, which is never narrower than `least`, for
+    its texts. The first row's text begins at `top`, the first column at `left`; `gap` is between (columns, rows).
 
     Example:
         >>> lattice = Lattice(panel=(2, 1), columns=3, rows=1, top=0.5)
@@ -258,3 +244,27 @@ class Lattice:
         ax = sheet.place(self.x(column), self.y(row) + self.row_head, self.slot, self.panel[1])
         ax.set_anchor("NW")
         return ax
+
+
+def save(figure: Figure, path: str | os.PathLike[str], *, force: bool = False) -> Path:
+    """Write a figure as png, svg or pdf, by the ending; whole or not at all.
+
+    Args:
+        figure: What a function of this module returned, or any matplotlib figure.
+        path: Where to; its folder must be there.
+        force: Replace a file that is there.
+
+    Returns:
+        The path.
+
+    Raises:
+        OutputError: Another ending, no such folder, or a file that is there already and no `force`.
+
+    Example:
+        >>> save(Figure(), "figure.xyz")
+        Traceback (most recent call last):
+        denseclip_viz.errors.OutputError: figure.xyz ends in '.xyz'. Expected one of .png, .svg, .pdf. ...
+    """
+    with atomic_write(path, FIGURES, force=force) as part:
+        figure.savefig(part, format=Path(path).suffix[1:].lower(), dpi=SAVED_DPI)
+    return Path(path)

@@ -58,8 +58,9 @@ def template_ranking(ranking: Ranking, *, figure: Figure | None = None) -> Figur
     on.resize(width, top + height + FOOT + 3 * LINE + MARGIN / 2)
     images = ranking.scores.sizes["image"]
     stopped = ", interrupted there" if ranking.stopped else ""
+    score = ranking.score.replace("_", " ").replace("iou", "IoU")
     on.title(f"which {ranking.noun} sees best")
-    on.note(MARGIN, on.top + 0.22, f"{_plain(ranking.score)} on {images} images{stopped}")
+    on.note(MARGIN, on.top + 0.22, f"{score} on {images} images{stopped}")
     _guides(on.place(MARGIN, top, width - 2 * MARGIN, height), len(names))
     _names(on, ranking, names, top)
     _means(on.place(MARGIN + NAMES, top, AXIS, height), ranking)
@@ -67,10 +68,6 @@ def template_ranking(ranking: Ranking, *, figure: Figure | None = None) -> Figur
     _numbers(on, ranking, top)
     on.footer(top + height + FOOT, *_notes(ranking))
     return on.figure
-
-
-def _plain(score: str) -> str:
-    return score.replace("_", " ").replace("iou", "IoU")
 
 
 def _notes(ranking: Ranking) -> list[str]:

@@ -1,16 +1,16 @@
 """Text on figures: made visible and harmless, drawn by fonts that have it, measured, broken and shortened to fit."""
 
-from __future__ import annotations
-
 import functools
 import unicodedata
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from matplotlib.ft2font import FT2Font
+import matplotlib
+from matplotlib import font_manager, ft2font
+from matplotlib.ft2font import FT2Font
+from matplotlib.textpath import text_to_path
 
 BUNDLED = "DejaVu Sans"  # matplotlib brings it
 TOFU, ELLIPSIS = "□", "…"  # for a character that no font draws, and for what was cut out
@@ -116,10 +116,7 @@ class Lettering:
 
 @functools.lru_cache(maxsize=4096)
 def _advance(text: str, families: tuple[str, ...], size: float) -> float:
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import text_to_path
-
-    font = FontProperties(family=list(families), size=size)
+    font = font_manager.FontProperties(family=list(families), size=size)
     return float(text_to_path.get_text_width_height_descent(text, font, False)[0])
 
 
@@ -132,10 +129,6 @@ def fonts_for(texts: Iterable[str], *, stacklevel: int = 2) -> Lettering:
     """Choose the fonts for everything on one figure that people wrote, and warn once if some cannot be drawn.
 
     Installed fonts are searched only when the base lacks a character. The warning names a line as `warnings.warn` does.
-
-    Example:
-        >>> fonts_for(["a red car"]).covering
-        {}
     """
     base = base_families()
     characters = {c for text in texts for c in visible(text)} - set(JOINERS)
@@ -149,12 +142,9 @@ def fonts_for(texts: Iterable[str], *, stacklevel: int = 2) -> Lettering:
 
 def base_families() -> tuple[str, ...]:
     """Return the families that matplotlib is set to draw ordinary text with, and last the one that it brings."""
-    import matplotlib
-    from matplotlib.font_manager import get_font
-
     wanted = matplotlib.rcParams["font.family"]
     paths = [_path_of(family) for family in ([wanted] if isinstance(wanted, str) else wanted)]
-    return tuple(dict.fromkeys([*(get_font(path).family_name for path in paths if path), BUNDLED]))
+    return tuple(dict.fromkeys([*(font_manager.get_font(path).family_name for path in paths if path), BUNDLED]))
 
 
 def plain(size: float, colour: str) -> dict[str, Any]:
@@ -163,20 +153,16 @@ def plain(size: float, colour: str) -> dict[str, Any]:
 
 
 def _path_of(family: str) -> str | None:
-    from matplotlib.font_manager import FontProperties, findfont
-
     try:
-        return findfont(FontProperties(family=[family]), fallback_to_default=False)
+        return font_manager.findfont(font_manager.FontProperties(family=[family]), fallback_to_default=False)
     except ValueError:  # so matplotlib tells that there is no such family
         return None
 
 
 def _drawn_by(family: str, character: str) -> bool:
     """Ask the very file that matplotlib will take for a family."""
-    from matplotlib.font_manager import get_font
-
     path = _path_of(family)
-    return path is not None and _draws(get_font(path), character)
+    return path is not None and _draws(font_manager.get_font(path), character)
 
 
 def _draws(font: FT2Font, character: str) -> bool:
@@ -214,14 +200,12 @@ def _known() -> dict[str, tuple[str, ...]]:
 
 def _installed() -> Iterator[tuple[str, FT2Font]]:
     """Open one regular face of each installed family, also of those newer than matplotlib's list."""
-    from matplotlib.font_manager import findSystemFonts, fontManager
-
-    listed = {entry.fname for entry in fontManager.ttflist}
-    for path in set(findSystemFonts()) - listed:
+    fonts = font_manager.fontManager
+    for path in set(font_manager.findSystemFonts()) - {entry.fname for entry in fonts.ttflist}:
         if _face(path, 0) is not None:
-            fontManager.addfont(path)
+            fonts.addfont(path)
     faces: dict[str, tuple[bool, bool, str, int]] = {}
-    for entry in fontManager.ttflist:
+    for entry in fonts.ttflist:
         slanted, heavy = entry.style != "normal", str(entry.weight) not in ("400", "normal", "regular")
         face = (slanted, heavy, entry.fname, int(getattr(entry, "index", 0)))
         faces[entry.name] = min(face, faces.get(entry.name, face))
@@ -234,8 +218,6 @@ def _installed() -> Iterator[tuple[str, FT2Font]]:
 
 def _face(path: str, index: int) -> FT2Font | None:
     """Open a face that has outlines; None for bitmaps and for files that are no longer there or broken."""
-    from matplotlib.ft2font import FT2Font
-
     try:
         font = FT2Font(path, face_index=index) if index else FT2Font(path)
     except (OSError, RuntimeError):
@@ -301,8 +283,8 @@ def script_of(character: str) -> str:
     """Name the script of a character as people call it; "unassigned" for what Unicode does not name.
 
     Example:
-        >>> script_of("고"), script_of("ね"), script_of("猫"), script_of("🐱")
-        ('Hangul', 'kana', 'Han', 'emoji')
+        >>> [script_of(character) for character in "고ね猫🐱"]
+        ['Hangul', 'kana', 'Han', 'emoji']
     """
     code = ord(character)
     if 0x1F000 <= code <= 0x1FAFF or 0x2600 <= code <= 0x27BF:
@@ -313,8 +295,6 @@ def script_of(character: str) -> str:
 
 def shapes_text() -> bool:
     """Say whether this matplotlib joins and orders complex scripts itself (3.11 and later do, by libraqm)."""
-    from matplotlib import ft2font
-
     return hasattr(ft2font, "__libraqm_version__")
 
 
@@ -322,10 +302,6 @@ def isolated(text: str) -> str:
     """Keep the direction of a right-to-left text from turning round what stands beside it.
 
     By Unicode's first-strong isolate (Unicode Standard Annex 9), where this matplotlib orders such texts.
-
-    Example:
-        >>> isolated("a cat")
-        'a cat'
     """
     turns = any(unicodedata.bidirectional(c) in ("R", "AL", "AN") for c in text)
     return f"{ISOLATE}{text}{END_ISOLATE}" if turns and shapes_text() else text

@@ -9,9 +9,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from denseclip_viz.plot.panels import Interpolation, draw_map, panel_size, placement, reduced
-from denseclip_viz.plot.scales import Scale, diverging, draw_bar, sequential
-from denseclip_viz.plot.select import pick_template, require
+from denseclip_viz.plot import panels, scales, select
+from denseclip_viz.plot.panels import Interpolation
+from denseclip_viz.plot.scales import Scale
 from denseclip_viz.plot.sheet import INK, LINE, MARGIN, SMALL, TINY, TITLE, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
 
@@ -64,12 +64,12 @@ def words(
         True
     """
     made_by = "word_attribution(model, image, prompt)"
-    require(attribution, ["similarity", "change", "peak_change", "image"], made_by=made_by)
-    one, written = pick_template(attribution, template)
-    kinds, where = _kinds(one), placement(one)
+    select.require(attribution, ["similarity", "change", "peak_change", "image"], made_by=made_by)
+    one, written = select.pick_template(attribution, template)
+    kinds, where = _kinds(one), panels.placement(one)
     names = [str(name) for name in one["word"].to_numpy()]
     on = Sheet(one.attrs, [*names, str(one.attrs.get("prompt", "")), written], figure=figure)
-    panel = panel_size(where, side=SIDE)
+    panel = panels.panel_size(where, side=SIDE)
     slot = max(panel[0], LEAST)
     heads = [on.fit(name, width=slot / BOLD, size=SMALL + 1, lines=2) for name in names]
     top = on.top + HEAD + LINE * max(map(len, heads))
@@ -82,7 +82,7 @@ def words(
         for i, line in enumerate(reversed(head)):
             at = top - (i + 1) * LINE
             on.write(left + slot / 2, at, isolated(line), size=SMALL + 1, weight="bold", align="center")
-    image = reduced(one["image"].to_numpy())
+    image = panels.reduced(one["image"].to_numpy())
     look: dict[str, Any] = {"where": where, "image": image, "interpolation": interpolation}
     for row, kind in enumerate(kinds):
         _block(on, kind, lefts, top + row * block, (slot, panel[1]), look)
@@ -92,11 +92,11 @@ def words(
 
 def _kinds(one: xr.Dataset) -> list[_Kind]:
     whole = one["similarity"]
-    title, scale = "left out: what the highest cosine loses without the word", sequential(whole, unit="cosine")
+    title, scale = "left out: what the highest cosine loses without the word", scales.sequential(whole, unit="cosine")
     kinds = [_Kind(title, one["peak_change"], one["change"], whole, scale, "whole prompt")]
     if "gradient" in one:
         rest = one["gradient_rest"]
-        scale = diverging(np.concatenate([np.ravel(one["gradient"]), np.ravel(rest)]), unit="cosine")
+        scale = scales.diverging(np.concatenate([np.ravel(one["gradient"]), np.ravel(rest)]), unit="cosine")
         title = "gradient × embedding: how the cosine changes as the word grows"
         kinds.append(_Kind(title, one["gradient_peak"], one["gradient"], rest, scale, "all other tokens"))
     return kinds
@@ -116,19 +116,19 @@ def _block(
 ) -> None:
     """Draw one answer: its title with the scale, a bar under each word, and the maps."""
     slot, height = size
-    scale = kind.first_scale if kind.first_scale.is_diverging else diverging(kind.maps, unit="cosine")
+    scale = kind.first_scale if kind.first_scale.is_diverging else scales.diverging(kind.maps, unit="cosine")
     if scale is not kind.first_scale:
-        draw_bar(on.place(lefts[0], top + LABEL + 0.18, slot, 0.07), kind.first_scale)
+        scales.draw_bar(on.place(lefts[0], top + LABEL + 0.18, slot, 0.07), kind.first_scale)
     on.write(MARGIN, top + 0.06, kind.title, size=SMALL, colour=INK)
     reach = float(np.nanmax(np.abs(kind.bars), initial=0.0)) or 1.0
     for left, value in zip(lefts[1:], kind.bars.to_numpy(), strict=True):
         _bar(on.place(left, top + LABEL, slot, BARS), float(value), reach)
-    draw_bar(on.place(on.width - MARGIN - BAR, top + 0.07, BAR, 0.07), scale)
+    scales.draw_bar(on.place(on.width - MARGIN - BAR, top + 0.07, BAR, 0.07), scale)
     on.note(lefts[0], top + LABEL + BARS - 0.16, kind.first_name)
     for left, values in zip(lefts, [kind.first, *kind.maps.transpose("word", ...)], strict=True):
         ax = on.place(left, top + LABEL + BARS, slot, height)
         ax.set_anchor("N")
-        draw_map(ax, values.to_numpy(), scale=kind.first_scale if values is kind.first else scale, **look)
+        panels.draw_map(ax, values.to_numpy(), scale=kind.first_scale if values is kind.first else scale, **look)
 
 
 def _bar(ax: Axes, value: float, reach: float) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from denseclip_viz.canvas.encoding import printed_decimals, quantize
 from denseclip_viz.canvas.map_stacks import stacks_of
 from denseclip_viz.canvas.payload import PARTS, pack_result
-from denseclip_viz.canvas.quantize import printed_decimals, quantize
 from denseclip_viz.canvas.state import DIVERGING, SEQUENTIAL
 from denseclip_viz.errors import GeometryError, LayerError, OutputError
 from denseclip_viz.geometry import Geometry

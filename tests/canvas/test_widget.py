@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import denseclip_viz as dcv
-from denseclip_viz.canvas.assets import WEB, module
+from denseclip_viz.canvas import WEB, module
 from denseclip_viz.canvas.state import CONTROLS, DEFAULTS
 from denseclip_viz.errors import DenseclipVizError, ImageError, LayerError, PromptError
 from denseclip_viz.geometry import Geometry, upsample
