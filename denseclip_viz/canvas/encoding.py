@@ -67,12 +67,7 @@ def quantize(values: npt.ArrayLike) -> Quantized:
 
 
 def printed_decimals(reach: float) -> int:
-    """Count the decimals that show three digits of a value.
-
-    Example:
-        >>> printed_decimals(0.4), printed_decimals(0.02), printed_decimals(0.0)
-        (3, 4, 3)
-    """
+    """Count the decimals that show three digits of a value."""
     return LEAST if reach <= 0 else min(MOST, max(LEAST, LEAST - 1 - math.floor(math.log10(reach))))
 
 
@@ -86,10 +81,6 @@ def image_file(image: npt.ArrayLike) -> tuple[str, bytes]:
     """Encode an image, uint8 (row, column, rgb), as the smaller of PNG and JPEG; its kind and the bytes.
 
     Shrunk if its long side has more than 1024 pixels.
-
-    Example:
-        >>> image_file(np.zeros((2, 3, 3), np.uint8))[0]
-        'image/png'
     """
     pixels = display(Image.fromarray(np.asarray(image, dtype=np.uint8)), longest=LONGEST)
     exact, lossy = png(pixels), jpeg(pixels, quality=QUALITY, subsampling=0)
@@ -101,10 +92,6 @@ def label_file(labels: npt.NDArray[np.integer], probability: npt.ArrayLike) -> t
 
     Both are (row, column): -1 where there is no label, NaN where nothing was seen. Of more than 1024 pixels a side only
     some are sent: how many, and the bytes, are returned.
-
-    Example:
-        >>> label_file(np.array([[-1, 300]]), [[np.nan, 1.0]])[0]
-        (1, 2)
     """
     step = -(-max(labels.shape) // LONGEST)
     some = slice(step // 2, None, step)

@@ -86,28 +86,27 @@ def stacks_of(result: xr.Dataset) -> Iterator[Stack]:
     """
     where = placement(result)
     yield from _dense(result, where)
-    for name, colours, unit in (("contribution", scales.CONTRIBUTION, "cosine"), ("gap", scales.GAP, "std. dev.")):
+    for name in ("contribution", "gap"):
         if name in result:
-            scale = scales.diverging(result[name], unit=unit, colours=colours)
-            yield Stack(name, name, OUTPUT, TEXT, _text_maps(result[name]), where, scale)
+            maps, scale = text_values(result[name]), scales.of_view(name, result[name])
+            yield Stack(name, name, OUTPUT, TEXT, maps, where, scale)
     for name, part, axes in (("attention", "attention", ()), ("attention_heads", "heads", ("head",))):
         if name in result:
             maps = result[name].transpose(*axes, "y", "x").to_numpy()
-            scale = scales.sequential(maps, unit="weight", colours=scales.ATTENTION, also=[0.0])
-            yield Stack(part, "attention", OUTPUT, axes, maps, where, scale)
+            yield Stack(part, "attention", OUTPUT, axes, maps, where, scales.of_view("attention", maps))
     yield from _gradients(result)
 
 
 def _dense(result: xr.Dataset, where: Placement) -> Iterator[Stack]:
     """Stack the dense maps of the output and of layers that are read in text space; one scale for all cosines."""
     cosines = [np.ravel(result[name]) for name in ("dense", "layer_dense") if name in result]
-    scale = scales.sequential(np.concatenate(cosines), unit="cosine")
+    scale = scales.of_view("dense", np.concatenate(cosines))
     dense = result["dense"]
-    yield Stack("dense", "dense", OUTPUT, TEXT, _text_maps(dense), where, scale, _baseline(dense))
+    yield Stack("dense", "dense", OUTPUT, TEXT, text_values(dense), where, scale, _baseline(dense))
     if "layer_dense" in result:
         for i, name in enumerate(result["layer"].to_numpy()):
             maps, where = result["layer_dense"].isel(layer=i), placement(result, layer=i)
-            yield Stack("layers", "dense", str(name), TEXT, _text_maps(maps), where, scale, _baseline(maps))
+            yield Stack("layers", "dense", str(name), TEXT, text_values(maps), where, scale, _baseline(maps))
 
 
 def _gradients(result: xr.Dataset) -> Iterator[Stack]:
@@ -117,7 +116,7 @@ def _gradients(result: xr.Dataset) -> Iterator[Stack]:
             continue
         each = scales.by_layer(result[variable], result["layer_cells"], unit="cosine")
         for i, name in enumerate(result["layer"].to_numpy()):
-            maps = _text_maps(result[variable].isel(layer=i).rename(fine_y="y", fine_x="x"))
+            maps = text_values(result[variable].isel(layer=i).rename(fine_y="y", fine_x="x"))
             own = _own_cells(maps, int(result["layer_cells"][i]))
             yield Stack("layers", view, str(name), TEXT, own, placement(result, layer=i), each[i])
 
@@ -131,9 +130,9 @@ def _own_cells(maps: np.ndarray, cells: int) -> np.ndarray:
     return coarse if same else maps
 
 
-def _text_maps(maps: xr.DataArray) -> np.ndarray:
-    """Return `(template, prompt, y, x)`, and the mean over templates after them if there are several."""
-    values: np.ndarray = maps.transpose(*TEXT, "y", "x").to_numpy()
+def text_values(maps: xr.DataArray) -> np.ndarray:
+    """Return `(template, prompt, y, x)`, as far as there, and the mean over templates last if there are several."""
+    values: np.ndarray = maps.transpose(*TEXT, "y", "x", missing_dims="ignore").to_numpy()
     return values if len(values) == 1 else np.concatenate([values, values.mean(0, keepdims=True, dtype=np.float64)])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from denseclip_viz.canvas.encoding import image_file, label_file
-from denseclip_viz.canvas.map_stacks import TEXT, maps_by_state, stacks_of, with_axes
+from denseclip_viz.canvas.map_stacks import TEXT, maps_by_state, stacks_of, text_values, with_axes
 from denseclip_viz.canvas.state import DEFAULTS, DIVERGING, ENSEMBLE, MEAN, OUTPUT, SEQUENTIAL, VIEWS, carry_over
 from denseclip_viz.errors import GeometryError, LayerError, OutputError
 from denseclip_viz.geometry import Placement
@@ -127,9 +127,7 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
     """Collect names, places, looks, and where the numbers come from."""
     names = [str(name) for name in whole["label" if "labels" in whole else "prompt"].to_numpy()]
     absent = np.atleast_1d(whole["absent"].to_numpy()).tolist() if "absent" in whole.coords else [False] * len(names)
-    scores = whole["score"].transpose(*TEXT).to_numpy() if "score" in whole else None
-    if scores is not None and len(scores) > 1:
-        scores = np.concatenate([scores, scores.mean(0, keepdims=True, dtype=np.float64)])
+    scores = text_values(whole["score"]) if "score" in whole else None
     return {
         "version": 1,
         "title": str(whole.attrs.get("image_name", "image")),
@@ -200,13 +198,7 @@ def _too_large(packed: Payload, limit: float) -> OutputError:
 
 
 def as_dataset(result: object) -> xr.Dataset:
-    """Take a comparison, similarities as a comparison of dense maps only, or a segmentation; LayerError for the rest.
-
-    Example:
-        >>> as_dataset(3)
-        Traceback (most recent call last):
-        denseclip_viz.errors.LayerError: A canvas cannot show an object of type int. Expected what model.compare, ...
-    """
+    """Take a comparison, similarities as one of dense maps only, or a segmentation; LayerError for the rest."""
     require_one_path(result)
     if isinstance(result, xr.DataArray) and {"y", "x"} <= set(result.dims):
         result = result.to_dataset(name="dense").assign_attrs(result.attrs)

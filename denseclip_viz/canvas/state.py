@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from denseclip_viz.errors import DenseclipVizError, ImageError, LayerError, PromptError
+from denseclip_viz.errors import ImageError, LayerError, PromptError
 from denseclip_viz.plot.scales import OPACITY
 from denseclip_viz.validation import is_number
 
@@ -42,10 +42,6 @@ def completed(
 
     Raises:
         PromptError, LayerError, ImageError: a name or a value that is not there, by what it is about.
-
-    Example:
-        >>> completed({"opacity": 1}, DEFAULTS, {})["opacity"]
-        1.0
     """
     unknown = [name for name in given if name not in DEFAULTS]
     if unknown:
@@ -66,10 +62,6 @@ def carry_over(
     """Take of a state what another result offers too, and for the rest that result's first.
 
     A pin outside of the result's cells, `grid` (y, x), is taken out.
-
-    Example:
-        >>> carry_over(DEFAULTS | {"prompt": "grass"}, {"prompt": ["a car"], "view": ["segments"]})["prompt"]
-        'a car'
     """
     first = {name: offered[0] for name, offered in choices.items() if state[name] not in offered}
     pinned = state["pinned"] if _is_inside(state["pinned"], grid) else None
@@ -87,11 +79,10 @@ def checked_controls(names: Sequence[str]) -> list[str]:
 
 def _check_offered(name: str, value: Any, offered: Sequence[Any]) -> None:
     if value not in offered:
-        errors: dict[str, type[DenseclipVizError]] = {"prompt": PromptError, "template": PromptError}
-        errors |= {"layer": LayerError, "head": LayerError, "view": LayerError}
+        error = PromptError if name in ("prompt", "template") else LayerError
         shown = ", ".join(map(repr, offered[:8])) + (", …" if len(offered) > 8 else "")
         fix = "Pick one of these, or show a result that has it."
-        raise errors[name](f"The canvas has no {name} {value!r}", expected=f"one of {shown}", fix=fix)
+        raise error(f"The canvas has no {name} {value!r}", expected=f"one of {shown}", fix=fix)
 
 
 def _typed(name: str, value: Any) -> Any:

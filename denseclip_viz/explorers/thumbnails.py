@@ -1,7 +1,5 @@
 """Small maps in rows and columns beside a canvas: a click shows one big."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +37,21 @@ class Thumbnail:
     patch: Mapping[str, Any]
     tip: str
     where: Placement | None = None
+
+
+@dataclass(eq=False)
+class _Store:
+    """Maps as bytes on their scales, one after the other, and the colour tables that they use."""
+
+    maps: bytearray = field(default_factory=bytearray)
+    tables: dict[str, int] = field(default_factory=dict)
+
+    def pack(self, one: Thumbnail, where: Placement) -> dict[str, Any]:
+        at, box, scale = len(self.maps), (one.where or where).box, one.scale
+        shares = np.nan_to_num((np.asarray(one.values, dtype=float) - scale.low) / (scale.high - scale.low)).clip(0, 1)
+        self.maps += np.rint(255 * shares).astype(np.uint8).tobytes()
+        drawn = {"at": at, "shape": list(one.values.shape), "box": list(box), "patch": dict(one.patch), "tip": one.tip}
+        return {**drawn, "table": self.tables.setdefault(scale.colours, len(self.tables))}
 
 
 @dataclass(frozen=True)
@@ -103,21 +116,6 @@ class WordBars:
             for word, value in self.items
         ]
         return {"kind": "bars", "title": self.title, "note": self.note, "items": items}
-
-
-@dataclass(eq=False)
-class _Store:
-    """Maps as bytes on their scales, one after the other, and the colour tables that they use."""
-
-    maps: bytearray = field(default_factory=bytearray)
-    tables: dict[str, int] = field(default_factory=dict)
-
-    def pack(self, one: Thumbnail, where: Placement) -> dict[str, Any]:
-        at, box, scale = len(self.maps), (one.where or where).box, one.scale
-        shares = np.nan_to_num((np.asarray(one.values, dtype=float) - scale.low) / (scale.high - scale.low)).clip(0, 1)
-        self.maps += np.rint(255 * shares).astype(np.uint8).tobytes()
-        drawn = {"at": at, "shape": list(one.values.shape), "box": list(box), "patch": dict(one.patch), "tip": one.tip}
-        return {**drawn, "table": self.tables.setdefault(scale.colours, len(self.tables))}
 
 
 class Thumbnails(anywidget.AnyWidget):

@@ -116,12 +116,7 @@ class Placement(NamedTuple):
 
 
 def between(matrix: Floats, at: Floats) -> Floats:
-    """Take rows of a matrix (row, column) at fractional places, linear in between, held at the ends.
-
-    Example:
-        >>> between(np.array([[0.0], [2.0]]), np.array([-1.0, 0.25, 3.0]))[:, 0].tolist()
-        [0.0, 0.5, 2.0]
-    """
+    """Take rows of a matrix (row, column) at fractional places, linear in between, held at the ends."""
     at = at.clip(0, len(matrix) - 1)
     low = np.floor(at).astype(int)
     high = np.minimum(low + 1, len(matrix) - 1)
@@ -273,12 +268,6 @@ def blend_weights(geometry: Geometry) -> tuple[Floats, Floats]:
     """Weigh a window's cells along y and x: a triangle, 1 in the middle, never 0.
 
     GeometryError if the geometry has no windows.
-
-    Example:
-        >>> from denseclip_viz.geometry import Preprocess, Tiles
-        >>> clip = Preprocess((3, 3), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-        >>> blend_weights(Tiles().plan((3, 9), preprocess=clip, cell=(1, 1)))[0]
-        array([0.5, 1. , 0.5])
     """
     if geometry.window is None:
         got = f"A {geometry.mode} geometry, without windows"

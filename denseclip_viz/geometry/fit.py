@@ -140,12 +140,7 @@ Fit = Native | Whole | Tiles
 
 
 def fit_from(geometry: str | Fit) -> Fit:
-    """Make a fit of its name, "native", "whole" or "tiles"; raise GeometryError for any other.
-
-    Example:
-        >>> fit_from("whole")
-        Whole(short=None, long=None, stretch=False)
-    """
+    """Make a fit of its name, "native", "whole" or "tiles"; raise GeometryError for any other."""
     if isinstance(geometry, (Native, Whole, Tiles)):
         return geometry
     fits: dict[str, Fit] = {"native": Native(), "whole": Whole(), "tiles": Tiles()}
@@ -216,15 +211,6 @@ def pixels(image: Image.Image, geometry: Geometry, preprocess: Preprocess) -> ND
     Native: bit for bit open_clip's `image_transform` (transform.py), with its fill where padded. Whole and
     tiles: padding is 0 after normalising, as in the official MaskCLIP code. GeometryError if the image is
     of another size or not RGB.
-
-    Example:
-        >>> from PIL import Image
-        >>> from denseclip_viz.geometry import Native
-        >>> clip = Preprocess((2, 2), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-        >>> geometry = Native().plan((4, 8), preprocess=clip, cell=(1, 1))
-        >>> pixels(Image.new("RGB", (8, 4), "white"), geometry, clip)[0]
-        array([[1., 1.],
-               [1., 1.]], dtype=float32)
     """
     if image.mode != "RGB" or (image.height, image.width) != geometry.image:
         got = f"An image of {(image.height, image.width)} px, mode {image.mode}"

@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot import panels, scales, select
-from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.scales import Scale
 from denseclip_viz.plot.sheet import MARGIN, SMALL, TITLE, Lattice, Sheet
 
@@ -32,7 +31,7 @@ def compare(
     prompts: str | Sequence[str] | None = None,
     template: str | None = None,
     figure: Figure | None = None,
-    interpolation: Interpolation = "bilinear",
+    interpolation: panels.Interpolation = "bilinear",
 ) -> Figure:
     """Draw global against dense: image | dense | contribution | attention | gap, one row for each prompt.
 
@@ -74,7 +73,8 @@ def compare(
     lattice = Lattice(panel=panel, columns=5, rows=len(names), top=top, least=NARROWEST, row_head=ROW_HEAD)
     sheet.resize(lattice.width, lattice.height(lines=2))
     baseline = select.absent_baseline(one["dense"])
-    each = _scales(shown, baseline)
+    also = {} if baseline is None else {"dense": [baseline]}
+    each = {name: scales.of_view(name, shown[name], also=also.get(name, ())) for name in QUESTIONS}
     _draw_answer(sheet, lattice, one)
     for column, (name, scale) in enumerate(each.items(), start=1):
         _draw_head(sheet, lattice, column, name, scale, baseline if name == "dense" else None)
@@ -82,16 +82,6 @@ def compare(
         _draw_row(sheet, lattice, row, shown.isel(prompt=row), where, each, interpolation)
     sheet.footer(lattice.bottom, CAPTION + FADED * where.is_cropped)
     return sheet.figure
-
-
-def _scales(shown: xr.Dataset, baseline: float | None) -> dict[str, Scale]:
-    also = [] if baseline is None else [baseline]
-    return {
-        "dense": scales.sequential(shown["dense"], unit="cosine", also=also),
-        "contribution": scales.diverging(shown["contribution"], unit="cosine"),
-        "attention": scales.sequential(shown["attention"], unit="weight", colours=scales.ATTENTION, also=[0.0]),
-        "gap": scales.diverging(shown["gap"], unit="std. dev.", colours=scales.GAP),
-    }
 
 
 def _draw_answer(sheet: Sheet, lattice: Lattice, one: xr.Dataset) -> None:
@@ -119,7 +109,7 @@ def _draw_row(
     one: xr.Dataset,
     where: Placement,
     each: Mapping[str, Scale],
-    interpolation: Interpolation,
+    interpolation: panels.Interpolation,
 ) -> None:
     top, note = lattice.y(row), _note(one)
     sheet.rule(top)

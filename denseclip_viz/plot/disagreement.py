@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.plot import panels, scales
-from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.sheet import LINE, MARGIN, SMALL, Lattice, Sheet
 from denseclip_viz.plot.text import isolated
 
@@ -17,7 +16,7 @@ def disagreement(
     maps: xr.DataArray,
     *,
     image: npt.ArrayLike | None = None,
-    interpolation: Interpolation = "bilinear",
+    interpolation: panels.Interpolation = "bilinear",
     figure: Figure | None = None,
 ) -> Figure:
     """Draw where templates disagree: the standard deviation over templates of each prompt's cosine, on one scale.

@@ -9,8 +9,6 @@ from matplotlib.figure import Figure
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.plot import panels, scales, select
-from denseclip_viz.plot.panels import Interpolation
-from denseclip_viz.plot.scales import OPACITY, Scale
 from denseclip_viz.plot.sheet import GREY, INK, LINE, MARGIN, SMALL, Lattice, Sheet
 from denseclip_viz.plot.text import isolated
 
@@ -28,7 +26,7 @@ def grid(
     cols: str = "prompt",
     image: npt.ArrayLike | None = None,
     normalise: Normalise = "shared",
-    interpolation: Interpolation = "bilinear",
+    interpolation: panels.Interpolation = "bilinear",
     figure: Figure | None = None,
 ) -> Figure:
     """Draw similarity maps in rows and columns, on one colour scale in cosine units.
@@ -69,7 +67,7 @@ def grid(
     shape = {"columns": len(column_names), "rows": len(row_names)}
     lattice = Lattice(panel=panel, top=top, left=left, least=SIDE * 0.8, gap=(0.12, 0.12), **shape)
     sheet.resize(max(lattice.width, 4.6), lattice.height(lines=1))
-    scale = _draw_title(sheet, table, normalise, opacity=OPACITY if image is not None else 1.0)
+    scale = _draw_title(sheet, table, normalise, opacity=scales.OPACITY if image is not None else 1.0)
     _label(sheet, lattice, heads, row_names)
     under = None if image is None else panels.reduced(image)
     for row, column in np.ndindex(lattice.rows, lattice.columns):
@@ -111,12 +109,12 @@ def _heads(sheet: Sheet, names: list[str], width: float, table: xr.DataArray, co
     return heads
 
 
-def _draw_title(sheet: Sheet, table: xr.DataArray, normalise: Normalise, *, opacity: float) -> Scale:
+def _draw_title(sheet: Sheet, table: xr.DataArray, normalise: Normalise, *, opacity: float) -> scales.Scale:
     """Write the title with the bar of the scale, which is returned."""
     sheet.title(str(table.name or "similarity"))
     top, left = sheet.top, sheet.width - MARGIN - BAR
     if normalise == "each":
-        scale, baseline = Scale(0.0, 1.0, scales.SEQUENTIAL, "of its own range"), None
+        scale, baseline = scales.Scale(0.0, 1.0, scales.SEQUENTIAL, "of its own range"), None
         for i, line in enumerate(sheet.fit(STRETCHED, width=left - 2 * MARGIN, size=SMALL, lines=3)):
             sheet.note(MARGIN, top + 0.21 + i * LINE * 0.8, line)
     else:

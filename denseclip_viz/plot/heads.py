@@ -50,7 +50,7 @@ def heads(both: xr.Dataset, *, interpolation: Interpolation = "bilinear", figure
     sheet.resize(max(lattice.width, 6.6), lattice.height(lines=1))
     sheet.title("attention by head")
     sheet.note(MARGIN, sheet.top + 0.21, _shares(both, float(maps[0].sum())))
-    scale = scales.sequential(weights, unit="weight", colours=scales.ATTENTION, also=[0.0])
+    scale = scales.of_view("attention", weights)
     scales.draw_bar(sheet.place(sheet.width - MARGIN - BAR, sheet.top + 0.1, BAR, 0.08), scale)
     image = panels.reduced(both["image"])
     for i, (name, values) in enumerate(zip(names, maps, strict=True)):

@@ -8,8 +8,6 @@ from matplotlib.axes import Axes
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.plot import panels, scales, select
-from denseclip_viz.plot.panels import Interpolation
-from denseclip_viz.plot.scales import OPACITY, Scale
 from denseclip_viz.plot.sheet import ALARM, DPI, RANDOM, SMALL, NotebookFigure, is_random
 from denseclip_viz.plot.text import LITERAL
 
@@ -22,8 +20,8 @@ def map(
     limits: tuple[float, float] | None = None,
     kind: Literal["sequential", "diverging"] = "sequential",
     unit: str = "cosine",
-    interpolation: Interpolation = "bilinear",
-    opacity: float = OPACITY,
+    interpolation: panels.Interpolation = "bilinear",
+    opacity: float = scales.OPACITY,
 ) -> Axes:
     """Draw one map over its image, with the bar of its colour scale below.
 
@@ -61,13 +59,13 @@ def map(
     values = values.transpose("y", "x")
     scale = scales.diverging(values, unit=unit) if kind == "diverging" else scales.sequential(values, unit=unit)
     if limits is not None:
-        scale = Scale(float(limits[0]), float(limits[1]), scale.colours, unit)
+        scale = scales.Scale(float(limits[0]), float(limits[1]), scale.colours, unit)
     where = panels.placement(values)
     panels.draw_map(ax, values, where, scale, image=image, interpolation=interpolation, opacity=opacity)
     ax.set_axis_off()
     bar = ax.inset_axes((0.0, -0.06, 1.0, 0.03))
     bar.set_axis_off()
-    scales.draw_bar(bar, scale, opacity=OPACITY if image is None else opacity)
+    scales.draw_bar(bar, scale, opacity=scales.OPACITY if image is None else opacity)
     if is_random(values.attrs):
         box = {"facecolor": ALARM, "edgecolor": "none", "pad": 2.0}
         note = {"size": SMALL, "color": "white", "weight": "bold", "bbox": box, **LITERAL}

@@ -27,12 +27,6 @@ def placement(data: xr.Dataset | xr.DataArray, *, layer: int | None = None) -> P
     """Read where the grid of a result lies, or that of one of its inner layers, which may see beside it.
 
     By `attrs["geometry"]`, or by coordinates y and x of at least two cells each; GeometryError if it has neither.
-
-    Example:
-        >>> centres = {"y": [4.5, 14.5], "x": [4.5, 14.5]}
-        >>> maps = xr.DataArray(np.zeros((2, 2)), dims=("y", "x"), coords=centres)
-        >>> placement(maps).image, placement(maps).extent
-        ((20, 20), (-0.5, 19.5, 19.5, -0.5))
     """
     if "geometry" in data.attrs:
         inner = isinstance(data, xr.Dataset) and layer is not None and "layer_shift" in data

@@ -131,33 +131,18 @@ def paint_labels(labels: npt.NDArray[np.integer], image: npt.ArrayLike, colours:
 
 
 def colour_tables(names: Sequence[str]) -> bytes:
-    """Give matplotlib's colour maps of some names as 256 x (red, green, blue) bytes each, one after the other.
-
-    Example:
-        >>> list(colour_tables(["gray"])[:6])
-        [0, 0, 0, 1, 1, 1]
-    """
+    """Give matplotlib's colour maps of some names as 256 x (red, green, blue) bytes each, one after the other."""
     ramp = np.arange(COLOURS)
     return b"".join(matplotlib.colormaps[name](ramp, bytes=True)[:, :3].tobytes() for name in names)
 
 
 def jpeg(array: npt.ArrayLike, *, quality: int, subsampling: int | None = None) -> bytes:
-    r"""Encode pixels, uint8 (row, column, rgb), as a JPEG file; `subsampling=0` keeps colours as sharp as greys.
-
-    Example:
-        >>> jpeg(np.zeros((2, 3, 3), np.uint8), quality=90)[:2]
-        b'\xff\xd8'
-    """
+    """Encode pixels, uint8 (row, column, rgb), as a JPEG file; `subsampling=0` keeps colours as sharp as greys."""
     return _file(array, "JPEG", quality=quality, **({} if subsampling is None else {"subsampling": subsampling}))
 
 
 def png(array: npt.ArrayLike) -> bytes:
-    r"""Encode pixels, uint8 (row, column, rgb) or (row, column) for grey, as a PNG file.
-
-    Example:
-        >>> png(np.zeros((2, 3, 3), np.uint8))[:4]
-        b'\x89PNG'
-    """
+    """Encode pixels, uint8 (row, column, rgb) or (row, column) for grey, as a PNG file."""
     pixels = np.asarray(array)
     if pixels.ndim == 2 and pixels.dtype == np.uint8 and pixels.size:
         pixels = np.repeat(pixels[..., None], 3, axis=2)

@@ -19,6 +19,12 @@ from denseclip_viz.plot.text import number, plain
 
 # Perceptually uniform, or diverging and safe for colour-blind eyes (ColorBrewer).
 SEQUENTIAL, ATTENTION, CONTRIBUTION, GAP = "viridis", "magma", "RdBu_r", "PuOr_r"
+VIEWS = {  # unit and colours
+    "dense": ("cosine", SEQUENTIAL),
+    "contribution": ("cosine", CONTRIBUTION),
+    "attention": ("weight", ATTENTION),
+    "gap": ("std. dev.", GAP),
+}
 NOTHING = 0.03  # of the strongest layer: what is weaker looks empty
 OPACITY = 0.64  # of a map over an image
 # Okabe and Ito's seven, then thirteen chosen one by one to lie farthest from those before, in OKLab, for
@@ -31,12 +37,7 @@ PALETTE = (
 
 
 def label_colour(index: int) -> Colour:
-    """Give the colour of a label: distinct for twenty, then the same again, lighter and darker by turns.
-
-    Example:
-        >>> label_colour(0) != label_colour(20) != label_colour(40)
-        True
-    """
+    """Give the colour of a label: distinct for twenty, then the same again, lighter and darker by turns."""
     base = np.array(to_rgb(PALETTE[index % len(PALETTE)]))
     turn = index // len(PALETTE)
     towards, share = (1.0 if turn % 2 else 0.0), min(0.75, 0.4 * ((turn + 1) // 2))
@@ -77,12 +78,7 @@ class Scale:
 
 
 def sequential(values: npt.ArrayLike, *, unit: str, colours: str = SEQUENTIAL, also: Sequence[float] = ()) -> Scale:
-    """Make the scale from the lowest to the highest value; numbers in `also` lie on it too.
-
-    Example:
-        >>> sequential([0.1, 0.3], unit="cosine", also=[0.4]).high
-        0.4
-    """
+    """Make the scale from the lowest to the highest value; numbers in `also` lie on it too."""
     finite = np.concatenate([np.ravel(values), np.asarray(also, dtype=float)])
     finite = finite[np.isfinite(finite)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
@@ -92,15 +88,18 @@ def sequential(values: npt.ArrayLike, *, unit: str, colours: str = SEQUENTIAL, a
 
 
 def diverging(values: npt.ArrayLike, *, unit: str, colours: str = CONTRIBUTION, least: float = 0.0) -> Scale:
-    """Make the scale that is centred at 0 and reaches the strongest value on both sides, and at least so far.
-
-    Example:
-        >>> diverging([-3.0, 1.0], unit="cosine").high
-        3.0
-    """
+    """Make the scale that is centred at 0 and reaches the strongest value on both sides, and at least so far."""
     strengths = np.abs(np.ravel(values))
     reach = max(float(strengths[np.isfinite(strengths)].max(initial=0.0)), least) or 1.0
     return Scale(-reach, reach, colours, unit)
+
+
+def of_view(view: str, values: npt.ArrayLike, *, also: Sequence[float] = ()) -> Scale:
+    """Make the scale that a view has in figures and on the canvas; that of attention begins at 0."""
+    unit, colours = VIEWS[view]
+    if colours in (CONTRIBUTION, GAP):
+        return diverging(values, unit=unit, colours=colours)
+    return sequential(values, unit=unit, colours=colours, also=[*also, 0.0] if view == "attention" else also)
 
 
 def by_layer(maps: xr.DataArray, cells: xr.DataArray, *, unit: str) -> list[Scale]:

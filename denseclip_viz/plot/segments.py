@@ -69,10 +69,6 @@ def shares_of(labels: npt.NDArray[np.integer], where: Placement) -> dict[int, fl
     """Count which share in 0..1 of what the model saw each label (row, column) has, and -1 for "no label".
 
     Only of what is there, largest first and -1 last.
-
-    Example:
-        >>> shares_of(np.array([[0, 0, -1, 3]]), Placement((1, 4), (1, 1), (0, 0, 1, 4), (0, 0, 1, 4)))
-        {0: 0.5, 3: 0.25, -1: 0.25}
     """
     visible = labels[where.mask(*labels.shape)]
     indices, counts = np.unique(visible, return_counts=True)

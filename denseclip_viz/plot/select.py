@@ -40,11 +40,6 @@ def pick_prompts(result: Result, prompts: str | Sequence[str] | None) -> Result:
     """Keep some prompts of a result and its axis prompt, in the order asked for; all of them for None.
 
     PromptError for no prompt, or one that the result does not hold.
-
-    Example:
-        >>> maps = xr.DataArray(np.zeros((2, 1)), dims=("prompt", "y"), coords={"prompt": ["a cat", "grass"]})
-        >>> pick_prompts(maps, "grass").prompt.values.tolist()
-        ['grass']
     """
     if "prompt" not in result.dims:
         got, fix = "The result has no axis prompt", "Pick with a list to keep the axis: result.sel(prompt=[...])."
@@ -63,11 +58,6 @@ def pick_template(result: Result, template: str | None) -> tuple[Result, str]:
 
     The result without the axis, and a line that says which template it is and of how many; PromptError for one that
     it does not hold.
-
-    Example:
-        >>> maps = xr.DataArray(np.zeros((2, 1)), dims=("template", "y"), coords={"template": ["a {}", "{}"]})
-        >>> pick_template(maps, None)[1]
-        'template “a {}” (1 of 2)'
     """
     if "template" not in result.dims and template is None:  # picked before, or never there
         return result, f"template “{result['template'].item()}”" if "template" in result.coords else ""
@@ -90,14 +80,7 @@ def _place(result: xr.Dataset | xr.DataArray, axis: str, name: str) -> int:
 
 
 def absent_baseline(dense: xr.DataArray) -> float | None:
-    """Find the highest cosine (…, prompt, y, x) over all prompts known to be absent; None if there is no such prompt.
-
-    Example:
-        >>> coords = {"prompt": ["grass", "a giraffe"], "absent": ("prompt", [False, True])}
-        >>> maps = xr.DataArray([[0.3, 0.2], [0.1, 0.15]], dims=("prompt", "x"), coords=coords)
-        >>> absent_baseline(maps)
-        0.15
-    """
+    """Find the highest cosine (…, prompt, y, x) over all prompts known to be absent; None if there is none."""
     if "absent" not in dense.coords or not bool(dense["absent"].any()):
         return None
     values = dense.isel(prompt=np.flatnonzero(dense["absent"].to_numpy())).to_numpy()

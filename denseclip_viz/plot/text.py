@@ -280,12 +280,7 @@ def _visible_character(text: str, index: int) -> str:
 
 
 def script_of(character: str) -> str:
-    """Name the script of a character as people call it; "unassigned" for what Unicode does not name.
-
-    Example:
-        >>> [script_of(character) for character in "고ね猫🐱"]
-        ['Hangul', 'kana', 'Han', 'emoji']
-    """
+    """Name the script of a character as people call it; "unassigned" for what Unicode does not name."""
     code = ord(character)
     if 0x1F000 <= code <= 0x1FAFF or 0x2600 <= code <= 0x27BF:
         return "emoji"

@@ -10,8 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from denseclip_viz.plot import panels, scales, select
-from denseclip_viz.plot.panels import Interpolation
-from denseclip_viz.plot.scales import Scale
 from denseclip_viz.plot.sheet import INK, LINE, MARGIN, SMALL, TINY, TITLE, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
 
@@ -30,7 +28,7 @@ class _Kind:
     bars: xr.DataArray
     maps: xr.DataArray
     first: xr.DataArray
-    first_scale: Scale
+    first_scale: scales.Scale
     first_name: str
 
 
@@ -38,7 +36,7 @@ def words(
     attribution: xr.Dataset,
     *,
     template: str | None = None,
-    interpolation: Interpolation = "bilinear",
+    interpolation: panels.Interpolation = "bilinear",
     figure: Figure | None = None,
 ) -> Figure:
     """Draw which words carry a prompt's map: what the peak loses without each, and what gradients give it.
