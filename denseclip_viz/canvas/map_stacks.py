@@ -114,7 +114,7 @@ def _gradients(result: xr.Dataset) -> Iterator[Stack]:
     for variable, view in (("layer_dense_gradient", "dense"), ("layer_global_gradient", "contribution")):
         if variable not in result:
             continue
-        each = scales.by_layer(result[variable], result["layer_cells"], unit="cosine")
+        each = scales.by_layer(result[variable], result["layer_cells"])
         for i, name in enumerate(result["layer"].to_numpy()):
             maps = text_values(result[variable].isel(layer=i).rename(fine_y="y", fine_x="x"))
             own = _own_cells(maps, int(result["layer_cells"][i]))

@@ -119,7 +119,7 @@ def _draw_title(sheet: Sheet, table: xr.DataArray, normalise: Normalise, *, opac
             sheet.note(MARGIN, top + 0.21 + i * LINE * 0.8, line)
     else:
         baseline = select.absent_baseline(table)
-        scale = scales.sequential(table, unit="cosine", also=[] if baseline is None else [baseline])
+        scale = scales.of_view("dense", table, also=[] if baseline is None else [baseline])
         sheet.note(MARGIN, top + 0.21, "cosine")
     scales.draw_bar(sheet.place(left, top + 0.17, BAR, 0.09), scale, baseline=baseline, opacity=opacity)
     return scale

@@ -102,8 +102,8 @@ def _blocks(shown: xr.Dataset) -> list[Block]:
     for name, title in BLOCKS.items():
         if name in shown:
             alike, maps = name == "layer_dense", shown[name]
-            every = [] if alike else scales.by_layer(maps, shown["layer_cells"], unit="cosine")
-            blocks.append(Block(title, maps, every or [scales.sequential(maps, unit="cosine")]))
+            every = [] if alike else scales.by_layer(maps, shown["layer_cells"])
+            blocks.append(Block(title, maps, every or [scales.of_view("dense", maps)]))
     return blocks
 
 

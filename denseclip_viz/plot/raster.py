@@ -33,10 +33,8 @@ LOOK = {"faded": DIMMED, "paper": PAPER, "behind": int(BEHIND[1:3], 16), "dark":
 def colourise(map: npt.ArrayLike, *, low: float, high: float, colours: str = "viridis") -> Bytes:
     """Colour a map (y, x) on a stated scale, in the map's units; NaN becomes a grey that is no colour of the map.
 
-    Values beyond the scale get its end colours. `colours` is the name of a matplotlib colour map.
-
-    Raises:
-        ImageError: The map has not two axes, or the scale is empty.
+    Values beyond the scale get its end colours. `colours` is the name of a matplotlib colour map. ImageError if the map
+    has not two axes, or the scale is empty.
 
     Example:
         >>> colourise([[0.0, 1.0]], low=0, high=1, colours="gray").tolist()
@@ -85,10 +83,8 @@ def overlay(
 ) -> Bytes:
     """Lay a map (row, column) over an image of the same size, on a scale as for `colourise`.
 
-    Opacity 0 shows the softened image, 1 only the colours. Where the map is NaN the image shows, dimmed.
-
-    Raises:
-        ImageError: The sizes differ, the opacity is not in [0, 1], or the scale is empty.
+    Opacity 0 shows the softened image, 1 only the colours. Where the map is NaN the image shows, dimmed. ImageError if
+    the sizes differ, the opacity is not in [0, 1], or the scale is empty.
 
     Example:
         >>> grey = np.full((1, 2, 3), 128, np.uint8)
@@ -142,11 +138,8 @@ def jpeg(array: npt.ArrayLike, *, quality: int, subsampling: int | None = None) 
 
 
 def png(array: npt.ArrayLike) -> bytes:
-    """Encode pixels, uint8 (row, column, rgb) or (row, column) for grey, as a PNG file."""
-    pixels = np.asarray(array)
-    if pixels.ndim == 2 and pixels.dtype == np.uint8 and pixels.size:
-        pixels = np.repeat(pixels[..., None], 3, axis=2)
-    return _file(pixels, "PNG")
+    """Encode pixels, uint8 (row, column, rgb), as a PNG file."""
+    return _file(array, "PNG")
 
 
 def _file(array: npt.ArrayLike, kind: str, **options: Any) -> bytes:

@@ -102,8 +102,8 @@ def of_view(view: str, values: npt.ArrayLike, *, also: Sequence[float] = ()) -> 
     return sequential(values, unit=unit, colours=colours, also=[*also, 0.0] if view == "attention" else also)
 
 
-def by_layer(maps: xr.DataArray, cells: xr.DataArray, *, unit: str) -> list[Scale]:
-    """Make a centred scale for each layer, since cells of different sizes carry different shares.
+def by_layer(maps: xr.DataArray, cells: xr.DataArray) -> list[Scale]:
+    """Make a centred scale of cosines for each layer, since cells of different sizes carry different shares.
 
     A layer that says next to nothing looks empty: the last dense gradient of an attention pool is rounding noise, since
     a cosine does not ask for length, and on a scale of its own the noise would look like an answer. `maps` are
@@ -111,12 +111,12 @@ def by_layer(maps: xr.DataArray, cells: xr.DataArray, *, unit: str) -> list[Scal
 
     Example:
         >>> maps = xr.DataArray([[1.0, -0.5], [1e-5, 0.0]], dims=("layer", "x"))
-        >>> [scale.high for scale in by_layer(maps, xr.DataArray([2, 2], dims="layer"), unit="cosine")]
+        >>> [scale.high for scale in by_layer(maps, xr.DataArray([2, 2], dims="layer"))]
         [1.0, 0.03]
     """
     least = (NOTHING * float(np.abs(maps * cells).max()) / cells.to_numpy()).tolist()
     each = (maps.isel(layer=i) for i in range(maps.sizes["layer"]))
-    return [diverging(one, unit=unit, least=low) for one, low in zip(each, least, strict=True)]
+    return [diverging(one, unit="cosine", least=low) for one, low in zip(each, least, strict=True)]
 
 
 def draw_bar(ax: Axes, scale: Scale, *, opacity: float = OPACITY, baseline: float | None = None) -> None:

@@ -28,6 +28,7 @@ RANDOM = "RANDOM WEIGHTS"
 DPI, SAVED_DPI = 110, 200  # on a screen, and of pixels in a saved figure: paper needs more
 JPEG: dict[str, Any] = {"quality": 90, "subsampling": 0, "optimize": True}  # 0: small coloured text stays sharp
 POINTS = 72.0  # in an inch
+BOLD = 1.2  # bold letters are wider than those that are measured
 CAPITAL = 0.75  # height of a capital letter, of the font size
 
 

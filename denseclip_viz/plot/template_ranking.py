@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from denseclip_viz.errors import LayerError
 from denseclip_viz.plot.scales import PALETTE
-from denseclip_viz.plot.sheet import FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet
+from denseclip_viz.plot.sheet import BOLD, FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ ROW, NAMES = 0.22, 3.0  # inches: of a row, of names
 AXIS, MEAN, APART, NUMBERS = 2.0, 0.8, 2.0, 1.85  # inches: of the means, their numbers, the differences, their numbers
 HEAD, AGAIN, FOOT = 0.74, 0.16, 0.36  # inches: above the rows, more if scales are said there too, below
 LONG, GUIDE = 30, 5  # rows from which scales are said above too; rows from one guide to the next
-BOLD = 1.2  # bold letters are wider than those that are measured
 TIED, BEHIND = PALETTE[0], "#8a8a8a"  # within noise of the best; behind by more than noise
 
 

@@ -3,8 +3,10 @@
 import functools
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate, takewhile
 from typing import Any
 
 import matplotlib
@@ -58,10 +60,7 @@ class Lettering:
         need = {c for c in text if self.covering.get(c)}
         chosen = list(self.base)
         while need:
-            counts: dict[str, int] = {}
-            for c in need:
-                for family in self.covering[c]:
-                    counts[family] = counts.get(family, 0) + 1
+            counts = Counter(family for c in need for family in self.covering[c])
             best = min(counts, key=lambda family: (-counts[family], _count_words(family, ODD_WORDS), family))
             chosen.append(best)
             need = {c for c in need if best not in self.covering[c]}
@@ -105,13 +104,8 @@ class Lettering:
 
     def _prefix(self, word: str, width: float, size: float) -> int:
         """Count the first characters of a word that fit, at least one."""
-        used, count = 0.0, 0
-        for c in word:
-            used += self.width(c, size=size)
-            if used > width:
-                break
-            count += 1
-        return max(count, 1)
+        ends = accumulate(self.width(c, size=size) for c in word)
+        return max(1, sum(1 for _ in takewhile(lambda end: end <= width, ends)))
 
 
 @functools.lru_cache(maxsize=4096)

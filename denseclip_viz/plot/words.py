@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from denseclip_viz.plot import panels, scales, select
-from denseclip_viz.plot.sheet import INK, LINE, MARGIN, SMALL, TINY, TITLE, Sheet
+from denseclip_viz.plot.sheet import BOLD, INK, LINE, MARGIN, SMALL, TINY, TITLE, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
 
 SIDE, LEAST, GAP, BARS, BAR = 1.1, 0.98, 0.1, 0.72, 1.5  # inches: a panel, a column, between, bars, the scale's bar
-BOLD = 1.2  # bold letters are wider than those that are measured
 RAISES, LOWERS = "#b2182b", "#2166ac"  # as the ends of the diverging scale
 HEAD, LABEL = 0.55, 0.26  # inches: title and the heads' first line; the line above each kind
 NOTE = "Red raises the cosine, blue lowers it. Gradient bars: at the map’s highest cell. Each answer has its own scale."
@@ -90,7 +89,7 @@ def words(
 
 def _kinds(one: xr.Dataset) -> list[_Kind]:
     whole = one["similarity"]
-    title, scale = "left out: what the highest cosine loses without the word", scales.sequential(whole, unit="cosine")
+    title, scale = "left out: what the highest cosine loses without the word", scales.of_view("dense", whole)
     kinds = [_Kind(title, one["peak_change"], one["change"], whole, scale, "whole prompt")]
     if "gradient" in one:
         rest = one["gradient_rest"]
