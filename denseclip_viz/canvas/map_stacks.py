@@ -20,17 +20,10 @@ TEXT = ("template", "prompt")
 
 @dataclass(frozen=True)
 class Stack:
-    """Maps that are read alike.
+    """Maps `(*axes, y, x)` that are read alike, on one scale; of several templates their mean comes last.
 
-    Attributes:
-        part: What it can be left out by: `"gap"`, `"heads"`, `"layers"`, …
-        view: Which view shows it.
-        layer: Which layer was read.
-        axes: `("template", "prompt")`, `("head",)` or none.
-        values: `(*axes, y, x)`; of several templates their mean comes last.
-        where: Where the grid lies in the image.
-        scale: Of all its maps.
-        baseline: For each template the highest value of an absent prompt; empty if there is none.
+    It can be left out by its `part`: "gap", "heads", "layers", …. Axes are `("template", "prompt")`, `("head",)` or
+    none. The baseline is for each template the highest value of an absent prompt; empty if there is none.
     """
 
     part: str

@@ -22,14 +22,10 @@ THUMB = 192  # pixels of the image beneath, on the longer side: twice a thumbnai
 
 @dataclass(frozen=True, eq=False)
 class Thumbnail:
-    """One small map.
+    """One small map (y, x), on a colour scale that it shares with whatever it is compared with.
 
-    Attributes:
-        values: (y, x).
-        scale: Its colour scale, shared with whatever it is compared with.
-        patch: What a click sets in the canvas' state.
-        tip: What it is, for those who point at it or cannot see it.
-        where: Where it lies; that of the others by default.
+    A click sets `patch` in the canvas' state; `tip` says what the map is to those who point at it or cannot see it. It
+    lies where the others do by default.
     """
 
     values: npt.NDArray[np.floating[Any]]
@@ -69,17 +65,10 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class ThumbnailGrid:
-    """Maps in rows and columns.
+    """Maps (row, column), with one line below the title and curves below the maps.
 
-    Attributes:
-        title: What they are.
-        columns: Name of each column, and whether it is muted (a prompt that is absent).
-        rows: Name of each row; with its number as text and as a share of the most, if there are numbers.
-        thumbnails: (row, column).
-        note: One line below the title.
-        number_title: What the numbers are.
-        curves: Below the maps.
-        strip: One row without a name, which goes on in the next line where it is too long.
+    A column has a name and may be muted (a prompt that is absent). A row has a name, and its number as text and as a
+    share of the most, if there are numbers. A strip is one row without a name; a long one goes on in the next line.
     """
 
     title: str
