@@ -22,7 +22,8 @@ import open_clip
 import torch
 
 from denseclip_viz.clip.load.checkpoints import load_clip
-from denseclip_viz.clip.text.bank import TextBank, ensemble
+from denseclip_viz.clip.text.bank import TextBank
+from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.prompts import Prompts, class_list, template_set
 
 BATCH = 32  # small enough that the 85 texts of one name fill batches as those of twenty do

@@ -16,8 +16,9 @@ from denseclip_viz.clip.forward import Prepared, check_against_forward, embed, t
 from denseclip_viz.clip.hooks import Recording, record
 from denseclip_viz.clip.load.checkpoints import Loaded
 from denseclip_viz.clip.paths import DensePath, paths_of
-from denseclip_viz.clip.text.bank import TextBank, encode_texts, ensemble
+from denseclip_viz.clip.text.bank import TextBank
 from denseclip_viz.clip.text.disk_cache import Cache
+from denseclip_viz.clip.text.encode import encode_texts, ensemble
 from denseclip_viz.clip.towers import Tower, logit_scale, tower_of
 from denseclip_viz.errors import ImageError
 from denseclip_viz.geometry import Fit, fit_from
@@ -30,7 +31,6 @@ from denseclip_viz.trace import Trace
 if TYPE_CHECKING:
     import xarray as xr
     from PIL import Image
-
 
 PromptsLike = Prompts | Named
 FitLike = str | Fit

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from denseclip_viz.clip.text.bank import ensemble
+from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.measure import segmentation
 from denseclip_viz.measure.candidates import CAM, VALUE, Baselines, GradCam, TextCandidates
 from denseclip_viz.measure.datasets import Example

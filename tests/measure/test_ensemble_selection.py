@@ -10,7 +10,7 @@ import torch
 from contests import PROMPTS, TEMPLATES, blobs, images, quietly
 
 import denseclip_viz as dcv
-from denseclip_viz.clip.text.bank import ensemble
+from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure import candidates, ensemble_selection, evaluation

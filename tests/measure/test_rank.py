@@ -13,7 +13,7 @@ from contests import PROMPTS, TEMPLATES, blobs, images, quietly
 from torch.nn import functional as F
 
 import denseclip_viz as dcv
-from denseclip_viz.clip.text.bank import ensemble
+from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.candidates import template_candidates

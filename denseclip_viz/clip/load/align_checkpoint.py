@@ -1,6 +1,5 @@
 """ALIGN of transformers, from a folder or the download cache, as the same kind of loaded model as open_clip's."""
 
-import importlib
 import importlib.util
 import json
 import os
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from denseclip_viz.clip.load.checkpoints import Loaded, choose_device, choose_dtype, describe_model, settle, versions
+from denseclip_viz.clip.load.checkpoints import Loaded, choose_device, choose_dtype, describe_model, settle
 from denseclip_viz.clip.load.models import Source
 from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
 from denseclip_viz.clip.load.weights import first_line, misfit, read_shapes
@@ -86,8 +85,8 @@ def load_align(
     clip = _build(source, weights, tokenizer, kind)
     settle(clip, where, kind)
     tokenizer.context_length = clip.context_length
-    provenance = describe_model(clip, source.name, weights, preprocess, kind, where)
-    return Loaded(clip, tokenizer, preprocess, {**provenance, "versions": versions("transformers")})
+    provenance = describe_model(clip, source.name, weights, preprocess, kind, where, "transformers")
+    return Loaded(clip, tokenizer, preprocess, provenance)
 
 
 def _find(text: str, cache_dir: str | None) -> Source:

@@ -81,41 +81,39 @@ def load_clip(
     done = apply_switches(clip, switches, name=source.name)
     settle(clip, where, kind)
     preprocess = _preprocess(clip)
-    provenance = describe_model(clip, source.name, weights, preprocess, kind, where)
+    more = ["transformers"] if text.get("hf_model_name") or text.get("hf_tokenizer_name") else []
+    provenance = describe_model(clip, source.name, weights, preprocess, kind, where, *more)
     provenance |= {"preset": switches.preset, "switches": ", ".join(done) or "none"}
     provenance |= {"weights": f"{weights.label} ({note})"} if note else {}
-    if text.get("hf_model_name") or text.get("hf_tokenizer_name"):
-        provenance["versions"] = versions("transformers")
     return Loaded(clip, tokenizer, preprocess, provenance)
 
 
 def describe_model(
-    clip: nn.Module, name: str, weights: Weights, preprocess: Preprocess, dtype: torch.dtype, device: torch.device
+    clip: nn.Module,
+    name: str,
+    weights: Weights,
+    preprocess: Preprocess,
+    dtype: torch.dtype,
+    device: torch.device,
+    *more: str,
 ) -> dict[str, str | int]:
-    """Say what a model that was just loaded is, as every result carries it along; nothing is switched, unless added."""
+    """Say what a model that was just loaded is, before any switches; `more` are packages that it is made of."""
     return {
         "model": name,
         "weights": weights.label,
         "weights_hash": hash_start(weights.file) if weights.file else f"random-{SEED}",
         "activation": activation_of(clip),
-        "preprocess": describe_preprocess(preprocess),
+        "preprocess": _describe_preprocess(preprocess),
         "dtype": str(dtype).removeprefix("torch."),
         "device": str(device),
         "preset": "none",
         "switches": "none",
         "random_weights": int(weights.file is None or says_random(weights.file)),
-        "versions": versions(),
+        "versions": _versions(more),
     }
 
 
-def describe_preprocess(preprocess: Preprocess) -> str:
-    """Say in one line how an image is made ready.
-
-    Example:
-        >>> from denseclip_viz.geometry import Preprocess
-        >>> describe_preprocess(Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
-        '224 x 224 px, shortest, bicubic, mean 0.5 0.5 0.5, std 0.25 0.25 0.25'
-    """
+def _describe_preprocess(preprocess: Preprocess) -> str:
     height, width = preprocess.size
     mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (preprocess.mean, preprocess.std))
     before = preprocess.before_crop
@@ -124,13 +122,8 @@ def describe_preprocess(preprocess: Preprocess) -> str:
     return f"{height} x {width} px{cropped}, {how}, mean {mean}, std {std}"
 
 
-def versions(*more: str) -> str:
-    """Give the versions that decide the numbers; `more` are further packages that a model is made of.
-
-    Example:
-        >>> versions()
-        'denseclip_viz ... · open_clip ... · torch ...'
-    """
+def _versions(more: Sequence[str]) -> str:
+    """Give the versions that decide the numbers: "denseclip_viz … · open_clip … · torch …"."""
     import open_clip
 
     import denseclip_viz

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity
 from denseclip_viz.clip.text.encode import Progress, context_length, encoded, mean_over_synonyms
-from denseclip_viz.clip.text.encode import encode_texts as encode_texts
-from denseclip_viz.clip.text.encode import ensemble as ensemble
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
 from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.prompts import Named, Prompts

@@ -18,8 +18,9 @@ from pathlib import Path
 import open_clip
 import torch
 
-from denseclip_viz.clip.text.bank import TextBank, encode_texts
+from denseclip_viz.clip.text.bank import TextBank
 from denseclip_viz.clip.text.disk_cache import FILE, TextCache, identity
+from denseclip_viz.clip.text.encode import encode_texts
 
 VISION = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 1}
 PROVENANCE = {"model": "tiny", "weights_hash": "random-0", "dtype": "float32"}

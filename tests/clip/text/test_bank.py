@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.clip.text.bank import TextBank, encode_texts
+from denseclip_viz.clip.text.bank import TextBank
+from denseclip_viz.clip.text.encode import encode_texts
 from denseclip_viz.clip.text.text_towers import trimming_of_model
 from denseclip_viz.errors import OutOfMemoryError, PromptError, WeightsError
 from denseclip_viz.prompts import Prompts

@@ -16,8 +16,9 @@ import torch
 
 import denseclip_viz as dcv
 from denseclip_viz.clip.text import disk_cache
-from denseclip_viz.clip.text.bank import TextBank, encode_texts
+from denseclip_viz.clip.text.bank import TextBank
 from denseclip_viz.clip.text.disk_cache import FILE, CacheWarning, TextCache
+from denseclip_viz.clip.text.encode import encode_texts
 from denseclip_viz.errors import OutputError
 
 VISION = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 1}

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from denseclip_viz.clip.text import encode as text_vectors
-from denseclip_viz.clip.text.bank import TextBank, encode_texts, ensemble
+from denseclip_viz.clip.text.bank import TextBank
+from denseclip_viz.clip.text.encode import encode_texts, ensemble
 from denseclip_viz.errors import PromptError
 from denseclip_viz.prompts import Prompts
 

@@ -10,7 +10,7 @@ import text_models
 import torch
 from text_models import COCA, HUGGING_FACE, TEXT, Letters, build, config_of, masked, shrunk, write_architecture
 
-from denseclip_viz.clip.text.bank import encode_texts
+from denseclip_viz.clip.text.encode import encode_texts
 from denseclip_viz.clip.text.text_towers import context_of, trimming_of_config, trimming_of_model
 from denseclip_viz.errors import PromptError
 

@@ -15,7 +15,7 @@ from transformers import AlignModel, AutoTokenizer
 import denseclip_viz as dcv
 from denseclip_viz.attribution.gradients import grad_cam
 from denseclip_viz.clip.forward import TOLERANCE, ForwardOptions, decompose
-from denseclip_viz.clip.text.bank import encode_texts
+from denseclip_viz.clip.text.encode import encode_texts
 from denseclip_viz.clip.towers import logit_scale
 
 TEXTS = ["a red car", "grass", "a photo of a giraffe."]
