@@ -75,10 +75,6 @@ class TextCandidates:
         """Make the map of the mean vector of some candidates, all of them by default: `(prompt, …)`.
 
         A cosine with a mean of unit vectors is the mean of the cosines over the mean's length, exactly.
-
-        Args:
-            maps: `(candidate, prompt, …)`, cosines.
-            members: Which candidates.
         """
         chosen = list(range(len(self.names))) if members is None else list(members)
         return _over(*(part[chosen].sum(0) for part in self._weighed(maps)))
@@ -88,13 +84,7 @@ class TextCandidates:
         return _over(*(part.sum(0) - part for part in self._weighed(maps)))
 
     def joined(self, maps: Floats, members: Sequence[int], more: Sequence[int]) -> Floats:
-        """Make the map of the ensemble of some candidates and one more, each in turn: `(one more, prompt, …)`.
-
-        Args:
-            maps: As for `ensembled`.
-            members: Those that are in all of them; may be none.
-            more: Those that join them, one in each.
-        """
+        """Make the map of an ensemble of some, or none, and one more, each in turn: `(one more, prompt, …)`."""
         return _over(*(part[list(members)].sum(0) + part[list(more)] for part in self._weighed(maps)))
 
     def _weighed(self, maps: Floats) -> tuple[Floats, Floats]:

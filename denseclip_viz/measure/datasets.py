@@ -61,11 +61,7 @@ class Example:
 def examples(dataset: Iterable[Any]) -> Iterator[Example]:
     """Go through a data set: examples, pairs of an image and its masks, scenes of the bundled world, or bare images.
 
-    Args:
-        dataset: Any of these, with `classes` if its labels need them.
-
-    Returns:
-        One example after the other, each made when its turn comes.
+    It has `classes` if its labels need them. Each example is made when its turn comes.
 
     Raises:
         ImageError: one image where several are due.

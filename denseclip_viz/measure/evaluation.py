@@ -292,14 +292,8 @@ def map_metric(
     template adds to all prompts costs nothing. Without masks it is the margin over the absent prompts, else the one
     over the runner-up.
 
-    Args:
-        name: A number that ranks; chosen as above by default.
-        model: Gives the scale of cosines.
-        candidates: May have `prompts`, `absent` and `judged`.
-        threshold: A cosine for "iou".
-        masks: Whether there are any.
-        classes: The prompts of candidates that name none.
-        option: What the user calls the number.
+    Candidates may have `prompts`, `absent` and `judged`; `classes` are the prompts of those that name none. `option` is
+    what the user calls the number.
 
     Raises:
         PromptError: a score that does not rank, that needs masks or prompts which are not there, or a threshold for

@@ -73,14 +73,9 @@ def flat_scores(
     truth: GroundTruth | None = None,
     **options: float,
 ) -> MapScores:
-    """Lay maps `(template, prompt, y, x)` out as rows of cells, without those of nothing but padding.
+    """Lay cosines `(template, prompt, y, x)` out as rows of cells, without those of nothing but padding.
 
-    Args:
-        maps: Raw cosines.
-        absent: `(prompt,)`.
-        geometry: Where the grid lies; without it all cells count alike.
-        truth: As `truth_on_grid` gives it, on the whole grid.
-        **options: `scale` and `threshold` of `MapScores`.
+    Without a geometry all cells count alike. Options are `scale` and `threshold` of `MapScores`.
     """
     flat = maps.reshape(*maps.shape[:2], -1)
     areas = np.ones(flat.shape[-1]) if geometry is None else cell_areas(geometry).ravel()
@@ -113,13 +108,7 @@ def truth_on_grid(
 ) -> GroundTruth:
     """Bring masks of the original image to the grid, as exact shares of each cell's area.
 
-    Pixels that the model did not see (cropped away) are not counted.
-
-    Args:
-        masks: `{prompt: (row, column) bool}` of the upright original image; prompts without one are not judged.
-        geometry: Where the grid lies.
-        prompts: The prompts of the maps.
-        absent: `(prompt,)`, which of them are known not to be in the image.
+    Pixels that the model did not see (cropped away) are not counted, and prompts without a mask are not judged.
 
     Raises:
         PromptError: no dict, a mask of a prompt that is not among the prompts, or one that shows an absent prompt.

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from denseclip_viz.maps.comparison import spearman as rank_correlation
 from denseclip_viz.measure.map_scores import Floats, GroundTruth, MapScores
@@ -57,7 +56,8 @@ def entropy(scores: MapScores) -> Floats:
 
 def area(scores: MapScores) -> Floats:
     """Measure the share of what the model saw whose cosine is above every absent prompt's highest; NaN without any."""
-    return _share(scores, scores.maps > scores.baseline[..., None], scores.baseline)
+    shares = ((scores.maps > scores.baseline[..., None]) * scores.areas).sum(-1) / scores.areas.sum()
+    return np.where(np.isnan(scores.baseline), np.nan, shares)
 
 
 def pearson(scores: MapScores) -> Floats:
@@ -65,7 +65,12 @@ def pearson(scores: MapScores) -> Floats:
 
     The ensemble's map is the mean over templates divided by one number for each prompt: the same correlation.
     """
-    a, b = (maps - maps.mean(-1, keepdims=True) for maps in (scores.maps, scores.maps.mean(0, keepdims=True)))
+    return correlation(scores.maps, scores.maps.mean(0, keepdims=True))
+
+
+def correlation(a: Floats, b: Floats) -> Floats:
+    """Compute Pearson's correlation over the last axis; NaN where one of the two is flat."""
+    a, b = (maps - maps.mean(-1, keepdims=True) for maps in (a, b))
     with np.errstate(invalid="ignore", divide="ignore"):
         values: Floats = (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
     return values
@@ -79,7 +84,7 @@ def spearman(scores: MapScores) -> Floats:
 
 def iou_best(scores: MapScores) -> Floats:
     """Divide intersection by union of mask and map at the threshold that is best for this very map."""
-    return _judged(scores, lambda maps, truth: _curve_of(maps, truth.shares, scores.areas).iou.max(-1))
+    return _judged(scores, lambda maps, truth: _cuts(maps, truth.shares, scores.areas)[0])
 
 
 def iou(scores: MapScores) -> Floats:
@@ -99,7 +104,7 @@ def average_precision(scores: MapScores) -> Floats:
 
     Source: the average precision of information retrieval, without interpolation, over pixels.
     """
-    return _judged(scores, lambda maps, truth: _curve_of(maps, truth.shares, scores.areas).average_precision)
+    return _judged(scores, lambda maps, truth: _cuts(maps, truth.shares, scores.areas)[1])
 
 
 def pointing_hit(scores: MapScores) -> Floats:
@@ -118,7 +123,7 @@ def iou_ceiling(scores: MapScores) -> Floats:
     """Compute the best intersection over union that any map on this grid could have."""
 
     def best(maps: Floats, truth: GroundTruth) -> Floats:
-        values = _curve_of(truth.shares[None], truth.shares, scores.areas).iou.max(-1)
+        values = _cuts(truth.shares[None], truth.shares, scores.areas)[0]
         return np.broadcast_to(values, maps.shape[:2])
 
     return _judged(scores, best)
@@ -133,14 +138,13 @@ class Metric:
     ranks: bool = True
 
 
-# The columns of the table, in their order; those that rank are what templates can be ranked by.
 def argmax_iou(scores: MapScores) -> Floats:
     """Divide intersection by union of the mask and the cells that the prompt wins.
 
     Every cell goes to the prompt with the highest cosine, equal ones share it. All prompts take part: those in the
     image, those elsewhere, those known to be absent. NaN for prompts without a mask, and for masks of nothing.
     """
-    values, true = np.full(scores.maps.shape[:2], np.nan), _true(scores)
+    values, true = np.full(scores.maps.shape[:2], np.nan), np.nan_to_num(_shares(scores)) * scores.areas
     judged = true.sum(-1) > 0
     if judged.any():
         winners = scores.maps == scores.maps.max(1, keepdims=True)
@@ -161,8 +165,9 @@ def micro_average_precision(scores: MapScores) -> Floats:
     Source: the micro-averaged average precision of multi-label ranking, with recall for each prompt by itself, so
     that large things do not outweigh small ones.
     """
-    values, true = np.full(scores.maps.shape[:2], np.nan), _true(scores)
-    judged, known = true.sum(-1) > 0, scores.absent | _has_mask(scores)
+    values, shares = np.full(scores.maps.shape[:2], np.nan), _shares(scores)
+    true = np.nan_to_num(shares) * scores.areas
+    judged, known = true.sum(-1) > 0, scores.absent | np.isfinite(shares).all(-1)
     if judged.any():
         areas = np.broadcast_to(scores.areas, true[known].shape).ravel()
         for row, maps in zip(values, scores.maps, strict=True):  # one by one: many prompts are long rows
@@ -172,11 +177,9 @@ def micro_average_precision(scores: MapScores) -> Floats:
     return values
 
 
-def _true(scores: MapScores) -> Floats:
-    """Count the pixels of each prompt's mask in each cell, `(prompt, cell)`; none where nothing is known."""
-    if scores.truth is None:
-        return np.zeros(scores.maps.shape[1:])
-    return np.nan_to_num(scores.truth.shares) * scores.areas
+def _shares(scores: MapScores) -> Floats:
+    """Take the share of each cell that each prompt's mask covers, `(prompt, cell)`; NaN where nothing is known."""
+    return np.full(scores.maps.shape[1:], np.nan) if scores.truth is None else scores.truth.shares
 
 
 def _precision(values: Floats, true: Floats, areas: Floats) -> Floats:
@@ -190,6 +193,8 @@ def _precision(values: Floats, true: Floats, areas: Floats) -> Floats:
 # Where prompts compete, a way of saying pays for a map that is bad as a whole. A map judged by itself, cell against
 # cell, hides what is wrong with all of it: that it lies above the maps of what is really there, or that it shows
 # another thing which every prompt shows. Beside other prompts that costs.
+#
+# These are the columns of the table, in their order; those that rank are what templates can be ranked by.
 METRICS: dict[str, Metric] = {
     "peak": Metric(peak),
     "margin_absent": Metric(margin_absent),
@@ -208,30 +213,20 @@ METRICS: dict[str, Metric] = {
 }
 
 
-@dataclass(frozen=True)
-class _Curve:
-    """Precision, recall and IoU when a map is cut at each of its values, `(template, prompt, cut)`."""
+def _cuts(maps: Floats, shares: Floats, areas: Floats) -> tuple[Floats, Floats]:
+    """Cut maps at each of their values: the best IoU, and the area under precision over recall, `(template, prompt)`.
 
-    precision: Floats
-    recall: Floats
-    iou: Floats
-
-    @property
-    def average_precision(self) -> Floats:
-        gained = np.diff(self.recall, axis=-1, prepend=0.0)
-        values: Floats = (gained * self.precision).sum(-1)
-        return values
-
-
-def _curve_of(maps: Floats, shares: Floats, areas: Floats) -> _Curve:
-    """Go through the cells from the highest down; places where equal cells are still to come are no cuts."""
+    It goes through the cells from the highest down; places where equal cells are still to come are no cuts.
+    """
     order = np.argsort(-maps, axis=-1, kind="stable")
     values = np.take_along_axis(maps, order, -1)
     cut = np.concatenate([values[..., :-1] != values[..., 1:], np.ones((*values.shape[:-1], 1), dtype=bool)], -1)
     true = np.take_along_axis(np.broadcast_to(shares * areas, maps.shape), order, -1).cumsum(-1)
     named, whole = areas[order].cumsum(-1), (shares * areas).sum(-1)[:, None]
     recall = np.maximum.accumulate(np.where(cut, true / whole, 0.0), axis=-1)
-    return _Curve(true / named, recall, np.where(cut, true / (named + whole - true), 0.0))
+    gained = np.diff(recall, axis=-1, prepend=0.0)
+    ious = np.where(cut, true / (named + whole - true), 0.0)
+    return ious.max(-1), (gained * (true / named)).sum(-1)
 
 
 def _judged(scores: MapScores, count: Callable[[Floats, GroundTruth], Any]) -> Floats:
@@ -244,15 +239,3 @@ def _judged(scores: MapScores, count: Callable[[Floats, GroundTruth], Any]) -> F
         truth = GroundTruth(scores.truth.shares[judged], scores.truth.centred[judged])
         values[:, judged] = count(scores.maps[:, judged], truth)
     return values
-
-
-def _share(scores: MapScores, named: np.ndarray, known: Floats) -> Floats:
-    shares = (named * scores.areas).sum(-1) / scores.areas.sum()
-    return np.where(np.isnan(known), np.nan, shares)
-
-
-def _has_mask(scores: MapScores) -> NDArray[np.bool_]:
-    """Tell of which prompts a mask says where they are, `(prompt,)`."""
-    if scores.truth is None:
-        return np.zeros(scores.maps.shape[1], dtype=bool)
-    return np.asarray(np.isfinite(scores.truth.shares).all(-1))

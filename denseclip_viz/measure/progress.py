@@ -22,15 +22,7 @@ Advance = Callable[[int, int], object]
 
 @contextmanager
 def bar(what: str, *, wanted: bool, total: int | None = None) -> Iterator[Advance]:
-    """Show how far something is; nothing is shown before it begins, nor where nobody looks.
-
-    Args:
-        what: What is counted.
-        wanted: Whether to show anything at all.
-        total: How much there is, if that is known before.
-
-    Yields:
-        What to call with (done, in all).
+    """Show how far something is, of a total if that is known; nothing before it begins, nor where nobody looks.
 
     Example:
         >>> with bar("texts", wanted=False) as advance:
@@ -70,11 +62,8 @@ def traced_beside(
 ) -> Iterator[tuple[Beside, Trace]]:
     """Trace images that each have something beside them, and give each trace with that; memory stays bounded.
 
-    Args:
-        model: A loaded model.
-        images: Each with what belongs to it: a path, its masks.
-        unreadable: Called with what belongs to an image that cannot be read, and the error; it is left out.
-        **options: As for `Model.trace_many`.
+    An image that cannot be read is left out: `unreadable` is called with what is beside it, and the error. Options are
+    those of `Model.trace_many`.
     """
     waiting: deque[Beside] = deque()
 

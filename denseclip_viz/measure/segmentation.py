@@ -88,13 +88,7 @@ def mean(values: Iterable[float]) -> float | None:
 def pixel_areas(maps: NDArray[np.floating], example: Example, trace: Trace) -> dict[str, tuple[tuple[str, ...], Any]]:
     """Measure, for `evaluate`, what mIoU is made of: every pixel is named by the best of all classes.
 
-    Args:
-        maps: `(candidate, class, y, x)`.
-        example: With labels.
-        trace: Says where the grid lies.
-
-    Returns:
-        `areas` (candidate, class, area): pixels both, true and given. Summed over images, `areas_iou` divides them.
+    `areas` (candidate, class, area) are pixels both, true and given. Summed over images, `areas_iou` divides them.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -131,14 +125,9 @@ def present_only(scores: Tensor, labels: Labels) -> Tensor:
 
 
 def label_pixels(scores: Tensor, geometry: Geometry) -> NDArray[np.int16]:
-    """Name every pixel of the image by its best class, the first of equal ones.
+    """Name every pixel of the image by the best of its `(class, y, x)` scores, the first of equal ones.
 
-    Args:
-        scores: `(class, y, x)` on the grid; a class with -100 is removed.
-        geometry: Says where the grid lies.
-
-    Returns:
-        `(row, column)` indices; -1 where every class is removed, or the model saw nothing.
+    A class with -100 is removed; -1 stands where every class is, or the model saw nothing.
     """
     chosen = contenders(scores)
     y, x, rows, columns = weights(geometry, *geometry.image)
@@ -166,24 +155,16 @@ def contenders(scores: Tensor) -> Tensor:
 
 
 def confusion_in_groups(true: NDArray[np.intp], scores: NDArray[np.floating], groups: NDArray[np.intp]) -> Counts:
-    """Count which class is taken for which, where those of its own group alone compete.
+    """Count which class is taken for which, `(true, given)`, where those of its own group alone compete.
 
-    Args:
-        true: `(image,)`, the true class.
-        scores: `(image, class)`, the highest wins.
-        groups: `(class,)`, the group of each class.
-
-    Returns:
-        `(class, given class)` counts.
+    Images have a true class `(image,)` and scores `(image, class)`, of which the highest wins; `groups` is `(class,)`.
 
     Example:
         >>> confusion_in_groups(np.array([0, 2]), np.array([[1, 2, 9], [0, 0, 1]]), np.array([0, 0, 1])).tolist()
         [[0, 1, 0], [0, 0, 0], [0, 0, 1]]
     """
     given = np.where(groups[true][:, None] == groups, scores, -np.inf).argmax(1)
-    counts = np.zeros((len(groups), len(groups)), np.int64)
-    np.add.at(counts, (true, given), 1)
-    return counts
+    return confusion(true, given, len(groups))[:, :-1]
 
 
 def share_right(counts: Counts) -> float:
@@ -210,15 +191,7 @@ def two_at_once(
 ) -> dict[str, tuple[tuple[str, ...], Any]]:
     """Measure, for `evaluate`, two classes of one image against all others: each asked for alone, then both at once.
 
-    Args:
-        scores: `(class, y, x)`.
-        pair: The two classes.
-        masks: Where they are, `(row, column)` each.
-        others: Classes that compete with them.
-        geometry: Says where the grid lies.
-
-    Returns:
-        `alone` and `together` (place), the IoU of each; `given`, pixels of one that go to the other; `pixels` of both.
+    `alone` and `together` (place) are the IoU of each; `given`, pixels of one that go to the other; `pixels` of both.
     """
     both = label_pixels(scores[[*pair, *others]], geometry)
     single = [label_pixels(scores[[one, *others]], geometry) for one in pair]

@@ -15,6 +15,7 @@ from denseclip_viz.clip.text.word_tokens import token_shares, word_places, words
 from denseclip_viz.errors import PromptError
 from denseclip_viz.maps.similarity import attributes
 from denseclip_viz.measure.map_scores import Floats
+from denseclip_viz.measure.metrics import correlation
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 
@@ -83,7 +84,7 @@ def word_attribution(
         "without": (_WORDS, without),
         "change": (_WORDS, full - without),
         "peak_change": (_WORDS[:2], full.max((-2, -1)) - without.max((-2, -1))),
-        "same_map": (_WORDS[:2], _correlation(full, without)),
+        "same_map": (_WORDS[:2], correlation(*(maps.reshape(*maps.shape[:2], -1) for maps in (full, without)))),
     }
     if gradient:
         data |= _gradients(model, trace, prompts, whole.values)
@@ -122,13 +123,6 @@ def _left_out(prompt: str) -> list[str]:
 def _map(model: Model, trace: Trace, text: str, prompts: Prompts) -> Floats:
     shorter = Prompts([text], prompts.templates, articles=prompts.articles)
     return np.asarray(model.similarity(trace, shorter).values[:, 0])
-
-
-def _correlation(a: Floats, b: Floats) -> Floats:
-    a, b = (maps - maps.mean((-2, -1), keepdims=True) for maps in (a, b))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        correlation: Floats = (a * b).sum((-2, -1)) / np.sqrt((a**2).sum((-2, -1)) * (b**2).sum((-2, -1)))
-    return correlation
 
 
 def _gradients(model: Model, trace: Trace, prompts: Prompts, maps: Floats) -> dict[str, Any]:

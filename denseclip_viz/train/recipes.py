@@ -154,12 +154,8 @@ def recipe_of(name: str) -> Recipe:
 def build(recipe: Recipe, size: int, *, dropped: float = 0.0) -> CLIP:
     """Build a CLIP of the recipe at an image size, with a token table of the known rows only.
 
-    Rows that came later are drawn last, so that all other first weights are what they were without them.
-
-    Args:
-        recipe: Names the architecture and the seed of its first weights.
-        size: Pixels a side.
-        dropped: Share of its patches that a ViT in training drops.
+    Rows that came later are drawn last, so that all other first weights are what they were without them. A ViT in
+    training drops a share of its patches.
 
     Example:
         >>> from denseclip_viz.train.recipes import recipe_of

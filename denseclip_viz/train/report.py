@@ -95,10 +95,8 @@ def measure_scene(maps: NDArray[np.floating], example: Example, trace: Trace) ->
     scene, labels, geometry = example.image, example.labels, trace.geometry
     assert labels is not None
     ceiling = segmentation.grid_ceiling(labels, geometry, len(CLASSES))
-    oracle = [
-        segmentation.areas_of(scores, labels, geometry)
-        for scores in (ceiling, segmentation.present_only(torch.from_numpy(maps[0]), labels))
-    ]
+    present = segmentation.present_only(torch.from_numpy(maps[0]), labels)
+    oracle = [segmentation.areas_of(scores, labels, geometry) for scores in (ceiling, present)]
     main = max(scene.things, key=lambda thing: int(thing.mask.sum()), default=None)
     return {
         **pixel_areas(maps, example, trace),
@@ -137,10 +135,8 @@ def share(scores: Mapping[str, float | None], of: Mapping[str, float | None]) ->
 def naming(main: NDArray[np.intp], embeddings: NDArray[np.floating], vectors: NDArray[np.floating]) -> dict[str, Any]:
     """Name the main thing of scenes from the global embedding: out of all kinds, and among its siblings alone.
 
-    Args:
-        main: `(image,)`, the kind of each scene's largest thing; one without things, -1, says nothing.
-        embeddings: `(image, D)`.
-        vectors: `(class, D)`.
+    `main` (image) is the kind of each scene's largest thing; one without things, -1, says nothing. Embeddings are
+    `(image, D)`, vectors `(class, D)`.
     """
     there = main >= 0
     unit = embeddings[there] / np.linalg.norm(embeddings[there], axis=-1, keepdims=True)

@@ -55,11 +55,7 @@ class Retrieval:
 
 
 def find_nearest(group: Group, embed: Embed) -> Retrieval:
-    """Find by the highest cosine.
-
-    Args:
-        group: Images and captions.
-        embed: Gives the embeddings of its images and of its captions, `(AMONG, D)` each, of any length.
+    """Find by the highest cosine of what embeds a group's images and its captions, `(AMONG, D)` each, of any length.
 
     Example:
         >>> group = next(distinct(endless(64, "test"), among=4))
@@ -146,11 +142,7 @@ def endless(size: int, split: str) -> Iterator[Scene]:
 
 
 def distinct(stream: Iterable[Scene], *, among: int = AMONG) -> Iterator[Group]:
-    """Group scenes whose first captions differ; many of these are true of several images.
-
-    Args:
-        stream: Scenes; they are taken in order, each once.
-        among: Images in a group.
+    """Group scenes, in order, each once, whose first captions differ; many of these are true of several images.
 
     Example:
         >>> group = next(distinct(endless(64, "test"), among=8))
@@ -165,10 +157,6 @@ def unambiguous(stream: Iterable[Scene], *, among: int = AMONG) -> Iterator[Grou
 
     Scenes are taken in order. Each gets the first of its captions that sets it apart, and those before it get another
     one where theirs is true of the newcomer; a newcomer for which that cannot be done is dropped.
-
-    Args:
-        stream: Scenes.
-        among: Images in a group.
 
     Example:
         >>> next(unambiguous(endless(64, "test"), among=8)).true.sum(0).tolist()
