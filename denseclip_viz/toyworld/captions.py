@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from denseclip_viz.toyworld.claims import Phrase, Thing, fits, related
 from denseclip_viz.toyworld.rng import Rng, chance, pick, shuffled
-from denseclip_viz.toyworld.vocabulary import COUNTED_STUFF, GROUPS, KINDS, STUFF, SYNONYMS, plural, with_article
+from denseclip_viz.toyworld.vocabulary import COUNTED, GROUPS, KINDS, RELATIONS, STUFF, SYNONYMS, plural, with_article
 
 _OPENERS = (
     "a photo of {}", "a picture of {}", "an image of {}", "a drawing of {}", "an illustration of {}",
@@ -12,19 +12,10 @@ _OPENERS = (
     "this is {}", "you can see {}", "we see {}", "{} in the picture", "{} somewhere in the scene", "look: {}",
 )  # fmt: skip
 _STUFF_OPENERS = ("a photo of {}", "a picture of {}", "a scene with {}", "we see {}", "an illustration of {}")
+# "under" is read, and never written
 _RELATION_PHRASES = {
-    "left of": ("left of", "to the left of", "on the left of"),
-    "right of": ("right of", "to the right of", "on the right of"),
-    "above": ("above", "over"),
-    "below": ("below", "beneath"),
-    "in front of": ("in front of",),
-    "behind": ("behind",),
-    "next to": ("next to", "beside", "by"),
+    relation: (relation, *(word for word in words if word != "under")) for relation, words in RELATIONS.items()
 }
-_WITH_ARTICLE = COUNTED_STUFF | {
-    "lawn", "meadow", "beach", "desert", "sea", "lake", "street", "starry sky", "starry night",
-    "mountain range", "wood floor", "tiled floor", "wall of bricks",
-}  # fmt: skip
 _AFTER = {"striped": "with stripes", "dotted": "with dots", "checked": "with checks"}
 _DENIALS = (
     "no {bare}", "there is no {bare} in the scene", "a picture with no {bare}",
@@ -150,7 +141,7 @@ def _only_stuff(rng: Rng, stuff: Sequence[str]) -> str:
 def _stuff(rng: Rng, name: str) -> str:
     """Name a stuff, with the article that it needs."""
     word = pick(rng, SYNONYMS[name]) if name in SYNONYMS and chance(rng, 0.15) else name
-    if word in _WITH_ARTICLE:
+    if word in COUNTED:
         return f"{'the' if chance(rng, 0.4) else 'a'} {word}"
     return f"the {word}" if name == "sky" or chance(rng, 0.25) else word
 

@@ -11,12 +11,11 @@ from denseclip_viz.toyworld.textures import VARIANTS
 from denseclip_viz.toyworld.vocabulary import COLOURS, FAMILIES, FAMILY_OF, KINDS, SIZES, STUFF, SURFACES, Rgb
 
 MOST_THINGS = 5
-_BACKS = ("sky", "night sky", "brick wall")
+BACKS = ("sky", "night sky", "brick wall")
+_BEHIND = (*BACKS, "mountains")  # from the back; nothing stands on them
 _GROUNDS = ("grass", "sand", "water", "snow", "road", "leaves", "wooden floor", "tiles")
 _FLYERS = frozenset(FAMILIES["aircraft"]) | {"owl"}
-_NO_GROUND = frozenset({"sky", "night sky", "brick wall", "mountains"})
 _TILTED = _FLYERS | frozenset(FAMILIES["sea animal"])
-_ORDER = ("sky", "night sky", "brick wall", "mountains")
 _TRIES = 400
 
 # What stripes, dots and checks are painted with: (rather light, rather dark).
@@ -68,10 +67,10 @@ def stage(claims: Claims, rng: Rng) -> Plan | None:
 
 def _stuff(claims: Claims, rng: Rng) -> list[str]:
     """List the stuff named, back to front; one that stands alone may get a sky."""
-    names = sorted(claims.stuff, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    names = sorted(claims.stuff, key=lambda name: _BEHIND.index(name) if name in _BEHIND else len(_BEHIND))
     if not names:
         return stuff_names(rng)
-    if names[0] == "mountains" or (len(names) == 1 and names[0] not in _ORDER and chance(rng, 0.6)):
+    if names[0] == "mountains" or (len(names) == 1 and names[0] not in _BEHIND and chance(rng, 0.6)):
         return ["sky", *names]
     return names
 
@@ -151,7 +150,7 @@ def stuff_names(rng: Rng) -> list[str]:
         return [pick(rng, [name for name in STUFF if name != "mountains"])]
     if style < 0.4:
         return shuffled(rng, [name for name in STUFF if name != "mountains"])[: 2 if chance(rng, 0.7) else 3]
-    back = pick(rng, _BACKS, (0.37, 0.37, 0.26))
+    back = pick(rng, BACKS, (0.37, 0.37, 0.26))
     middle = ["mountains"] if back != "brick wall" and chance(rng, 0.5) else []
     grounds = shuffled(rng, _GROUNDS)
     two = not middle and chance(rng, 0.3)
@@ -160,7 +159,7 @@ def stuff_names(rng: Rng) -> list[str]:
 
 def stuff_layers(rng: Rng, names: Sequence[str]) -> tuple[StuffPlan, ...]:
     """Draw where each stuff begins; the first is everywhere."""
-    natural = names[0] in _BACKS or "mountains" in names
+    natural = names[0] in BACKS or "mountains" in names
     upright = not natural and chance(rng, 0.45)
     at = _starts(rng, names)
     layers = []
@@ -301,7 +300,7 @@ def somewhere(rng: Rng, plan: Plan, item: ThingPlan) -> ThingPlan:
 def grounded(plan: Plan, item: ThingPlan) -> ThingPlan:
     """Give a thing a shadow, where there is ground below."""
     below = plan.stuff_at(item.x, min(item.box[3], 0.99))
-    return replace(item, shadow=0.0 if below in _NO_GROUND or abs(item.turn) > 3 else 0.34)
+    return replace(item, shadow=0.0 if below in _BEHIND or abs(item.turn) > 3 else 0.34)
 
 
 def overlap(one: ThingPlan, other: ThingPlan) -> float:

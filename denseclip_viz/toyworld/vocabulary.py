@@ -65,7 +65,11 @@ STUFF: dict[str, str] = {
     "grass": "on", "sand": "on", "water": "on", "snow": "in",
     "road": "on", "leaves": "on", "wooden floor": "on", "tiles": "on",
 }  # fmt: skip
-COUNTED_STUFF: frozenset[str] = frozenset({"brick wall", "road", "wooden floor", "night sky"})
+# Stuff that takes an article, and other words for stuff that do.
+COUNTED: frozenset[str] = frozenset({
+    "brick wall", "road", "wooden floor", "night sky", "lawn", "meadow", "beach", "desert", "sea", "lake", "street",
+    "starry sky", "starry night", "mountain range", "wood floor", "tiled floor", "wall of bricks",
+})  # fmt: skip
 
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "sports car": ("racing car", "coupe"), "taxi": ("cab", "taxicab"), "limousine": ("limo",),
@@ -87,7 +91,16 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "wooden floor": ("wood floor", "wooden planks"), "tiles": ("tiled floor",),
     "character": ("storybook character",),
 }  # fmt: skip
-RELATIONS: tuple[str, ...] = ("left of", "right of", "above", "below", "in front of", "behind", "next to")
+# Relations, and how else they may be said.
+RELATIONS: dict[str, tuple[str, ...]] = {
+    "left of": ("to the left of", "on the left of"),
+    "right of": ("to the right of", "on the right of"),
+    "above": ("over",),
+    "below": ("under", "beneath"),
+    "in front of": (),
+    "behind": (),
+    "next to": ("beside", "by"),
+}
 CLASSES: tuple[str, ...] = tuple(STUFF) + KINDS
 
 
@@ -107,7 +120,7 @@ class WorldVocabulary:
     surfaces: tuple[str, ...] = SURFACES
     sizes: tuple[str, ...] = tuple(SIZES)
     stuff: tuple[str, ...] = tuple(STUFF)
-    relations: tuple[str, ...] = RELATIONS
+    relations: tuple[str, ...] = tuple(RELATIONS)
     synonyms: dict[str, tuple[str, ...]] = field(default_factory=SYNONYMS.copy)
     classes: tuple[str, ...] = CLASSES
 
@@ -142,15 +155,6 @@ _WITH = {"with stripes": "striped", "with dots": "dotted", "with spots": "dotted
 _PLURALS = {
     "bus": "buses", "coach": "coaches", "fish": "fish", "aircraft": "aircraft", "fox": "foxes", "octopus": "octopuses",
 }  # fmt: skip
-_RELATION_WORDS = {
-    "left of": ("to the left of", "on the left of"),
-    "right of": ("to the right of", "on the right of"),
-    "above": ("over",),
-    "below": ("under", "beneath"),
-    "in front of": (),
-    "behind": (),
-    "next to": ("beside", "by"),
-}
 _PLACE_WORDS = ("on", "in", "at", "against", "standing on", "standing in")
 _FILLERS = (
     "a photo of", "a picture of", "an image of", "a drawing of", "an illustration of", "a scene with",
@@ -191,7 +195,7 @@ def noun_phrase(name: str) -> str:
         >>> noun_phrase("oak"), noun_phrase("grass"), noun_phrase("road")
         ('an oak', 'grass', 'a road')
     """
-    if name in STUFF and name not in COUNTED_STUFF:
+    if name in STUFF and name not in COUNTED:
         return name
     return with_article(name)
 
@@ -247,8 +251,8 @@ def lexicon() -> dict[str, Token]:
     known |= {word: ("place", "") for word in _PLACE_WORDS}
     known |= {word: ("denial", "") for word in _DENIALS}
     known |= {word: ("surface after", surface) for word, surface in _WITH.items()}
-    for relation in RELATIONS:
-        known |= {word: ("relation", relation) for word in (relation, *_RELATION_WORDS[relation])}
+    for relation, words in RELATIONS.items():
+        known |= {word: ("relation", relation) for word in (relation, *words)}
     tables = (("colour", COLOURS), ("surface", SURFACES), ("size", SIZES), ("stuff", STUFF))
     for kind, names in tables:
         known |= {_plain(word): (kind, name) for name in names for word in (name, *SYNONYMS.get(name, ()))}

@@ -9,7 +9,7 @@ from typing import overload
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.toyworld.claims import Claims, holds, parse
-from denseclip_viz.toyworld.layout import MOST_THINGS, sample, stage
+from denseclip_viz.toyworld.layout import BACKS, MOST_THINGS, sample, stage
 from denseclip_viz.toyworld.rng import integer, pick, stream
 from denseclip_viz.toyworld.scenes import Scene, checked_size, render
 from denseclip_viz.toyworld.vocabulary import FAMILIES, STUFF
@@ -166,7 +166,7 @@ def _check_room(claims: Claims, text: str) -> None:
     if len(claims.things) > MOST_THINGS:
         got = f'{len(claims.things)} things in "{text}"'
         raise PromptError(got, expected=f"at most {MOST_THINGS}", fix="Name fewer things.")
-    backed = "mountains" not in claims.stuff or {"sky", "night sky", "brick wall"} & set(claims.stuff)
+    backed = "mountains" not in claims.stuff or set(BACKS) & set(claims.stuff)
     if len(claims.stuff) > (3 if backed else 2):  # mountains without a back get a sky
         got = f'{len(claims.stuff)} stuffs in "{text}"'
         raise PromptError(got, expected=f"at most 3 of {', '.join(STUFF)}", fix="Name fewer of them.")
