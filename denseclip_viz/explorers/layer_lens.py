@@ -11,7 +11,7 @@ from denseclip_viz.canvas.state import ENSEMBLE, MEAN, OUTPUT
 from denseclip_viz.explorers.controls import TEXTS
 from denseclip_viz.explorers.explorer import ExplorerSpec, Panel, open_panel, with_defaults
 from denseclip_viz.explorers.session import Models
-from denseclip_viz.explorers.thumbnails import Curve, Thumbnail, ThumbnailGrid, Thumbnails
+from denseclip_viz.explorers.thumbnails import Thumbnail, ThumbnailGrid, Thumbnails
 from denseclip_viz.images import ImageLike
 from denseclip_viz.maps.comparison import spearman
 from denseclip_viz.plot.panels import placement
@@ -97,19 +97,19 @@ def _tile(stack: Stack | None, template: int, prompt: int, name: str) -> Thumbna
     return Thumbnail(values, stack.scale, {"view": stack.view, "layer": stack.layer}, tip, stack.where)
 
 
-def _curves(both: xr.Dataset, all_stacks: Sequence[Stack], template: int, prompt: int) -> list[Curve]:
+def _curves(both: xr.Dataset, all_stacks: Sequence[Stack], template: int, prompt: int) -> dict[str, list[float]]:
     """Draw score and agreement by layer, where layers are read in text space; else how alike the maps rank cells."""
     if "layer_agreement" in both:
         mean = both.mean("template") if template == both.sizes["template"] else both.isel(template=template)
         score = [*mean["layer_score"].isel(prompt=prompt).to_numpy(), float(mean["score"].isel(prompt=prompt))]
         agreement = [*both["layer_agreement"].to_numpy(), float(both["global_vs_mean_dense"])]
-        return [Curve("score of the global vector", score), Curve("agreement, global with mean dense", agreement)]
+        return {"score of the global vector": score, "agreement, global with mean dense": agreement}
     pairs: dict[str, dict[str, Stack]] = {}
     for stack in all_stacks:
         if stack.view in dict(ROWS) and stack.axes == TEXT:
             pairs.setdefault(stack.layer, {})[stack.view] = stack
     names = [*map(str, both["layer"].to_numpy()), OUTPUT]
-    return [Curve("agreement: rank correlation", [_alike(pairs[name], template, prompt) for name in names])]
+    return {"agreement: rank correlation": [_alike(pairs[name], template, prompt) for name in names]}
 
 
 def _alike(pair: dict[str, Stack], template: int, prompt: int) -> float:

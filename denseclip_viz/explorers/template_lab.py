@@ -17,7 +17,7 @@ from denseclip_viz.errors import PromptError
 from denseclip_viz.explorers.controls import TEXTS
 from denseclip_viz.explorers.explorer import ExplorerSpec, Panel, open_panel, with_defaults
 from denseclip_viz.explorers.session import Models
-from denseclip_viz.explorers.thumbnails import Thumbnail, ThumbnailGrid, Thumbnails, WordBars
+from denseclip_viz.explorers.thumbnails import Thumbnail, ThumbnailGrid, Thumbnails
 from denseclip_viz.explorers.worker import Report
 from denseclip_viz.images import ImageLike
 from denseclip_viz.measure.map_scores import Masks, masks_among, place_of, places_of
@@ -187,18 +187,16 @@ def _start_words(panel: Panel, lab: _Lab) -> None:
     prompt = str(state["prompt"])
     if len(prompt.split()) < 2:
         panel.aside.stop()  # or the bars of the prompt before would come over this line
-        lab.words.show_bars(
-            WordBars("what each word does", [], note=f"“{prompt}” is one word: nothing can be left out.")
-        )
+        lab.words.show_bars([], f"“{prompt}” is one word: nothing can be left out.")
         return
     chosen, articles = shown.query.prompts.templates, shown.query.prompts.articles
     templates = chosen[:MOST_AVERAGED] if state["template"] == ENSEMBLE else (state["template"],)
 
-    def work(report: Report) -> WordBars:
+    def work(report: Report) -> tuple[list[tuple[str, float]], str]:
         words = word_attribution(shown.model, shown.trace, prompt, templates, articles=articles, gradient=False)
         change = words["peak_change"].mean("template").to_numpy().tolist()
         where = f"in the mean of {len(templates)} templates" if len(templates) > 1 else f"in “{templates[0]}”"
         note = f"What the peak of “{prompt}” loses without each word, {where}; cosine."
-        return WordBars("what each word does", list(zip(map(str, words["word"].to_numpy()), change, strict=True)), note)
+        return list(zip(map(str, words["word"].to_numpy()), change, strict=True)), note
 
-    panel.aside.start(work, lab.words.show_bars)
+    panel.aside.start(work, lambda bars: lab.words.show_bars(*bars))

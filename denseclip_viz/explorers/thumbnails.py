@@ -50,25 +50,13 @@ class _Store:
         return {**drawn, "table": self.tables.setdefault(scale.colours, len(self.tables))}
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A number for each column, drawn below the maps."""
-
-    label: str
-    values: Sequence[float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what the browser draws."""
-        values = [round(float(value), 4) for value in self.values]
-        return {"label": self.label, "values": values, "low": min(values), "high": max(values)}
-
-
 @dataclass(frozen=True, eq=False)
 class ThumbnailGrid:
     """Maps (row, column), with one line below the title and curves below the maps.
 
     A column has a name and may be muted (a prompt that is absent). A row has a name, and its number as text and as a
-    share of the most, if there are numbers. A strip is one row without a name; a long one goes on in the next line.
+    share of the most, if there are numbers. A curve is a number for each column, by its label. A strip is one row
+    without a name; a long one goes on in the next line.
     """
 
     title: str
@@ -77,7 +65,7 @@ class ThumbnailGrid:
     thumbnails: Sequence[Sequence[Thumbnail | None]]
     note: str = ""
     number_title: str = ""
-    curves: Sequence[Curve] = ()
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
     strip: bool = False
 
     def pack(self, store: _Store, where: Placement) -> dict[str, Any]:
@@ -86,25 +74,9 @@ class ThumbnailGrid:
         rows = [dict(zip(("label", "number", "share"), row, strict=True)) for row in self.rows]
         columns = [{"label": label, "muted": muted} for label, muted in self.columns]
         about = {"kind": "grid", "title": self.title, "note": self.note, "number_title": self.number_title}
-        curves = [curve.to_dict() for curve in self.curves]
+        lines = {label: [round(float(value), 4) for value in values] for label, values in self.curves.items()}
+        curves = [{"label": name, "values": at, "low": min(at), "high": max(at)} for name, at in lines.items()]
         return {**about, "columns": columns, "rows": rows, "cells": cells, "curves": curves, "strip": self.strip}
-
-
-@dataclass(frozen=True)
-class WordBars:
-    """Words with a number each, drawn to both sides of a middle line."""
-
-    title: str
-    items: Sequence[tuple[str, float]]
-    note: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what the browser draws."""
-        items = [
-            {"label": word, "value": float(value), "text": f"{value:+.3f}".replace("-", "−")}
-            for word, value in self.items
-        ]
-        return {"kind": "bars", "title": self.title, "note": self.note, "items": items}
 
 
 class Thumbnails(anywidget.AnyWidget):
@@ -129,9 +101,12 @@ class Thumbnails(anywidget.AnyWidget):
         tables, beneath = colour_tables(list(store.tables)), _beneath(image, where)
         self._packed = {"data": data, "maps": bytes(store.maps), "tables": tables, "image": beneath}
 
-    def show_bars(self, bars: WordBars) -> None:
-        """Show words with their numbers."""
-        data = {"size": [1, 1], "opacity": OPACITY, "sections": [bars.to_dict()]}
+    def show_bars(self, words: Sequence[tuple[str, float]], note: str) -> None:
+        """Show what each word does: a number each, drawn to both sides of a middle line."""
+        values = [(word, float(value), f"{value:+.3f}".replace("-", "−")) for word, value in words]
+        items = [dict(zip(("label", "value", "text"), one, strict=True)) for one in values]
+        section = {"kind": "bars", "title": "what each word does", "note": note, "items": items}
+        data = {"size": [1, 1], "opacity": OPACITY, "sections": [section]}
         self._packed = {"data": data, "maps": b"", "tables": b"", "image": b""}
 
 

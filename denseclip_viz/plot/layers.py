@@ -99,11 +99,10 @@ def layers(
 
 def _blocks(shown: xr.Dataset) -> list[Block]:
     blocks = []
-    for name, title in BLOCKS.items():
-        if name in shown:
-            alike, maps = name == "layer_dense", shown[name]
-            every = [] if alike else scales.by_layer(maps, shown["layer_cells"])
-            blocks.append(Block(title, maps, every or [scales.of_view("dense", maps)]))
+    for name in [name for name in BLOCKS if name in shown]:
+        maps, cosines = shown[name], name == "layer_dense"
+        each = [scales.of_view("dense", maps)] if cosines else scales.by_layer(maps, shown["layer_cells"])
+        blocks.append(Block(BLOCKS[name], maps, each))
     return blocks
 
 

@@ -1,6 +1,6 @@
 // Geometry: where cells lie in the image, in its pixels, and where pixels lie between cells.
 
-// For each of n pixels along an axis the two cells around it and the share of the second, as geometry/placement.py.
+// For each of n pixels along an axis the two cells around it and the share of the second, as geometry/cells.py.
 function places(n, size, [start, end, cells], [first, last], nearest) {
   const cell = new Int32Array(n), next = new Int32Array(n), share = new Float32Array(n);
   let from = n, to = 0;
