@@ -83,14 +83,11 @@ def segment(
     with one_line_errors():
         prompts, fit, files = opt.prompts_of(prompt, template, [], articles), opt.fit_of(geometry), find(images)
         check_out(out, files, figures=True, force=force)
-        loaded, keys = _load(model, weights, device), "" if smooth == "none" else "key"
-        options: dict[str, Any] = {
-            "background": _background(background, prompts),
-            "denoise": denoise,
-            "smooth": "" if not keys else smooth,
-        }
+        loaded, smooth = _load(model, weights, device), "" if smooth == "none" else smooth
+        options: dict[str, Any] = {"denoise": denoise, "smooth": smooth}
+        options["background"] = _background(background, prompts)
         command = Command(lambda trace: loaded.segment(trace, prompts, **options), plotted("segments"), segment_table)
-        run(loaded, files, command, out=out, force=force, geometry=fit, keys=keys)
+        run(loaded, files, command, out=out, force=force, geometry=fit, keys="key" if smooth else "")
 
 
 @app.command()

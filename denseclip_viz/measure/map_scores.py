@@ -132,7 +132,8 @@ def truth_on_grid(
     places = places_of(prompts)
     cells = geometry.grid[0] * geometry.grid[1]
     shares, centred = np.full((len(prompts), cells), np.nan), np.zeros((len(prompts), cells), dtype=bool)
-    rows, columns = (_middles(geometry, axis) for axis in (0, 1))
+    centres = zip((geometry.y, geometry.x), geometry.image, strict=True)
+    rows, columns = (np.rint(middle).clip(0, side - 1).astype(np.intp) for middle, side in centres)
     for name, mask in masks.items():
         at, mask = place_of(name, places), _fitting(mask, name, geometry)
         if not mask.any():
@@ -175,11 +176,6 @@ def masks_among(masks: Masks, prompts: Sequence[str]) -> dict[str, Any]:
     """
     places = places_of(prompts)
     return {name: mask for name, mask in masks.items() if normalize("NFC", name) in places}
-
-
-def _middles(geometry: Geometry, axis: int) -> NDArray[np.intp]:
-    centres = (geometry.y, geometry.x)[axis]
-    return np.rint(centres).clip(0, geometry.image[axis] - 1).astype(np.intp)
 
 
 def _fitting(mask: Any, name: str, geometry: Geometry) -> NDArray[np.bool_]:

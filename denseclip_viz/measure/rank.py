@@ -175,16 +175,7 @@ def rank_synonyms(
 
 @dataclass(frozen=True)
 class Draws:
-    """How images are drawn again for intervals.
-
-    Attributes:
-        interval: Width of the intervals, between 0 and 1.
-        resamples: How often, at least 100 times.
-        seed: The same seed gives the same intervals.
-
-    Raises:
-        PromptError: an interval or a number of resamples that cannot be.
-    """
+    """How wide intervals are, and how often and from which seed images are drawn again for them."""
 
     interval: float
     resamples: int

@@ -77,7 +77,7 @@ def word_attribution(
     words = words_of(prompt)
     trace = (image if isinstance(image, Trace) else model.trace(image)).one_path("effects of words")
     whole = model.similarity(trace, prompts).isel(prompt=0, drop=True).drop_vars("absent", errors="ignore")
-    without = np.stack([_map(model, trace, text, prompts) for text in _left_out(prompt)], axis=1)
+    without = np.stack([model.similarity(trace, shorter).values[:, 0] for shorter in _left_out(prompts)], axis=1)
     full = whole.values[:, None]
     data: dict[str, Any] = {
         "similarity": whole,
@@ -115,14 +115,11 @@ def _refuse_other_words(prompts: Prompts) -> None:
             raise PromptError(got, expected="the words as they were written", fix=fix)
 
 
-def _left_out(prompt: str) -> list[str]:
-    words = prompt.split()
-    return [" ".join(words[:at] + words[at + 1 :]) for at in range(len(words))]
-
-
-def _map(model: Model, trace: Trace, text: str, prompts: Prompts) -> Floats:
-    shorter = Prompts([text], prompts.templates, articles=prompts.articles)
-    return np.asarray(model.similarity(trace, shorter).values[:, 0])
+def _left_out(prompts: Prompts) -> list[Prompts]:
+    """Leave out each word of a prompt in turn."""
+    words = prompts.prompts[0].split()
+    shorter = [" ".join(words[:at] + words[at + 1 :]) for at in range(len(words))]
+    return [Prompts([text], prompts.templates, articles=prompts.articles) for text in shorter]
 
 
 def _gradients(model: Model, trace: Trace, prompts: Prompts, maps: Floats) -> dict[str, Any]:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from open_clip.model import CLIP
 
 _LARGEST_SCALE = float(np.log(100))
-_EVERY = 60.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def train(
     minutes: float | None = None,
     scenes: int | None = None,
     resume: bool = True,
-    every: float = _EVERY,
+    every: float = 60.0,
     device: str = "cpu",
     ahead: bool = True,
 ) -> Progress:
