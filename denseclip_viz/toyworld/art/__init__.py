@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-from denseclip_viz.toyworld.art import animals, buildings, people, plants, vehicles
+from denseclip_viz.toyworld.art import buildings, nature, people, vehicles
 from denseclip_viz.toyworld.shapes import Part
 
 ART: dict[str, Callable[[], list[Part]]] = {
     **vehicles.ART,
-    **plants.ART,
-    **animals.ART,
+    **nature.ART,
     **people.ART,
     **buildings.ART,
 }
