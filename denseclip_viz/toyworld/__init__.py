@@ -1,10 +1,9 @@
 """The bundled world: scenes drawn by code alone, with exact masks and true captions."""
 
 from denseclip_viz.toyworld.claims import Claims, Phrase, Thing, parse
-from denseclip_viz.toyworld.export import export
 from denseclip_viz.toyworld.scenes import Scene
 from denseclip_viz.toyworld.vocabulary import WorldVocabulary, vocabulary
-from denseclip_viz.toyworld.world import SPLITS, Scenes, dataset, scene, seed_of, sibling_scenes
+from denseclip_viz.toyworld.world import SPLITS, Scenes, dataset, export, scene, seed_of, sibling_scenes
 
 __all__ = [
     "SPLITS",

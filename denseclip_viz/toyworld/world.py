@@ -1,22 +1,29 @@
-"""Scenes from numbers and from words; the splits never share a scene."""
+"""Scenes from numbers and words, one, many or as a folder of PNG files; the splits never share a scene."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import overload
 
-from denseclip_viz.errors import PromptError
+import numpy as np
+from PIL import Image
+
+from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.toyworld.claims import Claims, holds, parse
 from denseclip_viz.toyworld.layout import BACKS, MOST_THINGS, sample, stage
 from denseclip_viz.toyworld.rng import integer, pick, stream
 from denseclip_viz.toyworld.scenes import Scene, checked_size, render
-from denseclip_viz.toyworld.vocabulary import FAMILIES, STUFF
+from denseclip_viz.toyworld.vocabulary import CLASSES, FAMILIES, STUFF
 
 SPLITS = ("train", "validation", "test")
 _SCENES, _SIBLINGS, _WORDS = 0, 1, 2
 _NUMBERS = 1 << 40
+_CAPTIONS = 5
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,44 @@ def sibling_scenes(n: int, split: str = "train", *, size: int = 160, first: int 
     return Scenes(_range(n, first, split), split, checked_size(size), siblings=1)
 
 
+def export(folder: str | Path, n: int, *, split: str = "test", size: int = 160, first: int = 0) -> Path:
+    """Write scenes as ``images/*.png``, ``masks/*.png``, ``captions.jsonl`` and ``classes.txt``.
+
+    A mask is a palette PNG of class indices; line i of ``classes.txt``, counted from 0, names class i.
+    The folder appears when all of it is written, and not before.
+
+    Returns:
+        The folder.
+
+    Raises:
+        OutputError: If the folder exists, or its parent does not.
+        PromptError: On a split or numbers that do not exist.
+        ImageError: On a size that cannot be drawn.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as place:
+        ...     sorted(p.name for p in export(f"{place}/toy", 2, size=64).iterdir())
+        ['captions.jsonl', 'classes.txt', 'images', 'masks']
+    """
+    target = Path(folder)
+    scenes = dataset(n, split, size=size, first=first)
+    if target.exists():
+        raise OutputError(f"{target} exists", expected="a new folder", fix="Name another one, or remove it first.")
+    if not target.parent.is_dir():
+        raise OutputError(f"{target.parent} is not a folder", expected="a folder to write into", fix="Make it first.")
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
+        work = Path(place) / target.name
+        for part in (work, work / "images", work / "masks"):
+            part.mkdir()
+        (work / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
+        with (work / "captions.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
+            for number, drawn in enumerate(scenes):
+                lines.write(json.dumps(_write(work, f"{number:06d}.png", drawn)) + "\n")
+        work.rename(target)
+    return target
+
+
 def _range(n: int, first: int, split: str) -> range:
     if integer(n, "The number of scenes") < 0:
         raise PromptError(f"{n} scenes", expected="a number of scenes from 0", fix="Ask for at least 0.")
@@ -170,3 +215,27 @@ def _check_room(claims: Claims, text: str) -> None:
     if len(claims.stuff) > (3 if backed else 2):  # mountains without a back get a sky
         got = f'{len(claims.stuff)} stuffs in "{text}"'
         raise PromptError(got, expected=f"at most 3 of {', '.join(STUFF)}", fix="Name fewer of them.")
+
+
+def _write(work: Path, name: str, drawn: Scene) -> dict[str, object]:
+    """Write a scene's files; return its line of ``captions.jsonl``."""
+    Image.fromarray(drawn.image).save(work / "images" / name)
+    mask = Image.fromarray(drawn.labels().astype(np.uint8)).convert("P")
+    mask.putpalette(_palette())
+    mask.save(work / "masks" / name)
+    facts = ("kind", "colour", "surface", "size", "box", "depth")
+    things = [{fact: getattr(thing, fact) for fact in facts} for thing in drawn.things]
+    return {
+        "image": f"images/{name}",
+        "mask": f"masks/{name}",
+        "seed": drawn.seed,
+        "captions": drawn.captions(_CAPTIONS),
+        "things": things,
+        "stuff": list(drawn.stuff),
+    }
+
+
+def _palette() -> list[int]:
+    """Return red, green and blue of every class, so that masks can be looked at."""
+    shades = 60 + 190 * stream(21).random((len(CLASSES), 3))
+    return [int(value) for value in shades.ravel()]
