@@ -6,22 +6,6 @@ from importlib import metadata
 PACKAGES = "denseclip_viz torch torchvision open_clip_torch timm transformers numpy pillow xarray matplotlib".split()
 
 
-def versions() -> dict[str, str]:
-    """Read the versions of this package and of what it stands on.
-
-    Example:
-        >>> "torch" in versions()
-        True
-    """
-    installed = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            installed[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            installed[package] = "not installed"
-    return installed
-
-
 def show_versions() -> str:
     """Say the versions, one a line, and whether torch and torchvision fit each other.
 
@@ -32,14 +16,18 @@ def show_versions() -> str:
         >>> show_versions().startswith("python")
         True
     """
-    lines = [f"{name:16} {version}" for name, version in versions().items()]
-    return "\n".join([*lines, f"{'device':16} {_device()}", _torchvision()])
-
-
-def _device() -> str:
     import torch
 
-    return f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else "cpu"
+    facts = {"python": platform.python_version(), **{package: _version_of(package) for package in PACKAGES}}
+    facts["device"] = f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else "cpu"
+    return "\n".join([*(f"{name:16} {fact}" for name, fact in facts.items()), _torchvision()])
+
+
+def _version_of(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _torchvision() -> str:

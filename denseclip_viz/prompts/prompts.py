@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import compress
 from os import PathLike
 
 from denseclip_viz.errors import PromptError
@@ -80,9 +81,8 @@ class Prompts:
     ) -> None:
         named = _with_synonyms(prompts, "prompts")
         if not named:
-            raise PromptError(
-                "No prompts came (an empty list)", expected="at least one prompt", fix='Pass ["a red car"], say.'
-            )
+            got = "No prompts came (an empty list)"
+            raise PromptError(got, expected="at least one prompt", fix='Pass ["a red car"], say.')
         marked = {"absent": _with_synonyms(absent, "absent"), "background": _with_synonyms(background, "background")}
         joined = _joined(named, marked)
         for switch, chosen, known in (("articles", articles, ARTICLES), ("plural", plural, (False, True))):
@@ -108,9 +108,7 @@ class Prompts:
             >>> Prompts.of("grass") == Prompts.of(["grass"]) == Prompts.of(Prompts("grass"))
             True
         """
-        if isinstance(prompts, Prompts):
-            return prompts
-        return cls(prompts)
+        return prompts if isinstance(prompts, Prompts) else cls(prompts)
 
     @property
     def texts(self) -> list[list[str]]:
@@ -149,7 +147,10 @@ class Prompts:
         return len(self.prompts)
 
     def __repr__(self) -> str:
-        marks = "".join(f", {mark}: {', '.join(names)}" for mark, names in self._marks())
+        marks = ""
+        for mark in ("absent", "background"):
+            names = map(short, compress(self.prompts, getattr(self, mark)))
+            marks += f", {mark}: {', '.join(names)}" if any(getattr(self, mark)) else ""
         return f"Prompts({self._counts()}{marks}; first: {short(self.texts_of(self.templates[0])[0])})"
 
     def _repr_html_(self) -> str:
@@ -165,11 +166,6 @@ class Prompts:
         notes = [mark for mark in ("absent", "background") if getattr(self, mark)[at]]
         notes += [many(synonyms, "wording")] if synonyms > 1 else []
         return f"{text} ({', '.join(notes)})" if notes else text
-
-    def _marks(self) -> list[tuple[str, list[str]]]:
-        marks = {"absent": self.absent, "background": self.background}
-        return [(mark, [short(text) for text, is_so in zip(self.prompts, which, strict=True) if is_so])
-                for mark, which in marks.items() if any(which)]  # fmt: skip
 
     def _counts(self) -> str:
         prompt, template, synonym = len(self.prompts), len(self.templates), len(self.prompt_index)

@@ -4,7 +4,6 @@ import difflib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.validation import check_text, refuse_twice, short, strings
@@ -43,7 +42,11 @@ def template_set(name: str) -> tuple[str, ...]:
     if name == "scene":
         return scene
     if name not in TEMPLATE_SETS:
-        _refuse_set_name(name)
+        close = difflib.get_close_matches(name.lower(), TEMPLATE_SETS, n=2, cutoff=0.4)
+        got = f"There is no template set {short(name)}" + (f" (closest: {', '.join(close)})" if close else "")
+        expected = f"one of {', '.join(TEMPLATE_SETS)}, a .txt file, or templates with one {{}} each"
+        fix = 'Pass templates="imagenet-80" or templates="a photo of a {}.", say.'
+        raise PromptError(got, expected=expected, fix=fix)
     from open_clip import zero_shot_metadata as metadata
 
     if name == "imagenet-7":
@@ -117,13 +120,3 @@ def _refuse_places(template: str, what: str) -> None:
         how = "has other braces than one {}"
     got = f"{what} {short(template)} {how}"
     raise PromptError(got, expected='exactly one empty "{}" and no other braces', fix='Write "a photo of a {}.", say.')
-
-
-def _refuse_set_name(name: str) -> NoReturn:
-    close = difflib.get_close_matches(name.lower(), TEMPLATE_SETS, n=2, cutoff=0.4)
-    meant = f" (closest: {', '.join(close)})" if close else ""
-    raise PromptError(
-        f"There is no template set {short(name)}{meant}",
-        expected=f"one of {', '.join(TEMPLATE_SETS)}, a .txt file, or templates with one {{}} each",
-        fix='Pass templates="imagenet-80" or templates="a photo of a {}.", say.',
-    )

@@ -21,17 +21,7 @@ from denseclip_viz.clip.load.checkpoints import Loaded, load_clip
 from denseclip_viz.clip.load.weights import hash_start
 from denseclip_viz.errors import ModelNameError, PromptError, WeightsError
 from denseclip_viz.prompts import template_set
-from denseclip_viz.toyworld.vocabulary import (
-    COLOURS,
-    GROUPS,
-    KINDS,
-    RELATIONS,
-    SIZES,
-    STUFF,
-    SURFACES,
-    SYNONYMS,
-    plural,
-)
+from denseclip_viz.toyworld.vocabulary import plural
 
 MODELS = Path(toyworld.__file__).parent / "models"
 NAMES = ("resnet", "vit")
@@ -179,16 +169,13 @@ def _word_ids(word: str) -> tuple[int, ...]:
     return tuple(_tokenizer().encode(word))
 
 
-def known_texts() -> list[str]:
-    """List texts that together hold every word a caption or a template can use.
-
-    Example:
-        >>> "taxi" in known_texts()
-        True
-    """
-    names: list[str] = [*KINDS, *GROUPS, *COLOURS, *SURFACES, *SIZES, *STUFF, *RELATIONS]
-    names += [word for words in SYNONYMS.values() for word in words]
-    names += [plural(word) for word in (*KINDS, *GROUPS, *(w for k in KINDS for w in SYNONYMS.get(k, ())))]
+def _known_texts() -> list[str]:
+    """List texts that together hold every word a caption or a template can use."""
+    world = toyworld.vocabulary()
+    names = [*world.kinds, *world.groups, *world.colours, *world.surfaces, *world.sizes, *world.stuff, *world.relations]
+    names += [word for words in world.synonyms.values() for word in words]
+    of_kinds = [word for kind in world.kinds for word in world.synonyms.get(kind, ())]
+    names += [plural(word) for word in (*world.kinds, *world.groups, *of_kinds)]
     return [*names, _OTHER, _LATER, *_PUNCTUATION, *(t.format("") for t in template_set(TEMPLATES))]
 
 
@@ -200,7 +187,7 @@ def known_ids() -> NDArray[np.int64]:
         >>> known_ids()[-2:].tolist()
         [49406, 49407]
     """
-    ids = {id_ for text in known_texts() for id_ in _tokenizer().encode(text)}
+    ids = {id_ for text in _known_texts() for id_ in _tokenizer().encode(text)}
     return np.array(sorted(ids | {0, 49406, 49407}), np.int64)
 
 
