@@ -134,9 +134,7 @@ class TextBank:
         try:
             for rows, vectors in batches:
                 texts = [new[row] for row in rows.tolist()]
-                for text, vector in zip(texts, vectors, strict=True):
-                    into.put(text, vector)
-                self._keep(texts, vectors, truncate)
+                self._keep(into, texts, vectors, truncate)
                 if disk is not None:
                     disk.add(texts, vectors, truncate=truncate)
                 done += len(texts)
@@ -163,13 +161,12 @@ class TextBank:
         disk = self._open() if rows.missing else None
         if disk is not None:
             read = disk.recall(list(rows.missing), truncate=truncate)
-            for text, vector in read.items():
-                rows.put(text, vector)
-            self._keep(list(read), read.values(), truncate)
+            self._keep(rows, list(read), read.values(), truncate)
 
-    def _keep(self, texts: Sequence[str], vectors: Iterable[Tensor], truncate: bool) -> None:
+    def _keep(self, rows: _Rows, texts: Sequence[str], vectors: Iterable[Tensor], truncate: bool) -> None:
         with self._lock:
             for text, vector in zip(texts, vectors, strict=True):
+                rows.put(text, vector)
                 self._shelf.put((text, truncate), vector)
 
     def _name_prompt(self, error: PromptError, prompts: Prompts, truncate: bool) -> PromptError | None:
