@@ -16,7 +16,16 @@ ROW, ROOM, COLUMN, GAP = 0.23, 2.75, 1.85, 0.3  # inches: a bar with its space, 
 
 @dataclass(frozen=True)
 class Bar:
-    """A row of bars: what is scored, `{column: score}`, and how its row looks; its label is the name by default."""
+    """A row of bars: what is scored, and how its row looks.
+
+    Attributes:
+        name: What is scored.
+        scores: `{column: score}`; None where there is none.
+        colour: Of its bars.
+        label: What stands at the row; the name by default.
+        note: What stands small beside it.
+        bold: Whether it stands out.
+    """
 
     name: str
     scores: Mapping[str, float | None]
@@ -36,9 +45,19 @@ def bars(
     attrs: Mapping[str, Any],
     figure: Figure | None = None,
 ) -> Figure:
-    """Draw scores as bars, a column for each of their parts; the limit is a dashed line, and names the columns.
+    """Draw scores as bars, a column for each of their parts, with what limits them marked.
 
-    There is space between blocks of rows. `attrs` say where the numbers come from. An empty figure gets its size set.
+    Args:
+        blocks: Rows of bars, with space between blocks.
+        limit: A dashed line in each column; it names the columns.
+        title: What the figure is.
+        subtitle: A line below.
+        note: A line at the foot.
+        attrs: Where the numbers come from.
+        figure: An empty figure to draw into; its size is set.
+
+    Returns:
+        The figure: one bar for each row and column, with its number.
 
     Example:
         >>> rows = [[Bar("plain", {"all": 0.4}), Bar("smoothed", {"all": 0.5})]]

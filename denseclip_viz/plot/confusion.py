@@ -35,8 +35,17 @@ def confusion(
     Rows are what is there, columns what it was taken for; a cell holds the number of images, and its colour the share
     of its row.
 
-    Matrices are `{group: (classes, counts)}`, counts `(true, given)`; `unit` is what a colour means. `attrs` say where
-    the numbers come from. An empty figure gets its size set.
+    Args:
+        matrices: `{group: (classes, counts)}`, counts `(true, given)`.
+        title: What the figure is.
+        subtitle: A line below.
+        unit: What a colour means.
+        note: A line at the foot.
+        attrs: Where the numbers come from.
+        figure: An empty figure to draw into; its size is set.
+
+    Returns:
+        The figure.
 
     Example:
         >>> counts = np.array([[3, 1], [0, 2]])

@@ -86,6 +86,9 @@ def gallery(
         natural: Colours of `PALETTE` that some classes have; they come first in the legend.
         figure: An empty figure to draw into; its size is set.
 
+    Returns:
+        The figure.
+
     Example:
         >>> row = Row(np.zeros((4, 4, 3), np.uint8), "a lawn", "", (np.zeros((4, 4), int), np.eye(4, dtype=int)))
         >>> drawn = gallery([row], ["image", "truth", "model"], ["grass", "sky"], title="x", subtitle="", attrs={})
