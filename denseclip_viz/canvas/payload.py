@@ -80,15 +80,6 @@ def pack_result(
         LayerError: The result is none of these.
         GeometryError: The trace has another grid than the result.
         OutputError: More than the limit, or nothing that is called so to leave out.
-
-    Example:
-        >>> maps = xr.DataArray(
-        ...     np.zeros((1, 1, 2, 2)),
-        ...     dims=("template", "prompt", "y", "x"),
-        ...     coords={"template": ["{}"], "prompt": ["grass"], "y": [4.5, 14.5], "x": [4.5, 14.5]},
-        ... )
-        >>> pack_result(maps).choices["view"]
-        ['dense', 'segments']
     """
     _check_parts(leave_out)
     whole = as_dataset(result)

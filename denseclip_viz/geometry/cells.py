@@ -50,10 +50,6 @@ class Placement(NamedTuple):
         grid: Cells (y, x).
         box: (top, left, bottom, right) of the grid; beyond the image where the input was padded.
         visible: (top, left, bottom, right) of what the model saw of the image.
-
-    Example:
-        >>> Placement((20, 30), (2, 3), (0, 0, 20, 30), (0, 0, 20, 30)).extent
-        (-0.5, 29.5, 19.5, -0.5)
     """
 
     image: Size

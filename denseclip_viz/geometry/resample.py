@@ -17,12 +17,6 @@ def weights(geometry: Geometry, rows: int, columns: int) -> Weights:
         `y` (row, grid y), `x` (column, grid x), rows sum to 1; `visible_rows`, `visible_columns`: False where
         the model saw nothing and the weights only hold the edge. With `stretch` in two steps, as the official
         code: grid to resized image to drawn image. GeometryError for a size that cannot be.
-
-    Example:
-        >>> from denseclip_viz.geometry import Native, Preprocess
-        >>> clip = Preprocess((2, 2), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-        >>> weights(Native().plan((4, 4), preprocess=clip, cell=(1, 1)), 4, 4).y[:, 0]
-        array([1.  , 0.75, 0.25, 0.  ])
     """
     rows, columns = pair((rows, columns), "drawn image (rows, columns)")
     weights = geometry.placement().weights(rows, columns)
@@ -35,12 +29,6 @@ def upsample(maps: NDArray[Any], geometry: Geometry, rows: int | None = None, co
     """Draw maps (..., y, x) over the image, (..., row, column), NaN where the model saw nothing.
 
     In the image's own size by default. GeometryError if the maps are not of this grid.
-
-    Example:
-        >>> from denseclip_viz.geometry import Native, Preprocess
-        >>> clip = Preprocess((2, 2), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-        >>> upsample(np.ones((2, 2)), Native().plan((2, 4), preprocess=clip, cell=(1, 1)))[0]
-        array([nan,  1.,  1., nan])
     """
     if maps.shape[-2:] != geometry.grid:
         got, expected = f"Maps of shape {maps.shape}", f"(..., y, x) with the grid {geometry.grid}"

@@ -35,10 +35,6 @@ def colourise(map: npt.ArrayLike, *, low: float, high: float, colours: str = "vi
 
     Values beyond the scale get its end colours. `colours` is the name of a matplotlib colour map. ImageError if the map
     has not two axes, or the scale is empty.
-
-    Example:
-        >>> colourise([[0.0, 1.0]], low=0, high=1, colours="gray").tolist()
-        [[[0, 0, 0], [255, 255, 255]]]
     """
     values = _values(map)
     scaled = _scaled(values, low, high)
@@ -85,11 +81,6 @@ def overlay(
 
     Opacity 0 shows the softened image, 1 only the colours. Where the map is NaN the image shows, dimmed. ImageError if
     the sizes differ, the opacity is not in [0, 1], or the scale is empty.
-
-    Example:
-        >>> grey = np.full((1, 2, 3), 128, np.uint8)
-        >>> overlay(grey, [[0.0, 1.0]], low=0, high=1, opacity=1, colours="gray")[0, :, 0].tolist()
-        [0, 255]
     """
     pixels, values = _pixels(image), _values(map)
     if pixels.shape[:2] != values.shape:

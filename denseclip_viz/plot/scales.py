@@ -108,11 +108,6 @@ def by_layer(maps: xr.DataArray, cells: xr.DataArray) -> list[Scale]:
     A layer that says next to nothing looks empty: the last dense gradient of an attention pool is rounding noise, since
     a cosine does not ask for length, and on a scale of its own the noise would look like an answer. `maps` are
     (layer, …), `cells` (layer,) how many cells a layer has.
-
-    Example:
-        >>> maps = xr.DataArray([[1.0, -0.5], [1e-5, 0.0]], dims=("layer", "x"))
-        >>> [scale.high for scale in by_layer(maps, xr.DataArray([2, 2], dims="layer"))]
-        [1.0, 0.03]
     """
     least = (NOTHING * float(np.abs(maps * cells).max()) / cells.to_numpy()).tolist()
     each = (maps.isel(layer=i) for i in range(maps.sizes["layer"]))

@@ -64,12 +64,6 @@ class Sheet:
     Attributes:
         letters: The lettering of its texts.
         top: Where its title begins, below the stamp if there is one.
-
-    Example:
-        >>> sheet = Sheet({"model": "RN50"})
-        >>> sheet.resize(4, 3)
-        >>> sheet.figure.get_size_inches().tolist(), sheet.footer(2.5), sheet.figure.texts[0].get_text()
-        ([4.0, 3.0], None, 'RN50')
     """
 
     def __init__(
@@ -197,11 +191,6 @@ class Lattice:
 
     A panel has a size (width, height) and stands at the left of its column, which is never narrower than `least`, for
     its texts. The first row's text begins at `top`, the first column at `left`; `gap` is between (columns, rows).
-
-    Example:
-        >>> lattice = Lattice(panel=(2, 1), columns=3, rows=1, top=0.5)
-        >>> lattice.x(1), lattice.bottom
-        (2.36, 1.66)
     """
 
     panel: tuple[float, float]

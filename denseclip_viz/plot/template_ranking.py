@@ -61,10 +61,9 @@ def template_ranking(ranking: Ranking, *, figure: Figure | None = None) -> Figur
     on.title(f"which {ranking.noun} sees best")
     on.note(MARGIN, on.top + 0.22, f"{score} on {images} images{stopped}")
     _guides(on.place(MARGIN, top, width - 2 * MARGIN, height), len(names))
-    _names(on, ranking, names, top)
     _means(on.place(MARGIN + NAMES, top, AXIS, height), ranking)
     _apart(on.place(MARGIN + NAMES + AXIS + MEAN, top, APART, height), ranking)
-    _numbers(on, ranking, top)
+    _rows(on, ranking, top)
     on.footer(top + height + FOOT, *_notes(ranking))
     return on.figure
 
@@ -75,14 +74,6 @@ def _notes(ranking: Ranking) -> list[str]:
     wide = f"{ranking.interval:.0%} intervals by bootstrap over images"
     first = f"Dots: means, and differences within each image. Lines: {wide}."
     return [first, f"Which one is the best was chosen on these images, and the intervals allow for it; {others}."]
-
-
-def _names(on: Sheet, ranking: Ranking, names: list[str], top: float) -> None:
-    for row, (name, tied) in enumerate(zip(names, ranking.table["within_noise"], strict=True)):
-        text = on.fit(name, width=(NAMES - 0.2) / (1 if row else BOLD), size=SMALL + 0.5)[0]
-        at = top + row * ROW + 0.07
-        written = on.write(MARGIN, at, isolated(text), size=SMALL + 0.5, colour=INK if tied else GREY)
-        written.set_fontweight("normal" if row else "bold")
 
 
 def _guides(ax: Axes, rows: int) -> None:
@@ -134,18 +125,19 @@ def _say(ax: Axes, x: float, y: float, text: str, align: str, side: str, colour:
     ax.text(x, y, text, ha=align, va=side, **plain(TINY, colour))
 
 
-def _numbers(on: Sheet, ranking: Ranking, top: float) -> None:
+def _rows(on: Sheet, ranking: Ranking, top: float) -> None:
+    """Write names and numbers, the best in bold and what is behind by more than noise in grey."""
     left, above = MARGIN + NAMES + AXIS, top - 0.2 - AGAIN * (len(ranking.table) >= LONG)
     right = left + MEAN + APART + 0.1
     on.write(left + 0.55, above, "mean", size=TINY, colour=GREY, align="right")
     on.write(left + MEAN, above, "behind the best", size=TINY, colour=GREY)
-    columns = ("score", "to_best", "to_best_low", "to_best_high")
-    rows = ranking.table[list(columns)].to_numpy(dtype=float)
-    for row, ((score, apart, low, high), tied) in enumerate(zip(rows, ranking.table["within_noise"], strict=True)):
-        at = top + row * ROW + 0.07
+    columns = [ranking.noun, "within_noise", "score", "to_best", "to_best_low", "to_best_high"]
+    for row, (name, tied, score, apart, low, high) in enumerate(ranking.table[columns].itertuples(index=False)):
+        at, colour = top + row * ROW + 0.07, INK if tied else GREY
+        text = on.fit(str(name), width=(NAMES - 0.2) / (1 if row else BOLD), size=SMALL + 0.5)[0]
+        on.write(MARGIN, at, isolated(text), size=SMALL + 0.5, colour=colour, weight="normal" if row else "bold")
         on.write(left + 0.55, at, number(score, 3), size=SMALL, align="right")
-        text = f"{_short(apart)}   ({_short(low)} … {_short(high)})"
-        on.write(right, at, text, size=SMALL, colour=INK if tied else GREY)
+        on.write(right, at, f"{_short(apart)}   ({_short(low)} … {_short(high)})", size=SMALL, colour=colour)
 
 
 def _short(value: float) -> str:

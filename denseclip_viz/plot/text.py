@@ -45,11 +45,6 @@ class Lettering:
     Attributes:
         base: The families of ordinary text, in the order in which they are tried.
         covering: For each character that the base lacks, the families that draw it; empty when none does.
-
-    Example:
-        >>> letters = fonts_for(["a red car"])
-        >>> letters.families("a red car") == list(letters.base), letters.shown("a$b")
-        (True, 'a$b')
     """
 
     base: tuple[str, ...]
