@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from denseclip_viz import plot
 from denseclip_viz.cli.image_commands import make_folder
 from denseclip_viz.files import FIGURES, check_target
 from denseclip_viz.measure.candidates import VALUE
 from denseclip_viz.model import Model
-from denseclip_viz.plot.bars import Bar, bars
-from denseclip_viz.plot.confusion import confusion
-from denseclip_viz.plot.gallery import Row, gallery
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.toyworld.scenes import Scene
 from denseclip_viz.toyworld.vocabulary import CLASSES, FAMILIES
@@ -58,8 +56,6 @@ def draw(model: Model, numbers: Numbers, folder: Path, *, size: int = 256, force
 
     The gallery's scenes have `size` pixels a side.
     """
-    from denseclip_viz import plot
-
     figures: Sequence[Callable[[], Figure]] = (
         lambda: miou_bars(numbers),
         lambda: sibling_matrices(numbers),
@@ -71,18 +67,18 @@ def draw(model: Model, numbers: Numbers, folder: Path, *, size: int = 256, force
 
 def miou_bars(numbers: Numbers) -> Figure:
     """Draw mIoU by method: the value path with its variants, other methods, and what was measured on fewer scenes."""
-    blocks: list[list[Bar]] = [[], [], []]
+    blocks: list[list[plot.Bar]] = [[], [], []]
     for method, scores in numbers["mIoU"].items():
         few = scores["scenes"] < numbers["scenes"]
         label, note = (method.removesuffix(FIRST), f"first {scores['scenes']} scenes") if few else (method, "")
         colour = OWN if method == VALUE else VARIANT if method.startswith(VALUE) else OTHER
-        bar = Bar(method, scores, colour, label=label, note=note, bold=method == VALUE)
+        bar = plot.Bar(method, scores, colour, label=label, note=note, bold=method == VALUE)
         if method != CEILING:
             blocks[2 if few else not method.startswith(VALUE)].append(bar)
     ceiling = {part: score for part, score in numbers["mIoU"][CEILING].items() if part != "scenes"}
-    return bars(
+    return plot.bars(
         [rows for rows in blocks if rows],
-        Bar(CEILING, ceiling, label="ceiling"),
+        plot.Bar(CEILING, ceiling, label="ceiling"),
         title=f"mIoU on {numbers['scenes']} scenes never seen",
         subtitle=f"all {len(CLASSES)} classes compete for every pixel, unless it says otherwise",
         note="Dashed: the grid’s ceiling, the true masks averaged over its cells: the best that this grid can say.",
@@ -94,7 +90,7 @@ def sibling_matrices(numbers: Numbers) -> Figure:
     """Draw which sibling is taken for which: the main thing of scenes, with only its siblings to choose from."""
     matrix = np.array(numbers["naming"]["matrix"])
     scenes = numbers["naming"]["scenes"]
-    return confusion(
+    return plot.confusion(
         {family: (kinds, block(matrix, family)) for family, kinds in FAMILIES.items()},
         title="which sibling is taken for which",
         subtitle=f"main thing of {scenes} scenes never seen, named from the global embedding",
@@ -111,8 +107,8 @@ def scene_gallery(model: Model, scenes: Sequence[Scene]) -> Figure:
         truth = scene.labels()
         right = [f"{float((labels == truth).mean()):.0%}" for labels in (value, grid)]
         note = f"right: value path {right[0]} · ceiling {right[1]}"
-        rows.append(Row(scene.image, scene.caption(), note, (truth, value, grid)))
-    return gallery(
+        rows.append(plot.Row(scene.image, scene.caption(), note, (truth, value, grid)))
+    return plot.gallery(
         rows,
         COLUMNS,
         CLASSES,

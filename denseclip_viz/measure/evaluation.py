@@ -127,7 +127,8 @@ def run(
     """
     options = {**getattr(candidates, "trace_options", {}), **{k: v for k, v in options.items() if v is not None}}
     names, total = list(candidates.names), length_hint(dataset) or None
-    results, stopped = ResultStore(store, {} if store is None else _question(model, candidates, measure, options)), 0
+    question = {"model": model, "candidates": candidates, "metric": measure, "options": options}
+    results, stopped = ResultStore(store, question), 0
     try:
         with bar("images", wanted=progress, total=total) as advance:
             for group in _groups(dataset, arguments.check_batch_size(options.get("batch_size", 8))):
@@ -212,12 +213,6 @@ def _dataset(results: ResultStore, names: list[str], stopped: int) -> xr.Dataset
     coords = {"image": [name for name, _ in known], "candidate": names}
     unread = [name for name, _ in results.unread.values()]
     return xr.Dataset(data, coords=coords, attrs={**results.attrs, "unread": unread, "stopped": stopped})
-
-
-def _question(model: Model, candidates: Candidates, measure: Measure, options: Mapping[str, Any]) -> dict[str, str]:
-    """Fingerprint all that decides the numbers of an image."""
-    parts = {"model": model, "candidates": candidates, "metric": measure, "options": options}
-    return {name: fingerprint(part) for name, part in parts.items()}
 
 
 def _digest(example: Example) -> str:

@@ -30,7 +30,7 @@ class ResultStore:
 
     Args:
         path: The file, made if missing; None keeps results in memory only.
-        question: Fingerprints of all that decides the numbers, by what they are of.
+        question: All that decides the numbers, by what it is; a file holds fingerprints of it.
 
     Attributes:
         images: `{place: (name, values)}`.
@@ -41,15 +41,16 @@ class ResultStore:
         OutputError: a file of another question, of something else, or one that cannot be read or written.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, question: Mapping[str, str]) -> None:
+    def __init__(self, path: str | os.PathLike[str] | None, question: Mapping[str, object]) -> None:
         self.images: dict[int, tuple[str, Values]] = {}
         self.unread: dict[int, tuple[str, ImageError]] = {}
         self.attrs: dict[str, Any] = {}
         self.path = None if path is None else Path(path)
         self._digests: dict[int, str] = {}
         if self.path is not None:
+            prints = {what: fingerprint(part) for what, part in question.items()}
             with self._reporting():
-                self._resume(self.path, {"denseclip_viz": FORMAT, "question": dict(question)})
+                self._resume(self.path, {"denseclip_viz": FORMAT, "question": prints})
 
     def add(self, place: int, name: str, values: Values, *, digest: str = "") -> None:
         """Keep the numbers of an image."""
