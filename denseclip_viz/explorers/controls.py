@@ -182,10 +182,6 @@ def sort_locks(names: str | Sequence[str], controls: Sequence[str]) -> tuple[tup
 
     Raises:
         PromptError: A name that neither explorer nor canvas has; the message lists what there is.
-
-    Example:
-        >>> sort_locks(["prompts", "opacity"], controls=["prompts", "model"])
-        (('prompts',), ('opacity',))
     """
     if not isinstance(names, Sequence):
         got = f"lock={names!r}"

@@ -44,12 +44,7 @@ class StatusLine(anywidget.AnyWidget):
 
 
 def one_line(error: BaseException) -> str:
-    """Put an error into one line: our own messages as they are, others with their type.
-
-    Example:
-        >>> one_line(ZeroDivisionError("division by zero"))
-        'ZeroDivisionError: division by zero'
-    """
+    """Put an error into one line: our own messages as they are, others with their type."""
     message, name = " ".join(str(error).split()), type(error).__name__
     if isinstance(error, DenseclipVizError):
         return message

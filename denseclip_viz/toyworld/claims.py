@@ -224,14 +224,7 @@ class _Reader:
 
 
 def fits(phrase: Phrase, thing: Thing) -> bool:
-    """Tell whether a thing may be called so.
-
-    Example:
-        >>> from types import SimpleNamespace as Any
-        >>> oak = Any(kind="oak", colour="red", surface="plain", size="small")
-        >>> fits(Phrase("tree", colour="red"), oak), fits(Phrase("pine"), oak)
-        (True, False)
-    """
+    """Tell whether a thing may be called so."""
     looks = ((phrase.colour, thing.colour), (phrase.surface, thing.surface), (phrase.size, thing.size))
     return thing.kind in phrase.kinds and all(claimed in (None, actual) for claimed, actual in looks)
 
@@ -241,10 +234,6 @@ def related(relation: str, one: Box, other: Box, *, nearer: bool, side: float) -
 
     *Left of* and *above* ask that neither box reaches the other's middle; *next to* asks for a gap below 0.15
     of the side and shared height; *in front of* asks that the boxes share more than 5 % of the smaller one.
-
-    Example:
-        >>> related("left of", (0, 0, 4, 4), (5, 0, 9, 4), nearer=False, side=10)
-        True
     """
     if relation in ("right of", "below", "behind"):
         flipped = {"right of": "left of", "below": "above", "behind": "in front of"}[relation]
@@ -261,12 +250,7 @@ def related(relation: str, one: Box, other: Box, *, nearer: bool, side: float) -
 
 
 def holds(claims: Claims, things: Sequence[Thing], stuff: Sequence[str], *, side: float) -> bool:
-    """Tell whether all claims hold at once, each phrase meaning a thing of its own.
-
-    Example:
-        >>> holds(parse("grass and sky"), [], ["sky", "grass"], side=160)
-        True
-    """
+    """Tell whether all claims hold at once, each phrase meaning a thing of its own."""
     if not set(claims.stuff) <= set(stuff) or set(claims.no_stuff) & set(stuff):
         return False
     if any(fits(phrase, thing) for phrase in claims.no_things for thing in things):

@@ -29,14 +29,7 @@ _SECOND_LIGHT: Rgb = (255, 249, 238)
 
 
 def sample(rng: Rng, *, kinds: Sequence[str] | None = None) -> Plan:
-    """Plan a scene by chance, with the given kinds or kinds drawn by chance too.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> plan = sample(stream(3), kinds=["taxi", "bus"])
-        >>> sorted(thing.kind for thing in plan.things)
-        ['bus', 'taxi']
-    """
+    """Plan a scene by chance, with the given kinds or kinds drawn by chance too."""
     stuff = stuff_layers(rng, stuff_names(rng))
     named = _kinds(rng) if kinds is None else list(kinds)
     things = [thing(rng, kind, among=len(named)) for kind in named]
@@ -45,15 +38,7 @@ def sample(rng: Rng, *, kinds: Sequence[str] | None = None) -> Plan:
 
 
 def stage(claims: Claims, rng: Rng) -> Plan | None:
-    """Plan a scene that should make the claims true; return None if no plan does.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> from denseclip_viz.toyworld.claims import parse
-        >>> plan = stage(parse("a red taxi on a road"), stream(1))
-        >>> [(t.kind, t.colour) for t in plan.things]
-        [('taxi', 'red')]
-    """
+    """Plan a scene that should make the claims true; return None if no plan does."""
     kinds = [pick(rng, phrase.kinds) for phrase in claims.things]
     for _ in range(_TRIES):
         layers = stuff_layers(rng, _stuff(claims, rng))
@@ -194,13 +179,7 @@ def _edge(rng: Rng, name: str, at: float, *, upright: bool) -> Edge:
 
 
 def thing(rng: Rng, kind: str, *, among: int = 1, **given: str) -> ThingPlan:
-    """Draw a thing of a kind; ``colour``, ``surface`` and ``size`` are drawn where they are not given.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> thing(stream(1), "taxi", colour="red").colour
-        'red'
-    """
+    """Draw a thing of a kind; ``colour``, ``surface`` and ``size`` are drawn where they are not given."""
     shares = {1: (0.16, 0.42, 0.42), 2: (0.28, 0.46, 0.26), 3: (0.36, 0.5, 0.14)}.get(among, (0.55, 0.45, 0.0))
     colour = pick(rng, tuple(COLOURS))
     surface = pick(rng, SURFACES, (0.46, 0.18, 0.18, 0.18))
@@ -304,14 +283,7 @@ def grounded(plan: Plan, item: ThingPlan) -> ThingPlan:
 
 
 def overlap(one: ThingPlan, other: ThingPlan) -> float:
-    """Return the shared area of two boxes as a share of the smaller one.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> cat = thing(stream(1), "cat")
-        >>> round(overlap(cat, cat), 6)
-        1.0
-    """
+    """Return the shared area of two boxes as a share of the smaller one."""
     a, b = one.box, other.box
     wide, tall = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     if wide <= 0 or tall <= 0:

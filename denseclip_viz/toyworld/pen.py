@@ -48,13 +48,7 @@ Stuff = tuple[Sequence[Gradient], Painter]
 
 
 def near(rng: Rng, colour: Rgb, by: float, alpha: int = 255) -> tuple[int, int, int, int]:
-    """Draw a colour a little lighter or darker, by at most ``by`` levels, with an alpha.
-
-    Example:
-        >>> from denseclip_viz.toyworld.rng import stream
-        >>> near(stream(0), (9, 9, 9), 0, 7)
-        (9, 9, 9, 7)
-    """
+    """Draw a colour a little lighter or darker, by at most ``by`` levels, with an alpha."""
     shift = between(rng, -by, by)
     red, green, blue = (int(min(max(c + shift, 0), 255)) for c in colour)
     return red, green, blue, alpha

@@ -13,12 +13,7 @@ Item = TypeVar("Item")
 
 
 def stream(*seed: int) -> Rng:
-    """Create a generator that depends on the numbers given and on nothing else.
-
-    Example:
-        >>> stream(1, 2).random() == stream(1, 2).random()
-        True
-    """
+    """Create a generator that depends on the numbers given and on nothing else."""
     return np.random.Generator(np.random.PCG64(list(seed)))
 
 
@@ -33,12 +28,7 @@ def chance(rng: Rng, share: float) -> bool:
 
 
 def pick(rng: Rng, items: Sequence[Item], weights: Sequence[float] | None = None) -> Item:
-    """Draw one of the items, each as likely as the others or as its weight says.
-
-    Example:
-        >>> pick(stream(0), "abc", (0, 1, 0))
-        'b'
-    """
+    """Draw one of the items, each as likely as the others or as its weight says."""
     at = float(rng.random())
     if weights is None:
         return items[int(at * len(items))]
@@ -60,10 +50,6 @@ def integer(value: object, name: str) -> int:
 
     Raises:
         PromptError: On anything else.
-
-    Example:
-        >>> integer(np.int16(3), "The seed")
-        3
     """
     try:
         return index(value)  # type: ignore[arg-type]  # asking is the check

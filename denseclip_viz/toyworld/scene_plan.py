@@ -23,12 +23,7 @@ class Edge:
     upright: bool = False
 
     def place(self, along: float) -> float:
-        """Return where the edge is at ``along`` (0 to 1) of the image's side.
-
-        Example:
-            >>> Edge(0.5, slope=0.2).place(1.0)
-            0.6
-        """
+        """Return where the edge is at ``along`` (0 to 1) of the image's side."""
         swing = self.wave * float(np.sin(2 * np.pi * (self.turns * along + self.phase)))
         return self.at + self.slope * (along - 0.5) + swing
 
@@ -94,16 +89,7 @@ class Plan:
     light: Light
 
     def stuff_at(self, x: float, y: float) -> str:
-        """Name the stuff behind all things at a place.
-
-        Example:
-            >>> light = Light((1, 1, 1), 0, 0, 0, 0, (0, 0), 0)
-            >>> sky = StuffPlan("sky", 0, (0, 0), False, (1, 1, 1))
-            >>> grass = StuffPlan("grass", 0, (0, 0), False, (1, 1, 1), Edge(0.5))
-            >>> plan = Plan((sky, grass), (), light)
-            >>> plan.stuff_at(0.2, 0.4), plan.stuff_at(0.2, 0.6)
-            ('sky', 'grass')
-        """
+        """Name the stuff behind all things at a place."""
         name = self.stuff[0].name
         for layer in self.stuff[1:]:
             assert layer.edge is not None

@@ -47,22 +47,12 @@ class Part(NamedTuple):
 
 
 def poly(paint: str, *xy: float) -> Part:
-    """Draw a polygon through x, y pairs.
-
-    Example:
-        >>> poly("main", 0, 0, 2, 0, 1, 1).rings[0].shape
-        (3, 2)
-    """
+    """Draw a polygon through x, y pairs."""
     return Part(paint, (_pairs(xy),))
 
 
 def oval(paint: str, x: float, y: float, rx: float, ry: float | None = None, *, turn: float = 0.0) -> Part:
-    """Draw an ellipse around x, y, turned clockwise by ``turn`` degrees.
-
-    Example:
-        >>> oval("#ffffff", 5, 5, 2).rings[0].max(0).round(3).tolist()
-        [7.0, 7.0]
-    """
+    """Draw an ellipse around x, y, turned clockwise by ``turn`` degrees."""
     angle = np.linspace(0.0, 2 * np.pi, 40, endpoint=False)
     across, down = rx * np.cos(angle), (rx if ry is None else ry) * np.sin(angle)
     cos, sin = np.cos(np.deg2rad(turn)), np.sin(np.deg2rad(turn))
@@ -70,12 +60,7 @@ def oval(paint: str, x: float, y: float, rx: float, ry: float | None = None, *, 
 
 
 def box(paint: str, left: float, top: float, right: float, bottom: float, *, r: float = 0.0) -> Part:
-    """Draw a rectangle with corners rounded by ``r``.
-
-    Example:
-        >>> box("main", 0, 0, 4, 2).rings[0].tolist()
-        [[0.0, 0.0], [4.0, 0.0], [4.0, 2.0], [0.0, 2.0]]
-    """
+    """Draw a rectangle with corners rounded by ``r``."""
     if r == 0:
         return poly(paint, left, top, right, top, right, bottom, left, bottom)
     r = min(r, (right - left) / 2, (bottom - top) / 2)
@@ -88,22 +73,12 @@ def box(paint: str, left: float, top: float, right: float, bottom: float, *, r: 
 
 
 def path(paint: str, d: str) -> Part:
-    """Draw a shape in the path notation of SVG: absolute M, L, H, V, Q, C and Z only.
-
-    Example:
-        >>> path("main", "M0 0 H4 V2 Q2 4 0 2 Z").rings[0].shape
-        (17, 2)
-    """
+    """Draw a shape in the path notation of SVG: absolute M, L, H, V, Q, C and Z only."""
     return Part(paint, tuple(_flatten(d)))
 
 
 def stroke(paint: str, width: float, d: str) -> Part:
-    """Draw a line of ``width`` with round ends along a path.
-
-    Example:
-        >>> len(stroke("main", 2, "M0 0 L4 0").rings)
-        3
-    """
+    """Draw a line of ``width`` with round ends along a path."""
     rings: list[Ring] = []
     for line in _flatten(d):
         rings.extend(oval("", x, y, width / 2).rings[0] for x, y in line)
@@ -132,23 +107,13 @@ def both(x: float, *parts: Part) -> list[Part]:
 
 
 def moved(parts: Iterable[Part], dx: float, dy: float, *, scale: float = 1.0) -> list[Part]:
-    """Scale parts about the origin and then move them.
-
-    Example:
-        >>> moved([poly("main", 0, 0, 1, 0, 1, 1)], 1, 0, scale=2)[0].rings[0][:, 0].tolist()
-        [1.0, 3.0, 3.0]
-    """
+    """Scale parts about the origin and then move them."""
     shift = np.array([dx, dy])
     return [part._replace(rings=tuple(ring * scale + shift for ring in part.rings)) for part in parts]
 
 
 def extent(parts: Sequence[Part]) -> tuple[float, float, float, float]:
-    """Return left, top, right and bottom of everything that adds to the silhouette.
-
-    Example:
-        >>> extent([box("main", 0, 1, 4, 3)])
-        (0.0, 1.0, 4.0, 3.0)
-    """
+    """Return left, top, right and bottom of everything that adds to the silhouette."""
     points = np.concatenate([ring for part in parts if not part.atop for ring in part.rings])
     (left, top), (right, bottom) = points.min(0), points.max(0)
     return float(left), float(top), float(right), float(bottom)

@@ -53,13 +53,7 @@ class _Sheet(NamedTuple):
 
 @cache
 def frame_of(kind: str) -> Frame:
-    """Return width and height of a kind at size one, and where its drawing units start.
-
-    Example:
-        >>> shape = frame_of("limousine")
-        >>> round(shape.width * shape.height, 6), shape.width > 3 * shape.height
-        (1.0, True)
-    """
+    """Return width and height of a kind at size one, and where its drawing units start."""
     left, top, right, bottom = extent(ART[kind]())
     unit = float(np.sqrt((right - left) * (bottom - top)))
     return Frame((right - left) / unit, (bottom - top) / unit, left, top, unit)
@@ -70,11 +64,6 @@ def draw_sprite(kind: str, surface: str, longest: int) -> Sprite:
     """Draw a kind with a surface, its longer side ``longest`` pixels.
 
     Surfaces are ``plain``, ``striped``, ``striped across``, ``dotted`` and ``checked``.
-
-    Example:
-        >>> drawn = draw_sprite("taxi", "plain", 60)
-        >>> drawn.fixed.size[0] - 2 * drawn.margin
-        60
     """
     shape = frame_of(kind)
     scale = longest / max(shape.width, shape.height)

@@ -29,12 +29,7 @@ class Texture(NamedTuple):
 
 @lru_cache(maxsize=160)
 def draw_texture(stuff: str, variant: int, size: int) -> Texture:
-    """Draw a variant of a stuff for images of ``size`` pixels a side.
-
-    Example:
-        >>> draw_texture("grass", 0, 64).rgb.shape
-        (103, 103, 3)
-    """
+    """Draw a variant of a stuff for images of ``size`` pixels a side."""
     pixels = int(np.ceil(CANVAS * size))
     side = pixels * _OVERSAMPLE
     rng = stream(list(STUFF).index(stuff), variant)

@@ -168,23 +168,13 @@ _DENIALS = ("no", "without", "nothing like", "without any", "not any")
 
 
 def plural(noun: str) -> str:
-    """Name several of them.
-
-    Example:
-        >>> plural("taxi"), plural("octopus")
-        ('taxis', 'octopuses')
-    """
+    """Name several of them."""
     head, _, last = noun.rpartition(" ")
     return f"{head} {_PLURALS.get(last, last + 's')}".strip()
 
 
 def with_article(words: str) -> str:
-    """Put "a" or "an" before words of this world.
-
-    Example:
-        >>> with_article("oak"), with_article("red oak")
-        ('an oak', 'a red oak')
-    """
+    """Put "a" or "an" before words of this world."""
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
@@ -205,10 +195,6 @@ def tokens(text: str) -> Iterator[Token]:
 
     Raises:
         PromptError: No text, or a word that the bundled world does not know.
-
-    Example:
-        >>> list(tokens("a taxi on grass"))
-        [('number', '1'), ('thing', 'taxi'), ('place', ''), ('stuff', 'grass')]
     """
     if not isinstance(text, str) or not text.strip():
         raise PromptError(f"The caption {text!r}", expected="words", fix='Say for example "a taxi on a road".')
@@ -238,12 +224,7 @@ def _unknown(word: str, text: str) -> PromptError:
 
 @lru_cache(maxsize=1)
 def lexicon() -> dict[str, Token]:
-    """List every word that can be read, and what it is.
-
-    Example:
-        >>> lexicon()["cab"], lexicon()["polka dot"]
-        (('thing', 'taxi'), ('surface', 'dotted'))
-    """
+    """List every word that can be read, and what it is."""
     known: dict[str, Token] = {word: ("filler", "") for word in _FILLERS}
     known |= {word: ("separator", "") for word in _SEPARATORS}
     known |= {word: ("number", str(number)) for word, number in _NUMBERS.items()}
