@@ -34,16 +34,10 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(//|[a-z]+/[^/\\]*[;,])")
 
 
 def read(image: ImageLike) -> Image.Image:
-    """Read one image as RGB, 8 bits, upright, fully in memory and without its metadata.
+    """Read one image as a new one: RGB, 8 bits, upright, fully in memory and without its metadata.
 
-    16-bit gray is scaled from 0..65535, not clipped; of a phone's multi-image JPEG (MPO) the first counts.
-
-    Args:
-        image: Path, PIL image, array (row, column) or (row, column, channel) with 1, 3 or 4 channels, of
-            whole numbers 0..255 or floats 0..1, or an object whose `image` is one of these.
-
-    Returns:
-        A new image, image size (height, width); what came in stays as it was.
+    16-bit gray is scaled from 0..65535, not clipped; of a phone's multi-image JPEG (MPO) the first counts. An array is
+    (row, column) or (row, column, channel) with 1, 3 or 4 channels, of whole numbers 0..255 or floats 0..1.
 
     Raises:
         ImageError: It is missing, empty, broken, truncated, animated, too large, or not an image.

@@ -102,9 +102,6 @@ def check_text(text: object, what: str) -> str:
 def strings(value: object, what: str) -> tuple[str, ...]:
     """List the texts of an argument: one, or several in their order.
 
-    Raises:
-        PromptError: Something else, or a text that `check_text` refuses.
-
     Example:
         >>> strings("grass", "prompts"), strings(["grass", "sky"], "prompts")
         (('grass',), ('grass', 'sky'))

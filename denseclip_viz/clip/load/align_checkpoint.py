@@ -195,11 +195,7 @@ def _fill(model: nn.Module, file: Path, shapes: dict[str, tuple[int, ...]], name
 
 
 def read_tokenizer(folder: Path) -> Any:
-    """Read the BERT tokenizer of a folder as one of open_clip's; texts are read as typed, as ALIGN's own are.
-
-    Raises:
-        ModelNameError: No tokenizer, one that cannot be read, or one of another kind.
-    """
+    """Read the BERT tokenizer of a folder as one of open_clip's; texts are read as typed, as ALIGN's own are."""
     from open_clip.tokenizer import HFTokenizer
 
     if not any((folder / name).is_file() for name in _TOKENIZERS):
@@ -230,11 +226,7 @@ def read_tokenizer(folder: Path) -> Any:
 
 
 def read_preprocess(folder: Path) -> Preprocess:
-    """Read what a folder says of its images; settings that it leaves out are those of transformers.
-
-    Raises:
-        GeometryError: No settings, another kind of image processor, or one that cannot be had exactly here.
-    """
+    """Read what a folder says of its images; settings that it leaves out are those of transformers."""
     for name in _PROCESSORS:
         try:
             read = _json(folder / name)

@@ -210,9 +210,6 @@ def _places() -> dict[int, int]:
 def compact_ids(texts: Iterable[str]) -> list[list[int]]:
     """Find the rows of the trained token table for each text, from its start to its end.
 
-    Raises:
-        PromptError: On a word that was never trained.
-
     Example:
         >>> [len(row) for row in compact_ids(["a taxi", "a red taxi"])]
         [4, 5]

@@ -113,19 +113,11 @@ def hub_folder(repo: str, names: Sequence[str], *, model: str, cache_dir: str | 
 
 
 def require_answer(url: str, *, wanted: str, model: str, timeout: float = 3.0, fix: str = _WAYS_OUT) -> None:
-    """Ask the host of a URL (the hub's when empty) for a sign of life, once, and proxies are respected.
-
-    Raises:
-        WeightsError: None came; the message names the file that was wanted and the ways out.
-    """
+    """Ask the host of a URL (the hub's when empty) for a sign of life, once, and proxies are respected."""
     from huggingface_hub import constants
 
     host = "/".join((url or constants.ENDPOINT).split("/")[:3])
-    if not url and constants.HF_HUB_OFFLINE:
-        why = "HF_HUB_OFFLINE is set"
-    else:
-        why = _silence(host, timeout)
-    if why:
+    if why := "HF_HUB_OFFLINE is set" if not url and constants.HF_HUB_OFFLINE else _silence(host, timeout):
         got = f"The file {wanted} for {model} is not on this machine, and {host} does not answer ({why})"
         raise WeightsError(got, expected="the file in the download cache, or a network", fix=fix)
 

@@ -59,11 +59,7 @@ def text_config(source: Source, *, cache_dir: str | None = None) -> dict[str, An
 
 
 def read_tokenizer(text: Mapping[str, Any], *, cache_dir: str | None = None) -> Tokenizer:
-    """Read a model's tokenizer, as `open_clip.get_tokenizer` does, which would set up the root logger for its steps.
-
-    Raises:
-        ModelNameError: The files of a tokenizer are broken, or need a package that is not installed.
-    """
+    """Read a model's tokenizer, as `open_clip.get_tokenizer` does, which would set up the root logger for its steps."""
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
     words, options = text.get("hf_tokenizer_name"), text.get("tokenizer_kwargs", {})

@@ -31,11 +31,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def local_file(path: str | os.PathLike[str]) -> Path:
-    """Give the path of a checkpoint that is there and has an ending that says how to read it.
-
-    Raises:
-        WeightsError: No such file, a folder, an empty file, or another ending.
-    """
+    """Give the path of a checkpoint that is there, holds something, and has an ending that says how to read it."""
     file = Path(path)
     expected = f"a checkpoint ending in {', '.join(ENDINGS)}"
     if not os.path.isfile(file):

@@ -124,8 +124,6 @@ def ensemble(vectors: Tensor, weights: Sequence[float] | Tensor | None = None) -
         PromptError: The templates of a prompt cancel out, or weights that are not one number from 0 per template.
 
     Example:
-        >>> ensemble(torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]]))
-        tensor([[0.7071, 0.7071]])
         >>> ensemble(torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]]), weights=[3, 4])
         tensor([[0.6000, 0.8000]])
     """
@@ -138,12 +136,8 @@ def ensemble(vectors: Tensor, weights: Sequence[float] | Tensor | None = None) -
 def mean_over_synonyms(vectors: Tensor, prompt_index: Sequence[int]) -> Tensor:
     """Average the unit vectors of each prompt's synonyms, template by template, and scale the means to length one.
 
-    Args:
-        vectors: (template, synonym, D), unit vectors.
-        prompt_index: (synonym,), the prompt that each belongs to, rising from 0.
-
-    Returns:
-        (template, prompt, D); the vector of a prompt with one synonym is left as it is.
+    (template, synonym, D) becomes (template, prompt, D); the vector of a prompt with one synonym is left as it is.
+    `prompt_index` is the prompt that each synonym belongs to, rising from 0.
 
     Example:
         >>> mean_over_synonyms(torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]]), [0, 0, 1])
