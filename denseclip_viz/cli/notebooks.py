@@ -53,13 +53,8 @@ def shipped() -> Path:
 def copy_notebooks(folder: str | os.PathLike[str]) -> Copies:
     """Copy the notebooks into a folder; what its owner changed since they were copied stays.
 
-    A file is replaced only while it is, byte for byte, what an earlier call copied.
-
-    Args:
-        folder: Where to; created if it is not there. The notebooks' own folder is left as it is.
-
-    Returns:
-        Which files are new, updated, and edited.
+    A file is replaced only while it is, byte for byte, what an earlier call copied. The folder is created if it is not
+    there; the notebooks' own folder is left as it is.
 
     Raises:
         OutputError: a folder that cannot be created or written.

@@ -138,6 +138,9 @@ class Metric:
     ranks: bool = True
 
 
+# Where prompts compete, a way of saying pays for a map that is bad as a whole. A map judged by itself, cell against
+# cell, hides what is wrong with all of it: that it lies above the maps of what is really there, or that it shows
+# another thing which every prompt shows. Beside other prompts that costs.
 def argmax_iou(scores: MapScores) -> Floats:
     """Divide intersection by union of the mask and the cells that the prompt wins.
 
@@ -190,10 +193,6 @@ def _precision(values: Floats, true: Floats, areas: Floats) -> Floats:
     return precision
 
 
-# Where prompts compete, a way of saying pays for a map that is bad as a whole. A map judged by itself, cell against
-# cell, hides what is wrong with all of it: that it lies above the maps of what is really there, or that it shows
-# another thing which every prompt shows. Beside other prompts that costs.
-#
 # These are the columns of the table, in their order; those that rank are what templates can be ranked by.
 METRICS: dict[str, Metric] = {
     "peak": Metric(peak),

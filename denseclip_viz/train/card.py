@@ -27,19 +27,9 @@ def pack(
     notes: Sequence[str] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Turn a training into a model to ship: weights, configuration, and a card with everything measured.
+    """Turn a training, finished or not, into a model to ship: weights, configuration, and a card of all measured.
 
-    Args:
-        run: The folder of the training, finished or not; the card says which.
-        to: The folder of the model.
-        scenes: Held-out scenes to measure on.
-        slow: Those of them for Grad-CAM.
-        machine: What it was trained on, in words.
-        notes: What else people should know.
-        progress: Called with what begins.
-
-    Returns:
-        The card.
+    It is measured on so many held-out scenes, of which the `slow` first ones are for Grad-CAM.
 
     Raises:
         WeightsError: The folder has no training.
