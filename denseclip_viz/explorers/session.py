@@ -39,48 +39,28 @@ class ImageSource:
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What is to be shown.
-
-    Attributes:
-        image: Of what.
-        model: The name of one of the models.
-        prompts: Prompts and templates.
-        geometry: How the image is fitted to the model's input: "native", "whole" or "tiles".
-        smooth: Refine the segments by key smoothing.
-        denoise: Refine them by prompt denoising.
-        layers: Which layers to read too, as for `Model.compare`.
-    """
+    """What is to be shown: prompts on an image, by one of the models, with segments refined or not."""
 
     image: ImageSource
     model: str
     prompts: Prompts
-    geometry: str = "native"
+    geometry: str = "native"  # how the image is fitted to the model's input: or "whole", "tiles"
     smooth: bool = False
     denoise: bool = False
-    layers: str = ""
+    layers: str = ""  # which to read too, as for `Model.compare`
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a query was answered with.
-
-    Attributes:
-        query: The query.
-        comparison: What `Model.compare` returned.
-        segments: What `Model.segment` returned, where refinement was chosen.
-        trace: The trace that both are of.
-        model: The model that traced.
-        status: One line: what was shown to what, and how long it took.
-        warning: What has to be known about it, or nothing.
-    """
+    """What a query was answered with; `status` tells in one line what was shown to what, and how long it took."""
 
     query: Query
     comparison: xr.Dataset
-    segments: xr.Dataset | None
+    segments: xr.Dataset | None  # where refinement was chosen
     trace: Trace
     model: Model
     status: str
-    warning: str = ""
+    warning: str = ""  # what has to be known about it
 
 
 class Session:
@@ -128,16 +108,14 @@ class Session:
         key = (query.image, query.model, query.geometry)
         layers = model.layers_to_record(query.layers) if query.layers else ()
         keys = "key" if query.smooth else ""
-        if self._traced is not None and self._traced[0] == key and _has(self._traced[1], layers, keys):
-            return self._traced[1]
+        if self._traced is not None and self._traced[0] == key:
+            trace = self._traced[1]
+            if set(layers) <= set(trace.names) and not (keys and trace.keys is None):
+                return trace
         report("looking at the image", 0.1)
         trace = model.trace(query.image.image(), geometry=query.geometry, layers=layers, keys=keys)
         self._traced, self.passes = (key, trace), self.passes + 1
         return trace
-
-
-def _has(trace: Trace, layers: Sequence[str], keys: str) -> bool:
-    return set(layers) <= set(trace.names) and not (keys and trace.keys is None)
 
 
 def _encode_texts(model: Model, prompts: Prompts, report: Report) -> None:
