@@ -117,7 +117,8 @@ def require_answer(url: str, *, wanted: str, model: str, timeout: float = 3.0, f
     from huggingface_hub import constants
 
     host = "/".join((url or constants.ENDPOINT).split("/")[:3])
-    if why := "HF_HUB_OFFLINE is set" if not url and constants.HF_HUB_OFFLINE else _silence(host, timeout):
+    is_off = constants.HF_HUB_OFFLINE and not url
+    if why := "HF_HUB_OFFLINE is set" if is_off else _silence(host, timeout):
         got = f"The file {wanted} for {model} is not on this machine, and {host} does not answer ({why})"
         raise WeightsError(got, expected="the file in the download cache, or a network", fix=fix)
 
