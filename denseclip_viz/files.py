@@ -61,21 +61,16 @@ def check_target(path: str | os.PathLike[str], endings: Sequence[str], *, force:
     if os.path.isdir(target):
         raise OutputError(f"{shown} is a folder", expected="the name of a file", fix="Add a name and an ending.")
     if target.suffix.lower() not in endings:
-        raise OutputError(
-            f"{short_name(target.name)} ends in {short_name(target.suffix)!r}",
-            expected=f"one of {', '.join(endings)}",
-            fix="Choose the format by the ending of the file.",
-        )
+        got = f"{short_name(target.name)} ends in {short_name(target.suffix)!r}"
+        fix = "Choose the format by the ending of the file."
+        raise OutputError(got, expected=f"one of {', '.join(endings)}", fix=fix)
     if not os.path.isdir(target.parent) or not os.access(target.parent, os.W_OK):
         what = "no writing into" if os.path.isdir(target.parent) else "no folder"
         got = f"there is {what} {short_name(target.parent)}"
         raise OutputError(got, expected="a folder that is there and can be written", fix="Make it first.")
     if os.path.lexists(target) and not force:
-        raise OutputError(
-            f"{shown} is there already",
-            expected="a name that is free",
-            fix="Pass force=True to replace it (--force on the command line).",
-        )
+        fix = "Pass force=True to replace it (--force on the command line)."
+        raise OutputError(f"{shown} is there already", expected="a name that is free", fix=fix)
     return target
 
 

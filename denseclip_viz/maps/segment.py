@@ -106,11 +106,9 @@ def _refined(
     if not smooth:
         return scores, scale, is_left
     if trace.keys is None:
-        raise LayerError(
-            "key smoothing of a trace without keys",
-            expected="a trace that holds the pool's keys",
-            fix="Trace with keys='key' (or keys='projected', as the official code does for ViTs).",
-        )
+        got, expected = "key smoothing of a trace without keys", "a trace that holds the pool's keys"
+        fix = "Trace with keys='key' (or keys='projected', as the official code does for ViTs)."
+        raise LayerError(got, expected=expected, fix=fix)
     # smoothed scores are sums of probabilities, not cosines: the official code takes their plain softmax
     return key_smoothing(scores, trace.keys, normalisation=smooth), 1.0, is_left
 
@@ -121,11 +119,9 @@ def _hidden(rule: Background, names: Sequence[str]) -> np.ndarray:
         raise PromptError(f"{len(names)} prompts to label pixels with", expected=expected, fix="Segment in parts.")
     unknown = [name for name in rule.prompts if name not in names]
     if unknown:
-        raise PromptError(
-            f"background prompts {', '.join(map(repr, unknown))} are not among the prompts",
-            expected=f"some of {', '.join(map(repr, names))}",
-            fix="Add them to the prompts too: they compete with the others for each pixel.",
-        )
+        got = f"background prompts {', '.join(map(repr, unknown))} are not among the prompts"
+        fix = "Add them to the prompts too: they compete with the others for each pixel."
+        raise PromptError(got, expected=f"some of {', '.join(map(repr, names))}", fix=fix)
     return np.array([name in rule.prompts for name in names])
 
 
@@ -196,11 +192,9 @@ class Background:
 
 
 def _refused(got: str) -> PromptError:
-    return PromptError(
-        f"background {got}",
-        expected="None, a probability in [0, 1], or a list of background prompts",
-        fix="Try background=0.3 or background=['sky', 'ground'].",
-    )
+    expected = "None, a probability in [0, 1], or a list of background prompts"
+    fix = "Try background=0.3 or background=['sky', 'ground']."
+    return PromptError(f"background {got}", expected=expected, fix=fix)
 
 
 def label(

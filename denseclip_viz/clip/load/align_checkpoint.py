@@ -165,9 +165,8 @@ def _empty(source: Source) -> Any:
         return AlignModel(AlignConfig.from_dict(dict(source.config)))
     except unbuildable as error:
         got = f"The configuration in {source.folder} describes no model ({first_line(error)})"
-        raise ModelNameError(
-            got, expected="what transformers can build", fix="Compare it with the original."
-        ) from error
+        fix = "Compare it with the original."
+        raise ModelNameError(got, expected="what transformers can build", fix=fix) from error
 
 
 def _check(clip: Align, tokenizer: Any, name: str) -> None:

@@ -223,11 +223,8 @@ def _compact(text: str) -> list[int]:
     try:
         return [places[id_] for id_ in (49406, *_tokenizer().encode(text), 49407)]
     except KeyError:
-        raise PromptError(
-            f"The words {', '.join(unknown_words(text))} in {text!r}",
-            expected="words of the bundled world",
-            fix="toyworld.vocabulary() lists them.",
-        ) from None
+        got, fix = f"The words {', '.join(unknown_words(text))} in {text!r}", "toyworld.vocabulary() lists them."
+        raise PromptError(got, expected="words of the bundled world", fix=fix) from None
 
 
 def unknown_words(text: str) -> list[str]:

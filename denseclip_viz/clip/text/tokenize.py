@@ -162,12 +162,8 @@ def _cut(text: str, readable: str, lost: str, count: str, context: int) -> Promp
     where = f": it would be cut after {_tail(readable)}" if readable else ""
     where += f", before {_head(lost)}" if lost else ""
     got = f"The prompt {_ends(text)} has {count} tokens and this text tower reads {context}{where}"
-    return _refused(
-        text,
-        got,
-        expected=f"at most {context} tokens, with those for begin and end",
-        fix="Shorten it, or pass truncate=True to have it cut there.",
-    )
+    expected = f"at most {context} tokens, with those for begin and end"
+    return _refused(text, got, expected=expected, fix="Shorten it, or pass truncate=True to have it cut there.")
 
 
 def _ends(text: str) -> str:

@@ -57,11 +57,9 @@ def word_places(tokenizer: Tokenizer, template: str, prompt: str, *, context: in
     closing = empty[_shared(empty, longer)]
     clean = all(edge < len(row) and row[edge] == closing for edge, row in zip(edges, rows, strict=True))
     if not clean or any(low >= high for low, high in zip(edges[:-2], edges[1:-1], strict=True)) or edges[-1] > context:
-        raise PromptError(
-            f"The tokens of {text!r} do not part where its words do",
-            expected="a tokenizer whose tokens lie inside words, and words parted by spaces",
-            fix="Pass gradient=False to leave words out only, or part the words by spaces.",
-        )
+        expected = "a tokenizer whose tokens lie inside words, and words parted by spaces"
+        fix = "Pass gradient=False to leave words out only, or part the words by spaces."
+        raise PromptError(f"The tokens of {text!r} do not part where its words do", expected=expected, fix=fix)
     return [slice(low, high) for low, high in zip(edges[:-2], edges[1:-1], strict=True)]
 
 
