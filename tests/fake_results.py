@@ -34,8 +34,7 @@ def image(size=(240, 360)):
     draw.ellipse((0.82 * w - r, 0.16 * h - r, 0.82 * w + r, 0.16 * h + r), fill="#ffd84a")
     draw.rounded_rectangle((0.16 * w, 0.60 * h, 0.58 * w, 0.76 * h), radius=0.02 * w, fill="#c62f28")
     draw.polygon(
-        [(0.24 * w, 0.60 * h), (0.29 * w, 0.48 * h), (0.45 * w, 0.48 * h), (0.51 * w, 0.60 * h)],
-        fill="#d8554e",
+        [(0.24 * w, 0.60 * h), (0.29 * w, 0.48 * h), (0.45 * w, 0.48 * h), (0.51 * w, 0.60 * h)], fill="#d8554e"
     )
     draw.rectangle((0.31 * w, 0.51 * h, 0.43 * w, 0.59 * h), fill="#cfe3ee")
     for centre in (0.25, 0.49):

@@ -14,13 +14,7 @@ from judge import fuzz, fuzzed, held, strict, table, unchanged
 from safetensors.torch import load_file, save_file
 
 import denseclip_viz as dcv
-from denseclip_viz.errors import (
-    DenseclipVizError,
-    ModelNameError,
-    OutOfMemoryError,
-    RecompositionError,
-    WeightsError,
-)
+from denseclip_viz.errors import DenseclipVizError, ModelNameError, OutOfMemoryError, RecompositionError, WeightsError
 
 
 @pytest.fixture(scope="module")

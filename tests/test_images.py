@@ -50,11 +50,7 @@ def refused(image, *words):
 
 @pytest.mark.parametrize("ending", ["png", "bmp", "tiff", "ppm", "tga", "gif", "webp", "jpg", "jp2", "avif"])
 def test_common_formats_are_read(tmp_path, ending):
-    lossless = {
-        "webp": {"lossless": True},
-        "jpg": {"quality": 100, "subsampling": 0},
-        "avif": {"quality": 100},
-    }
+    lossless = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}, "avif": {"quality": 100}}
     path = saved(tmp_path / f"cat.{ending}", np.full((6, 9, 3), 120, np.uint8), **lossless.get(ending, {}))
     for source in (path, str(path), SimpleNamespace(image=path), SimpleNamespace(image=str(path))):
         upright = read(source)
@@ -142,12 +138,7 @@ def test_thirty_two_bit_gray_that_may_be_eight_bits_is_not_guessed():
 def test_float_images_are_read_inside_0_to_1_only():
     image = Image.fromarray(np.array([[0.0, 0.5, 1.0]], np.float32))
     assert np.asarray(read(image))[0, :, 0].tolist() == [0, 128, 255]
-    refused(
-        Image.fromarray(np.array([[0.0, 200.0]], np.float32)),
-        "image 1 x 2",
-        "0.0 to 200.0",
-        "Divide by 255.",
-    )
+    refused(Image.fromarray(np.array([[0.0, 200.0]], np.float32)), "image 1 x 2", "0.0 to 200.0", "Divide by 255.")
     refused(Image.fromarray(np.array([[0.0, np.nan]], np.float32)), "NaN")
 
 

@@ -78,11 +78,7 @@ def test_tiles_are_the_blend_of_their_windows_traced_one_by_one(model, image_fil
 
 
 def test_many_images_equal_one_at_a_time_whatever_the_batch(model, image_file):
-    images = [
-        image_file,
-        Image.open(image_file).rotate(90, expand=True),
-        np.zeros((40, 60, 3), np.uint8),
-    ] * 2
+    images = [image_file, Image.open(image_file).rotate(90, expand=True), np.zeros((40, 60, 3), np.uint8)] * 2
     one = [model.trace(image) for image in images]
     for batch_size in (1, 4, 100):
         many = list(model.trace_many(images, batch_size=batch_size))

@@ -89,11 +89,7 @@ def test_every_call_is_kept_in_order(vit, pixels):
 
 def test_records_nest(vit, pixels):
     taps = tower_for(vit).taps()
-    with (
-        torch.no_grad(),
-        record(taps, ["blocks.2.attention"]) as outer,
-        record(taps, ["blocks.2.attention"]) as inner,
-    ):
+    with torch.no_grad(), record(taps, ["blocks.2.attention"]) as outer, record(taps, ["blocks.2.attention"]) as inner:
         vit(pixels)
     assert torch.equal(outer["blocks.2.attention"], inner["blocks.2.attention"])
 

@@ -32,14 +32,7 @@ interpolations = st.sampled_from(["bicubic", "bilinear", "random"])
 
 
 @thorough
-@given(
-    st.integers(1, 500),
-    st.integers(1, 500),
-    model_sizes,
-    modes,
-    interpolations,
-    st.sampled_from([0, 127, 255]),
-)
+@given(st.integers(1, 500), st.integers(1, 500), model_sizes, modes, interpolations, st.sampled_from([0, 127, 255]))
 @example(224, 224, (224, 224), "shortest", "bicubic", 0)
 @example(37, 500, (224, 224), "shortest", "bicubic", 0)
 @example(375, 500, (224, 224), "longest", "bicubic", 0)
@@ -150,10 +143,7 @@ def test_a_marked_border_lands_in_the_last_cells_that_show_the_image(fit, size):
     values = np.zeros((*size, 3), np.uint8)
     values[-1, :, 0] = values[:, -1, 1] = 255
     red, green, _ = geo.pixels(Image.fromarray(values), geometry, clip)
-    last_row, last_column = (
-        np.flatnonzero(red.max(axis=1) > 0.5)[-1],
-        np.flatnonzero(green.max(axis=0) > 0.5)[-1],
-    )
+    last_row, last_column = (np.flatnonzero(red.max(axis=1) > 0.5)[-1], np.flatnonzero(green.max(axis=0) > 0.5)[-1])
     assert (last_row, last_column) == (geometry.resized[0] - 1, geometry.resized[1] - 1)
     _, _, bottom, right = geometry.cell_box(last_row // 8, last_column // 8)
     assert bottom >= size[0] and right >= size[1]

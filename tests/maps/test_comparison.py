@@ -57,11 +57,7 @@ def test_similarity_is_the_raw_cosine_at_every_cell():
     assert maps.sel(template="a photo of {}.", prompt="a cat")[1, 2].item() == pytest.approx(
         f @ t / np.linalg.norm(f) / np.linalg.norm(t), rel=1e-12
     )
-    assert maps.y.values.tolist() == [15.5, 47.5, 79.5] and maps.absent.values.tolist() == [
-        False,
-        False,
-        True,
-    ]
+    assert maps.y.values.tolist() == [15.5, 47.5, 79.5] and maps.absent.values.tolist() == [False, False, True]
 
 
 def test_the_length_of_a_text_vector_does_not_matter():

@@ -84,12 +84,7 @@ def test_a_notebook_keeps_a_figure_once_as_a_jpeg_that_looks_like_its_png(monkey
 @pytest.mark.parametrize("name", FIGURES)
 def test_nobodys_settings_change_a_figure(name):
     few = {} if name == "segments" else ONE
-    odd = {
-        "text.usetex": True,
-        "image.origin": "lower",
-        "image.aspect": "auto",
-        "image.interpolation": "nearest",
-    }
+    odd = {"text.usetex": True, "image.origin": "lower", "image.aspect": "auto", "image.interpolation": "nearest"}
     odd |= {"axes.facecolor": "black", "figure.facecolor": "black", "text.color": "white", "font.size": 30}
     odd |= {"image.cmap": "gray", "axes.grid": True, "font.weight": "bold", "font.style": "italic"}
     with matplotlib.rc_context(odd):

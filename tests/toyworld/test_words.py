@@ -53,10 +53,7 @@ def rests_on(thing, stuff, scene):
     """The stuff must be seen close to the middle of the thing's lower border."""
     left, _, right, bottom = thing.box
     middle, reach = (left + right) // 2, scene.size // 16
-    near = (
-        slice(max(bottom - reach, 0), bottom + reach),
-        slice(max(middle - 2 * reach, 0), middle + 2 * reach),
-    )
+    near = (slice(max(bottom - reach, 0), bottom + reach), slice(max(middle - 2 * reach, 0), middle + 2 * reach))
     seen = {name: mask[near].sum() for name, mask in scene.stuff.items()}
     hidden = max(seen.values(), default=0) < reach
     hidden |= any(other.mask[near].any() for other in scene.things if other.depth < thing.depth)
@@ -235,10 +232,7 @@ def test_any_text_is_read_or_refused_in_words(text):
 
 
 phrases = st.tuples(
-    st.sampled_from(sorted(SIZES)),
-    st.sampled_from(SURFACES),
-    st.sampled_from(sorted(COLOURS)),
-    st.sampled_from(KINDS),
+    st.sampled_from(sorted(SIZES)), st.sampled_from(SURFACES), st.sampled_from(sorted(COLOURS)), st.sampled_from(KINDS)
 ).map(lambda words: "a " + " ".join(words))
 
 

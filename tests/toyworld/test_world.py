@@ -17,16 +17,7 @@ from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.toyworld.draw import draw
 from denseclip_viz.toyworld.layout import paints, sample
 from denseclip_viz.toyworld.rng import stream
-from denseclip_viz.toyworld.vocabulary import (
-    CLASSES,
-    COLOURS,
-    FAMILIES,
-    FAMILY_OF,
-    KINDS,
-    SIZES,
-    STUFF,
-    SURFACES,
-)
+from denseclip_viz.toyworld.vocabulary import CLASSES, COLOURS, FAMILIES, FAMILY_OF, KINDS, SIZES, STUFF, SURFACES
 
 numbers = st.integers(0, 2**40 - 1)
 

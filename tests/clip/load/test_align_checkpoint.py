@@ -92,12 +92,7 @@ def test_the_download_cache_is_enough_and_nothing_is_asked_of_the_network(whole,
 
 @pytest.mark.parametrize(
     "missing",
-    [
-        ["config.json"],
-        ["model.safetensors"],
-        ["tokenizer.json"],
-        ["preprocessor_config.json", "processor_config.json"],
-    ],
+    [["config.json"], ["model.safetensors"], ["tokenizer.json"], ["preprocessor_config.json", "processor_config.json"]],
     ids=lambda names: names[0],
 )
 def test_a_cache_that_lacks_a_file_is_never_filled_in_silence(missing, whole, tmp_path, monkeypatch):
@@ -200,11 +195,7 @@ BROKEN = {
         GeometryError,
         "by a 'CLIPImageProcessor'",
     ),
-    "a filter that nobody has": (
-        lambda f: rewrite_images(f, resample=0),
-        GeometryError,
-        "resample is 0",
-    ),
+    "a filter that nobody has": (lambda f: rewrite_images(f, resample=0), GeometryError, "resample is 0"),
 }
 
 

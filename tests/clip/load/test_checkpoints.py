@@ -76,10 +76,7 @@ def test_random_weights_come_only_by_name_and_are_the_same_for_everybody(folder)
 
 def test_loading_leaves_the_random_state_open_clip_and_the_loggers_as_they_were(named, cache, capfd):
     name = named(one={"quick_gelu": True, "mean": (0.1, 0.2, 0.3)})
-    config, tags = (
-        copy.deepcopy(open_clip.factory._MODEL_CONFIGS),
-        copy.deepcopy(open_clip.pretrained._PRETRAINED),
-    )
+    config, tags = (copy.deepcopy(open_clip.factory._MODEL_CONFIGS), copy.deepcopy(open_clip.pretrained._PRETRAINED))
     handlers, rng = [(h, list(h.filters)) for h in logging.getLogger().handlers], torch.get_rng_state()
     first = load_clip(name, pretrained="one", cache_dir=cache, preset="maskclip-paper")
     torch.nn.init.zeros_(first.clip.text_projection)

@@ -73,10 +73,7 @@ def test_what_stands_behind_the_end_of_text_is_not_computed():
 
 @pytest.mark.parametrize(
     "clip",
-    [
-        build(open_clip.CustomTextCLIP, no_causal_mask=True, pool_type="last"),
-        build(open_clip.CLIP, pool_type="last"),
-    ],
+    [build(open_clip.CustomTextCLIP, no_causal_mask=True, pool_type="last"), build(open_clip.CLIP, pool_type="last")],
 )
 def test_other_text_towers_are_asked_as_they_are(clip):
     texts = ["a red car", "grass"]

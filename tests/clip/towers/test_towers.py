@@ -124,10 +124,7 @@ def test_listening_changes_the_way_but_not_the_answer(build):
     pixels = tiny.random_pixels(
         visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size, 32 * 3
     )
-    lean, full = (
-        open_tower(visual, pixels),
-        open_tower(visual, pixels, layers=tuple(tower_for(visual).taps())),
-    )
+    lean, full = (open_tower(visual, pixels), open_tower(visual, pixels, layers=tuple(tower_for(visual).taps())))
     for name in ("embedding", "dense", "attention", "contributions"):
         close(getattr(lean, name), getattr(full, name).numpy())
     assert list(full.layers) == list(tower_for(visual).taps())
@@ -232,10 +229,7 @@ def test_every_block_reads_as_the_reference_says(block):
     positional = oracle.resize_positional(weights["positional_embedding"], (4, 6), antialias=True)
     streams = oracle.vit_streams(weights, pixels, settings, positional)
     close(whole[0], oracle.vit_project(weights, streams[block + 1][:1], settings)[0])
-    close(
-        dense[0].unflatten(0, (4, 6)),
-        oracle.vit_dense(weights, streams[block], (4, 6), settings, block=block),
-    )
+    close(dense[0].unflatten(0, (4, 6)), oracle.vit_dense(weights, streams[block], (4, 6), settings, block=block))
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (4, 1), (1, 4), (2, 5), (9, 13)])

@@ -118,8 +118,7 @@ def test_a_shift_moves_cells_and_not_what_was_seen(fit):
     np.testing.assert_allclose(moved.y - plain.y, 15.5 * tall)
     np.testing.assert_allclose(moved.x - plain.x, 8 * wide)
     np.testing.assert_allclose(
-        np.subtract(moved.placement().extent, plain.placement().extent),
-        [8 * wide, 8 * wide, 15.5 * tall, 15.5 * tall],
+        np.subtract(moved.placement().extent, plain.placement().extent), [8 * wide, 8 * wide, 15.5 * tall, 15.5 * tall]
     )
     assert Geometry.from_json(moved.to_json()) == moved
     if isinstance(fit, Native):  # one pixel of 97 fills no cell of its own, and overlapping cells see it
