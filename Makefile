@@ -11,7 +11,7 @@ test: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --ignore=tests/browser
-	$(BIN)/python -m pytest tests/browser --numprocesses=2 --dist=loadfile
+	$(BIN)/python -m pytest tests/browser
 
 # and every configuration of every tower, not one of each structure
 test-all: test
