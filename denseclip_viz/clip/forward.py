@@ -234,8 +234,8 @@ def check_against_forward(tower: Tower, inputs: Tensor) -> None:
     """
     parameter = next(tower.visual.parameters())
     inputs = inputs.to(parameter.device, parameter.dtype)
+    plain = embed(tower, inputs)
     with torch.no_grad():
-        plain = pooled_of(tower.visual(inputs))
         recorded = tower.forward(inputs, alone=True)[0].embedding
     miss = float((plain - recorded).abs().max() / plain.abs().max().clamp_min(1e-30))
     if not miss <= 30 * TOLERANCE[parameter.dtype]:
