@@ -55,8 +55,9 @@ class ResultStore:
     def add(self, place: int, name: str, values: Values, *, digest: str = "") -> None:
         """Keep the numbers of an image."""
         self.images[place] = name, values
-        arrays = {key: [dims, array.dtype.str, array.tolist()] for key, (dims, array) in values.items()}
-        self._write({"image": place, "name": name, "digest": digest, "values": arrays})
+        if self.path is not None:  # counts of all classes are long as lists: made for a file only
+            arrays = {key: [dims, array.dtype.str, array.tolist()] for key, (dims, array) in values.items()}
+            self._write({"image": place, "name": name, "digest": digest, "values": arrays})
 
     def add_unread(self, place: int, name: str, error: ImageError) -> None:
         """Keep that an image cannot be read."""
