@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class Scene:
 
     ``image`` is (row, column, rgb) uint8; ``things`` are ordered from the nearest; ``stuff`` are masks
     (row, column) of what is seen of each stuff, from the back. Every pixel belongs to exactly one thing or
-    stuff.
+    stuff. ``words`` are those that the scene was asked for in, if it was.
 
     Example:
         >>> from denseclip_viz.toyworld import scene
@@ -44,6 +44,7 @@ class Scene:
     things: tuple[Thing, ...]
     stuff: Mapping[str, NDArray[np.bool_]] = field(repr=False)
     plan: Plan = field(repr=False)
+    words: str = ""
     classes = CLASSES  # what `labels` counts
 
     @property
@@ -118,7 +119,7 @@ class Scene:
             >>> scene(7, 64).resized(128).image.shape
             (128, 128, 3)
         """
-        return render(self.plan, self.seed, self.split, checked_size(size))
+        return replace(render(self.plan, self.seed, self.split, checked_size(size)), words=self.words)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -133,7 +134,7 @@ class Scene:
             "size": f"{self.size} × {self.size} pixels, seed {self.seed}, {self.split}",
         }
         preview, after = thumbnail(self.image, longest=self.size, quality=92), "model.compare(scene, prompts)"
-        return repr_html(self.caption(), facts, image=preview, after=after, width=max(self.size, 240))
+        return repr_html(self.words or self.caption(), facts, image=preview, after=after, width=max(self.size, 240))
 
 
 def _share(mask: NDArray[np.bool_], area: int) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
@@ -201,7 +201,7 @@ def _from_words(text: str, size: int, split: str, variant: int) -> Scene:
         drawn = render(plan, seed, split, size)
         visible = len(drawn.things) == len(claims.things) and all(thing.visible > 0.45 for thing in drawn.things)
         if visible and holds(claims, drawn.things, list(drawn.stuff), side=size):
-            return drawn
+            return replace(drawn, words=text)
     raise PromptError(
         f'No place for all of "{text}"', expected="words that can be true together", fix="Say less at once."
     )

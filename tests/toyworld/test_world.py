@@ -255,11 +255,17 @@ def test_nothing_of_a_scene_can_be_changed_by_accident():
         scene.seed = 3
 
 
-def test_a_notebook_shows_the_image_and_a_caption():
+def test_a_notebook_shows_the_image_and_the_words_that_were_asked_for():
     scene = toyworld.scene("a red taxi on a road", 64)
     assert (np.asarray(Image.open(io.BytesIO(scene._repr_png_()))) == scene.image).all()
-    html = scene._repr_html_()
-    assert html.count("<img") == 1 and f"<b>{scene.caption()}</b>" in html and "red taxi" in html
+    for drawn in (scene, scene.resized(96)):
+        html = drawn._repr_html_()
+        assert html.count("<img") == 1 and "<b>a red taxi on a road</b>" in html and "red taxi" in html
+
+
+def test_a_numbered_scene_is_headed_by_a_caption():
+    scene = toyworld.scene(1, 64)
+    assert scene.words == "" and f"<b>{scene.caption()}</b>" in scene._repr_html_()
 
 
 def test_words_are_escaped_in_a_notebook(monkeypatch):
