@@ -11,7 +11,7 @@ from denseclip_viz.cli.image_commands import make_folder
 from denseclip_viz.errors import OutputError
 from denseclip_viz.files import atomic_write
 
-RECORD = ".denseclip-viz.json"  # in the copy: the hash of each file as it was copied
+RECORD = ".denseclip-viz.json"  # in the copy: the hash of what each file said when it was copied
 START = "00_quickstart.ipynb"
 
 
@@ -53,8 +53,9 @@ def shipped() -> Path:
 def copy_notebooks(folder: str | os.PathLike[str]) -> Copies:
     """Copy the notebooks into a folder; what its owner changed since they were copied stays.
 
-    A file is replaced only while it is, byte for byte, what an earlier call copied. The folder is created if it is not
-    there; the notebooks' own folder is left as it is.
+    A notebook is replaced only while its cells read as an earlier call copied them: to run it is no change. Any other
+    file must be the same byte for byte. The folder is created if it is not there; the notebooks' own folder is left
+    as it is.
 
     Raises:
         OutputError: a folder that cannot be created or written.
@@ -72,14 +73,14 @@ def copy_notebooks(folder: str | os.PathLike[str]) -> Copies:
         return Copies(target)
     record, names = _read_record(target), {"new": list[str](), "updated": list[str](), "edited": list[str]()}
     for name in _names(source):
-        data = (source / name).read_bytes()
-        state = _state(_hash(data), _hash_of(target / name), record.get(name))
+        shipped_hash = _hash(source / name)
+        state = _state(shipped_hash, _hash(target / name), record.get(name))
         if state in ("new", "updated"):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(target / name, [Path(name).suffix], force=True) as part:
-                part.write_bytes(data)
+                part.write_bytes((source / name).read_bytes())
         if state != "edited":
-            record[name] = _hash(data)
+            record[name] = shipped_hash
         names.setdefault(state, []).append(name)
     with atomic_write(target / RECORD, [".json"], force=True) as part:
         part.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
@@ -108,9 +109,9 @@ def open_lab(folder: Path, options: list[str]) -> None:
     LabApp.launch_instance([f"--ServerApp.root_dir={folder.resolve()}", *first, *options])
 
 
-def _state(shipped: str, present: str | None, copied: str | None) -> str:
+def _state(shipped: str, present: str, copied: str | None) -> str:
     """Compare hashes: of the file that ships, of the one in the folder, and of the one an earlier call copied."""
-    if present is None:
+    if not present:
         return "new"
     if present == shipped:
         return "same"
@@ -132,12 +133,17 @@ def _read_record(folder: Path) -> dict[str, str]:
     return {str(name): str(value) for name, value in record.items()} if isinstance(record, dict) else {}
 
 
-def _hash(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _hash_of(path: Path) -> str | None:
-    """Hash what is there, None where nothing is; what is no file matches nothing, so that it stays."""
+def _hash(path: Path) -> str:
+    """Hash what a file says, empty where nothing is; what is no file matches nothing, so that it stays."""
     if not os.path.lexists(path):
-        return None
-    return _hash(path.read_bytes()) if path.is_file() else "no file"
+        return ""
+    return hashlib.sha256(_authored(path.read_bytes())).hexdigest() if path.is_file() else "no file"
+
+
+def _authored(data: bytes) -> bytes:
+    """Keep of a notebook what its author wrote: neither what running adds nor the empty cell that Jupyter appends."""
+    try:
+        cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(data)["cells"]]
+    except (ValueError, KeyError, TypeError):
+        return data
+    return json.dumps([(kind, source) for kind, source in cells if source.strip()]).encode()

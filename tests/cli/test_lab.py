@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from typer.testing import CliRunner
 
@@ -87,6 +88,40 @@ def test_a_new_edition_replaces_what_was_not_changed_and_keeps_what_was(source, 
     assert (mine / "00_quickstart.ipynb").read_text() == "second edition"
     (source / "01_more.ipynb").write_text("third edition")
     assert copy_notebooks(mine).edited == ("01_more.ipynb",)  # and not only the first time
+
+
+@pytest.fixture
+def lesson(source):
+    """A notebook that ships, as it was run once."""
+
+    def write(path, *sources, run=1):
+        cells = [nbformat.v4.new_code_cell(text, execution_count=run, outputs=[]) for text in sources]
+        cells[0].outputs = [nbformat.v4.new_output("stream", text=f"run {run}")]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+
+    write(source / "01_more.ipynb", "1 + 1")
+    return write
+
+
+def test_to_run_a_notebook_is_not_to_change_it(source, lesson, tmp_path):
+    mine = tmp_path / "mine"
+    copy_notebooks(mine)
+    lesson(mine / "01_more.ipynb", "1 + 1", "", run=2)  # Jupyter adds an empty cell when the last one is run
+    ran = (mine / "01_more.ipynb").read_bytes()
+    again = copy_notebooks(mine)
+    assert again.updated == again.edited == () and (mine / "01_more.ipynb").read_bytes() == ran
+    lesson(source / "01_more.ipynb", "1 + 2")
+    assert copy_notebooks(mine).updated == ("01_more.ipynb",)
+    assert (mine / "01_more.ipynb").read_bytes() == (source / "01_more.ipynb").read_bytes()
+
+
+@pytest.mark.parametrize("cells", [("1 + 3",), ("1 + 1", "my note"), ("my note", "1 + 1")])
+def test_a_notebook_with_other_cells_is_its_owners(source, lesson, tmp_path, cells):
+    mine = tmp_path / "mine"
+    copy_notebooks(mine)
+    lesson(mine / "01_more.ipynb", *cells)
+    lesson(source / "01_more.ipynb", "1 + 2")
+    assert copy_notebooks(mine).edited == ("01_more.ipynb",)
 
 
 def test_a_changed_notebook_that_is_moved_away_comes_fresh(source, tmp_path):
