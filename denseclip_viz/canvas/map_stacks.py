@@ -16,6 +16,8 @@ from denseclip_viz.plot.scales import Scale
 from denseclip_viz.plot.select import absent_baseline
 
 TEXT = ("template", "prompt")
+Key = tuple[str, ...]
+"""What maps on one scale have in common: view, layer, unit, axes."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class Stack:
     where: Placement
     scale: Scale
     baseline: tuple[float, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """Name what it shares its scale with, in other results."""
+        return self.view, self.layer, self.scale.unit, *self.axes
 
     def pack(self, name: str) -> tuple[dict[str, Any], bytes]:
         """Describe it for the browser, and pack its maps into the buffer of a name."""

@@ -12,15 +12,14 @@ from typing import Any
 import xarray as xr
 
 from denseclip_viz.canvas import module, style
-from denseclip_viz.canvas.payload import Payload, pack_result
+from denseclip_viz.canvas.payload import Payload, Result, on_one_scale, pack_result, scales_of
 from denseclip_viz.canvas.state import AUTO, checked_controls, completed
 from denseclip_viz.errors import OutputError
 from denseclip_viz.files import atomic_write, check_target
 from denseclip_viz.plot.panels import Interpolation
-from denseclip_viz.plot.scales import OPACITY
+from denseclip_viz.plot.scales import OPACITY, Limits
 from denseclip_viz.trace import Trace
 
-Result = xr.Dataset | xr.DataArray
 LIMIT = 8.0  # MB of a page: more is slow to open and refused by mail
 BASE64 = 4 / 3  # characters for a byte
 
@@ -35,6 +34,9 @@ def save_html(
     leave_out: Sequence[str] = (),
     limit_mb: float = LIMIT,
     linked: bool = True,
+    one_scale: bool = True,
+    limits: Limits = None,
+    like: Result | Sequence[Result] = (),
     locked: Sequence[str] = (),
     force: bool = False,
     prompt: str | None = None,
@@ -61,6 +63,10 @@ def save_html(
         leave_out: What to leave out of a page that is too large, such as `["layers"]`: see `pack_result`.
         limit_mb: The largest page, in MB of 10^6 bytes.
         linked: Let several canvases move together.
+        one_scale: Draw several results of one model on the same scales, so that their colours can be compared. False
+            gives each its own; different models have their own in any case.
+        limits: Lowest and highest value of the dense scale, or of any, as for `Canvas`.
+        like: More results that the scales cover, as for `Canvas`.
         locked: Names of controls that are not shown.
         force: Replace a file that is there.
         prompt: Which one to start with; the first by default, as for the next four.
@@ -102,6 +108,8 @@ def save_html(
     check_target(path, [".html"], force=force)
     options: dict[str, Any] = {"leave_out": leave_out, "limit": limit_mb / BASE64}
     shown = [pack_result(result, features=one, **options) for result, one in zip(several, traces, strict=True)]
+    shown = [one.on_scales(scales_of(like)) for one in shown]
+    shown = [one.on_scales([], limits) for one in (on_one_scale(shown) if one_scale else shown)]
     links, hidden = ["page"] if linked and len(shown) > 1 else [], checked_controls(locked)
     models = [_values(one, state, _links=links, locked=hidden) for one in shown]
     heading = title or " · ".join(dict.fromkeys(str(one.meta["title"]) for one in shown))

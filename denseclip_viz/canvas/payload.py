@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,19 +10,20 @@ import numpy as np
 import xarray as xr
 
 from denseclip_viz.canvas.encoding import image_file, label_file
-from denseclip_viz.canvas.map_stacks import TEXT, maps_by_state, stacks_of, text_values, with_axes
+from denseclip_viz.canvas.map_stacks import TEXT, Key, maps_by_state, stacks_of, text_values, with_axes
 from denseclip_viz.canvas.state import DEFAULTS, DIVERGING, ENSEMBLE, MEAN, OUTPUT, SEQUENTIAL, VIEWS, carry_over
 from denseclip_viz.errors import GeometryError, LayerError, OutputError
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.compare import QUESTIONS
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.raster import LOOK, colour_tables
-from denseclip_viz.plot.scales import Scale, label_colour
+from denseclip_viz.plot.scales import Limits, Scale, covering, label_colour, limited, limits_by_view
 from denseclip_viz.plot.select import require_one_path
 from denseclip_viz.plot.sheet import is_random, provenance
 from denseclip_viz.trace import Trace
 
 PARTS = ("contribution", "gap", "attention", "heads", "layers", "cells", "image")
+Result = xr.Dataset | xr.DataArray
 LIMIT = 32.0  # MB that a notebook's browser is asked to hold for one canvas
 
 
@@ -34,10 +35,12 @@ class Payload:
         meta: JSON: names, places, scales, how the numbers are unpacked, and the rules of `plot` and `state` as data.
         buffers: Bytes by name, of which the first word is the part: maps as uint16, cells as float16, image and labels
             as files, colour tables.
+        scales: Of its maps, by what those of other results share with them.
     """
 
     meta: dict[str, Any]
     buffers: dict[str, bytes]
+    scales: dict[Key, Scale]
 
     @property
     def choices(self) -> dict[str, list[Any]]:
@@ -50,6 +53,26 @@ class Payload:
         """The cells (y, x) that a pin counts: of the maps, or the pixels of the labels."""
         main = self.meta["labels"] or self.meta["stacks"][0]
         return main["grid"]["rows"], main["grid"]["columns"]
+
+    def on_scales(self, several: Iterable[Mapping[Key, Scale]], limits: Limits = None) -> "Payload":
+        """Show it on scales that cover those of several results, or within limits: a pair for dense, or by view.
+
+        Raises:
+            ImageError: Limits of no view, or that are no limits.
+        """
+        listed, chosen = [self.scales, *several], limits_by_view(limits)
+        drawn = {
+            key: limited(covering([scales[key] for scales in listed if key in scales]), chosen.get(key[0]))
+            for key in self.scales
+        }
+        stacks = [{**old, **new.to_dict()} for old, new in zip(self.meta["stacks"], drawn.values(), strict=True)]
+        return Payload({**self.meta, "stacks": stacks}, self.buffers, drawn)
+
+    @property
+    def source(self) -> tuple[str, str]:
+        """The model and its weights: cosines of one lie on one scale, those of two do not."""
+        about = self.meta["provenance"]
+        return about.get("model", ""), about.get("weights_hash", "")
 
     @property
     def megabytes(self) -> float:
@@ -101,10 +124,21 @@ def pack_result(
     meta["choices"] = _choices(whole, meta)
     meta["maps"] = maps_by_state(stacks, meta["choices"]["head"])
     meta["start"] = carry_over(DEFAULTS, meta["choices"])
-    packed = Payload(meta, buffers)
+    packed = Payload(meta, buffers, {stack.key: stack.scale for stack in stacks})
     if packed.megabytes > limit:
         raise _too_large(packed, limit)
     return packed
+
+
+def scales_of(results: Result | Sequence[Result]) -> list[dict[Key, Scale]]:
+    """Give the scales of results that another one is shown like."""
+    listed = map(as_dataset, results if isinstance(results, list | tuple) else [results])
+    return [{stack.key: stack.scale for stack in stacks_of(whole)} for whole in listed if "labels" not in whole]
+
+
+def on_one_scale(several: Sequence[Payload]) -> list[Payload]:
+    """Show results on scales that cover all of them, as far as they are of one model."""
+    return [one.on_scales(other.scales for other in several if other.source == one.source) for one in several]
 
 
 def _check_parts(leave_out: Sequence[str]) -> None:

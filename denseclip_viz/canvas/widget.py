@@ -15,13 +15,13 @@ from PIL import Image
 
 from denseclip_viz.canvas import module, style
 from denseclip_viz.canvas.encoding import Quantized, read_labels
-from denseclip_viz.canvas.payload import Payload, pack_result
+from denseclip_viz.canvas.payload import Payload, Result, pack_result, scales_of
 from denseclip_viz.canvas.state import AUTO, DEFAULTS, carry_over, checked_controls, completed
 from denseclip_viz.errors import LayerError
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.raster import UNSEEN, Bytes, Floats, overlay, paint_labels, png
-from denseclip_viz.plot.scales import OPACITY, label_colour
+from denseclip_viz.plot.scales import OPACITY, Limits, label_colour
 from denseclip_viz.trace import Trace
 
 STILL_PIXELS = 448  # pixels of its long side: notebooks with several stay small
@@ -34,6 +34,9 @@ class Canvas(anywidget.AnyWidget):
         result: What `Model.compare`, `Model.similarity` or `Model.segment` returned; nothing yet by default.
         trace: The trace that it came from: gives a `similarity` its image, and lets a hovered cell be compared
             with all other cells.
+        limits: Lowest and highest value of the dense scale, or of any view's: `{"dense": (0, 0.4)}`. What lies beyond
+            has the colour of the end, and the scale says so.
+        like: One or more results whose values the scales cover too, so that colours can be compared.
         leave_out: Parts that a large result is sent without, for example `["layers"]`; see `pack_result`.
         still: Add a still image for places that show no widgets.
         locked: Names of controls that are not shown, for teachers.
@@ -84,6 +87,8 @@ class Canvas(anywidget.AnyWidget):
         result: xr.Dataset | xr.DataArray | None = None,
         *,
         trace: Trace | None = None,
+        limits: Limits = None,
+        like: Result | Sequence[Result] = (),
         leave_out: Sequence[str] = (),
         still: bool = True,
         locked: Sequence[str] = (),
@@ -99,30 +104,53 @@ class Canvas(anywidget.AnyWidget):
         hover: bool = False,
         pinned: Sequence[int] | None = None,
     ) -> None:
+        self._own: Payload | None = None  # on its own scales
         self._shown: Payload | None = None
+        self._limits: Limits = None
+        self._on_one_scale: list[Canvas] = [self]
         self._still = still
         super().__init__(locked=list(locked))
         if result is not None:
-            self.show(result, trace=trace, leave_out=leave_out)
+            self.show(result, trace=trace, limits=limits, like=like, leave_out=leave_out)
         start = {"prompt": prompt, "template": template, "layer": layer, "view": view, "head": head}
         look = {"opacity": opacity, "threshold": threshold, "colours": colours, "interpolation": interpolation}
         given = {name: value for name, value in start.items() if value is not None}
         self.state = {**given, **look, "hover": hover, "pinned": pinned}
 
     def show(
-        self, result: xr.Dataset | xr.DataArray, *, trace: Trace | None = None, leave_out: Sequence[str] = ()
+        self,
+        result: Result,
+        *,
+        trace: Trace | None = None,
+        limits: Limits = None,
+        like: Result | Sequence[Result] = (),
+        leave_out: Sequence[str] = (),
     ) -> None:
         """Show another result, given as for `Canvas`; prompt, template, layer, view and head stay if it has them too.
 
         Raises:
-            LayerError, GeometryError, OutputError: As for `Canvas`; what was shown stays.
+            LayerError, GeometryError, OutputError, ImageError: As for `Canvas`; what was shown stays.
         """
-        shown = pack_result(result, features=trace, leave_out=leave_out)
-        state = carry_over(self.state, shown.choices, grid=shown.grid)
+        own = pack_result(result, features=trace, leave_out=leave_out).on_scales(scales_of(like))
+        own.on_scales([], limits)  # refused before anything changes
+        state = carry_over(self.state, own.choices, grid=own.grid)
         with self.hold_sync():
+            self._own, self._limits = own, limits
+            self._rescale()
+            self.state = state
+        for canvas in self._on_one_scale:
+            if canvas is not self:
+                canvas._rescale()
+
+    def _rescale(self) -> None:
+        """Send what is shown, on the scales that it shares; nothing where they are as before."""
+        if (own := self._own) is None:
+            return
+        others = [canvas._own for canvas in self._on_one_scale if canvas._own is not None]
+        shown = own.on_scales((one.scales for one in others if one.source == own.source), self._limits)
+        if self._shown is None or self._shown.buffers is not shown.buffers or self._shown.scales != shown.scales:
             self._shown = shown
             self._payload = {"meta": shown.meta, "buffers": shown.buffers}
-            self.state = state
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take what the browser says; of a state that was another result's only what this one has too."""
@@ -153,10 +181,17 @@ class Canvas(anywidget.AnyWidget):
         return checked_controls(proposal["value"])
 
 
-def link(first: Canvas, second: Canvas, *more: Canvas) -> None:
+def link(first: Canvas, second: Canvas, *more: Canvas, one_scale: bool = True) -> None:
     """Let canvases move together: pointing, pins, prompt, template, view and looks. The kernel is not needed for it.
 
     Names that one of them does not have leave it as it is; cells are matched by their place in the image.
+
+    Args:
+        first: A canvas; of an explorer pass `explorer.canvas`.
+        second: Another one.
+        *more: More of them.
+        one_scale: Draw what is of one model on the same scales from now on, so that colours can be compared; each
+            canvas keeps its own with False, and different models keep their own in any case.
 
     Raises:
         LayerError: One of them is no canvas; then none is linked.
@@ -172,6 +207,11 @@ def link(first: Canvas, second: Canvas, *more: Canvas) -> None:
             raise LayerError(got, expected="canvases", fix="Of an explorer pass its canvas: explorer.canvas.")
     for canvas in canvases:
         canvas._links = [*canvas._links, name]
+    if one_scale:
+        group = list(dict.fromkeys(other for canvas in canvases for other in canvas._on_one_scale))
+        for canvas in group:
+            canvas._on_one_scale = group
+            canvas._rescale()
 
 
 def snapshot(shown: Payload, state: Mapping[str, Any]) -> bytes:

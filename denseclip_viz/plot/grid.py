@@ -1,5 +1,6 @@
 """Similarity maps side by side, templates against prompts, on one scale that is shown."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy.typing as npt
 import xarray as xr
 from matplotlib.figure import Figure
 
-from denseclip_viz.errors import PromptError
+from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.sheet import GREY, INK, LINE, MARGIN, SMALL, Lattice, Sheet
 from denseclip_viz.plot.text import isolated
@@ -26,6 +27,8 @@ def grid(
     cols: str = "prompt",
     image: npt.ArrayLike | None = None,
     normalise: Normalise = "shared",
+    limits: tuple[float, float] | None = None,
+    like: xr.DataArray | Sequence[xr.DataArray] = (),
     interpolation: panels.Interpolation = "bilinear",
     figure: Figure | None = None,
 ) -> Figure:
@@ -38,6 +41,8 @@ def grid(
         cols: The axis that goes across.
         image: What to draw beneath, uint8 (row, column, rgb) of the whole image; nothing by default.
         normalise: "shared", or "each" for a min-max of every map by itself, which the figure then says.
+        limits: Lowest and highest value of the shared scale; what lies beyond has the colour of the end.
+        like: Maps whose values the shared scale covers too, so that figures can be laid side by side.
         interpolation: "bilinear", or "nearest" to see the cells.
         figure: An empty figure to draw into; its size is set.
 
@@ -67,7 +72,8 @@ def grid(
     shape = {"columns": len(column_names), "rows": len(row_names)}
     lattice = Lattice(panel=panel, top=top, left=left, least=SIDE * 0.8, gap=(0.12, 0.12), **shape)
     sheet.resize(max(lattice.width, 4.6), lattice.height(lines=1))
-    scale = _draw_title(sheet, table, normalise, opacity=scales.OPACITY if image is not None else 1.0)
+    scale, baseline = _scale(table, normalise, limits, like)
+    _draw_title(sheet, table, scale, baseline, opacity=scales.OPACITY if image is not None else 1.0)
     _label(sheet, lattice, heads, row_names)
     under = None if image is None else panels.reduced(image)
     for row, column in np.ndindex(lattice.rows, lattice.columns):
@@ -109,20 +115,35 @@ def _heads(sheet: Sheet, names: list[str], width: float, table: xr.DataArray, co
     return heads
 
 
-def _draw_title(sheet: Sheet, table: xr.DataArray, normalise: Normalise, *, opacity: float) -> scales.Scale:
-    """Write the title with the bar of the scale, which is returned."""
+def _scale(
+    table: xr.DataArray,
+    normalise: Normalise,
+    limits: tuple[float, float] | None,
+    like: xr.DataArray | Sequence[xr.DataArray],
+) -> tuple[scales.Scale, float | None]:
+    """Make the scale of all maps, with the absent baseline on it; that of stretched maps has none."""
+    others = [like] if isinstance(like, xr.DataArray) else list(like)
+    if normalise == "each":
+        if limits is not None or others:
+            got, fix = "limits or like with normalise='each'", "Leave normalise out."
+            raise ImageError(got, expected="a shared scale to set", fix=fix)
+        return scales.Scale(0.0, 1.0, scales.SEQUENTIAL, "of its own range"), None
+    baseline = select.absent_baseline(table)
+    also = [] if baseline is None else [baseline]
+    own = [scales.of_view("dense", maps, also=also) for maps in (table, *others)]
+    return scales.limited(scales.covering(own), limits), baseline
+
+
+def _draw_title(
+    sheet: Sheet, table: xr.DataArray, scale: scales.Scale, baseline: float | None, *, opacity: float
+) -> None:
+    """Write the title with the bar of the scale."""
     sheet.title(str(table.name or "similarity"))
     top, left = sheet.top, sheet.width - MARGIN - BAR
-    if normalise == "each":
-        scale, baseline = scales.Scale(0.0, 1.0, scales.SEQUENTIAL, "of its own range"), None
-        for i, line in enumerate(sheet.fit(STRETCHED, width=left - 2 * MARGIN, size=SMALL, lines=3)):
-            sheet.note(MARGIN, top + 0.21 + i * LINE * 0.8, line)
-    else:
-        baseline = select.absent_baseline(table)
-        scale = scales.of_view("dense", table, also=[] if baseline is None else [baseline])
-        sheet.note(MARGIN, top + 0.21, "cosine")
+    note = "cosine" if scale.unit == "cosine" else STRETCHED
+    for i, line in enumerate(sheet.fit(note, width=left - 2 * MARGIN, size=SMALL, lines=3)):
+        sheet.note(MARGIN, top + 0.21 + i * LINE * 0.8, line)
     scales.draw_bar(sheet.place(left, top + 0.17, BAR, 0.09), scale, baseline=baseline, opacity=opacity)
-    return scale
 
 
 def _label(sheet: Sheet, lattice: Lattice, heads: list[list[str]], row_names: list[str]) -> None:

@@ -58,8 +58,7 @@ def map(
         ax = NotebookFigure(dpi=DPI, facecolor="white", layout="constrained").add_subplot()
     values = values.transpose("y", "x")
     scale = scales.diverging(values, unit=unit) if kind == "diverging" else scales.sequential(values, unit=unit)
-    if limits is not None:
-        scale = scales.Scale(float(limits[0]), float(limits[1]), scale.colours, unit)
+    scale = scales.limited(scale, limits)
     where = panels.placement(values)
     panels.draw_map(ax, values, where, scale, image=image, interpolation=interpolation, opacity=opacity)
     ax.set_axis_off()

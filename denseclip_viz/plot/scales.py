@@ -1,8 +1,8 @@
 """Colour scales that panels share, and the bars that show them."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from denseclip_viz.errors import ImageError
 from denseclip_viz.plot.raster import BEHIND, Colour
 from denseclip_viz.plot.sheet import GREY, INK, TINY
 from denseclip_viz.plot.text import number, plain
+from denseclip_viz.validation import is_number
 
 # Perceptually uniform, or diverging and safe for colour-blind eyes (ColorBrewer).
 SEQUENTIAL, ATTENTION, CONTRIBUTION, GAP = "viridis", "magma", "RdBu_r", "PuOr_r"
@@ -25,6 +26,7 @@ VIEWS = {  # unit and colours
     "attention": ("weight", ATTENTION),
     "gap": ("std. dev.", GAP),
 }
+Limits = Sequence[float] | Mapping[str, Sequence[float]] | None
 NOTHING = 0.03  # of the strongest layer: what is weaker looks empty
 OPACITY = 0.64  # of a map over an image
 # Okabe and Ito's seven, then thirteen chosen one by one to lie farthest from those before, in OKLab, for
@@ -47,12 +49,16 @@ def label_colour(index: int) -> Colour:
 
 @dataclass(frozen=True)
 class Scale:
-    """A colour scale that several panels share; ImageError if it has no width."""
+    """A colour scale that several panels share; ImageError if it has no width.
+
+    `cut` says of each end whether values lie beyond it: they have its colour, and the scale says so.
+    """
 
     low: float
     high: float
     colours: str
     unit: str
+    cut: tuple[bool, bool] = (False, False)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
@@ -69,7 +75,8 @@ class Scale:
         """Its two ends and its middle, and how they are written: plainly while that is short, else by powers of ten."""
         decimals = max(0, 1 - math.floor(math.log10((self.high - self.low) / 3)))
         values = (self.low, (self.low + self.high) / 2, self.high)
-        return [(value, _written(value, decimals)) for value in values]
+        signs = ("≤ " * self.cut[0], "", "≥ " * self.cut[1])
+        return [(value, sign + _written(value, decimals)) for value, sign in zip(values, signs, strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the browser draws by."""
@@ -102,6 +109,33 @@ def of_view(view: str, values: npt.ArrayLike, *, also: Sequence[float] = ()) -> 
     return sequential(values, unit=unit, colours=colours, also=[*also, 0.0] if view == "attention" else also)
 
 
+def covering(scales: Sequence[Scale]) -> Scale:
+    """Make the one scale that covers several of the same unit and colours."""
+    return replace(scales[0], low=min(scale.low for scale in scales), high=max(scale.high for scale in scales))
+
+
+def limited(scale: Scale, limits: Sequence[float] | None) -> Scale:
+    """Put limits that somebody chose in the place of a scale's own; ImageError if they are not such limits."""
+    if limits is None:
+        return scale
+    pair = limits if isinstance(limits, tuple | list) and len(limits) == 2 and all(map(is_number, limits)) else None
+    if pair is None or (scale.is_diverging and pair[0] != -pair[1]):
+        expected = "two numbers, −x and x: zero is the middle of these colours" if pair else "two numbers (low, high)"
+        raise ImageError(f"limits={limits!r}", expected=expected, fix="For example limits=(-0.1, 0.1).")
+    low, high = map(float, pair)
+    return replace(scale, low=low, high=high, cut=(scale.low < low, scale.high > high))
+
+
+def limits_by_view(limits: Limits) -> Mapping[str, Sequence[float]]:
+    """Read limits as they are given: of each view by its name, or a pair for the dense map; ImageError otherwise."""
+    by_view: Mapping[str, Any] = limits if isinstance(limits, Mapping) else {} if limits is None else {"dense": limits}
+    for name in by_view:
+        if name not in VIEWS:
+            expected = f"limits of {', '.join(VIEWS)}"
+            raise ImageError(f"limits of {name!r}", expected=expected, fix='For example {"dense": (0, 0.4)}.')
+    return by_view
+
+
 def by_layer(maps: xr.DataArray, cells: xr.DataArray) -> list[Scale]:
     """Make a centred scale of cosines for each layer, since cells of different sizes carry different shares.
 
@@ -128,14 +162,22 @@ def draw_bar(ax: Axes, scale: Scale, *, opacity: float = OPACITY, baseline: floa
     for (value, text), align in zip(scale.ticks, ("left", "center", "right"), strict=True):
         ax.text(value, -0.4, text, ha=align, va="top", **plain(TINY, GREY))
     if baseline is not None:
-        ax.plot([baseline] * 2, [-0.3, 1.3], color=INK, linewidth=1.3, clip_on=False, gid="baseline", zorder=5)
-        share = (baseline - scale.low) / (scale.high - scale.low)
+        within = min(max(baseline, scale.low), scale.high)
+        ax.plot([within] * 2, [-0.3, 1.3], color=INK, linewidth=1.3, clip_on=False, gid="baseline", zorder=5)
+        share = (within - scale.low) / (scale.high - scale.low)
         align = "left" if share < 0.15 else "right" if share > 0.85 else "center"
-        ax.text(baseline, 1.45, "absent", ha=align, va="bottom", **plain(TINY, INK))
+        ax.text(
+            within,
+            1.45,
+            "absent" if within == baseline else f"absent {number(baseline, 3)}",
+            ha=align,
+            va="bottom",
+            **plain(TINY, INK),
+        )
 
 
 def _written(value: float, decimals: int) -> str:
-    if value == 0:
+    if round(value, decimals) == 0:
         return "0"
     if decimals <= 4:
         return number(value, decimals)

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -28,6 +28,14 @@ def require_one_path(result: object) -> None:
         names = [str(name) for name in result["path"].to_numpy()]
         got, fix = f"A result of the paths {', '.join(names)}", f"Pick one: result.sel(path={names[0]!r})."
         raise LayerError(got, expected="a result of one path", fix=fix)
+
+
+def listed(results: object) -> list[Any]:
+    """List results that came as one or as several; none is a LayerError."""
+    several = list(results) if isinstance(results, list | tuple) else [results]
+    if not several:
+        raise LayerError("No result to show", expected="one or several", fix="Pass what model.compare returns.")
+    return several
 
 
 def one_of(value: str, allowed: Sequence[str], *, name: str) -> None:

@@ -39,7 +39,7 @@ function showBaseline(data, state, node, { baseline, low, high, decimals }) {
   const value = baseline?.[templateOf(data, state)];
   node.hidden = value === undefined;
   if (node.hidden) return;
-  const at = (value - low) / (high - low);
+  const at = clamp((value - low) / (high - low), 0, 1); // beyond limits that were chosen it stands at the end
   node.style.left = `${100 * at}%`;
   node.dataset.side = at < 0.2 ? "left" : at > 0.8 ? "right" : "middle";
   node.firstChild.textContent = `absent ${pretty(value, decimals)}`;
