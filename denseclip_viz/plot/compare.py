@@ -122,9 +122,11 @@ def _titles(several: Sequence[xr.Dataset]) -> list[str]:
         _require(both)
     models = [str(both.attrs.get("model", "")) for both in several]
     names = [str(both.attrs.get("image_name", "")) or f"image {i}" for i, both in enumerate(several, start=1)]
-    return [
-        f"{name}, {model}: " if len(set(models)) > 1 else f"{name}: " for name, model in zip(names, models, strict=True)
-    ]
+    if len(set(models)) > 1:
+        names = [f"{name}, {model}" for name, model in zip(names, models, strict=True)]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({i})" for i, name in enumerate(names, start=1)]
+    return [f"{name}: " for name in names]
 
 
 def _in_common(several: Sequence[xr.Dataset]) -> dict[str, Any]:
