@@ -11,11 +11,16 @@ from denseclip_viz.canvas.encoding import quantize
 from denseclip_viz.canvas.state import MEAN, OUTPUT
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot import scales
+from denseclip_viz.plot.compare import QUESTIONS
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.scales import Scale
 from denseclip_viz.plot.select import absent_baseline
 
 TEXT = ("template", "prompt")
+GRADIENT_VIEWS = {  # variable, and what its maps are
+    "dense": ("layer_dense_gradient", "what made the mean dense cosine?"),
+    "contribution": ("layer_global_gradient", "what made the score?"),
+}
 Key = tuple[str, ...]
 """What maps on one scale have in common: view, layer, unit, axes."""
 
@@ -25,7 +30,8 @@ class Stack:
     """Maps `(*axes, y, x)` that are read alike, on one scale; of several templates their mean comes last.
 
     It can be left out by its `part`: "gap", "heads", "layers", …. Axes are `("template", "prompt")`, `("head",)` or
-    none. The baseline is for each template the highest value of an absent prompt; empty if there is none.
+    none. The title says what they are. The baseline is for each template the highest value of an absent prompt; empty
+    if there is none.
     """
 
     part: str
@@ -35,6 +41,7 @@ class Stack:
     values: np.ndarray
     where: Placement
     scale: Scale
+    title: str
     baseline: tuple[float, ...] = ()
 
     @property
@@ -45,7 +52,7 @@ class Stack:
     def pack(self, name: str) -> tuple[dict[str, Any], bytes]:
         """Describe it for the browser, and pack its maps into the buffer of a name."""
         numbers, shape = quantize(self.values), self.values.shape
-        names = {"view": self.view, "layer": self.layer, "buffer": name}
+        names = {"view": self.view, "layer": self.layer, "title": self.title, "buffer": name}
         lists = {"axes": list(self.axes), "sizes": list(shape[:-2]), "baseline": list(self.baseline)}
         where = self.where._replace(grid=(shape[-2], shape[-1]))  # a gradient's cells may be finer, or coarser
         return {**names, **lists, **self.scale.to_dict(), **numbers.to_dict(), "grid": where.to_dict()}, numbers.bytes
@@ -89,11 +96,12 @@ def stacks_of(result: xr.Dataset) -> Iterator[Stack]:
     for name in ("contribution", "gap"):
         if name in result:
             maps, scale = text_values(result[name]), scales.of_view(name, result[name])
-            yield Stack(name, name, OUTPUT, TEXT, maps, where, scale)
+            yield Stack(name, name, OUTPUT, TEXT, maps, where, scale, QUESTIONS[name])
     for name, part, axes in (("attention", "attention", ()), ("attention_heads", "heads", ("head",))):
         if name in result:
             maps = result[name].transpose(*axes, "y", "x").to_numpy()
-            yield Stack(part, "attention", OUTPUT, axes, maps, where, scales.of_view("attention", maps))
+            scale = scales.of_view("attention", maps)
+            yield Stack(part, "attention", OUTPUT, axes, maps, where, scale, QUESTIONS["attention"])
     yield from _gradients(result)
 
 
@@ -102,23 +110,24 @@ def _dense(result: xr.Dataset, where: Placement) -> Iterator[Stack]:
     cosines = [np.ravel(result[name]) for name in ("dense", "layer_dense") if name in result]
     scale = scales.of_view("dense", np.concatenate(cosines))
     dense = result["dense"]
-    yield Stack("dense", "dense", OUTPUT, TEXT, text_values(dense), where, scale, _baseline(dense))
+    question = QUESTIONS["dense"]
+    yield Stack("dense", "dense", OUTPUT, TEXT, text_values(dense), where, scale, question, _baseline(dense))
     if "layer_dense" in result:
         for i, name in enumerate(result["layer"].to_numpy()):
             maps, where = result["layer_dense"].isel(layer=i), placement(result, layer=i)
-            yield Stack("layers", "dense", str(name), TEXT, text_values(maps), where, scale, _baseline(maps))
+            yield Stack("layers", "dense", str(name), TEXT, text_values(maps), where, scale, question, _baseline(maps))
 
 
 def _gradients(result: xr.Dataset) -> Iterator[Stack]:
     """Stack layers read by gradients; cells of different sizes carry different shares, so each has its own scale."""
-    for variable, view in (("layer_dense_gradient", "dense"), ("layer_global_gradient", "contribution")):
+    for view, (variable, title) in GRADIENT_VIEWS.items():
         if variable not in result:
             continue
         each = scales.by_layer(result[variable], result["layer_cells"])
         for i, name in enumerate(result["layer"].to_numpy()):
             maps = text_values(result[variable].isel(layer=i).rename(fine_y="y", fine_x="x"))
             own = _own_cells(maps, int(result["layer_cells"][i]))
-            yield Stack("layers", view, str(name), TEXT, own, placement(result, layer=i), each[i])
+            yield Stack("layers", view, str(name), TEXT, own, placement(result, layer=i), each[i], title)
 
 
 def _own_cells(maps: np.ndarray, cells: int) -> np.ndarray:

@@ -14,7 +14,6 @@ from denseclip_viz.canvas.map_stacks import TEXT, Key, maps_by_state, stacks_of,
 from denseclip_viz.canvas.state import DEFAULTS, DIVERGING, ENSEMBLE, MEAN, OUTPUT, SEQUENTIAL, VIEWS, carry_over
 from denseclip_viz.errors import GeometryError, LayerError, OutputError
 from denseclip_viz.geometry import Placement
-from denseclip_viz.plot.compare import QUESTIONS
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.raster import LOOK, colour_tables
 from denseclip_viz.plot.scales import Limits, Scale, covering, label_colour, limited, limits_by_view
@@ -24,6 +23,7 @@ from denseclip_viz.trace import Trace
 
 PARTS = ("contribution", "gap", "attention", "heads", "layers", "cells", "image")
 Result = xr.Dataset | xr.DataArray
+NO_FACTS = ("geometry", "caution")  # attributes that have a place of their own
 LIMIT = 32.0  # MB that a notebook's browser is asked to hold for one canvas
 
 
@@ -157,10 +157,10 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
         "version": 1,
         "title": str(whole.attrs.get("image_name", "image")),
         "credit": provenance(whole.attrs),
-        "provenance": {str(key): str(value) for key, value in whole.attrs.items() if key != "geometry"},
+        "provenance": {str(key): str(value) for key, value in whole.attrs.items() if key not in NO_FACTS},
         "random": is_random(whole.attrs),
+        "caution": str(whole.attrs.get("caution", "")),
         "reading": str(whole.attrs.get("layer_readout", "")),
-        "questions": {**QUESTIONS, "segments": "which text wins where?"},
         "prompts": [{"name": name, "absent": bool(is_so)} for name, is_so in zip(names, absent, strict=True)],
         "palette": [[round(255 * part) for part in label_colour(i)] for i in range(len(names))],
         "tables": {"sequential": list(SEQUENTIAL), "diverging": list(DIVERGING)},
@@ -181,7 +181,8 @@ def _cells(features: Trace) -> tuple[dict[str, Any], bytes]:
     some = vectors[:: max(1, len(vectors) // 256)]
     scale = Scale(min(float((some @ some.T).min()), 0.9), 1.0, SEQUENTIAL[0], "cosine")
     grid = features.geometry.placement().to_dict()
-    return {"grid": grid, "width": vectors.shape[1], **scale.to_dict()}, vectors.numpy().astype("<f2").tobytes()
+    about = {"grid": grid, "width": vectors.shape[1], "title": "cells like this one", **scale.to_dict()}
+    return about, vectors.numpy().astype("<f2").tobytes()
 
 
 def _labels(whole: xr.Dataset, where: Placement) -> tuple[dict[str, Any], bytes]:

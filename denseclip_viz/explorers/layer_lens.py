@@ -15,6 +15,7 @@ from denseclip_viz.explorers.thumbnails import Thumbnail, ThumbnailGrid, Thumbna
 from denseclip_viz.images import ImageLike
 from denseclip_viz.maps.comparison import spearman
 from denseclip_viz.plot.panels import placement
+from denseclip_viz.plot.scales import GRADIENTS
 from denseclip_viz.prompts import Named, Prompts
 
 CONTROLS = (*TEXTS, "model", "run")
@@ -66,19 +67,23 @@ def _show(panel: Panel, tiles: Thumbnails) -> None:
 def _layers(both: xr.Dataset, all_stacks: Sequence[Stack], state: dict[str, Any]) -> ThumbnailGrid:
     template, prompt = _place(both, state)
     names = [*map(str, both["layer"].to_numpy()), OUTPUT]
-    rows, tiles = [], []
+    rows, tiles, unit = [], [], ""
     for view, title in ROWS:
         by_layer = {stack.layer: stack for stack in all_stacks if stack.view == view and stack.axes == TEXT}
         if len(by_layer) > 1:
+            unit = by_layer[names[0]].scale.unit
             rows.append((title, "", 0.0))
             tiles.append([_tile(by_layer.get(name), template, prompt, state["prompt"]) for name in names])
+    is_gradient = unit == GRADIENTS
+    apart = ". The output, apart: cosines and their contributions." if is_gradient else ""
     return ThumbnailGrid(
-        f"“{state['prompt']}” down the layers",
+        f"“{state['prompt']}” down the layers: {unit}",
         [(name, False) for name in names],
         rows,
         tiles,
-        note=str(both.attrs.get("layer_readout", "")),
+        note=f"{both.attrs.get('layer_readout', '')}{apart} Each scale stands below its map.",
         curves=_curves(both, all_stacks, template, prompt),
+        apart=int(is_gradient),
     )
 
 
@@ -93,8 +98,9 @@ def _tile(stack: Stack | None, template: int, prompt: int, name: str) -> Thumbna
     if stack is None:
         return None
     values = stack.values[template, prompt]
-    tip = f"{stack.layer}, {stack.view}, {name}: {values.min():.3f} to {values.max():.3f} {stack.scale.unit}"
-    return Thumbnail(values, stack.scale, {"view": stack.view, "layer": stack.layer}, tip, stack.where)
+    span = stack.scale.span
+    tip = f"{stack.layer}, {stack.view}, {name}: {stack.scale.unit}, on a scale of {span}"
+    return Thumbnail(values, stack.scale, {"view": stack.view, "layer": stack.layer}, tip, stack.where, note=span)
 
 
 def _curves(both: xr.Dataset, all_stacks: Sequence[Stack], template: int, prompt: int) -> dict[str, list[float]]:
@@ -109,7 +115,7 @@ def _curves(both: xr.Dataset, all_stacks: Sequence[Stack], template: int, prompt
         if stack.view in dict(ROWS) and stack.axes == TEXT:
             pairs.setdefault(stack.layer, {})[stack.view] = stack
     names = [*map(str, both["layer"].to_numpy()), OUTPUT]
-    return {"agreement: rank correlation": [_alike(pairs[name], template, prompt) for name in names]}
+    return {"rank correlation of the two": [_alike(pairs[name], template, prompt) for name in names]}
 
 
 def _alike(pair: dict[str, Stack], template: int, prompt: int) -> float:

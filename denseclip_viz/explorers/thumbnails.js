@@ -29,22 +29,23 @@ function drawThumbnail(canvas, cell, data, image, maps, tables) {
   context.drawImage(coloured(cell, maps, table), left, top, right - left, bottom - top);
 }
 
-// A curve over the columns, its points in their middles.
-function curveOf(line, count) {
+// A curve over the columns, its points in their middles; those of the last columns, which stand apart, are not joined.
+function curveOf(line, count, apart) {
   const create = (name) => document.createElementNS("http://www.w3.org/2000/svg", name);
   const box = make("div", "dcvx-curve", { style: `grid-column: 2 / span ${count}` });
   const svg = create("svg"), path = create("polyline");
   const shape = { viewBox: `0 0 ${count} 1`, preserveAspectRatio: "none", "aria-hidden": "true" };
   for (const [name, value] of Object.entries(shape)) svg.setAttribute(name, value);
   const height = (value) => 0.88 - (0.76 * (value - line.low)) / (line.high - line.low || 1);
-  path.setAttribute("points", line.values.map((value, i) => `${i + 0.5},${height(value)}`).join(" "));
+  const joined = line.values.slice(0, count - apart);
+  path.setAttribute("points", joined.map((value, i) => `${i + 0.5},${height(value)}`).join(" "));
   svg.append(path);
   box.append(svg);
   line.values.forEach((value, i) => {
     const style = `left: ${(100 * (i + 0.5)) / count}%; top: ${100 * height(value)}%`;
     const mark = make("span", "dcvx-mark", { style }, pretty(value, 2));
     mark.classList.toggle("dcvx-under", height(value) < 0.45);
-    box.append(make("i", "dcvx-dot", { style }), mark);
+    box.append(make("i", `dcvx-dot${i < count - apart ? "" : " dcvx-other"}`, { style }), mark);
   });
   return box;
 }
@@ -66,20 +67,22 @@ function stripOf({ cells: [cells], columns }, draw, choose) {
 }
 
 function gridOf(section, draw, choose) {
-  const { rows, columns, cells, curves } = section, numbers = section.number_title ? " minmax(70px, auto)" : "";
+  const { rows, columns, cells, curves, apart } = section, numbers = section.number_title ? " minmax(70px, auto)" : "";
   const style = `grid-template-columns: minmax(60px, max-content) repeat(${columns.length}, max-content)${numbers}`;
   const long = rows.length > 10 ? " dcvx-long" : "";
   const box = make("div", `dcvx-lattice${long}`, { style }, make("span", "dcvx-corner"));
-  const heads = columns.map(({ label, muted }) => make("span", `dcvx-head${muted ? " dcvx-muted" : ""}`, {}, label));
-  box.append(...heads);
+  const side = (i) => (apart && i === columns.length - apart ? " dcvx-apart" : "");
+  const headOf = ({ label, muted }, i) => `dcvx-head${muted ? " dcvx-muted" : ""}${side(i)}`;
+  box.append(...columns.map((column, i) => make("span", headOf(column, i), {}, column.label)));
   if (numbers) box.append(make("span", "dcvx-head dcvx-number", {}, section.number_title));
   rows.forEach(({ label, number, share }, at) => {
     box.append(make("span", "dcvx-row-head", {}, label));
-    box.append(...cells[at].map((cell) => (cell ? thumbnailOf(cell, draw, choose) : make("span"))));
+    const tiles = cells[at].map((cell) => (cell ? [thumbnailOf(cell, draw, choose), cell.note] : []));
+    box.append(...tiles.map((parts, i) => make("div", `dcvx-cell${side(i)}`, {}, ...parts.filter(Boolean))));
     const bar = make("i", "", { style: `width: ${clamp(share, 0, 1) * 56}px` });
     if (numbers) box.append(make("span", "dcvx-number", {}, make("span", "", {}, number), bar));
   });
-  for (const line of curves) box.append(make("span", "dcvx-row-head", {}, line.label), curveOf(line, columns.length));
+  for (const line of curves) box.append(make("span", "dcvx-row-head", {}, line.label), curveOf(line, columns.length, apart));
   return box;
 }
 

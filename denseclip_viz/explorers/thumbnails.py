@@ -25,7 +25,7 @@ class Thumbnail:
     """One small map (y, x), on a colour scale that it shares with whatever it is compared with.
 
     A click sets `patch` in the canvas' state; `tip` says what the map is to those who point at it or cannot see it. It
-    lies where the others do by default.
+    lies where the others do by default. The note stands below it.
     """
 
     values: npt.NDArray[np.floating[Any]]
@@ -33,6 +33,7 @@ class Thumbnail:
     patch: Mapping[str, Any]
     tip: str
     where: Placement | None = None
+    note: str = ""
 
 
 @dataclass(eq=False)
@@ -47,6 +48,7 @@ class _Store:
         shares = np.nan_to_num((np.asarray(one.values, dtype=float) - scale.low) / (scale.high - scale.low)).clip(0, 1)
         self.maps += np.rint(255 * shares).astype(np.uint8).tobytes()
         drawn = {"at": at, "shape": list(one.values.shape), "box": list(box), "patch": dict(one.patch), "tip": one.tip}
+        drawn["note"] = one.note
         return {**drawn, "table": self.tables.setdefault(scale.colours, len(self.tables))}
 
 
@@ -55,7 +57,8 @@ class ThumbnailGrid:
     """Maps (row, column), with one line below the title and curves below the maps.
 
     A column has a name and may be muted (a prompt that is absent). A row has a name, and its number as text and as a
-    share of the most, if there are numbers. A curve is a number for each column, by its label. A strip is one row
+    share of the most, if there are numbers. A curve is a number for each column, by its label. So many of the last
+    columns as `apart` says hold another quantity: they stand apart, and no curve goes up to them. A strip is one row
     without a name; a long one goes on in the next line.
     """
 
@@ -66,6 +69,7 @@ class ThumbnailGrid:
     note: str = ""
     number_title: str = ""
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    apart: int = 0
     strip: bool = False
 
     def pack(self, store: _Store, where: Placement) -> dict[str, Any]:
@@ -73,10 +77,16 @@ class ThumbnailGrid:
         cells = [[None if one is None else store.pack(one, where) for one in row] for row in self.thumbnails]
         rows = [dict(zip(("label", "number", "share"), row, strict=True)) for row in self.rows]
         columns = [{"label": label, "muted": muted} for label, muted in self.columns]
-        about = {"kind": "grid", "title": self.title, "note": self.note, "number_title": self.number_title}
+        about: dict[str, Any] = {
+            "kind": "grid",
+            "title": self.title,
+            "note": self.note,
+            "number_title": self.number_title,
+        }
         lines = {label: [round(float(value), 4) for value in values] for label, values in self.curves.items()}
         curves = [{"label": name, "values": at, "low": min(at), "high": max(at)} for name, at in lines.items()]
-        return {**about, "columns": columns, "rows": rows, "cells": cells, "curves": curves, "strip": self.strip}
+        about |= {"number_title": self.number_title, "apart": self.apart, "strip": self.strip}
+        return {**about, "columns": columns, "rows": rows, "cells": cells, "curves": curves}
 
 
 class Thumbnails(anywidget.AnyWidget):

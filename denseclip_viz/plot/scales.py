@@ -27,6 +27,7 @@ VIEWS = {  # unit and colours
     "gap": ("std. dev.", GAP),
 }
 Limits = Sequence[float] | Mapping[str, Sequence[float]] | None
+GRADIENTS = "gradient × activation"  # the unit of layers that are read so: their sum is in cosines, no cell is one
 NOTHING = 0.03  # of the strongest layer: what is weaker looks empty
 OPACITY = 0.64  # of a map over an image
 # Okabe and Ito's seven, then thirteen chosen one by one to lie farthest from those before, in OKLab, for
@@ -77,6 +78,12 @@ class Scale:
         values = (self.low, (self.low + self.high) / 2, self.high)
         signs = ("≤ " * self.cut[0], "", "≥ " * self.cut[1])
         return [(value, sign + _written(value, decimals)) for value, sign in zip(values, signs, strict=True)]
+
+    @property
+    def span(self) -> str:
+        """Its two ends in one line, such as "0.1 to 0.4" or "±0.02"."""
+        (_, low), _, (_, high) = self.ticks
+        return f"±{high}" if self.is_diverging else f"{low} to {high}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the browser draws by."""
@@ -137,7 +144,7 @@ def limits_by_view(limits: Limits) -> Mapping[str, Sequence[float]]:
 
 
 def by_layer(maps: xr.DataArray, cells: xr.DataArray) -> list[Scale]:
-    """Make a centred scale of cosines for each layer, since cells of different sizes carry different shares.
+    """Make a centred scale of gradients for each layer, since cells of different sizes carry different shares.
 
     A layer that says next to nothing looks empty: the last dense gradient of an attention pool is rounding noise, since
     a cosine does not ask for length, and on a scale of its own the noise would look like an answer. `maps` are
@@ -145,7 +152,7 @@ def by_layer(maps: xr.DataArray, cells: xr.DataArray) -> list[Scale]:
     """
     least = (NOTHING * float(np.abs(maps * cells).max()) / cells.to_numpy()).tolist()
     each = (maps.isel(layer=i) for i in range(maps.sizes["layer"]))
-    return [diverging(one, unit="cosine", least=low) for one, low in zip(each, least, strict=True)]
+    return [diverging(one, unit=GRADIENTS, least=low) for one, low in zip(each, least, strict=True)]
 
 
 def draw_bar(ax: Axes, scale: Scale, *, opacity: float = OPACITY, baseline: float | None = None) -> None:

@@ -37,7 +37,7 @@ def test_many_prompts_are_scrolled_to_beside_the_image(opened):
 def test_the_map_of_a_cell_does_not_bear_the_name_of_a_prompt(opened):
     both = fake_results.comparison()
     page = opened(both, trace=fake_results.trace(both), hover=True)
-    assert page.locator(".dcv-caption b").text_content() == "like this cell"
+    assert page.locator(".dcv-caption b").text_content() == "cells like this one"
     assert "red car" not in page.locator(".dcv-image").get_attribute("aria-label")
 
 

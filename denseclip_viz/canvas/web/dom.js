@@ -1,10 +1,10 @@
 // DOM: the elements of a canvas, and its controls.
 
 const SELECTS = ["view", "prompt", "template", "layer", "head", "colours"];
-const SWITCHES = { interpolation: "cells", hover: "compare cells" };
+const SWITCHES = { interpolation: "cells", hover: "cells like this one" };
 
 function makeParts(el) {
-  const parts = { controls: {}, fields: {} }, plain = ["warning", "empty", "caption", "credit", "pin", "peak", "cell"];
+  const parts = { controls: {}, fields: {} }, plain = ["warning", "caution", "empty", "caption", "credit", "pin", "peak", "cell"];
   for (const name of plain) parts[name] = make("div", `dcv-${name}`);
   parts.status = make("div", "dcv-status", { role: "status" });
   makeControls(parts);
@@ -16,7 +16,7 @@ function makeParts(el) {
   parts.body = make("div", "dcv-body", {}, parts.stage, side);
   // JupyterLab would take the arrow keys for its own
   parts.root = make("div", "dcv-canvas", { role: "group", "data-version": 0, "data-lm-suppress-shortcuts": "true" });
-  parts.root.append(parts.warning, parts.bar, parts.empty, parts.body, parts.status, parts.credit);
+  parts.root.append(parts.warning, parts.caution, parts.bar, parts.empty, parts.body, parts.status, parts.credit);
   el.append(parts.root);
   return parts;
 }

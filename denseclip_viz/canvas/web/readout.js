@@ -17,7 +17,7 @@ function showScale({ data, state, parts, shown }) {
   if (!shown) return;
   const { low, high, unit, diverging, ticks } = shown;
   const [question, name] = parts.unit.children, least = diverging ? 0 : low;
-  question.textContent = shown.view ? data.questions[shown.view] : "what is like this cell?";
+  question.textContent = shown.title;
   name.textContent = unit;
   ticks.forEach((text, i) => (parts.ticks.children[i].textContent = text));
   parts.ramp.getContext("2d").putImageData(rampOf(data.tables[coloursOf(data, state, shown)]), 0, 0);
@@ -49,16 +49,17 @@ function showCaption(view) {
   const { data, state, parts, stack, shown } = view;
   const byText = isByText(stack), head = state.head === MEAN ? "mean of heads" : `head ${state.head}`;
   const isLikeness = shown && !shown.view, own = byText ? state.prompt : head;
-  const name = isLikeness ? "like this cell" : state.view === "segments" ? "segments" : own;
+  const name = isLikeness ? shown.title : state.view === "segments" ? "segments" : own;
   const words = make("span", "", {}, captionOf(view, byText).filter(Boolean).join(" · "));
   parts.caption.replaceChildren(make("b", "", { dir: "auto" }, name), words);
-  const what = isLikeness ? "cells like this one" : shown ? `${shown.view} map, ${name}` : "segments";
+  const what = isLikeness ? shown.title : shown ? `${shown.view} map, ${name}` : "segments";
   parts.image.setAttribute("aria-label", `${data.title}: ${what}. Arrow keys move, Enter pins.`);
 }
 
 function captionOf({ data, state, stack, peak, shown }, byText) {
   if (data.labels) return [data.labels.background, data.labels.refinement === "none" ? "" : data.labels.refinement];
-  const words = [stack.layer === OUTPUT ? "" : `${stack.layer}, ${data.reading}`];
+  const { rows, columns } = stack.grid; // of an inner layer they may be others than the output's
+  const words = [stack.layer === OUTPUT ? "" : `${stack.layer}, ${rows} × ${columns} cells: ${data.reading}`];
   if (!shown?.view) return words;
   const score = data.scores?.[templateOf(data, state)][data.choices.prompt.indexOf(state.prompt)];
   if (byText && score !== undefined) words.unshift(`whole image ${pretty(score, 3)}`);
