@@ -1,7 +1,14 @@
 """One base class for everything that can go wrong; each message says what came, what was expected, what to do."""
 
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
+
+_shown_elsewhere: ContextVar[bool] = ContextVar("warnings are shown by a widget", default=False)
 
 
 class DenseclipVizError(Exception):
@@ -66,3 +73,32 @@ class OutOfMemoryError(DenseclipVizError):
 
 class OutputError(DenseclipVizError):
     """A file that would be overwritten, or an ending that says nothing about the format."""
+
+
+class UntrainedImageWarning(UserWarning):
+    """An image of another kind than all that the model was trained on."""
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of the line outside this package that asked, however deep the work is.
+
+    Example:
+        >>> with shown_elsewhere():
+        ...     warn("nobody hears this")
+    """
+    if _shown_elsewhere.get():
+        return
+    depth, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("denseclip_viz."):
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=depth)
+
+
+@contextmanager
+def shown_elsewhere() -> Iterator[None]:
+    """Keep warnings of this thread's work off standard error, where a widget says the same."""
+    token = _shown_elsewhere.set(True)
+    try:
+        yield
+    finally:
+        _shown_elsewhere.reset(token)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from denseclip_viz import arguments
 from denseclip_viz.attribution.layer_maps import with_layers
 from denseclip_viz.clip import summary
-from denseclip_viz.clip.forward import Prepared, check_against_forward, embed, trace_all
+from denseclip_viz.clip.forward import Prepared, caution, check_once, embed, trace_all
 from denseclip_viz.clip.hooks import Recording, record
 from denseclip_viz.clip.load.checkpoints import Loaded
 from denseclip_viz.clip.paths import DensePath, paths_of
@@ -56,7 +56,7 @@ class Model:
         self.tower: Tower = tower_of(loaded.clip)
         self.texts = TextBank(loaded.clip, loaded.tokenizer, provenance=loaded.provenance, cache=cache)
         self.tokenizer = loaded.tokenizer
-        self._checked = False
+        self._done: set[str] = set()
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -155,7 +155,7 @@ class Model:
         untraced = map(arguments.refuse_trace, arguments.require_several(images))
         prepared = (self._prepare(image, upright, fit) for image, upright in readable(untraced, unreadable))
         for trace in trace_all(self.tower, prepared, batch_size=batch_size, **common):
-            self._check_once(trace)
+            check_once(trace, self.tower, self._done)
             yield trace
 
     def record(self, *patterns: str) -> AbstractContextManager[Recording]:
@@ -337,12 +337,8 @@ class Model:
 
     def _prepare(self, image: ImageLike, upright: Image.Image, fit: Fit) -> Prepared:
         geometry = fit.plan((upright.height, upright.width), preprocess=self.preprocess, cell=self.tower.cell)
-        return Prepared(upright, replace(geometry, shift=self.tower.shift("pool.input")), describe(image))
-
-    def _check_once(self, trace: Trace) -> None:
-        if not self._checked and trace.pixels is not None and trace.geometry.mode == "native":
-            check_against_forward(self.tower, trace.pixels[None])
-            self._checked = True
+        placed = replace(geometry, shift=self.tower.shift("pool.input"))
+        return Prepared(upright, placed, describe(image), caution(image, upright, self.provenance))
 
     def _trace_of(self, image: ImageLike | Trace, **options: Any) -> Trace:
         if isinstance(image, Trace):

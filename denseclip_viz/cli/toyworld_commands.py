@@ -123,11 +123,12 @@ def write_demo(folder: Path) -> Iterator[Path]:
     from denseclip_viz.files import save_table
     from denseclip_viz.loading import load
     from denseclip_viz.maps.tables import compare_table
+    from denseclip_viz.toyworld.scenes import DRAWN
     from denseclip_viz.toyworld.world import scene
 
     folder.mkdir(parents=True, exist_ok=True)
     image = folder / "scene.jpg"
-    Image.fromarray(scene(WORDS, 320).image).save(image, quality=95)
+    Image.fromarray(scene(WORDS, 320).image).save(image, quality=95, comment=DRAWN)
     yield image
     for name in NAMES:
         both = load(f"bundled-{name}").compare(image, PROMPTS)

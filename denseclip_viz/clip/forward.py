@@ -14,9 +14,9 @@ from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.paths import PATHS, DensePath, attend_alone, dense_features, one_antialias
 from denseclip_viz.clip.towers import Tower
 from denseclip_viz.clip.towers.tower import TOLERANCE, Pooling, check_recomposition, pooled_of
-from denseclip_viz.errors import LayerError, RecompositionError
+from denseclip_viz.errors import LayerError, RecompositionError, UntrainedImageWarning, warn
 from denseclip_viz.geometry import Geometry, Preprocess, blend_weights, pixels
-from denseclip_viz.images import display
+from denseclip_viz.images import ImageLike, display
 from denseclip_viz.trace import Trace
 
 
@@ -65,6 +65,19 @@ class Prepared:
     image: Image.Image
     geometry: Geometry
     name: str
+    caution: str = ""
+
+
+def caution(image: ImageLike, upright: Image.Image, provenance: Mapping[str, str | int]) -> str:
+    """Say of an image that it is none of the drawn scenes that alone a bundled model was trained on; else nothing."""
+    if "trained_on" not in provenance:
+        return ""
+    from denseclip_viz.toyworld.scenes import DRAWN, Scene  # the world is not read for other models
+
+    if isinstance(image, Scene) or upright.info.get("comment") in (DRAWN, DRAWN.encode()):
+        return ""
+    about = "{model} was trained on {trained_on} only".format(**provenance)
+    return f"{about}: of other images its maps and scores mean nothing."
 
 
 def trace_all(tower: Tower, prepared: Iterable[Prepared], *, batch_size: int, **common: Any) -> Iterator[Trace]:
@@ -226,6 +239,19 @@ class TileSums:
         )
 
 
+def check_once(trace: Trace, tower: Tower, done: set[str]) -> None:
+    """Check the first native input against the tower's own pass, and warn of the first image that it is not made for.
+
+    `done` keeps which of the two were done.
+    """
+    if "forward" not in done and trace.pixels is not None and trace.geometry.mode == "native":
+        check_against_forward(tower, trace.pixels[None])
+        done.add("forward")
+    if "caution" not in done and "caution" in trace.provenance:
+        done.add("caution")
+        warn(str(trace.provenance["caution"]), UntrainedImageWarning)
+
+
 def check_against_forward(tower: Tower, inputs: Tensor) -> None:
     """Check once, on a real input at the native size, that the opened pass equals the model's own.
 
@@ -288,7 +314,7 @@ def _trace(
         geometry=prepared.geometry,
         image=display(prepared.image),
         name=prepared.name,
-        provenance=dict(provenance),
+        provenance={**provenance, **({"caution": prepared.caution} if prepared.caution else {})},
         keys=None if decomposition.keys is None else decomposition.keys[i].clone(),
         layers={name: value[i].clone() for name, value in decomposition.layers.items()},
         pixels=inputs,

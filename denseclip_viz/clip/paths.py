@@ -116,19 +116,20 @@ def along_path(streams: Streams, path: DensePath) -> Tensor:
     in_stream = streams.leaving is not None and (bool(path.attention) or streams.stood_in)
     stream = streams.leaving if in_stream else _sum(streams, path)
     assert stream is not None
-    return apply(streams.head, stream[:, streams.prefix :])
+    return apply(streams.head, stream[:, -streams.values.shape[1] :])
 
 
 def _sum(streams: Streams, path: DensePath) -> Tensor:
     """Sum y up: residual, attention, MLP."""
-    if path.attention and streams.attended:
-        stream = streams.attended(path.name)
+    entering, values = streams.entering, streams.values
+    if path.residual and path.mlp and streams.all_tokens:
+        values, entering = streams.all_tokens()
     elif path.positional and streams.placed:
-        stream = apply(streams.project, streams.placed())
-    else:
-        stream = streams.alone
-    if path.residual and streams.entering is not None:
-        stream = streams.entering + stream
+        values = streams.placed()
+    own = streams.attended if path.attention else None
+    stream = apply(streams.project, values) if own is None else own(path.name)
+    if path.residual and entering is not None:
+        stream = entering + stream
     return stream + apply(streams.mlp, stream) if path.mlp and streams.mlp else stream
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from denseclip_viz.clip.load.bundled import WarningTokenizer, unknown_words
-from denseclip_viz.errors import ModelNameError
+from denseclip_viz.errors import ModelNameError, shown_elsewhere
 from denseclip_viz.explorers.worker import Report
 from denseclip_viz.images import ImageLike, describe, from_bytes
 from denseclip_viz.loading import load
@@ -92,6 +92,10 @@ class Session:
 
     def run(self, query: Query, report: Report) -> Result:
         """Answer a query, with a new forward pass only where image, model or geometry are new."""
+        with shown_elsewhere():
+            return self._run(query, report)
+
+    def _run(self, query: Query, report: Report) -> Result:
         report(f"loading {query.model}", 0.0)
         model, began = self.model(query.model), time.perf_counter()
         trace = self.trace(query, report)
@@ -100,7 +104,7 @@ class Session:
         comparison = model.compare(trace, query.prompts, layers=query.layers or ())
         segments = _segments(model, trace, query) if query.smooth or query.denoise else None
         status = _status(query, trace, time.perf_counter() - began)
-        return Result(query, comparison, segments, trace, model, status, _warning(model, query, segments))
+        return Result(query, comparison, segments, trace, model, status, _warning(model, query, trace, segments))
 
     def trace(self, query: Query, report: Report) -> Trace:
         """Trace the image, unless the trace that is held has what is needed."""
@@ -153,9 +157,9 @@ def _status(query: Query, trace: Trace, seconds: float) -> str:
     return " · ".join(parts)
 
 
-def _warning(model: Model, query: Query, segments: xr.Dataset | None) -> str:
+def _warning(model: Model, query: Query, trace: Trace, segments: xr.Dataset | None) -> str:
     """Write what the package would warn of on the command line."""
-    warnings = []
+    warnings = [str(trace.provenance["caution"])] if "caution" in trace.provenance else []
     if isinstance(model.tokenizer, WarningTokenizer):
         texts = (text for row in query.prompts.texts for text in row)
         unknown = list(dict.fromkeys(word for text in texts for word in unknown_words(text)))

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from denseclip_viz.errors import ImageError, OutOfMemoryError, PromptError
+from denseclip_viz.errors import ImageError, OutOfMemoryError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.measure.bootstrap import intervals
 from denseclip_viz.measure.candidates import TextCandidates, template_candidates
 from denseclip_viz.measure.datasets import EachMasks, Example, Paired
 from denseclip_viz.measure.evaluation import MapMetric, map_metric, run
 from denseclip_viz.measure.map_scores import Floats, MapScores
-from denseclip_viz.measure.progress import bar, warn
+from denseclip_viz.measure.progress import bar
 from denseclip_viz.measure.rank import Draws
 from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Prompts

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz import arguments
-from denseclip_viz.errors import ImageError, PromptError
+from denseclip_viz.errors import ImageError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.images import describe
 from denseclip_viz.measure.candidates import Candidates
 from denseclip_viz.measure.datasets import Example, examples
 from denseclip_viz.measure.map_scores import Floats, MapScores, flat_scores, truth_on_grid
 from denseclip_viz.measure.metrics import METRICS
-from denseclip_viz.measure.progress import bar, traced_beside, warn
+from denseclip_viz.measure.progress import bar, traced_beside
 from denseclip_viz.measure.store import ResultStore, Values, fingerprint
 from denseclip_viz.measure.template_table import number_of
 from denseclip_viz.presets import Preset

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -44,14 +43,6 @@ def bar(what: str, *, wanted: bool, total: int | None = None) -> Iterator[Advanc
     finally:
         if shown is not None:
             shown.close()
-
-
-def warn(message: str) -> None:
-    """Warn of the line outside this package that asked, however deep the work is."""
-    depth, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("denseclip_viz."):
-        depth, frame = depth + 1, frame.f_back
-    warnings.warn(message, stacklevel=depth)
 
 
 def traced_beside(

@@ -130,10 +130,12 @@ def _titles(several: Sequence[xr.Dataset]) -> list[str]:
 
 
 def _in_common(several: Sequence[xr.Dataset]) -> dict[str, Any]:
-    """Take the provenance that results share; one with random weights is enough for the stamp."""
+    """Take the provenance that results share; one with random weights, or one caution, is enough to be said."""
     first, *others = (both.attrs for both in several)
     shared = {key: value for key, value in first.items() if all(attrs.get(key) == value for attrs in others)}
-    return {**shared, "random_weights": max(is_random(both.attrs) for both in several)}
+    cautions = (both.attrs.get("caution", "") for both in several)
+    random = max(is_random(both.attrs) for both in several)
+    return {**shared, "random_weights": random, "caution": next(filter(None, cautions), "")}
 
 
 def _panel_size(parts: Sequence[_Part]) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.plot import panels, scales, select
-from denseclip_viz.plot.sheet import ALARM, DPI, RANDOM, SMALL, NotebookFigure, is_random
+from denseclip_viz.plot.sheet import ALARM, DPI, RANDOM, SMALL, TINY, NotebookFigure, is_random
 from denseclip_viz.plot.text import LITERAL
 
 
@@ -65,6 +65,9 @@ def map(
     bar = ax.inset_axes((0.0, -0.06, 1.0, 0.03))
     bar.set_axis_off()
     scales.draw_bar(bar, scale, opacity=scales.OPACITY if image is None else opacity)
+    if values.attrs.get("caution"):
+        note = {"size": TINY, "color": ALARM, "wrap": True, **LITERAL}
+        ax.text(0.0, -0.17, values.attrs["caution"], transform=ax.transAxes, va="top", **note)
     if is_random(values.attrs):
         box = {"facecolor": ALARM, "edgecolor": "none", "pad": 2.0}
         note = {"size": SMALL, "color": "white", "weight": "bold", "bbox": box, **LITERAL}

@@ -63,7 +63,7 @@ class Sheet:
 
     Attributes:
         letters: The lettering of its texts.
-        top: Where its title begins, below the stamp if there is one.
+        top: Where its title begins, below the stamp and the caution if there is one.
     """
 
     def __init__(
@@ -72,11 +72,12 @@ class Sheet:
         self.figure = NotebookFigure(dpi=DPI) if figure is None else figure
         self.is_random, self.provenance = is_random(attrs), " · ".join(filter(None, [provenance(attrs), also]))
         self.letters = fonts_for([*texts, self.provenance], stacklevel=3)  # the line of the figure's caller
-        self.top = MARGIN + STAMP * self.is_random
+        self.caution = str(attrs.get("caution", ""))
+        self.top = MARGIN + STAMP * (self.is_random + bool(self.caution))
         self.width = self.height = 0.0
 
     def resize(self, width: float, height: float) -> None:
-        """Give it its size, and stamp it if the weights are random."""
+        """Give it its size, and say at its top if the weights are random or not made for such images."""
         self.width, self.height = width, height
         self.figure.set_size_inches(width, height)
         self.figure.set_facecolor("white")
@@ -85,6 +86,8 @@ class Sheet:
             stamp = self.write(MARGIN, MARGIN, text, size=SMALL, colour="white", weight="bold")
             stamp.set_bbox({"facecolor": ALARM, "edgecolor": "none", "boxstyle": "square,pad=0.35"})
             stamp.set_x((MARGIN + 0.04) / width)
+        for i, line in enumerate(self.fit(self.caution, width=width - 2 * MARGIN, size=SMALL, lines=2)):
+            self.write(MARGIN, self.top - STAMP + i * LINE * 0.9, line, size=SMALL, colour=ALARM)
 
     def place(self, left: float, top: float, width: float, height: float) -> Axes:
         """Put bare axes at a place."""

@@ -23,6 +23,10 @@ SMALLEST, LARGEST = 64, 512
 _NAMED_THING, _NAMED_STUFF = 0.4, 0.05
 
 
+DRAWN = "drawn by denseclip_viz.toyworld"
+"""The comment in a scene's image file, by which it is known when it is read again."""
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """An image of the bundled world with its exact truth.

@@ -12,12 +12,13 @@ from typing import overload
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.toyworld.claims import Claims, holds, parse
 from denseclip_viz.toyworld.layout import BACKS, MOST_THINGS, sample, stage
 from denseclip_viz.toyworld.rng import integer, pick, stream
-from denseclip_viz.toyworld.scenes import Scene, checked_size, render
+from denseclip_viz.toyworld.scenes import DRAWN, Scene, checked_size, render
 from denseclip_viz.toyworld.vocabulary import CLASSES, FAMILIES, STUFF
 
 SPLITS = ("train", "validation", "test")
@@ -219,7 +220,9 @@ def _check_room(claims: Claims, text: str) -> None:
 
 def _write(work: Path, name: str, drawn: Scene) -> dict[str, object]:
     """Write a scene's files; return its line of ``captions.jsonl``."""
-    Image.fromarray(drawn.image).save(work / "images" / name)
+    about = PngInfo()
+    about.add_text("comment", DRAWN)
+    Image.fromarray(drawn.image).save(work / "images" / name, pnginfo=about)
     mask = Image.fromarray(drawn.labels().astype(np.uint8)).convert("P")
     mask.putpalette(_palette())
     mask.save(work / "masks" / name)

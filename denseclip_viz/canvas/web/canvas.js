@@ -141,6 +141,7 @@ async function load(view) {
   view.state = resolved(view.model.get("state"), data);
   parts.root.style.setProperty("--dcv-ratio", data.size[1] / data.size[0]);
   parts.warning.textContent = data.random ? "random weights · nothing here was learned" : "";
+  parts.caution.textContent = data.caution;
   parts.credit.textContent = data.credit;
   fillSelects(view);
   fit(view);

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -19,13 +18,14 @@ from torch import Tensor
 from denseclip_viz import toyworld
 from denseclip_viz.clip.load.checkpoints import Loaded, load_clip
 from denseclip_viz.clip.load.weights import hash_start
-from denseclip_viz.errors import ModelNameError, PromptError, WeightsError
+from denseclip_viz.errors import ModelNameError, PromptError, WeightsError, warn
 from denseclip_viz.prompts import template_set
 from denseclip_viz.toyworld.vocabulary import plural
 
 MODELS = Path(toyworld.__file__).parent / "models"
 NAMES = ("resnet", "vit")
 WEIGHTS, CARD = "weights.safetensors", "card.json"
+TRAINED_ON = "drawn scenes"
 _TABLE, _ROWS = "token_embedding.weight", "known_ids"
 
 
@@ -64,7 +64,7 @@ def load_compact(folder: str | os.PathLike[str], *, label: str = "", **options: 
         tensors = {key: opened.get_tensor(key) for key in opened.keys()}
     _fill(loaded.clip.state_dict(), tensors, file)
     known = {"model": label or loaded.provenance["model"], "weights": file.name, "weights_hash": hash_start(file)}
-    provenance = {**loaded.provenance, **known, "random_weights": 0}
+    provenance = {**loaded.provenance, **known, "random_weights": 0, "trained_on": TRAINED_ON}
     return Loaded(loaded.clip, WarningTokenizer(loaded.tokenizer), loaded.preprocess, provenance)
 
 
@@ -138,10 +138,9 @@ class WarningTokenizer:
         unknown = list(dict.fromkeys(word for text in rows for word in unknown_words(text)))
         if unknown:
             words = ", ".join(repr(word) for word in unknown[:8])
-            warnings.warn(
+            warn(
                 f"The bundled models know only the bundled world and have never read {words}: what they say of it "
-                "means nothing. toyworld.vocabulary() lists what they know.",
-                stacklevel=2,
+                "means nothing. toyworld.vocabulary() lists what they know."
             )
         ids: Tensor = self._tokenizer(rows, context_length)
         return ids

@@ -61,7 +61,7 @@ class ClassTokenTower(TransformerTower):
             recorded = stack.enter_context(record(self.taps() if layers else {}, layers))
             listened = has_hooks(*last.modules(), *trunk.after())
             trunk.place(stack, grid, antialias=antialias)
-            pool = AttentionRecord(alone=alone and not listened, answers=not listened)
+            pool = AttentionRecord(alone=alone and not listened)
             pool.listen(stack, last, block_of(last).attention)
             embedding = pooled_of(self.visual(pixels))
         pool.check()
@@ -76,7 +76,7 @@ class ClassTokenTower(TransformerTower):
             keys=pool.keys(prefix, block.project, keys).unflatten(1, grid) if keys else None,
             layers=dict(recorded),
         )
-        return pooling, self._streams(block, pool)
+        return pooling, self._streams(block, pool, listened)
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream into and out of each layer."""
@@ -98,16 +98,17 @@ class ClassTokenTower(TransformerTower):
         )
         return apply(trunk.head(), recorded[layer][:, 0]), streams
 
-    def _streams(self, block: Block, pool: AttentionRecord) -> Streams:
+    def _streams(self, block: Block, pool: AttentionRecord, listened: bool) -> Streams:
+        prefix = self.trunk.prefix
         return Streams(
-            values=merge_heads(pool.heads_alone()),
+            values=merge_heads(pool.values[:, :, prefix:]),
             project=block.out,
             mlp=block.mlp,
             head=self.trunk.head(),
-            entering=pool.entering,
-            leaving=pool.leaving,
+            entering=pool.entering[:, prefix:],
+            leaving=pool.leaving[:, prefix:],
             stood_in=pool.alone,
-            prefix=self.trunk.prefix,
+            all_tokens=None if listened else lambda: (merge_heads(pool.heads_alone()), pool.entering),
         )
 
     def _terms(self, block: Block, pool: AttentionRecord) -> tuple[Tensor, dict[str, Tensor]]:
