@@ -24,7 +24,10 @@ class Trace:
         dense: `(y, x, D)`, dense features in text space, not normalised; `(path, y, x, D)` of a list of paths.
         attention: `(head, y, x)`, the pooling weights of positions.
         contributions: `(y, x, D)`; their sum and the sum of `rest` are the global embedding.
+        even: `(y, x, D)`, what contributions would be if the pool looked everywhere alike: 1/L in every head, where it
+            attends to L tokens. Whatever stands behind the pool stays as it is. Equal to them where the pool is a mean.
         rest: `{"bias": (D,), …}`, the named terms that belong to no position.
+        even_rest: `{"class token": (D,)}`, those of the rest that the pool attends to, under that even look.
         geometry: Where the grid lies in the image.
         image: `(row, column, rgb)` uint8, the upright image for figures, at most 1024 px long.
         name: The image's name for titles.
@@ -38,7 +41,7 @@ class Trace:
         >>> import torch
         >>> grid = Geometry("whole", image=(64, 64), resized=(64, 64), offset=(0, 0), input=(64, 64), cell=(32, 32))
         >>> cells, bias = torch.ones(2, 2, 4), torch.ones(4)
-        >>> trace = Trace(bias * 5, cells, torch.ones(1, 2, 2) / 4, cells, {"bias": bias}, grid,
+        >>> trace = Trace(bias * 5, cells, torch.ones(1, 2, 2) / 4, cells, cells, {"bias": bias}, {}, grid,
         ...               np.zeros((64, 64, 3), np.uint8))
         >>> bool((trace.contributions.sum((0, 1)) + trace.rest["bias"] == trace.global_embedding).all())
         True
@@ -48,7 +51,9 @@ class Trace:
     dense: Tensor
     attention: Tensor
     contributions: Tensor
+    even: Tensor
     rest: Mapping[str, Tensor]
+    even_rest: Mapping[str, Tensor]
     geometry: Geometry
     image: np.ndarray
     name: str = "image"
@@ -121,8 +126,10 @@ class Trace:
             "dense": self.dense,
             "attention": self.attention,
             "contributions": self.contributions,
+            "even": self.even,
         }
         rest = {f"rest: {name}": term for name, term in self.rest.items()}
+        rest |= {f"even rest: {name}": term for name, term in self.even_rest.items()}
         more = {name: value for name, value in (("keys", self.keys), ("pixels", self.pixels)) if value is not None}
         return {**lean, **rest, **more, **self.layers}
 
@@ -149,6 +156,7 @@ class Trace:
                 ("dense", "path, y, x, D" if self.has_path_axis else "y, x, D"),
                 ("attention", "head, y, x"),
                 ("contributions", "y, x, D"),
+                ("even", "y, x, D"),
             )
         }
         facts = {

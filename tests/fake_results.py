@@ -86,16 +86,19 @@ def comparison(
     heads_at = np.stack([np.roll(_blobs(where, 1)[0], h, axis=1) + 0.1 * rng.random(grid) for h in range(heads)])
     heads_at *= np.linspace(0.3, 0.9, heads)[:, None, None] / heads_at.sum((1, 2), keepdims=True)
     attention = heads_at.mean(0)
-    contribution = attention * (0.4 * blobs - 0.08)
+    values = 0.4 * blobs - 0.08
+    contribution, gap = attention * values, (1 / (1 + attention.size) - attention) * values
     score = 0.17 + 0.07 * blobs.max((2, 3))
     rest = (score - contribution.sum((2, 3)))[..., None] * np.array([0.75, 0.25])
     per_text, maps = ("template", "prompt"), ("template", "prompt", "y", "x")
     data = {
         "dense": (maps, dense),
         "contribution": (maps, contribution),
-        "gap": (maps, _standard(dense) - _standard(contribution)),
+        "gap": (maps, gap),
         "score": (per_text, score),
+        "even_score": (per_text, score + gap.sum((2, 3))),
         "rest": ((*per_text, "term"), rest),
+        "gap_rest": ((*per_text, "term"), np.zeros_like(rest)),
         "attention": (("y", "x"), attention),
         "attention_heads": (("head", "y", "x"), heads_at),
         "spearman": (per_text, np.full(score.shape, 0.42)),
@@ -115,11 +118,6 @@ def comparison(
 
 def _peaks(maps):
     return maps.reshape(*maps.shape[:2], -1).argmax(-1)
-
-
-def _standard(maps):
-    centred = maps - maps.mean((-2, -1), keepdims=True)
-    return centred / (np.sqrt((centred**2).mean()) or 1.0)
 
 
 def attributes(where: Geometry, random_weights: int = 0) -> dict:
@@ -170,7 +168,7 @@ def trace(result, depth=6) -> Trace:
     where = Geometry.from_json(result.attrs["geometry"])
     cells = torch.randn(*where.grid, depth, generator=torch.Generator().manual_seed(0))
     attention = torch.ones(1, *where.grid) / (where.grid[0] * where.grid[1])
-    return Trace(cells.sum((0, 1)), cells, attention, cells, {}, where, image(where.image), "car.jpg")
+    return Trace(cells.sum((0, 1)), cells, attention, cells, cells, {}, {}, where, image(where.image), "car.jpg")
 
 
 def similarity(**options) -> xr.DataArray:

@@ -96,6 +96,8 @@ def right_dataset(result):
     if "rest" in result:
         total = result.contribution.sum(("y", "x")) + result.rest.sum("term")
         np.testing.assert_allclose(total, result.score, atol=1e-5)
+        moved = result.gap.sum(("y", "x")) + result.gap_rest.sum("term")
+        np.testing.assert_allclose(moved, result.even_score - result.score, atol=1e-5)
     if "labels" in result:
         unseen = result.probability.isnull()
         assert -1 <= result.labels.min() and result.labels.max() < result.sizes["label"]

@@ -117,8 +117,8 @@ def resnet_layers(sd: Weights, pixels: Array, layers: tuple[int, ...]) -> dict[s
 def resnet_pool(sd: Weights, x4: Array, heads: int, positional_embedding: Array | None = None) -> dict:
     """The attention pool taken apart: e = b_c + Σ_j Σ_h A_hj Wc_h v_hj, j = 0 being the mean token.
 
-    Gives embedding (D,), attention (head, 1 + y * x), values (1 + y * x, C), contributions (y, x, D) and
-    rest {name: (D,)}.
+    Gives embedding (D,), attention (head, 1 + y * x), values (1 + y * x, C), contributions (y, x, D), rest
+    {name: (D,)}, and both again with 1 / (1 + y * x) for every A_hj: even, even_rest.
     """
     cells = x4.reshape(len(x4), -1).T
     pe = sd["attnpool.positional_embedding"] if positional_embedding is None else positional_embedding
@@ -126,12 +126,15 @@ def resnet_pool(sd: Weights, x4: Array, heads: int, positional_embedding: Array 
     query, keys, values = (linear(tokens, sd, f"attnpool.{letter}_proj") for letter in "qkv")
     attention = attend(query[:1], keys, heads)
     terms = token_terms(attention[:, 0], values, sd["attnpool.c_proj.weight"])
+    even = token_terms(np.full_like(attention[:, 0], 1 / len(tokens)), values, sd["attnpool.c_proj.weight"])
     return {
         "embedding": linear(mix(attention, values), sd, "attnpool.c_proj")[0],
         "attention": attention[:, 0],
         "values": values,
         "contributions": on_grid(terms[1:], x4.shape[1:]),
         "rest": {"mean token": terms[0], "bias": sd["attnpool.c_proj.bias"]},
+        "even": on_grid(even[1:], x4.shape[1:]),
+        "even_rest": {"mean token": even[0]},
     }
 
 
@@ -226,14 +229,17 @@ def vit_pool(sd: Weights, streams: list[Array], grid: Grid, vit: Vit, block: int
     """The class token behind a block taken apart, the statistics of ln_post frozen at its true vector z.
 
     e = [LNf(γ_1 (Σ_j Σ_h A_hj Wo_h v_hj + b_o) + x_cls + γ_2 mlp_cls) + β] P; the last e is the embedding.
-    Gives embedding (D,), attention (head, 1 + y * x), values (1 + y * x, C), contributions (y, x, D) and
-    rest {name: (D,)}.
+    Gives embedding (D,), attention (head, 1 + y * x), values (1 + y * x, C), contributions (y, x, D), rest
+    {name: (D,)}, and both again with 1 / (1 + y * x) for every A_hj: even, even_rest.
     """
     block = range(len(streams) - 1)[block]
     name, entering, z = block_name(sd, block), streams[block], streams[block + 1][0]
     scale, bias = gamma(sd, f"{name}.ls_1"), sd[f"{name}.attn.out_proj.bias"]
     attention, values = vit_attention(sd, entering, vit, block)[:, 0], vit_qkv(sd, entering, vit, block)[2]
-    attended = scale * token_terms(attention, values, sd[f"{name}.attn.out_proj.weight"])
+    attended, evenly = (
+        scale * token_terms(weights, values, sd[f"{name}.attn.out_proj.weight"])
+        for weights in (attention, np.full_like(attention, 1 / len(values)))
+    )
     middle = entering[0] + attended.sum(axis=0) + scale * bias
 
     def projected(part: Array) -> Array:
@@ -250,6 +256,8 @@ def vit_pool(sd: Weights, streams: list[Array], grid: Grid, vit: Vit, block: int
             "mlp": projected(vit_mlp(sd, middle, vit, block)),
             "bias": projected(scale * bias) + sd["ln_post.bias"] @ sd["proj"],
         },
+        "even": on_grid(projected(evenly[1:]), grid),
+        "even_rest": {"class token": projected(evenly[0])},
     }
 
 

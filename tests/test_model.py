@@ -53,12 +53,27 @@ def test_contributions_and_rest_sum_to_the_embedding_in_every_geometry(model, im
     assert len(trace.geometry.y) == y and len(trace.geometry.x) == x
 
 
+@pytest.mark.parametrize("geometry", ["native", "whole", "tiles"])
+def test_gap_and_its_rest_sum_to_what_an_even_look_would_change_in_every_geometry(model, image_file, geometry):
+    trace = model.trace(image_file, geometry=geometry)
+    both = model.compare(trace, PROMPTS)
+    even = trace.even.sum((0, 1)) + sum({**trace.rest, **trace.even_rest}.values())
+    expected = model.texts.encode(PROMPTS) @ (even - trace.global_embedding) / trace.global_embedding.norm()
+    total = both.gap.sum(("y", "x")) + both.gap_rest.sum("term")
+    np.testing.assert_allclose(total, expected, atol=1e-6)
+    np.testing.assert_allclose(both.even_score - both.score, expected, atol=1e-6)
+    if model.tower.family == "average":
+        assert not both.gap.any() and not both.gap_rest.any()
+    else:
+        assert set(trace.even_rest) <= set(trace.rest) and float(abs(both.gap).max()) > 1e-4
+
+
 def test_one_window_of_tiles_is_the_whole_image(model, tmp_path):
     native = model.preprocess.size
     image = np.random.default_rng(0).integers(0, 256, (*native, 3), dtype=np.uint8)
     whole, tiles = (model.trace(image, geometry=way) for way in ("whole", "tiles"))
     assert len(tiles.geometry.windows) == 1
-    for name in ("global_embedding", "dense", "attention", "contributions"):
+    for name in ("global_embedding", "dense", "attention", "contributions", "even"):
         assert oracle.relative_error(getattr(tiles, name).numpy(), getattr(whole, name).numpy()) < 1e-5
 
 
@@ -72,6 +87,10 @@ def test_tiles_are_the_blend_of_their_windows_traced_one_by_one(model, image_fil
     with torch.no_grad():
         alone = [decompose(model.tower, crop, ForwardOptions()) for crop in crops]
     dense = geometries.blend([one.dense[0].numpy() for one in alone], geometry)
+    for name in ("contributions", "even"):
+        shares = [getattr(one, name)[0].numpy() / len(alone) for one in alone]
+        laid = geometries.laid(shares, geometry, np.ones(geometries.window_cells(geometry)))
+        assert oracle.relative_error(getattr(tiles, name).numpy(), laid) < 1e-5
     embedding = torch.stack([one.embedding[0] for one in alone]).mean(0)
     assert oracle.relative_error(tiles.dense.numpy(), dense) < 1e-5
     assert oracle.relative_error(tiles.global_embedding.numpy(), embedding.numpy()) < 1e-5

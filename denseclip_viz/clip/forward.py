@@ -1,7 +1,7 @@
 """From images to traces: one forward pass for each, in batches or in tiles, checked before it is handed out."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -199,7 +199,7 @@ class TileSums:
         self.blend = (wy[:, None] * wx)[..., None]
         self.share = torch.zeros(*geometry.grid, 1, dtype=torch.float64)
         self.totals: dict[str, Tensor] = {}
-        self.rest: dict[str, Tensor] = {}
+        self.terms: dict[str, dict[str, Tensor]] = {}
 
     def add(self, decomposition: Decomposition, corners: Sequence[tuple[int, int]]) -> None:
         """Lay a batch of windows down at their corners."""
@@ -210,11 +210,18 @@ class TileSums:
             self.share[place] += self.blend
             self._lay("dense", decomposition.dense[i] * self.blend, place)
             self._lay("contributions", decomposition.contributions[i] / count, place)
+            self._lay("even", decomposition.even[i] / count, place)
             self._lay("attention", decomposition.attention[i].permute(1, 2, 0) / count, place)
             if decomposition.keys is not None:
                 self._lay("keys", decomposition.keys[i] * self.blend, place)
-            for name, term in {**decomposition.rest, "embedding": decomposition.embedding}.items():
-                self.rest[name] = self.rest.get(name, torch.zeros_like(term[i]).double()) + term[i] / count
+            whole = {"": decomposition.embedding}
+            for kind, terms in {
+                "embedding": whole,
+                "rest": decomposition.rest,
+                "even": decomposition.even_rest,
+            }.items():
+                sums = self.terms.setdefault(kind, {})
+                sums |= {name: sums.get(name, 0) + term[i].double() / count for name, term in terms.items()}
         self.dtype, self.paths = decomposition.dense.dtype, decomposition.paths
 
     def _lay(self, name: str, values: Tensor, place: tuple[Any, ...]) -> None:
@@ -227,13 +234,15 @@ class TileSums:
         """Turn the sums into one `Decomposition` with a batch of one."""
         done = {name: total[None].to(self.dtype) for name, total in self.totals.items()}
         keys = (self.totals["keys"] / self.share)[None].to(self.dtype) if "keys" in self.totals else None
-        rest = {name: term[None].to(self.dtype) for name, term in self.rest.items()}
+        terms = {kind: {n: t[None].to(self.dtype) for n, t in named.items()} for kind, named in self.terms.items()}
         return Decomposition(
-            embedding=rest.pop("embedding"),
+            embedding=terms["embedding"][""],
             dense=(self.totals["dense"] / self.share)[None].to(self.dtype),
             attention=done["attention"].permute(0, 3, 1, 2),
             contributions=done["contributions"],
-            rest=rest,
+            even=done["even"],
+            rest=terms["rest"],
+            even_rest=terms["even"],
             keys=keys,
             paths=self.paths,
         )
@@ -289,34 +298,29 @@ def _to_cpu(decomposition: Decomposition) -> Decomposition:
         tensor = tensor.detach().cpu()
         return tensor if tensor.dtype == torch.float64 else tensor.float()
 
-    return replace(
-        decomposition,
-        embedding=move(decomposition.embedding),
-        dense=move(decomposition.dense),
-        attention=move(decomposition.attention),
-        contributions=move(decomposition.contributions),
-        rest={name: move(term) for name, term in decomposition.rest.items()},
-        keys=None if decomposition.keys is None else move(decomposition.keys),
-        layers={name: move(value) for name, value in decomposition.layers.items()},
-    )
+    return _each_tensor(decomposition, move)
+
+
+def _each_tensor(decomposition: Decomposition, change: Callable[[Tensor], Tensor]) -> Decomposition:
+    def changed(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: change(tensor) for name, tensor in value.items()}
+        return change(value) if isinstance(value, Tensor) else value
+
+    return replace(decomposition, **{name: changed(value) for name, value in vars(decomposition).items()})
 
 
 def _trace(
     decomposition: Decomposition, i: int, prepared: Prepared, provenance: Mapping[str, str | int], inputs: Tensor | None
 ) -> Trace:
     # clones, so that one kept trace does not keep its whole batch
+    own = dict(vars(_each_tensor(decomposition, lambda tensor: tensor[i].clone())))
     return Trace(
-        global_embedding=decomposition.embedding[i].clone(),
-        dense=decomposition.dense[i].clone(),
-        attention=decomposition.attention[i].clone(),
-        contributions=decomposition.contributions[i].clone(),
-        rest={name: term[i].clone() for name, term in decomposition.rest.items()},
+        global_embedding=own.pop("embedding"),
         geometry=prepared.geometry,
         image=display(prepared.image),
         name=prepared.name,
         provenance={**provenance, **({"caution": prepared.caution} if prepared.caution else {})},
-        keys=None if decomposition.keys is None else decomposition.keys[i].clone(),
-        layers={name: value[i].clone() for name, value in decomposition.layers.items()},
         pixels=inputs,
-        paths=decomposition.paths,
+        **own,
     )

@@ -1,7 +1,11 @@
 """Global against dense: maps that share one unit, and numbers that say how far the two agree.
 
 All maps are in cosine units: dense is cos(F_j, t), contribution is C_j·t/‖e‖, and contributions and rest sum to the
-score cos(e, t) exactly.
+score cos(e, t) exactly. So does the gap, to what an even look would change:
+
+    gap_j = Σ_h (1/L − A_hj) (W_h v_hj · t) / ‖e‖        Σ_j gap_j + Σ gap_rest = even_score − score
+
+L counts the tokens that the pool attends to; what stands behind the pool, and ‖e‖, stay as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +25,8 @@ from denseclip_viz.trace import Trace
 if TYPE_CHECKING:
     import xarray as xr
 
-MAPS = ("template", "prompt", "y", "x")
+TEXTS = ("template", "prompt")
+MAPS = (*TEXTS, "y", "x")
 Labelled = tuple[tuple[str, ...], Tensor]
 
 
@@ -34,25 +39,31 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
         prompts: Their names.
 
     Returns:
-        `dense, contribution, gap` (template, prompt, y, x), `score` (template, prompt), `rest` (template, prompt,
-        term), `attention` (y, x), `attention_heads` (head, y, x), the agreement numbers, and `image`. Each map
-        can be taken out and used as what `similarity` returns. Of a trace of a list of paths, what hangs on dense
-        features (`dense, gap`, the agreement numbers) has an axis `path` before the others.
+        `dense, contribution, gap` (template, prompt, y, x), `score, even_score` (template, prompt), `rest, gap_rest`
+        (template, prompt, term), `attention` (y, x), `attention_heads` (head, y, x), the agreement numbers, and
+        `image`. Each map can be taken out and used as what `similarity` returns. Of a trace of a list of paths, what
+        hangs on dense features (`dense`, the agreement numbers) has an axis `path` before the others.
+
+    The gap is what a position would add to the score if the pool looked everywhere alike, minus what it adds: positive
+    where the pool makes less of it than an even look would. It is zero where the pool is a mean.
     """
     import xarray as xr
 
     texts = F.normalize(vectors.to(trace.dense.dtype), dim=-1)
-    contribution, rest, score = parts(trace, texts)
-    dense, differing, agreeing = _along_paths(trace, texts, contribution)
+    contribution, rest = _added(trace, texts, trace.contributions, trace.rest)
+    even, even_rest = _added(trace, texts, trace.even, {**trace.rest, **trace.even_rest})
+    views = _along_paths(trace, texts, contribution)
     data = {
-        "dense": dense,
+        "dense": views.pop("dense"),
         "contribution": (MAPS, contribution),
-        "gap": differing,
+        "gap": (MAPS, even - contribution),
         "attention": (("y", "x"), trace.attention.mean(0)),
         "attention_heads": (("head", "y", "x"), trace.attention),
-        "score": (("template", "prompt"), score),
-        "rest": (("template", "prompt", "term"), rest),
-        **agreeing,
+        "score": (TEXTS, texts @ F.normalize(trace.global_embedding, dim=0)),
+        "even_score": (TEXTS, even.sum((-2, -1)) + even_rest.sum(-1)),
+        "rest": ((*TEXTS, "term"), rest),
+        "gap_rest": ((*TEXTS, "term"), even_rest - rest),
+        **views,
     }
     attrs = attributes(trace)  # maps carry it too, so that one taken out still says where it lies and whose it is
     variables = {
@@ -64,63 +75,26 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
     return xr.Dataset(variables, coords={**coordinates(trace, prompts), **names}, attrs=attrs)
 
 
-def _along_paths(trace: Trace, texts: Tensor, contribution: Tensor) -> tuple[Labelled, Labelled, dict[str, Labelled]]:
-    """Compute what hangs on dense features: their map, the gap, the agreement numbers, each for every path."""
+def _along_paths(trace: Trace, texts: Tensor, contribution: Tensor) -> dict[str, Labelled]:
+    """Compute what hangs on dense features: their map and the agreement numbers, each for every path."""
 
     def views(features: Tensor) -> dict[str, Labelled]:
         dense = cosine_maps(features, texts)
-        numbers = agreement(trace, features, dense, contribution)
-        return {"dense": (MAPS, dense), "gap": (MAPS, gap(dense, contribution)), **numbers}
+        return {"dense": (MAPS, dense), **agreement(trace, features, dense, contribution)}
 
     if not trace.has_path_axis:
-        labelled = views(trace.dense)
-    else:
-        every = [views(features) for features in trace.dense]
-        labelled = {
-            name: (("path", *dims), torch.stack([views[name][1] for views in every]))
-            for name, (dims, _) in every[0].items()
-        }
-    return labelled.pop("dense"), labelled.pop("gap"), labelled
+        return views(trace.dense)
+    every = [views(features) for features in trace.dense]
+    return {
+        name: (("path", *dims), torch.stack([views[name][1] for views in every]))
+        for name, (dims, _) in every[0].items()
+    }
 
 
-def parts(trace: Trace, texts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Split each text's score: contribution map, rest by term, score.
-
-    Args:
-        trace: One opened image.
-        texts: `(template, prompt, D)`, unit vectors.
-    """
+def _added(trace: Trace, texts: Tensor, positions: Tensor, rest: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Say what positions, and the terms of the rest, add to each text's score."""
     along = texts / trace.global_embedding.norm()
-    contribution = torch.einsum("yxd,tpd->tpyx", trace.contributions, along)
-    rest = torch.stack([along @ term for term in trace.rest.values()], dim=-1)
-    return contribution, rest, along @ trace.global_embedding
-
-
-def gap(dense: Tensor, contribution: Tensor) -> Tensor:
-    """Say where the dense map and the contributions disagree, in standard deviations.
-
-    Each map is centred on its own mean over positions, then both are divided by one deviation over all prompts and
-    templates, so that a text that is nowhere does not look as strong as one that is somewhere.
-
-    Args:
-        dense: `(template, prompt, y, x)`, cosines.
-        contribution: `(template, prompt, y, x)`, cosine units.
-
-    Returns:
-        `(template, prompt, y, x)`: positive where the dense map names the text and the pooling used little of it.
-
-    Example:
-        >>> dense = torch.tensor([[[[0.3, 0.1]]]])
-        >>> gap(dense, dense / 50).abs().max() < 1e-5
-        tensor(True)
-    """
-    return _standard(dense) - _standard(contribution)
-
-
-def _standard(maps: Tensor) -> Tensor:
-    centred = maps - maps.mean((-2, -1), keepdim=True)
-    deviation = centred.square().mean().sqrt()
-    return centred / deviation if deviation > 0 else centred
+    return torch.einsum("yxd,tpd->tpyx", positions, along), torch.stack([along @ t for t in rest.values()], dim=-1)
 
 
 def agreement(trace: Trace, features: Tensor, dense: Tensor, contribution: Tensor) -> dict[str, Labelled]:

@@ -17,7 +17,7 @@ QUESTIONS = {
     "dense": "where does the text live?",
     "contribution": "what made the score?",
     "attention": "where did the pooling look?",
-    "gap": "+ overlooked   − used more",
+    "gap": "+ less than an even look  − more",
 }
 DRAWN = [*QUESTIONS, "score", "image"]
 CAPTION = "× strongest dense cell   ○ strongest contribution"
@@ -40,7 +40,7 @@ def compare(
     """Draw global against dense: image | dense | contribution | attention | gap, one row for each prompt.
 
     Each column has one colour scale for all rows, shown above it: dense and contribution in cosine units,
-    attention as weight per cell, gap in standard deviations. The highest dense cosine of the prompts known to
+    attention as weight per cell, gap in cosine units. The highest dense cosine of the prompts known to
     be absent stands on the dense bar. Rows are headed by prompt and global score, and by the image where there
     are several.
 

@@ -24,7 +24,7 @@ VIEWS = {  # unit and colours
     "dense": ("cosine", SEQUENTIAL),
     "contribution": ("cosine", CONTRIBUTION),
     "attention": ("weight", ATTENTION),
-    "gap": ("std. dev.", GAP),
+    "gap": ("cosine", GAP),
 }
 Limits = Sequence[float] | Mapping[str, Sequence[float]] | None
 GRADIENTS = "gradient × activation"  # the unit of layers that are read so: their sum is in cosines, no cell is one

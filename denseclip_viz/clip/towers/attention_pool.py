@@ -76,12 +76,14 @@ class AttentionPoolTower:
             mode = InterceptAttention(parts.on_attention, swap={id(pool.positional_embedding): positional})
             stack.enter_context(active_in(pool, mode))
             embedding = pooled_of(visual(pixels))
-        terms, dense = parts.projected(parts.plain)
+        terms, dense, even = parts.shared_out()
         pooling = Pooling(
             embedding=embedding,
             attention=parts.weights[..., 1:].unflatten(-1, grid),
             contributions=terms[:, 1:].unflatten(1, grid),
+            even=even[:, 1:].unflatten(1, grid),
             rest={"mean token": terms[:, 0], "bias": pool.c_proj.bias.detach().expand_as(embedding)},
+            even_rest={"mean token": even[:, 0]},
             keys=pool.k_proj.forward(parts.tokens).unflatten(1, grid) if keys else None,
             layers=dict(recorded),
         )
@@ -107,6 +109,7 @@ class PoolPass:
     tokens: Tensor
     placed: Tensor
     plain: Tensor
+    offset: Tensor
     values: Tensor
     weights: Tensor
 
@@ -116,7 +119,7 @@ class PoolPass:
     def feed(self, features: Tensor) -> None:
         """Take layer4's output `(image, C, y, x)`; `placed` is what the pool sees: mean first, positions added."""
         self.tokens = features.flatten(2).transpose(1, 2)
-        self.placed = torch.cat([self.tokens.mean(1, keepdim=True), self.tokens], dim=1) + self.positional
+        self.placed = _with_mean(self.tokens) + self.positional
 
     def on_attention(self, call: AttentionCall) -> Tensor | None:
         """Answer the tower's attention call for the one query that it keeps."""
@@ -129,9 +132,9 @@ class PoolPass:
         """Compute attention and values; return the pooled heads `(image, head, 1, channel)`."""
         pool, heads = self.pool, self.pool.num_heads
         # values without positional embedding are what F needs; the embedding's own share is added for A and C
-        plain, offset = _project_together(pool.v_proj.weight, self.tokens, self.positional)
+        plain, self.offset = _project_together(pool.v_proj.weight, self.tokens, self.positional)
         self.plain = plain + pool.v_proj.bias
-        values = torch.cat([self.plain.mean(1, keepdim=True), self.plain], dim=1) + offset
+        values = _with_mean(self.plain) + self.offset
         self.values = values.unflatten(-1, (heads, -1)).transpose(1, 2)
         self.weights = self._attention()
         return self.weights[:, :, None] @ self.values
@@ -144,20 +147,24 @@ class PoolPass:
         query = torch.einsum("bhd,hdc->bhc", query * query.shape[-1] ** -0.5, key_weights)
         return torch.softmax(query @ self.placed.transpose(1, 2), dim=-1)
 
-    def projected(self, merged: Tensor) -> tuple[Tensor, Tensor]:
-        """Project each position's term, mean token first, and with them merged heads, which get the bias."""
+    def shared_out(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Project each token's term, mean token first, dense features, and the terms under an even look."""
         project: nn.Linear = self.pool.c_proj
-        terms, dense = _project_together(project.weight, merge_heads(self.weights[..., None] * self.values), merged)
-        return terms, dense + project.bias
+        own = merge_heads(self.weights[..., None] * self.values)
+        terms, plain, offset = _project_together(project.weight, own, self.plain, self.offset)
+        return terms, plain + project.bias, (_with_mean(plain) + offset) / own.shape[1]
 
     def streams(self, dense: Tensor) -> Streams:
         """Give values as they were projected beside the terms; others go the same way when they are asked for."""
+        project = self.pool.c_proj
 
         def attended(_path: str) -> Tensor:
-            return self.projected(self._mixed())[1]
+            answers: Tensor = project.forward(self._mixed())
+            return answers
 
         def placed() -> Tensor:
-            return self.projected(merge_heads(self.values[:, :, 1:]))[1]
+            answers: Tensor = project.forward(merge_heads(self.values[:, :, 1:]))
+            return answers
 
         return Streams(values=dense, head=(), attended=attended, placed=placed)
 
@@ -168,6 +175,10 @@ class PoolPass:
         key = self.pool.k_proj.forward(self.placed).unflatten(-1, heads).transpose(1, 2)
         weights = torch.softmax(query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2), dim=-1)
         return merge_heads(weights @ self.values)
+
+
+def _with_mean(tokens: Tensor) -> Tensor:
+    return torch.cat([tokens.mean(1, keepdim=True), tokens], dim=1)
 
 
 def _project_together(weight: Tensor, *inputs: Tensor) -> list[Tensor]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from denseclip_viz.clip.hooks import Tap, has_hooks, record
-from denseclip_viz.clip.towers.linearize import Branch, apply, propagate_terms
+from denseclip_viz.clip.towers.linearize import Branch, Step, apply
 from denseclip_viz.clip.towers.shadow import shared_copy
 from denseclip_viz.clip.towers.tower import Pooling, Streams, pooled_of
 from denseclip_viz.clip.towers.transformer import AttentionRecord, Block, TransformerTower, block_of, merge_heads
@@ -66,15 +66,11 @@ class ClassTokenTower(TransformerTower):
             embedding = pooled_of(self.visual(pixels))
         pool.check()
         block = block_of(shared_copy(last, hooks=False))
-        terms, rest = self._terms(block, pool)
-        prefix = trunk.prefix
         pooling = Pooling(
             embedding=embedding,
-            attention=pool.weights[..., prefix:].unflatten(-1, grid),
-            contributions=terms[:, prefix:].unflatten(1, grid),
-            rest={"class token": terms[:, :prefix].sum(1), **rest},
-            keys=pool.keys(prefix, block.project, keys).unflatten(1, grid) if keys else None,
+            keys=pool.keys(trunk.prefix, block.project, keys).unflatten(1, grid) if keys else None,
             layers=dict(recorded),
+            **pool.shared_out(self._behind(block, pool.entering[:, :1]), grid),
         )
         return pooling, self._streams(block, pool, listened)
 
@@ -111,13 +107,10 @@ class ClassTokenTower(TransformerTower):
             all_tokens=None if listened else lambda: (merge_heads(pool.heads_alone()), pool.entering),
         )
 
-    def _terms(self, block: Block, pool: AttentionRecord) -> tuple[Tensor, dict[str, Tensor]]:
-        entering = pool.entering[:, :1]
-        behind = (
+    def _behind(self, block: Block, entering: Tensor) -> tuple[Step, ...]:
+        return (
             *block.out,
             Branch("residual", lambda _: entering),
             Branch("mlp", lambda x: apply(block.mlp, x)),
             *self.trunk.head(),
         )
-        parts, rest = propagate_terms(merge_heads(pool.weights[..., None] * pool.values), {}, behind)
-        return parts, {name: term[:, 0] for name, term in rest.items()}

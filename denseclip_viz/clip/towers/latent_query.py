@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from denseclip_viz.clip.hooks import Tap, record
-from denseclip_viz.clip.towers.linearize import Branch, Step, apply, flatten, propagate_terms
+from denseclip_viz.clip.towers.linearize import Branch, Step, apply, flatten
 from denseclip_viz.clip.towers.shadow import shared_copy
 from denseclip_viz.clip.towers.tower import Pooling, Streams, pooled_of
 from denseclip_viz.clip.towers.transformer import AttentionRecord, TransformerTower, merge_heads
@@ -62,8 +62,15 @@ class LatentQueryTower(TransformerTower):
             embedding = pooled_of(self.visual(pixels))
         record_of_pool.check()
         pool = shared_copy(pool, hooks=False)
-        streams = self._streams(record_of_pool, pool, grid[0] * grid[1])
-        return self._pooling(record_of_pool, pool, embedding, grid, keys, dict(recorded)), streams
+        positions = grid[0] * grid[1]
+        prefix = record_of_pool.values.shape[2] - positions
+        pooling = Pooling(
+            embedding=embedding,
+            keys=record_of_pool.keys(prefix, _projection(pool), keys).unflatten(1, grid) if keys else None,
+            layers=dict(recorded),
+            **record_of_pool.shared_out(self._behind(pool), grid),
+        )
+        return pooling, self._streams(record_of_pool, pool, positions)
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream behind each layer."""
@@ -109,28 +116,6 @@ class LatentQueryTower(TransformerTower):
             mlp=_branch(pool),
             head=self._head(),
             attended=plain_tokens,
-        )
-
-    def _pooling(
-        self,
-        recorded: AttentionRecord,
-        pool: Any,
-        embedding: Tensor,
-        grid: tuple[int, int],
-        keys: str,
-        layers: dict[str, Tensor],
-    ) -> Pooling:
-        prefix = recorded.values.shape[2] - grid[0] * grid[1]
-        own = merge_heads(recorded.weights[..., None] * recorded.values)
-        terms, rest = propagate_terms(own, {}, self._behind(pool))
-        named = {name: term[:, 0] for name, term in rest.items()}
-        return Pooling(
-            embedding=embedding,
-            attention=recorded.weights[..., prefix:].unflatten(-1, grid),
-            contributions=terms[:, prefix:].unflatten(1, grid),
-            rest={"class token": terms[:, :prefix].sum(1), **named} if prefix else named,
-            keys=recorded.keys(prefix, _projection(pool), keys).unflatten(1, grid) if keys else None,
-            layers=layers,
         )
 
 

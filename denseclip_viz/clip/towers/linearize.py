@@ -68,27 +68,29 @@ def apply(steps: Sequence[Step], x: Tensor) -> Tensor:
     return x
 
 
-def propagate_terms(parts: Tensor, terms: dict[str, Tensor], steps: Sequence[Step]) -> tuple[Tensor, dict[str, Tensor]]:
+def propagate_terms(
+    parts: Tensor, steps: Sequence[Step], *, true: Tensor | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Carry the terms of a sum through all steps; what is not linear is frozen at the sum as it arrives there.
 
     Args:
-        parts: `(image, token, C)`, one term each.
-        terms: `(image, 1, C)` each; these and the parts sum to what arrives.
+        parts: `(image, token, C)`, one term each, and whatever else is to go through the same linear maps.
         steps: What stands behind, in order, laid flat by `flatten`.
+        true: `(image, 1, C)`, the sum as it arrives, where it is not that of all parts.
 
     Returns:
-        Parts `(image, token, D)`, and terms `(image, 1, D)` with `"bias"` and whatever was added on the way.
+        Parts `(image, token, D)`, and terms `(image, D)`: `"bias"` and whatever was added on the way.
 
     Raises:
         UnsupportedTowerError: a step that is none of the known ones.
 
     Example:
-        >>> parts, terms = propagate_terms(torch.ones(1, 3, 2), {}, flatten(nn.LayerNorm(2), nn.Linear(2, 4)))
+        >>> parts, terms = propagate_terms(torch.ones(1, 3, 2), flatten(nn.LayerNorm(2), nn.Linear(2, 4)))
         >>> parts.shape, list(terms)
         (torch.Size([1, 3, 4]), ['bias'])
     """
-    true = parts.sum(1, keepdim=True) + sum(terms.values())  # goes along exactly, so that each step freezes at it
-    terms = {**terms, "bias": torch.zeros_like(true)} if "bias" not in terms else dict(terms)
+    true = parts.sum(1, keepdim=True) if true is None else true  # goes along exactly, so that each step freezes at it
+    terms = {"bias": torch.zeros_like(true)}
     for step in steps:
         if isinstance(step, Branch):
             added = step.of(true)
@@ -102,7 +104,7 @@ def propagate_terms(parts: Tensor, terms: dict[str, Tensor], steps: Sequence[Ste
         true = _exact(step, true)
         if bias is not None:
             terms["bias"] = terms["bias"] + bias
-    return parts, terms
+    return parts, {name: term[:, 0] for name, term in terms.items()}
 
 
 def _exact(step: Step, x: Tensor) -> Tensor:

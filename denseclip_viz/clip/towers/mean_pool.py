@@ -3,7 +3,8 @@
     e   = H(Σ_j z_j / N)        z: the map that is averaged, behind whatever norm each position has of its own
     F_j = H(z_j)                 H: norm, MLP and projection behind the mean, frozen at the mean for the terms
 
-Attention is flat, 1/N in one head; where H is linear, the mean of the dense features is the embedding itself.
+Attention is flat, 1/N in one head, so an even look is what there is and the gap is zero everywhere; where H is linear,
+the mean of the dense features is the embedding itself.
 Source: timm's convnext.py, fastvit.py, swin_transformer.py, vision_transformer.py; open_clip/transformer.py (pool
 'avg').
 """
@@ -159,12 +160,14 @@ def _pooling(
 ) -> Pooling:
     """Take a mean over positions apart."""
     count = tokens.shape[1]
-    terms, rest = propagate_terms(tokens / count, {}, behind)
+    terms, rest = propagate_terms(tokens / count, behind)
     return Pooling(
         embedding=embedding,
         attention=tokens.new_full((len(tokens), 1, *grid), 1 / count),
         contributions=terms.unflatten(1, grid),
-        rest={name: term[:, 0] for name, term in rest.items()},
+        even=terms.unflatten(1, grid),
+        rest=rest,
+        even_rest={},
         layers=layers,
     )
 

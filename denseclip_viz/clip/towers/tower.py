@@ -59,7 +59,10 @@ class Pooling:
         embedding: `(image, D)`, the pooled embedding, not normalised.
         attention: `(image, head, y, x)`, pooling weights; with those on no position they sum to 1 per head.
         contributions: `(image, y, x, D)`, each position's term of the embedding.
+        even: `(image, y, x, D)`, what the terms would be if the pool looked at all its tokens alike, and all behind it
+            stayed as it is: 1/L in every head for its L tokens, those on no position among them.
         rest: Terms that belong to no position, `(image, D)` each.
+        even_rest: Those of the rest that the pool looks at, as they would be then.
         keys: `(image, y, x, C)`, if asked for.
         layers: What the taps saw, as the tower made it, `(image, …)`.
     """
@@ -67,7 +70,9 @@ class Pooling:
     embedding: Tensor
     attention: Tensor
     contributions: Tensor
+    even: Tensor
     rest: Mapping[str, Tensor]
+    even_rest: Mapping[str, Tensor]
     keys: Tensor | None = None
     layers: Mapping[str, Tensor] = field(default_factory=dict)
 

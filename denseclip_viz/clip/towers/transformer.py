@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, on_forward
-from denseclip_viz.clip.towers.linearize import Step, apply, flatten
+from denseclip_viz.clip.towers.linearize import Step, apply, flatten, propagate_terms
 from denseclip_viz.clip.towers.shadow import at_input_size
 from denseclip_viz.clip.towers.tower import grid_of, refuse_unfused, resize_positional
 from denseclip_viz.errors import UnsupportedTowerError
@@ -280,6 +280,28 @@ class AttentionRecord:
     def heads_alone(self) -> Tensor:
         """Give `(image, head, token, channel)`: the first query's answer, and every other token's own value."""
         return torch.cat([self.weights[:, :, None] @ self.values, self.values[:, :, 1:]], dim=2)
+
+    def shared_out(self, behind: Sequence[Step], grid: tuple[int, int]) -> dict[str, Any]:
+        """Share the first query's answer out: `attention, contributions, even, rest, even_rest` of a `Pooling`.
+
+        Args:
+            behind: What stands behind the heads.
+            grid: The positions, `(y, x)`, which are the last of the tokens.
+        """
+        count = self.values.shape[2]
+        prefix = count - grid[0] * grid[1]
+        own, alike = self.weights[..., None] * self.values, self.values / count
+        rows = merge_heads(torch.cat([own, alike], dim=2))  # one product for both: reading the weight is what costs
+        rows, rest = propagate_terms(rows, behind, true=merge_heads(own.sum(2, keepdim=True)))
+        terms, even = rows.split(count, dim=1)
+        before, even_before = ({"class token": t[:, :prefix].sum(1)} if prefix else {} for t in (terms, even))
+        return {
+            "attention": self.weights[..., prefix:].unflatten(-1, grid),
+            "contributions": terms[:, prefix:].unflatten(1, grid),
+            "even": even[:, prefix:].unflatten(1, grid),
+            "rest": {**before, **rest},
+            "even_rest": even_before,
+        }
 
     def keys(self, first: int, project: Step, kind: str) -> Tensor:
         """Give the keys of the tokens from `first` on, `(image, token, C)`."""

@@ -188,7 +188,7 @@ def test_listening_changes_the_way_but_not_the_answer(kind):
     pixels, before = pixels_for(visual), fingerprint(visual)
     names = tuple(tower_for(visual).taps())
     lean, full = opened(visual, pixels), opened(visual, pixels, layers=names)
-    for name in ("embedding", "dense", "attention", "contributions"):
+    for name in ("embedding", "dense", "attention", "contributions", "even"):
         assert miss(getattr(lean, name), getattr(full, name)) <= 1e-12
     assert list(full.layers) == list(names) and fingerprint(visual) == before
 

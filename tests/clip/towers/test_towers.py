@@ -45,11 +45,13 @@ def test_a_resnet_opens_as_the_reference_says(size, antialias):
     close(ours.embedding[0], theirs["embedding"])
     close(ours.attention[0].flatten(1), theirs["attention"][:, 1:])
     close(ours.contributions[0], theirs["contributions"])
+    close(ours.even[0], theirs["even"])
     close(ours.dense[0], oracle.resnet_dense(weights, x4))
     close(ours.keys[0], oracle.resnet_keys(weights, x4))
-    for name, term in theirs["rest"].items():
-        close(ours.rest[name][0], term)
-    assert set(ours.rest) == set(theirs["rest"])
+    for kind in ("rest", "even_rest"):
+        assert set(getattr(ours, kind)) == set(theirs[kind])
+        for name, term in theirs[kind].items():
+            close(getattr(ours, kind)[name][0], term)
 
 
 @pytest.mark.parametrize("options", VITS.values(), ids=VITS)
@@ -66,11 +68,13 @@ def test_a_vit_opens_as_the_reference_says(options, size):
     close(ours.embedding[0], theirs["embedding"])
     close(ours.attention[0].flatten(1), theirs["attention"][:, 1:])
     close(ours.contributions[0], theirs["contributions"])
+    close(ours.even[0], theirs["even"])
     close(ours.dense[0], oracle.vit_dense(weights, streams[-2], grid, settings))
     close(ours.keys[0], oracle.vit_keys(weights, streams[-2], grid, settings)["projected"])
-    assert set(ours.rest) == set(theirs["rest"])
-    for name, term in theirs["rest"].items():
-        close(ours.rest[name][0], term)
+    for kind in ("rest", "even_rest"):
+        assert set(getattr(ours, kind)) == set(theirs[kind])
+        for name, term in theirs[kind].items():
+            close(getattr(ours, kind)[name][0], term)
 
 
 @pytest.mark.parametrize("residual", [True, False])
@@ -125,7 +129,7 @@ def test_listening_changes_the_way_but_not_the_answer(build):
         visual.image_size[0] if isinstance(visual.image_size, tuple) else visual.image_size, 32 * 3
     )
     lean, full = (open_tower(visual, pixels), open_tower(visual, pixels, layers=tuple(tower_for(visual).taps())))
-    for name in ("embedding", "dense", "attention", "contributions"):
+    for name in ("embedding", "dense", "attention", "contributions", "even"):
         close(getattr(lean, name), getattr(full, name).numpy())
     assert list(full.layers) == list(tower_for(visual).taps())
 
