@@ -214,12 +214,8 @@ class TileSums:
             self._lay("attention", decomposition.attention[i].permute(1, 2, 0) / count, place)
             if decomposition.keys is not None:
                 self._lay("keys", decomposition.keys[i] * self.blend, place)
-            whole = {"": decomposition.embedding}
-            for kind, terms in {
-                "embedding": whole,
-                "rest": decomposition.rest,
-                "even": decomposition.even_rest,
-            }.items():
+            whole, rest, even = {"": decomposition.embedding}, decomposition.rest, decomposition.even_rest
+            for kind, terms in {"embedding": whole, "rest": rest, "even_rest": even}.items():
                 sums = self.terms.setdefault(kind, {})
                 sums |= {name: sums.get(name, 0) + term[i].double() / count for name, term in terms.items()}
         self.dtype, self.paths = decomposition.dense.dtype, decomposition.paths
@@ -242,7 +238,7 @@ class TileSums:
             contributions=done["contributions"],
             even=done["even"],
             rest=terms["rest"],
-            even_rest=terms["even"],
+            even_rest=terms["even_rest"],
             keys=keys,
             paths=self.paths,
         )

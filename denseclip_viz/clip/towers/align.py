@@ -3,7 +3,7 @@
     e   = Σ_j z_j / N        z: what leaves the last block; nothing stands behind the mean, and no rest is left
     F_j = z_j                the projection to the common space is on the text's side
 
-So cos(F_j, t) and the contribution z_j·t / (N ‖e‖) differ by the length of z_j alone: the gap has this one cause.
+So cos(F_j, t) and the contribution z_j·t / (N ‖e‖) differ by the length of z_j alone, and the gap is zero.
 
 Where cells see. A convolution of stride 2 pads one side more than the other (`correct_pad`), so that its output i has
 its middle at input 2i + 1 and not between 2i and 2i + 1. After five of them the middle of what a cell of 32 pixels

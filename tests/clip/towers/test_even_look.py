@@ -150,9 +150,8 @@ def test_a_resnet_whose_pool_asks_nothing_looks_evenly_by_itself():
         close(ours, theirs, theirs)
     close(before.even_rest["mean token"], after.rest["mean token"], after.rest["mean token"])
     with torch.no_grad():
-        close(
-            before.even.sum((1, 2)) + before.even_rest["mean token"] + before.rest["bias"], visual(pixels), after.even
-        )
+        total = before.even.sum((1, 2)) + before.even_rest["mean token"] + before.rest["bias"]
+        close(total, visual(pixels), after.even)
 
 
 @pytest.mark.parametrize("kind", MEANS)
