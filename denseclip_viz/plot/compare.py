@@ -17,7 +17,7 @@ QUESTIONS = {
     "dense": "where does the text live?",
     "contribution": "what made the score?",
     "attention": "where did the pooling look?",
-    "gap": "+ less than an even look  − more",
+    "gap": "+ less than evenly   − more",
 }
 DRAWN = [*QUESTIONS, "score", "image"]
 CAPTION = "× strongest dense cell   ○ strongest contribution"
