@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from denseclip_viz.clip.load import align_checkpoint, checkpoints
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.disk_cache import Cache
 from denseclip_viz.errors import ModelNameError, WeightsError
 from denseclip_viz.model import Model
@@ -14,6 +15,7 @@ from denseclip_viz.model import Model
 BUNDLED = "bundled-"
 
 
+@guarded
 def load(
     name: str | os.PathLike[str] = "bundled-resnet",
     *,

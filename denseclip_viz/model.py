@@ -16,6 +16,7 @@ from denseclip_viz.clip.forward import Prepared, caution, check_once, embed, tra
 from denseclip_viz.clip.hooks import Recording, record
 from denseclip_viz.clip.load.checkpoints import Loaded
 from denseclip_viz.clip.paths import DensePath, paths_of
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.bank import TextBank
 from denseclip_viz.clip.text.disk_cache import Cache
 from denseclip_viz.clip.text.encode import encode_texts, ensemble
@@ -37,6 +38,7 @@ FitLike = str | Fit
 PathLike = str | DensePath | Sequence[str | DensePath]
 
 
+@guarded
 class Model:
     """A CLIP with its tokenizer and preprocessing, opened. Never changed by anything that is asked of it.
 

@@ -8,16 +8,18 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from denseclip_viz.clip.forward import ForwardOptions, check_eval, decompose
+from denseclip_viz.clip.forward import ForwardOptions, decompose
 from denseclip_viz.clip.hooks import Tap, record
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.paths import DensePath
-from denseclip_viz.clip.towers import Tower
+from denseclip_viz.clip.surroundings import check_eval, guarded
+from denseclip_viz.clip.towers import Tower, uncompiled
 from denseclip_viz.clip.towers.linearize import centred, inverse_deviation
 
 Pair = tuple[Tensor, Tensor]
 
 
+@guarded
 def gradient_maps(
     tower: Tower, pixels: Tensor, vectors: Tensor, *, layers: Sequence[str], path: DensePath
 ) -> dict[str, Pair]:
@@ -42,7 +44,7 @@ def gradient_maps(
     et al. (arXiv 2202.07304) section 3.
     """
     inputs = _inputs(tower, pixels)
-    tower = tower.at(inputs)
+    tower = uncompiled(tower).at(inputs)
     texts = F.normalize(vectors.to(inputs.device, inputs.dtype), dim=-1).flatten(0, 1)
     with torch.enable_grad(), memory_guard("the number of layers or the geometry's size"):
         taps = tower.taps()
@@ -81,6 +83,7 @@ def _frozen_norm(
     return normed if bias is None else normed + bias
 
 
+@guarded
 def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
     """Weigh the channels of the last map before the pool by their mean gradient of each text's global score.
 
@@ -95,7 +98,7 @@ def grad_cam(tower: Tower, pixels: Tensor, vectors: Tensor) -> Tensor:
     Source: Selvaraju et al. (arXiv 1610.02391) eq. 1 and 2, for the score cos(e, t).
     """
     inputs = _inputs(tower, pixels)
-    tower = tower.at(inputs)
+    tower = uncompiled(tower).at(inputs)
     grid = (inputs.shape[-2] // tower.cell[0], inputs.shape[-1] // tower.cell[1])
     with torch.enable_grad(), memory_guard("the geometry's size"):
         tap = tower.taps()[tower.last_map]

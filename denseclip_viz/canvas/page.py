@@ -14,6 +14,7 @@ import xarray as xr
 from denseclip_viz.canvas import module, style
 from denseclip_viz.canvas.payload import Payload, Result, on_one_scale, pack_result, scales_of
 from denseclip_viz.canvas.state import AUTO, checked_controls, completed
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import OutputError
 from denseclip_viz.files import atomic_write, check_target
 from denseclip_viz.plot.panels import Interpolation
@@ -24,6 +25,7 @@ LIMIT = 8.0  # MB of a page: more is slow to open and refused by mail
 BASE64 = 4 / 3  # characters for a byte
 
 
+@guarded
 def save_html(
     results: Result | Sequence[Result],
     path: str | os.PathLike[str],

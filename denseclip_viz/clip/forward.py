@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.paths import PATHS, DensePath, attend_alone, dense_features, one_antialias
-from denseclip_viz.clip.towers import Tower
+from denseclip_viz.clip.surroundings import check_eval
+from denseclip_viz.clip.towers import Tower, uncompiled
 from denseclip_viz.clip.towers.tower import TOLERANCE, Pooling, check_recomposition, pooled_of
 from denseclip_viz.errors import LayerError, RecompositionError, UntrainedImageWarning, warn
 from denseclip_viz.geometry import Geometry, Preprocess, blend_weights, pixels
@@ -150,7 +151,7 @@ def decompose_checked(tower: Tower, inputs: Tensor, options: ForwardOptions) -> 
     check_eval(tower.visual)
     parameter = next(tower.visual.parameters())
     with torch.no_grad(), memory_guard("batch_size or the geometry's size"):
-        decomposition = decompose(tower.at(inputs), inputs.to(parameter.device, parameter.dtype), options)
+        decomposition = decompose(uncompiled(tower).at(inputs), inputs.to(parameter.device, parameter.dtype), options)
         check_recomposition(decomposition, tower.family)
     return _to_cpu(decomposition)
 
@@ -267,7 +268,7 @@ def check_against_forward(tower: Tower, inputs: Tensor) -> None:
     inputs = inputs.to(parameter.device, parameter.dtype)
     plain = embed(tower, inputs)
     with torch.no_grad():
-        recorded = tower.forward(inputs, alone=True)[0].embedding
+        recorded = uncompiled(tower).forward(inputs, alone=True)[0].embedding
     miss = float((plain - recorded).abs().max() / plain.abs().max().clamp_min(1e-30))
     if not miss <= 30 * TOLERANCE[parameter.dtype]:
         raise RecompositionError(
@@ -275,18 +276,6 @@ def check_against_forward(tower: Tower, inputs: Tensor) -> None:
             expected=f"an ordinary tower of the family {tower.family}",
             fix="If the tower was modified, it is not supported as it is.",
         )
-
-
-def check_eval(module: nn.Module) -> None:
-    """Refuse a model in training mode: its statistics would change, and its answers vary.
-
-    Raises:
-        LayerError: some part is in training mode.
-    """
-    if not any(part.training for part in module.modules()):
-        return
-    training = next(name or "the tower" for name, part in module.named_modules() if part.training)
-    raise LayerError(f"{training} is in training mode", expected="a model in eval mode", fix="Call model.eval().")
 
 
 def _to_cpu(decomposition: Decomposition) -> Decomposition:

@@ -11,13 +11,13 @@ import difflib
 import fnmatch
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
 from denseclip_viz.clip.attention import AttentionCall, attention_call
 from denseclip_viz.errors import LayerError
@@ -104,11 +104,9 @@ def on_forward(module: nn.Module, callback: Callback) -> Iterator[None]:
         if threading.get_ident() == owner:
             callback(inputs, output)
 
-    handle = module.register_forward_hook(hook)
-    try:
+    with _hung(module, hook):
+        module.register_forward_hook(hook)
         yield
-    finally:
-        handle.remove()
 
 
 @contextmanager
@@ -119,26 +117,59 @@ def active_in(module: nn.Module, mode: InterceptAttention) -> Iterator[None]:
     plain pass in the last bits.
     """
     owner = threading.get_ident()
-    running: list[ExitStack] = []  # a stack of them: a module may run inside itself
 
     def enter(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
         if threading.get_ident() == owner:
-            running.append(ExitStack())
-            running[-1].enter_context(mode)
+            _push_mode(mode)
 
     def leave(_module: nn.Module, _inputs: tuple[Any, ...], _output: Any) -> None:
-        if threading.get_ident() == owner and running:
-            running.pop().close()
+        if threading.get_ident() == owner:
+            _take_off(mode)
 
-    first = module.register_forward_pre_hook(enter)
-    last = module.register_forward_hook(leave, always_call=True)  # also if the module raises
+    try:
+        with _hung(module, enter), _hung(module, leave):
+            module.register_forward_pre_hook(enter)
+            module.register_forward_hook(leave, always_call=True)  # also if the module raises
+            yield
+    finally:  # an interrupt skips even hooks that are always called
+        while _take_off(mode):
+            pass
+
+
+def _take_off(mode: TorchFunctionMode) -> bool:
+    """Take a mode off this thread's stack, with what an interrupt left above it; tell whether it was there."""
+    is_on = any(one is mode for one in _get_current_function_mode_stack())
+    while is_on and _pop_mode() is not mode:
+        pass
+    return is_on
+
+
+_HANGING: dict[int, tuple[int, nn.Module, Callable[..., None]]] = {}  # thread, module and hook, by the hook's id
+
+
+@contextmanager
+def _hung(module: nn.Module, hook: Callable[..., None]) -> Iterator[None]:
+    """Know a hook from before it hangs until after it is off, so that no interrupt can make it forgotten."""
+    _HANGING[id(hook)] = threading.get_ident(), module, hook
     try:
         yield
     finally:
-        first.remove()
-        last.remove()
-        while running:  # an interrupt skips even hooks that are always called
-            running.pop().close()
+        remove_hooks({id(hook)})
+
+
+def hanging() -> frozenset[int]:
+    """List what hangs on modules for this thread."""
+    return frozenset(key for key, (thread, *_) in list(_HANGING.items()) if thread == threading.get_ident())
+
+
+def remove_hooks(keys: Iterable[int]) -> None:
+    """Take hooks off by what `hanging` lists; one that is off already is no error."""
+    for key, (_, module, hook) in [(key, _HANGING[key]) for key in keys if key in _HANGING]:
+        for table in (module._forward_hooks, module._forward_pre_hooks):
+            for number in [number for number, one in list(table.items()) if one is hook]:
+                table.pop(number, None)
+                module._forward_hooks_always_called.pop(number, None)
+        _HANGING.pop(key, None)
 
 
 class Recording(Mapping[str, Tensor]):

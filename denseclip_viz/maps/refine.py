@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import PromptError
 from denseclip_viz.validation import is_number
 
@@ -16,6 +17,7 @@ SCALE = 100.0  # the official code writes it out; it is CLIP's logit scale after
 REMOVED = -100.0  # the official code's score of a denoised prompt
 
 
+@guarded
 def prompt_denoising(scores: Tensor, threshold: float = 0.5) -> tuple[Tensor, Tensor]:
     """Remove prompts that no position is confident about.
 
@@ -45,6 +47,7 @@ def prompt_denoising(scores: Tensor, threshold: float = 0.5) -> tuple[Tensor, Te
     return torch.where(is_left[:, None, None], scores, torch.full_like(scores, REMOVED)), is_left
 
 
+@guarded
 def key_smoothing(scores: Tensor, keys: Tensor, *, threshold: float = 1.0, normalisation: str = "cosine") -> Tensor:
     """Let positions with similar keys share their predictions.
 

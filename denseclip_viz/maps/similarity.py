@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+@guarded
 def cosine_maps(features: Tensor, vectors: Tensor) -> Tensor:
     """Compare every position with every text.
 

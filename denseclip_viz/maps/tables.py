@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from denseclip_viz.clip.surroundings import guarded
+
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 MARKS = ("absent", "background")  # what is said of a prompt beside its name
 
 
+@guarded
 def compare_table(both: xr.Dataset) -> pd.DataFrame:
     """Summarise a comparison: one row for each template and prompt.
 
@@ -56,6 +59,7 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     return with_source(table.reset_index(), both)
 
 
+@guarded
 def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
     """Summarise a segmentation: one row a label, its pixels and its share of what the model saw.
 
@@ -78,6 +82,7 @@ def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
     return with_source(table, segmentation)
 
 
+@guarded
 def classify_table(shares: xr.DataArray) -> pd.DataFrame:
     """List probabilities: one row for each template and prompt, the most likely first within a template.
 
@@ -98,6 +103,7 @@ def classify_table(shares: xr.DataArray) -> pd.DataFrame:
     return with_source(table.reset_index(drop=True), shares)
 
 
+@guarded
 def layers_table(both: xr.Dataset) -> pd.DataFrame:
     """List layers: one row for each layer, template and prompt.
 

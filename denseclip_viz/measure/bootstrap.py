@@ -5,12 +5,14 @@ from statistics import NormalDist
 
 import numpy as np
 
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.measure.map_scores import Floats
 
 _HELD = 2**23  # numbers of one block of resamples: the memory does not grow with the images
 _ROUNDING = 1e-9  # scores are of the order of one: what differs by less is equal
 
 
+@guarded
 def resampled(scores: Floats, *, resamples: int = 2000, seed: int = 0) -> Floats:
     """Draw the images again, with replacement, and average: the same draws for every column, so pairs stay pairs.
 
@@ -35,6 +37,7 @@ def resampled(scores: Floats, *, resamples: int = 2000, seed: int = 0) -> Floats
     return np.concatenate([rng.multinomial(images, even, size=size) @ scores / images for size in blocks])
 
 
+@guarded
 def intervals(scores: Floats, interval: float, *, resamples: int = 2000, seed: int = 0) -> tuple[Floats, Floats]:
     """Compute the interval of each column's mean: percentiles of the bootstrap, widened for few images.
 
@@ -61,6 +64,7 @@ def intervals(scores: Floats, interval: float, *, resamples: int = 2000, seed: i
     return low, high
 
 
+@guarded
 def intervals_to_best(
     scores: Floats, interval: float, *, resamples: int = 2000, seed: int = 0
 ) -> tuple[Floats, Floats]:

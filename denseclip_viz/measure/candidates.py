@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.attribution.gradients import grad_cam
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble as ensemble
 from denseclip_viz.errors import PromptError
 from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
@@ -113,6 +114,7 @@ class WithEnsembles:
         return np.concatenate([maps, self.texts.ensembled(maps)[None], self.texts.left_out(maps)])
 
 
+@guarded
 def template_candidates(
     model: Model, prompts: Prompts, *, weights: Sequence[float] | None = None, progress: bool = False
 ) -> TextCandidates:
@@ -147,6 +149,7 @@ def template_candidates(
     return TextCandidates("template", prompts.templates, prompts.prompts, prompts.absent, judged, vectors, counts)
 
 
+@guarded
 def synonym_candidates(
     model: Model, synonyms: Sequence[str], *, others: Sequence[str] = (), absent: Sequence[str] = (), template: str
 ) -> TextCandidates:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import ImageError, OutOfMemoryError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.measure.bootstrap import intervals
@@ -71,6 +72,7 @@ class EnsembleSelection:
         return f"{what}: {gain}: within noise, so no gain was shown."
 
 
+@guarded
 def select_templates(
     model: Model,
     images: Iterable[Any],

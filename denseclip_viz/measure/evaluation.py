@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz import arguments
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import ImageError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.images import describe
@@ -38,6 +39,7 @@ Measure = Callable[[Any, Example, Trace], Any]
 `{name: (axes, numbers)}`."""
 
 
+@guarded
 def evaluate(
     model: Model,
     dataset: Iterable[Any],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import ImageError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.measure.bootstrap import intervals, intervals_to_best
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from denseclip_viz.model import Model
 
 
+@guarded
 def rank_templates(
     model: Model,
     images: Iterable[Any],
@@ -104,6 +106,7 @@ def rank_templates(
     return ranking_of(scores, candidates, metric.name, draws)
 
 
+@guarded
 def rank_synonyms(
     model: Model,
     images: Iterable[Any],

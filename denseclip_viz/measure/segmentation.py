@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.geometry import Geometry, downsample_mask, weights
 from denseclip_viz.maps.refine import REMOVED
 from denseclip_viz.measure.datasets import Example
@@ -19,6 +20,7 @@ Labels = NDArray[np.integer]
 _ROUNDING = 1e-5  # far above what interpolation rounds, far below what sets classes apart
 
 
+@guarded
 def confusion(truth: Labels, labels: Labels, classes: int) -> Counts:
     """Count pixels by true and given class.
 
@@ -50,6 +52,7 @@ def class_areas(counts: Counts) -> Counts:
     return np.stack([np.diag(square), counts.sum(1), square.sum(0)], axis=-1)
 
 
+@guarded
 def intersection_over_union(counts: Counts) -> NDArray[np.float64]:
     """Divide, for each class, the pixels that are both by those that are either.
 

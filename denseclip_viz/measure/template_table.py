@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import PromptError
 from denseclip_viz.maps.refine import SCALE
 from denseclip_viz.maps.tables import with_source
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _AXES = ("template", "prompt", "y", "x")
 
 
+@guarded
 def templates_table(
     maps: xr.DataArray,
     masks: Masks | None = None,
@@ -80,6 +82,7 @@ def templates_table(
     return with_source(table, maps)
 
 
+@guarded
 def disagreement(maps: xr.DataArray, *, centred: bool = False) -> xr.DataArray:
     """Say where templates disagree: the standard deviation over templates of each prompt's cosine.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import context_length
 from denseclip_viz.clip.text.tokenize import token_ids
 from denseclip_viz.clip.text.word_tokens import token_shares, word_places, words_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _WORDS = ("template", "word", "y", "x")
 
 
+@guarded
 def word_attribution(
     model: Model,
     image: Any,

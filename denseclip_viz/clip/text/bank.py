@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity
 from denseclip_viz.clip.text.encode import Progress, context_length, encoded, mean_over_synonyms
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
@@ -33,6 +34,7 @@ class _Rows:
         self.missing.pop(text, None)
 
 
+@guarded
 class TextBank:
     """Unit text vectors by text: what was encoded once is not encoded again.
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from denseclip_viz.clip.memory import memory_guard
+from denseclip_viz.clip.surroundings import check_eval
 from denseclip_viz.clip.text.text_towers import context_of, encode_ids, needed
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
 from denseclip_viz.errors import PromptError, WeightsError
@@ -78,6 +79,7 @@ def encoded(
     """
     if not is_whole(batch_size, 1):
         raise PromptError(f"batch_size={batch_size!r}", expected="a whole number from 1", fix="Try 64.")
+    check_eval(clip, beside="visual")
     ids = token_ids(tokenizer, texts, context=context_length(clip, tokenizer), truncate=truncate)
     ends = needed(clip, ids)
     for rows in batches(ends, batch_size):

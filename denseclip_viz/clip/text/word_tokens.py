@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from denseclip_viz.clip.memory import memory_guard
+from denseclip_viz.clip.surroundings import check_eval, guarded
 from denseclip_viz.clip.text.text_towers import encode_ids, needed
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
 from denseclip_viz.errors import PromptError, UnsupportedTowerError
@@ -63,6 +64,7 @@ def word_places(tokenizer: Tokenizer, template: str, prompt: str, *, context: in
     return [slice(low, high) for low, high in zip(edges[:-2], edges[1:-1], strict=True)]
 
 
+@guarded
 def token_shares(clip: nn.Module, ids: Tensor, directions: Tensor) -> Tensor:
     """Multiply each token's input embedding with the gradient of cos(direction, text vector).
 
@@ -82,6 +84,7 @@ def token_shares(clip: nn.Module, ids: Tensor, directions: Tensor) -> Tensor:
 
     Source: gradient × input, Shrikumar et al. (arXiv 1605.01713).
     """
+    check_eval(clip, beside="visual")
     row = ids[None, : int(needed(clip, ids[None])[0])].to(next(clip.parameters()).device)
     parts = [_followed_back(clip, row, some) for some in directions.split(_BATCH)]
     shares = torch.cat(parts).cpu()
@@ -91,7 +94,7 @@ def token_shares(clip: nn.Module, ids: Tensor, directions: Tensor) -> Tensor:
 def _followed_back(clip: nn.Module, row: Tensor, directions: Tensor) -> Tensor:
     """Copy the text for each direction: no copy depends on another, so one backward pass does for all."""
     lookup = _Lookup(row.expand(len(directions), -1))
-    with torch.inference_mode(False), torch.enable_grad(), memory_guard("the number of templates"):
+    with torch.enable_grad(), memory_guard("the number of templates"):
         with lookup:
             vectors = encode_ids(clip, lookup.ids.clone())
         if lookup.embeddings is None:

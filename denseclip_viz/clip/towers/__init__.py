@@ -10,10 +10,11 @@ from denseclip_viz.clip.towers.attention_pool import AttentionPoolTower
 from denseclip_viz.clip.towers.class_token import ClassTokenTower
 from denseclip_viz.clip.towers.latent_query import LatentQueryTower
 from denseclip_viz.clip.towers.mean_pool import MeanPoolTower
+from denseclip_viz.clip.towers.shadow import shared_copy
 from denseclip_viz.clip.towers.tower import Tower
 from denseclip_viz.errors import UnsupportedTowerError
 
-__all__ = ["Align", "Tower", "logit_scale", "tower_for", "tower_of"]
+__all__ = ["Align", "Tower", "logit_scale", "tower_for", "tower_of", "uncompiled"]
 
 
 def tower_of(clip: nn.Module) -> Tower:
@@ -21,6 +22,12 @@ def tower_of(clip: nn.Module) -> Tower:
     visual = clip.visual
     assert isinstance(visual, nn.Module)
     return tower_for(visual)
+
+
+def uncompiled(tower: Tower) -> Tower:
+    """Give a tower whose parts run one by one, so that hooks see them: a private copy where `compile` was called."""
+    compiled = any(module._compiled_call_impl is not None for module in tower.visual.modules())
+    return tower_for(shared_copy(tower.visual)) if compiled else tower
 
 
 def logit_scale(clip: nn.Module) -> float:
