@@ -1,9 +1,11 @@
 """One attention call as the tower made it, whatever function it went through."""
 
+from __future__ import annotations
+
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,6 +39,18 @@ class AttentionCall:
         query, key = self.part("query", rows), self.part("key", slice(None))
         logits = (query * self.scale) @ key.transpose(-1, -2)
         return torch.softmax(logits if self.bias is None else logits + self.bias[..., rows, :], dim=-1)
+
+    def projected(self) -> AttentionCall:
+        """Project keys and values once, for whoever asks for them again."""
+        parts = {name: self.part(name, slice(None)) for name in ("key", "value")}
+        return replace(
+            self, part=lambda name, rows: parts[name][:, :, rows] if name in parts else self.part(name, rows)
+        )
+
+    def attended(self) -> Tensor:
+        """Answer the call as it asks: what every query attends to, `(image, head, row, channel)`."""
+        query, key, value = (self.part(name, slice(None)) for name in ("query", "key", "value"))
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=self.bias, scale=self.scale)
 
 
 def attention_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AttentionCall | None:

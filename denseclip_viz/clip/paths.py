@@ -116,20 +116,19 @@ def along_path(streams: Streams, path: DensePath) -> Tensor:
     in_stream = streams.leaving is not None and (bool(path.attention) or streams.stood_in)
     stream = streams.leaving if in_stream else _sum(streams, path)
     assert stream is not None
-    return apply(streams.head, stream[:, -streams.values.shape[1] :])
+    return apply(streams.head, stream[:, streams.prefix :])
 
 
 def _sum(streams: Streams, path: DensePath) -> Tensor:
     """Sum y up: residual, attention, MLP."""
-    entering, values = streams.entering, streams.values
-    if path.residual and path.mlp and streams.all_tokens:
-        values, entering = streams.all_tokens()
+    if path.attention and streams.attended:
+        stream = streams.attended(path.name)
     elif path.positional and streams.placed:
-        values = streams.placed()
-    own = streams.attended if path.attention else None
-    stream = apply(streams.project, values) if own is None else own(path.name)
-    if path.residual and entering is not None:
-        stream = entering + stream
+        stream = apply(streams.project, streams.placed())
+    else:
+        stream = streams.alone
+    if path.residual and streams.entering is not None:
+        stream = streams.entering + stream
     return stream + apply(streams.mlp, stream) if path.mlp and streams.mlp else stream
 
 

@@ -79,7 +79,7 @@ class Controls:
         present, absent = ([name for name, mark in marked if mark == wanted] for wanted in (False, True))
         chosen = template_choice(prompts.templates)
         lines = min(max(4, len(present)), 10)
-        self.prompts = _area("prompts", format_list(present or absent), "one a line; Enter looks again", rows=lines)
+        self.prompts = _area("prompts", format_list(present), "one a line; Enter looks again", rows=lines)
         self.absent = _area("absent", format_list(absent), "what is surely not there: the baseline", rows=2)
         self.templates = _choice("templates", TEMPLATE_CHOICES, chosen)
         self.own = _area("", "\n".join(prompts.templates) if chosen == OWN else "", "a photo of {}.", rows=3)
@@ -248,7 +248,7 @@ def read_prompts(before: Prompts, *, prompts: str, absent: str, templates: str, 
         PromptError: Nothing is typed, or what `Prompts` refuses.
 
     Example:
-        >>> read_prompts(Prompts("x"), prompts="a taxi, a whale", absent="a whale", templates="none")
+        >>> read_prompts(Prompts("x"), prompts="a taxi", absent="a whale", templates="none")
         Prompts(2 prompts × 1 template = 2 texts, absent: 'a whale'; first: 'a taxi')
     """
     names, missing = parse_list(prompts), parse_list(absent)

@@ -13,7 +13,6 @@ import xarray as xr
 
 from denseclip_viz.canvas.map_stacks import stacks_of
 from denseclip_viz.canvas.state import ENSEMBLE, OUTPUT
-from denseclip_viz.errors import PromptError
 from denseclip_viz.explorers.controls import TEXTS
 from denseclip_viz.explorers.explorer import ExplorerSpec, Panel, open_panel, with_defaults
 from denseclip_viz.explorers.session import Models
@@ -106,11 +105,7 @@ def template_lab(
 
 
 def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame, str]:
-    """Count every prompt in every template and in their mean, and say which column of the table orders them.
-
-    Raises:
-        PromptError: Every prompt is absent, so that there is nothing to order by.
-    """
+    """Count every prompt in every template and in their mean, and say which column of the table orders them."""
     import pandas as pd
 
     dense = both["dense"]
@@ -120,18 +115,16 @@ def ranking(both: xr.Dataset, masks: Masks | None = None) -> tuple[pd.DataFrame,
         mean = dense.mean("template", keep_attrs=True).expand_dims(template=[ENSEMBLE])
         table = pd.concat([table, templates_table(mean, known)], ignore_index=True)
     present = table[~table["absent"]]
-    if present.empty:
-        fix = "Name one that may be in the image under prompts."
-        raise PromptError("Every prompt is marked absent", expected="at least one that is not", fix=fix)
     return table, next(name for name in RANKED_BY if name in present and present[name].notna().any())
 
 
 def _in_templates(prompts: Prompts, templates: str | PathLike[str] | Iterable[str]) -> Prompts:
     """Put the same prompts, with their synonyms and marks, into other templates."""
-    names = prompts.prompts
-    synonyms = dict(zip(names, prompts.synonyms, strict=True))
-    marks = {mark: list(compress(names, getattr(prompts, mark))) for mark in ("absent", "background")}
-    return Prompts(synonyms, templates, articles=prompts.articles, plural=prompts.plural, **marks)
+    named = list(zip(prompts.prompts, prompts.synonyms, strict=True))
+    present, absent = (dict(compress(named, [away is it for away in prompts.absent])) for it in (False, True))
+    hidden = list(compress(prompts.prompts, prompts.background))
+    switches: dict[str, Any] = {"articles": prompts.articles, "plural": prompts.plural}
+    return Prompts(present, templates, absent=absent, background=hidden, **switches)
 
 
 def _show(panel: Panel, lab: _Lab) -> None:

@@ -130,7 +130,7 @@ def template_candidates(
         Candidates for `evaluate`, one for each template.
 
     Raises:
-        PromptError: one template only, nothing but absent prompts, or weights that are not one number from 0 each.
+        PromptError: one template only, or weights that are not one number from 0 each.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -138,9 +138,6 @@ def template_candidates(
         ('{}', 'a photo of {}')
     """
     refuse_one(list(prompts.templates), "ranking")
-    if all(prompts.absent):
-        got, expected = "Nothing but absent prompts", "at least one prompt that can be in an image"
-        raise PromptError(got, expected=expected, fix="Pass it among the prompts.")
     judged = tuple(not absent for absent in prompts.absent)
     with bar("texts", wanted=progress) as advance:
         vectors = model.texts.encode(prompts, progress=advance)
@@ -178,15 +175,12 @@ def synonym_candidates(
     if len(named.templates) != 1:
         got, fix = f"{len(named.templates)} templates for synonyms", "Rank synonyms in one template at a time."
         raise PromptError(got, expected="one template", fix=fix)
-    rivals = Prompts([named.prompts[0], *others], template, absent=absent)
-    twice = [name for name in rivals.prompts[1:] if name in named.prompts]
-    if twice:
-        got = f"{twice[0]!r} is a synonym and another prompt too"
-        raise PromptError(got, expected="synonyms of one thing, and prompts of others", fix="Take one of them out.")
-    first, beside = model.texts.encode(named)[0], model.texts.encode(rivals)[0, 1:]
+    everything = Prompts([*named.prompts, *others], template, absent=absent)
+    first, beside = model.texts.encode(everything)[0].tensor_split([len(named)])
     vectors = torch.cat([first[:, None], beside.expand(len(first), *beside.shape)], dim=1)
+    rivals, away = ((values[0], *values[len(named) :]) for values in (everything.prompts, everything.absent))
     judged = (True, *[False] * (len(rivals) - 1))
-    return TextCandidates("synonym", named.prompts, rivals.prompts, rivals.absent, judged, vectors)
+    return TextCandidates("synonym", named.prompts, rivals, away, judged, vectors)
 
 
 def _over(maps: Floats, vectors: Floats) -> Floats:

@@ -33,7 +33,7 @@ class Prompts:
             prompt is the mean of its synonyms' unit vectors, scaled to length one, in each template by itself.
         templates: The name of a set (`TEMPLATE_SETS`), a file that ends in ".txt" (one a line, "#" for comments),
             one template with one "{}", or several.
-        absent: Prompts known not to be in the image, the baseline; those not among the prompts are added.
+        absent: Prompts known not to be in the image: the baseline. They stand last, and never compete.
         background: Prompts that stand for "nothing of interest"; those not among the prompts are added.
         articles: "as written", or "right": "a photo of an orange tree.", "the plastic car." for "a car".
         plural: Say "a photo of many cars." for "car" (after many, several, two, …).
@@ -48,11 +48,12 @@ class Prompts:
         plural: As given.
 
     Raises:
-        PromptError: No prompts; a prompt that is empty, not a string or there twice; a name without synonyms; a
-            template without just one "{}"; a set name that is not known, a file that cannot be read; another switch.
+        PromptError: No prompts; a prompt that is empty, not a string, there twice, or both absent and not; a name
+            without synonyms; a template without just one "{}"; a set name that is not known, a file that cannot be
+            read; another switch.
 
     Warns:
-        UserWarning: Templates and prompts that both bring an article: "a photo of a a car." stays as written.
+        UserWarning: Templates and prompts that both bring an article or a full stop: "a a car.." stays as written.
 
     Example:
         >>> Prompts(["a red car", "grass"], "a photo of {}.", absent="a giraffe").texts
@@ -83,22 +84,23 @@ class Prompts:
         if not named:
             got = "No prompts came (an empty list)"
             raise PromptError(got, expected="at least one prompt", fix='Pass ["a red car"], say.')
-        marked = {"absent": _with_synonyms(absent, "absent"), "background": _with_synonyms(background, "background")}
-        joined = _joined(named, marked)
+        hidden, away = _with_synonyms(background, "background"), _with_synonyms(absent, "absent")
+        joined = _joined(named, hidden, away)
         for switch, chosen, known in (("articles", articles, ARTICLES), ("plural", plural, (False, True))):
             expected, fix = " or ".join(map(repr, known)), f"Leave it out for {known[0]!r}."
             one_of(chosen, known, switch, error=PromptError, expected=expected, fix=fix)
         values = {
             "prompts": tuple(joined),
             "templates": templates_from(templates),
-            **{mark: tuple(name in names for name in joined) for mark, names in marked.items()},
+            "absent": tuple(name in away for name in joined),
+            "background": tuple(name in hidden for name in joined),
             "synonyms": tuple(joined.values()),
             "articles": articles,
             "plural": plural,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        _warn_of_two_articles(self)
+        _warn_of_doubles(self)
 
     @classmethod
     def of(cls, prompts: Prompts | Named) -> Prompts:
@@ -192,25 +194,33 @@ def _with_synonyms(value: object, what: str) -> dict[str, tuple[str, ...]]:
 
 
 def _joined(
-    named: Mapping[str, tuple[str, ...]], marked: Mapping[str, Mapping[str, tuple[str, ...]]]
+    named: Mapping[str, tuple[str, ...]], hidden: Mapping[str, tuple[str, ...]], away: Mapping[str, tuple[str, ...]]
 ) -> dict[str, tuple[str, ...]]:
-    """Merge the prompts and those that are only marked; a mark on a prompt need not repeat its synonyms."""
+    """Merge all in this order; background that is among the prompts need not repeat its synonyms."""
     joined = dict(named)
-    for mark, names in marked.items():
-        for name, synonyms in names.items():
-            if joined.setdefault(name, synonyms) != synonyms and synonyms != (name,):
-                got = f"{mark} says {short(name)} in other words than the prompts do"
-                raise PromptError(got, expected="one list of wordings", fix=f"Pass {mark}=[{short(name)}].")
-    refuse_twice(tuple(joined), "prompts")
+    for name, synonyms in hidden.items():
+        if joined.setdefault(name, synonyms) != synonyms and synonyms != (name,):
+            got = f"background says {short(name)} in other words than the prompts do"
+            raise PromptError(got, expected="one list of wordings", fix=f"Pass background=[{short(name)}].")
+    places = [f"prompts[{at}]" for at in range(len(joined))] + [f"absent[{at}]" for at in range(len(away))]
+    refuse_twice((*joined, *away), "prompts", places)
+    joined |= away
     return joined
 
 
-def _warn_of_two_articles(prompts: Prompts) -> None:
-    """Warn of "a photo of a a car.": nobody means it, and what CLIP makes of it is another map."""
-    if prompts.articles == "right":
-        return
-    texts = (text for synonyms in prompts.synonyms for text in synonyms)
-    if clash := two_articles(prompts.templates, texts, plural=prompts.plural):
-        example = short(fill(*clash, articles=False, plural=prompts.plural))
+def _warn_of_doubles(prompts: Prompts) -> None:
+    """Warn of "a photo of a a car..": nobody means it, and what CLIP makes of it is another map."""
+    texts = [text for synonyms in prompts.synonyms for text in synonyms]
+    plural, right = prompts.plural, prompts.articles == "right"
+    if not right and (clash := two_articles(prompts.templates, texts, plural=plural)):
         fix = 'Pass articles="right" (--articles right) to keep one, or write prompts without.'
-        warnings.warn(f"{example} has an article too many. {fix}", stacklevel=3)
+        _warn(f"{short(fill(*clash, articles=False, plural=plural))} has an article too many. {fix}")
+    template = next((template for template in prompts.templates if "{}." in template), None)
+    text = next((text for text in texts if text.endswith(".")), None)
+    if template and text:
+        filled = short(fill(template, text, articles=right, plural=plural))
+        _warn(f"{filled} has a full stop too many: the template brings one. Write prompts without.")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=4)

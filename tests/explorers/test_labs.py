@@ -131,12 +131,10 @@ def test_bars_of_the_prompt_before_do_not_come_over_those_of_a_single_word(lab, 
     assert (section(lab, at=1)["items"], "one word" in section(lab, at=1)["note"]) == ([], True)
 
 
-def test_without_a_prompt_that_may_be_there_it_says_so(lab):
+def test_a_prompt_that_is_typed_as_absent_too_is_refused(lab):
     lab.controls.prompts.value = "a whale"
-    with pytest.raises(PromptError, match="Every prompt is marked absent"):
-        ranking(lab.result.isel(prompt=[2]))
     lab.run()
-    assert (lab.status.kind, "Every prompt is marked absent" in lab.status.text) == ("error", True)
+    assert (lab.status.kind, "absent[0] is 'a whale'" in lab.status.text) == ("error", True)
 
 
 @pytest.mark.parametrize("kind", ["resnet", "vit"])

@@ -13,7 +13,7 @@ from denseclip_viz.maps.similarity import classify, cosine_maps, similarity
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 
-PROMPTS = Prompts(["a cat", "a dog", "grass"], ["{}", "a photo of {}."], absent=["grass"])
+PROMPTS = Prompts(["a cat", "a dog"], ["{}", "a photo of {}."], absent=["grass"])
 
 
 def make_trace(seed=0, grid=(3, 4), width=8):

@@ -157,7 +157,7 @@ def test_synonyms_are_ranked_beside_the_same_rivals(tiny):
     assert ranking.noun == "synonym" and set(ranking.table["synonym"]) == set(words)
     with pytest.raises(PromptError, match="One synonym only"):
         dcv.measure.rank_synonyms(tiny, some, ["a red car"])
-    with pytest.raises(PromptError, match="'grass' is a synonym and another prompt too"):
+    with pytest.raises(PromptError, match=r"'grass', which prompts\[1\] is already"):
         dcv.measure.rank_synonyms(tiny, some, ["a lawn", "grass"], others=["grass"])
     with pytest.raises(PromptError, match="3 templates for synonyms"):
         dcv.measure.rank_synonyms(tiny, some, words, template=["{}", "a photo of {}.", "{}, far away"])

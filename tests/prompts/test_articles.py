@@ -73,8 +73,8 @@ def test_synonyms_that_cannot_be_used_are_refused_by_name(prompts, said):
 
 def test_background_prompts_are_marked_and_added_like_absent_ones():
     ours = Prompts(CAR, absent=["giraffe"], background=["grass", "sky"])
-    assert ours.prompts == ("car", "grass", "giraffe", "sky")
-    assert ours.absent == (False, False, True, False) and ours.background == (False, True, False, True)
+    assert ours.prompts == ("car", "grass", "sky", "giraffe")
+    assert ours.absent == (False, False, False, True) and ours.background == (False, True, True, False)
     assert ours.synonyms[1] == ("grass",) and ours.synonyms[0] == ("car", "automobile")
     assert "background: 'grass', 'sky'" in repr(ours)
     assert "&#x27;sky&#x27; (background)" in ours._repr_html_()
@@ -83,8 +83,8 @@ def test_background_prompts_are_marked_and_added_like_absent_ones():
 def test_marked_prompts_may_have_synonyms_but_only_one_list_of_them():
     assert Prompts("car", background={"sky": ["sky", "clouds"]}).synonyms == (("car",), ("sky", "clouds"))
     assert Prompts(CAR, background="car").synonyms[0] == ("car", "automobile")
-    with pytest.raises(PromptError, match="absent says 'car' in other words"):
-        Prompts(CAR, absent={"car": ["van", "bus"]})
+    with pytest.raises(PromptError, match="background says 'car' in other words"):
+        Prompts(CAR, background={"car": ["van", "bus"]})
 
 
 def test_templates_come_from_a_file_with_comments(tmp_path):

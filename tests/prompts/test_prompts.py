@@ -62,10 +62,27 @@ def test_the_named_sets_are_open_clips_and_five_about_the_scene():
     assert template_set("scene") == paper[80:]
 
 
-def test_absent_prompts_are_marked_and_added_when_they_were_not_named():
-    ours = Prompts(["a red car", "grass"], absent=["grass", "a giraffe"])
-    assert ours.prompts == ("a red car", "grass", "a giraffe")
-    assert ours.absent == (False, True, True)
+def test_absent_prompts_are_marked_and_stand_last():
+    ours = Prompts(["a red car", "grass"], absent=["sky", "a giraffe"], background="a road")
+    assert ours.prompts == ("a red car", "grass", "a road", "sky", "a giraffe")
+    assert ours.absent == (False, False, False, True, True)
+
+
+@pytest.mark.parametrize("options", [{}, {"background": "sky"}])
+def test_a_prompt_is_absent_or_it_is_not(options):
+    with pytest.raises(PromptError, match=r"absent\[0\] is 'grass', which prompts\[1\] is already"):
+        Prompts(["a red car", "grass"], absent=["grass"], **options)
+    with pytest.raises(PromptError, match=r"absent\[0\] is 'sky'"):
+        Prompts(["a red car"], absent=["sky"], background="sky")
+
+
+def test_two_full_stops_are_warned_of():
+    with pytest.warns(UserWarning, match=r"'a photo of a cat\.\.' has a full stop too many"):
+        assert Prompts(["grass", "a cat."], ["{}", "a photo of {}."]).texts[1] == [
+            "a photo of grass.",
+            "a photo of a cat..",
+        ]
+    Prompts(["a cat."], ["{}", "{} in the scene."])
 
 
 @pytest.mark.parametrize(
@@ -123,7 +140,7 @@ def test_absent_prompts_are_checked_like_the_others():
         Prompts("grass", absent=[3])
     with pytest.raises(PromptError, match=r"absent\[1\]"):
         Prompts("grass", absent=["sky", "sky"])
-    with pytest.raises(PromptError, match=r"prompts\[1\]"):
+    with pytest.raises(PromptError, match=r"absent\[0\] is 'a  car', which prompts\[0\]"):
         Prompts("a car", absent="a  car")
 
 

@@ -98,7 +98,8 @@ class TextBank:
             (template, prompt, D) on the CPU, as `encode_texts`.
 
         Raises:
-            PromptError: As `Prompts` and `encode_texts`; of a text that is too long, the prompt and the templates.
+            PromptError: As `Prompts` and `encode_texts`; of a text that is too long, the prompt and the templates; two
+                prompts that the tokenizer reads alike, as they would be one competitor twice.
             OutOfMemoryError: A batch does not fit.
         """
         prompts = Prompts.of(prompts)
@@ -113,6 +114,7 @@ class TextBank:
                     raise
                 raise named from error
         vectors = rows.vectors.reshape(len(table), len(table[0]), -1)
+        self._refuse_alike(prompts, vectors, truncate)
         return mean_over_synonyms(vectors, prompts.prompt_index)
 
     def clear(self) -> None:
@@ -171,6 +173,21 @@ class TextBank:
                 rows.put(text, vector)
                 self._shelf.put((text, truncate), vector)
 
+    def _refuse_alike(self, prompts: Prompts, vectors: Tensor, truncate: bool) -> None:
+        """Refuse two prompts with the same token ids; only texts whose vectors are alike need to be read again."""
+        context = context_length(self._clip, self._tokenizer)
+        for template, rows in zip(prompts.templates, vectors, strict=True):
+            if not (suspects := alike(rows, prompts.prompt_index)):
+                continue
+            filled = prompts.texts_of(template)
+            ids = token_ids(self._tokenizer, [filled[at] for at in suspects], context=context, truncate=truncate)
+            owners: dict[tuple[int, ...], int] = {}
+            for at, row in zip(suspects, ids.tolist(), strict=True):
+                first = owners.setdefault(tuple(row), at)
+                one, other = (prompts.prompts[prompts.prompt_index[place]] for place in (first, at))
+                if one != other:
+                    raise _read_alike(one, other, filled[first], filled[at], template)
+
     def _name_prompt(self, error: PromptError, prompts: Prompts, truncate: bool) -> PromptError | None:
         """Name the prompt that cannot be read, and in which templates, where that is not the text itself."""
         columns = (texts.index(error.text) for texts in prompts.texts if error.text in texts)
@@ -191,6 +208,29 @@ class TextBank:
         except PromptError:
             return False
         return True
+
+
+_ALIKE = 0.999  # cosine: what half precision and other company in a batch can make of the vector of one text
+
+
+def alike(vectors: Tensor, owners: Sequence[int]) -> list[int]:
+    """Find the vectors, (text, D), that are nearly the same as one of another owner, (text,).
+
+    Example:
+        >>> alike(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]), [0, 1, 2])
+        [0, 2]
+    """
+    whose = torch.tensor(owners)
+    blocks = zip(vectors.split(_BLOCK), whose.split(_BLOCK), strict=True)
+    same = [((block @ vectors.T > _ALIKE) & (mine[:, None] != whose)).any(1) for block, mine in blocks]
+    return torch.cat(same).nonzero().flatten().tolist()
+
+
+def _read_alike(one: str, other: str, first: str, second: str, template: str) -> PromptError:
+    where = "" if template == "{}" else f" in the template {short(template)}"
+    texts = "" if (first, second) == (one, other) else f" ({short(first)} and {short(second)})"
+    got = f"The tokenizer reads the prompts {short(one)} and {short(other)} alike{where}{texts}"
+    return PromptError(got, expected="prompts that differ to the model", fix="Take one of the two out.")
 
 
 _BLOCK = 1024  # vectors

@@ -61,7 +61,7 @@ class ClassTokenTower(TransformerTower):
             recorded = stack.enter_context(record(self.taps() if layers else {}, layers))
             listened = has_hooks(*last.modules(), *trunk.after())
             trunk.place(stack, grid, antialias=antialias)
-            pool = AttentionRecord(alone=alone and not listened)
+            pool = AttentionRecord(alone=alone and not listened, answers=not listened)
             pool.listen(stack, last, block_of(last).attention)
             embedding = pooled_of(self.visual(pixels))
         pool.check()
@@ -72,7 +72,7 @@ class ClassTokenTower(TransformerTower):
             layers=dict(recorded),
             **pool.shared_out(self._behind(block, pool.entering[:, :1]), grid),
         )
-        return pooling, self._streams(block, pool, listened)
+        return pooling, self._streams(block, pool)
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream into and out of each layer."""
@@ -94,17 +94,16 @@ class ClassTokenTower(TransformerTower):
         )
         return apply(trunk.head(), recorded[layer][:, 0]), streams
 
-    def _streams(self, block: Block, pool: AttentionRecord, listened: bool) -> Streams:
-        prefix = self.trunk.prefix
+    def _streams(self, block: Block, pool: AttentionRecord) -> Streams:
         return Streams(
-            values=merge_heads(pool.values[:, :, prefix:]),
+            values=merge_heads(pool.heads_alone()),
             project=block.out,
             mlp=block.mlp,
             head=self.trunk.head(),
-            entering=pool.entering[:, prefix:],
-            leaving=pool.leaving[:, prefix:],
+            entering=pool.entering,
+            leaving=pool.leaving,
             stood_in=pool.alone,
-            all_tokens=None if listened else lambda: (merge_heads(pool.heads_alone()), pool.entering),
+            prefix=self.trunk.prefix,
         )
 
     def _behind(self, block: Block, entering: Tensor) -> tuple[Step, ...]:

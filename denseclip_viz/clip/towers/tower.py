@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NoReturn, Protocol
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denseclip_viz.clip.hooks import Tap
-from denseclip_viz.clip.towers.linearize import Step
+from denseclip_viz.clip.towers.linearize import Step, apply
 from denseclip_viz.errors import GeometryError, RecompositionError, UnsupportedTowerError
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 1e-2, torch.bfloat16: 6e-2}
@@ -31,12 +32,11 @@ class Streams:
         entering: `(image, position, C)`, the stream beside the attention; None where none is.
         leaving: `(image, position, C)`, y as the tower itself made it; None where it makes none.
         stood_in: In `leaving` positions attended to themselves alone.
-        all_tokens: `values` and `entering` with the tokens before the positions, where the tower's own block could
-            have taken them for the value path. The same rows give the same bits: a product of other rows may end in
-            others, and what a path gives must not hang on which paths are asked for beside it.
         attended: O(A V) of every position as the tower itself would attend, for a path of this name; None where
             `leaving` holds it.
         placed: `values` with the positional embedding added, where the pool adds one.
+        prefix: Tokens before the positions. The tower's own block takes them along for the value path, so all paths
+            do: a product of other rows may end in other bits, and a path must not hang on those asked for beside it.
     """
 
     values: Tensor
@@ -46,9 +46,14 @@ class Streams:
     entering: Tensor | None = None
     leaving: Tensor | None = None
     stood_in: bool = False
-    all_tokens: Callable[[], tuple[Tensor, Tensor]] | None = None
     attended: Callable[[str], Tensor] | None = None
     placed: Callable[[], Tensor] | None = None
+    prefix: int = 0
+
+    @cached_property
+    def alone(self) -> Tensor:
+        """O(V): what each position answers if it attends to itself alone, made once for all paths."""
+        return apply(self.project, self.values)
 
 
 @dataclass(frozen=True)

@@ -264,8 +264,8 @@ class AttentionRecord:
     values: Tensor
     call: AttentionCall
 
-    def __init__(self, *, alone: bool = False) -> None:
-        self.alone = alone
+    def __init__(self, *, alone: bool = False, answers: bool = False) -> None:
+        self.alone, self.answers = alone, answers
 
     def listen(self, stack: ExitStack, module: nn.Module, attention: nn.Module) -> None:
         """Observe a module and the attention in it until `stack` closes."""
@@ -312,9 +312,12 @@ class AttentionRecord:
         self.entering, self.leaving = inputs[0], output
 
     def _on_attention(self, call: AttentionCall) -> Tensor | None:
-        self.call, self.weights = call, call.weights(slice(0, 1))[:, :, 0]
-        self.values = call.part("value", slice(None))
-        return self.heads_alone() if self.alone else None
+        answered = self.alone or self.answers and not call.whole
+        self.call = call = call.projected() if answered else call
+        self.weights, self.values = call.weights(slice(0, 1))[:, :, 0], call.part("value", slice(None))
+        if self.alone:
+            return self.heads_alone()
+        return call.attended() if answered else None
 
 
 def merge_heads(heads: Tensor) -> Tensor:

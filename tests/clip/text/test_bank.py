@@ -248,3 +248,41 @@ def test_a_text_that_is_too_long_in_some_templates_names_prompt_and_templates():
     longer = Prompts(long + "and " * 3, ["a photo of {}.", "{}", "photo of just {}"])
     with pytest.raises(PromptError, match=r"in the template 'a photo of .*' and 1 more; it fits .* other 1 template\)"):
         TextBank(CLIP, TOKENIZER).encode(longer)
+
+
+NAMES = ["a taxi", "a cab", "a taxi.", "two taxis", "a caf\u00e9"]
+SPELLINGS = [str.upper, str.title, lambda text: text.replace(" ", "  "), lambda text: text.replace(".", " ."), str]
+SPELT = st.builds(lambda text, how: how(text), st.sampled_from(NAMES), st.sampled_from(SPELLINGS))
+
+
+@given(st.lists(SPELT, min_size=2, max_size=4, unique_by=lambda text: " ".join(text.split())), st.booleans())
+@settings(max_examples=60)
+def test_two_prompts_are_refused_just_where_the_tokenizer_reads_them_alike(texts, is_absent):
+    rows = TOKENIZER(texts).tolist()
+    prompts = Prompts(texts[:-1], "see {}", absent=texts[-1]) if is_absent else Prompts(texts, "see {}")
+    if len(set(map(tuple, rows))) < len(texts):
+        with pytest.raises(PromptError, match="reads the prompts .* alike in the template 'see {}'"):
+            TextBank(CLIP, TOKENIZER).encode(prompts)
+    else:
+        assert TextBank(CLIP, TOKENIZER).encode(prompts).shape == (1, len(texts), 8)
+
+
+def test_sameness_is_that_of_tokens_not_of_vectors():
+    clip = build()
+    torch.nn.init.constant_(clip.token_embedding.weight, 0.3)  # a text tower that hears nothing
+    assert TextBank(clip, TOKENIZER).encode(["a taxi", "a cab"]).shape == (1, 2, 8)
+
+
+def test_a_text_may_come_in_two_templates_and_a_synonym_in_two_spellings_but_not_in_two_prompts():
+    bank = TextBank(CLIP, TOKENIZER)
+    assert bank.encode(Prompts(["taxi", "see taxi"], ["{}", "see {}"])).shape == (2, 2, 8)
+    assert bank.encode(Prompts({"car": ["a car", "A CAR"], "sky": "sky"})).shape == (1, 2, 8)
+    with pytest.raises(PromptError, match="'car' and 'bus' alike .'a cab' and 'A Cab'.. Expected"):
+        bank.encode(Prompts({"car": ["a car", "a cab"], "bus": ["A Cab"]}))
+
+
+def test_articles_and_a_cut_can_make_two_prompts_one():
+    with pytest.raises(PromptError, match="in the template 'on a {}'"):
+        TextBank(CLIP, TOKENIZER).encode(Prompts(["taxi", "a taxi"], ["{}", "on a {}"], articles="right"))
+    with pytest.raises(PromptError, match="alike"):
+        TextBank(CLIP, TOKENIZER).encode(["very " * 80 + "red", "very " * 80 + "green"], truncate=True)
