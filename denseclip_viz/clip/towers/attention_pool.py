@@ -156,15 +156,16 @@ class PoolPass:
 
     def streams(self, dense: Tensor) -> Streams:
         """Give values as they were projected beside the terms; others go the same way when they are asked for."""
-        project = self.pool.c_proj
+        project: nn.Linear = self.pool.c_proj
+
+        def projected(merged: Tensor) -> Tensor:  # the bias behind the product, as in `shared_out`: the same last bits
+            return F.linear(merged, project.weight) + project.bias
 
         def attended(_path: str) -> Tensor:
-            answers: Tensor = project.forward(self._mixed())
-            return answers
+            return projected(self._mixed())
 
         def placed() -> Tensor:
-            answers: Tensor = project.forward(merge_heads(self.values[:, :, 1:]))
-            return answers
+            return projected(merge_heads(self.values[:, :, 1:]))
 
         return Streams(values=dense, head=(), attended=attended, placed=placed)
 
