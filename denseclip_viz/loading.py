@@ -27,6 +27,8 @@ def load(
     layer_norm_eps: float | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    interpolation: str | None = None,
+    resize_mode: str | None = None,
     cache: Cache = None,
     cache_dir: str | None = None,
 ) -> Model:
@@ -37,6 +39,7 @@ def load(
             (`"ViT-B-16"`), a folder with an `open_clip_config.json` or one that `denseclip-viz toyworld pack` wrote, or
             an ALIGN: `"align:kakaobrain/align-base"` out of the download cache, `"align:FOLDER"`, or the folder alone.
         pretrained: A tag, a checkpoint file, or `"random"` (seed 0). A folder brings its own weights when it has some.
+            What a file does not say of its training, all tags of the name say, or a warning names the choices.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`; a GPU when there is one.
         dtype: `"fp32"` (default), `"bf16"`, `"fp16"` (not on the CPU), `"fp64"`, or the torch dtype.
         preset: `"maskclip-paper"`: what the official code does to CLIP (`denseclip_viz.presets.PRESETS`).
@@ -44,18 +47,24 @@ def load(
         layer_norm_eps: The epsilon of the image tower's LayerNorms.
         mean: What is taken off each channel (red, green, blue), pixels in 0..1.
         std: What each channel is divided by.
+        interpolation: How images are resized: `"bicubic"` or `"bilinear"`.
+        resize_mode: `"shortest"` (the rest is cropped), `"longest"` (the rest is padded) or `"squash"`.
         cache: Where text vectors are kept on disk: a folder, `False` for nowhere, `None` for the folder that the
             variable DENSECLIP_VIZ_CACHE names, or the system's own. The bundled models keep none unless a folder is
             given: they encode as fast as a file is read, and say each time which words they do not know.
         cache_dir: Where open_clip and the hub keep their downloads.
 
     Returns:
-        The model in eval mode; the activation is the one that the weights were trained with, and `provenance` says it.
+        The model in eval mode. Activation and preparation of images are those that the weights were trained with;
+        `provenance` says which these are, and in `known_from` how that is known.
 
     Raises:
         ModelNameError: an unknown name, tag, device, dtype or switch, or a switch for an ALIGN.
         WeightsError: weights that are not here or do not fit.
         UnsupportedTowerError: a tower whose pooling is not supported.
+
+    Warns:
+        UserWarning: a file that fits several trainings, with the switch that settles each choice.
 
     Example:
         >>> load(device="cpu").provenance["model"]
@@ -63,7 +72,8 @@ def load(
     """
     place: dict[str, Any] = {"device": device, "dtype": dtype, "cache_dir": cache_dir}
     switches: dict[str, Any] = {"preset": preset, "activation": activation, "layer_norm_eps": layer_norm_eps}
-    switches |= {"mean": mean, "std": std}
+    switches |= {"mean": mean, "std": std, "interpolation": interpolation, "resize_mode": resize_mode}
+    name = os.path.expanduser(name) if isinstance(name, str | os.PathLike) else name
     label = name if isinstance(name, str) and name.startswith(BUNDLED) else ""
     if label and pretrained is not None:
         got, expected = f"pretrained={pretrained!r} for the bundled model {name}", "no weights: it brings its own"

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from denseclip_viz.clip.load.checkpoints import Loaded, choose_device, choose_dtype, describe_model, settle
-from denseclip_viz.clip.load.models import Source
-from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
-from denseclip_viz.clip.load.weights import first_line, misfit, read_shapes
+from denseclip_viz.clip.load.models import Source, hub_place
+from denseclip_viz.clip.load.pretrained import SEED, choose_weights
+from denseclip_viz.clip.load.weights import Checkpoint, first_line, misfit, read_checkpoint, require_finite
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.towers import Align
 from denseclip_viz.errors import GeometryError, ModelNameError, WeightsError
@@ -78,14 +78,18 @@ def load_align(
     """
     where = choose_device(device)
     kind = choose_dtype(dtype, where)
-    source = _find(os.fspath(name).removeprefix(PREFIX), cache_dir)
+    source = _find(os.path.expanduser(os.fspath(name).removeprefix(PREFIX)), cache_dir)
     assert source.folder is not None
     preprocess, tokenizer = read_preprocess(source.folder), read_tokenizer(source.folder)
     weights = choose_weights(source, pretrained, cache_dir=cache_dir)
-    clip = _build(source, weights, tokenizer, kind)
+    checkpoint = read_checkpoint(weights.file) if weights.file else None
+    clip = _build(source, checkpoint, tokenizer, kind)
     settle(clip, where, kind)
+    if checkpoint:
+        require_finite(clip, checkpoint.file)
     tokenizer.context_length = clip.context_length
     provenance = describe_model(clip, source.name, weights, preprocess, kind, where, "transformers")
+    provenance["notes"] = ", ".join(checkpoint.notes if checkpoint else ()) or "none"
     return Loaded(clip, tokenizer, preprocess, provenance)
 
 
@@ -94,7 +98,7 @@ def _find(text: str, cache_dir: str | None) -> Source:
     if importlib.util.find_spec("transformers") is None:
         got, fix = f"ALIGN ({text}) needs the package transformers", 'pip install "denseclip_viz[transformers]"'
         raise ModelNameError(got, expected="it to be installed", fix=f"{fix}.")
-    folder, name = Path(text), Path(text).resolve().name
+    folder, name = Path(text), hub_place(Path(text))[0] or Path(text).resolve().name
     if not (text and folder.is_dir()):
         if not _HUB_NAME.fullmatch(text):
             got, expected = f"There is no folder {text!r}", "a folder with an ALIGN, or OWNER/NAME of the hub"
@@ -140,15 +144,14 @@ def _plain(value: Any) -> Any:
     return {key: each for key, each in value.items() if key not in _MANNERS} if isinstance(value, dict) else value
 
 
-def _build(source: Source, weights: Weights, tokenizer: Any, kind: torch.dtype) -> Align:
+def _build(source: Source, checkpoint: Checkpoint | None, tokenizer: Any, kind: torch.dtype) -> Align:
     """Build what the configuration describes, with the weights put in; the caller's random state is left as it was."""
-    shapes = read_shapes(weights.file) if weights.file else {}
     guard = memory_guard("the size of the model")
     with guard, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
         model = _empty(source)
-        if weights.file:
-            _fill(model, weights.file, shapes, source.name)
+        if checkpoint:
+            _fill(model, checkpoint, source.name)
         model.to(torch.float64 if kind == torch.float64 else torch.float32)  # then the scale's logarithm is as exact
         clip = Align(model, pad=tokenizer.tokenizer.pad_token_id, context_length=tokenizer.context_length)
     _check(clip, tokenizer, source.name)
@@ -182,15 +185,12 @@ def _check(clip: Align, tokenizer: Any, name: str) -> None:
         raise WeightsError(got, expected="a number above 0", fix="Check the checkpoint.")
 
 
-def _fill(model: nn.Module, file: Path, shapes: dict[str, tuple[int, ...]], name: str) -> None:
-    import open_clip
-
+def _fill(model: nn.Module, checkpoint: Checkpoint, name: str) -> None:
     mine = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    missing, unexpected = mine.keys() - shapes, shapes.keys() - mine - _SAVED_TOO
-    if missing or unexpected or any(shapes[key] != shape for key, shape in mine.items()):
-        raise misfit(file, name, shapes, missing, unexpected, mine)
-    state = open_clip.factory.load_state_dict(str(file), weights_only=True)
-    model.load_state_dict({key: tensor for key, tensor in state.items() if key in mine})
+    state = {key: tensor for key, tensor in checkpoint.tensors.items() if key not in _SAVED_TOO - mine.keys()}
+    if {key: tuple(tensor.shape) for key, tensor in state.items()} != mine:
+        raise misfit(checkpoint, name, mine)
+    model.load_state_dict(state)
 
 
 def read_tokenizer(folder: Path) -> Any:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from denseclip_viz import toyworld
 from denseclip_viz.clip.load.checkpoints import Loaded, load_clip
-from denseclip_viz.clip.load.weights import hash_start
+from denseclip_viz.clip.load.weights import hash_start, require_finite
 from denseclip_viz.errors import ModelNameError, PromptError, WeightsError, warn
 from denseclip_viz.prompts import template_set
 from denseclip_viz.toyworld.vocabulary import plural
@@ -63,6 +63,7 @@ def load_compact(folder: str | os.PathLike[str], *, label: str = "", **options: 
     with safe_open(file, framework="pt") as opened:
         tensors = {key: opened.get_tensor(key) for key in opened.keys()}
     _fill(loaded.clip.state_dict(), tensors, file)
+    require_finite(loaded.clip, file)
     known = {"model": label or loaded.provenance["model"], "weights": file.name, "weights_hash": hash_start(file)}
     provenance = {**loaded.provenance, **known, "random_weights": 0, "trained_on": TRAINED_ON}
     return Loaded(loaded.clip, WarningTokenizer(loaded.tokenizer), loaded.preprocess, provenance)

@@ -11,11 +11,20 @@ from typing import Any
 import torch
 from torch import nn
 
+from denseclip_viz.clip.load.facts import Fact, describe_origins, facts_of, warn_undecided
 from denseclip_viz.clip.load.models import Source, find_source
 from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
-from denseclip_viz.clip.load.switches import Switches, activation_of, apply_switches, find_switches
+from denseclip_viz.clip.load.switches import activation_of, apply_switches, find_switches
 from denseclip_viz.clip.load.tokenizer import read_tokenizer, text_config
-from denseclip_viz.clip.load.weights import first_line, hash_start, load_into, read_shapes, says_random
+from denseclip_viz.clip.load.weights import (
+    Checkpoint,
+    fill,
+    first_line,
+    hash_start,
+    read_checkpoint,
+    require_finite,
+    says_random,
+)  # fmt: skip
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.text.tokenize import Tokenizer
 from denseclip_viz.errors import ModelNameError
@@ -46,23 +55,27 @@ def load_clip(
     layer_norm_eps: float | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    interpolation: str | None = None,
+    resize_mode: str | None = None,
     cache_dir: str | None = None,
 ) -> Loaded:
-    """Load an open_clip model with the activation that its weights were trained with, and say what it is.
+    """Load an open_clip model with the activation and preparation that its weights were trained with.
 
-    The activation is the tag's; a local checkpoint follows the name's configuration. The global random state
-    stays as it is. In half precision `logit_scale` stays fp32: rounding it scales every logit by up to 1 %.
-    Options are those of `denseclip_viz.load`.
+    Where those are known from is in `facts.facts_of`. The global random state stays as it is. In half precision
+    `logit_scale` stays fp32: rounding it scales every logit by up to 1 %. Options are those of `denseclip_viz.load`.
 
     Returns:
         The model in eval mode, its tokenizer and preprocessing, and provenance: model, weights, weights_hash,
-        activation, preprocess, dtype, device, preset, switches, random_weights (0 or 1), versions.
+        activation, preprocess, known_from, notes, dtype, device, preset, switches, random_weights (0 or 1), versions.
 
     Raises:
         ModelNameError: An unknown name, tag, device, dtype or switch.
         WeightsError: Weights not named, not here, broken, or of another architecture.
         GeometryError: A folder's preprocessing that cannot be.
         OutOfMemoryError: The model does not fit.
+
+    Warns:
+        UserWarning: A file that does not say what its weights were trained with, where tags of the name differ.
 
     Example:
         >>> load_clip("ViT-B-61", pretrained="random")
@@ -71,20 +84,27 @@ def load_clip(
     """
     where = choose_device(device)
     kind = choose_dtype(dtype, where)
-    switches = find_switches(preset, activation=activation, layer_norm_eps=layer_norm_eps, mean=mean, std=std)
+    prepare: dict[str, Any] = {"mean": mean, "std": std, "interpolation": interpolation, "resize_mode": resize_mode}
+    switches = find_switches(preset, activation=activation, layer_norm_eps=layer_norm_eps, **prepare)
     source = find_source(name)
     text = text_config(source, cache_dir=cache_dir)
     weights = choose_weights(source, pretrained, cache_dir=cache_dir)
-    shapes = read_shapes(weights.file) if weights.file else {}
-    clip, tokenizer = _build(source, text, weights, switches), read_tokenizer(text, cache_dir=cache_dir)
-    note = load_into(clip, weights.file, shapes=shapes, name=source.name) if weights.file else ""
+    checkpoint = read_checkpoint(weights.file) if weights.file else None
+    facts = facts_of(source, weights, checkpoint.tensors if checkpoint else ())
+    clip, tokenizer = _build(source, text, facts, checkpoint), read_tokenizer(text, cache_dir=cache_dir)
+    resized = fill(clip, checkpoint, name=source.name) if checkpoint else ""
     done = apply_switches(clip, switches, name=source.name)
     settle(clip, where, kind)
-    preprocess = _preprocess(clip)
+    if checkpoint:
+        require_finite(clip, checkpoint.file)
+        warn_undecided(facts, switches.settled, file=checkpoint.file.name, name=source.name)
+    preprocess = _preprocess(clip, source, {fact: known.value for fact, known in facts.items()} | switches.preprocess)
     more = ["transformers"] if text.get("hf_model_name") or text.get("hf_tokenizer_name") else []
     provenance = describe_model(clip, source.name, weights, preprocess, kind, where, *more)
     provenance |= {"preset": switches.preset, "switches": ", ".join(done) or "none"}
-    provenance |= {"weights": f"{weights.label} ({note})"} if note else {}
+    provenance |= {"weights": f"{weights.label} ({resized})"} if resized else {}
+    provenance["known_from"] = describe_origins(facts, switches.settled)
+    provenance["notes"] = ", ".join(checkpoint.notes if checkpoint else ()) or "none"
     return Loaded(clip, tokenizer, preprocess, provenance)
 
 
@@ -158,18 +178,20 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
     return kind
 
 
-def _build(source: Source, text: Mapping[str, Any], weights: Weights, switches: Switches) -> nn.Module:
+def _build(
+    source: Source, text: Mapping[str, Any], facts: Mapping[str, Fact], checkpoint: Checkpoint | None
+) -> nn.Module:
     """Build the modules: the weights' own activation, the same random numbers every time, the caller's state left.
 
     `open_clip.create_model` would do the same, set up the root logger, and tell it that no weights came.
     """
     from open_clip import CLIP, CoCa, CustomTextCLIP
-    from open_clip.model import set_model_preprocess_cfg
-    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
     with _described(source), memory_guard("the size of the model"), torch.random.fork_rng(devices=[]):
         config = copy.deepcopy({**source.config, "text_cfg": dict(text)})
-        config["quick_gelu"] = weights.tag.get("quick_gelu", config.get("quick_gelu", False))
+        config["quick_gelu"] = facts["activation"].value == "quickgelu"
+        if checkpoint and "logit_bias" in checkpoint.tensors:  # trained with a sigmoid loss, whatever its name
+            config.setdefault("init_logit_bias", 0.0)
         if "timm_model_name" in config["vision_cfg"]:
             config["vision_cfg"]["timm_model_pretrained"] = False
         kind = CLIP
@@ -177,11 +199,6 @@ def _build(source: Source, text: Mapping[str, Any], weights: Weights, switches: 
             kind = CoCa if "multimodal_cfg" in config else CustomTextCLIP
         torch.default_generator.manual_seed(SEED)
         clip: nn.Module = kind(**config)
-        preprocess = merge_preprocess_dict(PreprocessCfg(), source.preprocess)
-        preprocess["size"] = getattr(clip.visual, "image_size", preprocess["size"])
-        for more in (weights.tag, {"mean": switches.mean, "std": switches.std}):
-            preprocess = merge_preprocess_dict(preprocess, more)
-        set_model_preprocess_cfg(clip, preprocess)
     return clip
 
 
@@ -209,9 +226,14 @@ def settle(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
     clip.eval()
 
 
-def _preprocess(clip: nn.Module) -> Preprocess:
-    config: Mapping[str, Any] = vars(clip.get_submodule("visual"))["preprocess_cfg"]
-    size = config["size"]
+def _preprocess(clip: nn.Module, source: Source, facts: Mapping[str, Any]) -> Preprocess:
+    from open_clip.model import set_model_preprocess_cfg
+    from open_clip.transform import PreprocessCfg, merge_preprocess_dict
+
+    visual = clip.get_submodule("visual")
+    config = merge_preprocess_dict(merge_preprocess_dict(PreprocessCfg(), source.preprocess), facts)
+    config["size"] = size = getattr(visual, "image_size", config["size"])
+    set_model_preprocess_cfg(clip, config)
     return Preprocess(
         size=(size, size) if isinstance(size, int) else tuple(size),
         mean=tuple(config["mean"]),

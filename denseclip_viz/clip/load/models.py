@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -24,6 +24,16 @@ TABLE = Path(__file__).with_name("models.json")
 UNSUPPORTED = "not supported"
 _FOLDER = "local-dir:"
 _CONFIG_FILE = "open_clip_config.json"
+_OPENAI_REPOS = {
+    "openai/clip-vit-base-patch32": "ViT-B-32",
+    "openai/clip-vit-base-patch16": "ViT-B-16",
+    "openai/clip-vit-large-patch14": "ViT-L-14",
+    "openai/clip-vit-large-patch14-336": "ViT-L-14-336",
+}
+OF_TRANSFORMERS = (
+    "CLIPModel and SiglipModel of transformers are not read: take the name and tag of open_clip for the same weights, "
+    'as "ViT-B-32", pretrained="openai" for openai/clip-vit-base-patch32.'
+)
 # Names in a checkpoint that are no parameters of a tower; OpenAI's archives carry the last three.
 _NO_PARAMETERS = frozenset(
     "running_mean running_var num_batches_tracked position_ids attn_mask logit_scale logit_bias"
@@ -167,12 +177,12 @@ def find_source(name: str | os.PathLike[str]) -> Source:
     if not isinstance(name, str | os.PathLike):
         got = f"The model name came as {type(name).__name__}"
         raise ModelNameError(got, expected="a string", fix='Pass "ViT-B-16", say.')
-    text = os.fspath(name)
+    text = os.path.expanduser(os.fspath(name))
     cleaned = text.replace("/", "-")
     if cleaned in open_clip.list_models():
         return Source(cleaned, open_clip.get_model_config(cleaned))
     if text.startswith(_FOLDER) or (text.strip() and os.path.isdir(text)):
-        return _folder_source(Path(text.removeprefix(_FOLDER)))
+        return _folder_source(Path(text.removeprefix(_FOLDER)).expanduser())
     raise _unknown(text, cleaned, open_clip.list_models())
 
 
@@ -204,20 +214,54 @@ def _row(name: str, facts: ModelFacts) -> dict[str, Any]:
         "text_parameters": None if text is None else round(text / 1e6, 1),
         "text": facts["text"],
         "trimmed": facts["trimmed"],
-        "tags": _tags(name),
+        "tags": _tags(find_source(name)),
         "needs": facts["needs"],
     }
 
 
-def _tags(name: str) -> str:
-    """List the tags of the open_clip that is installed, each with the activation that its weights want."""
+def hub_place(path: Path) -> tuple[str, str, Path | None]:
+    """Say where a path of the hub's download cache is: the repository, the path in it, the cache; else ("", "", None).
+
+    Example:
+        >>> hub_place(Path("/hub/models--timm--vit/snapshots/0a1b/config.json"))
+        ('timm/vit', 'config.json', ...Path('/hub'))
+    """
+    path = path.absolute()
+    for place in path.parents:
+        if place.name == "snapshots" and place.parent.name.startswith("models--"):
+            repo = place.parent.name.removeprefix("models--").replace("--", "/")
+            return repo, "/".join(path.relative_to(place).parts[1:]), place.parent.parent
+    return "", "", None
+
+
+def names_of(source: Source) -> list[str]:
+    """Name the models of open_clip that a source is: its own name, or for a folder those of its configuration."""
     import open_clip
 
-    quick = open_clip.get_model_config(name).get("quick_gelu", False)
-    tags = {tag: open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)}
-    return ", ".join(
-        f"{tag} ({'QuickGELU' if config.get('quick_gelu', quick) else 'GELU'})" for tag, config in tags.items()
-    )
+    if source.folder is None:
+        return [source.name]
+    return [name for name in open_clip.list_models() if open_clip.get_model_config(name) == source.config]
+
+
+def tags_of(source: Source) -> dict[str, dict[str, Any]]:
+    """Give what the open_clip that is installed knows of each tag of a name, with what it takes where a tag is silent.
+
+    Example:
+        >>> tags_of(find_source("RN50x4"))["openai"]["quick_gelu"]
+        True
+    """
+    import open_clip
+    from open_clip.transform import PreprocessCfg
+
+    silent = asdict(PreprocessCfg()) | {"quick_gelu": source.config.get("quick_gelu", False)}
+    pairs = [(name, tag) for name in names_of(source) for tag in open_clip.list_pretrained_tags_by_model(name)]
+    return {tag: silent | open_clip.get_pretrained_cfg(name, tag) for name, tag in pairs}
+
+
+def _tags(source: Source) -> str:
+    """List the tags, each with the activation that its weights want."""
+    tags = tags_of(source).items()
+    return ", ".join(f"{tag} ({'QuickGELU' if config['quick_gelu'] else 'GELU'})" for tag, config in tags)
 
 
 def _folder_source(folder: Path) -> Source:
@@ -229,12 +273,25 @@ def _folder_source(folder: Path) -> Source:
         dict(config["vision_cfg"]), dict(config["text_cfg"]), int(config["embed_dim"])
     except OSError as error:
         got = f"The folder {folder} has no {_CONFIG_FILE} that can be read ({error.strerror})"
-        raise ModelNameError(got, expected=expected, fix="Check the path.") from error
+        fix = f"A model of transformers? {OF_TRANSFORMERS}" if (folder / "config.json").is_file() else "Check the path."
+        raise ModelNameError(got, expected=expected, fix=fix) from error
     except (ValueError, LookupError, TypeError) as error:
         got = f"{file} is no model description ({type(error).__name__}: {error})"
         fix = "It needs model_cfg with embed_dim, vision_cfg and text_cfg."
         raise ModelNameError(got, expected=expected, fix=fix) from error
-    return Source(folder.resolve().name, config, folder, preprocess)
+    return Source(hub_place(folder)[0] or folder.resolve().name, config, folder, preprocess)
+
+
+def _of_hub(repo: str) -> str:
+    """Say which name and tag of open_clip hold the weights of a repository of the hub, if there are."""
+    import open_clip
+
+    if repo in _OPENAI_REPOS:
+        return f'open_clip has its weights: "{_OPENAI_REPOS[repo]}", pretrained="openai".'
+    for name, tag in open_clip.list_pretrained():
+        if open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "").strip("/") == repo:
+            return f'open_clip has its weights: "{name}", pretrained="{tag}".'
+    return ""
 
 
 def _unknown(text: str, cleaned: str, names: list[str]) -> ModelNameError:
@@ -243,7 +300,10 @@ def _unknown(text: str, cleaned: str, names: list[str]) -> ModelNameError:
     fix = f"The closest names: {', '.join(close)}." if close else "denseclip-viz models lists them."
     if os.path.isfile(text):
         fix = f"For a checkpoint, name its architecture first and pass pretrained={text!r}."
+    elif known := _of_hub(text.removeprefix("hf-hub:")):
+        fix = known
     elif text.startswith("hf-hub:"):
-        fix = "Name the architecture and its tag, or download the repository and pass its folder."
+        command = f"hf download {text.removeprefix('hf-hub:')}"
+        fix = f"`{command}` prints a folder: pass that one, if it holds an {_CONFIG_FILE}."
     expected = f"one of open_clip's {len(names)} model names, or a folder with an {_CONFIG_FILE}"
     return ModelNameError(f"There is no model {text[:80]!r}", expected=expected, fix=fix)

@@ -11,7 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from denseclip_viz.clip.load.models import Source
+from denseclip_viz.clip.load.models import Source, tags_of
 from denseclip_viz.clip.load.weights import ENDINGS, first_line, local_file
 from denseclip_viz.errors import ModelNameError, WeightsError
 
@@ -58,11 +58,11 @@ def choose_weights(
     if not isinstance(pretrained, str | os.PathLike):
         got = f"pretrained came as {type(pretrained).__name__}"
         raise WeightsError(got, expected=_choices(source), fix="Pass a string or a path.")
-    text = os.fspath(pretrained)
+    text = os.path.expanduser(os.fspath(pretrained))
     if text == "random":
         return Weights(f"random (seed {SEED})", None, {})
     if source.folder is None and open_clip.is_pretrained_cfg(source.name, text):
-        tag = open_clip.get_pretrained_cfg(source.name, text)
+        tag = tags_of(source)[text]
         return Weights(text, tag_file(tag, model=f"{source.name} ({text})", cache_dir=cache_dir), tag)
     if os.sep in text or text.lower().endswith(ENDINGS) or (text and os.path.exists(text)):
         file = local_file(text)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -11,7 +12,12 @@ from denseclip_viz.presets import PRESETS
 from denseclip_viz.validation import is_number
 
 GATES = {"QuickGELU": "quickgelu", "GELU": "gelu", "GELUActivation": "gelu", "NewGELUActivation": "gelu-tanh"}
-ACTIVATIONS = ("gelu", "quickgelu", "image-gelu", "image-quickgelu")
+_WORDS = {
+    "preset": tuple(filter(None, PRESETS)),
+    "activation": ("gelu", "quickgelu", "image-gelu", "image-quickgelu"),
+    "interpolation": ("bicubic", "bilinear"),
+    "resize_mode": ("shortest", "longest", "squash"),
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,20 @@ class Switches:
     layer_norm_eps: float | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    interpolation: str | None = None
+    resize_mode: str | None = None
     requested: frozenset[str] = frozenset()
+
+    @property
+    def preprocess(self) -> dict[str, Any]:
+        """What is asked of the preparation of images."""
+        names = ("mean", "std", "interpolation", "resize_mode")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @property
+    def settled(self) -> set[str]:
+        """The facts of `facts.FACTS` that need not be known: they are asked for, in both towers."""
+        return {*self.preprocess, *["activation"] * (self.activation in ("gelu", "quickgelu"))}
 
 
 def find_switches(
@@ -36,24 +55,25 @@ def find_switches(
     layer_norm_eps: float | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    interpolation: str | None = None,
+    resize_mode: str | None = None,
 ) -> Switches:
     """Put a preset (`presets.PRESETS`) and single switches together; a single switch wins.
 
     Raises:
-        ModelNameError: A preset or activation that is not known, an eps or a mean or std that cannot be.
+        ModelNameError: A preset or word that is not known, an eps or a mean or std that cannot be.
 
     Example:
         >>> find_switches("maskclip-paper", layer_norm_eps=1e-5).layer_norm_eps
         1e-05
     """
-    single = {"activation": activation, "layer_norm_eps": layer_norm_eps, "mean": mean, "std": std}
-    requested = frozenset(name for name, value in single.items() if value is not None)
-    if activation is not None and activation not in ACTIVATIONS:
-        raise _refused(f"activation={activation!r}", f"one of {', '.join(ACTIVATIONS)}")
+    words = {"preset": preset, "activation": activation, "interpolation": interpolation, "resize_mode": resize_mode}
+    single = words | {"layer_norm_eps": layer_norm_eps, "mean": mean, "std": std, "preset": None}
+    for what, word in words.items():
+        if word is not None and word not in _WORDS[what]:
+            raise _refused(f"{what}={word!r}", f"one of {', '.join(_WORDS[what])}")
     if layer_norm_eps is not None and not is_number(layer_norm_eps, 0, ends=False):
         raise _refused(f"layer_norm_eps={layer_norm_eps!r}", "a number above 0, like 1e-6")
-    if preset is not None and preset not in (named := [name for name in PRESETS if name]):
-        raise _refused(f"preset={preset!r}", f"one of {', '.join(named)}")
     base = PRESETS[preset or ""]
     return Switches(
         preset=preset or "none",
@@ -61,7 +81,9 @@ def find_switches(
         layer_norm_eps=layer_norm_eps or base.layer_norm_eps,
         mean=base.mean if mean is None else _channels(mean, "mean", above=-math.inf),
         std=base.std if std is None else _channels(std, "std", above=0.0),
-        requested=requested,
+        interpolation=interpolation,
+        resize_mode=resize_mode,
+        requested=frozenset(name for name, value in single.items() if value is not None),
     )
 
 
@@ -69,7 +91,7 @@ def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[st
     """Set activation and LayerNorm epsilon of a model that is still ours to build, after its weights are in.
 
     Returns:
-        What was done, for the provenance; mean and std too, which are not in the model.
+        What was done, for the provenance; the preparation of images too, which is not in the model.
 
     Raises:
         ModelNameError: A switch was asked for that changes nothing in this model.
@@ -82,9 +104,7 @@ def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[st
             done.append(f"activation {kind} ({'image' if image_only else 'both towers'})")
     if switches.layer_norm_eps and _set_layer_norm_eps(visual, switches.layer_norm_eps):
         done.append(f"layer_norm_eps {switches.layer_norm_eps:g} (image)")
-    for what, values in (("mean", switches.mean), ("std", switches.std)):
-        if values:
-            done.append(f"{what} {' '.join(f'{value:.4g}' for value in values)}")
+    done += [f"{what} {_say(value)}" for what, value in switches.preprocess.items()]
     idle = [what for what in sorted(switches.requested) if not any(entry.startswith(what) for entry in done)]
     if idle:
         got = f"{idle[0]} changes nothing in {name}, whose image tower has no such layer"
@@ -140,6 +160,10 @@ def _gates(modules: Iterable[nn.Module]) -> str:
             tanh = kind == "gelu" and getattr(module, "approximate", "none") == "tanh"
             kinds.add("gelu-tanh" if tanh else kind)
     return "+".join(sorted(kinds))
+
+
+def _say(value: str | tuple[float, ...]) -> str:
+    return value if isinstance(value, str) else " ".join(f"{number:.4g}" for number in value)
 
 
 def _channels(values: Sequence[float], what: str, *, above: float) -> tuple[float, ...]:

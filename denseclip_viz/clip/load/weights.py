@@ -1,38 +1,65 @@
 """Weights files: what they hold, what is wrong with them, and putting them into a model."""
 
 import hashlib
+import math
 import os
 import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from denseclip_viz.clip.load.models import fitting_models
+from denseclip_viz.clip.load.models import OF_TRANSFORMERS, fitting_models, hub_place
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.errors import WeightsError
+from denseclip_viz.errors import WeightsError, warn
 
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
-_NOT_WEIGHTS = {"input_resolution", "context_length", "vocab_size"}  # what OpenAI's archives carry beside them
+OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
+"""Entries that are no weights, and that only OpenAI's own files have."""
+
+_NOT_WEIGHTS = OPENAI_MARKS | {"text.transformer.embeddings.position_ids"}  # these older versions of transformers keep
+_AT_THE_TOP = ("logit_scale", "temperature")  # what every CLIP or ALIGN has outside its towers
+_NO_CHECKPOINTS = (
+    (b"version https://git-lfs", "the pointer of git-lfs to a file, not the file", "Run `git lfs pull` in its folder."),
+    (b"<!doctype", "a web page", "Download the file itself, not the page about it."),
+    (b"<html", "a web page", "Download the file itself, not the page about it."),
+)
 # What torch's reader raises on bytes that are no checkpoint; it has no error of its own for that.
 _UNREADABLE = (
     RuntimeError, OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, AssertionError,
     ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
 
-Shapes = dict[str, tuple[int, ...]]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The tensors of a file by name, and what was taken off or left aside to read them."""
+
+    file: Path
+    tensors: Mapping[str, Tensor]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The size of each tensor by name."""
+        return {key: tuple(tensor.shape) for key, tensor in self.tensors.items()}
 
 
 def local_file(path: str | os.PathLike[str]) -> Path:
     """Give the path of a checkpoint that is there, holds something, and has an ending that says how to read it."""
-    file = Path(path)
+    file = Path(path).expanduser()
     expected = f"a checkpoint ending in {', '.join(ENDINGS)}"
     if not os.path.isfile(file):
         what = "is a folder" if os.path.isdir(file) else "does not exist"
@@ -41,26 +68,37 @@ def local_file(path: str | os.PathLike[str]) -> Path:
         got = f"The checkpoint {file.name} ends in {file.suffix or 'nothing'}"
         raise WeightsError(got, expected=expected, fix="Save the state dict as .safetensors.")
     if not file.stat().st_size:
-        raise WeightsError(f"{file.name} is empty (0 bytes)", expected="weights", fix="Copy or download it again.")
+        raise WeightsError(f"{file.name} is empty (0 bytes)", expected="weights", fix=fetch_again(file))
     return file
 
 
-def read_shapes(file: Path) -> Shapes:
-    """Read the shape of each tensor of a checkpoint, without its wrapper and its "module." prefixes.
+def read_checkpoint(file: Path) -> Checkpoint:
+    """Read the tensors of a checkpoint by name, without its wrapper and the prefix that all of them have.
 
     Nothing in the file is run: pickles are read with `weights_only=True`.
 
     Raises:
         WeightsError: The file is broken, holds code, is a TorchScript archive, or holds no named tensors.
     """
-    shapes = _safetensors_shapes(file) if file.suffix.lower() == ".safetensors" else _pickled_shapes(file)
-    if next(iter(shapes)).startswith("module"):
-        return {key[len("module.") :]: shape for key, shape in shapes.items()}
-    return shapes
+    read, notes = _read(file), []
+    state = read.get("state_dict", read) if isinstance(read, dict) else read
+    if state is not read and "state_dict_ema" in read:
+        notes.append("state_dict_ema, which is there too, was left aside")
+    if not isinstance(state, dict) or not state:
+        raise _no_tensors(file, f"a {type(state).__name__}{' of nothing' if isinstance(state, dict) else ''}")
+    others = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
+    if others:
+        raise _no_tensors(file, some(others))
+    tensors = {str(key): tensor for key, tensor in state.items()}
+    prefix = "".join(os.path.commonprefix(list(tensors)).rpartition(".")[:2])
+    if prefix and any(prefix + entry in tensors for entry in _AT_THE_TOP):
+        tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
+        notes.append(f"the prefix {prefix} of all names was taken off")
+    return Checkpoint(file, tensors, tuple(notes))
 
 
-def load_into(clip: nn.Module, file: Path, *, shapes: Shapes, name: str) -> str:
-    """Put a checkpoint of these shapes into a new model, as `open_clip.load_checkpoint` does: all tensors or none.
+def fill(clip: nn.Module, checkpoint: Checkpoint, *, name: str) -> str:
+    """Put a checkpoint into a new model of open_clip: all tensors or none.
 
     Returns:
         What was changed on the way ("positional embedding resized …"), or "".
@@ -71,18 +109,33 @@ def load_into(clip: nn.Module, file: Path, *, shapes: Shapes, name: str) -> str:
     Warns:
         UserWarning: The positional embedding had another length and was resized.
     """
-    import open_clip
-
+    mine = {key: tuple(tensor.shape) for key, tensor in clip.state_dict().items()}
     try:
         with memory_guard("the size of the model"), _no_remarks():
-            keys = open_clip.load_checkpoint(clip, str(file), strict=False, weights_only=True)
+            keys = clip.load_state_dict(_converted(clip, checkpoint.tensors, mine), strict=False)
     except (RuntimeError, LookupError, AttributeError, TypeError, ValueError, AssertionError) as error:
-        mine = {key: tuple(tensor.shape) for key, tensor in clip.state_dict().items()}
-        raise misfit(file, name, shapes, mine.keys() - shapes, shapes.keys() - mine, mine) from error
-    unexpected = set(keys.unexpected_keys) - _NOT_WEIGHTS
-    if keys.missing_keys or unexpected:
-        raise misfit(file, name, shapes, keys.missing_keys, unexpected, {})
-    return _resized(clip, shapes, file, name)
+        raise misfit(checkpoint, name, mine) from error
+    if keys.missing_keys or keys.unexpected_keys:
+        raise misfit(checkpoint, name, mine, keys.missing_keys, keys.unexpected_keys)
+    return _resized(mine, checkpoint, name)
+
+
+def require_finite(clip: nn.Module, file: Path) -> None:
+    """Refuse weights that are no numbers: every answer would be none, and some would not show it.
+
+    The sum of a tensor tells, in one pass; only where it is not finite is every number looked at.
+
+    Raises:
+        WeightsError: An entry holds nan or infinity, or the temperature's exponential is infinite.
+    """
+    state = clip.state_dict()
+    wrong = [key for key, tensor in state.items() if tensor.is_floating_point() and not _is_finite(tensor)]
+    if not wrong and not bool(clip.get_parameter("logit_scale").double().exp().isfinite().all()):
+        wrong = ["logit_scale (the logarithm of the temperature)"]
+    if wrong:
+        kind = str(state[next(iter(state))].dtype).removeprefix("torch.")
+        got = f"{file.name} holds nan or infinity, as {kind}, in {some(wrong)}"
+        raise WeightsError(got, expected="numbers", fix=fetch_again(file))
 
 
 def hash_start(file: Path) -> str:
@@ -105,6 +158,22 @@ def says_random(file: Path) -> bool:
         return (opened.metadata() or {}).get("weights") == "random"
 
 
+def fetch_again(file: Path) -> str:
+    """Say how to get a damaged file anew: for one of the download cache, the command, since the cache is asked first.
+
+    Example:
+        >>> fetch_again(Path("weights.pt"))
+        'Copy or download it again.'
+    """
+    from huggingface_hub import constants
+
+    repo, inside, cache = hub_place(file)
+    if not repo:
+        return "Copy or download it again."
+    where = "" if Path(constants.HF_HUB_CACHE) == cache else f" --cache-dir {cache}"
+    return f"Fetch it again: `hf download {repo} {inside} --force-download{where}`."
+
+
 def first_line(error: BaseException) -> str:
     """Give what an error says, in one line of at most 150 characters.
 
@@ -123,49 +192,68 @@ def _no_remarks() -> Iterator[None]:
         yield
 
 
-def _safetensors_shapes(file: Path) -> Shapes:
-    try:
-        with safe_open(file, framework="pt") as archive:
-            shapes = {key: tuple(archive.get_slice(key).get_shape()) for key in archive.keys()}
-    except (SafetensorError, OSError) as error:
-        raise _broken(file, error) from error
-    return shapes or _no_tensors(file, "nothing")
+def _is_finite(tensor: Tensor) -> bool:
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
-def _pickled_shapes(file: Path) -> Shapes:
+def _converted(clip: nn.Module, tensors: Mapping[str, Tensor], mine: Shapes) -> dict[str, Tensor]:
+    """Bring names and shapes of older and foreign files to the model's, as `open_clip.load_checkpoint` does."""
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
+
+    state = {key: tensor for key, tensor in tensors.items() if key in mine or key not in _NOT_WEIGHTS}
+    state = convert_state_dict(clip, state)
+    if "positional_embedding" in state and "positional_embedding" not in mine:
+        state = convert_to_custom_text_state_dict(state)
+    for key in ("logit_scale", "logit_bias"):  # a number, or a list of one
+        if key in state and state[key].numel() == math.prod(mine.get(key, (0,))):
+            state[key] = state[key].reshape(mine[key])
+    resize_pos_embed(state, clip)
+    resize_text_pos_embed(state, clip)
+    return dict(state)
+
+
+def _read(file: Path) -> Any:
+    """Read a file, told by its first bytes where these are plain, else by its ending."""
     try:
-        zipped = _is_zip(file)
+        with file.open("rb") as stream:
+            start = stream.read(256)
+    except OSError as error:
+        got = f"{file} cannot be opened ({error.strerror})"
+        raise WeightsError(got, expected="a file that may be read", fix="Check its permissions.") from error
+    for mark, what, fix in _NO_CHECKPOINTS:
+        if start.lstrip().lower().startswith(mark):
+            raise WeightsError(f"{file} is {what}", expected="a whole checkpoint file", fix=fix)
+    is_header = start[8:9] == b"{" and int.from_bytes(start[:8], "little") < file.stat().st_size
+    try:
+        if is_header or file.suffix.lower() == ".safetensors":
+            return load_file(file)
+        if zipped := zipfile.is_zipfile(file):
+            _refuse_torchscript(file)
         with _no_remarks():
-            state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
     except UnpicklingError as error:
         raise _holds_code(file, error) from error
-    except _UNREADABLE as error:
+    except (SafetensorError, *_UNREADABLE) as error:
         raise _broken(file, error) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not state:
-        return _no_tensors(file, f"a {type(state).__name__}{' of nothing' if isinstance(state, dict) else ''}")
-    others = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
-    if others:
-        return _no_tensors(file, _some(others))
-    return {str(key): tuple(tensor.shape) for key, tensor in state.items()}
 
 
-def _is_zip(file: Path) -> bool:
-    if not zipfile.is_zipfile(file):
-        return False
+def _refuse_torchscript(file: Path) -> None:
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
             got = f"{file.name} is a TorchScript archive, which is code and not only weights"
-            fix = "Save its state dict once: save_file(torch.jit.load(FILE).state_dict(), NEW), or use the tag."
+            fix = (
+                "Where you trust it, save its state dict once, all of its entries: "
+                'safetensors.torch.save_file(torch.jit.load(FILE, map_location="cpu").state_dict(), "NEW.safetensors").'
+            )
             raise WeightsError(got, expected="a state dict, best as .safetensors", fix=fix)
-    return True
 
 
 def _broken(file: Path, error: BaseException) -> WeightsError:
     match = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
     why = match[1] if match else first_line(error)
-    got = f"{file.name} ({file.stat().st_size} bytes) cannot be read as a checkpoint ({why})"
-    return WeightsError(got, expected="a whole checkpoint file", fix="Copy or download it again.")
+    got = f"{file} ({file.stat().st_size} bytes) cannot be read as a checkpoint ({why})"
+    return WeightsError(got, expected="a whole checkpoint file", fix=fetch_again(file))
 
 
 def _holds_code(file: Path, error: UnpicklingError) -> WeightsError:
@@ -177,40 +265,53 @@ def _holds_code(file: Path, error: UnpicklingError) -> WeightsError:
     return WeightsError(got, expected="tensors only", fix=fix)
 
 
-def _no_tensors(file: Path, got: str) -> Shapes:
+def _no_tensors(file: Path, got: str) -> WeightsError:
     expected = "tensors by name, at the top or under state_dict"
-    raise WeightsError(f"{file.name} holds {got}", expected=expected, fix="Save model.state_dict().")
+    return WeightsError(f"{file.name} holds {got}", expected=expected, fix="Save model.state_dict().")
 
 
 def misfit(
-    file: Path, name: str, shapes: Shapes, missing: Iterable[str], unexpected: Iterable[str], mine: Shapes
+    checkpoint: Checkpoint, name: str, mine: Shapes, missing: Collection[str] = (), unexpected: Collection[str] = ()
 ) -> WeightsError:
     """Make the error for a checkpoint of another architecture: its keys, and the models that it would fit.
 
-    `shapes` are the file's, `mine` the model's, to find those that differ; may be empty.
+    `mine` are the model's shapes; without keys, they are those that one has and the other has not.
     """
-    differ = [key for key in shapes if mine.get(key, shapes[key]) != shapes[key]]
-    other = [f"{key} {shapes[key]} instead of {mine[key]}" for key in differ]
+    shapes, fits = checkpoint.shapes, fitting_models(checkpoint.shapes)
+    if not missing and not unexpected:
+        missing, unexpected = mine.keys() - shapes, shapes.keys() - mine - _NOT_WEIGHTS
+    other = [
+        f"{key} {shapes[key]} instead of {mine[key]}" for key in shapes if mine.get(key, shapes[key]) != shapes[key]
+    ]
     parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
-    differences = "; ".join(f"{what}: {_some(keys)}" for what, keys in parts if keys)
-    fits = [model for model in fitting_models(shapes) if model != name]
-    fix = f"Its tensors have the sizes of {_some(fits)}: pass that name." if fits else "Name the model it was made for."
-    return WeightsError(f"{file.name} does not fit {name} ({differences})", expected=f"the weights of {name}", fix=fix)
+    differences = "; ".join(f"{what}: {some(keys)}" for what, keys in parts if keys)
+    # a file of both activations has the same sizes: the plain name warns where it cannot be known
+    fits = [model for model in fits if model != name and model.removesuffix("-quickgelu") not in {*fits} - {model}]
+    fix = f"Its tensors have the sizes of {some(fits)}: pass that name." if fits else "Name the model it was made for."
+    if any(key.startswith(("text_model.", "vision_model.")) for key in shapes):
+        fix = f"It is in the format of transformers; {OF_TRANSFORMERS}"
+    got = f"{checkpoint.file.name} does not fit {name} ({differences})"
+    return WeightsError(got, expected=f"the weights of {name}", fix=fix)
 
 
-def _resized(clip: nn.Module, shapes: Shapes, file: Path, name: str) -> str:
+def _resized(mine: Shapes, checkpoint: Checkpoint, name: str) -> str:
     """Warn of tables that open_clip resizes without a word: the model is then not the one that was trained."""
-    notes = []
-    for key, tensor in clip.state_dict().items():
-        if key.endswith("positional_embedding") and key in shapes and shapes[key] != tuple(tensor.shape):
-            notes.append(f"{key} resized from {shapes[key][0]} to {tensor.shape[0]} rows")
+    tables = {key: shape for key, shape in checkpoint.shapes.items() if key.endswith("positional_embedding")}
+    changed = {key: shape for key, shape in tables.items() if mine.get(key, shape) != shape}
+    notes = [f"{key} resized from {shape[0]} to {mine[key][0]} rows" for key, shape in changed.items()]
     if notes:
-        message = f"{file.name} was made for another input size than {name}: {', '.join(notes)}."
-        warnings.warn(message, UserWarning, stacklevel=4)
+        message = f"{checkpoint.file.name} was made for another input size than {name}: {', '.join(notes)}."
+        warn(message)
     return ", ".join(notes)
 
 
-def _some(keys: Iterable[str], most: int = 3) -> str:
+def some(keys: Iterable[str], most: int = 3) -> str:
+    """List the first few in order, and say how many more there are.
+
+    Example:
+        >>> some(["d", "c", "b", "a"])
+        'a, b, c and 1 more'
+    """
     listed = sorted(keys)
     rest = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + rest

@@ -1,8 +1,10 @@
 """Which weights are meant, where they are, and what to do when they are not."""
 
+import re
 import socket
 import time
 from functools import partial
+from pathlib import Path
 
 import open_clip
 import pytest
@@ -96,6 +98,20 @@ def test_cached_weights_need_no_network(named, cache, offline):
     loaded = load_clip(named(one={"mean": (0.1, 0.2, 0.3), "resize_mode": "squash"}), pretrained="one", cache_dir=cache)
     assert same(loaded.clip, state()) and loaded.provenance["weights"] == "one"
     assert loaded.preprocess.mean == (0.1, 0.2, 0.3) and loaded.preprocess.resize_mode == "squash"
+
+
+def test_a_damaged_file_of_the_download_cache_says_how_to_fetch_it_again(named, cache, offline):
+    file = next(Path(cache).rglob("*.safetensors"))
+    file.write_bytes(b"\xff" * 64 + file.read_bytes()[64:])
+    with pytest.raises(WeightsError, match=re.escape(str(file))) as caught:
+        load_clip(named(one={}), pretrained="one", cache_dir=cache)
+    command = f"hf download nobody/tiny open_clip_model.safetensors --force-download --cache-dir {cache}"
+    assert command in caught.value.fix
+
+
+def test_a_snapshot_of_the_download_cache_is_called_by_its_repository(cache):
+    folder = write_config(next(Path(cache).rglob("*.safetensors")).parent)
+    assert load_clip(folder).provenance["model"] == "nobody/tiny"
 
 
 def test_files_of_the_hub_that_a_text_tower_needs_are_missed_at_once(offline):

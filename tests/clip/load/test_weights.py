@@ -1,11 +1,15 @@
 """Files that hold weights, and files that do not."""
 
 import argparse
+import copy
 import os
+import re
 import warnings
 import zipfile
 from functools import partial
+from pathlib import Path
 
+import open_clip
 import pytest
 import torch
 from checkpoint_files import TINY, TINY_RESNET, VIT, add_name, same, state, write_folder
@@ -13,8 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+import denseclip_viz as dcv
+from denseclip_viz.clip.load import models as listing
 from denseclip_viz.clip.load.checkpoints import load_clip
-from denseclip_viz.errors import OutOfMemoryError, WeightsError
+from denseclip_viz.clip.load.weights import OPENAI_MARKS
+from denseclip_viz.errors import ModelNameError, OutOfMemoryError, WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -153,22 +160,146 @@ def test_a_checkpoint_of_another_architecture_names_keys_and_the_model_that_fits
     assert "Tiny-resnet" in caught.value.fix
 
 
-@pytest.mark.parametrize("change", ["missing", "unexpected", "shape", "logit bias"])
+@pytest.mark.parametrize("change", ["missing", "unexpected", "shape"])
 def test_every_key_must_fit(change, folder, tmp_path):
     tensors = state()
     if change == "missing":
         del tensors["visual.proj"]
     elif change == "unexpected":
         tensors["visual.extra"] = torch.zeros(1)
-    elif change == "logit bias":
-        tensors["logit_bias"] = torch.zeros(1)
     else:
         tensors["visual.proj"] = torch.zeros(16, 9)
     save_file(tensors, tmp_path / "odd.safetensors")
     with pytest.raises(WeightsError, match="odd.safetensors does not fit tiny") as caught:
         load_clip(folder, pretrained=tmp_path / "odd.safetensors")
-    named = {"missing": "visual.proj", "unexpected": "visual.extra", "logit bias": "logit_bias"}
+    named = {"missing": "visual.proj", "unexpected": "visual.extra"}
     assert named.get(change, "visual.proj (16, 9) instead of (16, 8)") in caught.value.got
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "clip.", "module._orig_mod."])
+def test_a_prefix_that_all_names_have_is_taken_off_and_noted(prefix, folder, tmp_path):
+    tensors = {"state_dict": {prefix + key: tensor for key, tensor in state().items()}, "state_dict_ema": {}}
+    torch.save(tensors, tmp_path / "fine.ckpt")
+    loaded = load_clip(folder, pretrained=tmp_path / "fine.ckpt")
+    assert same(loaded.clip, state())
+    assert f"the prefix {prefix} of all names was taken off" in loaded.provenance["notes"]
+    assert "state_dict_ema, which is there too, was left aside" in loaded.provenance["notes"]
+    assert load_clip(folder).provenance["notes"] == "none"
+
+
+def test_a_prefix_of_some_names_is_theirs(folder, tmp_path):
+    tensors = {key: tensor for key, tensor in state().items() if key.startswith("visual.")}
+    save_file(tensors, tmp_path / "image.safetensors")
+    with pytest.raises(WeightsError, match="missing: ln_final.bias"):
+        load_clip(folder, pretrained=tmp_path / "image.safetensors")
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_the_bias_of_a_sigmoid_loss_is_loaded_whatever_the_configuration(shape, folder, tmp_path):
+    save_file(state() | {"logit_bias": torch.full(shape, -7.5)}, tmp_path / "siglip.safetensors")
+    assert load_clip(folder, pretrained=tmp_path / "siglip.safetensors").clip.logit_bias.item() == -7.5
+    assert load_clip(folder).clip.logit_bias is None
+
+
+def test_entries_that_are_no_weights_are_never_listed_as_differences(named, tmp_path):
+    tensors = state(TINY_RESNET) | {name: torch.tensor(7) for name in OPENAI_MARKS}
+    save_file(tensors, tmp_path / "openai.safetensors")
+    with pytest.raises(WeightsError, match="does not fit") as caught:
+        load_clip(named(), pretrained=tmp_path / "openai.safetensors")
+    assert not any(name in str(caught.value) for name in OPENAI_MARKS)
+
+
+def test_of_two_names_that_differ_in_the_activation_only_the_plain_one_is_advised(named, tmp_path):
+    clip = open_clip.create_model("ViT-S-32-alt")
+    save_file(clip.state_dict(), tmp_path / "other.safetensors")
+    facts = listing.known_models("ViT-S-32-alt")["ViT-S-32-alt"]
+    both = {"ViT-S-32-alt": facts, "ViT-S-32-alt-quickgelu": facts}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "known_models", lambda pattern="*": both)
+        with pytest.raises(WeightsError, match="the sizes of ViT-S-32-alt: pass that name"):
+            load_clip(named(), pretrained=tmp_path / "other.safetensors")
+
+
+def test_the_format_of_transformers_is_called_by_its_name(folder, tmp_path):
+    tensors = {"logit_scale": torch.zeros(()), "text_model.a": torch.zeros(1), "vision_model.b": torch.zeros(1)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match="CLIPModel and SiglipModel of transformers are not read"):
+        load_clip(folder, pretrained=tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    with pytest.raises(ModelNameError, match="CLIPModel and SiglipModel of transformers are not read"):
+        load_clip(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["pt", "bin", "ckpt"])
+def test_a_safetensors_file_under_another_ending_is_read_as_what_it_is(ending, folder, tmp_path):
+    save_file(state(), tmp_path / f"weights.{ending}")
+    assert same(load_clip(folder, pretrained=tmp_path / f"weights.{ending}").clip, state())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
+        (b"\n<!DOCTYPE html><html><head>", "is a web page"),
+        (b"<html>", "is a web page"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+def test_what_came_in_place_of_the_file_is_told_by_its_first_bytes(content, said, ending, folder, tmp_path):
+    (tmp_path / f"w.{ending}").write_bytes(content)
+    with pytest.raises(WeightsError, match=said):
+        load_clip(folder, pretrained=tmp_path / f"w.{ending}")
+
+
+def test_a_file_that_may_not_be_read_is_not_called_broken(folder, tmp_path, monkeypatch):
+    save_file(state(), tmp_path / "w.safetensors")
+
+    def forbidden(self, *args, opens=Path.open, **options):
+        if self.suffix == ".safetensors":
+            raise PermissionError(13, "Permission denied")
+        return opens(self, *args, **options)
+
+    monkeypatch.setattr("pathlib.Path.open", forbidden)
+    with pytest.raises(WeightsError, match=r"cannot be opened \(Permission denied\).*permissions"):
+        load_clip(folder, pretrained=tmp_path / "w.safetensors")
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder.parent))
+    monkeypatch.setenv("USERPROFILE", str(folder.parent))
+    assert same(load_clip("~/tiny", pretrained="~/tiny/open_clip_model.safetensors").clip, state())
+    assert same(load_clip("local-dir:~/tiny").clip, state())
+    assert dcv.load("~/tiny", cache=False).provenance["model"] == "tiny"
+
+
+def test_a_temperature_whose_exponential_is_infinite_is_refused(folder, tmp_path):
+    save_file(state() | {"logit_scale": torch.tensor(1e4)}, tmp_path / "hot.safetensors")
+    with pytest.raises(WeightsError, match="in logit_scale"):
+        load_clip(folder, pretrained=tmp_path / "hot.safetensors")
+
+
+def test_the_refusal_of_an_archive_leads_to_a_file_that_is_loaded_as_it_was_trained(named, tmp_path, monkeypatch):
+    """The line that the error prints is run, on an archive made as OpenAI's are."""
+    clip = open_clip.CLIP(**copy.deepcopy({**TINY, "quick_gelu": True})).eval()
+    clip.attn_mask = clip._buffers.pop("attn_mask")  # of no state dict, there as here
+    for mark in OPENAI_MARKS:
+        vars(clip).pop(mark, None)
+        clip.register_buffer(mark, torch.tensor(7))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pixels, text = torch.zeros(1, 3, 32, 32), torch.zeros(1, 77, dtype=torch.long)
+        torch.jit.trace_module(clip, {"forward": (pixels, text)}, check_trace=False).save(str(tmp_path / "openai.pt"))
+    name = named(one={"quick_gelu": True}, two={})
+    with pytest.raises(WeightsError, match="TorchScript") as caught:
+        load_clip(name, pretrained=tmp_path / "openai.pt")
+    monkeypatch.chdir(tmp_path)
+    line = re.search(r"safetensors\.torch\.save_file\(.*\)", caught.value.fix)[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(f"import safetensors.torch, torch; {line}", {"FILE": "openai.pt"})
+    loaded = load_clip(name, pretrained="NEW.safetensors")
+    assert loaded.provenance["activation"] == "quickgelu"
+    assert same(loaded.clip, {key: value for key, value in clip.state_dict().items() if key not in OPENAI_MARKS})
 
 
 def test_a_positional_embedding_of_another_size_is_resized_aloud(folder, tmp_path):
