@@ -89,7 +89,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     if _shown_elsewhere.get():
         return
     depth, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("denseclip_viz."):
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("denseclip_viz."):
         depth, frame = depth + 1, frame.f_back
     warnings.warn(message, category, stacklevel=depth)
 
