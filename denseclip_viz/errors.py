@@ -56,7 +56,11 @@ class WeightsError(DenseclipVizError):
 
 
 class ModelNameError(DenseclipVizError):
-    """A model name, tag or device that is not known."""
+    """A model name, tag or switch that is not known."""
+
+
+class DeviceError(DenseclipVizError):
+    """A device that is not here, or a dtype that it does not compute in."""
 
 
 class UnsupportedTowerError(DenseclipVizError):
@@ -72,7 +76,7 @@ class OutOfMemoryError(DenseclipVizError):
 
 
 class OutputError(DenseclipVizError):
-    """A file that would be overwritten, or an ending that says nothing about the format."""
+    """A place that cannot be written, a file that would be overwritten, or an ending that names no format."""
 
 
 class UntrainedImageWarning(UserWarning):

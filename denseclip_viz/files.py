@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from denseclip_viz.errors import OutputError
-from denseclip_viz.validation import short_name
+from denseclip_viz.validation import check_path, short_name
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
 FIGURES = (".png", ".svg", ".pdf")
+_PART = re.compile(r"\..+\.([0-9]{1,10})\.part", re.DOTALL)
+_NAMELESS = "__xarray_dataarray_variable__"  # what xarray reads back as an array without a name
+_UNTOUCHED = 60  # seconds, after which a part whose process is not on this machine is nobody's
 
 
 @contextmanager
@@ -24,7 +30,8 @@ def atomic_write(
 ) -> Iterator[Path]:
     """Lend a temporary path beside `path`, and move it there when all went well.
 
-    With `fsync` wait until the content is on the disk, so that a power cut leaves the old file or the new one.
+    With `fsync` wait until the content is on the disk, so that a power cut leaves the old file or the new one. What a
+    process that was killed has left half-written in the folder is removed.
 
     Raises:
         OutputError: another ending, no such folder, or a file that is there already and no `force`.
@@ -36,28 +43,71 @@ def atomic_write(
         denseclip_viz.errors.OutputError: result.xyz ends in '.xyz'. Expected one of .csv. Choose the format by ...
     """
     target = check_target(path, endings, force=force)
+    _sweep(target.parent)
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        yield part
-        if fsync:
-            with open(part, "rb+") as file:
-                os.fsync(file.fileno())
-        os.replace(part, target)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)[:150] or type(error).__name__
-        got, fix = f"{short_name(target)} cannot be written ({why})", "Write elsewhere, or free some space."
-        raise OutputError(got, expected="a place that can be written", fix=fix) from error
+        with written(target):
+            yield part
+            if fsync:
+                with open(part, "rb+") as file:
+                    os.fsync(file.fileno())
+            os.replace(part, target)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
 
 
+@contextmanager
+def written(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Make of what a file system refuses an error that names the file."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)[:150] or type(error).__name__
+        got, fix = f"{short_name(path)} cannot be written ({why})", "Write elsewhere, or free some space."
+        raise OutputError(got, expected="a place that can be written", fix=fix) from error
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the parts of processes that are no more."""
+    with suppress(OSError):
+        for file in folder.iterdir():
+            named = _PART.fullmatch(file.name)
+            if named and not _is_running(int(named[1])) and time.time() - file.lstat().st_mtime > _UNTOUCHED:
+                file.unlink()
+
+
+def _is_running(process: int) -> bool:
+    """Say whether a process may be alive; elsewhere than on POSIX, asking would end it."""
+    if os.name == "posix":
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+        except (OSError, OverflowError):
+            pass
+    return True
+
+
+def make_folder(folder: str | os.PathLike[str]) -> Path:
+    """Make a folder, with those around it, if it is not there; or say why it cannot be made.
+
+    Raises:
+        OutputError: A file stands in the way, nobody may write there, or no file system takes the name.
+    """
+    place = check_path(folder, "the folder")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        got = f"the folder {short_name(place)} cannot be made ({os.strerror(error.errno or 0)})"
+        fix = "Name another one."
+        raise OutputError(got, expected="a folder, or a place where one can be made", fix=fix) from error
+    return place
+
+
 def check_target(path: str | os.PathLike[str], endings: Sequence[str], *, force: bool = False) -> Path:
     """Refuse a path that cannot or should not be written; before the work, not after it."""
-    if not isinstance(path, str | os.PathLike) or "\0" in str(path):
-        got = f"the path {path!r}" if isinstance(path, str) else f"a path of type {type(path).__name__}"
-        raise OutputError(got, expected="the name of a file, as text", fix="Pass a file's path.")
-    target, shown = Path(path), short_name(path)
+    target, shown = check_path(path), short_name(path)
     if os.path.isdir(target):
         raise OutputError(f"{shown} is a folder", expected="the name of a file", fix="Add a name and an ending.")
     if target.suffix.lower() not in endings:
@@ -74,6 +124,15 @@ def check_target(path: str | os.PathLike[str], endings: Sequence[str], *, force:
     return target
 
 
+def save_bytes(
+    content: bytes | memoryview, path: str | os.PathLike[str], endings: Sequence[str], *, force: bool = False
+) -> Path:
+    """Write what a library made in memory: not every library lives through a disk that is full."""
+    with atomic_write(path, endings, force=force) as part:
+        part.write_bytes(content)
+    return Path(path)
+
+
 def save_data(result: xr.Dataset | xr.DataArray, path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Write a result as netCDF, with everything that it holds.
 
@@ -86,17 +145,32 @@ def save_data(result: xr.Dataset | xr.DataArray, path: str | os.PathLike[str], *
     if not isinstance(result, xr.Dataset | xr.DataArray):
         got, expected = f"a {type(result).__name__}", "what model.compare, similarity, segment or classify return"
         raise OutputError(got, expected=expected, fix="Pass the result itself.")
-    with atomic_write(path, [".nc"], force=force) as part:
-        try:
-            result.to_netcdf(part, engine="h5netcdf")
-        except (ValueError, TypeError) as error:  # the null character in a text, say
-            got, fix = f"the result does not fit into netCDF ({error})", "Change that, or keep a table as .csv."
-            raise OutputError(got, expected="texts, numbers and arrays", fix=fix) from error
-    return Path(path)
+    check_target(path, [".nc"], force=force)
+    try:
+        content = _netcdf(result)
+    except (ValueError, TypeError) as error:  # the null character in a text, say
+        got, fix = f"the result does not fit into netCDF ({error})", "Change that, or keep a table as .csv."
+        raise OutputError(got, expected="texts, numbers and arrays", fix=fix) from error
+    return save_bytes(content, path, [".nc"], force=force)
+
+
+def _netcdf(result: xr.Dataset | xr.DataArray) -> memoryview:
+    """Return the file's content; HDF5 ends the process where it writes to a disk that fills."""
+    import h5netcdf
+    import xarray as xr
+    from xarray.backends import H5NetCDFStore
+
+    buffer = io.BytesIO()
+    dataset = result if isinstance(result, xr.Dataset) else result.to_dataset(name=result.name or _NAMELESS)
+    with h5netcdf.File(buffer, "w") as file:
+        dataset.dump_to_store(H5NetCDFStore(file))
+    return buffer.getbuffer()
 
 
 def save_table(table: pd.DataFrame, path: str | os.PathLike[str], *, force: bool = False) -> Path:
-    """Write a table as CSV in UTF-8.
+    """Write a table as CSV in UTF-8, with every text as it is: what is read back is what was written.
+
+    So a prompt that begins with `=` stays one, and a spreadsheet may take it for a formula.
 
     Raises:
         OutputError: another ending than .csv, no such folder, or a file that is there already and no `force`.

@@ -59,7 +59,8 @@ def load(
         `provenance` says which these are, and in `known_from` how that is known.
 
     Raises:
-        ModelNameError: an unknown name, tag, device, dtype or switch, or a switch for an ALIGN.
+        ModelNameError: an unknown name, tag or switch, or a switch for an ALIGN.
+        DeviceError: a device that is not here, or a dtype that it does not compute in.
         WeightsError: weights that are not here or do not fit.
         UnsupportedTowerError: a tower whose pooling is not supported.
 

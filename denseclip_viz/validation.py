@@ -5,10 +5,11 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TypeGuard
 from unicodedata import normalize
 
-from denseclip_viz.errors import DenseclipVizError, GeometryError, PromptError
+from denseclip_viz.errors import DenseclipVizError, GeometryError, OutputError, PromptError
 
 Size = tuple[int, int]
 
@@ -165,3 +166,28 @@ def short_name(text: str | bytes | os.PathLike[str]) -> str:
     text = os.fspath(text)
     shown = text if isinstance(text, str) and text.isprintable() else ascii(text)
     return shown if len(shown) <= 160 else f"{shown[:60]}...{shown[-90:]}"
+
+
+def check_path(path: object, what: str = "the path") -> Path:
+    """Give a place to write to back as a path, and name it in an error where no file system takes such a name.
+
+    Raises:
+        OutputError: No text, nothing, a null character, half of a surrogate pair, or a name that is too long.
+
+    Example:
+        >>> check_path("maps.nc").suffix
+        '.nc'
+    """
+    expected, fix = "a name that a file system takes", "Pass a path as text, such as 'maps/street.nc'."
+    name = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(name, str) or not name:
+        got = f"{what} is {name!r}" if isinstance(name, str | bytes) else f"{what} is of type {type(path).__name__}"
+        raise OutputError(got, expected=expected, fix=fix)
+    try:
+        os.lstat(name)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # a name that can be: whether it can be written is for the writer to see
+    except (OSError, ValueError) as error:
+        got = f"{what} is {short_name(name)!r} ({getattr(error, 'strerror', None) or error})"
+        raise OutputError(got, expected=expected, fix=fix) from error
+    return Path(name)

@@ -14,7 +14,14 @@ from judge import fuzz, fuzzed, held, strict, table, unchanged
 from safetensors.torch import load_file, save_file
 
 import denseclip_viz as dcv
-from denseclip_viz.errors import DenseclipVizError, ModelNameError, OutOfMemoryError, RecompositionError, WeightsError
+from denseclip_viz.errors import (
+    DenseclipVizError,
+    DeviceError,
+    ModelNameError,
+    OutOfMemoryError,
+    RecompositionError,
+    WeightsError,
+)
 
 
 @pytest.fixture(scope="module")
@@ -163,14 +170,14 @@ OPTIONS = {
     "pretrained: a null": ({"pretrained": "\0"}, DenseclipVizError),
     "pretrained: missing": ({"pretrained": "missing.safetensors"}, WeightsError),
     "pretrained: a folder": ({"pretrained": "/"}, WeightsError),
-    "device: unknown": ({"device": "tpu"}, ModelNameError),
-    "device: a number": ({"device": 99}, ModelNameError),
-    "device: empty": ({"device": ""}, ModelNameError),
-    "device: too many": ({"device": "cuda:99"}, ModelNameError),
-    "dtype: unknown": ({"dtype": "fp8"}, ModelNameError),
-    "dtype: a number": ({"dtype": 16}, ModelNameError),
-    "dtype: whole numbers": ({"dtype": torch.int8}, ModelNameError),
-    "dtype: fp16 on the CPU": ({"dtype": "fp16"}, ModelNameError),
+    "device: unknown": ({"device": "tpu"}, DeviceError),
+    "device: a number": ({"device": 99}, DeviceError),
+    "device: empty": ({"device": ""}, DeviceError),
+    "device: too many": ({"device": "cuda:99"}, DeviceError),
+    "dtype: unknown": ({"dtype": "fp8"}, DeviceError),
+    "dtype: a number": ({"dtype": 16}, DeviceError),
+    "dtype: whole numbers": ({"dtype": torch.int8}, DeviceError),
+    "dtype: fp16 on the CPU": ({"dtype": "fp16"}, DeviceError),
     "preset: unknown": ({"preset": "paper"}, ModelNameError),
     "preset: a number": ({"preset": 5}, ModelNameError),
     "activation: unknown": ({"activation": "relu"}, ModelNameError),

@@ -118,15 +118,6 @@ def refuse_input(target: str, files: Sequence[Path], *, fix: str) -> None:
         raise OutputError(f"{target} is one of the images", expected="a name for the result", fix=fix)
 
 
-def make_folder(folder: Path, *, expected: str, fix: str) -> None:
-    """Make a folder if it is not there, or say that it cannot be made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        got = f"the folder {folder} cannot be made ({os.strerror(error.errno or 0)})"
-        raise OutputError(got, expected=expected, fix=fix) from error
-
-
 @dataclass
 class Skipped:
     """Images, `of` so many, that cannot be read: each is named and skipped, and the command ends with code 2."""

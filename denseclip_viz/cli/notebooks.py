@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from denseclip_viz.cli.image_commands import make_folder
 from denseclip_viz.errors import OutputError
-from denseclip_viz.files import atomic_write
+from denseclip_viz.files import make_folder, save_bytes
 
 RECORD = ".denseclip-viz.json"  # in the copy: the hash of what each file said when it was copied
 START = "00_quickstart.ipynb"
@@ -67,8 +66,7 @@ def copy_notebooks(folder: str | os.PathLike[str]) -> Copies:
         >>> "README.md" in first.new, second.new
         (True, ())
     """
-    source, target = shipped(), Path(folder)
-    make_folder(target, expected="a folder for the notebooks", fix="Name another one.")
+    source, target = shipped(), make_folder(folder)
     if source.samefile(target):
         return Copies(target)
     record, names = _read_record(target), {"new": list[str](), "updated": list[str](), "edited": list[str]()}
@@ -76,14 +74,12 @@ def copy_notebooks(folder: str | os.PathLike[str]) -> Copies:
         shipped_hash = _hash(source / name)
         state = _state(shipped_hash, _hash(target / name), record.get(name))
         if state in ("new", "updated"):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(target / name, [Path(name).suffix], force=True) as part:
-                part.write_bytes((source / name).read_bytes())
+            make_folder((target / name).parent)
+            save_bytes((source / name).read_bytes(), target / name, [Path(name).suffix], force=True)
         if state != "edited":
             record[name] = shipped_hash
         names.setdefault(state, []).append(name)
-    with atomic_write(target / RECORD, [".json"], force=True) as part:
-        part.write_text(json.dumps(record, indent=1, sort_keys=True), encoding="utf-8")
+    save_bytes(json.dumps(record, indent=1, sort_keys=True).encode(), target / RECORD, [".json"], force=True)
     return Copies(target, *(tuple(names[state]) for state in ("new", "updated", "edited")))
 
 

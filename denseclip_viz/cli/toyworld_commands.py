@@ -64,7 +64,7 @@ def report(
     """Measure a bundled model on scenes that it has never seen."""
     from denseclip_viz.cli.toyworld_report import check_folder, draw, show
     from denseclip_viz.clip.load.bundled import NAMES
-    from denseclip_viz.files import atomic_write, check_target
+    from denseclip_viz.files import check_target, save_bytes
     from denseclip_viz.loading import load
     from denseclip_viz.train.report import report as measure
 
@@ -77,8 +77,7 @@ def report(
         size = model.preprocess.size[0]
         numbers = measure(model, n=scenes, slow=slow, size=size, progress=_say)
         if out is not None:
-            with atomic_write(out, [".json"], force=force) as part:
-                part.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+            save_bytes(json.dumps(numbers, indent=1).encode(), out, [".json"], force=force)
         show(numbers)
         if figures is not None:
             for file in draw(model, numbers, figures, size=size, force=force):
@@ -120,15 +119,15 @@ def write_demo(folder: Path) -> Iterator[Path]:
 
     from denseclip_viz import plot
     from denseclip_viz.clip.load.bundled import NAMES
-    from denseclip_viz.files import save_table
+    from denseclip_viz.files import atomic_write, make_folder, save_table
     from denseclip_viz.loading import load
     from denseclip_viz.maps.tables import compare_table
     from denseclip_viz.toyworld.scenes import DRAWN
     from denseclip_viz.toyworld.world import scene
 
-    folder.mkdir(parents=True, exist_ok=True)
-    image = folder / "scene.jpg"
-    Image.fromarray(scene(WORDS, 320).image).save(image, quality=95, comment=DRAWN)
+    image = make_folder(folder) / "scene.jpg"
+    with atomic_write(image, [".jpg"], force=True) as part:
+        Image.fromarray(scene(WORDS, 320).image).save(part, "JPEG", quality=95, comment=DRAWN)
     yield image
     for name in NAMES:
         both = load(f"bundled-{name}").compare(image, PROMPTS)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz import plot
-from denseclip_viz.cli.image_commands import make_folder
-from denseclip_viz.files import FIGURES, check_target
+from denseclip_viz.files import FIGURES, check_target, make_folder
 from denseclip_viz.measure.candidates import VALUE
 from denseclip_viz.model import Model
 from denseclip_viz.plot.scales import PALETTE
@@ -46,7 +45,7 @@ def check_folder(folder: Path, *, force: bool) -> None:
     Raises:
         OutputError: No folder can be made there, or a figure is there already and no `force`.
     """
-    make_folder(folder, expected="a place that can be written", fix="Name another folder.")
+    make_folder(folder)
     for name in FILES:
         check_target(folder / name, FIGURES, force=force)
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from denseclip_viz.files import FIGURES, atomic_write
+from denseclip_viz.files import FIGURES, check_target, save_bytes
 from denseclip_viz.plot.raster import BEHIND, LABEL_OPACITY, Colour
 from denseclip_viz.plot.text import LITERAL, fonts_for, isolated, number
 
@@ -258,6 +258,6 @@ def save(figure: Figure, path: str | os.PathLike[str], *, force: bool = False) -
         Traceback (most recent call last):
         denseclip_viz.errors.OutputError: figure.xyz ends in '.xyz'. Expected one of .png, .svg, .pdf. ...
     """
-    with atomic_write(path, FIGURES, force=force) as part:
-        figure.savefig(part, format=Path(path).suffix[1:].lower(), dpi=SAVED_DPI)
-    return Path(path)
+    target, buffer = check_target(path, FIGURES, force=force), io.BytesIO()
+    figure.savefig(buffer, format=target.suffix[1:].lower(), dpi=SAVED_DPI)
+    return save_bytes(buffer.getbuffer(), target, FIGURES, force=force)

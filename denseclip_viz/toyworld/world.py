@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
@@ -20,6 +21,7 @@ from denseclip_viz.toyworld.layout import BACKS, MOST_THINGS, sample, stage
 from denseclip_viz.toyworld.rng import integer, pick, stream
 from denseclip_viz.toyworld.scenes import DRAWN, Scene, checked_size, render
 from denseclip_viz.toyworld.vocabulary import CLASSES, FAMILIES, STUFF
+from denseclip_viz.validation import check_path, short_name
 
 SPLITS = ("train", "validation", "test")
 _SCENES, _SIBLINGS, _WORDS = 0, 1, 2
@@ -151,22 +153,34 @@ def export(folder: str | Path, n: int, *, split: str = "test", size: int = 160, 
         ...     sorted(p.name for p in export(f"{place}/toy", 2, size=64).iterdir())
         ['captions.jsonl', 'classes.txt', 'images', 'masks']
     """
-    target = Path(folder)
+    target = check_path(folder, "the folder")
     scenes = dataset(n, split, size=size, first=first)
-    if target.exists():
-        raise OutputError(f"{target} exists", expected="a new folder", fix="Name another one, or remove it first.")
+    if os.path.lexists(target):
+        raise OutputError(
+            f"{short_name(target)} exists", expected="a new folder", fix="Name another one, or remove it first."
+        )
     if not target.parent.is_dir():
-        raise OutputError(f"{target.parent} is not a folder", expected="a folder to write into", fix="Make it first.")
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
-        work = Path(place) / target.name
-        for part in (work, work / "images", work / "masks"):
-            part.mkdir()
-        (work / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
-        with (work / "captions.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
-            for number, drawn in enumerate(scenes):
-                lines.write(json.dumps(_write(work, f"{number:06d}.png", drawn)) + "\n")
-        work.rename(target)
+        raise OutputError(
+            f"{short_name(target.parent)} is not a folder", expected="a folder to write into", fix="Make it first."
+        )
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
+            _write_all(scenes, Path(place) / target.name).rename(target)
+    except OSError as error:
+        got = f"{short_name(target)} cannot be written ({os.strerror(error.errno or 0)})"
+        fix = "Write elsewhere, or free some space."
+        raise OutputError(got, expected="a place that can be written", fix=fix) from error
     return target
+
+
+def _write_all(scenes: Iterable[Scene], folder: Path) -> Path:
+    for part in (folder, folder / "images", folder / "masks"):
+        part.mkdir()
+    (folder / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
+    with (folder / "captions.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
+        for number, drawn in enumerate(scenes):
+            lines.write(json.dumps(_write(folder, f"{number:06d}.png", drawn)) + "\n")
+    return folder
 
 
 def _range(n: int, first: int, split: str) -> range:

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from denseclip_viz.clip.load.bundled import CARD, load_compact
+from denseclip_viz.errors import WeightsError
+from denseclip_viz.files import save_bytes
 from denseclip_viz.measure.candidates import ATTENTION, PATHS, VALUE
 from denseclip_viz.model import Model
 from denseclip_viz.train.contrastive import export
-from denseclip_viz.train.loop import read_checkpoint
+from denseclip_viz.train.loop import LOG, read_checkpoint
 from denseclip_viz.train.recipes import Recipe
 from denseclip_viz.train.report import report
+from denseclip_viz.validation import short_name
 
 KNOWS = "Only the bundled world: scenes that this package draws, named in its own words. It has seen no photograph."
 _NOISE = 0.01
@@ -46,7 +49,7 @@ def pack(
     recipe = json.loads(facts["recipe"])
     model = Model(load_compact(to, label=f"bundled-{recipe['name']}"))
     numbers = report(model, n=scenes, slow=slow, size=model.preprocess.size[0], progress=progress)
-    log = (Path(run) / "log.txt").read_text("utf-8").splitlines()
+    log = _log(Path(run) / LOG)
     card = {
         **_training(recipe, facts, log),
         "machine": machine,
@@ -55,9 +58,15 @@ def pack(
         "recipe": recipe,
         "held_out_test": {"command": f"denseclip-viz toyworld report {recipe['name']} --scenes {scenes}", **numbers},
     }
-    file = Path(to) / CARD
-    file.write_text(json.dumps(card, indent=1) + "\n", "utf-8")
-    return file
+    return save_bytes((json.dumps(card, indent=1) + "\n").encode(), Path(to) / CARD, [".json"], force=True)
+
+
+def _log(file: Path) -> list[str]:
+    try:
+        return file.read_text("utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        got = f"{short_name(file)} cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise WeightsError(got, expected="the log beside the checkpoint", fix="Copy the whole folder.") from error
 
 
 def _training(trained: dict[str, Any], facts: Mapping[str, Any], log: Sequence[str]) -> dict[str, Any]:

@@ -15,16 +15,21 @@ import torch
 from torch import Tensor, nn
 
 from denseclip_viz.clip.load.bundled import export_compact
+from denseclip_viz.clip.load.checkpoints import choose_device
 from denseclip_viz.errors import WeightsError
+from denseclip_viz.files import make_folder, written
 from denseclip_viz.train.batches import Batch, batches, drawn_ahead
-from denseclip_viz.train.loop import Checkpoint, Optimizer, read_checkpoint, write_checkpoint
+from denseclip_viz.train.loop import LOG, Checkpoint, Optimizer, no_checkpoint, read_checkpoint, write_checkpoint
 from denseclip_viz.train.loss import MEAN, STD, attention_kernel, contrast, encode_sets, normalized
 from denseclip_viz.train.recipes import Recipe, build, fitted, recipe_of
 from denseclip_viz.train.retrieval import Retrieval, measure_retrieval
+from denseclip_viz.validation import is_number, short
 
 if TYPE_CHECKING:
     from open_clip.model import CLIP
 
+# What tensors or facts of something else lead to.
+_FOREIGN = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)
 _LARGEST_SCALE = float(np.log(100))
 
 
@@ -74,6 +79,9 @@ def train(
 
     Raises:
         ModelNameError: There is no recipe of that name.
+        DeviceError: There is no such device here.
+        WeightsError: The folder holds no checkpoint of this training, or a number is none.
+        OutputError: The folder cannot be made or written.
 
     Source: Radford et al. 2021, arXiv 2103.00020, Fig. 3, with several captions an image.
 
@@ -81,10 +89,11 @@ def train(
         >>> train("tiny", "runs/tiny", scenes=16).images  # doctest: +SKIP
         16
     """
-    recipe = recipe_of(name) if isinstance(name, str) else name
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    run = _begin(recipe, read_checkpoint(folder) if resume else None, device)
+    recipe = name if isinstance(name, Recipe) else recipe_of(name)
+    _check_numbers(minutes=minutes, scenes=scenes, every=every)
+    where = str(choose_device(device))
+    folder = make_folder(folder)
+    run = _resumed(recipe, folder, where) if resume else _begin(recipe, None, where)
     until = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
     last = recipe.steps if scenes is None else min(_steps_for(recipe, scenes), recipe.steps)
     with drawn_ahead(recipe, run.step) if ahead else nullcontext(batches(recipe, run.step)) as drawn:
@@ -95,7 +104,8 @@ def export(folder: str | Path, to: str | Path) -> Path:
     """Write what a training has reached so far as a model for `load_compact`, at its native image size.
 
     Raises:
-        WeightsError: The folder has no checkpoint.
+        WeightsError: The folder has no checkpoint, or a broken one.
+        OutputError: The folder to write to cannot be made or written.
 
     Example:
         >>> export("runs/resnet", "models/resnet")  # doctest: +SKIP
@@ -104,10 +114,13 @@ def export(folder: str | Path, to: str | Path) -> Path:
     if checkpoint is None:
         got = f"There is no training in {folder}"
         raise WeightsError(got, expected="a folder with a checkpoint", fix="Train first.")
-    config = json.loads(checkpoint.facts["recipe"])["config"]
-    native = build(Recipe("native", config, ()), config["vision_cfg"]["image_size"]).state_dict()
-    state = _under(checkpoint.tensors, "model/")
-    state = {name: fitted(state[name], tensor.shape) for name, tensor in native.items()}
+    try:
+        config = json.loads(checkpoint.facts["recipe"])["config"]
+        native = build(Recipe("native", config, ()), config["vision_cfg"]["image_size"]).state_dict()
+        state = _under(checkpoint.tensors, "model/")
+        state = {name: fitted(state[name], tensor.shape) for name, tensor in native.items()}
+    except _FOREIGN as error:
+        raise no_checkpoint(Path(folder), str(error)) from error
     preprocess = {"mean": MEAN, "std": STD}
     return export_compact(state, to, config={"model_cfg": config, "preprocess_cfg": preprocess})
 
@@ -156,7 +169,7 @@ def _report(run: _Run, losses: list[float], folder: Path) -> Progress:
     reached = measure_retrieval(run.model, run.size, groups=run.recipe.groups, device=run.device)
     loss = float(np.mean(losses)) if losses else float("nan")
     progress = Progress(run.step, run.recipe.steps, run.images, run.size, loss, run.seconds, reached)
-    with open(folder / "log.txt", "a", encoding="utf-8") as log:
+    with written(folder / LOG), open(folder / LOG, "a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%H:%M:%S')}  {progress}\n")
     return progress
 
@@ -182,6 +195,24 @@ def _step(run: _Run, batch: Batch) -> float:
     run.step += 1
     run.images += len(batch.images)
     return float(loss.detach())
+
+
+def _check_numbers(**numbers: float | None) -> None:
+    for name, value in numbers.items():
+        if value is not None and not is_number(value, 0):
+            got = f"{name}={short(value)}"
+            raise WeightsError(got, expected="a number that is not below 0", fix=f"Pass for example {name}=60.")
+
+
+def _resumed(recipe: Recipe, folder: Path, device: str) -> _Run:
+    """Go on from the folder's checkpoint, or begin where there is none."""
+    checkpoint = read_checkpoint(folder)
+    try:
+        return _begin(recipe, checkpoint, device)
+    except _FOREIGN as error:
+        if checkpoint is None:
+            raise
+        raise no_checkpoint(folder, str(error)) from error
 
 
 def _begin(recipe: Recipe, checkpoint: Checkpoint | None, device: str) -> _Run:

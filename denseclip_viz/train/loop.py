@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from denseclip_viz.files import atomic_write
+from denseclip_viz.errors import WeightsError
+from denseclip_viz.files import atomic_write, make_folder
 from denseclip_viz.train.recipes import fitted
+from denseclip_viz.validation import short_name
 
-STATE = "state.safetensors"
+STATE, LOG = "state.safetensors", "log.txt"
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,17 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     Example:
         >>> write_checkpoint(Path("runs/resnet"), Checkpoint({}, {"step": 0}))  # doctest: +SKIP
     """
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().contiguous() for name, tensor in checkpoint.tensors.items()}
-    with atomic_write(folder / STATE, [".safetensors"], force=True, fsync=True) as part:
-        save_file(tensors, part, metadata={"facts": json.dumps(checkpoint.facts, sort_keys=True)})
+    content = save(tensors, metadata={"facts": json.dumps(checkpoint.facts, sort_keys=True)})
+    with atomic_write(make_folder(folder) / STATE, [".safetensors"], force=True, fsync=True) as part:
+        part.write_bytes(content)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
     """Read the checkpoint of a folder, or None where there is none yet.
+
+    Raises:
+        WeightsError: The file is broken, or no checkpoint of a training.
 
     Example:
         >>> read_checkpoint(Path("no/such/folder")) is None
@@ -47,9 +52,19 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
     file = folder / STATE
     if not file.is_file():
         return None
-    with safe_open(file, framework="pt") as opened:
-        facts = json.loads((opened.metadata() or {})["facts"])
-        return Checkpoint({name: opened.get_tensor(name) for name in opened.keys()}, facts)
+    try:
+        with safe_open(file, framework="pt") as opened:
+            facts = json.loads((opened.metadata() or {})["facts"])
+            return Checkpoint({name: opened.get_tensor(name) for name in opened.keys()}, facts)
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise no_checkpoint(folder, str(error)) from error
+
+
+def no_checkpoint(folder: Path, why: str) -> WeightsError:
+    """Say that a file is none that a training can go on from."""
+    got = f"{short_name(folder / STATE)} is no checkpoint of this training ({short_name(why)})"
+    fix = "Name another folder, or start over: resume=False (--restart on the command line)."
+    return WeightsError(got, expected="what a training wrote, whole", fix=fix)
 
 
 _MOMENTUM, _BETAS, _EPS = 0.95, (0.9, 0.98), 1e-8

@@ -142,7 +142,7 @@ def recipe_of(name: str) -> Recipe:
         >>> recipe_of("tiny").steps
         10
     """
-    if name not in _PHASES:
+    if not isinstance(name, str) or name not in _PHASES:
         expected = ", ".join(_PHASES)
         raise ModelNameError(f"There is no bundled model {name!r}", expected=f"one of {expected}", fix="Name one.")
     if name == "tiny":

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from denseclip_viz import toyworld
 from denseclip_viz.clip.load.checkpoints import Loaded, load_clip
 from denseclip_viz.clip.load.weights import hash_start, require_finite
 from denseclip_viz.errors import ModelNameError, PromptError, WeightsError, warn
+from denseclip_viz.files import make_folder, save_bytes
 from denseclip_viz.prompts import template_set
 from denseclip_viz.toyworld.vocabulary import plural
 
@@ -105,16 +106,17 @@ def export_compact(state: Mapping[str, Tensor], folder: str | Path, *, config: M
 
     `state` has open_clip's names, and of the token table the known rows only; `config` has `model_cfg` and
     `preprocess_cfg`.
+
+    Raises:
+        OutputError: The folder cannot be made or written.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    place = make_folder(folder)
     stored = {key: t.detach().cpu().half() if t.is_floating_point() else t.cpu() for key, t in state.items()}
     stored = {key: tensor.contiguous() for key, tensor in stored.items()}
     stored[_ROWS] = torch.from_numpy(known_ids())
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
-    save_file(stored, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)
-    return folder / WEIGHTS
+    weights = save_bytes(save(stored), place / WEIGHTS, [Path(WEIGHTS).suffix], force=True)
+    save_bytes((json.dumps(config, indent=2) + "\n").encode(), place / "open_clip_config.json", [".json"], force=True)
+    return weights
 
 
 class WarningTokenizer:

@@ -27,7 +27,7 @@ from denseclip_viz.clip.load.weights import (
 )  # fmt: skip
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.text.tokenize import Tokenizer
-from denseclip_viz.errors import ModelNameError
+from denseclip_viz.errors import DeviceError, ModelNameError
 from denseclip_viz.geometry import Preprocess
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
@@ -69,7 +69,8 @@ def load_clip(
         activation, preprocess, known_from, notes, dtype, device, preset, switches, random_weights (0 or 1), versions.
 
     Raises:
-        ModelNameError: An unknown name, tag, device, dtype or switch.
+        ModelNameError: An unknown name, tag or switch.
+        DeviceError: A device that is not here, or a dtype that it does not compute in.
         WeightsError: Weights not named, not here, broken, or of another architecture.
         GeometryError: A folder's preprocessing that cannot be.
         OutOfMemoryError: The model does not fit.
@@ -154,7 +155,7 @@ def _versions(more: Sequence[str]) -> str:
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:
-    """Give the device that is meant, a GPU when there is one; ModelNameError where it is not here."""
+    """Give the device that is meant, a GPU when there is one; DeviceError where it is not here."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device is None:
         return torch.device("cuda" if gpus else "cpu")
@@ -162,19 +163,19 @@ def choose_device(device: str | torch.device | None) -> torch.device:
     if str(device) in present or (gpus and str(device) == "cuda"):
         return torch.device(device)
     got, expected = f"There is no device {str(device)!r} here", f"one of {', '.join(present)} (what there is)"
-    raise ModelNameError(got, expected=expected, fix='Pass device="cpu".')
+    raise DeviceError(got, expected=expected, fix='Pass device="cpu".')
 
 
 def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """Give the dtype that is meant; ModelNameError for one that does not compute well on the device."""
+    """Give the dtype that is meant; DeviceError for one that does not compute well on the device."""
     kind = DTYPES.get(dtype) if isinstance(dtype, str) else torch.float32 if dtype is None else dtype
     if kind is None or kind not in DTYPES.values():
         fix = 'Leave it out for "fp32".'
-        raise ModelNameError(f"dtype={dtype!r}", expected=f"one of {', '.join(DTYPES)}", fix=fix)
+        raise DeviceError(f"dtype={dtype!r}", expected=f"one of {', '.join(DTYPES)}", fix=fix)
     if (kind, device.type) in ((torch.float16, "cpu"), (torch.float64, "mps")):
         got = f"dtype {str(kind).removeprefix('torch.')} on the device {device.type}"
         fix = 'Pass dtype="bf16" or "fp32".'
-        raise ModelNameError(got, expected="a dtype that computes well there", fix=fix)
+        raise DeviceError(got, expected="a dtype that computes well there", fix=fix)
     return kind
 
 

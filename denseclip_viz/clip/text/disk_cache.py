@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from denseclip_viz.clip.text.encode import context_length
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
 from denseclip_viz.errors import OutputError, PromptError
-from denseclip_viz.validation import many
+from denseclip_viz.validation import check_path, many, short
 
 VARIABLE = "DENSECLIP_VIZ_CACHE"
 FORMAT = "1"  # of the vectors: a new one leaves the old rows unread
@@ -78,7 +78,7 @@ def cache_folder(cache: Cache = None) -> Path | None:
     if cache is False:
         return None
     if isinstance(cache, str | os.PathLike) and str(cache):
-        return Path(cache).expanduser()
+        return _home(cache)
     if cache is not None and cache is not True:
         expected = "a folder, False for none, or None for the default"
         raise OutputError(f"cache={cache!r}"[:80], expected=expected, fix="Leave it out, or name a folder.")
@@ -86,10 +86,19 @@ def cache_folder(cache: Cache = None) -> Path | None:
     if setting.lower() in _OFF:
         return None
     if setting.lower() not in _ON:
-        return Path(setting).expanduser()
+        return _home(setting)
     import platformdirs
 
     return platformdirs.user_cache_path("denseclip_viz", appauthor=False)
+
+
+def _home(folder: str | os.PathLike[str]) -> Path:
+    """Write out ~ at the beginning of a folder that a file system takes."""
+    try:
+        return check_path(folder, "the cache folder").expanduser()
+    except RuntimeError as error:
+        got, fix = f"the cache folder is {short(str(folder))}", "Write the folder out."
+        raise OutputError(got, expected="the ~ of somebody who has a home here", fix=fix) from error
 
 
 def identity(clip: nn.Module, tokenizer: Tokenizer, provenance: Mapping[str, str | int]) -> dict[str, str]:
