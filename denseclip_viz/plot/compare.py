@@ -20,7 +20,7 @@ QUESTIONS = {
     "gap": "+ less than evenly   − more",
 }
 DRAWN = [*QUESTIONS, "score", "image"]
-CAPTION = "× strongest dense cell   ○ strongest contribution"
+CAPTION = "× peak of dense   ○ peak of contribution"
 FADED = "   faded: not seen by the model"
 SIDE = 1.62  # inches: of a square panel
 NARROWEST = 1.5  # inches: of a column
@@ -208,9 +208,9 @@ def _note(one: xr.Dataset) -> str:
     """Say the agreement numbers of a row, as far as the result has them."""
     parts = ["absent from the image"] if "absent" in one.coords and bool(one["absent"]) else []
     if "spearman" in one and np.isfinite(float(one["spearman"])):
-        parts.append(f"Spearman {float(one['spearman']):.2f}".replace("-", "−"))
+        parts.append(f"rank correlation {float(one['spearman']):.2f}".replace("-", "−"))
     if "same_peak" in one:
-        parts.append("same peak" if bool(one["same_peak"]) else "other peak")
+        parts.append("same peak" if bool(one["same_peak"]) else "different peaks")
     if "attention_in_top_decile" in one:
         parts.append(f"{float(one['attention_in_top_decile']):.0%} of attention on the dense top tenth")
     return " · ".join(parts)
