@@ -65,7 +65,7 @@ def template_lab(
 
     Templates are ordered by their mean over prompts: of average precision where there are masks, else of how far the
     peak lies above all absent prompts, else above the runner-up. `templates_table` has every number. Of very many
-    the best are shown, and the note says how many there are.
+    the best are shown, and the note says how many there are. One image ranks no templates: `rank_templates` does.
 
     Args:
         model: As for `explore`.
@@ -144,7 +144,7 @@ def _grid(both: xr.Dataset, masks: Masks | None) -> ThumbnailGrid:
     best = [str(name) for name in means.index][: max(LEAST_ROWS, MOST_TILES // len(names))]
     # a bar is so long in parts of the longest, from zero
     shares = [max(0.0, float(means[name]) / most) if most > 0 else 0.0 for name in best]
-    rows = [(_label(name), f"{means[name]:.3f}", share) for name, share in zip(best, shares, strict=True)]
+    rows = [(_label(name), f"{means[name]:.2f}", share) for name, share in zip(best, shares, strict=True)]
     place = {str(name): at for at, name in enumerate([*both["template"].to_numpy(), ENSEMBLE])}
     cells = {(str(row["template"]), str(row["prompt"])): row for row in table.to_dict("records")}
     tiles = [
@@ -158,7 +158,7 @@ def _grid(both: xr.Dataset, masks: Masks | None) -> ThumbnailGrid:
 
 
 def _note(scale: Scale, shown: int, count: int) -> str:
-    order = "Best template first." if count > 1 else ""
+    order = "Highest on this image first; one image ranks no templates." if count > 1 else ""
     rest = f" These are {shown} of {count}; templates_table has all." if count > shown else ""
     return f"One colour scale for all, {scale.low:.2f} to {scale.high:.2f} cosine. {order}{rest}".replace("-", "−")
 

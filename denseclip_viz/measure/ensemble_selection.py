@@ -62,7 +62,8 @@ class EnsembleSelection:
     @property
     def verdict(self) -> str:
         """What was found, in one sentence; most often that there is no gain."""
-        what = f"{len(self.templates)} of the templates give {self.score} {self.small:.4f}, all of them {self.full:.4f}"
+        few = "1 template gives" if len(self.templates) == 1 else f"{len(self.templates)} templates give"
+        what = f"{few} {self.score} {self.small:.4f}, all of them {self.full:.4f}"
         what = f"Interrupted; so far {what}" if self.stopped else what
         gain = f"gain {self.gain:+.4f} [{self.low:+.4f}, {self.high:+.4f}] on {self.held_out} held-out images"
         if self.low > 0:
