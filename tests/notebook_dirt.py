@@ -69,6 +69,8 @@ def _of_exercises(cells):
             asked = None
             if not _hidden(cell):
                 yield f"cell {at}: an answer that is not hidden"
+            if cell.cell_type == "code" and not cell.source.startswith("# Answer\n"):
+                yield f"cell {at}: an answer that is not headed # Answer"
     if asked:
         yield f"{asked} without an answer"
 

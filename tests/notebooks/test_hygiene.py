@@ -34,7 +34,7 @@ def lesson():
             new_markdown_cell("# A lesson", id="title"),
             new_code_cell("x = 1\nx", id="one", execution_count=1, outputs=[shown({"text/plain": "1"})]),
             new_markdown_cell("## Exercises\n\n**1.** Add one.", id="asked"),
-            new_code_cell("x + 1", id="told", execution_count=2, metadata=HIDDEN),
+            new_code_cell("# Answer\nx + 1", id="told", execution_count=2, metadata=HIDDEN),
         ],
     )
 
@@ -91,6 +91,7 @@ def test_a_image_inside_html_is_not_read_as_text(lesson, tmp_path):
     (lambda n: n.cells[3].metadata.update(tags=[]), "cell 2: exercise 1 without an answer"),
     (lambda n: n.cells.insert(3, new_markdown_cell("## What next", id="more")), "cell 2: exercise 1 without"),
     (lambda n: n.cells[3].metadata.update(jupyter={"source_hidden": True}), "cell 3: an answer that is not hidden"),
+    (lambda n: n.cells[3].update(source="x + 1"), "cell 3: an answer that is not headed # Answer"),
     (lambda n: n.cells[3].update(id="one"), "two cells of one id"),
     (lambda n: n.cells[3].update(id="a b"), "not a valid notebook"),
 ])  # fmt: skip
