@@ -41,6 +41,7 @@ images: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/towers.py
 	$(BIN)/python benchmarks/segment.py
+	$(BIN)/python benchmarks/gap.py
 	$(BIN)/python benchmarks/text.py
 	$(BIN)/python benchmarks/widget.py
 
