@@ -52,7 +52,7 @@ def regions(model: dcv.Model, scenes: dcv.toyworld.Scenes) -> Iterator[dict[str,
 
 
 def area_under_curve(table: pd.DataFrame, which: str = "") -> float:
-    """The share of pairs, one that gets less and one that does not, whose gaps are in this order."""
+    """Give the share of pairs, one that gets less and one that does not, whose gaps are in this order."""
     less, more = (table.loc[table.less == is_less, f"{which}gap"] for is_less in (True, False))
     if not (len(less) and len(more)):
         return np.nan

@@ -45,7 +45,9 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
         hangs on dense features (`dense`, the agreement numbers) has an axis `path` before the others.
 
     The gap is what a position would add to the score if the pool looked everywhere alike, minus what it adds: positive
-    where the pool makes less of it than an even look would. It is zero where the pool is a mean.
+    where the pool makes less of it than an even look would. It is zero where the pool is a mean. It sees a thing only
+    if the pool looks at it less than evenly, which the bundled models do to background alone: a thing with a low score
+    all the same is crowded out by what shares the vector.
     """
     import xarray as xr
 
