@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from denseclip_viz.clip.load.checkpoints import Loaded, choose_device, choose_dtype, describe_model, settle
+from denseclip_viz.clip.load.checkpoints import Loaded, building, choose_device, choose_dtype, describe_model, settle
 from denseclip_viz.clip.load.models import Source, hub_place
-from denseclip_viz.clip.load.pretrained import SEED, choose_weights
+from denseclip_viz.clip.load.pretrained import choose_weights
 from denseclip_viz.clip.load.weights import Checkpoint, first_line, misfit, read_checkpoint, require_finite
-from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.towers import Align
 from denseclip_viz.errors import GeometryError, ModelNameError, WeightsError
 from denseclip_viz.geometry import Preprocess
@@ -146,9 +145,7 @@ def _plain(value: Any) -> Any:
 
 def _build(source: Source, checkpoint: Checkpoint | None, tokenizer: Any, kind: torch.dtype) -> Align:
     """Build what the configuration describes, with the weights put in; the caller's random state is left as it was."""
-    guard = memory_guard("the size of the model")
-    with guard, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(SEED)
+    with building():
         model = _empty(source)
         if checkpoint:
             _fill(model, checkpoint, source.name)

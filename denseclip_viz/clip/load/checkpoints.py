@@ -188,7 +188,7 @@ def _build(
     """
     from open_clip import CLIP, CoCa, CustomTextCLIP
 
-    with _described(source), memory_guard("the size of the model"), torch.random.fork_rng(devices=[]):
+    with _described(source), building():
         config = copy.deepcopy({**source.config, "text_cfg": dict(text)})
         config["quick_gelu"] = facts["activation"].value == "quickgelu"
         if checkpoint and "logit_bias" in checkpoint.tensors:  # trained with a sigmoid loss, whatever its name
@@ -198,9 +198,23 @@ def _build(
         kind = CLIP
         if config.pop("custom_text", False) or "hf_model_name" in text:
             kind = CoCa if "multimodal_cfg" in config else CustomTextCLIP
-        torch.default_generator.manual_seed(SEED)
         clip: nn.Module = kind(**config)
     return clip
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Let a model come out the same whatever torch's random state and default dtype; both stay the caller's."""
+    dtype = torch.get_default_dtype()
+    with memory_guard("the size of the model"), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(SEED)
+        try:
+            if dtype != torch.float32:  # it is all threads' own: not touched where it is right
+                torch.set_default_dtype(torch.float32)
+            yield
+        finally:
+            if dtype != torch.float32:
+                torch.set_default_dtype(dtype)
 
 
 @contextmanager

@@ -175,8 +175,10 @@ def find_source(name: str | os.PathLike[str]) -> Source:
     import open_clip
 
     if not isinstance(name, str | os.PathLike):
-        got = f"The model name came as {type(name).__name__}"
-        raise ModelNameError(got, expected="a string", fix='Pass "ViT-B-16", say.')
+        got, fix = f"The model name came as {type(name).__name__}", 'Pass "ViT-B-16", say.'
+        if callable(getattr(name, "state_dict", None)):
+            fix = 'Save its state_dict() as .safetensors, and load the name of its architecture with pretrained="FILE".'
+        raise ModelNameError(got, expected="a string", fix=fix)
     text = os.path.expanduser(os.fspath(name))
     cleaned = text.replace("/", "-")
     if cleaned in open_clip.list_models():

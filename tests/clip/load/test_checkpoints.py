@@ -24,7 +24,9 @@ from safetensors.torch import save_file
 
 from denseclip_viz.clip.load.checkpoints import load_clip
 from denseclip_viz.clip.load.models import fitting_models
-from denseclip_viz.errors import OutOfMemoryError
+from denseclip_viz.errors import ModelNameError, OutOfMemoryError
+
+PE = {"timm_pool": "map", "timm_proj": "none", "image_size": 32}
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,24 @@ def test_every_dtype_runs_end_to_end(config, dtype, named):
 def test_the_logit_scale_is_not_rounded_in_half_precision(folder):
     exact = load_clip(folder).clip.logit_scale
     assert torch.equal(load_clip(folder, dtype="bf16").clip.logit_scale, exact)
+
+
+@pytest.mark.parametrize("vision", [TINY["vision_cfg"], {**PE, "timm_model_name": "vit_pe_core_tiny_patch16_384"}])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_torchs_default_dtype_changes_no_number_and_stays_the_callers(vision, dtype, named, tmp_path):
+    name = named(config={**TINY, "vision_cfg": vision})
+    expected = load_clip(name, pretrained="random", device="cpu").clip
+    torch.set_default_dtype(dtype)
+    try:
+        clip = load_clip(name, pretrained="random", device="cpu").clip
+        with pytest.raises(ModelNameError):
+            load_clip(write_config(tmp_path, {**TINY, "vision_cfg": {"colour": "red"}}), pretrained="random")
+        assert torch.get_default_dtype() == dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert same(clip, expected.state_dict())
+    for (name, buffer), (_, due) in zip(clip.named_buffers(), expected.named_buffers(), strict=True):
+        assert buffer.dtype == due.dtype and torch.equal(buffer, due), name
 
 
 def test_a_model_that_no_memory_could_hold_is_an_error_of_ours(tmp_path):

@@ -70,6 +70,7 @@ def test_the_sizes_of_every_supported_model_are_told_apart():
         ("hf-hub:timm/vit_base_patch32_clip_224.openai", '"ViT-B-32", pretrained="openai"'),
         ("openai/clip-vit-large-patch14", '"ViT-L-14", pretrained="openai"'),
         (16, "came as int"),
+        (torch.nn.Identity(), r"came as Identity.*Save its state_dict\(\)"),
         (None, "came as NoneType"),
         ("local-dir:nowhere", "no open_clip_config.json"),
     ],
