@@ -2,14 +2,16 @@
 
 import difflib
 import os
+import socket
 import threading
-import urllib.error
-import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from denseclip_viz.clip.load.models import Source, tags_of
 from denseclip_viz.clip.load.weights import ENDINGS, first_line, local_file
@@ -26,6 +28,8 @@ _WAYS_TO_PARTS = (
     "Connect once and call again, or load a folder that holds the tokenizer and whose hf_model_name "
     "is a folder with the config.json."
 )
+_FAILURES = ("HTTPError", "RevisionResolutionError", "XetDownloadError", "EntryNotFoundError")
+_BESIDE_A_VOCABULARY = ("config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
 
 
 @dataclass(frozen=True)
@@ -89,38 +93,77 @@ def tag_file(config: Mapping[str, Any], *, model: str, cache_dir: str | None = N
         return cached
     wanted = f"{repo}/{names[0]}" if repo else os.path.basename(config.get("url", ""))
     require_answer("" if repo else config.get("url", ""), wanted=wanted, model=model)
-    try:
-        return Path(open_clip.download_pretrained(dict(config), cache_dir=cache_dir))
-    except (OSError, RuntimeError, ValueError, HTTPException) as error:
-        got = f"The download of {wanted} for {model} failed ({first_line(error)})"
-        raise WeightsError(got, expected="the whole file", fix=_WAYS_OUT) from error
+    with _downloading(wanted, model, _WAYS_OUT):
+        if not repo:
+            return Path(open_clip.download_pretrained(dict(config), cache_dir=cache_dir))
+        return _download_first(repo, names, cache_dir)
 
 
-def hub_folder(repo: str, names: Sequence[str], *, model: str, cache_dir: str | None = None) -> Path | None:
+def hub_folder(repo: str, names: Sequence[str], *, model: str, cache_dir: str | None = None) -> Path:
     """Give the folder of the download cache with the first of these files, and any one of the others if there are.
 
-    None where the files are still to be had from the network.
-
     Raises:
-        WeightsError: They are not here, and nobody answers (known within seconds).
+        WeightsError: They are not here, and nobody answers (known within seconds), or the download failed.
     """
+    from huggingface_hub import snapshot_download
+
     first, *others = names
     file = _cached(repo, [first], cache_dir)
     if file and (not others or any((file.parent / name).exists() for name in others)):
         return file.parent
     require_answer("", wanted=f"{repo}/{first}", model=model, fix=_WAYS_TO_PARTS)
-    return None
+    with _downloading(f"{repo}/{first}", model, _WAYS_TO_PARTS):
+        beside = _BESIDE_A_VOCABULARY if others else ()
+        return Path(snapshot_download(repo, allow_patterns=[*names, *beside], cache_dir=cache_dir))
 
 
 def require_answer(url: str, *, wanted: str, model: str, timeout: float = 3.0, fix: str = _WAYS_OUT) -> None:
-    """Ask the host of a URL (the hub's when empty) for a sign of life, once, and proxies are respected."""
+    """Make sure that somebody listens at the host of a URL (the hub's when empty), or at the proxy before it."""
     from huggingface_hub import constants
 
     host = "/".join((url or constants.ENDPOINT).split("/")[:3])
-    is_off = constants.HF_HUB_OFFLINE and not url
-    if why := "HF_HUB_OFFLINE is set" if is_off else _silence(host, timeout):
-        got = f"The file {wanted} for {model} is not on this machine, and {host} does not answer ({why})"
-        raise WeightsError(got, expected="the file in the download cache, or a network", fix=fix)
+    got = f"The file {wanted} for {model} is not on this machine, and "
+    expected = "the file in the download cache, or a network"
+    if constants.HF_HUB_OFFLINE and not url:
+        fix = fix.replace("Connect once", "Unset HF_HUB_OFFLINE")
+        raise WeightsError(f"{got}HF_HUB_OFFLINE is set", expected=expected, fix=fix)
+    if why := _silence(host, timeout):
+        raise WeightsError(f"{got}{host} does not answer ({why})", expected=expected, fix=fix)
+
+
+@contextmanager
+def _downloading(wanted: str, model: str, fix: str) -> Iterator[None]:
+    """Say what went wrong at the bottom of it; the hub's own summary of it names no cause."""
+    from huggingface_hub import errors
+
+    # of httpx or requests, as the hub is built on; two have no base of their own
+    failures = tuple(getattr(errors, name) for name in _FAILURES if hasattr(errors, name))
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, HTTPException, *failures) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        status = getattr(getattr(cause, "response", None), "status_code", 0)
+        if status in (401, 403):
+            fix = f"If the repository asks for it, accept its terms on its page and run `hf auth login`. {fix}"
+        got = f"The download of {wanted} for {model} failed ({first_line(cause)})"
+        raise WeightsError(got, expected="the whole file", fix=fix) from error
+
+
+def _download_first(repo: str, names: Sequence[str], cache_dir: str | None) -> Path:
+    """Download the first of these files that the repository has: only where it has none, the next is asked for."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    for name in names[:-1]:
+        try:
+            return Path(hf_hub_download(repo, name, cache_dir=cache_dir))
+        except LocalEntryNotFoundError:  # it could not be asked
+            raise
+        except EntryNotFoundError:
+            continue
+    return Path(hf_hub_download(repo, names[-1], cache_dir=cache_dir))
 
 
 def _own_weights(source: Source) -> Weights:
@@ -170,19 +213,22 @@ def _cached(repo: str, names: list[str], cache_dir: str | None) -> Path | None:
 
 
 def _silence(host: str, timeout: float) -> str:
-    """Say why the host does not answer, or "". In a thread, since looking up a name knows no time limit."""
+    """Say why nobody listens there, or "". In a thread, since looking up a name knows no time limit."""
     answers: list[str] = []
-    asking = threading.Thread(target=lambda: answers.append(_ask(host, timeout)), daemon=True)
+    asking = threading.Thread(target=lambda: answers.append(_connect(host, timeout)), daemon=True)
     asking.start()
     asking.join(timeout)
     return answers[0] if answers else f"nothing within {timeout:g} seconds"
 
 
-def _ask(host: str, timeout: float) -> str:
+def _connect(host: str, timeout: float) -> str:
+    """Open a connection and close it: certificates and slow answers are the downloading client's own matter."""
     try:
-        urllib.request.urlopen(urllib.request.Request(host, method="HEAD"), timeout=timeout).close()
-    except urllib.error.HTTPError as error:
-        error.close()  # it answered, if only to say no
-    except (OSError, HTTPException, ValueError) as error:
-        return str(getattr(error, "reason", "") or first_line(error))
+        url = urlsplit(host)
+        proxy = "" if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme, "")
+        url = urlsplit(proxy if "//" in proxy else f"//{proxy}") if proxy else url
+        port = url.port or (443 if url.scheme == "https" else 80)
+        socket.create_connection((url.hostname or "", port), timeout).close()
+    except (OSError, ValueError) as error:
+        return str(getattr(error, "strerror", "") or first_line(error))
     return ""

@@ -50,12 +50,13 @@ def text_config(source: Source, *, cache_dir: str | None = None) -> dict[str, An
         raise ModelNameError(got, expected="it to be installed", fix=fix)
     if model:
         folder = _local_folder(source, model) or hub_folder(model, ["config.json"], model=source.name)
-        text |= {"hf_model_name": str(folder or model), "hf_model_pretrained": False}
+        text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
     if source.folder is not None:
         return text | {"hf_tokenizer_name": str(_with_tokenizer(source.folder, named=bool(words)))}
     wanted = ["tokenizer_config.json", *_VOCABULARIES]
-    folder = hub_folder(words, wanted, model=source.name, cache_dir=cache_dir) if words else None
-    return text | {"hf_tokenizer_name": str(folder)} if folder else text
+    if words:
+        text["hf_tokenizer_name"] = str(hub_folder(words, wanted, model=source.name, cache_dir=cache_dir))
+    return text
 
 
 def read_tokenizer(text: Mapping[str, Any], *, cache_dir: str | None = None) -> Tokenizer:
