@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Container, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from denseclip_viz.clip.load.models import Source, known_models, names_of, tags_of
+from denseclip_viz.clip.load.models import CONFIG_FILE, Source, find_source, known_models, names_of, tags_of
 from denseclip_viz.clip.load.pretrained import Weights
 from denseclip_viz.clip.load.weights import OPENAI_MARKS
 from denseclip_viz.errors import warn
@@ -50,6 +51,7 @@ def facts_of(source: Source, weights: Weights, entries: Collection[str]) -> dict
     proofs = {
         f"the tag {weights.label}": _facts(weights.tag),
         "the folder's configuration": _facts({**source.preprocess, **source.config}) if source.folder else {},
+        "the configuration beside the file": {} if source.folder or weights.tag else _facts_beside(weights.file),
         "entries that only OpenAI's files have": _facts(usual | {"quick_gelu": True} if _openai(entries) else {}),
     }
     guesses = {f"all tags of {', '.join(names_of(source))}": agreed, "open_clip's default": default}
@@ -96,6 +98,14 @@ def _facts(config: Mapping[str, Any]) -> dict[str, Any]:
     if "quick_gelu" in config:
         facts["activation"] = "quickgelu" if config["quick_gelu"] else "gelu"
     return facts
+
+
+def _facts_beside(file: Path | None) -> dict[str, Any]:
+    """Read what the folder of a file says of it, as the hub's do, where open_clip's configuration lies in it."""
+    if file is None or not (file.parent / CONFIG_FILE).is_file():
+        return {}
+    beside = find_source(file.parent)
+    return _facts({**beside.preprocess, **beside.config})
 
 
 def _choices(source: Source) -> dict[str, dict[Any, list[str]]]:

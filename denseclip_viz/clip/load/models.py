@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TABLE = Path(__file__).with_name("models.json")
 UNSUPPORTED = "not supported"
 _FOLDER = "local-dir:"
-_CONFIG_FILE = "open_clip_config.json"
+CONFIG_FILE = "open_clip_config.json"
 _OPENAI_REPOS = {
     "openai/clip-vit-base-patch32": "ViT-B-32",
     "openai/clip-vit-base-patch16": "ViT-B-16",
@@ -267,14 +267,14 @@ def _tags(source: Source) -> str:
 
 
 def _folder_source(folder: Path) -> Source:
-    file = folder / _CONFIG_FILE
-    expected = f"a folder with an {_CONFIG_FILE} and a weights file, as open_clip writes them"
+    file = folder / CONFIG_FILE
+    expected = f"a folder with an {CONFIG_FILE} and a weights file, as open_clip writes them"
     try:
         read = json.loads(file.read_text(encoding="utf-8"))
         config, preprocess = read["model_cfg"], dict(read.get("preprocess_cfg") or {})
         dict(config["vision_cfg"]), dict(config["text_cfg"]), int(config["embed_dim"])
     except OSError as error:
-        got = f"The folder {folder} has no {_CONFIG_FILE} that can be read ({error.strerror})"
+        got = f"The folder {folder} has no {CONFIG_FILE} that can be read ({error.strerror})"
         fix = f"A model of transformers? {OF_TRANSFORMERS}" if (folder / "config.json").is_file() else "Check the path."
         raise ModelNameError(got, expected=expected, fix=fix) from error
     except (ValueError, LookupError, TypeError) as error:
@@ -306,6 +306,6 @@ def _unknown(text: str, cleaned: str, names: list[str]) -> ModelNameError:
         fix = known
     elif text.startswith("hf-hub:"):
         command = f"hf download {text.removeprefix('hf-hub:')}"
-        fix = f"`{command}` prints a folder: pass that one, if it holds an {_CONFIG_FILE}."
-    expected = f"one of open_clip's {len(names)} model names, or a folder with an {_CONFIG_FILE}"
+        fix = f"`{command}` prints a folder: pass that one, if it holds an {CONFIG_FILE}."
+    expected = f"one of open_clip's {len(names)} model names, or a folder with an {CONFIG_FILE}"
     return ModelNameError(f"There is no model {text[:80]!r}", expected=expected, fix=fix)

@@ -175,13 +175,13 @@ def fetch_again(file: Path) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Give what an error says, in one line of at most 150 characters.
+    """Give what an error says, in one line of at most 300 characters.
 
     Example:
         >>> first_line(EOFError()), first_line(ValueError("of 3"))
         ('EOFError', 'of 3')
     """
-    return (str(error).strip().splitlines() or [""])[0][:150] or type(error).__name__
+    return (str(error).strip().splitlines() or [""])[0][:300] or type(error).__name__
 
 
 @contextmanager

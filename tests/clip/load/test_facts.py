@@ -154,6 +154,14 @@ def test_where_nobody_can_know_the_choices_and_their_switches_are_named(named, f
     assert loaded.provenance["activation"] == "gelu" and loaded.preprocess.resize_mode == "shortest"
 
 
+def test_a_file_in_a_folder_of_the_hub_is_prepared_as_the_configuration_beside_it_says(named, file):
+    name = named(one={"quick_gelu": True, "mean": (0.5, 0.5, 0.5)}, two={})
+    write_config(file.parent, {**TINY, "quick_gelu": True}, preprocess_cfg={"mean": [0.1, 0.2, 0.3]})
+    loaded = load_clip(name, pretrained=file)
+    assert gates(loaded.clip) == {"QuickGELU"} and loaded.preprocess.mean == (0.1, 0.2, 0.3)
+    assert loaded.provenance["known_from"].startswith("the configuration beside the file: activation, mean;")
+
+
 def test_each_switch_settles_its_own_choice(named, file):
     name = named(one={"quick_gelu": True, **SQUASH}, two={})
     switches = {"activation": "quickgelu", **SQUASH}
