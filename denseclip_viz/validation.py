@@ -7,11 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TypeGuard
-from unicodedata import normalize
+from unicodedata import bidirectional, category, normalize
 
 from denseclip_viz.errors import DenseclipVizError, GeometryError, OutputError, PromptError
 
 Size = tuple[int, int]
+_STEERING = ("Cc", "Cs", "Zl", "Zp")
+_TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
 def pair(value: object, name: str, *, least: int = 1) -> Size:
@@ -166,6 +168,16 @@ def short_name(text: str | bytes | os.PathLike[str]) -> str:
     text = os.fspath(text)
     shown = text if isinstance(text, str) and text.isprintable() else ascii(text)
     return shown if len(shown) <= 160 else f"{shown[:60]}...{shown[-90:]}"
+
+
+def printable(text: str) -> str:
+    """Escape what would steer a terminal: control characters, breaks of lines, marks that turn the direction.
+
+    Example:
+        >>> print(printable(f"{chr(27)}[31mred 고양이").replace(chr(92), "/"))
+        /x1b[31mred 고양이
+    """
+    return "".join(ascii(c)[1:-1] if category(c) in _STEERING or bidirectional(c) in _TURNING else c for c in text)
 
 
 def check_path(path: object, what: str = "the path") -> Path:

@@ -36,3 +36,9 @@ def test_a_public_name_has_an_example_and_says_what_it_returns(name):
     assert lines and not any("+SKIP" in line for line in lines), f"{name} has no example that runs"
     nothing = inspect.isclass(thing) or inspect.signature(thing).return_annotation in (None, "None")
     assert nothing or re.search(r"^Return |^(Returns|Yields):$", text, re.MULTILINE), f"{name} returns what?"
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_tab_completion_shows_what_is_public_and_no_files(space):
+    module = getattr(dcv, space)
+    assert dir(module) == sorted(module.__all__)

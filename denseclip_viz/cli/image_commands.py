@@ -16,6 +16,7 @@ import typer
 from denseclip_viz.errors import DenseclipVizError, ImageError, OutputError
 from denseclip_viz.files import FIGURES, check_target, save_data, save_table
 from denseclip_viz.measure.progress import traced_beside
+from denseclip_viz.validation import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,7 @@ def one_line_errors() -> Iterator[None]:
     """End the command with one line and exit code 2 on our own errors; say warnings in one line too."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: typer.echo(" ".join(str(message).split()), err=True)
+            warnings.showwarning = lambda message, *_, **__: say(message)
             yield
     except DenseclipVizError as error:
         _stop(str(error), 2)
@@ -38,8 +39,13 @@ def one_line_errors() -> Iterator[None]:
         _stop("stopped; what was written is whole", 130)
 
 
+def say(what: object) -> None:
+    """Say something in one line on standard error."""
+    typer.echo(printable(" ".join(str(what).split())), err=True)
+
+
 def _stop(message: str, code: int) -> NoReturn:
-    typer.echo(" ".join(message.split()), err=True)
+    say(message)
     raise typer.Exit(code)
 
 
@@ -130,7 +136,7 @@ class Skipped:
         if self.of == 1:
             raise error
         self.paths.append(path)
-        typer.echo(f"left out: {' '.join(str(error).split())}", err=True)
+        say(f"left out: {error}")
 
     def end(self) -> None:
         """End the command, when all else is written."""
@@ -178,13 +184,17 @@ def _finish(tables: Sequence[pd.DataFrame], out: str | None, *, force: bool) -> 
 
 
 def print_table(table: pd.DataFrame, notes: Sequence[str] = ()) -> None:
-    """Print a table, after what must not go unnoticed; weights are spoken of only where they are random."""
+    """Print a table, after what must not go unnoticed; weights are spoken of only where they are random.
+
+    What would steer a terminal is escaped; `save_table` keeps every text as it is.
+    """
     if table["random_weights"].any():
         notes = ["RANDOM WEIGHTS: these numbers only show the mechanics.", *notes]
     else:
         table = table.drop(columns=["random_weights"])
     for note in notes:
-        typer.echo(note, err=True)
+        say(note)
+    table = table.apply(lambda column: column.map(lambda cell: printable(cell) if isinstance(cell, str) else cell))
     typer.echo(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
 
 

@@ -35,3 +35,7 @@ __all__ = [
     "template_ranking",
     "words",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)  # tab completion shows what is public, and no files

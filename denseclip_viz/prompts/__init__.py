@@ -6,3 +6,7 @@ from denseclip_viz.prompts.prompts import Prompts
 from denseclip_viz.prompts.templates import TEMPLATE_SETS, template_set
 
 __all__ = ["CLASS_LISTS", "Prompts", "TEMPLATE_SETS", "class_list", "template_set"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)  # tab completion shows what is public, and no files

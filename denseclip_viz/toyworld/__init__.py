@@ -21,3 +21,7 @@ __all__ = [
     "sibling_scenes",
     "vocabulary",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)  # tab completion shows what is public, and no files

@@ -101,3 +101,10 @@ def test_images_that_cannot_be_read_are_said_and_left_out_and_the_others_keep_th
     for number in (3, 4):
         one = pd.read_csv(f"{number}.csv")["probability"].tolist()
         assert shares[f"{number}.png"].tolist() == pytest.approx(one, abs=1e-5)
+
+
+def test_a_prompt_steers_no_terminal_and_is_kept_as_it_is(run, here):
+    steering = "\x1b[2J\u202ered 고양이"
+    result = run("compare", "street.jpg", "--out", "table.csv", prompts=(steering, "=1+1"))
+    assert "\x1b" not in result.output and r"\x1b[2J\u202ered 고양이" in result.stdout
+    assert pd.read_csv(here / "table.csv")["prompt"].tolist() == [steering, "=1+1"]

@@ -151,7 +151,7 @@ def test_a_failure_while_saving_leaves_the_old_file_and_nothing_half_written(tmp
     path.write_bytes(b"old")
 
     def fails(self, target, **options):
-        target.write_bytes(b"half")
+        target.write(b"half")
         raise failure
 
     monkeypatch.setattr(Figure, "savefig", fails)
@@ -183,3 +183,10 @@ def test_a_result_that_went_through_a_file_draws_the_same(tmp_path, both):
 def test_what_cannot_be_drawn_is_refused_with_what_was_expected(call, error):
     with pytest.raises(error, match="Expected"):
         call()
+
+
+@pytest.mark.parametrize("draw", [plot.compare, lambda both: plot.grid(both.dense)], ids=["compare", "grid"])
+def test_more_panels_than_anybody_looks_at_are_refused_and_how_to_select_is_said(draw):
+    both = fake_results.comparison(prompts=tuple(f"thing {number}" for number in range(900)))
+    with pytest.raises(LayerError, match=r"900.*at most 800 in one figure.*isel\(prompt=slice\(50\)\)"):
+        draw(both)
