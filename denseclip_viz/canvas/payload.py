@@ -23,6 +23,7 @@ from denseclip_viz.trace import Trace
 
 PARTS = ("contribution", "gap", "attention", "heads", "layers", "cells", "image")
 Result = xr.Dataset | xr.DataArray
+ROWS_COLUMNS = (("top", "bottom", "rows"), ("left", "right", "columns"))
 NO_FACTS = ("geometry", "caution")  # attributes that have a place of their own
 LIMIT = 32.0  # MB that a notebook's browser is asked to hold for one canvas
 
@@ -51,8 +52,13 @@ class Payload:
     @property
     def grid(self) -> tuple[int, int]:
         """The cells (y, x) that a pin counts: of the maps, or the pixels of the labels."""
-        main = self.meta["labels"] or self.meta["stacks"][0]
-        return main["grid"]["rows"], main["grid"]["columns"]
+        return self.cells["rows"], self.cells["columns"]
+
+    @property
+    def cells(self) -> dict[str, Any]:
+        """Where these cells lie: top, left, bottom, right, rows, columns."""
+        cells: dict[str, Any] = (self.meta["labels"] or self.meta["stacks"][0])["grid"]
+        return cells
 
     def on_scales(self, several: Iterable[Mapping[Key, Scale]], limits: Limits = None) -> "Payload":
         """Show it on scales that cover those of several results, or within limits: a pair for dense, or by view.
@@ -128,6 +134,25 @@ def pack_result(
     if packed.megabytes > limit:
         raise _too_large(packed, limit)
     return packed
+
+
+def moved_cell(cell: Sequence[int] | None, before: Payload, after: Payload) -> list[int] | None:
+    """Find the cell at the same place of the image where the grid is another; none where the image is another.
+
+    A place that is not seen any more has no cell.
+    """
+    same = all(before.meta[name] == after.meta[name] for name in ("title", "size"))
+    if cell is None or not same or before.buffers.get("image") != after.buffers.get("image"):
+        return None
+    old, new = before.cells, after.cells
+    moved, (top, left, bottom, right) = [], after.meta["visible"]
+    for at, (start, end, count), (first, last) in zip(cell, ROWS_COLUMNS, ((top, bottom), (left, right)), strict=True):
+        place = old[start] + (at + 0.5) * (old[end] - old[start]) / old[count]
+        if not first <= place <= last:
+            return None
+        share = (place - new[start]) / (new[end] - new[start])
+        moved.append(min(max(int(share * new[count] + 1e-6), 0), new[count] - 1))  # a tie must not hang on rounding
+    return moved
 
 
 def scales_of(results: Result | Sequence[Result]) -> list[dict[Key, Scale]]:

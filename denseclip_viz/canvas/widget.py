@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import anywidget
 import numpy as np
 import numpy.typing as npt
 import traitlets
@@ -15,7 +14,8 @@ from PIL import Image
 
 from denseclip_viz.canvas import module, style
 from denseclip_viz.canvas.encoding import Quantized, read_labels
-from denseclip_viz.canvas.payload import Payload, Result, pack_result, scales_of
+from denseclip_viz.canvas.messages import CheckedWidget
+from denseclip_viz.canvas.payload import Payload, Result, moved_cell, pack_result, scales_of
 from denseclip_viz.canvas.state import AUTO, DEFAULTS, carry_over, checked_controls, completed
 from denseclip_viz.errors import LayerError
 from denseclip_viz.geometry import Placement
@@ -27,7 +27,7 @@ from denseclip_viz.trace import Trace
 STILL_PIXELS = 448  # pixels of its long side: notebooks with several stay small
 
 
-class Canvas(anywidget.AnyWidget):
+class Canvas(CheckedWidget):
     """An image with its maps; everything that moves, moves in the browser.
 
     Args:
@@ -128,12 +128,15 @@ class Canvas(anywidget.AnyWidget):
     ) -> None:
         """Show another result, given as for `Canvas`; prompt, template, layer, view and head stay if it has them too.
 
+        A pinned cell stays at its place in the image where the cells are others, and goes with the image.
+
         Raises:
             LayerError, GeometryError, OutputError, ImageError: As for `Canvas`; what was shown stays.
         """
         own = pack_result(result, features=trace, leave_out=leave_out).on_scales(scales_of(like))
         own.on_scales([], limits)  # refused before anything changes
-        state = carry_over(self.state, own.choices, grid=own.grid)
+        pinned = self.state["pinned"] if self._own is None else moved_cell(self.state["pinned"], self._own, own)
+        state = carry_over({**self.state, "pinned": pinned}, own.choices, grid=own.grid)
         with self.hold_sync():
             self._own, self._limits = own, limits
             self._rescale()
@@ -152,11 +155,17 @@ class Canvas(anywidget.AnyWidget):
             self._shown = shown
             self._payload = {"meta": shown.meta, "buffers": shown.buffers}
 
-    def set_state(self, sync_data: dict[str, Any]) -> None:
+    def read_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Take what the browser says; of a state that was another result's only what this one has too."""
-        if self._shown is not None and "state" in sync_data:
-            sync_data = {**sync_data, "state": carry_over(sync_data["state"], self._shown.choices)}
-        super().set_state(sync_data)
+        taken = super().read_state(state)
+        if self._shown is not None and "state" in taken:
+            whole = {**self.state, **taken["state"]}
+            taken["state"] = carry_over(whole, self._shown.choices, grid=self._shown.grid)
+        return taken
+
+    def set_state(self, sync_data: Mapping[str, Any]) -> None:
+        """Set what the browser says, as far as it fits to what is shown."""
+        super().set_state(self.read_state(sync_data))
 
     def __repr__(self) -> str:
         if self._shown is None:

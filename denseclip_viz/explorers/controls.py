@@ -5,17 +5,17 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import anywidget
 import ipywidgets as widgets
 import traitlets
 
+from denseclip_viz.canvas.messages import CheckedWidget
 from denseclip_viz.canvas.state import CONTROLS as CANVAS_CONTROLS
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.explorers.session import ImageSource, Query
 from denseclip_viz.explorers.status import HERE
 from denseclip_viz.prompts import TEMPLATE_SETS, Prompts, template_set
 from denseclip_viz.prompts.articles import two_articles
-from denseclip_viz.validation import short
+from denseclip_viz.validation import is_number, short
 
 TEXTS = ("prompts", "absent", "templates")  # what every explorer has
 GEOMETRIES = (("the model's own crop", "native"), ("the whole image", "whole"), ("tiles, finer cells", "tiles"))
@@ -35,12 +35,13 @@ LATE = 2.0  # seconds
 _PIECE = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?=[,\n]|$)|([^,\n]+)')
 
 
-class Upload(anywidget.AnyWidget):
+class Upload(CheckedWidget):
     """A button and a place to drop an image file on; the browser refuses what is too large to be sent.
 
     Attributes:
         content: The bytes of a file that was sent; empty again once they were taken.
-        name: Its name.
+        name: Its name; empty again with them.
+        shown: The name of the file that is looked at.
         refused: Name and size of a file that was not sent, for the message.
         limit: The most bytes.
     """
@@ -48,14 +49,22 @@ class Upload(anywidget.AnyWidget):
     _esm = (HERE / "upload.js").read_text("utf-8")
     content = traitlets.CBytes(b"").tag(sync=True, echo_update=False)  # not sent back again
     name = traitlets.Unicode("").tag(sync=True)
+    shown = traitlets.Unicode("").tag(sync=True)
     refused = traitlets.Dict().tag(sync=True)
     limit = traitlets.Int(MOST_BYTES).tag(sync=True)
 
-    def take(self) -> bytes:
-        """Take the bytes, so that neither kernel nor page hold them any longer."""
-        content = bytes(self.content)
-        self.content = b""
-        return content
+    def take(self) -> ImageSource:
+        """Take the file, so that neither kernel nor page hold it any longer."""
+        taken = ImageSource(bytes(self.content), self.name)
+        self.content, self.name = b"", ""
+        return taken
+
+    @traitlets.validate("refused")
+    def _check_refused(self, proposal: Any) -> Any:
+        size, name = (proposal["value"].get(key) for key in ("size", "name"))
+        if proposal["value"] and not (is_number(size) and isinstance(name, str)):
+            raise traitlets.TraitError("a refused file has a name and a size")
+        return proposal["value"]
 
     def refusal(self) -> ImageError:
         """Say that the last file was too large to be sent."""
@@ -74,6 +83,7 @@ class Controls:
     """
 
     def __init__(self, prompts: Prompts, models: Sequence[str], *, names: Sequence[str], hidden: Sequence[str]) -> None:
+        self._showing = False
         self._before, self._last, self._clicked = prompts, prompts.templates, float("-inf")
         marked = list(zip(prompts.prompts, prompts.absent, strict=True))
         present, absent = ([name for name, mark in marked if mark == wanted] for wanted in (False, True))
@@ -111,8 +121,22 @@ class Controls:
         choices = {name: getattr(self, name).value for name in ("model", "geometry", "smooth", "denoise")}
         return Query(image, prompts=prompts, layers=layers, **choices)
 
-    def on_query(self, call: Callable[[], None]) -> None:
+    def show(self, query: Query) -> None:
+        """Let choices say what is shown, without asking for it; what is being typed stays."""
+        self._showing = True
+        try:
+            for name in ("model", "geometry", "smooth", "denoise"):
+                getattr(self, name).value = getattr(query, name)
+            self.templates.value = template_choice(query.prompts.templates)
+        finally:
+            self._showing = False
+
+    def on_query(self, ask: Callable[[], None]) -> None:
         """Call back when something is to be looked at: Run, Enter in a text, another choice."""
+
+        def call() -> None:
+            if not self._showing:
+                ask()
 
         def clicked(_: Any) -> None:
             self._clicked = time.monotonic()

@@ -65,6 +65,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         below = widgets.HBox(list(spec.below))
         super().__init__([self._top(), below])
         self.add_class("dcv-explorer")
+        if spec.below:
+            self.add_class("dcvx-lab")
         below.add_class("dcvx-below")
         self._show(result)
         self._listen()
@@ -106,6 +108,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def stop(self) -> None:
         """Give up what is running; what was shown stays."""
         if self._worker.stop():
+            self.controls.show(self.shown.query)
             self.status.show("stopped; what was there before is shown", "warning")
 
     def close(self) -> None:
@@ -164,8 +167,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _received(self, change: Any) -> None:
         if change["new"]:
-            upload = self.controls.image
-            self._start(ImageSource(upload.take(), upload.name))
+            self._start(self.controls.image.take())
 
     def _refused(self, change: Any) -> None:
         raise self.controls.image.refusal()
@@ -183,6 +185,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         finally:
             self._showing = False
         self.shown, self.canvas.status = result, result.status
+        self.controls.image.shown = result.query.image.name
         self.status.show(result.warning, "warning" if result.warning else "ok")
         self._spec.show(self)
 
@@ -208,7 +211,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             raise error
 
     def __repr__(self) -> str:
-        return f"{self._spec.name}({self.shown.status.rpartition(' · ')[0]})"
+        return f"{self._spec.name}({self.shown.status})"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """Return the widget, and a still image for places that show none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,7 +51,7 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What a query was answered with; `status` tells in one line what was shown to what, and how long it took."""
+    """What a query was answered with; `status` tells in one line what was shown to what."""
 
     query: Query
     comparison: xr.Dataset
@@ -97,13 +96,13 @@ class Session:
 
     def _run(self, query: Query, report: Report) -> Result:
         report(f"loading {query.model}", 0.0)
-        model, began = self.model(query.model), time.perf_counter()
+        model = self.model(query.model)
         trace = self.trace(query, report)
         _encode_texts(model, query.prompts, report)
         report("comparing", 0.9)
         comparison = model.compare(trace, query.prompts, layers=query.layers or ())
         segments = _segments(model, trace, query) if query.smooth or query.denoise else None
-        status = _status(query, trace, time.perf_counter() - began)
+        status = _status(query, trace)
         return Result(query, comparison, segments, trace, model, status, _warning(model, query, trace, segments))
 
     def trace(self, query: Query, report: Report) -> Trace:
@@ -143,7 +142,7 @@ def _segments(model: Model, trace: Trace, query: Query) -> xr.Dataset:
     )
 
 
-def _status(query: Query, trace: Trace, seconds: float) -> str:
+def _status(query: Query, trace: Trace) -> str:
     y, x = trace.geometry.grid
     refined = [name for name, on in (("denoised", query.denoise), ("smoothed", query.smooth)) if on]
     parts = [
@@ -152,7 +151,6 @@ def _status(query: Query, trace: Trace, seconds: float) -> str:
         f"{y} × {x} cells, {query.geometry}",
         f"{many(len(query.prompts), 'prompt')} × {many(len(query.prompts.templates), 'template')}",
         *([f"segments {' and '.join(refined)}"] if refined else []),
-        f"{seconds * 1000:.0f} ms",
     ]
     return " · ".join(parts)
 

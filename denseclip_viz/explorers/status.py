@@ -1,18 +1,20 @@
 """One line that tells what is going on or what went wrong."""
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import anywidget
 import traitlets
 
+from denseclip_viz.canvas.messages import CheckedWidget
 from denseclip_viz.errors import DenseclipVizError
 
+LONGEST = 220  # characters of a notice: some eight lines beside the image
 HERE = Path(__file__).parent  # its files are read here: anywidget keeps every widget that was given a path
 
 
-class StatusLine(anywidget.AnyWidget):
+class StatusLine(CheckedWidget):
     """A line below the controls, with a thin bar while something runs; it brings the explorers' looks along.
 
     Attributes:
@@ -44,10 +46,13 @@ class StatusLine(anywidget.AnyWidget):
 
 
 def one_line(error: BaseException) -> str:
-    """Put an error into one line: our own messages as they are, others with their type."""
+    """Put an error into one line: our own messages as they are, or shorter, others with their type."""
     message, name = " ".join(str(error).split()), type(error).__name__
     if isinstance(error, DenseclipVizError):
-        return message
+        if len(message) <= LONGEST:
+            return message
+        parts = error.got.partition(": ")[0], error.fix.partition(", or pass ")[0].rstrip(".")
+        return "".join(f"{textwrap.shorten(part, LONGEST, placeholder=' …')}. " for part in parts).rstrip()
     return f"{name}: {message}" if message else name
 
 

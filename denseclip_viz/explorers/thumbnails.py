@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import numpy as np
 import numpy.typing as npt
 import traitlets
 from PIL import Image
 
 from denseclip_viz.canvas import script
+from denseclip_viz.canvas.messages import CheckedWidget
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.raster import colour_tables, fade_unseen, jpeg, softened
 from denseclip_viz.plot.scales import OPACITY, Scale
@@ -89,7 +89,7 @@ class ThumbnailGrid:
         return {**about, "columns": columns, "rows": rows, "cells": cells, "curves": curves}
 
 
-class Thumbnails(anywidget.AnyWidget):
+class Thumbnails(CheckedWidget):
     """Small maps that are shown big when they are clicked, curves and bars.
 
     Attributes:

@@ -9,7 +9,7 @@ function render({ model, el }) {
   input.type = "file";
   input.accept = "image/*";
   input.setAttribute("aria-label", "choose an image, or drop one here");
-  words.textContent = "choose, or drop one here";
+  const say = () => (words.textContent = model.get("shown") || "choose, or drop one here");
   label.append(input, words);
   el.append(label);
 
@@ -18,12 +18,13 @@ function render({ model, el }) {
     if (file.size > model.get("limit")) {
       model.set("refused", { name: file.name, size: file.size, at: Date.now() });
     } else {
-      words.textContent = file.name;
       model.set("name", file.name);
       model.set("content", new DataView(await file.arrayBuffer()));
     }
     model.save_changes();
   }
+  model.on("change:shown", say);
+  say();
   input.addEventListener("change", () => {
     send(input.files[0]);
     input.value = ""; // so that the same file can be chosen again
@@ -42,6 +43,7 @@ function render({ model, el }) {
     label.classList.remove("dcvx-over");
     send(event.dataTransfer.files[0]);
   });
+  return () => model.off("change:shown", say);
 }
 
 export default { render };

@@ -48,9 +48,20 @@ def test_another_result_keeps_what_it_has_too():
     assert canvas.state["prompt"] == "the sun"
 
 
-def test_a_pin_that_another_result_has_no_cell_for_is_taken_out():
+@pytest.mark.parametrize(("cell", "pinned"), [(32, [6, 10]), (16, [13, 20]), (8, [27, 41])])
+def test_a_pin_stays_at_its_place_in_the_image_where_the_cells_are_others(cell, pinned):
     canvas = dcv.Canvas(fake_results.comparison(cell=16), pinned=[13, 20])
-    canvas.show(fake_results.comparison(cell=32))
+    canvas.show(fake_results.comparison(cell=cell))
+    assert canvas.state["pinned"] == pinned
+
+
+def test_a_pin_goes_with_its_image_and_where_its_place_is_not_seen():
+    canvas = dcv.Canvas(fake_results.comparison(), pinned=[7, 0])
+    canvas.show(fake_results.comparison(mode="native"))  # the crop leaves out the left end
+    assert canvas.state["pinned"] is None
+    canvas.state = {"pinned": [1, 1]}
+    other = fake_results.comparison(mode="native")
+    canvas.show(other.assign(image=255 - other.image))
     assert canvas.state["pinned"] is None
 
 

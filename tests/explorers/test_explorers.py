@@ -216,6 +216,18 @@ def test_what_is_no_image_is_refused_and_the_last_one_stays(opened):
     xr.testing.assert_identical(opened.result.image, before)
 
 
+def test_a_refused_file_leaves_no_name_and_no_bytes_and_the_next_run_shows_the_image_that_is_shown(opened):
+    files, before = opened.controls.image, repr(opened)
+    upload(opened, "notapic.jpg", b"no image")
+    assert opened.status.kind == "error"
+    assert (files.content, files.name, files.shown, repr(opened)) == (b"", "", "", before)
+    opened.run()
+    assert (opened.status.kind, repr(opened)) == ("ok", before)
+    upload(opened, "cat.png", png(3))
+    upload(opened, "notapic.jpg", b"no image")
+    assert files.shown == "cat.png" and "cat.png" in opened.canvas.status
+
+
 def test_a_file_that_is_too_large_is_refused_in_words(opened):
     assert MOST_BYTES < 10 * 2**20  # where the notebook's server would cut the connection
     opened.controls.image.refused = {"name": "big.png", "size": 12_300_000}
@@ -361,7 +373,8 @@ def test_a_stopped_explorer_says_so_keeps_its_image_and_leaves_the_model_as_it_w
     monkeypatch.setattr(small, "compare", endless)
 
     async def steps():
-        opened.run()
+        opened.controls.prompts.value = "a bus"  # what is being typed stays
+        opened.controls.templates.value = "imagenet-80"
         await asyncio.sleep(0.05)
         assert not opened.controls.stop.disabled
         opened.controls.stop.click()
@@ -370,6 +383,7 @@ def test_a_stopped_explorer_says_so_keeps_its_image_and_leaves_the_model_as_it_w
 
     assert on_a_loop(steps) == []
     assert (opened.status.kind, opened.result) == ("warning", was)
+    assert (opened.controls.templates.value, opened.controls.prompts.value) == ("none", "a bus")
     assert before == fingerprint(small.clip)
 
 
@@ -416,3 +430,16 @@ def test_the_model_has_no_hook_left(opened, small):
     opened.controls.geometry.value = "whole"
     opened.controls.denoise.value = True
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in small.clip.modules())
+
+
+def test_the_notice_of_a_long_prompt_is_short(small, image_file):
+    panel = dcv.explore(small, image_file, ["a taxi"])
+    panel.controls.prompts.value = "a photo of a " + "very small " * 60 + "car\n"
+    assert panel.status.kind == "error" and "tokens" in panel.status.text
+    assert len(panel.status.text) < 250 and "truncate" not in panel.status.text
+    panel.close()
+
+
+def test_the_line_below_an_explorers_image_says_what_is_shown_and_no_time(opened):
+    assert opened.canvas.status.endswith("templates") or opened.canvas.status.endswith("template")
+    assert " ms" not in opened.canvas.status

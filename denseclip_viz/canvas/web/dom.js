@@ -72,10 +72,10 @@ function fillSelects({ data, parts }) {
 
 // What leaves no choice is not shown, nor what a teacher locked.
 function hiddenControls({ data, state, shown, model }) {
-  const { choices, stacks, cells } = data, isOne = (name) => choices[name].length < 2;
+  const { choices, cells } = data, isOne = (name) => choices[name].length < 2;
   const hidden = {
     view: isOne("view"),
-    prompt: !stacks.length, // labels have no map of one prompt
+    prompt: !shown, // labels are of all prompts at once
     template: isOne("template"),
     layer: isOne("layer"),
     head: state.view !== "attention" || isOne("head"),

@@ -13,8 +13,12 @@ function spotOf({ data, state, pointed, peak, stack }) {
 }
 
 function showScale({ data, state, parts, shown }) {
-  parts.scale.hidden = !shown;
-  if (!shown) return;
+  parts.scale.classList.toggle("dcv-bare", !shown); // labels have a heading and no scale
+  if (!shown) {
+    parts.unit.firstChild.textContent = SEGMENTS;
+    parts.unit.lastChild.textContent = "share of the image";
+    return;
+  }
   const { low, high, unit, diverging, ticks } = shown;
   const [question, name] = parts.unit.children, least = diverging ? 0 : low;
   question.textContent = shown.title;
