@@ -1,0 +1,49 @@
+"""A notebook exported to HTML: the still image stands where the widget was, by the option that the README names."""
+
+import ast
+import base64
+import re
+import shlex
+from pathlib import Path
+
+import fake_results
+import nbformat
+import pytest
+from nbconvert.exporters import HTMLExporter
+from traitlets.config import Config
+
+import denseclip_viz as dcv
+
+README = Path(__file__).parents[2] / "README.md"
+STATE = "application/vnd.jupyter.widget-state+json"
+
+
+@pytest.fixture
+def notebook():
+    """A notebook with a canvas in it and its state stored, as `nbconvert --execute` and JupyterLab leave it."""
+    canvas = dcv.Canvas(fake_results.comparison())
+    data, _ = canvas._repr_mimebundle_()
+    output = nbformat.v4.new_output("execute_result", data=data, execution_count=1)
+    cell = nbformat.v4.new_code_cell("canvas", execution_count=1, outputs=[output])
+    stored = {"state": {canvas.model_id: {"model_name": "AnyModel"}}, "version_major": 2, "version_minor": 0}
+    return nbformat.v4.new_notebook(cells=[cell], metadata={"widgets": {STATE: stored}}), data["image/png"]
+
+
+def priority():
+    """The value of the option, as a shell gives it to nbconvert."""
+    command = re.search(
+        r"^jupyter nbconvert .*?'\[.*?\]'$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    ).group()
+    [option] = [word for word in shlex.split(command) if word.startswith("--NbConvertBase.display_data_priority=")]
+    return ast.literal_eval(option.partition("=")[2])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+def test_with_the_readmes_option_the_still_image_stands_in_the_exported_page(notebook):
+    config = Config({"NbConvertBase": {"display_data_priority": priority()}})
+    node, still = notebook
+    page, _ = HTMLExporter(config=config).from_notebook_node(node)
+    plain, _ = HTMLExporter().from_notebook_node(node)
+    assert still[:200] not in plain.replace("\n", "")  # without the option; else the README may be shorter
+    assert base64.b64decode(still).startswith(b"\x89PNG")
+    assert still[:200] in page.replace("\n", "")
