@@ -133,7 +133,7 @@ def test_bars_of_the_prompt_before_do_not_come_over_those_of_a_single_word(lab, 
 
 def test_a_prompt_that_is_typed_as_absent_too_is_refused(lab):
     lab.controls.prompts.value = "a whale"
-    lab.run()
+    lab.controls.run.click()
     assert (lab.status.kind, "absent[0] is 'a whale'" in lab.status.text) == ("error", True)
 
 
