@@ -225,7 +225,8 @@ def _connect(host: str, timeout: float) -> str:
     """Open a connection and close it: certificates and slow answers are the downloading client's own matter."""
     try:
         url = urlsplit(host)
-        proxy = "" if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme, "")
+        proxies = {} if proxy_bypass(url.hostname or "") else getproxies()
+        proxy = proxies.get(url.scheme) or proxies.get("all", "")
         url = urlsplit(proxy if "//" in proxy else f"//{proxy}") if proxy else url
         port = url.port or (443 if url.scheme == "https" else 80)
         socket.create_connection((url.hostname or "", port), timeout).close()

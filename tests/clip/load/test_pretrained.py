@@ -85,15 +85,19 @@ def listener():
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_host_that_listens_is_left_to_the_client_that_downloads(scheme, listener, monkeypatch):
-    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+    for variable in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.upper(), raising=False)
     require_answer(f"{scheme}://{listener}/weights.pt", wanted="weights.pt", model="RN50")
 
 
 @pytest.mark.parametrize("proxy", ["http://{}", "{}"])
-def test_where_there_is_a_proxy_it_is_the_proxy_that_must_listen(proxy, listener, monkeypatch):
-    for variable in ("http_proxy", "https_proxy"):
-        monkeypatch.setenv(variable, proxy.format(listener))
+@pytest.mark.parametrize("variable", ["https_proxy", "all_proxy"])
+def test_where_there_is_a_proxy_it_is_the_proxy_that_must_listen(variable, proxy, listener, monkeypatch):
+    for other in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(other, raising=False)
+        monkeypatch.delenv(other.upper(), raising=False)
+    monkeypatch.setenv(variable, proxy.format(listener))
     monkeypatch.setenv("no_proxy", "here.invalid")
     require_answer("https://nowhere.invalid/weights.pt", wanted="weights.pt", model="RN50")
     with pytest.raises(WeightsError, match="here.invalid does not answer"):
