@@ -101,6 +101,7 @@ def comparison(
         "gap_rest": ((*per_text, "term"), np.zeros_like(rest)),
         "attention": (("y", "x"), attention),
         "attention_heads": (("head", "y", "x"), heads_at),
+        "crowding": (per_text, dense.max((2, 3)) - score),
         "spearman": (per_text, np.full(score.shape, 0.42)),
         "same_peak": (per_text, _peaks(dense) == _peaks(contribution)),
         "attention_in_top_decile": (per_text, np.full(score.shape, 0.31)),

@@ -72,7 +72,7 @@ def test_similarities_have_the_axis(vit, trace, image_file):
 def test_a_comparison_has_it_where_dense_features_count(vit, trace, image_file):
     both = vit.compare(trace, PROMPTS)
     with_axis = {name for name in both.data_vars if "path" in both[name].dims}
-    assert {"dense", "spearman", "same_peak"} <= with_axis
+    assert {"dense", "crowding", "spearman", "same_peak"} <= with_axis
     assert not {"contribution", "gap", "rest", "gap_rest", "score", "even_score", "attention", "image"} & with_axis
     for name in NAMES:
         alone = vit.compare(trace.with_path(name), PROMPTS)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz.maps.similarity import attributes, coordinates, cosine_maps
+from denseclip_viz.maps.similarity import DENSE, attributes, coordinates, cosine_maps, named
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 
@@ -27,6 +27,23 @@ if TYPE_CHECKING:
 
 TEXTS = ("template", "prompt")
 MAPS = (*TEXTS, "y", "x")
+ABOUT = {
+    "dense": DENSE,
+    "contribution": named("what a position adds to the score"),
+    "gap": named("what it would add under an even look, minus what it adds"),
+    "attention": named("pooling weight, mean over heads", "1"),
+    "attention_heads": named("pooling weight", "1"),
+    "score": named("global embedding against text"),
+    "even_score": named("score under an even look"),
+    "rest": named("what a term of no position adds to the score"),
+    "gap_rest": named("what it would add under an even look, minus what it adds"),
+    "crowding": named("score of the best position alone, minus the score"),
+    "global_vs_mean_dense": named("global embedding against the mean of dense features"),
+    "global_vs_attended_dense": named("global embedding against dense features weighed by attention"),
+    "spearman": named("rank correlation of dense and contribution", "1"),
+    "same_peak": named("dense and contribution have one peak", "1"),
+    "attention_in_top_decile": named("share of the attention on the top tenth of dense", "1"),
+}
 Labelled = tuple[tuple[str, ...], Tensor]
 
 
@@ -40,28 +57,33 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
 
     Returns:
         `dense, contribution, gap` (template, prompt, y, x), `score, even_score` (template, prompt), `rest, gap_rest`
-        (template, prompt, term), `attention` (y, x), `attention_heads` (head, y, x), the agreement numbers, and
-        `image`. Each map can be taken out and used as what `similarity` returns. Of a trace of a list of paths, what
-        hangs on dense features (`dense`, the agreement numbers) has an axis `path` before the others.
+        (template, prompt, term), `attention` (y, x), `attention_heads` (head, y, x), `crowding` (template, prompt), the
+        agreement numbers, and `image`. Each map can be taken out and used as what `similarity` returns. Of a trace of a
+        list of paths, what hangs on dense features (`dense`, `crowding`, the agreement numbers) has an axis `path`
+        before the others.
 
     The gap is what a position would add to the score if the pool looked everywhere alike, minus what it adds: positive
     where the pool makes less of it than an even look would. It is zero where the pool is a mean. It sees a thing only
-    if the pool looks at it less than evenly, which the bundled models do to background alone: a thing with a low score
-    all the same is crowded out by what shares the vector.
+    if the pool looks at it less than evenly, which the bundled models do to background alone.
+
+    A thing can score low all the same, because others share the one vector. Crowding is what the image would score if
+    the pool looked at the prompt's best position alone, minus what it scores: the peak of dense minus the score. A
+    peak is the highest of many, so it is judged beside that of absent prompts.
     """
     import xarray as xr
 
     texts = F.normalize(vectors.to(trace.dense.dtype), dim=-1)
     contribution, rest = _added(trace, texts, trace.contributions, trace.rest)
     even, even_rest = _added(trace, texts, trace.even, {**trace.rest, **trace.even_rest})
-    views = _along_paths(trace, texts, contribution)
+    score = texts @ F.normalize(trace.global_embedding, dim=0)
+    views = _along_paths(trace, texts, contribution, score)
     data = {
         "dense": views.pop("dense"),
         "contribution": (MAPS, contribution),
         "gap": (MAPS, even - contribution),
         "attention": (("y", "x"), trace.attention.mean(0)),
         "attention_heads": (("head", "y", "x"), trace.attention),
-        "score": (TEXTS, texts @ F.normalize(trace.global_embedding, dim=0)),
+        "score": (TEXTS, score),
         "even_score": (TEXTS, even.sum((-2, -1)) + even_rest.sum(-1)),
         "rest": ((*TEXTS, "term"), rest),
         "gap_rest": ((*TEXTS, "term"), even_rest - rest),
@@ -69,7 +91,8 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
     }
     attrs = attributes(trace)  # maps carry it too, so that one taken out still says where it lies and whose it is
     variables = {
-        name: (dims, np.asarray(values), attrs if "y" in dims else {}) for name, (dims, values) in data.items()
+        name: (dims, np.asarray(values), (attrs if "y" in dims else {}) | ABOUT[name])
+        for name, (dims, values) in data.items()
     }
     variables["image"] = (("row", "column", "rgb"), trace.image, {})
     names = {"term": list(trace.rest), "head": np.arange(trace.attention.shape[0])}
@@ -77,12 +100,13 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
     return xr.Dataset(variables, coords={**coordinates(trace, prompts), **names}, attrs=attrs)
 
 
-def _along_paths(trace: Trace, texts: Tensor, contribution: Tensor) -> dict[str, Labelled]:
-    """Compute what hangs on dense features: their map and the agreement numbers, each for every path."""
+def _along_paths(trace: Trace, texts: Tensor, contribution: Tensor, score: Tensor) -> dict[str, Labelled]:
+    """Compute what hangs on dense features: their map, crowding and the agreement numbers, each for every path."""
 
     def views(features: Tensor) -> dict[str, Labelled]:
         dense = cosine_maps(features, texts)
-        return {"dense": (MAPS, dense), **agreement(trace, features, dense, contribution)}
+        numbers = agreement(trace, features, dense, contribution)
+        return {"dense": (MAPS, dense), "crowding": (TEXTS, dense.amax((-2, -1)) - score), **numbers}
 
     if not trace.has_path_axis:
         return views(trace.dense)

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 
 @guarded
+def named(long_name: str, units: str = "cosine") -> dict[str, str | int]:
+    """Say what numbers are, as plots of xarray read it."""
+    return {"long_name": long_name, "units": units}
+
+
+DENSE = named("dense features against text")
+
+
 def cosine_maps(features: Tensor, vectors: Tensor) -> Tensor:
     """Compare every position with every text.
 
@@ -54,7 +62,7 @@ def similarity(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.DataArray:
         dims=(*axis, "template", "prompt", "y", "x"),
         coords={**axis, **coordinates(trace, prompts)},
         name="similarity",
-        attrs=attributes(trace),
+        attrs=attributes(trace) | DENSE,
     )
 
 

@@ -20,8 +20,9 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     """Summarise a comparison: one row for each template and prompt.
 
     Columns: `score` (cosine of the global embedding); `contributions` and each rest term, which sum to it; `dense_max`
-    and where it is (`dense_y, dense_x`, pixels of the image); `absent, background`; the agreement numbers. `path`, if
-    the trace was one of a list of paths: then one row for each path, template and prompt.
+    and where it is (`dense_y, dense_x`, pixels of the image); `crowding`, which is it less the score; `absent,
+    background`; the agreement numbers. `path`, if the trace was one of a list of paths: then one row for each path,
+    template and prompt.
 
     Returns:
         The table, with what `with_source` says of image and weights.
@@ -47,6 +48,7 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
         "contributions": both.contribution.sum(("y", "x")),
         **{f"rest: {term}": both.rest.sel(term=term) for term in both.term.values},
         "dense_max": both.dense.max(("y", "x")),
+        "crowding": both.crowding,
         "spearman": both.spearman,
         "same_peak": both.same_peak,
         "attention_in_top_decile": both.attention_in_top_decile,

@@ -87,6 +87,22 @@ def test_agreement_is_full_when_dense_and_contribution_are_one():
     assert both.same_peak.all() and np.allclose(both.spearman, 1)
 
 
+def test_crowding_is_what_the_best_position_alone_would_score_less_the_score():
+    trace = make_trace()
+    crowding = compare(trace, VECTORS, PROMPTS).crowding.sel(template="{}", prompt="a dog")
+    t, cells = VECTORS[0, 1].numpy(), [cell.numpy() for cell in trace.dense.flatten(0, 1)]
+    alone = max(cell @ t / np.linalg.norm(cell) / np.linalg.norm(t) for cell in cells)
+    e = trace.global_embedding.numpy()
+    assert crowding.item() == pytest.approx(alone - e @ t / np.linalg.norm(e) / np.linalg.norm(t), rel=1e-12)
+
+
+def test_everything_in_a_comparison_says_what_it_is_and_in_which_unit():
+    both = compare(make_trace(), VECTORS, PROMPTS)
+    for name in set(both.data_vars) - {"image"}:
+        assert both[name].attrs["long_name"] and both[name].attrs["units"] in ("cosine", "1"), name
+    assert (both.gap.attrs["units"], both.attention.attrs["units"]) == ("cosine", "1")
+
+
 def test_attention_in_the_top_decile_is_a_share():
     trace = make_trace(grid=(4, 5))
     both = compare(trace, VECTORS, PROMPTS)

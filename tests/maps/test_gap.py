@@ -35,3 +35,12 @@ def test_no_thing_gets_less_than_an_even_look(regions):
     """This pool looks at things more than evenly, always: what gets less is background."""
     things = regions[regions.thing]
     assert len(things) > 15 and not things.less.any() and (things.gap <= 0).all()
+
+
+@pytest.mark.parametrize("name", ["bundled-resnet", "bundled-vit"])
+@pytest.mark.parametrize("words", ["a taxi", "a whale", "a red balloon"])
+def test_a_thing_is_crowded_more_where_another_shares_the_vector(name, words):
+    model = dcv.load(name)
+    scenes = (dcv.toyworld.scene(asked, 256) for asked in (words, f"{words} and a wizard"))
+    alone, crowded = (model.compare(scene, [words]).crowding.item() for scene in scenes)
+    assert crowded > alone

@@ -29,6 +29,7 @@ def test_a_comparison_has_a_row_for_each_template_and_prompt(model, image_file):
             peak = one.dense.argmax(("y", "x"))
             assert row["score"] == pytest.approx(one.score.item())
             assert row["dense_max"] == pytest.approx(one.dense.max().item())
+            assert row["crowding"] == pytest.approx(row["dense_max"] - row["score"], abs=1e-6)
             assert (row["dense_y"], row["dense_x"]) == (one.y[peak["y"]].item(), one.x[peak["x"]].item())
             assert row["absent"] == one.absent.item() and row["same_peak"] == one.same_peak.item()
 
