@@ -28,7 +28,7 @@ class DensePath:
         attention: What a position attends by: nothing, so to itself alone; or `("qk",)`, query · key, as the tower
             itself lets it (plain patch tokens of a ViT, every position as a query of a ResNet's pool).
         residual: Keep the position's own stream beside the attention (ViT; the official MaskCLIP does).
-        mlp: Keep the MLP that is added behind the attention (ViT, where the official MaskCLIP does; learned query).
+        mlp: Keep the MLP that is added behind the attention (ViT, where the official MaskCLIP does; latent query).
         positional: Add the pool's positional embedding to a position before its value (ResNet; the official code
             does not).
         antialias: Antialias when a positional embedding is resized (open_clip does; the official code does not).

@@ -129,7 +129,7 @@ def agreement(trace: Trace, features: Tensor, dense: Tensor, contribution: Tenso
     - `global_vs_mean_dense`, `global_vs_attended_dense`: cosine of the global embedding with the plain and with the
       attention-weighted mean of the dense features,
     - `spearman`: rank correlation of dense and contribution over positions (NaN for a constant map),
-    - `same_peak`: whether the strongest cell is the same,
+    - `same_peak`: whether the peak is the same,
     - `attention_in_top_decile`: share of the positions' attention that falls in the top tenth of the dense map.
     """
     attention = trace.attention.mean(0)

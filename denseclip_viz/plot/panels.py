@@ -120,7 +120,7 @@ def _extended(values: Floats, where: Placement) -> tuple[Floats, Box]:
 
 
 def draw_peak(ax: Axes, values: xr.DataArray, *, marker: Literal["x", "o"]) -> None:
-    """Mark the strongest cell of a map (y, x) at its centre, legible on light and dark."""
+    """Mark the peak of a map (y, x) at the centre of its cell, legible on light and dark."""
     if not bool(np.isfinite(values).any()):
         return
     row, column = np.unravel_index(int(np.nanargmax(values.to_numpy())), values.shape)

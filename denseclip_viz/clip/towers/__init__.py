@@ -67,7 +67,7 @@ def tower_for(visual: nn.Module) -> Tower:
     if family is None:
         raise UnsupportedTowerError(
             f"the image tower is a {_describe(visual)}",
-            expected="a ModifiedResNet, or a tower that pools by a class token, a mean or one learned query",
+            expected="a ModifiedResNet, or a tower that pools by a class token, a mean or one latent query",
             fix="`denseclip-viz models` lists what is supported.",
         )
     return family(visual)

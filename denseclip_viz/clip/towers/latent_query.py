@@ -1,4 +1,4 @@
-"""Towers that pool with a learned query (a MAP head): SigLIP, PE-Core, CoCa.
+"""Towers that pool with a latent query (a MAP head): SigLIP, PE-Core, CoCa.
 
     u   = O(Σ_j Σ_h A_hj v_hj)      one query for all images; O: the pool's output projection
     e   = H(u + MLP(LN(u)))          no MLP in CoCa; H: a projection, behind a norm in CoCa, nothing in SigLIP
@@ -25,7 +25,7 @@ from denseclip_viz.errors import LayerError
 
 @dataclass(frozen=True)
 class LatentQueryTower(TransformerTower):
-    """A transformer whose tokens are pooled by attention with a learned query."""
+    """A transformer whose tokens are pooled by attention with a latent query."""
 
     family: str = "latent query"
     layer_readout: str = "tokens of each block through the final norm, the pool and the projection"
