@@ -117,7 +117,7 @@ def street():
 def test_bars_say_what_numpy_says_in_every_cell_template_and_view(show, street):
     trace, both = street
     shown, grid = show(both, trace=trace), geometry_of(both).grid
-    for view, decimals in (("dense", 3), ("contribution", 4), ("gap", 3)):
+    for view, decimals in (("dense", 3), ("contribution", 4), ("gap", 4)):
         shown.select("view", view)
         for template in [*map(str, both.template.values), "ensemble"]:
             shown.select("template", template)
@@ -140,6 +140,14 @@ def test_prompt_template_and_view_redraw_and_the_peak_is_where_numpy_has_it(show
                 assert shown.peak() == peak_of(both[view].sel(prompt=prompt, template=template).values)
                 seen.append(shown.pixels().tobytes())
     assert len(set(seen)) == len(seen)
+
+
+def test_segments_have_a_heading_and_no_prompt_to_choose(show, street):
+    shown = show(street[1], view="segments")
+    assert shown.root.locator(".dcv-unit span").first.text_content() == "which text wins where?"
+    assert shown.root.locator("[data-control=prompt]").is_hidden() and shown.root.locator(".dcv-strip").is_hidden()
+    shown.select("view", "dense")
+    assert shown.root.locator("[data-control=prompt]").is_visible() and shown.root.locator(".dcv-strip").is_visible()
 
 
 def test_attention_is_drawn_and_told_head_by_head(show, street):
@@ -282,7 +290,7 @@ def test_layers_are_switched_and_offer_only_the_views_that_they_were_read_in(sho
     assert shown.peak() == peak_of(both.layer_dense[3, 0, 0].values)
     views = shown.root.locator(".dcv-view option").evaluate_all("all => all.map(o => [o.value, o.disabled])")
     assert {name for name, is_off in views if is_off} == {"contribution", "attention", "gap"}
-    assert "blocks.3, value path" in shown.root.locator(".dcv-caption").text_content()
+    assert "blocks.3, 14 × 21 cells: value path" in shown.root.locator(".dcv-caption").text_content()
 
 
 def test_a_cell_is_pinned_by_a_click_and_by_the_keyboard(show, street):
