@@ -14,11 +14,12 @@ import numpy as np
 
 from denseclip_viz.geometry import Preprocess, Whole
 from denseclip_viz.maps.segment import label, strips
+from denseclip_viz.maps.similarity import Formula
 
 
 def chunked(scores: np.ndarray, size: int) -> np.ndarray:
     plan = geometry(size)
-    return label(scores, plan, rows=size, columns=size, scale=100.0, background=[False] * len(scores), below=0.0)[0]
+    return label(scores, plan, Formula("softmax", 100.0), rows=size, columns=size)["labels"]
 
 
 def naive(scores: np.ndarray, size: int) -> np.ndarray:

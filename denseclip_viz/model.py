@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from denseclip_viz import arguments
 from denseclip_viz.attribution.layer_maps import with_layers
 from denseclip_viz.clip import summary
-from denseclip_viz.clip.forward import Prepared, caution, check_once, embed, trace_all
+from denseclip_viz.clip.forward import check_once, embed, prepare, trace_all
 from denseclip_viz.clip.hooks import Recording, record
 from denseclip_viz.clip.load.checkpoints import Loaded
 from denseclip_viz.clip.paths import DensePath, paths_of
@@ -20,10 +19,10 @@ from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.bank import TextBank
 from denseclip_viz.clip.text.disk_cache import Cache
 from denseclip_viz.clip.text.encode import encode_texts, ensemble
-from denseclip_viz.clip.towers import Tower, logit_scale, tower_of
+from denseclip_viz.clip.towers import Tower, logit_bias, logit_scale, tower_of
 from denseclip_viz.errors import ImageError
 from denseclip_viz.geometry import Fit, fit_from
-from denseclip_viz.images import ImageLike, describe, readable
+from denseclip_viz.images import ImageLike, readable
 from denseclip_viz.maps import comparison, segment, similarity
 from denseclip_viz.presets import Preset, preset_named
 from denseclip_viz.prompts import Named, Prompts
@@ -31,7 +30,6 @@ from denseclip_viz.trace import Trace
 
 if TYPE_CHECKING:
     import xarray as xr
-    from PIL import Image
 
 PromptsLike = Prompts | Named
 FitLike = str | Fit
@@ -40,11 +38,7 @@ PathLike = str | DensePath | Sequence[str | DensePath]
 
 @guarded
 class Model:
-    """A CLIP with its tokenizer and preprocessing, opened. Never changed by anything that is asked of it.
-
-    Args:
-        loaded: What `clip.load.checkpoints.load_clip` returns.
-        cache: Where text vectors are kept on disk, as for `TextBank`.
+    """A CLIP with its tokenizer and preprocessing, as `load` opens it. Never changed by anything that is asked of it.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -79,6 +73,11 @@ class Model:
     def logit_scale(self) -> float:
         """What the model multiplies cosines by: exp(logit_scale)."""
         return logit_scale(self.clip)
+
+    @property
+    def logit_bias(self) -> float | None:
+        """What the model adds before its sigmoid, if it was trained with one (SigLIP)."""
+        return logit_bias(self.clip)
 
     def trace(
         self,
@@ -155,7 +154,8 @@ class Model:
         provenance = {**self.provenance, "path": ", ".join(options.names), "tower": self.tower.family}
         common: dict[str, Any] = {"preprocess": self.preprocess, "options": options, "provenance": provenance}
         untraced = map(arguments.refuse_trace, arguments.require_several(images))
-        prepared = (self._prepare(image, upright, fit) for image, upright in readable(untraced, unreadable))
+        facts: dict[str, Any] = {"preprocess": self.preprocess, "provenance": self.provenance}
+        prepared = (prepare(self.tower, *pair, fit, **facts) for pair in readable(untraced, unreadable))
         for trace in trace_all(self.tower, prepared, batch_size=batch_size, **common):
             check_once(trace, self.tower, self._done)
             yield trace
@@ -259,27 +259,34 @@ class Model:
         *,
         geometry: FitLike | None = None,
         background: None | float | Sequence[str] | segment.Background = None,
+        formula: str | None = None,
         denoise: float | None = None,
         smooth: str | None = None,
         preset: str | Preset | None = None,
         soft: bool = False,
+        independent: bool = False,
         size: tuple[int, int] | None = None,
     ) -> xr.Dataset:
         """Name every pixel by its best prompt; several templates are ensembled (mean of unit vectors).
+
+        The best is relative; a cosine, a model's own sigmoid or absent prompts tell whether it is there at all. Where
+        prompts are absent, a pixel is named only above the highest cosine that they have anywhere in the image.
 
         Args:
             image: A trace, or an image to trace with what is needed.
             prompts: Texts, or `Prompts`.
             geometry: As for `trace`, with an image.
-            background: `None`, a probability, or names of background prompts beside those marked as such.
+            background: The least probability, names, or `maps.Background(below, prompts, cosine, absent)`.
+            formula: As for `classify`.
             denoise: Threshold of prompt denoising (0: none).
             smooth: `"cosine"` or `"official"` key smoothing (`""`: none).
             preset: `"maskclip-paper"`.
-            soft: Give probabilities (label, row, column) too.
+            soft: Give `probabilities` (label, row, column) too.
+            independent: Give `masks` (label, row, column) too, each prompt's own yes or no by the absolute rules.
             size: `(row, column)` of the answer; the image's own by default.
 
         Returns:
-            `labels` and `probability` (row, column), with `soft` `probabilities`; see `maps.segment.segment`.
+            `labels` (row, column), -1 for background, and `probability`; see `maps.segment.segment`.
 
         Example:
             >>> import denseclip_viz as dcv
@@ -287,36 +294,31 @@ class Model:
             (64, 64)
         """
         paper, prompts = preset_named(preset), Prompts.of(prompts)
+        chosen = similarity.choose_formula(formula, self.logit_scale, self.logit_bias)
         smooth = paper.smooth if smooth is None else smooth
         keys = (paper.keys.get(self.tower.family) or "key") if isinstance(smooth, str) and smooth else ""
-        trace = self._trace_of(image, preset=preset, geometry=geometry, keys=keys)
-        marked = [name for name, is_so in zip(prompts.prompts, prompts.background, strict=True) if is_so]
-        return segment.segment(
-            trace.one_path("a segmentation"),
-            ensemble(self.texts.encode(prompts)),
-            prompts.prompts,
-            scale=self.logit_scale,
-            background=segment.Background.of(background).joined(marked),
-            denoise=paper.denoise if denoise is None else denoise,
-            smooth=smooth,
-            soft=soft,
-            size=size,
-        )
+        trace = self._trace_of(image, preset=preset, geometry=geometry, keys=keys).one_path("a segmentation")
+        options: dict[str, Any] = {"background": background, "soft": soft, "independent": independent, "size": size}
+        options |= {"denoise": paper.denoise if denoise is None else denoise, "smooth": smooth}
+        return segment.segment(trace, ensemble(self.texts.encode(prompts)), prompts, chosen, **options)
 
-    def classify(self, image: ImageLike | Trace, prompts: PromptsLike) -> xr.DataArray:
-        """Give CLIP's ordinary zero-shot probabilities, with the model's own scale.
+    def classify(self, image: ImageLike | Trace, prompts: PromptsLike, *, formula: str | None = None) -> xr.DataArray:
+        """Give the whole image's probability of each prompt; absent ones take no share, and are the baseline.
+
+        `formula`: "softmax", shares of the prompts given, or "sigmoid", each by itself; by default as it was trained.
 
         Returns:
-            `(template, prompt)`; each row sums to 1.
+            `(template, prompt)`, with the coordinates `cosine` and, of absent prompts, `absent_baseline`.
 
         Example:
             >>> import denseclip_viz as dcv
             >>> shares = dcv.load().classify(dcv.toyworld.scene("a red car", size=64), ["a red car", "a taxi"])
-            >>> shares.idxmax("prompt").values.tolist()
-            ['a red car']
+            >>> shares.idxmax("prompt").values.tolist(), shares.long_name
+            (['a red car'], 'share of the prompts given (softmax)')
         """
+        chosen = similarity.choose_formula(formula, self.logit_scale, self.logit_bias)
         prompts, trace = Prompts.of(prompts), arguments.require_nonzero(self._trace_of(image))
-        return similarity.classify(trace, self.texts.encode(prompts), prompts, scale=self.logit_scale)
+        return similarity.classify(trace, self.texts.encode(prompts), prompts, chosen)
 
     def layers_to_record(self, layers: str | Sequence[str]) -> tuple[str, ...]:
         """Name the taps to trace so that `compare` can read these layers: `trace(image, layers=...)`.
@@ -336,11 +338,6 @@ class Model:
 
     def _repr_html_(self) -> str:
         return summary.html_card(self.provenance, self.tower, self.clip, self.preprocess.size)
-
-    def _prepare(self, image: ImageLike, upright: Image.Image, fit: Fit) -> Prepared:
-        geometry = fit.plan((upright.height, upright.width), preprocess=self.preprocess, cell=self.tower.cell)
-        placed = replace(geometry, shift=self.tower.shift("pool.input"))
-        return Prepared(upright, placed, describe(image), caution(image, upright, self.provenance))
 
     def _trace_of(self, image: ImageLike | Trace, **options: Any) -> Trace:
         if isinstance(image, Trace):

@@ -14,6 +14,7 @@ from judge import fuzz, fuzzed, held, right, table, unchanged
 import denseclip_viz as dcv
 from denseclip_viz.errors import DenseclipVizError, ImageError, LayerError, PromptError
 from denseclip_viz.files import save_data
+from denseclip_viz.maps.similarity import Formula
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +125,8 @@ def test_ten_thousand_prompts_are_no_trouble_and_more_labels_than_numbers_are_re
     many = [f"thing {number}" for number in range(10_000)]
     held(lambda: models["vit"].similarity(IMAGE, many))
     names = [str(number) for number in range(2**15)]
-    vectors, trace = torch.ones(len(names), 24), models["vit"].trace(IMAGE)
-    held(lambda: dcv.model.segment.segment(trace, vectors, names, scale=1.0), PromptError)
+    vectors, trace, formula = torch.ones(len(names), 24), models["vit"].trace(IMAGE), Formula("softmax", 1.0)
+    held(lambda: dcv.model.segment.segment(trace, vectors, dcv.Prompts(names), formula), PromptError)
 
 
 anything = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.binary(), st.text(st.characters()))
@@ -198,7 +199,7 @@ def test_options_of_trace_of_any_type(models, name, way, value):
 
 @fuzz
 @given(
-    name=st.sampled_from(["geometry", "background", "denoise", "smooth", "preset", "soft"]),
+    name=st.sampled_from(["geometry", "background", "denoise", "smooth", "preset", "soft", "formula", "independent"]),
     value=nested | st.floats(0, 1) | st.lists(st.sampled_from(["a cat", "grass"])),
 )
 def test_options_of_segment_of_any_type(models, name, value):
@@ -207,6 +208,7 @@ def test_options_of_segment_of_any_type(models, name, value):
 
 @pytest.mark.parametrize("options", [
     {"below": 2}, {"below": "x"}, {"below": None}, {"below": NAN}, {"prompts": "sky"}, {"prompts": 3},
+    {"cosine": 2}, {"cosine": "x"}, {"cosine": NAN}, {"cosine": True}, {"absent": 1}, {"absent": None},
 ])  # fmt: skip
 def test_background_rules_made_by_hand(options):
     held(lambda: dcv.maps.Background(**options), PromptError)

@@ -203,7 +203,7 @@ def test_probabilities_are_open_clips_own(model, image_file):
 def test_a_segmentation_is_as_large_as_the_image_and_names_its_rule(model, image_file):
     result = model.segment(image_file, PROMPTS, geometry="whole", background=["grass"], soft=True)
     assert result.labels.shape == (120, 180)
-    assert set(np.unique(result.labels)) <= {-1, 0, 2} and "grass" in result.attrs["background"]
+    assert set(np.unique(result.labels)) <= {-1, 0} and "grass" in result.attrs["background"]
     np.testing.assert_allclose(result.probabilities.sum("label"), 1, rtol=1e-5)
 
 
@@ -211,7 +211,7 @@ def test_when_every_prompt_is_denoised_away_no_pixel_gets_a_label(model, image_f
     trace = model.trace(image_file)
     undecided = replace(trace, dense=torch.ones_like(trace.dense) * torch.zeros(()))
     with pytest.warns(UserWarning, match="removed every prompt"):
-        result = model.segment(undecided, PROMPTS, denoise=0.5)
+        result = model.segment(undecided, PROMPTS, denoise=0.6)
     assert (result.labels == -1).all()
 
 

@@ -216,7 +216,8 @@ def _labels(whole: xr.Dataset, where: Placement) -> tuple[dict[str, Any], bytes]
     shape, file = label_file(labels, np.zeros(labels.shape) if known is None else known)
     notes = {name: str(whole.attrs.get(name, "")) for name in ("background", "refinement")}
     grid = where._replace(grid=shape, box=(0, 0, *where.image)).to_dict()
-    return {**notes, "grid": grid, "probability": known is not None}, file
+    number = "" if known is None else str(whole["probability"].attrs.get("long_name", "probability"))
+    return {**notes, "grid": grid, "probability": number}, file
 
 
 def _choices(whole: xr.Dataset, meta: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -19,6 +19,7 @@ from denseclip_viz.canvas.payload import Payload, Result, moved_cell, pack_resul
 from denseclip_viz.canvas.state import AUTO, DEFAULTS, carry_over, checked_controls, completed
 from denseclip_viz.errors import LayerError
 from denseclip_viz.geometry import Placement
+from denseclip_viz.maps.segment import NO_CUT
 from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.raster import UNSEEN, Bytes, Floats, overlay, paint_labels, png
 from denseclip_viz.plot.scales import OPACITY, Limits, label_colour
@@ -236,12 +237,20 @@ def snapshot(shown: Payload, state: Mapping[str, Any]) -> bytes:
     views = shown.meta["maps"][state["layer"]]
     state = {**state, "view": state["view"] if state["view"] in views else next(iter(views))}
     if state["view"] == "segments":
-        maps = [_maps(shown, {**state, "prompt": name}, rows, columns) for name in shown.choices["prompt"]]
-        strongest = np.nan_to_num(maps).argmax(0)
-        return _painted(shown, np.where(np.isnan(maps[0]), -1, strongest), image)
+        return _painted(shown, _strongest(shown, state, rows, columns), image)
     stack, _ = shown.select(state)
     scale = {name: stack[name] for name in ("low", "high", "colours")}
     return png(overlay(image, _maps(shown, state, rows, columns), opacity=state["opacity"], **scale))
+
+
+def _strongest(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> npt.NDArray[np.integer]:
+    """Name pixels by the strongest of the prompts that are not absent, where it exceeds those; -1 elsewhere."""
+    numbers = [at for at, prompt in enumerate(shown.meta["prompts"]) if not prompt["absent"]]
+    names = [shown.choices["prompt"][at] for at in numbers]
+    maps = np.stack([_maps(shown, {**state, "prompt": name}, rows, columns) for name in names])
+    baselines = shown.select(state)[0]["baseline"]
+    least = baselines[shown.choices["template"].index(state["template"])] if baselines else NO_CUT
+    return np.where(np.nan_to_num(maps, nan=NO_CUT).max(0) > least, np.take(numbers, maps.argmax(0)), -1)
 
 
 def _maps(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> Floats:

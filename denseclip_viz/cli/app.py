@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -18,8 +18,11 @@ from denseclip_viz.cli import options as opt
 from denseclip_viz.cli.image_commands import Command, check_out, find, no_figure, one_line_errors, plotted, run
 from denseclip_viz.cli.template_commands import templates
 from denseclip_viz.cli.toyworld_commands import app as world
+from denseclip_viz.errors import PromptError
+from denseclip_viz.validation import is_number
 
 if TYPE_CHECKING:
+    from denseclip_viz.maps.segment import Background
     from denseclip_viz.model import Model
     from denseclip_viz.prompts import Prompts
 
@@ -69,23 +72,29 @@ def segment(
     weights: opt.Weights = None,
     template: opt.Templates = [],  # noqa: B006
     articles: opt.Articles = "as written",
+    absent: opt.Absent = [],  # noqa: B006
     geometry: opt.Fit = "native",
     background: Annotated[list[str], typer.Option(help="Background prompts, or one probability.")] = [],  # noqa: B006
+    cosine: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(min=-1, max=1, help="Name no pixel whose best prompt has no higher cosine."),
+    ] = None,
+    formula: opt.Formula = None,
     denoise: Annotated[float, typer.Option(help="Threshold of prompt denoising; 0 for none.")] = 0.0,
     smooth: Annotated[str, typer.Option(help="Key smoothing: cosine, official, or none.")] = "none",
     out: opt.Out = None,
     force: opt.Force = False,
     device: opt.Device = None,
 ) -> None:
-    """Name every pixel by its best prompt."""
+    """Name every pixel by its best prompt; with absent prompts only above their highest cosine."""
     from denseclip_viz.maps.tables import segment_table
 
     with one_line_errors():
-        prompts, fit, files = opt.prompts_of(prompt, template, [], articles), opt.fit_of(geometry), find(images)
+        prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
+        rule = _background(background, cosine, prompts)
         check_out(out, files, figures=True, force=force)
         loaded, smooth = _load(model, weights, device), "" if smooth == "none" else smooth
-        options: dict[str, Any] = {"denoise": denoise, "smooth": smooth}
-        options["background"] = _background(background, prompts)
+        options: dict[str, Any] = {"denoise": denoise, "smooth": smooth, "background": rule, "formula": formula}
         command = Command(lambda trace: loaded.segment(trace, prompts, **options), plotted("segments"), segment_table)
         run(loaded, files, command, out=out, force=force, geometry=fit, keys="key" if smooth else "")
 
@@ -98,18 +107,20 @@ def classify(
     weights: opt.Weights = None,
     template: opt.Templates = [],  # noqa: B006
     articles: opt.Articles = "as written",
+    absent: opt.Absent = [],  # noqa: B006
+    formula: opt.Formula = None,
     out: opt.Out = None,
     force: opt.Force = False,
     device: opt.Device = None,
 ) -> None:
-    """Give CLIP's ordinary zero-shot probabilities."""
+    """Give the whole image's probability of each prompt, and its cosine beside that of absent ones."""
     from denseclip_viz.maps.tables import classify_table
 
     with one_line_errors():
-        prompts, files = opt.prompts_of(prompt, template, [], articles), find(images)
+        prompts, files = opt.prompts_of(prompt, template, absent, articles), find(images)
         check_out(out, files, figures=False, force=force)
         loaded = _load(model, weights, device)
-        command = Command(lambda trace: loaded.classify(trace, prompts), no_figure, classify_table)
+        command = Command(lambda trace: loaded.classify(trace, prompts, formula=formula), no_figure, classify_table)
         run(loaded, files, command, out=out, force=force)
 
 
@@ -204,9 +215,20 @@ def _load(name: str, weights: str | None, device: str | None) -> Model:
     return load(name, pretrained=weights, device=device)
 
 
-def _background(rules: Sequence[str], prompts: Prompts) -> None | float | list[str]:
+def _background(rules: Sequence[str], cosine: float | None, prompts: Prompts) -> Background:
     """Read a background rule; a prompt may be a number too, and then it is that prompt."""
-    if len(rules) == 1 and rules[0] not in prompts.prompts:
+    from denseclip_viz.maps.segment import Background
+
+    names, number = [name for name, away in zip(prompts.prompts, prompts.absent, strict=True) if not away], None
+    if len(rules) == 1 and rules[0] not in names:
         with suppress(ValueError):
-            return float(rules[0])
-    return list(rules) or None
+            number = float(rules[0])
+    if number is None:
+        rule = Background(prompts=tuple(rules), cosine=cosine)
+    elif is_number(number, 0, 1):
+        rule = Background(below=number, cosine=cosine)
+    else:
+        expected, fix = "a probability from 0 to 1, or prompts", "Try --background 0.3."
+        raise PromptError(f"--background {rules[0]}", expected=expected, fix=fix)
+    rule.hidden(names)
+    return rule

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
@@ -24,6 +24,10 @@ Weights = Annotated[
 PromptList = Annotated[list[str], typer.Option("--prompt", "-p", help="What to look for; repeat for more.")]
 Templates = Annotated[list[str], typer.Option("--template", "-t", help="A set (imagenet-80) or templates with {}.")]
 Absent = Annotated[list[str], typer.Option("--absent", "-a", help="A prompt known not to be there: the baseline.")]
+Formula = Annotated[
+    Literal["softmax", "sigmoid"] | None,
+    typer.Option(help="Shares of the prompts given, or each by itself (SigLIP); by default as the model was trained."),
+]
 Articles = Annotated[str, typer.Option(help="In templates: 'as written', or 'right' (an oak, one article not two).")]
 Fit = Annotated[str, typer.Option("--geometry", "-g", help="native, whole, tiles; or whole:512 for the short side.")]
 Out = Annotated[

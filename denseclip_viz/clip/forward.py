@@ -16,8 +16,8 @@ from denseclip_viz.clip.surroundings import check_eval
 from denseclip_viz.clip.towers import Tower, uncompiled
 from denseclip_viz.clip.towers.tower import TOLERANCE, Pooling, check_recomposition, pooled_of
 from denseclip_viz.errors import LayerError, RecompositionError, UntrainedImageWarning, warn
-from denseclip_viz.geometry import Geometry, Preprocess, blend_weights, pixels
-from denseclip_viz.images import ImageLike, display
+from denseclip_viz.geometry import Fit, Geometry, Preprocess, blend_weights, pixels
+from denseclip_viz.images import ImageLike, describe, display
 from denseclip_viz.trace import Trace
 
 
@@ -79,6 +79,21 @@ def caution(image: ImageLike, upright: Image.Image, provenance: Mapping[str, str
         return ""
     about = "{model} was trained on {trained_on} only".format(**provenance)
     return f"{about}: of other images its maps and scores mean nothing."
+
+
+def prepare(
+    tower: Tower,
+    image: ImageLike,
+    upright: Image.Image,
+    fit: Fit,
+    *,
+    preprocess: Preprocess,
+    provenance: Mapping[str, str | int],
+) -> Prepared:
+    """Plan how an image that was read is brought to a tower's input."""
+    geometry = fit.plan((upright.height, upright.width), preprocess=preprocess, cell=tower.cell)
+    placed = replace(geometry, shift=tower.shift("pool.input"))
+    return Prepared(upright, placed, describe(image), caution(image, upright, provenance))
 
 
 def trace_all(tower: Tower, prepared: Iterable[Prepared], *, batch_size: int, **common: Any) -> Iterator[Trace]:

@@ -166,7 +166,11 @@ def _warning(model: Model, query: Query, trace: Trace, segments: xr.Dataset | No
             words = ", ".join(short(word) for word in unknown[:4])
             warnings.append(f"{query.model} has never read {words}{more}: what it says of that means nothing.")
     if segments is not None and bool((segments["labels"] < 0).all()):
-        warnings.append("Prompt denoising removed every prompt: none is likely anywhere.")
+        by_cut, rule = "cosine_cut" in segments.attrs, segments.attrs["background"]
+        removed = "Prompt denoising removed every prompt: none is likely anywhere."
+        warnings.append(f"No pixel is named. {rule.capitalize()}." if by_cut else removed)
+    elif segments is not None and segments.sizes["label"] == 1 and "cosine_cut" not in segments.attrs:
+        warnings.append("One prompt alone has no competitor: name others beside it, or absent ones.")
     return " ".join(warnings)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from torch import Tensor
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.errors import GeometryError, LayerError, PromptError
 from denseclip_viz.geometry import Geometry, weights
-from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
-from denseclip_viz.maps.similarity import attributes, cosine_maps
+from denseclip_viz.maps.refine import REMOVED, key_smoothing, prompt_denoising
+from denseclip_viz.maps.similarity import Formula, attributes, cosine_maps, described, names_of, warn_of_no_rival
+from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 from denseclip_viz.validation import is_number, is_real, pair
 
@@ -29,51 +30,71 @@ MOST_PIXELS = 2**27  # of an answer: labels and probabilities of that many are 0
 def segment(
     trace: Trace,
     vectors: Tensor,
-    names: Sequence[str],
+    prompts: Prompts,
+    formula: Formula,
     *,
-    scale: float,
     background: None | float | Sequence[str] | Background = None,
     denoise: float = 0.0,
     smooth: str = "",
     soft: bool = False,
+    independent: bool = False,
     size: tuple[int, int] | None = None,
 ) -> xr.Dataset:
     """Name every pixel of the image by its best text, of vectors (prompt, D); smoothing needs a trace with keys.
 
-    `scale` is what cosines are multiplied by before the softmax over prompts; other options are those of
-    `Model.segment`.
+    Options are those of `Model.segment`. Absent prompts are no labels: they are what `Background.absent` cuts at.
 
     Returns:
-        `labels` (row, column) int16, -1 for background and unseen; `probability` (row, column); with `soft`,
-        `probabilities` (prompt, row, column); `image`.
+        `labels` (row, column) int16, -1 for background and unseen; `probability` (row, column) of the best prompt;
+        with `soft`, `probabilities` (label, row, column); with `independent`, `masks` (label, row, column) bool;
+        `image`. `attrs` say by which rule and formula.
 
     Raises:
         LayerError: smoothing without keys.
-        PromptError: background prompts that are not among the names, or another option that cannot be.
+        PromptError: background prompts that are not among the names, masks without an absolute rule, or another
+            option that cannot be.
         GeometryError: a size that cannot be.
         OutOfMemoryError: an answer of that size does not fit.
+
+    Warns:
+        UserWarning: one prompt and no absolute rule: it is everywhere in any image.
     """
     import xarray as xr
 
     rule, denoise, (rows, columns) = Background.of(background), _checked(denoise, smooth), _size(size, trace)
-    hidden = _hidden(rule, names)
-    scores, multiplier, is_left = _refined(trace, vectors, scale, denoise, smooth)
-    if not is_left.any():
-        hidden = np.ones(len(names), dtype=bool)
-    options: dict[str, Any] = {"rows": rows, "columns": columns, "scale": multiplier}
-    with memory_guard("size"):
-        labels, probability = label(
-            scores.numpy(), trace.geometry, background=hidden.tolist(), below=rule.below, **options
+    rule = rule.joined([name for name, hides in zip(prompts.prompts, prompts.background, strict=True) if hides])
+    names, away = names_of(prompts, absent=False), np.array(prompts.absent)
+    hidden, maps = rule.hidden(names), cosine_maps(trace.dense, vectors[None])[0]
+    cut = rule.cut(maps[away].numpy())
+    words = rule.words(formula, cut, alone=_is_alone(names, formula, rule, cut, independent=independent))
+    scores, cosines = _refined(trace, maps[~away], denoise, smooth)
+    if smooth and formula.name == "softmax":
+        # smoothed scores are sums of probabilities, not cosines: the official code takes their plain softmax
+        formula = replace(formula, scale=1.0)
+    with memory_guard("size, leave soft and independent out"):
+        answer = label(
+            scores.numpy(),
+            trace.geometry,
+            formula,
+            rows=rows,
+            columns=columns,
+            cosines=cosines.numpy() if smooth else None,
+            hidden=hidden,
+            below=rule.below,
+            cut=cut,
+            soft=soft,
+            independent=independent,
         )
-    data: dict[str, Any] = {"labels": (("row", "column"), labels), "probability": (("row", "column"), probability)}
-    if soft:
-        with memory_guard("size, leave soft out"):
-            maps = probabilities(scores.numpy(), trace.geometry, **options)
-        data["probabilities"] = (("label", "row", "column"), maps)
+    about, dims = described(prompts, formula), ("label", "row", "column")
+    number = {"long_name": about.pop("long_name")}
+    data: dict[str, Any] = {
+        name: (dims[-values.ndim :], values, number if name.startswith("probabilit") else {})
+        for name, values in answer.items()
+    }
     data["image"] = (("image_row", "image_column", "rgb"), trace.image)
-    refinement = _describe(denoise, smooth)
-    attrs = {**attributes(trace), "background": rule.rule, "refinement": refinement, "scale": multiplier}
-    return xr.Dataset(data, coords={"label": list(names)}, attrs=attrs)
+    attrs = {**attributes(trace), **about, "background": words}
+    attrs |= {"refinement": _describe(denoise, smooth)} | ({"cosine_cut": cut} if cut > NO_CUT else {})
+    return xr.Dataset(data, coords={"label": names}, attrs=attrs)
 
 
 def _checked(denoise: float, smooth: str) -> float:
@@ -96,33 +117,30 @@ def _size(size: tuple[int, int] | None, trace: Trace) -> tuple[int, int]:
     return rows, columns
 
 
-def _refined(
-    trace: Trace, vectors: Tensor, scale: float, denoise: float, smooth: str
-) -> tuple[Tensor, float, np.ndarray]:
-    scores, is_left = cosine_maps(trace.dense, vectors[None])[0], np.ones(len(vectors), dtype=bool)
+def _refined(trace: Trace, cosines: Tensor, denoise: float, smooth: str) -> tuple[Tensor, Tensor]:
+    """Refine cosines (prompt, y, x) to scores, and lower those of prompts that denoising removed."""
     if denoise:
-        scores, kept_prompts = prompt_denoising(scores, denoise)
-        is_left = kept_prompts.numpy()
+        cosines, _ = prompt_denoising(cosines, denoise)
     if not smooth:
-        return scores, scale, is_left
+        return cosines, cosines
     if trace.keys is None:
         got, expected = "key smoothing of a trace without keys", "a trace that holds the pool's keys"
         fix = "Trace with keys='key' (or keys='projected', as the official code does for ViTs)."
         raise LayerError(got, expected=expected, fix=fix)
-    # smoothed scores are sums of probabilities, not cosines: the official code takes their plain softmax
-    return key_smoothing(scores, trace.keys, normalisation=smooth), 1.0, is_left
+    return key_smoothing(cosines, trace.keys, normalisation=smooth), cosines
 
 
-def _hidden(rule: Background, names: Sequence[str]) -> np.ndarray:
-    if len(names) > MOST_LABELS:
-        expected = f"at most {MOST_LABELS}, as labels are 16-bit numbers"
-        raise PromptError(f"{len(names)} prompts to label pixels with", expected=expected, fix="Segment in parts.")
-    unknown = [name for name in rule.prompts if name not in names]
-    if unknown:
-        got = f"background prompts {', '.join(map(repr, unknown))} are not among the prompts"
-        fix = "Add them to the prompts too: they compete with the others for each pixel."
-        raise PromptError(got, expected=f"some of {', '.join(map(repr, names))}", fix=fix)
-    return np.array([name in rule.prompts for name in names])
+def _is_alone(names: Sequence[str], formula: Formula, rule: Background, cut: float, *, independent: bool) -> bool:
+    """Tell whether one prompt is judged by nothing, and refuse masks where each prompt would be."""
+    if cut > NO_CUT or (formula.name == "sigmoid" and rule.below):
+        return False
+    if independent:
+        got, expected = "independent masks without a cut: every prompt would be everywhere", "an absolute rule"
+        fix = "Name absent prompts, or pass background=maps.Background(cosine=0.2)."
+        raise PromptError(got, expected=expected, fix=fix)
+    if len(names) == 1:
+        warn_of_no_rival(names[0])
+    return len(names) == 1
 
 
 def _describe(denoise: float, smooth: str) -> str:
@@ -132,28 +150,37 @@ def _describe(denoise: float, smooth: str) -> str:
 
 
 STRIP = 2**20  # numbers held at once while a strip of rows is labelled
+NO_CUT = -2.0  # below every cosine, and above the score of a prompt that denoising removed
+assert NO_CUT > REMOVED
 
 
 @dataclass(frozen=True)
 class Background:
-    """What counts as background: a pixel without a label.
+    """What counts as background, a pixel without a label: where any one of these says so.
 
     Attributes:
-        below: Pixels whose best probability is below this.
+        below: Pixels whose best probability is below this. A softmax shares one out among the prompts given: its
+            numbers tell which prompt fits better, not whether one is there. A model's own sigmoid tells that too.
         prompts: Pixels whose best prompt is one of these.
+        cosine: Pixels whose best prompt has no higher cosine than this: absolute.
+        absent: Pixels whose best prompt has no higher cosine than any absent prompt has anywhere in the image:
+            absolute, and without absent prompts nothing.
 
     Example:
-        >>> Background.of(0.4), Background.of(["sky", "grass"]).rule
-        (Background(below=0.4, prompts=()), 'background: best prompt is sky, grass')
+        >>> Background.of(0.4), Background.of(["sky", "grass"]).prompts
+        (Background(below=0.4, prompts=(), cosine=None, absent=True), ('sky', 'grass'))
     """
 
     below: float = 0.0
     prompts: tuple[str, ...] = ()
+    cosine: float | None = None
+    absent: bool = True
 
     def __post_init__(self) -> None:
         texts = isinstance(self.prompts, tuple) and all(isinstance(prompt, str) for prompt in self.prompts)
-        if not is_number(self.below, 0, 1) or not texts:
-            raise _refused(f"below={reprlib.repr(self.below)}, prompts={reprlib.repr(self.prompts)}")
+        cosine = self.cosine is None or is_number(self.cosine, -1, 1)
+        if not (is_number(self.below, 0, 1) and texts and cosine and isinstance(self.absent, bool)):
+            raise _refused(", ".join(f"{name}={reprlib.repr(value)}" for name, value in vars(self).items()))
 
     @classmethod
     def of(cls, rule: None | float | Sequence[str] | Background) -> Background:
@@ -178,66 +205,100 @@ class Background:
         """Take further prompts for background.
 
         Example:
-            >>> Background(below=0.4).joined(["sky"])
-            Background(below=0.4, prompts=('sky',))
+            >>> Background(below=0.4).joined(["sky"]).prompts
+            ('sky',)
         """
-        return Background(self.below, tuple(dict.fromkeys([*self.prompts, *prompts])))
+        return replace(self, prompts=tuple(dict.fromkeys([*self.prompts, *prompts])))
 
-    @property
-    def rule(self) -> str:
-        """The rule in words, for captions."""
+    def hidden(self, names: Sequence[str]) -> np.ndarray:
+        """Tell which labels are background prompts, (label,).
+
+        Raises:
+            PromptError: background prompts that are no labels, or more labels than there are numbers for.
+        """
+        if len(names) > MOST_LABELS:
+            expected = f"at most {MOST_LABELS}, as labels are 16-bit numbers"
+            raise PromptError(f"{len(names)} prompts to label pixels with", expected=expected, fix="Segment in parts.")
+        if unknown := [name for name in self.prompts if name not in names]:
+            got = f"background prompts {', '.join(map(repr, unknown))} are not among the prompts"
+            fix = "Add them to the prompts too: they compete with the others for each pixel."
+            raise PromptError(got, expected=f"some of {', '.join(map(repr, names))}", fix=fix)
+        return np.array([name in self.prompts for name in names])
+
+    def cut(self, absent: np.ndarray) -> float:
+        """Give the cosine that a pixel must be above, of maps (prompt, y, x) of absent prompts; `NO_CUT` for none.
+
+        Example:
+            >>> Background(cosine=0.2).cut(np.array([[[0.1, 0.3]]])), Background(absent=False).cut(np.ones((1, 1, 1)))
+            (0.3, -2.0)
+        """
+        cosine = NO_CUT if self.cosine is None else self.cosine
+        return max(cosine, float(absent.max())) if self.absent and absent.size else cosine
+
+    def words(self, formula: Formula, cut: float, *, alone: bool) -> str:
+        """Put the rule in words, for captions."""
         rules = [f"best prompt is {', '.join(self.prompts)}"] if self.prompts else []
-        rules += [f"best probability below {self.below:g}"] if self.below else []
-        return f"background: {' or '.join(rules)}" if rules else "no background: every pixel named"
+        noun = "share of the prompts given" if formula.name == "softmax" else "probability"
+        rules += [f"{noun} below {self.below:g}"] if self.below else []
+        if cut > NO_CUT:
+            highest = "" if cut == self.cosine else ", the highest of an absent prompt"
+            rules += [f"cosine not above {cut:.3g}{highest}"]
+        words = f"background: {' or '.join(rules)}" if rules else "no background: every pixel named"
+        return f"{words}; one prompt alone has no competitor" if alone else words
 
 
 def _refused(got: str) -> PromptError:
-    expected = "None, a probability in [0, 1], or a list of background prompts"
-    fix = "Try background=0.3 or background=['sky', 'ground']."
+    expected = "None, a probability in [0, 1], a list of background prompts, or a Background(...)"
+    fix = "Try background=0.3, background=['sky', 'ground'] or background=maps.Background(cosine=0.2)."
     return PromptError(f"background {got}", expected=expected, fix=fix)
 
 
 def label(
     scores: np.ndarray,
     geometry: Geometry,
+    formula: Formula,
     *,
     rows: int,
     columns: int,
-    scale: float,
-    background: Sequence[bool],
-    below: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Name every pixel by its best prompt, from scores (prompt, y, x) on the grid.
+    cosines: np.ndarray | None = None,
+    hidden: np.ndarray | None = None,
+    below: float = 0.0,
+    cut: float = NO_CUT,
+    soft: bool = False,
+    independent: bool = False,
+) -> dict[str, np.ndarray]:
+    """Name every pixel by its best prompt, from scores (prompt, y, x) on the grid and, where they differ, cosines.
+
+    A pixel is named where its best prompt is none of the `hidden` ones, reaches the probability `below` and has a
+    cosine above `cut`.
 
     Returns:
-        `(row, column)` int16 indices of prompts, -1 for background and for what the model did not see, and the
-        `(row, column)` float32 probability of the best prompt, NaN where not seen.
+        `labels` (row, column) int16, -1 for background and for what the model did not see; `probability` (row, column)
+        float32 of the best prompt, NaN where not seen; as asked for `probabilities` and `masks`, (prompt, row, column).
     """
-    labels = np.full((rows, columns), -1, np.int16)
-    probability = np.full((rows, columns), np.nan, np.float32)
-    hidden = np.asarray(background, dtype=bool)
-    for strip, values, visible in strips(scores, geometry, rows, columns):
-        best = values.argmax(0)
-        top = values.max(0)
-        values -= top
-        values *= scale
-        share = 1 / np.exp(values, out=values).sum(0)
-        answer = np.where(hidden[best] | (share < below), -1, best)
-        labels[strip] = np.where(visible, answer, -1)
-        probability[strip] = np.where(visible, share, np.nan)
-    return labels, probability
-
-
-def probabilities(scores: np.ndarray, geometry: Geometry, *, rows: int, columns: int, scale: float) -> np.ndarray:
-    """Give every pixel its probability of each prompt: `(prompt, row, column)` float32, NaN where not seen.
-
-    This is the soft segmentation: it holds prompts × pixels numbers, because that is what was asked for.
-    """
-    soft = np.full((len(scores), rows, columns), np.nan, np.float32)
-    for strip, values, visible in strips(scores, geometry, rows, columns):
-        values = np.exp(scale * (values - values.max(0)))
-        soft[:, strip] = np.where(visible, values / values.sum(0), np.nan)
-    return soft
+    count, shape = len(scores), (rows, columns)
+    hidden = np.zeros(count, dtype=bool) if hidden is None else hidden
+    result: dict[str, np.ndarray] = {
+        "labels": np.full(shape, -1, np.int16),
+        "probability": np.full(shape, np.nan, np.float32),
+    }
+    result |= {"probabilities": np.full((count, *shape), np.nan, np.float32)} if soft else {}
+    result |= {"masks": np.zeros((count, *shape), dtype=bool)} if independent else {}
+    drawn = scores if cosines is None else np.concatenate([scores, cosines])
+    for strip, values, visible in strips(drawn, geometry, rows, columns):
+        ranked, absolute = values[:count], values[-count:]
+        best = ranked.argmax(0)
+        shares = formula.probabilities(ranked if formula.name == "softmax" else absolute)
+        share, cosine = (np.take_along_axis(each, best[None], 0)[0] for each in (shares, absolute))
+        is_named = visible & ~hidden[best] & (share >= below) & (cosine > cut)
+        result["labels"][strip] = np.where(is_named, best, -1)
+        result["probability"][strip] = np.where(visible, share, np.nan)
+        if soft:
+            result["probabilities"][:, strip] = np.where(visible, shares, np.nan)
+        if independent:
+            likely = shares >= below if formula.name == "sigmoid" else True
+            result["masks"][:, strip] = visible & (absolute > cut) & likely
+    return result
 
 
 def strips(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.errors import PromptError, warn
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
+from denseclip_viz.validation import one_of, short
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -66,23 +69,103 @@ def similarity(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.DataArray:
     )
 
 
-def classify(trace: Trace, vectors: Tensor, prompts: Prompts, *, scale: float) -> xr.DataArray:
-    """Share out one between the prompts, in each template: CLIP's ordinary zero-shot probabilities.
+LONG_NAMES = {
+    "softmax": "share of the prompts given (softmax)",
+    "sigmoid": "probability (sigmoid, each prompt by itself)",
+}
 
-    `vectors` are (template, prompt, D), of any length; `scale` is exp(logit_scale).
+
+@dataclass(frozen=True)
+class Formula:
+    """How cosines become probabilities: `softmax(scale · cosine)` over prompts, or `sigmoid(scale · cosine + bias)`."""
+
+    name: str
+    scale: float
+    bias: float = 0.0
+
+    def probabilities(self, cosines: np.ndarray, axis: int = 0) -> np.ndarray:
+        """Compute them along the axis of prompts.
+
+        Example:
+            >>> cosines = np.zeros(2)
+            >>> Formula("softmax", 100.0).probabilities(cosines), Formula("sigmoid", 100.0, -5.0).probabilities(cosines)
+            (array([0.5, 0.5]), array([0.00669285, 0.00669285]))
+        """
+        if self.name == "sigmoid":
+            sigmoid: np.ndarray = np.exp(-np.logaddexp(0, -(self.scale * cosines + self.bias)))
+            return sigmoid
+        values = np.exp(self.scale * (cosines - cosines.max(axis, keepdims=True)))
+        shares: np.ndarray = values / values.sum(axis, keepdims=True)
+        return shares
+
+
+def choose_formula(name: str | None, scale: float, bias: float | None) -> Formula:
+    """Choose how cosines become probabilities: as the model was trained, unless another formula is named.
+
+    Raises:
+        PromptError: No such formula, or the sigmoid of a model without a bias for it.
+
+    Example:
+        >>> choose_formula(None, 100.0, None), choose_formula(None, 100.0, -10.0).name
+        (Formula(name='softmax', scale=100.0, bias=0.0), 'sigmoid')
+    """
+    if name is None:
+        name = "softmax" if bias is None else "sigmoid"
+    one_of(name, tuple(LONG_NAMES), "formula", error=PromptError)
+    if name == "softmax":
+        return Formula(name, scale)
+    if bias is None:
+        got, fix = "A sigmoid of a model without a logit bias", "Leave the formula out for the softmax."
+        raise PromptError(got, expected="a model that was trained with a sigmoid, such as SigLIP", fix=fix)
+    return Formula(name, scale, bias)
+
+
+def classify(trace: Trace, vectors: Tensor, prompts: Prompts, formula: Formula) -> xr.DataArray:
+    """Give the whole image's probability of each prompt, in each template; absent prompts are the baseline.
+
+    `vectors` are (template, prompt, D), of any length.
 
     Returns:
-        `(template, prompt)`, each row sums to one.
+        `(template, prompt)` of the prompts that are not absent, with the coordinates `cosine` (template, prompt) and,
+        of absent ones, `absent_baseline` (template), their highest cosine; `long_name` says what the numbers are.
 
-    Source: Radford et al. 2021, arXiv 2103.00020, section 3.1.2.
+    Warns:
+        UserWarning: A softmax over one prompt.
+
+    Source: Radford et al. 2021, arXiv 2103.00020, section 3.1.2; Zhai et al. 2023, arXiv 2303.15343, section 3.2.
     """
     import xarray as xr
 
-    texts = F.normalize(vectors.to(trace.dense.dtype), dim=-1)
-    shares = torch.softmax(scale * (texts @ F.normalize(trace.global_embedding, dim=0)), dim=-1)
-    dims = ("template", "prompt")
-    coords = {name: values for name, values in coordinates(trace, prompts).items() if name not in ("y", "x")}
-    return xr.DataArray(shares.numpy(), coords=coords, dims=dims, name="probability", attrs=attributes(trace))
+    texts, away = F.normalize(vectors.to(trace.dense.dtype), dim=-1), np.array(prompts.absent)
+    cosines = (texts @ F.normalize(trace.global_embedding, dim=0)).clamp(-1, 1).numpy()
+    names, dims = names_of(prompts, absent=False), ("template", "prompt")
+    coords: dict[str, Any] = {"template": list(prompts.templates), "prompt": names, "cosine": (dims, cosines[:, ~away])}
+    if away.any():
+        coords["absent_baseline"] = ("template", cosines[:, away].max(1))
+    if formula.name == "softmax" and len(names) == 1:
+        warn_of_no_rival(names[0])
+    values = formula.probabilities(cosines[:, ~away], axis=-1)
+    attrs = {**attributes(trace), **described(prompts, formula)}
+    return xr.DataArray(values, coords=coords, dims=dims, name="probability", attrs=attrs)
+
+
+def names_of(prompts: Prompts, *, absent: bool) -> list[str]:
+    """List the absent prompts, or all others."""
+    return [name for name, away in zip(prompts.prompts, prompts.absent, strict=True) if away is absent]
+
+
+def described(prompts: Prompts, formula: Formula) -> dict[str, str | float]:
+    """Say what probabilities are, and of which prompts the baseline is; safe for netCDF."""
+    attrs: dict[str, str | float] = {"formula": formula.name, "long_name": LONG_NAMES[formula.name]}
+    attrs |= {"scale": formula.scale} | ({"bias": formula.bias} if formula.name == "sigmoid" else {})
+    absent = ", ".join(names_of(prompts, absent=True))
+    return attrs | ({"absent": absent} if absent else {})
+
+
+def warn_of_no_rival(name: str) -> None:
+    """Warn of one prompt alone: a softmax over it is 1 for any image."""
+    got = f"{short(name)} is the only prompt, so its share is 100 % whatever the image"
+    warn(f"{got}. Name other prompts beside it, or judge it by its cosine.")
 
 
 def coordinates(trace: Trace, prompts: Prompts) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
     """Summarise a segmentation: one row a label, its pixels and its share of what the model saw.
 
     Returns:
-        Columns `label, pixels, share`, and what `with_source` says of image and weights.
+        Columns `label, pixels, share`; of independent masks `mask_share`; `cosine_cut`, which pixels with a name are
+        above, if there was one; and what `with_source` says of image and weights.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -81,6 +82,11 @@ def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
     counts = np.bincount(labels + 1, minlength=segmentation.sizes["label"] + 1)
     names = ["(background)", *segmentation.label.values]
     table = pd.DataFrame({"label": names, "pixels": counts, "share": counts / max(1, counts.sum())})
+    if "masks" in segmentation:
+        areas = segmentation.masks.sum(("row", "column")).values
+        table["mask_share"] = [np.nan, *(areas / max(1, counts.sum()))]
+    if "cosine_cut" in segmentation.attrs:
+        table["cosine_cut"] = segmentation.attrs["cosine_cut"]
     return with_source(table, segmentation)
 
 
@@ -89,18 +95,21 @@ def classify_table(shares: xr.DataArray) -> pd.DataFrame:
     """List probabilities: one row for each template and prompt, the most likely first within a template.
 
     Returns:
-        Columns `template, prompt, probability`, and what `with_source` says of image and weights.
+        Columns `template, prompt`; `softmax_share` of the prompts given or `sigmoid_probability` of each by itself;
+        `cosine`; with absent prompts `absent_baseline`; and what `with_source` says of image and weights.
 
     Example:
         >>> import denseclip_viz as dcv
         >>> model, scene = dcv.load(), dcv.toyworld.scene("a taxi on grass", size=64)
         >>> table = dcv.maps.classify_table(model.classify(scene, ["a taxi", "grass"]))
-        >>> round(float(table.probability.sum()), 3)
+        >>> round(float(table.softmax_share.sum()), 3)
         1.0
     """
-    table = shares.drop_vars(MARKS).to_dataframe().reset_index()
+    number = {"softmax": "softmax_share", "sigmoid": "sigmoid_probability"}[shares.attrs["formula"]]
+    table = shares.rename(number).to_dataframe().reset_index()
+    table = table[["template", "prompt", number, *(name for name in ("cosine", "absent_baseline") if name in table)]]
     places = {template: place for place, template in enumerate(shares.template.values)}
-    table = table.sort_values("probability", ascending=False, kind="stable")
+    table = table.sort_values(number, ascending=False, kind="stable")
     table = table.sort_values("template", key=lambda column: column.map(places), kind="stable")
     return with_source(table.reset_index(drop=True), shares)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import compress
 from os import PathLike
 
-from denseclip_viz.errors import PromptError
+from denseclip_viz.errors import PromptError, warn
 from denseclip_viz.html import join_names, repr_html
 from denseclip_viz.prompts.articles import fill, two_articles
 from denseclip_viz.prompts.templates import templates_from
@@ -214,13 +213,9 @@ def _warn_of_doubles(prompts: Prompts) -> None:
     plural, right = prompts.plural, prompts.articles == "right"
     if not right and (clash := two_articles(prompts.templates, texts, plural=plural)):
         fix = 'Pass articles="right" (--articles right) to keep one, or write prompts without.'
-        _warn(f"{short(fill(*clash, articles=False, plural=plural))} has an article too many. {fix}")
+        warn(f"{short(fill(*clash, articles=False, plural=plural))} has an article too many. {fix}")
     template = next((template for template in prompts.templates if "{}." in template), None)
     text = next((text for text in texts if text.endswith(".")), None)
     if template and text:
         filled = short(fill(template, text, articles=right, plural=plural))
-        _warn(f"{filled} has a full stop too many: the template brings one. Write prompts without.")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=4)
+        warn(f"{filled} has a full stop too many: the template brings one. Write prompts without.")

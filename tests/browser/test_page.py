@@ -230,18 +230,21 @@ def test_what_lies_below_the_threshold_is_uncovered(show):
     assert shown.root.locator(".dcv-limit").text_content() == "off"
 
 
-def test_segments_are_the_strongest_prompt_at_each_pixel(show):
+def test_segments_are_the_strongest_prompt_at_each_pixel_above_all_absent_ones(show):
     both = fake_results.comparison(prompts=fake_results.MANY)
     shown = show(both, view="segments", opacity=1)
     pixels = shown.pixels()
     full = upsample(both.dense[0].to_numpy(), geometry_of(both), *pixels.shape[:2])
-    best = full.argmax(0)
+    absent = both.absent.to_numpy()  # they stand last
+    best, named = full[~absent].argmax(0), full[~absent].max(0) > both.dense[0].to_numpy()[absent].max()
     colours = np.round(255 * np.array([label_colour(i) for i in range(len(fake_results.MANY))]))[best]
     line = (pixels == 255).all(-1)
-    assert line.mean() < 0.1
-    assert nearly_all(pixels[~line], colours[~line], within=1, share=0.999)
+    assert line.mean() < 0.1 and 0 < named.mean() < 1
+    inked = named & ~line
+    assert nearly_all(pixels[inked], colours[inked], within=1, share=0.999)
+    assert "above the absent prompts" in shown.root.locator(".dcv-caption").text_content()
     told = [int(text.strip("%")) for text in shown.root.locator(".dcv-share").all_text_contents()]
-    shares = [100 * float((best == i).mean()) for i in range(len(fake_results.MANY))]
+    shares = [100 * float((named & (best == i)).mean()) for i in range(len(fake_results.MANY))]
     assert np.abs(np.array(told) - shares).max() < 1
 
 

@@ -144,6 +144,14 @@ def test_every_view_has_a_still(view):
     assert still_of(dcv.Canvas(both, view=view)).shape == (224, 448, 3)
 
 
+def test_absent_prompts_name_nothing_in_the_still_of_segments():
+    both = fake_results.comparison(absent=[False, False, False, True])
+    both["dense"][:, 3] = 2.0  # above all others
+    bare = still_of(dcv.Canvas(both, view="segments"))
+    named = still_of(dcv.Canvas(fake_results.comparison(absent=[False] * 4), view="segments"))
+    assert np.abs(named - bare).mean() > 1
+
+
 def test_segmentations_and_maps_without_a_image_have_stills():
     assert still_of(dcv.Canvas(fake_results.segmentation())).std() > 20
     assert still_of(dcv.Canvas(fake_results.similarity())).std() > 20

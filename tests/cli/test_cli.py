@@ -102,6 +102,20 @@ def test_a_background_is_a_probability_or_names(run, here, words, rule):
     assert rule in xr.load_dataset(here / "data.nc", engine="h5netcdf").attrs["background"]
 
 
+def test_absent_prompts_and_a_cosine_cut_what_is_named(run, here):
+    run("segment", "street.jpg", "--absent", "a whale", "--cosine", "-0.9", "-o", "data.nc")
+    data = xr.load_dataset(here / "data.nc", engine="h5netcdf")
+    assert "a whale" not in data.label and data.attrs["absent"] == "a whale" and data.attrs["cosine_cut"] > -0.9
+    run("segment", "street.jpg", "--cosine", "1", "-o", "data.csv")
+    assert pd.read_csv(here / "data.csv")["share"].tolist()[0] == 1
+
+
+def test_shares_stand_beside_cosines_and_the_baseline(run, here):
+    run("classify", "street.jpg", "--absent", "a whale", "--formula", "softmax", "-o", "data.csv")
+    table = pd.read_csv(here / "data.csv")
+    assert {"softmax_share", "cosine", "absent_baseline"} < set(table) and "a whale" not in set(table["prompt"])
+
+
 def test_refinements_reach_the_segmentation(run, here):
     run("segment", "street.jpg", "--smooth", "official", "--denoise", "0.1", "-o", "data.nc")
     data = xr.load_dataset(here / "data.nc", engine="h5netcdf")
@@ -153,8 +167,8 @@ def test_as_a_process_of_its_own(here, model_folder):
     root = str(Path(dcv.__file__).parents[1])
     shell = {"PYTHONPATH": root, "PYTHONIOENCODING": "latin-1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     options = {"env": shell, "capture_output": True, "text": True, "encoding": "latin-1"}
-    done = subprocess.run([*line, "-p", "고양이", "-o", "t.csv"], **options)
+    done = subprocess.run([*line, "-p", "고양이", "-p", "grass", "-o", "t.csv"], **options)
     assert (done.returncode, done.stderr) == (0, "") and "\\uace0" in done.stdout
-    assert pd.read_csv("t.csv")["prompt"].tolist() == ["고양이"]
-    again = subprocess.run([*line, "-p", "고양이", "-o", "t.csv"], **options)
+    assert set(pd.read_csv("t.csv")["prompt"]) == {"고양이", "grass"}
+    again = subprocess.run([*line, "-p", "고양이", "-p", "grass", "-o", "t.csv"], **options)
     assert (again.returncode, again.stdout) == (2, "") and again.stderr.count("\n") == 1

@@ -78,6 +78,16 @@ def test_weights_that_are_not_here_are_said_at_once(refused, monkeypatch):
     assert "not on this machine" in message and "random" in message
 
 
+@pytest.mark.parametrize("words", [["--background", "2"], ["--background", "nan"], ["--background", "sky"]])
+def test_a_background_that_cannot_be_is_refused_before_a_model_is_loaded(refused, words):
+    message = refused("segment", "street.jpg", "-m", "no such model", *words, model=None)
+    assert f"--background {words[1]}. Expected a probability from 0 to 1" in message or "'sky'" in message
+
+
+def test_a_text_that_is_too_long_gets_advice_that_the_command_line_can_follow(refused):
+    assert "Shorten it." in refused("segment", "street.jpg", "-p", "very " * 90 + "red")
+
+
 @pytest.mark.parametrize("words", [["compare"], ["compare", "street.jpg"], ["nothing"], ["segment", "--denoise", "x"]])
 def test_a_command_that_is_not_whole_says_how_it_is_used(run, words):
     assert "Usage" in run(*words, model=None, prompts=(), code=2).output

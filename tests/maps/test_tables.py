@@ -44,7 +44,8 @@ def test_contributions_and_rest_of_a_row_sum_to_its_score(model, image_file):
 def test_a_segmentation_counts_each_seen_pixel_once(model, image_file):
     result = model.segment(image_file, PROMPTS, background=["grass"])
     table = segment_table(result)
-    assert table["label"].tolist() == ["(background)", "a red car", "grass", "a giraffe"]
+    assert table["label"].tolist() == ["(background)", "a red car", "grass"]
+    assert set(table["cosine_cut"]) == {result.attrs["cosine_cut"]}
     seen = np.isfinite(result.probability.values)
     assert table["pixels"].sum() == seen.sum() < seen.size  # the native crop does not see all of it
     assert table["share"].sum() == pytest.approx(1) and rows(table, label="grass")["pixels"].item() == 0
@@ -64,7 +65,7 @@ def test_probabilities_are_listed_from_the_most_likely(model, image_file):
     assert table["template"].unique().tolist() == ["a photo of {}.", "{}"] == shares.template.values.tolist()
     for template in shares.template.values:
         some = rows(table, template=template)
-        assert some["probability"].is_monotonic_decreasing and some["probability"].sum() == pytest.approx(1)
+        assert some["softmax_share"].is_monotonic_decreasing and some["softmax_share"].sum() == pytest.approx(1)
         assert some["prompt"].iloc[0] == shares.prompt.values[shares.sel(template=template).argmax("prompt").item()]
 
 

@@ -22,6 +22,7 @@ def test_a_prompt_is_said_as_it_was_typed_unless_templates_are_asked_for():
     assert Prompts([" two  spaces "]).prompts == (" two  spaces ",)
 
 
+@pytest.mark.filterwarnings("ignore:.*article too many")
 @given(distinct, distinct)
 def test_every_prompt_is_said_in_every_template(prompts, around):
     around = [text.replace("{", "(").replace("}", ")") for text in around]

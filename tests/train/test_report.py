@@ -13,6 +13,7 @@ import denseclip_viz as dcv
 from denseclip_viz.clip.load.bundled import MODELS
 from denseclip_viz.maps.refine import REMOVED
 from denseclip_viz.maps.segment import label
+from denseclip_viz.maps.similarity import Formula
 from denseclip_viz.measure.candidates import PATHS, Baselines, GradCam
 from denseclip_viz.measure.datasets import Example
 from denseclip_viz.measure.segmentation import (
@@ -94,10 +95,8 @@ def test_leaving_out_classes_that_cannot_win_changes_no_pixel(traced, steps):
     scores = torch.rand(len(CLASSES), *trace.geometry.grid, generator=rng)
     scores = scores if steps is None else (scores * steps).round() / steps
     scores[::2] -= 0.8  # some that win nowhere
-    whole = label(
-        scores.numpy(), trace.geometry, rows=168, columns=168, scale=1.0, background=[False] * len(CLASSES), below=0.0
-    )
-    assert (label_pixels(scores, trace.geometry) != whole[0]).mean() < 1e-3  # the last bit decides between equals
+    whole = label(scores.numpy(), trace.geometry, Formula("softmax", 1.0), rows=168, columns=168)["labels"]
+    assert (label_pixels(scores, trace.geometry) != whole).mean() < 1e-3  # the last bit decides between equals
     assert len(contenders(scores)) < len(CLASSES)
 
 

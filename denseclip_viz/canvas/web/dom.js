@@ -52,7 +52,8 @@ function makeBars(parts) {
   parts.where = make("div", "dcv-where", { "aria-live": "polite" });
   parts.bars = make("div", "dcv-bars", { role: "group", "aria-label": "values of this cell" });
   parts.key = make("div", "dcv-key", {}, "the whole image’s cosine");
-  return [parts.where, parts.bars, parts.key];
+  parts.number = make("div", "dcv-number-key"); // what a legend's numbers and shares are
+  return [parts.where, parts.number, parts.bars, parts.key];
 }
 
 function fillSelects({ data, parts }) {

@@ -45,14 +45,21 @@ function paintOver(view) {
   over.getContext("2d").putImageData(image, 0, 0);
 }
 
-// The label of every pixel: as the segmentation has it, or the prompt with the strongest dense map.
+// The label of every pixel: as the segmentation has it, or the prompt with the strongest dense map. Absent prompts name
+// none; the highest cosine that they have is a flat map, which a prompt has to exceed.
 function labelsOf({ data, state, stack, labels }, width, height) {
   const drawn = new Int16Array(width * height).fill(UNSEEN), { grid } = data.labels ?? stack;
   const where = placesOf(data, grid, width, height, data.labels || state.interpolation === "nearest");
   if (data.labels) nearestLabels(drawn, width, where, labels.numbers, grid.columns);
   else {
-    const maps = data.choices.prompt.map((prompt) => mapOf(stack, selected(data, { ...state, prompt }).map));
+    const numbers = presentOf(data), baseline = baselineOf(data, state, stack);
+    const maps = numbers.map((i) => mapOf(stack, selected(data, { ...state, prompt: data.choices.prompt[i] }).map));
+    if (baseline !== undefined) {
+      numbers.unshift(UNNAMED);
+      maps.unshift(new Float32Array(cellsIn(stack)).fill(baseline));
+    }
     strongest(drawn, width, where, maps, grid.columns);
+    for (let at = 0; at < drawn.length; at++) if (drawn[at] >= 0) drawn[at] = numbers[drawn[at]];
   }
   return drawn;
 }

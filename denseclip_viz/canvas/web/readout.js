@@ -39,8 +39,8 @@ function rampOf(table) {
   return image;
 }
 
-function showBaseline(data, state, node, { baseline, low, high, decimals }) {
-  const value = baseline?.[templateOf(data, state)];
+function showBaseline(data, state, node, shown) {
+  const { low, high, decimals } = shown, value = baselineOf(data, state, shown);
   node.hidden = value === undefined;
   if (node.hidden) return;
   const at = clamp((value - low) / (high - low), 0, 1); // beyond limits that were chosen it stands at the end
@@ -64,11 +64,18 @@ function captionOf({ data, state, stack, peak, shown }, byText) {
   if (data.labels) return [data.labels.background, data.labels.refinement === "none" ? "" : data.labels.refinement];
   const { rows, columns } = stack.grid; // of an inner layer they may be others than the output's
   const words = [stack.layer === OUTPUT ? "" : `${stack.layer}, ${rows} × ${columns} cells: ${data.reading}`];
+  if (state.view === "segments") words.push(ruleOf(data, state, stack));
   if (!shown?.view) return words;
   const score = data.scores?.[templateOf(data, state)][data.choices.prompt.indexOf(state.prompt)];
   if (byText && score !== undefined) words.unshift(`whole image ${pretty(score, 3)}`);
   if (peak) words.unshift(`peak ${pretty(shown.read(indexOf(stack.grid, peak)), stack.decimals)}`);
   return words;
+}
+
+function ruleOf(data, state, stack) {
+  const baseline = baselineOf(data, state, stack);
+  if (baseline !== undefined) return `best prompt, above the absent prompts’ ${pretty(baseline, stack.decimals)}`;
+  return presentOf(data).length > 1 ? "best of the prompts given" : "one prompt alone has no competitor";
 }
 
 // The rows below the scale: the prompts, or the heads where a map has none.
@@ -129,11 +136,13 @@ function tellValues(view, cell) {
     bar.share.textContent = shown ? "" : `${Math.round(100 * view.shares[i])}%`;
   });
   parts.bars.classList.toggle("dcv-legend", !shown);
+  showNumberKey(view, stack.unit);
   parts.key.hidden = !scores;
 }
 
 // A segmentation knows the probability of the label that it gave.
-function tellLabels({ data, rows, labels, shares, parts, shown }, cell) {
+function tellLabels(view, cell) {
+  const { data, rows, labels, shares, parts, shown } = view;
   const at = cell ? indexOf(data.labels.grid, cell) : -1, label = labels.numbers[at];
   rows.forEach((bar, i) => {
     tellBar(bar, i === label && data.labels.probability ? labels.probability[at] : NaN, 2, [0, 1], i === label);
@@ -141,7 +150,14 @@ function tellLabels({ data, rows, labels, shares, parts, shown }, cell) {
     bar.share.textContent = shown ? "" : `${Math.round(100 * shares[i])}%`;
   });
   parts.bars.classList.add("dcv-legend");
+  showNumberKey(view, data.labels.probability);
   parts.key.hidden = true;
+}
+
+// Over a legend, whose numbers are no bars on a scale.
+function showNumberKey({ parts, shown }, number) {
+  parts.number.hidden = Boolean(shown);
+  parts.number.textContent = [number && `${number} here`, "% of what was seen"].filter(Boolean).join(" · ");
 }
 
 function tellBar({ row, fill, number }, value, decimals, ends, isCurrent) {

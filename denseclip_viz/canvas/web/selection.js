@@ -21,6 +21,11 @@ const isByText = (stack) => stack?.axes.length === 2; // one map for each templa
 
 const templateOf = ({ choices }, { template }) => choices.template.indexOf(template);
 
+// The places of the prompts that may be in the image, and the highest cosine of those that are not.
+const presentOf = ({ prompts }) => prompts.flatMap(({ absent }, i) => (absent ? [] : [i]));
+
+const baselineOf = (data, state, { baseline }) => baseline?.[templateOf(data, state)];
+
 function coloursOf({ tables }, state, { diverging, colours }) {
   return tables[diverging ? "isDiverging" : "isSequential"].includes(state.colours) ? state.colours : colours;
 }

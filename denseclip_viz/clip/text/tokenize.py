@@ -163,7 +163,7 @@ def _cut(text: str, readable: str, lost: str, count: str, context: int) -> Promp
     where += f", before {_head(lost)}" if lost else ""
     got = f"The prompt {_ends(text)} has {count} tokens and this text tower reads {context}{where}"
     expected = f"at most {context} tokens, with those for begin and end"
-    return _refused(text, got, expected=expected, fix="Shorten it, or pass truncate=True to have it cut there.")
+    return _refused(text, got, expected=expected, fix="Shorten it.")
 
 
 def _ends(text: str) -> str:

@@ -14,7 +14,7 @@ from denseclip_viz.clip.towers.shadow import shared_copy
 from denseclip_viz.clip.towers.tower import Tower
 from denseclip_viz.errors import UnsupportedTowerError
 
-__all__ = ["Align", "Tower", "logit_scale", "tower_for", "tower_of", "uncompiled"]
+__all__ = ["Align", "Tower", "logit_bias", "logit_scale", "tower_for", "tower_of", "uncompiled"]
 
 
 def tower_of(clip: nn.Module) -> Tower:
@@ -35,6 +35,12 @@ def logit_scale(clip: nn.Module) -> float:
     scale = clip.logit_scale
     assert isinstance(scale, Tensor)
     return float(scale.detach().exp())
+
+
+def logit_bias(clip: nn.Module) -> float | None:
+    """Read what a CLIP that was trained with a sigmoid adds to scaled cosines; None of any other."""
+    bias = getattr(clip, "logit_bias", None)
+    return float(bias.detach()) if isinstance(bias, Tensor) else None
 
 
 def tower_for(visual: nn.Module) -> Tower:
