@@ -119,7 +119,7 @@ def check_target(path: str | os.PathLike[str], endings: Sequence[str], *, force:
         got = f"there is {what} {short_name(target.parent)}"
         raise OutputError(got, expected="a folder that is there and can be written", fix="Make it first.")
     if os.path.lexists(target) and not force:
-        fix = "Pass force=True to replace it (--force on the command line)."
+        fix = "Pass force=True to replace it."
         raise OutputError(f"{shown} is there already", expected="a name that is free", fix=fix)
     return target
 

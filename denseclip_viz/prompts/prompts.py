@@ -212,7 +212,7 @@ def _warn_of_doubles(prompts: Prompts) -> None:
     texts = [text for synonyms in prompts.synonyms for text in synonyms]
     plural, right = prompts.plural, prompts.articles == "right"
     if not right and (clash := two_articles(prompts.templates, texts, plural=plural)):
-        fix = 'Pass articles="right" (--articles right) to keep one, or write prompts without.'
+        fix = 'Pass articles="right" to keep one, or write prompts without.'
         warn(f"{short(fill(*clash, articles=False, plural=plural))} has an article too many. {fix}")
     template = next((template for template in prompts.templates if "{}." in template), None)
     text = next((text for text in texts if text.endswith(".")), None)

@@ -63,7 +63,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
 def no_checkpoint(folder: Path, why: str) -> WeightsError:
     """Say that a file is none that a training can go on from."""
     got = f"{short_name(folder / STATE)} is no checkpoint of this training ({short_name(why)})"
-    fix = "Name another folder, or start over: resume=False (--restart on the command line)."
+    fix = "Name another folder, or start over with resume=False."
     return WeightsError(got, expected="what a training wrote, whole", fix=fix)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from denseclip_viz import loading
 from denseclip_viz.cli.app import app
+from denseclip_viz.cli.image_commands import OPTIONS
 
 
 @pytest.fixture
@@ -78,6 +80,8 @@ def refused(run):
     def call(*words, **options):
         result = run(*words, code=2, **options)
         assert result.stdout == "" and result.stderr.count("\n") == 1 and "Expected" in result.stderr
+        arguments = rf"\b({'|'.join(OPTIONS)})=[\"'\[TF0-9]"
+        assert not re.search(arguments, result.stderr), f"Python on the command line: {result.stderr}"
         return result.stderr
 
     return call
