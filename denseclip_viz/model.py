@@ -118,7 +118,8 @@ class Model:
             (('value', 'vanilla'), torch.Size([2, 8, 8, 128]))
         """
         options: dict[str, Any] = {"geometry": geometry, "layers": layers, "attention": attention, "keys": keys}
-        return next(self.trace_many([image], **options, path=path, preset=preset, batch_size=batch_size))
+        (trace,) = self.trace_many([image], **options, path=path, preset=preset, batch_size=batch_size)
+        return trace
 
     def trace_many(
         self,

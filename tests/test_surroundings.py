@@ -1,6 +1,11 @@
 """What a caller has set around a call changes no answer, and stays as it was: autocast, inference mode and the rest."""
 
+import copy
+import pickle
+import random
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -80,8 +85,8 @@ def numbers(answer):
 
 
 def state():
-    kinds = ("cpu", "cuda", "mps", "xpu")
-    return torch_state(), np.geterr(), torch.get_default_device(), [torch.is_autocast_enabled(kind) for kind in kinds]
+    autocast = [torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda", "mps", "xpu")]
+    return torch_state(), random.getstate(), np.geterr(), torch.get_default_device(), autocast
 
 
 @pytest.fixture(scope="module", params=["bundled-resnet", "bundled-vit"])
@@ -189,3 +194,23 @@ def test_compiled_code_may_ask_a_model_and_a_compiled_tower_may_be_asked(name):
     assert all(torch.equal(compiled[layer], plain[layer]) for layer in plain.names)
     assert torch.allclose(model.encode_image(images)[0], plain.global_embedding, atol=1e-5)
     torch._dynamo.reset()
+
+
+def pickled(model):
+    return pickle.loads(pickle.dumps(model))  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
+def test_a_copy_of_a_model_answers_as_the_model_does(name, copied):
+    model = dcv.load(name)
+    plain = model.similarity(SCENE, PROMPTS)
+    other = copied(model)
+    assert other.tower.visual is other.clip.visual is not model.clip.visual
+    np.testing.assert_array_equal(other.similarity(SCENE, PROMPTS), plain)
+
+
+def test_a_model_can_be_sent_to_another_process():
+    model = dcv.load()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        traced = pool.submit(model.trace, SCENE).result()
+    np.testing.assert_allclose(traced.dense, model.trace(SCENE).dense, atol=1e-6)

@@ -11,6 +11,7 @@ import difflib
 import fnmatch
 import re
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -131,6 +132,9 @@ def active_in(module: nn.Module, mode: InterceptAttention) -> Iterator[None]:
             module.register_forward_pre_hook(enter)
             module.register_forward_hook(leave, always_call=True)  # also if the module raises
             yield
+    except BaseException as error:
+        end_interrupted(error)
+        raise
     finally:  # an interrupt skips even hooks that are always called
         while _take_off(mode):
             pass
@@ -144,14 +148,23 @@ def _take_off(mode: TorchFunctionMode) -> bool:
     return is_on
 
 
+def end_interrupted(error: BaseException) -> None:
+    """End the context managers that an interrupt kept from ending, now and not when somebody forgets the error.
+
+    One of torch's own would then put back a mode that it had put aside.
+    """
+    if not isinstance(error, Exception):
+        traceback.clear_frames(error.__traceback__)
+
+
 _HANGING: dict[int, tuple[int, nn.Module, Callable[..., None]]] = {}  # thread, module and hook, by the hook's id
 
 
 @contextmanager
 def _hung(module: nn.Module, hook: Callable[..., None]) -> Iterator[None]:
     """Know a hook from before it hangs until after it is off, so that no interrupt can make it forgotten."""
-    _HANGING[id(hook)] = threading.get_ident(), module, hook
     try:
+        _HANGING[id(hook)] = threading.get_ident(), module, hook
         yield
     finally:
         remove_hooks({id(hook)})
@@ -167,8 +180,8 @@ def remove_hooks(keys: Iterable[int]) -> None:
     for key, (_, module, hook) in [(key, _HANGING[key]) for key in keys if key in _HANGING]:
         for table in (module._forward_hooks, module._forward_pre_hooks):
             for number in [number for number, one in list(table.items()) if one is hook]:
+                module._forward_hooks_always_called.pop(number, None)  # first: what is off the table is not looked for
                 table.pop(number, None)
-                module._forward_hooks_always_called.pop(number, None)
         _HANGING.pop(key, None)
 
 
@@ -215,10 +228,15 @@ def record(taps: Mapping[str, Tap], patterns: Sequence[str], *, raw: bool = Fals
     """
     names = match(patterns, list(taps))
     recorded = Recording(names)
-    with ExitStack() as stack:
-        for name in names:
-            stack.enter_context(_listen(taps[name], recorded._calls[name].append, raw))
-        yield recorded
+    before, own = hanging(), frozenset[int]()
+    try:
+        with ExitStack() as stack:
+            for name in names:
+                stack.enter_context(_listen(taps[name], recorded._calls[name].append, raw))
+            own = hanging() - before
+            yield recorded
+    finally:  # again, for an interrupt in the stack itself
+        remove_hooks(own)
     silent = [name for name in names if not recorded.calls(name)]
     if silent:
         raise _never_fired(silent)
@@ -248,7 +266,7 @@ def has_hooks(*modules: nn.Module) -> bool:
     everywhere = nn.modules.module
     if everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks:
         return True
-    return any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+    return any([module._forward_hooks or module._forward_pre_hooks for module in modules])
 
 
 def match(patterns: str | Sequence[str], names: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from torch._C._dynamo.eval_frame import set_eval_frame
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 from torch.utils._device import DeviceContext
 
-from denseclip_viz.clip.hooks import hanging, remove_hooks
+from denseclip_viz.clip.hooks import end_interrupted, hanging, remove_hooks
 from denseclip_viz.errors import LayerError
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -129,6 +129,9 @@ def _run(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         try:
             outside.leave()
             return function(*args, **kwargs)
+        except BaseException as error:
+            end_interrupted(error)
+            raise
         finally:
             outside.restore()
     finally:  # again, for an interrupt on the way through the first

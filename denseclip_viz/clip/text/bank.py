@@ -3,6 +3,8 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +127,11 @@ class TextBank:
 
     def __len__(self) -> int:
         return len(self._shelf)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let a copy, also in another process, start with an empty memory, and a lock and a database of its own."""
+        bank = partial(type(self), size=self._size, provenance=self._provenance, cache=self.cache or False)
+        return bank, (self._clip, self._tokenizer)
 
     def __repr__(self) -> str:
         where = f", kept in {self.cache}" if self.cache else ", not kept on disk"

@@ -22,7 +22,7 @@ from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.validation import check_path, many, short
 
 VARIABLE = "DENSECLIP_VIZ_CACHE"
-FORMAT = "1"  # of the vectors: a new one leaves the old rows unread
+FORMAT = 2  # of the vectors: those of another one are deleted (before 2 some were made in training mode or autocast)
 _OFF = ("", "0", "off", "no", "false")
 _ON = ("1", "on", "yes", "true")
 _FACTS = ("model", "weights_hash", "activation", "switches", "dtype")
@@ -109,7 +109,7 @@ def identity(clip: nn.Module, tokenizer: Tokenizer, provenance: Mapping[str, str
     the weights that are read and the ids that are made.
     """
     return {
-        "format": FORMAT,
+        "format": str(FORMAT),
         **{name: str(provenance.get(name, "")) for name in _FACTS},
         "device": next(clip.parameters()).device.type,
         "tower": weights_print(clip),
@@ -232,6 +232,9 @@ class TextCache:
             db.text_factory = lambda data: data.decode(errors="replace")  # damaged text is for the checksum to notice
             db.executescript(_TABLE)
             with db:
+                if db.execute("PRAGMA user_version").fetchone() != (FORMAT,):
+                    db.execute("DELETE FROM vectors")
+                    db.execute(f"PRAGMA user_version = {FORMAT}")
                 yield db
 
     def _read(self, db: sqlite3.Connection, texts: Sequence[str], truncate: bool) -> dict[str, Tensor]:

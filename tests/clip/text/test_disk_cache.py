@@ -1,7 +1,9 @@
 """Text vectors on disk: found again, never half-written, never of another model, and never in the way."""
 
+import copy
 import json
 import os
+import pickle
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from denseclip_viz.clip.text import disk_cache
 from denseclip_viz.clip.text.bank import TextBank
 from denseclip_viz.clip.text.disk_cache import FILE, CacheWarning, TextCache, cache_folder, tokenizer_print
 from denseclip_viz.clip.text.encode import encode_texts
-from denseclip_viz.errors import OutputError
+from denseclip_viz.errors import LayerError, OutputError
 
 VISION = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 1}
 TOKENIZER = open_clip.SimpleTokenizer()
@@ -83,6 +85,36 @@ def test_a_second_session_encodes_nothing(tmp_path):
 def test_only_what_is_new_is_encoded(tmp_path):
     bank(tmp_path).encode(TEXTS[:16])
     assert encoded_by(bank(tmp_path)) == 4
+
+
+def test_vectors_of_another_format_are_deleted(tmp_path):
+    bank(tmp_path).encode(TEXTS)
+    ask(tmp_path, "UPDATE vectors SET model = 'an older key'")
+    ask(tmp_path, "PRAGMA user_version = 1")
+    assert encoded_by(bank(tmp_path)) == 20 and encoded_by(bank(tmp_path)) == 0
+    assert ask(tmp_path, "SELECT count(*) FROM vectors WHERE model = 'an older key'") == [(0,)]
+
+
+def test_nothing_of_a_model_in_training_mode_is_kept(tmp_path):
+    clip = build()
+    clip.transformer.train()
+    with pytest.raises(LayerError, match="training mode"):
+        bank(tmp_path, clip).encode(TEXTS)
+    assert texts_in(tmp_path) == []
+
+
+def test_what_is_kept_under_autocast_is_exact(tmp_path):
+    with torch.autocast("cpu", torch.bfloat16), torch.device("meta"):
+        assert bank(tmp_path).encode(TEXTS).dtype == torch.float32
+    assert encoded_by(bank(tmp_path)) == 0
+
+
+def test_a_copy_of_a_bank_has_a_memory_and_a_database_of_its_own(tmp_path):
+    ours = bank(tmp_path)
+    vectors = ours.encode(TEXTS)
+    for copied in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):  # noqa: S301 - our own
+        assert len(copied) == 0 and copied.cache == ours.cache and copied._clip is not CLIP
+        assert torch.equal(copied.encode(TEXTS), vectors) and len(ours) == len(copied) == 20
 
 
 def test_a_few_texts_wait_for_more_before_they_are_written(tmp_path):
