@@ -6,10 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from denseclip_viz.clip.forward import ForwardOptions, decompose
-from denseclip_viz.clip.hooks import Tap, record
+from denseclip_viz.clip.hooks import Tap, ThreadMode, record
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.paths import DensePath
 from denseclip_viz.clip.surroundings import check_eval, guarded
@@ -61,7 +60,7 @@ def gradient_maps(
     }
 
 
-class _FrozenNorms(TorchFunctionMode):
+class _FrozenNorms(ThreadMode):
     """Let no gradient flow through the deviation that a LayerNorm of this thread divides by."""
 
     def __torch_function__(

@@ -61,7 +61,14 @@ class Tap:
         return part[:, :, 0] if rows.stop == 1 else part
 
 
-class InterceptAttention(TorchFunctionMode):
+class ThreadMode(TorchFunctionMode):
+    """A torch function mode whose end takes it off if it is on: an interrupt may have done so, which is no error."""
+
+    def __exit__(self, *_: object) -> None:
+        take_off(self)
+
+
+class InterceptAttention(ThreadMode):
     """See every attention call of this thread, and swap parameters for this thread only.
 
     Args:
@@ -125,7 +132,7 @@ def active_in(module: nn.Module, mode: InterceptAttention) -> Iterator[None]:
 
     def leave(_module: nn.Module, _inputs: tuple[Any, ...], _output: Any) -> None:
         if threading.get_ident() == owner:
-            _take_off(mode)
+            take_off(mode)
 
     try:
         with _hung(module, enter), _hung(module, leave):
@@ -136,13 +143,13 @@ def active_in(module: nn.Module, mode: InterceptAttention) -> Iterator[None]:
         end_interrupted(error)
         raise
     finally:  # an interrupt skips even hooks that are always called
-        while _take_off(mode):
+        while take_off(mode):
             pass
 
 
-def _take_off(mode: TorchFunctionMode) -> bool:
+def take_off(mode: TorchFunctionMode) -> bool:
     """Take a mode off this thread's stack, with what an interrupt left above it; tell whether it was there."""
-    is_on = any(one is mode for one in _get_current_function_mode_stack())
+    is_on = mode in _get_current_function_mode_stack()
     while is_on and _pop_mode() is not mode:
         pass
     return is_on

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch.overrides import TorchFunctionMode
+from denseclip_viz.clip.hooks import ThreadMode
 
 Report = Callable[[str, float], None]
 """Called from the work with what it does and the share that is done, 0 to 1."""
@@ -20,7 +20,7 @@ class Cancelled(BaseException):
     """The work was told to stop. Like an interrupt it passes whatever handles errors."""
 
 
-class CancelAtNextTorchCall(TorchFunctionMode):
+class CancelAtNextTorchCall(ThreadMode):
     """End the work of this thread at its next torch call, once, after `stop` was set.
 
     Example:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
+from denseclip_viz.clip.hooks import ThreadMode
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.surroundings import check_eval, guarded
 from denseclip_viz.clip.text.text_towers import encode_ids, needed
@@ -107,7 +107,7 @@ def _followed_back(clip: nn.Module, row: Tensor, directions: Tensor) -> Tensor:
     return shares if shares.dtype == torch.float64 else shares.float()
 
 
-class _Lookup(TorchFunctionMode):
+class _Lookup(ThreadMode):
     """Take what the table of tokens gives for the ids as the start of the graph, for this thread only."""
 
     def __init__(self, ids: Tensor) -> None:
