@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-@guarded
 def named(long_name: str, units: str = "cosine") -> dict[str, str | int]:
     """Say what numbers are, as plots of xarray read it."""
     return {"long_name": long_name, "units": units}
@@ -29,6 +28,7 @@ def named(long_name: str, units: str = "cosine") -> dict[str, str | int]:
 DENSE = named("dense features against text")
 
 
+@guarded
 def cosine_maps(features: Tensor, vectors: Tensor) -> Tensor:
     """Compare every position with every text.
 
