@@ -76,7 +76,7 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
     contribution, rest = _added(trace, texts, trace.contributions, trace.rest)
     even, even_rest = _added(trace, texts, trace.even, {**trace.rest, **trace.even_rest})
     score = texts @ F.normalize(trace.global_embedding, dim=0)
-    views = _along_paths(trace, texts, contribution, score)
+    views = _along_paths(trace, vectors, contribution, score)
     data = {
         "dense": views.pop("dense"),
         "contribution": (MAPS, contribution),
@@ -100,11 +100,11 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
     return xr.Dataset(variables, coords={**coordinates(trace, prompts), **names}, attrs=attrs)
 
 
-def _along_paths(trace: Trace, texts: Tensor, contribution: Tensor, score: Tensor) -> dict[str, Labelled]:
+def _along_paths(trace: Trace, vectors: Tensor, contribution: Tensor, score: Tensor) -> dict[str, Labelled]:
     """Compute what hangs on dense features: their map, crowding and the agreement numbers, each for every path."""
 
     def views(features: Tensor) -> dict[str, Labelled]:
-        dense = cosine_maps(features, texts)
+        dense = cosine_maps(features, vectors)  # as `similarity` does, to the last bit
         numbers = agreement(trace, features, dense, contribution)
         return {"dense": (MAPS, dense), "crowding": (TEXTS, dense.amax((-2, -1)) - score), **numbers}
 
