@@ -99,7 +99,7 @@ def make_folder(folder: str | os.PathLike[str]) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        got = f"the folder {short_name(place)} cannot be made ({os.strerror(error.errno or 0)})"
+        got = f"the folder {short_name(place)} cannot be made ({error.strerror or error})"
         fix = "Name another one."
         raise OutputError(got, expected="a folder, or a place where one can be made", fix=fix) from error
     return place

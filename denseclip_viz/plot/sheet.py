@@ -89,7 +89,8 @@ class Sheet:
             stamp = self.write(MARGIN, MARGIN, text, size=SMALL, colour="white", weight="bold")
             stamp.set_bbox({"facecolor": ALARM, "edgecolor": "none", "boxstyle": "square,pad=0.35"})
             stamp.set_x((MARGIN + 0.04) / width)
-        for i, line in enumerate(self.fit(self.caution, width=width - 2 * MARGIN, size=SMALL, lines=2)):
+        cautions = self.fit(self.caution, width=width - 2 * MARGIN, size=SMALL, lines=2) if self.caution else []
+        for i, line in enumerate(cautions):
             self.write(MARGIN, self.top - STAMP + i * LINE * 0.9, line, size=SMALL, colour=ALARM)
 
     def place(self, left: float, top: float, width: float, height: float) -> Axes:

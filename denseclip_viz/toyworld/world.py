@@ -167,7 +167,7 @@ def export(folder: str | Path, n: int, *, split: str = "test", size: int = 160, 
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
             _write_all(scenes, Path(place) / target.name).rename(target)
     except OSError as error:
-        got = f"{short_name(target)} cannot be written ({os.strerror(error.errno or 0)})"
+        got = f"{short_name(target)} cannot be written ({error.strerror or error})"
         fix = "Write elsewhere, or free some space."
         raise OutputError(got, expected="a place that can be written", fix=fix) from error
     return target

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from denseclip_viz.clip.text.encode import ensemble
@@ -23,7 +24,7 @@ from denseclip_viz.measure.evaluation import run
 from denseclip_viz.measure.segmentation import Labels, mean, most_confused, pixel_areas, share_right
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
-from denseclip_viz.toyworld.scenes import Scene
+from denseclip_viz.toyworld.scenes import DRAWN, Scene
 from denseclip_viz.toyworld.vocabulary import CLASSES, FAMILIES, FAMILY_OF, KINDS, STUFF, noun_phrase
 from denseclip_viz.toyworld.world import dataset, sibling_scenes
 from denseclip_viz.trace import Trace
@@ -231,9 +232,16 @@ def _retrieval(model: Model, groups: int, size: int, embedded: Embedded) -> dict
 def _images(model: Model, group: retrieval.Group, embedded: Embedded) -> Tensor:
     """Embed the images of a group, `(image, D)`; those that were looked at before need no second look."""
     new = [k for k, seed in enumerate(group.seeds) if seed not in embedded]
-    for k, trace in zip(new, model.trace_many(group.images[new]), strict=True):
+    for k, trace in zip(new, model.trace_many(map(_as_drawn, group.images[new])), strict=True):
         embedded[group.seeds[k]] = trace.global_embedding
     return torch.stack([embedded[seed] for seed in group.seeds])
+
+
+def _as_drawn(pixels: NDArray[np.uint8]) -> Image.Image:
+    """Mark a scene's pixels as drawn, as its file is: a bundled model cautions of all others."""
+    image = Image.fromarray(pixels)
+    image.info["comment"] = DRAWN
+    return image
 
 
 def _shares(each: Sequence[retrieval.Retrieval]) -> dict[str, float]:

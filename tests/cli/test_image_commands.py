@@ -96,10 +96,10 @@ def test_images_that_cannot_be_read_are_said_and_left_out_and_the_others_keep_th
     said = result.stderr.splitlines()
     assert said[0].startswith("left out: many/0.png is empty") and said[1].startswith("left out: many/2.png is not")
     assert said[3] == "3 of 6 images could not be read: many/0.png" and len(said) == 4
-    shares = pd.read_csv("all.csv").set_index("image")["probability"]
+    shares = pd.read_csv("all.csv").set_index("image")["softmax_share"]
     assert shares.index.unique().tolist() == ["1.png", "3.png", "4.png"]
     for number in (3, 4):
-        one = pd.read_csv(f"{number}.csv")["probability"].tolist()
+        one = pd.read_csv(f"{number}.csv")["softmax_share"].tolist()
         assert shares[f"{number}.png"].tolist() == pytest.approx(one, abs=1e-5)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from denseclip_viz.geometry import Preprocess, Whole
 from denseclip_viz.maps.comparison import compare, spearman
-from denseclip_viz.maps.similarity import classify, cosine_maps, similarity
+from denseclip_viz.maps.similarity import Formula, classify, cosine_maps, similarity
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 
@@ -170,7 +170,9 @@ def test_a_map_that_is_taken_out_is_what_similarity_returns():
 def test_probabilities_are_the_softmax_of_the_scaled_score():
     trace, scale = make_trace(), 7.5
     score = compare(trace, VECTORS, PROMPTS).score
-    shares = classify(trace, VECTORS, PROMPTS, scale=scale)
+    score = score.isel(prompt=~score.absent.values)
+    shares = classify(trace, VECTORS, PROMPTS, Formula("softmax", scale))
     expected = np.exp(scale * score) / np.exp(scale * score).sum("prompt")
     np.testing.assert_allclose(shares, expected, rtol=1e-12)
-    assert shares.dims == score.dims and set(shares.coords) == set(score.coords) and shares.attrs["geometry"]
+    assert shares.dims == score.dims and shares.prompt.equals(score.prompt.drop_vars(["absent", "background"]))
+    assert shares.attrs["geometry"]

@@ -34,8 +34,10 @@ def test_an_export_never_overwrites(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["toy"]
 
 
-@pytest.mark.parametrize("stop", [OSError("disk full"), KeyboardInterrupt()])
-def test_an_export_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, stop):
+@pytest.mark.parametrize(
+    ("stop", "due"), [(OSError("disk full"), OutputError), (KeyboardInterrupt(), KeyboardInterrupt)]
+)
+def test_an_export_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, stop, due):
     saved = Image.Image.save
     calls = []
 
@@ -46,7 +48,7 @@ def test_an_export_that_fails_leaves_nothing_behind(tmp_path, monkeypatch, stop)
         return saved(self, *args, **kwargs)
 
     monkeypatch.setattr(Image.Image, "save", save)
-    with pytest.raises(type(stop)):
+    with pytest.raises(due):
         toyworld.export(tmp_path / "toy", 3, size=64)
     assert list(tmp_path.iterdir()) == []
 

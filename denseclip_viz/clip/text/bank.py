@@ -58,7 +58,7 @@ class TextBank:
     Example:
         >>> import open_clip
         >>> vision = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 1}
-        >>> clip = open_clip.CLIP(4, vision, {"width": 16, "heads": 2, "layers": 1})
+        >>> clip = open_clip.CLIP(4, vision, {"width": 16, "heads": 2, "layers": 1}).eval()
         >>> bank = TextBank(clip, open_clip.SimpleTokenizer())
         >>> bank.encode(["a red car", "grass"]).shape, len(bank)  # (template, prompt, D)
         (torch.Size([1, 2, 4]), 2)

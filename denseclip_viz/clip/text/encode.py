@@ -54,7 +54,7 @@ def encode_texts(
     Example:
         >>> import open_clip
         >>> vision = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 1}
-        >>> clip = open_clip.CLIP(4, vision, {"width": 16, "heads": 2, "layers": 1})
+        >>> clip = open_clip.CLIP(4, vision, {"width": 16, "heads": 2, "layers": 1}).eval()
         >>> encode_texts(clip, open_clip.SimpleTokenizer(), ["a red car", "grass"]).shape
         torch.Size([2, 4])
     """
