@@ -98,7 +98,6 @@ def test_extreme_ratios(models, size, way):
 # Texts
 
 
-@pytest.mark.filterwarnings("ignore:.* is the only prompt")
 @table(PROMPTS)
 def test_prompts_of_every_kind(models, value, due):
     again = list(value) if hasattr(value, "__next__") else value
