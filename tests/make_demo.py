@@ -39,7 +39,7 @@ def main(folder):
     for name in ("RN50", "ViT-B-16"):
         with TemporaryDirectory() as weights:
             checkpoint(name, Path(weights, "random.safetensors"))
-            model = dcv.load(name, pretrained=Path(weights, "random.safetensors"))
+            model = dcv.load(name, pretrained=Path(weights, "random.safetensors"), activation="gelu")
         both = model.compare(folder / "landscape.jpg", PROMPTS)
         figure = dcv.plot.compare(both)
         print("wrote", dcv.plot.save(figure, folder / f"compare-{name}.png", force=True))
