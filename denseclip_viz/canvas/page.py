@@ -110,7 +110,8 @@ def save_html(
     check_target(path, [".html"], force=force)
     options: dict[str, Any] = {"leave_out": leave_out, "limit": limit_mb / BASE64}
     shown = [pack_result(result, features=one, **options) for result, one in zip(several, traces, strict=True)]
-    shown = [one.on_scales(scales_of(like)) for one in shown]
+    alike = scales_of(like)
+    shown = [one.on_scales(alike) for one in shown]
     shown = [one.on_scales([], limits) for one in (on_one_scale(shown) if one_scale else shown)]
     links, hidden = ["page"] if linked and len(shown) > 1 else [], checked_controls(locked)
     models = [_values(one, state, _links=links, locked=hidden) for one in shown]
