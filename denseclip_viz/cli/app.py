@@ -219,7 +219,7 @@ def _background(rules: Sequence[str], cosine: float | None, prompts: Prompts) ->
     """Read a background rule; a prompt may be a number too, and then it is that prompt."""
     from denseclip_viz.maps.segment import Background
 
-    names, number = [name for name, away in zip(prompts.prompts, prompts.absent, strict=True) if not away], None
+    names, number = prompts.named(absent=False), None
     if len(rules) == 1 and rules[0] not in names:
         with suppress(ValueError):
             number = float(rules[0])

@@ -143,8 +143,7 @@ def _several(model: Model, files: list[Path], prompts: Prompts, truth: Any, **op
 
 def _not_judged(prompts: Prompts, truth: Any) -> list[str]:
     """Name prompts that no class of the masks has: a misspelt one must not go unnoticed."""
-    marked = zip(prompts.prompts, prompts.absent, strict=True)
-    rest = [name for name, absent in marked if truth is not None and not absent and name not in truth.indices]
+    rest = [name for name in prompts.named(absent=False) if truth is not None and name not in truth.indices]
     return [f"Not judged, as no class of the masks has these names: {', '.join(rest)}."] if rest else []
 
 

@@ -85,8 +85,7 @@ class Controls:
     def __init__(self, prompts: Prompts, models: Sequence[str], *, names: Sequence[str], hidden: Sequence[str]) -> None:
         self._showing = False
         self._before, self._last, self._clicked = prompts, prompts.templates, float("-inf")
-        marked = list(zip(prompts.prompts, prompts.absent, strict=True))
-        present, absent = ([name for name, mark in marked if mark == wanted] for wanted in (False, True))
+        present, absent = (prompts.named(absent=wanted) for wanted in (False, True))
         chosen = template_choice(prompts.templates)
         lines = min(max(4, len(present)), 10)
         self.prompts = _area("prompts", format_list(present), "one a line; Enter looks again", rows=lines)

@@ -14,7 +14,7 @@ from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.errors import GeometryError, LayerError, PromptError
 from denseclip_viz.geometry import Geometry, weights
 from denseclip_viz.maps.refine import REMOVED, key_smoothing, prompt_denoising
-from denseclip_viz.maps.similarity import Formula, attributes, cosine_maps, described, names_of, warn_of_no_rival
+from denseclip_viz.maps.similarity import Formula, attributes, cosine_maps, described, warn_of_no_rival
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 from denseclip_viz.validation import is_number, is_real, pair
@@ -63,7 +63,7 @@ def segment(
 
     rule, denoise, (rows, columns) = Background.of(background), _checked(denoise, smooth), _size(size, trace)
     rule = rule.joined([name for name, hides in zip(prompts.prompts, prompts.background, strict=True) if hides])
-    names, away = names_of(prompts, absent=False), np.array(prompts.absent)
+    names, away = prompts.named(absent=False), np.array(prompts.absent)
     hidden, maps = rule.hidden(names), cosine_maps(trace.dense, vectors[None])[0]
     cut = rule.cut(maps[away].numpy())
     words = rule.words(formula, cut, alone=_is_alone(names, formula, rule, cut, independent=independent))

@@ -138,7 +138,7 @@ def classify(trace: Trace, vectors: Tensor, prompts: Prompts, formula: Formula) 
 
     texts, away = F.normalize(vectors.to(trace.dense.dtype), dim=-1), np.array(prompts.absent)
     cosines = (texts @ F.normalize(trace.global_embedding, dim=0)).clamp(-1, 1).numpy()
-    names, dims = names_of(prompts, absent=False), ("template", "prompt")
+    names, dims = prompts.named(absent=False), ("template", "prompt")
     coords: dict[str, Any] = {"template": list(prompts.templates), "prompt": names, "cosine": (dims, cosines[:, ~away])}
     if away.any():
         coords["absent_baseline"] = ("template", cosines[:, away].max(1))
@@ -149,16 +149,11 @@ def classify(trace: Trace, vectors: Tensor, prompts: Prompts, formula: Formula) 
     return xr.DataArray(values, coords=coords, dims=dims, name="probability", attrs=attrs)
 
 
-def names_of(prompts: Prompts, *, absent: bool) -> list[str]:
-    """List the absent prompts, or all others."""
-    return [name for name, away in zip(prompts.prompts, prompts.absent, strict=True) if away is absent]
-
-
 def described(prompts: Prompts, formula: Formula) -> dict[str, str | float]:
     """Say what probabilities are, and of which prompts the baseline is; safe for netCDF."""
     attrs: dict[str, str | float] = {"formula": formula.name, "long_name": LONG_NAMES[formula.name]}
     attrs |= {"scale": formula.scale} | ({"bias": formula.bias} if formula.name == "sigmoid" else {})
-    absent = ", ".join(names_of(prompts, absent=True))
+    absent = ", ".join(prompts.named(absent=True))
     return attrs | ({"absent": absent} if absent else {})
 
 

@@ -173,8 +173,7 @@ class MaskFolder:
             denseclip_viz.errors.ImageError: nowhere is no folder. Expected a folder of masks with classes.txt. ...
         """
         names = _names(folder)
-        present = [prompt for prompt, absent in zip(prompts.prompts, prompts.absent, strict=True) if not absent]
-        indices = classes_named(present, names)
+        indices = classes_named(prompts.named(absent=False), names)
         if not indices:
             got = f"None of the prompts {', '.join(map(repr, prompts.prompts[:6]))} is a class of these masks"
             expected = f"some of {', '.join(names[:12])}{', …' if len(names) > 12 else ''}"

@@ -111,6 +111,15 @@ class Prompts:
         """
         return prompts if isinstance(prompts, Prompts) else cls(prompts)
 
+    def named(self, *, absent: bool) -> list[str]:
+        """List the absent prompts, or all others.
+
+        Example:
+            >>> Prompts(["a taxi", "a road"], absent="a whale").named(absent=False)
+            ['a taxi', 'a road']
+        """
+        return [name for name, away in zip(self.prompts, self.absent, strict=True) if away is absent]
+
     @property
     def texts(self) -> list[list[str]]:
         """List what the text tower reads, a list per template: (template, synonym), those of a prompt together.
