@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from denseclip_viz.clip.load.facts import Fact, describe_origins, facts_of, warn_undecided
-from denseclip_viz.clip.load.models import Source, find_source
 from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
+from denseclip_viz.clip.load.source import Source, find_source
 from denseclip_viz.clip.load.switches import activation_of, apply_switches, find_switches
 from denseclip_viz.clip.load.tokenizer import read_tokenizer, text_config
 from denseclip_viz.clip.load.weights import (

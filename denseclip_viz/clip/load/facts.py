@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from denseclip_viz.clip.load.models import CONFIG_FILE, Source, find_source, known_models, names_of, tags_of
+from denseclip_viz.clip.load.models import known_models
 from denseclip_viz.clip.load.pretrained import Weights
+from denseclip_viz.clip.load.source import CONFIG_FILE, Source, find_source, names_of, tags_of
 from denseclip_viz.clip.load.weights import OPENAI_MARKS
 from denseclip_viz.errors import warn
 
@@ -37,7 +38,7 @@ def facts_of(source: Source, weights: Weights, entries: Collection[str]) -> dict
     as it does to open_clip, which writes such folders.
 
     Example:
-        >>> from denseclip_viz.clip.load.models import find_source
+        >>> from denseclip_viz.clip.load.source import find_source
         >>> facts_of(find_source("RN50"), Weights("rn50.pt", None, {}), ())["activation"].origin
         'all tags of RN50'
     """

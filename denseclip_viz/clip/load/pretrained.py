@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from denseclip_viz.clip.load.models import Source, tags_of
+from denseclip_viz.clip.load.source import Source, tags_of
 from denseclip_viz.clip.load.weights import ENDINGS, first_line, local_file
 from denseclip_viz.errors import ModelNameError, WeightsError
 
@@ -51,7 +51,7 @@ def choose_weights(
         WeightsError: Nothing named, a file that is not here, a tag that cannot be had.
 
     Example:
-        >>> from denseclip_viz.clip.load.models import find_source
+        >>> from denseclip_viz.clip.load.source import find_source
         >>> choose_weights(find_source("RN50"), "random").label
         'random (seed 0)'
     """

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from denseclip_viz.clip.load.models import Source
 from denseclip_viz.clip.load.pretrained import hub_folder
+from denseclip_viz.clip.load.source import Source
 from denseclip_viz.clip.load.weights import first_line
 from denseclip_viz.clip.text.text_towers import HUGGING_FACE
 from denseclip_viz.clip.text.tokenize import Tokenizer
@@ -36,7 +36,7 @@ def text_config(source: Source, *, cache_dir: str | None = None) -> dict[str, An
         WeightsError: A file of the hub that is not here, and nobody answers.
 
     Example:
-        >>> from denseclip_viz.clip.load.models import find_source
+        >>> from denseclip_viz.clip.load.source import find_source
         >>> text_config(find_source("RN50"))["width"]
         512
     """

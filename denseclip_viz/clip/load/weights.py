@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from denseclip_viz.clip.load.models import OF_TRANSFORMERS, fitting_models, hub_place
+from denseclip_viz.clip.load.models import fitting_models
+from denseclip_viz.clip.load.source import OF_TRANSFORMERS, hub_place
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.errors import WeightsError, warn
 

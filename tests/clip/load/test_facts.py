@@ -13,8 +13,9 @@ from safetensors.torch import save_file
 
 from denseclip_viz.clip.load.checkpoints import load_clip
 from denseclip_viz.clip.load.facts import FACTS, OPENAI_MARKS, facts_of, warn_undecided
-from denseclip_viz.clip.load.models import Source, find_source, known_models
+from denseclip_viz.clip.load.models import known_models
 from denseclip_viz.clip.load.pretrained import Weights
+from denseclip_viz.clip.load.source import Source, find_source
 from denseclip_viz.errors import ModelNameError
 
 FILE = Weights("weights.safetensors", None, {})

@@ -1,0 +1,141 @@
+"""What a model is made from: an architecture of open_clip by name, or a folder with a configuration."""
+
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from denseclip_viz.errors import ModelNameError
+
+_FOLDER = "local-dir:"
+CONFIG_FILE = "open_clip_config.json"
+_OPENAI_REPOS = {
+    "openai/clip-vit-base-patch32": "ViT-B-32",
+    "openai/clip-vit-base-patch16": "ViT-B-16",
+    "openai/clip-vit-large-patch14": "ViT-L-14",
+    "openai/clip-vit-large-patch14-336": "ViT-L-14-336",
+}
+OF_TRANSFORMERS = (
+    "CLIPModel and SiglipModel of transformers are not read: take the name and tag of open_clip for the same weights, "
+    'as "ViT-B-32", pretrained="openai" for openai/clip-vit-base-patch32.'
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """An architecture: the name that people read, its configuration, and the folder that it is from."""
+
+    name: str
+    config: Mapping[str, Any]
+    folder: Path | None = None
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_source(name: str | os.PathLike[str]) -> Source:
+    """Find the architecture behind a name of open_clip or a folder with an `open_clip_config.json`.
+
+    Example:
+        >>> find_source("ViT-B/32").name
+        'ViT-B-32'
+    """
+    import open_clip
+
+    if not isinstance(name, str | os.PathLike):
+        got, fix = f"The model name came as {type(name).__name__}", 'Pass "ViT-B-16", say.'
+        if callable(getattr(name, "state_dict", None)):
+            fix = 'Save its state_dict() as .safetensors, and load the name of its architecture with pretrained="FILE".'
+        raise ModelNameError(got, expected="a string", fix=fix)
+    text = os.path.expanduser(os.fspath(name))
+    cleaned = text.replace("/", "-")
+    if cleaned in open_clip.list_models():
+        return Source(cleaned, open_clip.get_model_config(cleaned))
+    if text.startswith(_FOLDER) or (text.strip() and os.path.isdir(text)):
+        return _folder_source(Path(text.removeprefix(_FOLDER)).expanduser())
+    raise _unknown(text, cleaned, open_clip.list_models())
+
+
+def names_of(source: Source) -> list[str]:
+    """Name the models of open_clip that a source is: its own name, or for a folder those of its configuration."""
+    import open_clip
+
+    if source.folder is None:
+        return [source.name]
+    return [name for name in open_clip.list_models() if open_clip.get_model_config(name) == source.config]
+
+
+def tags_of(source: Source) -> dict[str, dict[str, Any]]:
+    """Give what the open_clip that is installed knows of each tag of a name, with what it takes where a tag is silent.
+
+    Example:
+        >>> tags_of(find_source("RN50x4"))["openai"]["quick_gelu"]
+        True
+    """
+    import open_clip
+    from open_clip.transform import PreprocessCfg
+
+    silent = asdict(PreprocessCfg()) | {"quick_gelu": source.config.get("quick_gelu", False)}
+    pairs = [(name, tag) for name in names_of(source) for tag in open_clip.list_pretrained_tags_by_model(name)]
+    return {tag: silent | open_clip.get_pretrained_cfg(name, tag) for name, tag in pairs}
+
+
+def hub_place(path: Path) -> tuple[str, str, Path | None]:
+    """Say where a path of the hub's download cache is: the repository, the path in it, the cache; else ("", "", None).
+
+    Example:
+        >>> hub_place(Path("/hub/models--timm--vit/snapshots/0a1b/config.json"))
+        ('timm/vit', 'config.json', ...Path('/hub'))
+    """
+    path = path.absolute()
+    for place in path.parents:
+        if place.name == "snapshots" and place.parent.name.startswith("models--"):
+            repo = place.parent.name.removeprefix("models--").replace("--", "/")
+            return repo, "/".join(path.relative_to(place).parts[1:]), place.parent.parent
+    return "", "", None
+
+
+def _folder_source(folder: Path) -> Source:
+    file = folder / CONFIG_FILE
+    expected = f"a folder with an {CONFIG_FILE} and a weights file, as open_clip writes them"
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+        config, preprocess = read["model_cfg"], dict(read.get("preprocess_cfg") or {})
+        dict(config["vision_cfg"]), dict(config["text_cfg"]), int(config["embed_dim"])
+    except OSError as error:
+        got = f"The folder {folder} has no {CONFIG_FILE} that can be read ({error.strerror})"
+        fix = f"A model of transformers? {OF_TRANSFORMERS}" if (folder / "config.json").is_file() else "Check the path."
+        raise ModelNameError(got, expected=expected, fix=fix) from error
+    except (ValueError, LookupError, TypeError) as error:
+        got = f"{file} is no model description ({type(error).__name__}: {error})"
+        fix = "It needs model_cfg with embed_dim, vision_cfg and text_cfg."
+        raise ModelNameError(got, expected=expected, fix=fix) from error
+    return Source(hub_place(folder)[0] or folder.resolve().name, config, folder, preprocess)
+
+
+def _of_hub(repo: str) -> str:
+    """Say which name and tag of open_clip hold the weights of a repository of the hub, if there are."""
+    import open_clip
+
+    if repo in _OPENAI_REPOS:
+        return f'open_clip has its weights: "{_OPENAI_REPOS[repo]}", pretrained="openai".'
+    for name, tag in open_clip.list_pretrained():
+        if open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "").strip("/") == repo:
+            return f'open_clip has its weights: "{name}", pretrained="{tag}".'
+    return ""
+
+
+def _unknown(text: str, cleaned: str, names: list[str]) -> ModelNameError:
+    by_lower = {name.lower(): name for name in names}
+    close = [by_lower[hit] for hit in difflib.get_close_matches(cleaned[:80].lower(), by_lower, n=4, cutoff=0.5)]
+    fix = f"The closest names: {', '.join(close)}." if close else "denseclip-viz models lists them."
+    if os.path.isfile(text):
+        fix = f"For a checkpoint, name its architecture first and pass pretrained={text!r}."
+    elif known := _of_hub(text.removeprefix("hf-hub:")):
+        fix = known
+    elif text.startswith("hf-hub:"):
+        command = f"hf download {text.removeprefix('hf-hub:')}"
+        fix = f"`{command}` prints a folder: pass that one, if it holds an {CONFIG_FILE}."
+    expected = f"one of open_clip's {len(names)} model names, or a folder with an {CONFIG_FILE}"
+    return ModelNameError(f"There is no model {text[:80]!r}", expected=expected, fix=fix)
