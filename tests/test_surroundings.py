@@ -40,6 +40,19 @@ def deterministic():
         torch.use_deterministic_algorithms(False)
 
 
+@contextmanager
+def all_at_once():
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        torch.inference_mode(),
+        default("dtype", torch.float64),
+        torch.device("meta"),
+        np.errstate(all="raise"),
+        deterministic(),
+    ):
+        yield
+
+
 SURROUNDINGS = {
     "autocast bfloat16": lambda: torch.autocast("cpu", torch.bfloat16),
     "autocast float16": lambda: torch.autocast("cpu", torch.float16),
@@ -52,6 +65,7 @@ SURROUNDINGS = {
     "meta here": lambda: torch.device("meta"),
     "NumPy raises": lambda: np.errstate(all="raise"),
     "deterministic": deterministic,
+    "all at once": all_at_once,
     "nothing": nullcontext,
 }
 CALLS = {
@@ -68,6 +82,9 @@ CALLS = {
     "segment": lambda m: m.segment(SCENE, PROMPTS, smooth="", soft=True),
     "classify": lambda m: m.classify(SCENE, PROMPTS),
     "word_attribution": lambda m: dcv.measure.word_attribution(m, SCENE, "a red car"),
+    "rank_templates": lambda m: dcv.measure.rank_templates(
+        m, [SCENE, SCENE], dcv.Prompts(PROMPTS, ["{}", "a photo of {}."]), progress=False
+    ).table.select_dtypes("number"),
     "Canvas": lambda m: list(map(bytes, dcv.Canvas(m.compare(SCENE, PROMPTS))._payload["buffers"].values())),
 }
 
@@ -112,6 +129,17 @@ def test_no_surroundings_change_an_answer_or_are_changed_by_one(name, plain, aro
                 assert answer[part].dtype == values.dtype, (call, part)
                 np.testing.assert_array_equal(answer[part], values, err_msg=f"{call} {part}")
             assert state() == before, call
+
+
+def test_figures_and_pages_are_drawn_in_any_surroundings(name, tmp_path):
+    both = dcv.load(name).compare(SCENE, PROMPTS)
+    plain = dcv.plot.compare(both)
+    with all_at_once():
+        figure, page = dcv.plot.compare(both), dcv.save_html(both, tmp_path / "page.html")
+    assert page.stat().st_size > 10_000
+    for axes, before in zip(figure.axes, plain.axes, strict=True):
+        for image, same in zip(axes.images, before.images, strict=True):
+            np.testing.assert_array_equal(image.get_array(), same.get_array())
 
 
 def test_a_model_that_was_loaded_in_inference_mode_gives_gradients_outside(name):
@@ -213,4 +241,5 @@ def test_a_model_can_be_sent_to_another_process():
     model = dcv.load()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         traced = pool.submit(model.trace, SCENE).result()
-    np.testing.assert_allclose(traced.dense, model.trace(SCENE).dense, atol=1e-6)
+    own = model.trace(SCENE).dense  # there, torch may use another number of threads: not the same last bits
+    np.testing.assert_allclose(traced.dense, own, rtol=0, atol=3e-6 * float(own.abs().max()))

@@ -62,7 +62,8 @@ def load_clip(
     """Load an open_clip model with the activation and preparation that its weights were trained with.
 
     Where those are known from is in `facts.facts_of`. The global random state stays as it is. In half precision
-    `logit_scale` stays fp32: rounding it scales every logit by up to 1 %. Options are those of `denseclip_viz.load`.
+    `logit_scale` and `logit_bias` stay fp32: rounding the scale scales every logit by up to 1 %. Options are those of
+    `denseclip_viz.load`.
 
     Returns:
         The model in eval mode, its tokenizer and preprocessing, and provenance: model, weights, weights_hash,
@@ -232,12 +233,13 @@ def _described(source: Source) -> Iterator[None]:
 
 
 def settle(clip: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-    """Bring a model that was just built to its device and dtype, in eval mode; the logit scale stays exact."""
-    exact = clip.get_parameter("logit_scale").detach().clone()
+    """Bring a model that was just built to its device and dtype, in eval mode; logit scale and bias stay exact."""
+    numbers = {name: p.detach().clone() for name, p in clip.named_parameters(recurse=False) if p.numel() == 1}
     with memory_guard("the size of the model"):
         clip.to(device=device, dtype=dtype)
-    if dtype in (torch.float16, torch.bfloat16) and exact.ndim == 0:
-        clip.register_parameter("logit_scale", nn.Parameter(exact.to(device)))
+    if dtype in (torch.float16, torch.bfloat16):
+        for name, exact in numbers.items():
+            clip.register_parameter(name, nn.Parameter(exact.to(device)))
     clip.eval()
 
 

@@ -20,7 +20,7 @@ from checkpoint_files import (
     write_config,
     write_folder,
 )
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from denseclip_viz.clip.load.checkpoints import load_clip
 from denseclip_viz.clip.load.models import fitting_models
@@ -135,9 +135,13 @@ def test_every_dtype_runs_end_to_end(config, dtype, named):
     assert image.dtype == text.dtype == kind and image.isfinite().all() and text.isfinite().all()
 
 
-def test_the_logit_scale_is_not_rounded_in_half_precision(folder):
+def test_logit_scale_and_bias_are_not_rounded_in_half_precision(folder, tmp_path):
     exact = load_clip(folder).clip.logit_scale
     assert torch.equal(load_clip(folder, dtype="bf16").clip.logit_scale, exact)
+    tensors = load_file(next(folder.glob("*.safetensors"))) | {"logit_bias": torch.tensor(-10.123)}
+    save_file(tensors, tmp_path / "sigmoid.safetensors")
+    half = load_clip(folder, pretrained=tmp_path / "sigmoid.safetensors", dtype="bf16").clip
+    assert torch.equal(half.logit_bias, tensors["logit_bias"]) and half.logit_scale.dtype == torch.float32
 
 
 @pytest.mark.parametrize("vision", [TINY["vision_cfg"], {**PE, "timm_model_name": "vit_pe_core_tiny_patch16_384"}])
