@@ -106,3 +106,13 @@ def shown_elsewhere() -> Iterator[None]:
         yield
     finally:
         _shown_elsewhere.reset(token)
+
+
+def first_line(error: BaseException) -> str:
+    """Give what an error says, in one line of at most 300 characters.
+
+    Example:
+        >>> first_line(EOFError()), first_line(ValueError("of 3"))
+        ('EOFError', 'of 3')
+    """
+    return (str(error).strip().splitlines() or [""])[0][:300] or type(error).__name__

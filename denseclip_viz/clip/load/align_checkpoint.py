@@ -14,9 +14,9 @@ from torch import nn
 from denseclip_viz.clip.load.checkpoints import Loaded, building, choose_device, choose_dtype, describe_model, settle
 from denseclip_viz.clip.load.pretrained import choose_weights
 from denseclip_viz.clip.load.source import Source, hub_place
-from denseclip_viz.clip.load.weights import Checkpoint, first_line, misfit, read_checkpoint, require_finite
+from denseclip_viz.clip.load.weights import Checkpoint, misfit, read_checkpoint, require_finite
 from denseclip_viz.clip.towers import Align
-from denseclip_viz.errors import GeometryError, ModelNameError, WeightsError
+from denseclip_viz.errors import GeometryError, ModelNameError, WeightsError, first_line
 from denseclip_viz.geometry import Preprocess
 
 PREFIX, CONFIG = "align:", "config.json"

@@ -19,7 +19,6 @@ from denseclip_viz.clip.load.tokenizer import read_tokenizer, text_config
 from denseclip_viz.clip.load.weights import (
     Checkpoint,
     fill,
-    first_line,
     hash_start,
     read_checkpoint,
     require_finite,
@@ -27,7 +26,7 @@ from denseclip_viz.clip.load.weights import (
 )  # fmt: skip
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.text.tokenize import Tokenizer
-from denseclip_viz.errors import DeviceError, ModelNameError
+from denseclip_viz.errors import DeviceError, ModelNameError, first_line
 from denseclip_viz.geometry import Preprocess
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}

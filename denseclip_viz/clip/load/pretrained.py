@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from denseclip_viz.clip.load.source import Source, tags_of
-from denseclip_viz.clip.load.weights import ENDINGS, first_line, local_file
-from denseclip_viz.errors import ModelNameError, WeightsError
+from denseclip_viz.clip.load.weights import ENDINGS, local_file
+from denseclip_viz.errors import ModelNameError, WeightsError, first_line
 
 SEED = 0
 """Where random weights start, so that two people who ask for them see the same model."""

@@ -9,10 +9,9 @@ from typing import Any
 
 from denseclip_viz.clip.load.pretrained import hub_folder
 from denseclip_viz.clip.load.source import Source
-from denseclip_viz.clip.load.weights import first_line
 from denseclip_viz.clip.text.text_towers import HUGGING_FACE
 from denseclip_viz.clip.text.tokenize import Tokenizer
-from denseclip_viz.errors import ModelNameError
+from denseclip_viz.errors import ModelNameError, first_line
 
 _HUB_NAME = re.compile(r"\w(-?[\w.])*(/\w(-?[\w.])*)?")
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from denseclip_viz.clip.load.models import fitting_models
 from denseclip_viz.clip.load.source import OF_TRANSFORMERS, hub_place
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.errors import WeightsError, warn
+from denseclip_viz.errors import WeightsError, first_line, warn
 
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
@@ -173,16 +173,6 @@ def fetch_again(file: Path) -> str:
         return "Copy or download it again."
     where = "" if Path(constants.HF_HUB_CACHE) == cache else f" --cache-dir {cache}"
     return f"Fetch it again: `hf download {repo} {inside} --force-download{where}`."
-
-
-def first_line(error: BaseException) -> str:
-    """Give what an error says, in one line of at most 300 characters.
-
-    Example:
-        >>> first_line(EOFError()), first_line(ValueError("of 3"))
-        ('EOFError', 'of 3')
-    """
-    return (str(error).strip().splitlines() or [""])[0][:300] or type(error).__name__
 
 
 @contextmanager
