@@ -147,6 +147,18 @@ def many(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
+def some(keys: Iterable[str], most: int = 3) -> str:
+    """List the first few in order, and say how many more there are.
+
+    Example:
+        >>> some(["d", "c", "b", "a"])
+        'a, b, c and 1 more'
+    """
+    listed = sorted(keys)
+    rest = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + rest
+
+
 def short(text: object, most: int = 60) -> str:
     """Show a value in at most so many characters.
 

@@ -96,6 +96,22 @@ def hub_place(path: Path) -> tuple[str, str, Path | None]:
     return "", "", None
 
 
+def fetch_again(file: Path) -> str:
+    """Say how to get a damaged file anew: for one of the download cache, the command, since the cache is asked first.
+
+    Example:
+        >>> fetch_again(Path("weights.pt"))
+        'Copy or download it again.'
+    """
+    from huggingface_hub import constants
+
+    repo, inside, cache = hub_place(file)
+    if not repo:
+        return "Copy or download it again."
+    where = "" if Path(constants.HF_HUB_CACHE) == cache else f" --cache-dir {cache}"
+    return f"Fetch it again: `hf download {repo} {inside} --force-download{where}`."
+
+
 def _folder_source(folder: Path) -> Source:
     file = folder / CONFIG_FILE
     expected = f"a folder with an {CONFIG_FILE} and a weights file, as open_clip writes them"

@@ -7,7 +7,7 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from denseclip_viz.clip.load.models import fitting_models
-from denseclip_viz.clip.load.source import OF_TRANSFORMERS, hub_place
+from denseclip_viz.clip.load.source import OF_TRANSFORMERS, fetch_again
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.errors import WeightsError, first_line, warn
+from denseclip_viz.validation import some
 
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
 OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
@@ -159,22 +160,6 @@ def says_random(file: Path) -> bool:
         return (opened.metadata() or {}).get("weights") == "random"
 
 
-def fetch_again(file: Path) -> str:
-    """Say how to get a damaged file anew: for one of the download cache, the command, since the cache is asked first.
-
-    Example:
-        >>> fetch_again(Path("weights.pt"))
-        'Copy or download it again.'
-    """
-    from huggingface_hub import constants
-
-    repo, inside, cache = hub_place(file)
-    if not repo:
-        return "Copy or download it again."
-    where = "" if Path(constants.HF_HUB_CACHE) == cache else f" --cache-dir {cache}"
-    return f"Fetch it again: `hf download {repo} {inside} --force-download{where}`."
-
-
 @contextmanager
 def _no_remarks() -> Iterator[None]:
     """Silence the reader's remarks on pickle protocols that it reads without fault."""
@@ -294,15 +279,3 @@ def _resized(mine: Shapes, checkpoint: Checkpoint, name: str) -> str:
         message = f"{checkpoint.file.name} was made for another input size than {name}: {', '.join(notes)}."
         warn(message)
     return ", ".join(notes)
-
-
-def some(keys: Iterable[str], most: int = 3) -> str:
-    """List the first few in order, and say how many more there are.
-
-    Example:
-        >>> some(["d", "c", "b", "a"])
-        'a, b, c and 1 more'
-    """
-    listed = sorted(keys)
-    rest = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + rest
