@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from denseclip_viz.errors import OutputError
 from denseclip_viz.validation import check_path, short_name
@@ -178,3 +179,14 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str], *, force: bool
     with atomic_write(path, [".csv"], force=force) as part:
         table.to_csv(part, index=False, errors="backslashreplace")
     return Path(path)
+
+
+def read_json(file: Path, **otherwise: Any) -> dict[str, Any]:
+    """Read what a file says: nothing where that is no names and values, and `otherwise` where there is no file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no JSON, or no text.
+    """
+    read = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else otherwise
+    return read if isinstance(read, dict) else {}

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Preprocess:
     """What a model expects of its images, as in open_clip's `PreprocessCfg`; GeometryError if it cannot be.
 
-    With `before_crop` the image is squashed to that size and its middle cropped to `size`, as transformers'
-    image processors do it.
+    With `before_crop` the image is squashed to that size, or its shortest side brought to it, and the middle cropped to
+    `size` as transformers' image processors do it.
     """
 
     size: Size
@@ -42,9 +42,10 @@ class Preprocess:
             raise GeometryError(got, expected=expected, fix="Give one for each of red, green, blue.")
         if self.before_crop is not None:
             before = pair(self.before_crop, "size before the crop")
-            if self.resize_mode != "squash" or before[0] < self.size[0] or before[1] < self.size[1]:
+            if self.resize_mode == "longest" or before[0] < self.size[0] or before[1] < self.size[1]:
                 got = f"A crop of {self.size} px from {before} px, resize_mode {self.resize_mode!r}"
-                raise GeometryError(got, expected="a crop inside it, 'squash'", fix="Give the larger size first.")
+                expected = "a crop inside it, 'squash' or 'shortest'"
+                raise GeometryError(got, expected=expected, fix="Give the larger size first.")
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,9 @@ def fit_from(geometry: str | Fit) -> Fit:
 
 def _native_resized(image: Size, preprocess: Preprocess) -> Size:
     """Compute what torchvision's Resize or open_clip's ResizeKeepRatio resizes to, but at least 1 px."""
-    (height, width), size = image, preprocess.size
+    (height, width), size = image, preprocess.before_crop or preprocess.size
     if preprocess.resize_mode == "squash":
-        return preprocess.before_crop or size
+        return size
     if preprocess.resize_mode == "shortest" and size[0] == size[1]:
         long = int(size[0] * max(image) / min(image))
         return (long, size[0]) if width <= height else (size[0], long)

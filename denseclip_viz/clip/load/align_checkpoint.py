@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,18 @@ import torch
 from torch import nn
 
 from denseclip_viz.clip.load.checkpoints import Loaded, building, choose_device, choose_dtype, describe_model, settle
+from denseclip_viz.clip.load.image_processor import PROCESSORS, preprocess_in
 from denseclip_viz.clip.load.pretrained import choose_weights
 from denseclip_viz.clip.load.source import Source, hub_place
 from denseclip_viz.clip.load.weights import Checkpoint, misfit, read_checkpoint, require_finite
 from denseclip_viz.clip.towers import Align
-from denseclip_viz.errors import GeometryError, ModelNameError, WeightsError, first_line
-from denseclip_viz.geometry import Preprocess
+from denseclip_viz.errors import ModelNameError, WeightsError, first_line
+from denseclip_viz.files import read_json
 
 PREFIX, CONFIG = "align:", "config.json"
 _HUB_NAME = re.compile(r"\w(-?[\w.])*/\w(-?[\w.])*")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt")
-_PROCESSORS = ("preprocessor_config.json", "processor_config.json")  # the second from transformers 5 on
-_PROCESSOR_KINDS = tuple(f"EfficientNetImageProcessor{backend}" for backend in ("", "Fast", "Pil"))
-_FILTERS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 # Settings that change what transformers hands out or how, not what is computed.
 _MANNERS = ("output_hidden_states", "output_attentions", "return_dict", "attn_implementation", "_attn_implementation")
 _SAVED_TOO = {"text_model.embeddings.position_ids"}  # counted up anew in every model; older files hold them
@@ -45,7 +42,7 @@ def is_align(name: object) -> bool:
     if text.startswith(PREFIX):
         return True
     try:
-        return bool(text) and _json(Path(text) / CONFIG).get("model_type") == "align"
+        return bool(text) and read_json(Path(text) / CONFIG).get("model_type") == "align"
     except (OSError, ValueError):
         return False
 
@@ -79,7 +76,7 @@ def load_align(
     kind = choose_dtype(dtype, where)
     source = _find(os.path.expanduser(os.fspath(name).removeprefix(PREFIX)), cache_dir)
     assert source.folder is not None
-    preprocess, tokenizer = read_preprocess(source.folder), read_tokenizer(source.folder)
+    preprocess, tokenizer = preprocess_in(source.folder), read_tokenizer(source.folder)
     weights = choose_weights(source, pretrained, cache_dir=cache_dir)
     checkpoint = read_checkpoint(weights.file) if weights.file else None
     clip = _build(source, checkpoint, tokenizer, kind)
@@ -111,7 +108,7 @@ def _snapshot(repo: str, cache_dir: str | None) -> Path:
     from huggingface_hub import try_to_load_from_cache
 
     folder = None
-    for names in ((CONFIG,), _PROCESSORS, _TOKENIZERS, _WEIGHTS):
+    for names in ((CONFIG,), PROCESSORS, _TOKENIZERS, _WEIGHTS):
         paths = [try_to_load_from_cache(repo, name, cache_dir=cache_dir) for name in names]
         present = [path for path in paths if isinstance(path, str)]
         if not present:
@@ -200,9 +197,9 @@ def read_tokenizer(folder: Path) -> Any:
         raise ModelNameError(got, expected=" or ".join(_TOKENIZERS), fix=fix)
     expected, fix = "a BERT tokenizer, as transformers writes it", "Copy the model's own."
     try:
-        kind = _json(folder / "tokenizer_config.json").get("tokenizer_class", "BertTokenizer")
+        kind = read_json(folder / "tokenizer_config.json").get("tokenizer_class", "BertTokenizer")
         # read here first: the tokenizers' own reader has no error of its own
-        if "model" not in _json(folder / _TOKENIZERS[0], model=None):
+        if "model" not in read_json(folder / _TOKENIZERS[0], model=None):
             raise LookupError(f"{_TOKENIZERS[0]} says nothing of its model")
         if kind in ("BertTokenizer", "BertTokenizerFast"):
             # by its type: else the model's whole configuration is read for it, and refused in another voice
@@ -219,90 +216,3 @@ def read_tokenizer(folder: Path) -> Any:
         got = f"The tokenizer in {folder} does not frame a text as BERT does"
         raise ModelNameError(got, expected="[CLS], the text, [SEP], and a token for padding", fix=fix)
     return tokenizer
-
-
-def read_preprocess(folder: Path) -> Preprocess:
-    """Read what a folder says of its images; settings that it leaves out are those of transformers."""
-    for name in _PROCESSORS:
-        try:
-            read = _json(folder / name)
-        except (OSError, ValueError) as error:
-            got = f"{folder / name} cannot be read ({type(error).__name__})"
-            raise GeometryError(got, expected="JSON", fix="Copy it again.") from error
-        settings = read.get("image_processor") if name == _PROCESSORS[1] else read
-        if settings and isinstance(settings, dict):
-            return preprocess_of(settings)
-    got, fix = f"The folder {folder} does not say how its images are made ready", "Copy it from the model's page."
-    raise GeometryError(got, expected=f"settings in {' or '.join(_PROCESSORS)}", fix=fix)
-
-
-def preprocess_of(settings: Mapping[str, Any]) -> Preprocess:
-    """Say ALIGN's image processor as resize, crop, mean and std: y = x · rescale_factor - 1 for a byte x.
-
-    Resizing is Pillow's, and all is bit for bit what the processor does with Pillow. With torchvision (its default
-    since version 5) its own bilinear pixels differ from those by at most one level of 255, its bicubic ones by three,
-    measured on noise.
-
-    Raises:
-        GeometryError: Settings that this package cannot follow exactly, by their names.
-
-    Example:
-        >>> kind = {"image_processor_type": "EfficientNetImageProcessor", "do_normalize": False, "include_top": False}
-        >>> ready = preprocess_of({**kind, "do_center_crop": True, "rescale_factor": 1 / 127.5, "rescale_offset": True})
-        >>> ready.size, ready.before_crop, ready.mean
-        ((289, 289), (346, 346), (0.5, 0.5, 0.5))
-    """
-    settings = _with_defaults(settings)
-    for name, due in {"do_resize": True, "do_rescale": True, "do_normalize": False, "include_top": False}.items():
-        _require(settings[name] == due, name, settings, str(due).lower())
-    _require(settings["resample"] in _FILTERS, "resample", settings, "2 (bilinear) or 3 (bicubic)")
-    _require(settings["rescale_factor"] > 0, "rescale_factor", settings, "a number above 0")
-    before = size = _size(settings, "size")
-    if settings["do_center_crop"]:
-        size = _size(settings, "crop_size")
-    std = 1 / (255 * float(settings["rescale_factor"]))
-    mean = std if settings["rescale_offset"] else 0.0
-    return Preprocess(
-        size=size,
-        mean=(mean, mean, mean),
-        std=(std, std, std),
-        interpolation=_FILTERS[settings["resample"]],
-        resize_mode="squash",
-        before_crop=before if before != size else None,
-    )
-
-
-def _with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Read the settings with the defaults of the class that is installed, which differ between versions."""
-    from transformers import EfficientNetImageProcessor
-
-    kind = settings.get("image_processor_type")
-    if kind not in _PROCESSOR_KINDS:
-        got, fix = f"The images are made ready by a {kind!r}", "Load a model whose images these are for."
-        raise GeometryError(got, expected=f"one of {', '.join(_PROCESSOR_KINDS)}", fix=fix)
-    try:
-        complete: dict[str, Any] = EfficientNetImageProcessor(**settings).to_dict()
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
-        got = f"The settings of the image processor cannot be ({error})"
-        raise GeometryError(got, expected="what transformers can read", fix="Copy the file again.") from error
-    return {**complete, "resample": int(complete["resample"])}
-
-
-def _size(settings: Mapping[str, Any], name: str) -> tuple[int, int]:
-    size = settings.get(name) or {}
-    exact = {key for key, value in dict(size).items() if value is not None} == {"height", "width"}
-    _require(exact, name, settings, "a height and a width")
-    return size["height"], size["width"]
-
-
-def _require(holds: bool, name: str, settings: Mapping[str, Any], expected: str) -> None:
-    if not holds:
-        got = f"The image processor's {name} is {settings.get(name)!r}"
-        fix = "Other settings would not be followed exactly, so they are refused."
-        raise GeometryError(got, expected=expected, fix=fix)
-
-
-def _json(file: Path, **otherwise: Any) -> dict[str, Any]:
-    """Read what a file says: nothing where that is no names and values, and `otherwise` where there is no file."""
-    read = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else otherwise
-    return read if isinstance(read, dict) else {}

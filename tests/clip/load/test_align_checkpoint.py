@@ -191,9 +191,9 @@ BROKEN = {
         "does not say how its images are made ready",
     ),
     "another image processor": (
-        lambda f: rewrite_images(f, image_processor_type="CLIPImageProcessor"),
+        lambda f: rewrite_images(f, image_processor_type="ViTImageProcessor"),
         GeometryError,
-        "by a 'CLIPImageProcessor'",
+        "by a 'ViTImageProcessor'",
     ),
     "a filter that nobody has": (lambda f: rewrite_images(f, resample=0), GeometryError, "resample is 0"),
 }
