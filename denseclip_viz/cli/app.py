@@ -6,9 +6,11 @@ Bad input is one line on standard error and exit code 2; never a traceback.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -23,7 +25,6 @@ from denseclip_viz.validation import is_number
 
 if TYPE_CHECKING:
     from denseclip_viz.maps.segment import Background
-    from denseclip_viz.model import Model
     from denseclip_viz.prompts import Prompts
 
 app = typer.Typer(
@@ -40,18 +41,17 @@ FOLDER = Path("denseclip-viz-notebooks")
 
 
 @app.command()
+@opt.with_model
 def compare(
     images: opt.Images,
     prompt: opt.PromptList,
-    model: opt.ModelName = opt.DEFAULT,
-    weights: opt.Weights = None,
+    model: opt.ModelOptions,
     template: opt.Templates = [],  # noqa: B006  typer copies it
     articles: opt.Articles = "as written",
     absent: opt.Absent = [],  # noqa: B006
     geometry: opt.Fit = "native",
     out: opt.Out = None,
     force: opt.Force = False,
-    device: opt.Device = None,
 ) -> None:
     """Take CLIP's answer apart: global score, dense, contribution, attention and gap maps for each prompt."""
     from denseclip_viz.maps.tables import compare_table
@@ -59,17 +59,17 @@ def compare(
     with one_line_errors():
         prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
         check_out(out, files, figures=True, force=force)
-        loaded = _load(model, weights, device)
+        loaded = model.load()
         command = Command(lambda trace: loaded.compare(trace, prompts), plotted("compare"), compare_table)
         run(loaded, files, command, out=out, force=force, geometry=fit)
 
 
 @app.command()
+@opt.with_model
 def segment(
     images: opt.Images,
     prompt: opt.PromptList,
-    model: opt.ModelName = opt.DEFAULT,
-    weights: opt.Weights = None,
+    model: opt.ModelOptions,
     template: opt.Templates = [],  # noqa: B006
     articles: opt.Articles = "as written",
     absent: opt.Absent = [],  # noqa: B006
@@ -77,14 +77,13 @@ def segment(
     background: Annotated[list[str], typer.Option(help="Background prompts, or one probability.")] = [],  # noqa: B006
     cosine: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=-1, max=1, help="Name no pixel whose best prompt has no higher cosine."),
+        typer.Option(help="Name no pixel whose best prompt has no higher cosine."),
     ] = None,
     formula: opt.Formula = None,
     denoise: Annotated[float, typer.Option(help="Threshold of prompt denoising; 0 for none.")] = 0.0,
     smooth: Annotated[str, typer.Option(help="Key smoothing: cosine, official, or none.")] = "none",
     out: opt.Out = None,
     force: opt.Force = False,
-    device: opt.Device = None,
 ) -> None:
     """Name every pixel by its best prompt; with absent prompts only above their highest cosine."""
     from denseclip_viz.maps.tables import segment_table
@@ -93,25 +92,24 @@ def segment(
         prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
         rule = _background(background, cosine, prompts)
         check_out(out, files, figures=True, force=force)
-        loaded, smooth = _load(model, weights, device), "" if smooth == "none" else smooth
+        loaded, smooth = model.load(), "" if smooth == "none" else smooth
         options: dict[str, Any] = {"denoise": denoise, "smooth": smooth, "background": rule, "formula": formula}
         command = Command(lambda trace: loaded.segment(trace, prompts, **options), plotted("segments"), segment_table)
         run(loaded, files, command, out=out, force=force, geometry=fit, keys="key" if smooth else "")
 
 
 @app.command()
+@opt.with_model
 def classify(
     images: opt.Images,
     prompt: opt.PromptList,
-    model: opt.ModelName = opt.DEFAULT,
-    weights: opt.Weights = None,
+    model: opt.ModelOptions,
     template: opt.Templates = [],  # noqa: B006
     articles: opt.Articles = "as written",
     absent: opt.Absent = [],  # noqa: B006
     formula: opt.Formula = None,
     out: opt.Out = None,
     force: opt.Force = False,
-    device: opt.Device = None,
 ) -> None:
     """Give the whole image's probability of each prompt, and its cosine beside that of absent ones."""
     from denseclip_viz.maps.tables import classify_table
@@ -119,22 +117,21 @@ def classify(
     with one_line_errors():
         prompts, files = opt.prompts_of(prompt, template, absent, articles), find(images)
         check_out(out, files, figures=False, force=force)
-        loaded = _load(model, weights, device)
+        loaded = model.load()
         command = Command(lambda trace: loaded.classify(trace, prompts, formula=formula), no_figure, classify_table)
         run(loaded, files, command, out=out, force=force)
 
 
 @app.command()
+@opt.with_model
 def layers(
     images: opt.Images,
     prompt: opt.PromptList,
-    model: opt.ModelName = opt.DEFAULT,
-    weights: opt.Weights = None,
+    model: opt.ModelOptions,
     layer: opt.LayerList = [],  # noqa: B006
     geometry: opt.Fit = "native",
     out: opt.Out = None,
     force: opt.Force = False,
-    device: opt.Device = None,
 ) -> None:
     """Compare global and dense layer by layer."""
     from denseclip_viz.maps.tables import layers_table
@@ -142,18 +139,20 @@ def layers(
     with one_line_errors():
         prompts, fit, files = opt.prompts_of(prompt, [], []), opt.fit_of(geometry), find(images)
         check_out(out, files, figures=True, force=force)
-        loaded = _load(model, weights, device)
+        loaded = model.load()
         wanted: Any = layer or "all"
         command = Command(lambda trace: loaded.compare(trace, prompts, layers=wanted), plotted("layers"), layers_table)
         run(loaded, files, command, out=out, force=force, geometry=fit, layers=loaded.layers_to_record(wanted))
 
 
 @app.command()
-def taps(model: opt.ModelName = opt.DEFAULT) -> None:
+@opt.with_model
+def taps(model: opt.ModelOptions) -> None:
     """List every place of a tower that can be recorded."""
     with one_line_errors():
-        weights = None if model.startswith("bundled-") else "random"
-        for name in _load(model, weights, "cpu").taps:
+        brings_weights = model.name.startswith("bundled-") or os.path.isdir(model.name)
+        weights = model.pretrained or (None if brings_weights else "random")
+        for name in replace(model, pretrained=weights, device=model.device or "cpu").load().taps:
             typer.echo(name)
 
 
@@ -209,16 +208,12 @@ def main() -> None:
     app()
 
 
-def _load(name: str, weights: str | None, device: str | None) -> Model:
-    from denseclip_viz.loading import load
-
-    return load(name, pretrained=weights, device=device)
-
-
 def _background(rules: Sequence[str], cosine: float | None, prompts: Prompts) -> Background:
     """Read a background rule; a prompt may be a number too, and then it is that prompt."""
     from denseclip_viz.maps.segment import Background
 
+    if cosine is not None and not is_number(cosine, -1, 1):
+        raise PromptError(f"--cosine {cosine:g}", expected="a cosine from -1 to 1", fix="Try --cosine 0.2.")
     names, number = prompts.named(absent=False), None
     if len(rules) == 1 and rules[0] not in names:
         with suppress(ValueError):

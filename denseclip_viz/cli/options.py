@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
+    from denseclip_viz.model import Model
     from denseclip_viz.prompts import Prompts
 
-DEFAULT = "bundled-resnet"
 Images = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")]
-ModelName = Annotated[
-    str, typer.Option("--model", "-m", help="bundled-resnet, bundled-vit, an open_clip name, or a folder.")
-]
-Weights = Annotated[
-    Optional[str],  # noqa: UP045  typer reads this at run time, also on Python 3.10
-    typer.Option("--weights", "-w", help="A pretrained tag, a checkpoint file, or 'random'."),
-]
 PromptList = Annotated[list[str], typer.Option("--prompt", "-p", help="What to look for; repeat for more.")]
 Templates = Annotated[list[str], typer.Option("--template", "-t", help="A set (imagenet-80) or templates with {}.")]
 Absent = Annotated[list[str], typer.Option("--absent", "-a", help="A prompt known not to be there: the baseline.")]
@@ -35,8 +32,77 @@ Out = Annotated[
     typer.Option("--out", "-o", help="png, svg, pdf: figure; nc: all data; csv: table. {name} for many images."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
-Device = Annotated[Optional[str], typer.Option("--device", help="cpu, cuda, …")]  # noqa: UP045
 LayerList = Annotated[list[str], typer.Option("--layer", "-l", help="Layers: names, wildcards, -1 from the end.")]
+
+
+def _model_option(*names: str, text: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel="Model", **more)
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and how it is loaded: arguments of `load` by their names there, options by their names here."""
+
+    name: Annotated[
+        str, _model_option("--model", "-m", text="bundled-resnet, bundled-vit, an open_clip name, or a folder.")
+    ] = "bundled-resnet"
+    pretrained: Annotated[
+        str | None, _model_option("--weights", "-w", text="A pretrained tag, a checkpoint file, or 'random'.")
+    ] = None
+    device: Annotated[str | None, _model_option("--device", text="cpu, cuda, …")] = None
+    dtype: Annotated[str | None, _model_option("--dtype", text="fp32 (default), bf16, fp16 or fp64.")] = None
+    preset: Annotated[
+        str | None, _model_option("--preset", text="maskclip-paper: what the official code does to CLIP.")
+    ] = None
+    activation: Annotated[
+        str | None, _model_option("--activation", text="gelu, quickgelu; image-gelu, image-quickgelu for one tower.")
+    ] = None
+    layer_norm_eps: Annotated[
+        float | None, _model_option("--layer-norm-eps", text="The epsilon of the image tower's LayerNorms.")
+    ] = None
+    mean: Annotated[
+        str | None, _model_option("--mean", text="What is taken off each channel, of pixels 0..1.", metavar="R,G,B")
+    ] = None
+    std: Annotated[str | None, _model_option("--std", text="What each channel is divided by.", metavar="R,G,B")] = None
+    interpolation: Annotated[
+        str | None, _model_option("--interpolation", text="How images are resized: bicubic or bilinear.")
+    ] = None
+    resize_mode: Annotated[
+        str | None,
+        _model_option("--resize-mode", text="shortest (the rest cropped), longest (the rest padded) or squash."),
+    ] = None
+
+    def load(self) -> Model:
+        """Load it; what cannot be is refused there."""
+        from denseclip_viz import loading
+
+        return loading.load(**{**vars(self), "mean": _channels(self.mean), "std": _channels(self.std)})
+
+
+def with_model(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command every option of `ModelOptions` in the place of its parameter `model`."""
+    hints = get_type_hints(ModelOptions, include_extras=True)
+    fields = inspect.signature(ModelOptions, eval_str=True).parameters.values()
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        model = ModelOptions(**{name: given.pop(name) for name in hints})
+        command(**given, model=model)
+
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        parameters += fields if parameter.name == "model" else [parameter]
+    keywords = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters]
+    vars(run)["__signature__"] = inspect.Signature(keywords)  # which typer reads
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
+    return run
+
+
+def _channels(text: str | None) -> Any:
+    """Read "0.5,0.5,0.5"; what is no such thing stays as it is, for `load` to refuse."""
+    with suppress(ValueError):
+        return text and tuple(float(number) for number in text.split(","))
+    return text
 
 
 def prompts_of(
@@ -67,10 +133,15 @@ def fit_of(text: str) -> Any:
         >>> fit_of("whole:512").short
         512
     """
+    from denseclip_viz.errors import GeometryError
     from denseclip_viz.geometry import Tiles, Whole, fit_from
 
     name, _, side = text.partition(":")
     fits: dict[str, Any] = {"whole": Whole, "tiles": Tiles}
-    if name in fits and re.fullmatch(r"[0-9]{1,9}", side):
+    if name not in fits or not re.fullmatch(r"[0-9]{1,9}", side):
+        return fit_from(text)
+    try:
         return fits[name](short=int(side))
-    return fit_from(text)
+    except GeometryError as error:
+        fix = f"Try --geometry {name}:512."
+        raise GeometryError(f"--geometry {text}", expected=error.expected, fix=fix) from error

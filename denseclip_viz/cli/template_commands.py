@@ -29,9 +29,11 @@ ENDINGS = (".csv", ".html", *FIGURES)
 _SOURCE = ("model", "weights", "weights_hash", "random_weights")
 
 
+@opt.with_model
 def templates(
     images: opt.Images,
     prompt: opt.PromptList,
+    model: opt.ModelOptions,
     template: Annotated[
         list[str], typer.Option("--templates", "--template", "-t", help="A set (imagenet-7), or templates with {}.")
     ],
@@ -49,18 +51,14 @@ def templates(
         Optional[float],  # noqa: UP045
         typer.Option(help="A cosine for the number iou; above every absent prompt by default."),
     ] = None,
-    model: opt.ModelName = opt.DEFAULT,
-    weights: opt.Weights = None,
     geometry: opt.Fit = "native",
     out: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--out", "-o", help="csv: table; html: table and figures in one file; png, svg, pdf: figure."),
     ] = None,
     force: opt.Force = False,
-    device: opt.Device = None,
 ) -> None:
     """Say which template sees best: numbers for one image, a ranking with its noise for several."""
-    from denseclip_viz.loading import load
     from denseclip_viz.measure.datasets import MaskFolder
     from denseclip_viz.measure.template_table import refuse_one
 
@@ -77,7 +75,7 @@ def templates(
             runs.refuse_input(out, files, fix="Choose another name.")
         _check_numbers(files, masks, score, threshold)
         truth = None if masks is None else MaskFolder.of(masks, files, prompts)
-        loaded, skipped = load(model, pretrained=weights, device=device), runs.Skipped(len(files))
+        loaded, skipped = model.load(), runs.Skipped(len(files))
         if len(files) == 1:
             result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=fit)
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import xarray as xr
 from PIL import Image
 
 import denseclip_viz as dcv
+from denseclip_viz.cli.options import ModelOptions
 
 STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 COMMANDS = ("compare", "segment", "layers", "classify")
@@ -141,9 +144,24 @@ def test_random_weights_are_announced_and_in_every_table(run, here):
     assert "RANDOM" not in run("compare", "street.jpg").stderr
 
 
+def test_what_load_knows_of_a_model_has_an_option(run, here):
+    words = "--mean 0.5,0.25,0.5 --std 1,1,0.5 --interpolation bilinear --resize-mode squash --dtype fp64"
+    run("compare", "street.jpg", *words.split(), "--activation", "quickgelu", "--layer-norm-eps", "0.001", "-o", "d.nc")
+    attrs = xr.load_dataset(here / "d.nc", engine="h5netcdf").attrs
+    assert attrs["preprocess"].endswith("squash, bilinear, mean 0.5 0.25 0.5, std 1 1 0.5")
+    assert (attrs["activation"], attrs["dtype"]) == ("quickgelu", "float64")
+    assert "layer_norm_eps 0.001" in " ".join(map(str, attrs.values()))
+
+
+def test_every_option_of_a_model_is_an_argument_of_load_and_all_but_the_caches_are_there():
+    arguments = set(inspect.signature(dcv.load).parameters)
+    assert {field.name for field in dataclasses.fields(ModelOptions)} == arguments - {"cache", "cache_dir"}
+
+
 def test_taps_lists_every_place(run):
     result = run("taps", "-m", "RN50", model=None, prompts=())
     assert {"stem", "layer4", "layer3.2", "pool.attention"} <= set(result.stdout.split())
+    assert {"embed", "blocks.0"} <= set(run("taps", model="vit", prompts=()).stdout.split())
     assert run("taps", "-m", "nothing", model=None, prompts=(), code=2).stderr.count("\n") == 1
 
 
@@ -154,6 +172,11 @@ def test_models_lists_names_families_and_tags(run):
 
 def test_versions_names_what_is_installed(run):
     assert {"denseclip_viz", "torch", "python"} <= set(run("versions", model=None, prompts=()).stdout.split())
+
+
+def test_the_words_of_the_bundled_world_are_listed(run):
+    listed = run("toyworld", "vocabulary", model=None, prompts=()).stdout
+    assert "taxi (cab / taxicab)" in listed and "colours: red, orange" in listed
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "taps", "models", "versions", ""])
