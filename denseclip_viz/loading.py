@@ -78,7 +78,7 @@ def load(
     label = name if isinstance(name, str) and name.startswith(BUNDLED) else ""
     if label and pretrained is not None:
         got, expected = f"pretrained={pretrained!r} for the bundled model {name}", "no weights: it brings its own"
-        raise WeightsError(got, expected=expected, fix="Leave pretrained out, or name another model.")
+        raise WeightsError(got, expected=expected, fix="Leave that out, or name another model.")
     if label or (pretrained is None and isinstance(name, str | os.PathLike) and os.path.isdir(name)):
         from denseclip_viz.clip.load import bundled  # the world is not read for other models
 
@@ -90,5 +90,5 @@ def load(
     if given := [switch for switch, value in switches.items() if value is not None]:
         # they say what published code did to CLIP; on ALIGN they would change nothing, or something else
         got = f"{given[0]}={switches[given[0]]!r} for an ALIGN"
-        raise ModelNameError(got, expected="device, dtype, pretrained or cache_dir", fix=f"Leave {given[0]} out.")
+        raise ModelNameError(got, expected="no switch: an ALIGN has one way of being read", fix="Leave it out.")
     return Model(align_checkpoint.load_align(name, pretrained=pretrained, **place), cache=cache)

@@ -34,7 +34,7 @@ def with_layers(both: "xr.Dataset", tower: Tower, trace: Trace, vectors: Tensor,
     if tower.layers_to_record(layers):
         return with_layer_readout(both, _read_layers(tower, trace, layers, path), vectors, tower.layer_readout)
     if trace.pixels is None:
-        raise LayerError("layers of a tiled image", expected="a single window", fix="Trace with 'whole'.")
+        raise LayerError("layers of a tiled image", expected="a single window", fix="Take geometry='whole'.")
     maps = gradient_maps(tower, trace.pixels, vectors, layers=layers, path=path)
     return with_gradients(both, maps, tower.layer_readout, shifts=[tower.shift(name) for name in maps])
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import os
-import re
-import shlex
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from denseclip_viz.cli.wording import in_options
 from denseclip_viz.errors import DenseclipVizError, ImageError, OutputError
 from denseclip_viz.files import FIGURES, check_target, save_data, save_table
 from denseclip_viz.measure.progress import traced_beside
@@ -26,15 +24,6 @@ if TYPE_CHECKING:
 
     from denseclip_viz.model import Model
 
-# Arguments of Python, and the options that they are here. A switch stands for the one value that a message advises.
-OPTIONS = {
-    "pretrained": "--weights", "device": "--device", "templates": "--template", "absent": "--absent",
-    "articles": "--articles", "geometry": "--geometry", "background": "--background", "denoise": "--denoise",
-    "smooth": "--smooth", "layers": "--layer", "force": "--force", "resume": "--restart", "score": "--score",
-}  # fmt: skip
-_TEXT = r"""(?:"[^"\\\n]*"|'[^'\\\n]*')"""
-_VALUE = rf"(?P<value>{_TEXT}|True|False|[0-9]+(?:\.[0-9]+)?|\[{_TEXT}(?:, {_TEXT})*\])"
-_ARGUMENT = re.compile(rf"(?<![\w.])(?P<name>{'|'.join(OPTIONS)})={_VALUE}")
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -49,24 +38,6 @@ def one_line_errors() -> Iterator[None]:
         _stop(in_options(str(error)), 2)
     except KeyboardInterrupt:
         _stop("stopped; what was written is whole", 130)
-
-
-def in_options(message: str) -> str:
-    """Say the arguments of Python that a message names as options of the command line.
-
-    Example:
-        >>> in_options('Pass pretrained="random", or force=True.')
-        'Pass --weights random, or --force.'
-    """
-    return _ARGUMENT.sub(lambda match: _option(match["name"], match["value"]), message)
-
-
-def _option(name: str, written: str) -> str:
-    option, value = OPTIONS[name], ast.literal_eval(written)
-    if isinstance(value, bool):
-        return option
-    values = value if isinstance(value, list) else [value]
-    return " ".join(f"{option} {shlex.quote(str(one))}" for one in values)
 
 
 def say(what: object) -> None:

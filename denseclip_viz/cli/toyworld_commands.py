@@ -1,6 +1,7 @@
 """`denseclip-viz toyworld …`: make the bundled models again, measure them, write scenes to files."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Optional
@@ -63,9 +64,10 @@ def report(
 ) -> None:
     """Measure a bundled model on scenes that it has never seen."""
     from denseclip_viz.cli.toyworld_report import check_folder, draw, show
-    from denseclip_viz.clip.load.bundled import NAMES
+    from denseclip_viz.clip.load.bundled import load_compact
     from denseclip_viz.files import check_target, save_bytes
     from denseclip_viz.loading import load
+    from denseclip_viz.model import Model
     from denseclip_viz.train.report import report as measure
 
     with one_line_errors():
@@ -73,7 +75,7 @@ def report(
             check_target(out, [".json"], force=force)
         if figures is not None:
             check_folder(figures, force=force)
-        model = load(f"bundled-{name}" if name in NAMES else name)
+        model = Model(load_compact(name), cache=False) if os.path.isdir(name) else load(f"bundled-{name}")
         size = model.preprocess.size[0]
         numbers = measure(model, n=scenes, slow=slow, size=size, progress=_say)
         if out is not None:
@@ -104,6 +106,15 @@ def export(
 
     with one_line_errors():
         typer.echo(write(folder, n, split=split, size=size))
+
+
+@app.command()
+def vocabulary() -> None:
+    """List the words that the bundled models know, things by their families."""
+    from denseclip_viz.toyworld import vocabulary as words
+
+    for name, listed in words().rows():
+        typer.echo(f"{name}: {listed}")
 
 
 WORDS = "a red taxi left of a limousine on a road"

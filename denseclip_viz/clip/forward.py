@@ -192,7 +192,7 @@ def trace_tiles(
         raise LayerError(
             f"layers {', '.join(options.layers)} of a tiled image",
             expected="a single window",
-            fix="Trace with geometry='native' or 'whole' to record layers.",
+            fix="Take geometry='native' or geometry='whole' to record layers.",
         )
     geometry = prepared.geometry
     canvas = pixels(prepared.image, geometry, preprocess)

@@ -32,5 +32,5 @@ def memory_guard(knob: str) -> Iterator[None]:
         if not (on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)):
             raise
         got = "The GPU ran out of memory" if on_gpu else "Memory ran out"
-        fix = f"Lower {knob}, or load the model with a smaller dtype."
+        fix = f"Lower {knob}, or load the model with dtype='bf16'."
         raise OutOfMemoryError(got, expected="room for one step", fix=fix) from error

@@ -162,7 +162,7 @@ class Geometry:
         if math.prod(self.input) > MAX_PIXELS:
             got = f"The {self.mode} input of an image of {self.image} px is {self.input} px"
             expected = f"at most {MAX_PIXELS / 1e6:.1f} million pixels"
-            raise GeometryError(got, expected=expected, fix=f"Pass long={SIDES[1]} or less.")
+            raise GeometryError(got, expected=expected, fix=f"Make the longer side {SIDES[1]} or less.")
         _check_windows(self)
 
     @property

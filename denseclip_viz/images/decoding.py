@@ -107,7 +107,7 @@ def _eight_bit(image: Image.Image, name: str, key: object) -> Image.Image:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535 or (image.mode == "I" and 0 < high <= 255):
         got = f"{name} holds whole numbers of 32 bits from {low} to {high}"
-        fix = "Say which it is: np.asarray(image).astype(np.uint8), or divide it to floats 0..1."
+        fix = "Bring it to 0..255 as 8 bits, or to 0..65535 as 16 bits."
         raise ImageError(got, expected="16-bit gray, 0..65535 and above 255 somewhere", fix=fix)
     return _keyed(Image.fromarray(_levels(image)[values]), values, key)
 

@@ -71,7 +71,7 @@ def segment(
     if smooth and formula.name == "softmax":
         # smoothed scores are sums of probabilities, not cosines: the official code takes their plain softmax
         formula = replace(formula, scale=1.0)
-    with memory_guard("size, leave soft and independent out"):
+    with memory_guard("the size of the answer, leave soft and independent masks out"):
         answer = label(
             scores.numpy(),
             trace.geometry,

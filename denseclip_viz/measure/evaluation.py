@@ -314,7 +314,7 @@ def map_metric(
         raise PromptError(f"{option}={chosen!r} without {what}", expected=what, fix=fix)
     limit = float("nan") if threshold is None else number_of(threshold, "threshold")
     if threshold is not None and chosen != "iou":
-        got, fix = f"threshold={threshold!r} for the score {chosen!r}", f'Pass {option}="iou", or leave threshold out.'
+        got, fix = f"threshold={threshold!r} for the score {chosen!r}", f'Pass {option}="iou", or no threshold.'
         raise PromptError(got, expected="a score that has one", fix=fix)
     judged = tuple(getattr(candidates, "judged", (not away for away in absent)))
     return MapMetric(chosen, prompts, absent, judged, model.logit_scale, limit)

@@ -124,12 +124,22 @@ class WorldVocabulary:
     synonyms: dict[str, tuple[str, ...]] = field(default_factory=SYNONYMS.copy)
     classes: tuple[str, ...] = CLASSES
 
-    def _repr_html_(self) -> str:
+    def rows(self) -> list[tuple[str, str]]:
+        """List what each family, and what colours, surfaces, sizes and relations there are, with synonyms.
+
+        Example:
+            >>> WorldVocabulary().rows()[-2]
+            ('sizes', 'small, large')
+        """
         rows = [(name, ", ".join(self._with_synonyms(k) for k in kinds)) for name, kinds in self.families.items()]
         rows += [("groups", ", ".join(self.groups)), ("stuff", ", ".join(self._with_synonyms(s) for s in self.stuff))]
         rows += [("colours", ", ".join(self.colours)), ("surfaces", ", ".join(self.surfaces))]
         rows += [("sizes", ", ".join(self.sizes)), ("relations", ", ".join(self.relations))]
-        cells = "".join(f"<tr><th>{escape(a)}</th><td style='text-align:left'>{escape(b)}</td></tr>" for a, b in rows)
+        return rows
+
+    def _repr_html_(self) -> str:
+        rows = [(escape(name), escape(listed)) for name, listed in self.rows()]
+        cells = "".join(f"<tr><th>{name}</th><td style='text-align:left'>{listed}</td></tr>" for name, listed in rows)
         return f"<table>{cells}</table>"
 
     def _with_synonyms(self, name: str) -> str:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from denseclip_viz import loading
 from denseclip_viz.cli.app import app
-from denseclip_viz.cli.image_commands import OPTIONS
+from denseclip_viz.cli.wording import OPTIONS
 
 
 @pytest.fixture

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import typer
 from hostile_images import FILES
-
-from denseclip_viz.cli.app import app
-from denseclip_viz.cli.image_commands import OPTIONS
 
 COMMANDS = ("compare", "segment", "layers", "classify")
 
@@ -95,17 +91,3 @@ def test_a_text_that_is_too_long_gets_advice_that_the_command_line_can_follow(re
 @pytest.mark.parametrize("words", [["compare"], ["compare", "street.jpg"], ["nothing"], ["segment", "--denoise", "x"]])
 def test_a_command_that_is_not_whole_says_how_it_is_used(run, words):
     assert "Usage" in run(*words, model=None, prompts=(), code=2).output
-
-
-def test_every_argument_that_is_translated_is_an_option_of_a_command():
-    known = {option for command in every_command(typer.main.get_command(app)) for option in command}
-    assert set(OPTIONS.values()) <= known
-
-
-def every_command(group):
-    """The options of each command, also of groups in it."""
-    for command in group.commands.values():
-        if hasattr(command, "commands"):
-            yield from every_command(command)
-        else:
-            yield [option for parameter in command.params for option in parameter.opts]

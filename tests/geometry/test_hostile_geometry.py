@@ -57,7 +57,7 @@ def test_an_input_smaller_than_a_cell_is_refused():
 
 @pytest.mark.parametrize("fit", [Whole(short=2048), Tiles(), Tiles(short=2048, overlap=0.9)])
 def test_an_input_beyond_memory_is_refused_at_once(fit):
-    with pytest.raises(GeometryError, match="at most 16.8 million pixels. Pass long=2048 or less"):
+    with pytest.raises(GeometryError, match="at most 16.8 million pixels. Make the longer side 2048 or less"):
         fit.plan((3, 2_000_000), preprocess=Preprocess((224, 224), **PLAIN), cell=(16, 16))
 
 

@@ -173,8 +173,8 @@ def choose_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch
         fix = 'Leave it out for "fp32".'
         raise DeviceError(f"dtype={dtype!r}", expected=f"one of {', '.join(DTYPES)}", fix=fix)
     if (kind, device.type) in ((torch.float16, "cpu"), (torch.float64, "mps")):
-        got = f"dtype {str(kind).removeprefix('torch.')} on the device {device.type}"
-        fix = 'Pass dtype="bf16" or "fp32".'
+        got = f"{str(kind).removeprefix('torch.')} on the device {device.type}"
+        fix = 'Pass dtype="bf16" or dtype="fp32".'
         raise DeviceError(got, expected="a dtype that computes well there", fix=fix)
     return kind
 

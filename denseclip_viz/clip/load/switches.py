@@ -105,10 +105,10 @@ def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[st
     if switches.layer_norm_eps and _set_layer_norm_eps(visual, switches.layer_norm_eps):
         done.append(f"layer_norm_eps {switches.layer_norm_eps:g} (image)")
     done += [f"{what} {_say(value)}" for what, value in switches.preprocess.items()]
-    idle = [what for what in sorted(switches.requested) if not any(entry.startswith(what) for entry in done)]
-    if idle:
-        got = f"{idle[0]} changes nothing in {name}, whose image tower has no such layer"
-        raise ModelNameError(got, expected="switches that do something", fix=f"Leave {idle[0]} out.")
+    for what in sorted(switches.requested):
+        if not any(entry.startswith(what) for entry in done):
+            got = f"{what}={getattr(switches, what)!r} changes nothing in {name}, which has no such layer"
+            raise ModelNameError(got, expected="switches that do something", fix="Leave it out.")
     return done
 
 

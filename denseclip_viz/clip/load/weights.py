@@ -219,7 +219,7 @@ def _refuse_torchscript(file: Path) -> None:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
             got = f"{file.name} is a TorchScript archive, which is code and not only weights"
             fix = (
-                "Where you trust it, save its state dict once, all of its entries: "
+                "Where you trust it, save its state dict once in Python, all of its entries: "
                 'safetensors.torch.save_file(torch.jit.load(FILE, map_location="cpu").state_dict(), "NEW.safetensors").'
             )
             raise WeightsError(got, expected="a state dict, best as .safetensors", fix=fix)
@@ -243,7 +243,7 @@ def _holds_code(file: Path, error: UnpicklingError) -> WeightsError:
 
 def _no_tensors(file: Path, got: str) -> WeightsError:
     expected = "tensors by name, at the top or under state_dict"
-    return WeightsError(f"{file.name} holds {got}", expected=expected, fix="Save model.state_dict().")
+    return WeightsError(f"{file.name} holds {got}", expected=expected, fix="Save the state dict of the model.")
 
 
 def misfit(

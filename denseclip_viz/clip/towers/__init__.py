@@ -74,7 +74,7 @@ def tower_for(visual: nn.Module) -> Tower:
         raise UnsupportedTowerError(
             f"the image tower is a {_describe(visual)}",
             expected="a ModifiedResNet, or a tower that pools by a class token, a mean or one latent query",
-            fix="`denseclip-viz models` lists what is supported.",
+            fix="models() lists what is supported.",
         )
     return family(visual)
 

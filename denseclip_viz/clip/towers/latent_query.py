@@ -106,7 +106,7 @@ class LatentQueryTower(TransformerTower):
                     f"path {path!r} takes tokens as they are, and this pool reads {reads} channels and answers with "
                     f"{answers}",
                     expected="a path of the pool's values, or a tower whose tokens are as wide as its pool",
-                    fix="Trace with path='value'.",
+                    fix="Take path='value'.",
                 )
             return recorded.entering[:, -positions:]
 

@@ -121,7 +121,7 @@ class MeanPoolTower:
             raise LayerError(
                 "keys were asked for, and this tower has none: its pool is a plain mean",
                 expected="a tower that pools by attention",
-                fix="Leave key smoothing out: smooth='' in segment, keys='' in trace.",
+                fix="Leave key smoothing out.",
             )
         parts, averaged = self.parts, list[Tensor]()
         grid = self.grid(pixels)

@@ -89,7 +89,7 @@ def at_input_size(visual: Module, size: tuple[int, int]) -> Module:
         raise GeometryError(
             f"an input of {size[0]} x {size[1]} pixels for a {type(trunk).__name__} ({error})",
             expected=f"{embed.img_size[0]} x {embed.img_size[1]}, the size that it was made for",
-            fix="Trace with geometry='native'.",
+            fix="Take geometry='native'.",
         ) from error
     _hang(visual, other)
     return other

@@ -56,7 +56,7 @@ def block_of(block: Any) -> Block:
         raise UnsupportedTowerError(
             f"the image tower has blocks of the kind {kind}{'' if kind not in _BLOCKS else ' with gated attention'}",
             expected=f"blocks of {', '.join(sorted(_BLOCKS))}",
-            fix="`dcv.models()` lists what is supported.",
+            fix="models() lists what is supported.",
         )
     return _BLOCKS[kind](block)
 

@@ -65,7 +65,7 @@ def test_the_sizes_of_every_supported_model_are_told_apart():
         ("rn50", "RN50"),
         ("", "no model ''"),
         ("   ", "no model"),
-        ("quetzalcoatl", "denseclip-viz models"),
+        ("quetzalcoatl", r"models\(\) lists them"),
         ("hf-hub:nobody/tiny", "hf download nobody/tiny. prints a folder"),
         ("hf-hub:timm/vit_base_patch32_clip_224.openai", '"ViT-B-32", pretrained="openai"'),
         ("openai/clip-vit-large-patch14", '"ViT-L-14", pretrained="openai"'),
