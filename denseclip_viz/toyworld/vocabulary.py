@@ -129,7 +129,7 @@ class WorldVocabulary:
 
         Example:
             >>> WorldVocabulary().rows()[-2]
-            ('sizes', 'small, large')
+            ('sizes', 'small, medium, large')
         """
         rows = [(name, ", ".join(self._with_synonyms(k) for k in kinds)) for name, kinds in self.families.items()]
         rows += [("groups", ", ".join(self.groups)), ("stuff", ", ".join(self._with_synonyms(s) for s in self.stuff))]
