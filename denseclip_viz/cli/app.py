@@ -1,6 +1,6 @@
 """The command line: `denseclip-viz compare street.jpg -m ViT-B-16 -w openai -p "a red car" -p grass --out street.png`.
 
-Bad input is one line on standard error and exit code 2; never a traceback.
+Bad input is one line on standard error and exit code 2, never a traceback; code 1 says that only some images failed.
 """
 
 from __future__ import annotations
@@ -28,16 +28,34 @@ if TYPE_CHECKING:
     from denseclip_viz.prompts import Prompts
 
 app = typer.Typer(
-    help="See and measure what CLIP's pooled answer leaves out.",
+    epilog="Exit codes: 0 all done; 1 some images could not be read, each is named and all else is done; 2 refused, "
+    "with the reason in one line; 130 stopped, and what was written is whole.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 app.add_typer(world, name="toyworld")
-app.command()(templates)
 
 FOLDER = Path("denseclip-viz-notebooks")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from denseclip_viz import __version__
+
+        typer.echo(f"denseclip-viz {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def of_all(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version and exit.", is_eager=True, callback=_say_version)
+    ] = False,
+) -> None:
+    """See and measure what CLIP's pooled answer leaves out."""
 
 
 @app.command()
@@ -143,6 +161,9 @@ def layers(
         wanted: Any = layer or "all"
         command = Command(lambda trace: loaded.compare(trace, prompts, layers=wanted), plotted("layers"), layers_table)
         run(loaded, files, command, out=out, force=force, geometry=fit, layers=loaded.layers_to_record(wanted))
+
+
+app.command()(templates)
 
 
 @app.command()

@@ -127,7 +127,7 @@ def refuse_input(target: str, files: Sequence[Path], *, fix: str) -> None:
 
 @dataclass
 class Skipped:
-    """Images, `of` so many, that cannot be read: each is named and skipped, and the command ends with code 2."""
+    """Images, `of` so many, that cannot be read: each is named and skipped, and the command ends with code 1."""
 
     of: int
     paths: list[Path] = field(default_factory=list)
@@ -142,7 +142,7 @@ class Skipped:
     def end(self) -> None:
         """End the command, when all else is written."""
         if self.paths:
-            _stop(f"{len(self.paths)} of {self.of} images could not be read: {self.paths[0]}", 2)
+            _stop(f"{len(self.paths)} of {self.of} images could not be read: {self.paths[0]}", 1)
 
 
 def run(
@@ -150,7 +150,7 @@ def run(
 ) -> None:
     """Trace images, do a command's work on each, and write results one by one; print one table at the end.
 
-    Of several images, one that cannot be read is named and skipped, and the exit code is 2 in the end. After another
+    Of several images, one that cannot be read is named and skipped, and the exit code is 1 in the end. After another
     error or an interrupt, what was done until then is written and printed all the same. Options are those of
     `Model.trace_many`.
     """

@@ -181,7 +181,14 @@ def test_the_words_of_the_bundled_world_are_listed(run):
 
 @pytest.mark.parametrize("command", [*COMMANDS, "taps", "models", "versions", ""])
 def test_help_is_there(run, command):
-    assert "Usage" in run(*([command] if command else []), "--help", model=None, prompts=()).stdout
+    for option in ("--help", "-h"):
+        assert "Usage" in run(*([command] if command else []), option, model=None, prompts=()).stdout
+
+
+def test_help_says_what_the_exit_codes_mean_and_version_which_this_is(run):
+    said = run("--help", model=None, prompts=()).stdout
+    assert "1 some images could not be read" in said and said.index("compare") < said.index("templates")
+    assert run("--version", model=None, prompts=()).stdout == f"denseclip-viz {dcv.__version__}\n"
 
 
 def test_as_a_process_of_its_own(here, model_folder):
