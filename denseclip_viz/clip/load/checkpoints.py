@@ -11,26 +11,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from denseclip_viz.clip.load.facts import Fact, describe_origins, facts_of, warn_undecided
+from denseclip_viz.clip.load.facts import Fact, describe_origins, facts_of, warn_undecided, warn_unprepared
 from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
+from denseclip_viz.clip.load.shards import files_of, read_weights
 from denseclip_viz.clip.load.source import Source, find_source
 from denseclip_viz.clip.load.switches import activation_of, apply_switches, find_switches
 from denseclip_viz.clip.load.tokenizer import read_tokenizer, text_config
-from denseclip_viz.clip.load.weights import (
-    Checkpoint,
-    fill,
-    hash_start,
-    read_checkpoint,
-    require_finite,
-    says_random,
-)  # fmt: skip
+from denseclip_viz.clip.load.transformers_config import unbuildable
+from denseclip_viz.clip.load.transformers_names import in_open_clips_names
+from denseclip_viz.clip.load.transformers_towers import put_in
+from denseclip_viz.clip.load.weights import Checkpoint, fill, hash_start, require_finite, says_random  # fmt: skip
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.text.tokenize import Tokenizer
 from denseclip_viz.errors import DeviceError, ModelNameError, first_line
 from denseclip_viz.geometry import Preprocess
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64}
-_UNBUILDABLE = (TypeError, LookupError, ValueError, RuntimeError, AssertionError, AttributeError, ArithmeticError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +86,7 @@ def load_clip(
     source = find_source(name)
     text = text_config(source, cache_dir=cache_dir)
     weights = choose_weights(source, pretrained, cache_dir=cache_dir)
-    checkpoint = read_checkpoint(weights.file) if weights.file else None
+    checkpoint = in_open_clips_names(read_weights(weights.file)) if weights.file else None
     facts = facts_of(source, weights, checkpoint.tensors if checkpoint else ())
     clip, tokenizer = _build(source, text, facts, checkpoint), read_tokenizer(text, cache_dir=cache_dir)
     resized = fill(clip, checkpoint, name=source.name) if checkpoint else ""
@@ -100,12 +96,13 @@ def load_clip(
         require_finite(clip, checkpoint.file)
         warn_undecided(facts, switches.settled, file=checkpoint.file.name, name=source.name)
     preprocess = _preprocess(clip, source, {fact: known.value for fact, known in facts.items()} | switches.preprocess)
+    warn_unprepared(source, switches.settled)
     more = ["transformers"] if text.get("hf_model_name") or text.get("hf_tokenizer_name") else []
     provenance = describe_model(clip, source.name, weights, preprocess, kind, where, *more)
     provenance |= {"preset": switches.preset, "switches": ", ".join(done) or "none"}
     provenance |= {"weights": f"{weights.label} ({resized})"} if resized else {}
     provenance["known_from"] = describe_origins(facts, switches.settled)
-    provenance["notes"] = ", ".join(checkpoint.notes if checkpoint else ()) or "none"
+    provenance["notes"] = ", ".join((*source.notes, *(checkpoint.notes if checkpoint else ()))) or "none"
     return Loaded(clip, tokenizer, preprocess, provenance)
 
 
@@ -122,7 +119,7 @@ def describe_model(
     return {
         "model": name,
         "weights": weights.label,
-        "weights_hash": hash_start(weights.file) if weights.file else f"random-{SEED}",
+        "weights_hash": hash_start(*files_of(weights.file)) if weights.file else f"random-{SEED}",
         "activation": activation_of(clip),
         "preprocess": _describe_preprocess(preprocess),
         "dtype": str(dtype).removeprefix("torch."),
@@ -138,7 +135,7 @@ def _describe_preprocess(preprocess: Preprocess) -> str:
     height, width = preprocess.size
     mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (preprocess.mean, preprocess.std))
     before = preprocess.before_crop
-    cropped = f" from the middle of {before[0]} x {before[1]}" if before else ""
+    cropped = f" from the middle of {before[0]} x {before[1]}" if before not in (None, preprocess.size) else ""
     how = f"{preprocess.resize_mode}, {preprocess.interpolation}"
     return f"{height} x {width} px{cropped}, {how}, mean {mean}, std {std}"
 
@@ -199,6 +196,7 @@ def _build(
         if config.pop("custom_text", False) or "hf_model_name" in text:
             kind = CoCa if "multimodal_cfg" in config else CustomTextCLIP
         clip: nn.Module = kind(**config)
+        put_in(clip, source.parts)
     return clip
 
 
@@ -222,12 +220,12 @@ def _described(source: Source) -> Iterator[None]:
     """Name a folder's configuration in errors: it is user input, and open_clip raises whatever comes up."""
     try:
         yield
-    except _UNBUILDABLE as error:
+    except unbuildable() as error:
         if source.folder is None:
             raise
         why = f"{type(error).__name__}: {first_line(error)}"
         got = f"The configuration in {source.folder} describes no model ({why})"
-        fix = "Compare it with the one that open_clip writes for a model of this kind."
+        fix = "Compare it with the one of the model that it was made from."
         raise ModelNameError(got, expected="what open_clip can build", fix=fix) from error
 
 
@@ -250,6 +248,7 @@ def _preprocess(clip: nn.Module, source: Source, facts: Mapping[str, Any]) -> Pr
     config = merge_preprocess_dict(merge_preprocess_dict(PreprocessCfg(), source.preprocess), facts)
     config["size"] = size = getattr(visual, "image_size", config["size"])
     set_model_preprocess_cfg(clip, config)
+    same = config["resize_mode"] == source.preprocess.get("resize_mode")
     return Preprocess(
         size=(size, size) if isinstance(size, int) else tuple(size),
         mean=tuple(config["mean"]),
@@ -257,4 +256,5 @@ def _preprocess(clip: nn.Module, source: Source, facts: Mapping[str, Any]) -> Pr
         interpolation=config["interpolation"],
         resize_mode=config["resize_mode"],
         fill_color=config["fill_color"],
+        before_crop=source.preprocess.get("before_crop") if same else None,
     )

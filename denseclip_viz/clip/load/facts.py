@@ -8,6 +8,7 @@ from typing import Any
 from denseclip_viz.clip.load.models import known_models
 from denseclip_viz.clip.load.pretrained import Weights
 from denseclip_viz.clip.load.source import CONFIG_FILE, Source, find_source, names_of, tags_of
+from denseclip_viz.clip.load.transformers_config import KINDS, type_of
 from denseclip_viz.clip.load.weights import OPENAI_MARKS
 from denseclip_viz.errors import warn
 
@@ -51,11 +52,12 @@ def facts_of(source: Source, weights: Weights, entries: Collection[str]) -> dict
         choices["activation"][default["activation"]] = ["the name's own configuration"]
     proofs = {
         f"the tag {weights.label}": _facts(weights.tag),
-        "the folder's configuration": _facts({**source.preprocess, **source.config}) if source.folder else {},
+        "the folder's configuration": _facts_of_folder(source) if source.folder else {},
         "the configuration beside the file": {} if source.folder or weights.tag else _facts_beside(weights.file),
         "entries that only OpenAI's files have": _facts(usual | {"quick_gelu": True} if _openai(entries) else {}),
     }
-    guesses = {f"all tags of {', '.join(names_of(source))}": agreed, "open_clip's default": default}
+    guesses = {source.prepared: _facts(source.preprocess)} if source.prepared else {}
+    guesses |= {f"all tags of {', '.join(names_of(source))}": agreed, "open_clip's default": default}
     known = {}
     for fact in FACTS:
         origin, facts = next((origin, facts) for origin, facts in (proofs | guesses).items() if fact in facts)
@@ -80,6 +82,19 @@ def warn_undecided(facts: Mapping[str, Fact], settled: Container[str], *, file: 
     warn(message)
 
 
+def warn_unprepared(source: Source, settled: Container[str]) -> None:
+    """Warn of a folder of transformers that does not say how its images are made ready.
+
+    Warns:
+        UserWarning: Where the caller has not settled all of it.
+    """
+    if source.prepared and not all(fact in settled for fact in FACTS[1:]):
+        message = f"{source.folder} does not say how its images are made ready: taken is {source.prepared}. "
+        warn(
+            message + "Copy the model's preprocessor_config.json there, or pass mean, std, interpolation, resize_mode."
+        )
+
+
 def describe_origins(facts: Mapping[str, Fact], settled: Container[str]) -> str:
     """Say where each fact is known from: "all tags of RN50: activation, mean, …"."""
     origins: dict[str, list[str]] = {}
@@ -102,11 +117,14 @@ def _facts(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _facts_beside(file: Path | None) -> dict[str, Any]:
-    """Read what the folder of a file says of it, as the hub's do, where open_clip's configuration lies in it."""
-    if file is None or not (file.parent / CONFIG_FILE).is_file():
+    """Read what the folder of a file says of it, where the configuration of open_clip or transformers lies in it."""
+    if file is None or not ((file.parent / CONFIG_FILE).is_file() or type_of(file.parent) in KINDS):
         return {}
-    beside = find_source(file.parent)
-    return _facts({**beside.preprocess, **beside.config})
+    return _facts_of_folder(find_source(file.parent))
+
+
+def _facts_of_folder(source: Source) -> dict[str, Any]:
+    return _facts({**({} if source.prepared else source.preprocess), **source.config})
 
 
 def _choices(source: Source) -> dict[str, dict[Any, list[str]]]:

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from denseclip_viz.clip.load.source import Source, tags_of
+from denseclip_viz.clip.load.shards import INDEX
+from denseclip_viz.clip.load.source import CONFIG_FILE, Source, tags_of
 from denseclip_viz.clip.load.weights import ENDINGS, local_file
 from denseclip_viz.errors import ModelNameError, WeightsError, first_line
 
@@ -27,6 +28,10 @@ _WAYS_OUT = (
 _WAYS_TO_PARTS = (
     "Connect once and call again, or load a folder that holds the tokenizer and whose hf_model_name "
     "is a folder with the config.json."
+)
+# In the order in which transformers takes them.
+_OF_TRANSFORMERS = tuple(
+    f"{name}{index}" for name in ("model.safetensors", "pytorch_model.bin") for index in ("", INDEX)
 )
 _FAILURES = ("HTTPError", "RevisionResolutionError", "XetDownloadError", "EntryNotFoundError")
 _BESIDE_A_VOCABULARY = ("config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt")
@@ -172,6 +177,10 @@ def _own_weights(source: Source) -> Weights:
         got = f"No weights were named for {source.name}"
         fix = 'Pass pretrained="random" to try the mechanics.'
         raise WeightsError(got, expected=_choices(source), fix=fix)
+    if not (source.folder / CONFIG_FILE).is_file():
+        own = [source.folder / name for name in _OF_TRANSFORMERS if (source.folder / name).is_file()]
+        if own:
+            return Weights(own[0].name, own[0] if own[0].suffix == ".json" else local_file(own[0]), {})
     files = sorted(file for file in source.folder.iterdir() if file.suffix.lower() in ENDINGS)
     named = [file for file in files if file.stem.startswith("open_clip_")]
     best = [file for file in named or files if file.suffix == ".safetensors"] or named or files

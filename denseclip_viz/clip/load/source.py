@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from denseclip_viz.clip.load.transformers_config import ADAPTER, CONFIG, describe_folder
+from denseclip_viz.clip.load.transformers_towers import Part
 from denseclip_viz.errors import ModelNameError
 
 _FOLDER = "local-dir:"
@@ -18,24 +20,26 @@ _OPENAI_REPOS = {
     "openai/clip-vit-large-patch14": "ViT-L-14",
     "openai/clip-vit-large-patch14-336": "ViT-L-14-336",
 }
-OF_TRANSFORMERS = (
-    "CLIPModel and SiglipModel of transformers are not read: take the name and tag of open_clip for the same weights, "
-    'as "ViT-B-32", pretrained="openai" for openai/clip-vit-base-patch32.'
-)
 
 
 @dataclass(frozen=True)
 class Source:
-    """An architecture: the name that people read, its configuration, and the folder that it is from."""
+    """An architecture: the name that people read, its configuration, and the folder that it is from.
+
+    The rest is of folders of transformers, as in `transformers_config.Described`.
+    """
 
     name: str
     config: Mapping[str, Any]
     folder: Path | None = None
     preprocess: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    prepared: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def find_source(name: str | os.PathLike[str]) -> Source:
-    """Find the architecture behind a name of open_clip or a folder with an `open_clip_config.json`.
+    """Find the architecture behind a name of open_clip, or in a folder as open_clip or transformers writes it.
 
     Example:
         >>> find_source("ViT-B/32").name
@@ -113,21 +117,22 @@ def fetch_again(file: Path) -> str:
 
 
 def _folder_source(folder: Path) -> Source:
-    file = folder / CONFIG_FILE
-    expected = f"a folder with an {CONFIG_FILE} and a weights file, as open_clip writes them"
+    file, name = folder / CONFIG_FILE, hub_place(folder)[0] or folder.resolve().name
+    if not file.is_file() and any((folder / other).is_file() for other in (CONFIG, ADAPTER)):
+        return Source(name, folder=folder, **vars(describe_folder(folder)))
+    expected = f"a folder with an {CONFIG_FILE} and a weights file, as open_clip writes them, or one of transformers"
     try:
         read = json.loads(file.read_text(encoding="utf-8"))
         config, preprocess = read["model_cfg"], dict(read.get("preprocess_cfg") or {})
         dict(config["vision_cfg"]), dict(config["text_cfg"]), int(config["embed_dim"])
     except OSError as error:
         got = f"The folder {folder} has no {CONFIG_FILE} that can be read ({error.strerror})"
-        fix = f"A model of transformers? {OF_TRANSFORMERS}" if (folder / "config.json").is_file() else "Check the path."
-        raise ModelNameError(got, expected=expected, fix=fix) from error
+        raise ModelNameError(got, expected=expected, fix="Check the path.") from error
     except (ValueError, LookupError, TypeError) as error:
         got = f"{file} is no model description ({type(error).__name__}: {error})"
         fix = "It needs model_cfg with embed_dim, vision_cfg and text_cfg."
         raise ModelNameError(got, expected=expected, fix=fix) from error
-    return Source(hub_place(folder)[0] or folder.resolve().name, config, folder, preprocess)
+    return Source(name, config, folder, preprocess)
 
 
 def _of_hub(repo: str) -> str:

@@ -14,7 +14,14 @@ from denseclip_viz.clip.text.tokenize import Tokenizer
 from denseclip_viz.errors import ModelNameError, first_line
 
 _HUB_NAME = re.compile(r"\w(-?[\w.])*(/\w(-?[\w.])*)?")
-_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
+_VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+)
 # What transformers and its readers raise on files that are no tokenizer; they have no error of their own for that.
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, AssertionError)
 
@@ -64,8 +71,11 @@ def read_tokenizer(text: Mapping[str, Any], *, cache_dir: str | None = None) -> 
 
     words, options = text.get("hf_tokenizer_name"), text.get("tokenizer_kwargs", {})
     options = {"context_length": text.get("context_length", 77), **options}
+    as_typed = options.get("clean") == ""
     read: Tokenizer
     try:
+        if as_typed:
+            return _as_typed(HFTokenizer(words, **options | {"clean": "whitespace", "trust_remote_code": False}), text)
         if words:
             read = HFTokenizer(words, cache_dir=cache_dir, tokenizer_mode=text.get("tokenizer_mode"), **options)
         else:
@@ -74,6 +84,24 @@ def read_tokenizer(text: Mapping[str, Any], *, cache_dir: str | None = None) -> 
         got = f"The tokenizer in {words or text} cannot be read ({first_line(error)})"
         fix = "Copy or download it again; a vocabulary of sentencepiece needs the packages sentencepiece and protobuf."
         raise ModelNameError(got, expected="files as transformers writes them", fix=fix) from error
+    return read
+
+
+def _as_typed(tokenizer: Any, text: Mapping[str, Any]) -> Tokenizer:
+    """Let texts be read as typed, as transformers does; refuse a tokenizer that is not that of the text tower."""
+    own, size, eos = tokenizer.tokenizer, text["vocab_size"], text.get("eos_id")
+    tokenizer.clean_fn = str
+    wrong = {
+        "has no token for padding": own.pad_token_id is None,
+        f"pads on the {own.padding_side}": own.padding_side != "right",
+        f"has {len(own)} tokens for a text tower of {size}": len(own) > size,
+    }
+    if not any(wrong.values()):
+        wrong = {f"ends no text with the token {eos}, where its vector is taken": eos not in (None, *tokenizer("a")[0])}
+    if faults := [what for what, holds in wrong.items() if holds]:
+        got = f"The tokenizer in {text['hf_tokenizer_name']} {faults[0]}"
+        raise ModelNameError(got, expected="the tokenizer that it was trained with", fix="Copy the model's own.")
+    read: Tokenizer = tokenizer
     return read
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from denseclip_viz.clip.load.models import fitting_models
-from denseclip_viz.clip.load.source import OF_TRANSFORMERS, fetch_again
+from denseclip_viz.clip.load.source import fetch_again
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.errors import WeightsError, first_line, warn
 from denseclip_viz.validation import some
@@ -140,12 +140,13 @@ def require_finite(clip: nn.Module, file: Path) -> None:
         raise WeightsError(got, expected="numbers", fix=fetch_again(file))
 
 
-def hash_start(file: Path) -> str:
-    """Give the first 16 hexadecimal digits of a file's SHA-256."""
+def hash_start(*files: Path) -> str:
+    """Give the first 16 hexadecimal digits of the SHA-256 of files, one after the other."""
     digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            digest.update(block)
+    for file in files:
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
     return digest.hexdigest()[:16]
 
 
@@ -264,8 +265,6 @@ def misfit(
     # a file of both activations has the same sizes: the plain name warns where it cannot be known
     fits = [model for model in fits if model != name and model.removesuffix("-quickgelu") not in {*fits} - {model}]
     fix = f"Its tensors have the sizes of {some(fits)}: pass that name." if fits else "Name the model it was made for."
-    if any(key.startswith(("text_model.", "vision_model.")) for key in shapes):
-        fix = f"It is in the format of transformers; {OF_TRANSFORMERS}"
     got = f"{checkpoint.file.name} does not fit {name} ({differences})"
     return WeightsError(got, expected=f"the weights of {name}", fix=fix)
 

@@ -111,7 +111,8 @@ def _check_padded(tokenizer: Tokenizer, texts: list[str], context: int, truncate
 def _refuse_control(tokenizer: Tokenizer, texts: list[str]) -> None:
     """Refuse typed control tokens, which a tokenizer of transformers takes as such."""
     own = getattr(tokenizer, "tokenizer", None)
-    control = set(getattr(own, "all_special_ids", ())) - {getattr(own, "unk_token_id", None)}
+    unknown, end = (getattr(own, f"{kind}_token_id", None) for kind in ("unk", "eos"))
+    control = set(getattr(own, "all_special_ids", ())) - ({unknown} - {end})  # CLIP's is for both
     inside = own(texts, add_special_tokens=False, verbose=False)["input_ids"] if own and control else ()
     for text, tokens in zip(texts, inside, strict=False):
         if control & set(tokens):

@@ -21,7 +21,7 @@ import denseclip_viz as dcv
 from denseclip_viz.clip.load import models as listing
 from denseclip_viz.clip.load.checkpoints import load_clip
 from denseclip_viz.clip.load.weights import OPENAI_MARKS
-from denseclip_viz.errors import ModelNameError, OutOfMemoryError, WeightsError
+from denseclip_viz.errors import OutOfMemoryError, WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -218,16 +218,6 @@ def test_of_two_names_that_differ_in_the_activation_only_the_plain_one_is_advise
         patch.setattr(listing, "known_models", lambda pattern="*": both)
         with pytest.raises(WeightsError, match="the sizes of ViT-S-32-alt: pass that name"):
             load_clip(named(), pretrained=tmp_path / "other.safetensors")
-
-
-def test_the_format_of_transformers_is_called_by_its_name(folder, tmp_path):
-    tensors = {"logit_scale": torch.zeros(()), "text_model.a": torch.zeros(1), "vision_model.b": torch.zeros(1)}
-    save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(WeightsError, match="CLIPModel and SiglipModel of transformers are not read"):
-        load_clip(folder, pretrained=tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
-    with pytest.raises(ModelNameError, match="CLIPModel and SiglipModel of transformers are not read"):
-        load_clip(tmp_path)
 
 
 @pytest.mark.parametrize("ending", ["pt", "bin", "ckpt"])
