@@ -8,19 +8,31 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
 from denseclip_viz.cli import options as opt
-from denseclip_viz.cli.image_commands import Command, check_out, find, no_figure, one_line_errors, plotted, run
+from denseclip_viz.cli.image_commands import (
+    TABLES,
+    WITH_FIGURES,
+    Command,
+    check_out,
+    find,
+    named,
+    no_figure,
+    one_line_errors,
+    plotted,
+    run,
+)
 from denseclip_viz.cli.template_commands import templates
 from denseclip_viz.cli.toyworld_commands import app as world
-from denseclip_viz.errors import PromptError
+from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.validation import is_number
 
 if TYPE_CHECKING:
@@ -76,7 +88,7 @@ def compare(
 
     with one_line_errors():
         prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
-        check_out(out, files, figures=True, force=force)
+        check_out(out, files, WITH_FIGURES, force=force)
         loaded = model.load()
         command = Command(lambda trace: loaded.compare(trace, prompts), plotted("compare"), compare_table)
         run(loaded, files, command, out=out, force=force, geometry=fit)
@@ -100,6 +112,10 @@ def segment(
     formula: opt.Formula = None,
     denoise: Annotated[float, typer.Option(help="Threshold of prompt denoising; 0 for none.")] = 0.0,
     smooth: Annotated[str, typer.Option(help="Key smoothing: cosine, official, or none.")] = "none",
+    labels: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="An indexed PNG of the image's size: 0 background, 1 the first prompt, …; 255 not seen."),
+    ] = None,
     out: opt.Out = None,
     force: opt.Force = False,
 ) -> None:
@@ -109,10 +125,12 @@ def segment(
     with one_line_errors():
         prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
         rule = _background(background, cosine, prompts)
-        check_out(out, files, figures=True, force=force)
+        check_out(out, files, WITH_FIGURES, force=force)
+        also = _label_writer(labels, out, files, prompts, force=force)
         loaded, smooth = model.load(), "" if smooth == "none" else smooth
         options: dict[str, Any] = {"denoise": denoise, "smooth": smooth, "background": rule, "formula": formula}
-        command = Command(lambda trace: loaded.segment(trace, prompts, **options), plotted("segments"), segment_table)
+        work = partial(loaded.segment, prompts=prompts, **options)
+        command = Command(work, plotted("segments"), segment_table, also)
         run(loaded, files, command, out=out, force=force, geometry=fit, keys="key" if smooth else "")
 
 
@@ -134,7 +152,7 @@ def classify(
 
     with one_line_errors():
         prompts, files = opt.prompts_of(prompt, template, absent, articles), find(images)
-        check_out(out, files, figures=False, force=force)
+        check_out(out, files, TABLES, force=force)
         loaded = model.load()
         command = Command(lambda trace: loaded.classify(trace, prompts, formula=formula), no_figure, classify_table)
         run(loaded, files, command, out=out, force=force)
@@ -156,7 +174,7 @@ def layers(
 
     with one_line_errors():
         prompts, fit, files = opt.prompts_of(prompt, [], []), opt.fit_of(geometry), find(images)
-        check_out(out, files, figures=True, force=force)
+        check_out(out, files, WITH_FIGURES, force=force)
         loaded = model.load()
         wanted: Any = layer or "all"
         command = Command(lambda trace: loaded.compare(trace, prompts, layers=wanted), plotted("layers"), layers_table)
@@ -227,6 +245,21 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a prompt that the terminal cannot show stops nothing
     app()
+
+
+def _label_writer(
+    labels: str | None, out: str | None, files: Sequence[Path], prompts: Prompts, *, force: bool
+) -> Callable[[Any, Path], object]:
+    """Check, before any work, where label images go; give what writes that of an image."""
+    if labels is None:
+        return lambda result, image: None
+    from denseclip_viz.plot.save_labels import ENDINGS, check_count, save_labels
+
+    check_count(len(prompts.named(absent=False)))
+    check_out(labels, files, ENDINGS, force=force)
+    if labels == out:
+        raise OutputError(f"--labels {labels} and --out {out}", expected="two names", fix="Change one of them.")
+    return lambda result, image: save_labels(result, named(labels, image), force=force)
 
 
 def _background(rules: Sequence[str], cosine: float | None, prompts: Prompts) -> Background:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from denseclip_viz.model import Model
 
+TABLES = (".nc", ".csv")
+WITH_FIGURES = (*FIGURES, *TABLES)
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -57,6 +59,8 @@ class Command:
     work: Callable[[Any], Any]
     figure: Callable[[Any], Any]
     table: Callable[[Any], pd.DataFrame]
+    also: Callable[[Any, Path], object] = lambda result, image: None
+    """What else is written, of a result and the path of its image."""
 
 
 def find(paths: Sequence[Path]) -> list[Path]:
@@ -94,7 +98,7 @@ def _inside(folder: Path) -> list[Path]:
     return [path for path in named if not os.path.isdir(path)]
 
 
-def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: bool) -> None:
+def check_out(out: str | None, files: Sequence[Path], endings: Sequence[str], *, force: bool) -> None:
     """Refuse, before any work, results that could not be kept, with `{name}` in `out` for the image's name.
 
     Raises:
@@ -102,21 +106,25 @@ def check_out(out: str | None, files: Sequence[Path], *, figures: bool, force: b
     """
     if out is None:
         return
-    endings = [*(FIGURES if figures else ()), ".nc", ".csv"]
-    targets = [out.replace("{name}", path.stem) for path in files]
+    targets = [named(out, path) for path in files]
     for target in dict.fromkeys(targets):
         check_target(target, endings, force=force)
         refuse_input(target, files, fix="Choose another name, such as '{name}-dense.png'.")
     if len(files) > 1 and "{name}" not in out and _ending(out) != ".csv":
         raise OutputError(
             f"one file {out} for {len(files)} images",
-            expected="a name with {name} in it, or a .csv for one table",
-            fix=f"Try --out '{Path(out).with_name('{name}' + Path(out).suffix)}'.",
+            expected=f"a name with {{name}} in it{', or a .csv for one table' if '.csv' in endings else ''}",
+            fix=f"Try '{Path(out).with_name('{name}' + Path(out).suffix)}'.",
         )
     if "{name}" in out and len(set(targets)) < len(targets):
         target, count = Counter(targets).most_common(1)[0]
         got = f"{count} images whose result would be {target}"
         raise OutputError(got, expected="different names", fix="Run them in two calls.")
+
+
+def named(out: str, image: Path) -> str:
+    """Put the name of an image in the place for it."""
+    return out.replace("{name}", image.stem)
 
 
 def refuse_input(target: str, files: Sequence[Path], *, fix: str) -> None:
@@ -167,7 +175,8 @@ def run(
             result = command.work(trace)
             tables.append(command.table(result))
             if out and ("{name}" in out or _ending(out) != ".csv"):
-                _write(result, tables[-1], command, out.replace("{name}", path.stem), force=force)
+                _write(result, tables[-1], command, named(out, path), force=force)
+            command.also(result, path)
     finally:
         if tables:  # also after an interrupt: what was computed is kept
             _finish(tables, out, force=force)

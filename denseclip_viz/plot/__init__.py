@@ -2,6 +2,7 @@
 
 `compare`, `grid`, `layers`, `heads`, `segments`, `template_ranking`, `disagreement` and `words` make whole figures of
 results, `bars`, `confusion` and `gallery` of any numbers and labels; `map` draws one panel on any axes.
+`save` writes a figure, `save_labels` a segmentation as a label image.
 """
 
 from denseclip_viz.plot.bars import Bar, bars
@@ -13,6 +14,7 @@ from denseclip_viz.plot.grid import grid
 from denseclip_viz.plot.heads import heads
 from denseclip_viz.plot.layers import layers
 from denseclip_viz.plot.map import map
+from denseclip_viz.plot.save_labels import save_labels
 from denseclip_viz.plot.segments import segments
 from denseclip_viz.plot.sheet import save
 from denseclip_viz.plot.template_ranking import template_ranking
@@ -31,6 +33,7 @@ __all__ = [
     "layers",
     "map",
     "save",
+    "save_labels",
     "segments",
     "template_ranking",
     "words",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from PIL import Image
 
 from denseclip_viz import model as model_module
@@ -108,3 +111,29 @@ def test_a_prompt_steers_no_terminal_and_is_kept_as_it_is(run, here):
     result = run("compare", "street.jpg", "--out", "table.csv", prompts=(steering, "=1+1"))
     assert "\x1b" not in result.output and r"\x1b[2J\u202ered 고양이" in result.stdout
     assert pd.read_csv(here / "table.csv")["prompt"].tolist() == [steering, "=1+1"]
+
+
+@pytest.mark.parametrize("rule", [[], ["--background", "0.5"], ["--absent", "a whale"]])
+def test_a_label_image_holds_the_labels_at_image_size_and_their_names(run, here, rule):
+    run("segment", "street.jpg", *rule, "--labels", "labels.png", "-o", "all.nc", prompts=["a red car", "고양이"])
+    labels = xr.load_dataset("all.nc", engine="h5netcdf").labels.values
+    with Image.open("labels.png") as written, Image.open("street.jpg") as image:
+        numbers = np.array(written)
+        assert written.mode == "P" and written.size == image.size
+    assert (np.where(numbers == 255, -1, numbers.astype(int) - 1) == labels).all()
+    names = {"0": "background", "1": "a red car", "2": "고양이", "255": "not seen"}
+    assert json.loads(written.text["labels"]) == names and written.text["source"].startswith("street.jpg")
+
+
+def test_label_images_of_a_folder_have_the_names_of_their_images(run, many, here):
+    run("segment", many, "--labels", "{name}-labels.png")
+    assert {"a-labels.png", "b-labels.png", "c-labels.png"} < {path.name for path in here.iterdir()}
+
+
+def test_where_label_images_cannot_go_is_refused_before_any_work(refused, many, here, no_model):
+    (here / "there.png").write_bytes(b"kept")
+    assert "there already" in refused("segment", "street.jpg", "--labels", "there.png")
+    assert "Expected one of .png" in refused("segment", "street.jpg", "--labels", "labels.npy")
+    assert "two names" in refused("segment", "street.jpg", "--labels", "x.png", "--out", "x.png")
+    assert "'{name}.png'" in refused("segment", many, "--labels", "all.png")
+    assert "at most 254" in refused("segment", "street.jpg", "--labels", "x.png", prompts=map(str, range(255)))
