@@ -3,6 +3,7 @@
 import copy
 import json
 import socket
+import warnings
 
 import open_clip
 import torch
@@ -36,9 +37,9 @@ def gates(module):
     return {type(part).__name__ for part in module.modules() if "GELU" in type(part).__name__}
 
 
-def write_folder(folder):
+def write_folder(folder, **more):
     """A model as open_clip writes it: a configuration and a weights file."""
-    made = write_config(folder, preprocess_cfg={"mean": [0.5, 0.5, 0.5]})
+    made = write_config(folder, {**TINY, **more}, preprocess_cfg={"mean": [0.5, 0.5, 0.5]})
     save_file(state(), made / "open_clip_model.safetensors")
     return made
 
@@ -68,3 +69,23 @@ def go_offline(monkeypatch):
         port = free.getsockname()[1]
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{port}")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
+def openai_clip(config=TINY, *, dtype=torch.float32):
+    """A model of open_clip with the entries of OpenAI's, and a mask that is in no state dict, there as here."""
+    clip = open_clip.CLIP(**copy.deepcopy({**config, "quick_gelu": True})).eval().to(dtype)
+    clip.attn_mask = clip._buffers.pop("attn_mask")
+    for mark in ("input_resolution", "context_length", "vocab_size"):
+        vars(clip).pop(mark, None)
+        clip.register_buffer(mark, torch.tensor(7))
+    return clip
+
+
+def write_archive(path, config=TINY, *, dtype=torch.float32):
+    """A TorchScript archive as OpenAI's are."""
+    pixels, text = torch.zeros(1, 3, *[config["vision_cfg"]["image_size"]] * 2), torch.zeros(1, 77, dtype=torch.long)
+    clip = openai_clip(config, dtype=dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace_module(clip, {"forward": (pixels.to(dtype), text)}, check_trace=False).save(str(path))
+    return path

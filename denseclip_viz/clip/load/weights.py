@@ -3,26 +3,19 @@
 import hashlib
 import math
 import os
-import re
-import struct
-import warnings
-import zipfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from denseclip_viz.clip.load.file_kinds import no_remarks, read_file, refuse_foreign
 from denseclip_viz.clip.load.models import fitting_models
 from denseclip_viz.clip.load.source import fetch_again
+from denseclip_viz.clip.load.wrappers import unwrap
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.errors import WeightsError, first_line, warn
+from denseclip_viz.errors import WeightsError, warn
 from denseclip_viz.validation import some
 
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -30,18 +23,10 @@ OPENAI_MARKS = frozenset({"input_resolution", "context_length", "vocab_size"})
 """Entries that are no weights, and that only OpenAI's own files have."""
 
 _NOT_WEIGHTS = OPENAI_MARKS | {"text.transformer.embeddings.position_ids"}  # these older versions of transformers keep
-_AT_THE_TOP = ("logit_scale", "temperature")  # what every CLIP or ALIGN has outside its towers
-_NO_CHECKPOINTS = (
-    (b"version https://git-lfs", "the pointer of git-lfs to a file, not the file", "Run `git lfs pull` in its folder."),
-    (b"<!doctype", "a web page", "Download the file itself, not the page about it."),
-    (b"<html", "a web page", "Download the file itself, not the page about it."),
-)
-# What torch's reader raises on bytes that are no checkpoint; it has no error of its own for that.
-_UNREADABLE = (
-    RuntimeError, OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, AssertionError,
-    ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile,
-)  # fmt: skip
-
+_NUMBERS = {
+    "logit_scale": "the logarithm of the temperature, one number without which no answer is a share: save it too",
+    "logit_bias": "what a sigmoid loss (SigLIP) adds to the logits: weights without it were trained with another",
+}
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -67,6 +52,7 @@ def local_file(path: str | os.PathLike[str]) -> Path:
         what = "is a folder" if os.path.isdir(file) else "does not exist"
         raise WeightsError(f"The checkpoint {file} {what}", expected=expected, fix="Check the path.")
     if file.suffix.lower() not in ENDINGS:
+        refuse_foreign(file)
         got = f"The checkpoint {file.name} ends in {file.suffix or 'nothing'}"
         raise WeightsError(got, expected=expected, fix="Save the state dict as .safetensors.")
     if not file.stat().st_size:
@@ -75,28 +61,14 @@ def local_file(path: str | os.PathLike[str]) -> Path:
 
 
 def read_checkpoint(file: Path) -> Checkpoint:
-    """Read the tensors of a checkpoint by name, without its wrapper and the prefix that all of them have.
+    """Read the tensors of a checkpoint by name, without its wrapper and the prefix that they have.
 
-    Nothing in the file is run: pickles are read with `weights_only=True`.
+    Nothing in the file is run (`file_kinds.read_file`).
 
     Raises:
-        WeightsError: The file is broken, holds code, is a TorchScript archive, or holds no named tensors.
+        WeightsError: The file is broken, of another kind, holds no named tensors, or two models.
     """
-    read, notes = _read(file), []
-    state = read.get("state_dict", read) if isinstance(read, dict) else read
-    if state is not read and "state_dict_ema" in read:
-        notes.append("state_dict_ema, which is there too, was left aside")
-    if not isinstance(state, dict) or not state:
-        raise _no_tensors(file, f"a {type(state).__name__}{' of nothing' if isinstance(state, dict) else ''}")
-    others = [f"{key} ({type(value).__name__})" for key, value in state.items() if not isinstance(value, Tensor)]
-    if others:
-        raise _no_tensors(file, some(others))
-    tensors = {str(key): tensor for key, tensor in state.items()}
-    prefix = "".join(os.path.commonprefix(list(tensors)).rpartition(".")[:2])
-    if prefix and any(prefix + entry in tensors for entry in _AT_THE_TOP):
-        tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
-        notes.append(f"the prefix {prefix} of all names was taken off")
-    return Checkpoint(file, tensors, tuple(notes))
+    return Checkpoint(file, *unwrap(read_file(file), file))
 
 
 def fill(clip: nn.Module, checkpoint: Checkpoint, *, name: str) -> str:
@@ -113,7 +85,7 @@ def fill(clip: nn.Module, checkpoint: Checkpoint, *, name: str) -> str:
     """
     mine = {key: tuple(tensor.shape) for key, tensor in clip.state_dict().items()}
     try:
-        with memory_guard("the size of the model"), _no_remarks():
+        with memory_guard("the size of the model"), no_remarks():
             keys = clip.load_state_dict(_converted(clip, checkpoint.tensors, mine), strict=False)
     except (RuntimeError, LookupError, AttributeError, TypeError, ValueError, AssertionError) as error:
         raise misfit(checkpoint, name, mine) from error
@@ -155,18 +127,11 @@ def says_random(file: Path) -> bool:
 
     Saved with `save_file(tensors, file, metadata={"weights": "random"})`: then figures and tables say so too.
     """
-    if file.suffix.lower() != ".safetensors":
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return (opened.metadata() or {}).get("weights") == "random"
+    except SafetensorError:
         return False
-    with safe_open(file, framework="pt") as opened:
-        return (opened.metadata() or {}).get("weights") == "random"
-
-
-@contextmanager
-def _no_remarks() -> Iterator[None]:
-    """Silence the reader's remarks on pickle protocols that it reads without fault."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _is_finite(tensor: Tensor) -> bool:
@@ -190,63 +155,6 @@ def _converted(clip: nn.Module, tensors: Mapping[str, Tensor], mine: Shapes) -> 
     return dict(state)
 
 
-def _read(file: Path) -> Any:
-    """Read a file, told by its first bytes where these are plain, else by its ending."""
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(256)
-    except OSError as error:
-        got = f"{file} cannot be opened ({error.strerror})"
-        raise WeightsError(got, expected="a file that may be read", fix="Check its permissions.") from error
-    for mark, what, fix in _NO_CHECKPOINTS:
-        if start.lstrip().lower().startswith(mark):
-            raise WeightsError(f"{file} is {what}", expected="a whole checkpoint file", fix=fix)
-    is_header = start[8:9] == b"{" and int.from_bytes(start[:8], "little") < file.stat().st_size
-    try:
-        if is_header or file.suffix.lower() == ".safetensors":
-            return load_file(file)
-        if zipped := zipfile.is_zipfile(file):
-            _refuse_torchscript(file)
-        with _no_remarks():
-            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
-    except UnpicklingError as error:
-        raise _holds_code(file, error) from error
-    except (SafetensorError, *_UNREADABLE) as error:
-        raise _broken(file, error) from error
-
-
-def _refuse_torchscript(file: Path) -> None:
-    with zipfile.ZipFile(file) as archive:
-        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-            got = f"{file.name} is a TorchScript archive, which is code and not only weights"
-            fix = (
-                "Where you trust it, save its state dict once in Python, all of its entries: "
-                'safetensors.torch.save_file(torch.jit.load(FILE, map_location="cpu").state_dict(), "NEW.safetensors").'
-            )
-            raise WeightsError(got, expected="a state dict, best as .safetensors", fix=fix)
-
-
-def _broken(file: Path, error: BaseException) -> WeightsError:
-    match = re.search(r"WeightsUnpickler error:\s*(.+)", str(error))
-    why = match[1] if match else first_line(error)
-    got = f"{file} ({file.stat().st_size} bytes) cannot be read as a checkpoint ({why})"
-    return WeightsError(got, expected="a whole checkpoint file", fix=fetch_again(file))
-
-
-def _holds_code(file: Path, error: UnpicklingError) -> WeightsError:
-    match = re.search(r"GLOBAL (\S+)", str(error))
-    if not match:
-        return _broken(file, error)
-    got = f"{file.name} holds Python objects ({match[1]}) beside tensors, and reading it could run code"
-    fix = "Where you trust it, read it once and save only its state dict as .safetensors."
-    return WeightsError(got, expected="tensors only", fix=fix)
-
-
-def _no_tensors(file: Path, got: str) -> WeightsError:
-    expected = "tensors by name, at the top or under state_dict"
-    return WeightsError(f"{file.name} holds {got}", expected=expected, fix="Save the state dict of the model.")
-
-
 def misfit(
     checkpoint: Checkpoint, name: str, mine: Shapes, missing: Collection[str] = (), unexpected: Collection[str] = ()
 ) -> WeightsError:
@@ -265,6 +173,8 @@ def misfit(
     # a file of both activations has the same sizes: the plain name warns where it cannot be known
     fits = [model for model in fits if model != name and model.removesuffix("-quickgelu") not in {*fits} - {model}]
     fix = f"Its tensors have the sizes of {some(fits)}: pass that name." if fits else "Name the model it was made for."
+    if not unexpected and not other and missing and set(missing) <= _NUMBERS.keys():
+        fix = " ".join(f"{key} is {_NUMBERS[key]}." for key in sorted(missing))
     got = f"{checkpoint.file.name} does not fit {name} ({differences})"
     return WeightsError(got, expected=f"the weights of {name}", fix=fix)
 
