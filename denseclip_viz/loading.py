@@ -36,9 +36,11 @@ def load(
 
     Args:
         name: `"bundled-resnet"` or `"bundled-vit"` (they know only the bundled world), an open_clip name
-            (`"ViT-B-16"`), a folder with an `open_clip_config.json` or one that `denseclip-viz toyworld pack` wrote, or
-            an ALIGN: `"align:kakaobrain/align-base"` out of the download cache, `"align:FOLDER"`, or the folder alone.
-        pretrained: A tag, a checkpoint file, or `"random"` (seed 0). A folder brings its own weights when it has some.
+            (`"ViT-B-16"`), a folder as open_clip or transformers writes it or one that `denseclip-viz toyworld pack`
+            wrote, a weights file that says by its tensors what it is of (`"ViT-B-32.pt"`), or an ALIGN:
+            `"align:kakaobrain/align-base"` out of the download cache, `"align:FOLDER"`, or the folder alone.
+        pretrained: A tag, a checkpoint file (safetensors, of `torch.save`, or a TorchScript archive as OpenAI's;
+            nothing in it is run), or `"random"` (seed 0). A folder brings its own weights when it has some.
             What a file does not say of its training, all tags of the name say, or a warning names the choices.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`; a GPU when there is one.
         dtype: `"fp32"` (default), `"bf16"`, `"fp16"` (not on the CPU), `"fp64"`, or the torch dtype.

@@ -44,7 +44,8 @@ class ModelOptions:
     """Which model, and how it is loaded: arguments of `load` by their names there, options by their names here."""
 
     name: Annotated[
-        str, _model_option("--model", "-m", text="bundled-resnet, bundled-vit, an open_clip name, or a folder.")
+        str,
+        _model_option("--model", "-m", text="bundled-resnet, bundled-vit, a name of open_clip, a folder, or a file."),
     ] = "bundled-resnet"
     pretrained: Annotated[
         str | None, _model_option("--weights", "-w", text="A pretrained tag, a checkpoint file, or 'random'.")

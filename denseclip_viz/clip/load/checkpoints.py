@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from denseclip_viz.clip.load.facts import Fact, describe_origins, facts_of, warn_undecided, warn_unprepared
+from denseclip_viz.clip.load.lone_file import architecture_of, is_lone_file
 from denseclip_viz.clip.load.pretrained import SEED, Weights, choose_weights
 from denseclip_viz.clip.load.shards import files_of, read_weights
 from denseclip_viz.clip.load.source import Source, find_source
@@ -57,8 +58,8 @@ def load_clip(
     """Load an open_clip model with the activation and preparation that its weights were trained with.
 
     Where those are known from is in `facts.facts_of`. The global random state stays as it is. In half precision
-    `logit_scale` and `logit_bias` stay fp32: rounding the scale scales every logit by up to 1 %. Options are those of
-    `denseclip_viz.load`.
+    `logit_scale` and `logit_bias` stay fp32: rounding the scale scales every logit by up to 1 %. A file alone is a
+    model too (`lone_file.architecture_of`). Options are those of `denseclip_viz.load`.
 
     Returns:
         The model in eval mode, its tokenizer and preprocessing, and provenance: model, weights, weights_hash,
@@ -83,6 +84,9 @@ def load_clip(
     kind = choose_dtype(dtype, where)
     prepare: dict[str, Any] = {"mean": mean, "std": std, "interpolation": interpolation, "resize_mode": resize_mode}
     switches = find_switches(preset, activation=activation, layer_norm_eps=layer_norm_eps, **prepare)
+    known_by = ""
+    if pretrained is None and is_lone_file(name):
+        (name, known_by), pretrained = architecture_of(name), name
     source = find_source(name)
     text = text_config(source, cache_dir=cache_dir)
     weights = choose_weights(source, pretrained, cache_dir=cache_dir)
@@ -102,7 +106,8 @@ def load_clip(
     provenance |= {"preset": switches.preset, "switches": ", ".join(done) or "none"}
     provenance |= {"weights": f"{weights.label} ({resized})"} if resized else {}
     provenance["known_from"] = describe_origins(facts, switches.settled)
-    provenance["notes"] = ", ".join((*source.notes, *(checkpoint.notes if checkpoint else ()))) or "none"
+    notes = (known_by, *source.notes, *(checkpoint.notes if checkpoint else ()))
+    provenance["notes"] = ", ".join(filter(None, notes)) or "none"
     return Loaded(clip, tokenizer, preprocess, provenance)
 
 

@@ -129,6 +129,8 @@ def describe(config: Mapping[str, Any]) -> ModelFacts:
 def fitting_models(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Name the models of open_clip whose two towers have as many parameters as a checkpoint: few others share both.
 
+    Of two that differ in the activation alone the plain one: sizes cannot tell, and its loading warns.
+
     Example:
         >>> fitting_models({"text_projection": (512, 512)})
         []
@@ -138,7 +140,8 @@ def fitting_models(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
         if key.rpartition(".")[2] not in _NO_PARAMETERS:
             counts[not key.startswith("visual.")] += math.prod(shape)
     known = known_models().items()
-    return [name for name, facts in known if [facts["image_parameters"], facts["text_parameters"]] == counts]
+    fits = [name for name, facts in known if [facts["image_parameters"], facts["text_parameters"]] == counts]
+    return [name for name in fits if name.removesuffix("-quickgelu") not in {*fits} - {name}]
 
 
 @cache

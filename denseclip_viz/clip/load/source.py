@@ -151,9 +151,7 @@ def _unknown(text: str, cleaned: str, names: list[str]) -> ModelNameError:
     by_lower = {name.lower(): name for name in names}
     close = [by_lower[hit] for hit in difflib.get_close_matches(cleaned[:80].lower(), by_lower, n=4, cutoff=0.5)]
     fix = f"The closest names: {', '.join(close)}." if close else "models() lists them."
-    if os.path.isfile(text):
-        fix = f"For a checkpoint, name its architecture first and pass pretrained={text!r}."
-    elif known := _of_hub(text.removeprefix("hf-hub:")):
+    if known := _of_hub(text.removeprefix("hf-hub:")):
         fix = known
     elif text.startswith("hf-hub:"):
         command = f"hf download {text.removeprefix('hf-hub:')}"

@@ -170,8 +170,7 @@ def misfit(
     ]
     parts = (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
     differences = "; ".join(f"{what}: {some(keys)}" for what, keys in parts if keys)
-    # a file of both activations has the same sizes: the plain name warns where it cannot be known
-    fits = [model for model in fits if model != name and model.removesuffix("-quickgelu") not in {*fits} - {model}]
+    fits = [model for model in fits if model != name]
     fix = f"Its tensors have the sizes of {some(fits)}: pass that name." if fits else "Name the model it was made for."
     if not unexpected and not other and missing and set(missing) <= _NUMBERS.keys():
         fix = " ".join(f"{key} is {_NUMBERS[key]}." for key in sorted(missing))
