@@ -160,4 +160,4 @@ def test_an_align_has_one_too(tmp_path):
     import align_models
 
     model = dcv.load(f"align:{align_models.write(tmp_path / 'tiny-align')}", device="cpu")
-    assert "average" in Shown(model._repr_html_()).text
+    assert "mean" in Shown(model._repr_html_()).text

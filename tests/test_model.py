@@ -39,7 +39,7 @@ def test_the_global_embedding_is_what_open_clip_returns_for_its_own_preprocessin
 
 def keys_of(model):
     """Which keys a tower has: a ViT also has projected ones, a plain mean none."""
-    return {"ViT class token": "projected", "average": ""}.get(model.tower.family, "key")
+    return {"ViT class token": "projected", "mean": ""}.get(model.tower.family, "key")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_gap_and_its_rest_sum_to_what_an_even_look_would_change_in_every_geometr
     total = both.gap.sum(("y", "x")) + both.gap_rest.sum("term")
     np.testing.assert_allclose(total, expected, atol=1e-6)
     np.testing.assert_allclose(both.even_score - both.score, expected, atol=1e-6)
-    if model.tower.family == "average":
+    if model.tower.family == "mean":
         assert not both.gap.any() and not both.gap_rest.any()
     else:
         assert set(trace.even_rest) <= set(trace.rest) and float(abs(both.gap).max()) > 1e-4

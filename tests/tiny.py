@@ -147,7 +147,7 @@ OPEN_CLIP = {
     "CoCa": {"attentional_pool": True, "output_tokens": True},
 }
 KINDS = (*TIMM, *OPEN_CLIP)
-POOLS = {"token": "ViT class token", "avg": "average", "map": "latent query"}
+POOLS = {"token": "ViT class token", "avg": "mean", "map": "latent query"}
 
 
 def tiny_tower(kind: str, *, seed: int = 0, dtype: torch.dtype = torch.float64, **options) -> nn.Module:

@@ -19,8 +19,8 @@ MARKS = ("absent", "background")  # what is said of a prompt beside its name
 def compare_table(both: xr.Dataset) -> pd.DataFrame:
     """Summarise a comparison: one row for each template and prompt.
 
-    Columns: `score` (cosine of the global embedding); `contributions` and each rest term, which sum to it; `dense_max`
-    and where it is (`dense_y, dense_x`, pixels of the image); `crowding`, which is it less the score; `absent,
+    Columns: `score` (cosine of the global embedding); `contributions` and each rest term, which sum to it; `dense_peak`
+    and where it is (`peak_y, peak_x`, pixels of the image); `crowding`, which is it less the score; `absent,
     background`; the agreement numbers. `path`, if the trace was one of a list of paths: then one row for each path,
     template and prompt.
 
@@ -47,7 +47,7 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
         "score": both.score,
         "contributions": both.contribution.sum(("y", "x")),
         **{f"rest: {term}": both.rest.sel(term=term) for term in both.term.values},
-        "dense_max": both.dense.max(("y", "x")),
+        "dense_peak": both.dense.max(("y", "x")),
         "crowding": both.crowding,
         "spearman": both.spearman,
         "same_peak": both.same_peak,
@@ -55,7 +55,7 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     }
     index = pd.MultiIndex.from_product([both.template.values, both.prompt.values], names=["template", "prompt"])
     table = pd.DataFrame({name: np.ravel(values.values) for name, values in columns.items()}, index=index)
-    table["dense_y"], table["dense_x"] = zip(*best.ravel(), strict=True)
+    table["peak_y"], table["peak_x"] = zip(*best.ravel(), strict=True)
     for mark in MARKS:
         table[mark] = np.tile(both[mark].values, both.sizes["template"])
     return with_source(table.reset_index(), both)
@@ -118,7 +118,7 @@ def classify_table(shares: xr.DataArray) -> pd.DataFrame:
 def layers_table(both: xr.Dataset) -> pd.DataFrame:
     """List layers: one row for each layer, template and prompt.
 
-    Columns for layers read in text space: `score`, `dense_max`, `agreement` (cosine of the layer's global embedding
+    Columns for layers read in text space: `score`, `dense_peak`, `agreement` (cosine of the layer's global embedding
     with its mean dense feature). For layers read by gradients: the sums of both maps, in cosine units.
 
     Returns:
@@ -131,7 +131,7 @@ def layers_table(both: xr.Dataset) -> pd.DataFrame:
         ['stem', 'layer1', 'layer2', 'layer3', 'layer4']
     """
     if "layer_dense" in both:
-        columns = {"score": both.layer_score, "dense_max": both.layer_dense.max(("y", "x"))}
+        columns = {"score": both.layer_score, "dense_peak": both.layer_dense.max(("y", "x"))}
         columns["agreement"] = both.layer_agreement.broadcast_like(both.layer_score)
     else:
         kinds = {"global": both.layer_global_gradient, "dense": both.layer_dense_gradient}

@@ -108,7 +108,7 @@ def average_precision(scores: MapScores) -> Floats:
 
 
 def pointing_hit(scores: MapScores) -> Floats:
-    """Give 1 if the pixel at the centre of the highest cell lies in the mask, else 0.
+    """Give 1 if the pixel at the centre of the peak lies in the mask, else 0.
 
     Source: the pointing game of Zhang et al. (arXiv 1608.00507), without its tolerance of 15 pixels.
     """

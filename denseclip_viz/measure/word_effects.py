@@ -57,7 +57,7 @@ def word_attribution(
         (template, word, y, x); `peak_change` (template, word), the highest cosine with the word less that without it;
         `same_map` (template, word), Pearson correlation of the two maps; and with gradients `gradient`
         (template, word, y, x), `gradient_rest` (template, y, x) of all other tokens, begin and end included, and
-        `gradient_peak` (template, word), at the map's highest cell. `image` for figures.
+        `gradient_peak` (template, word), at the map's peak. `image` for figures.
 
     Raises:
         PromptError: a prompt of one word, tokens that do not part where words do, or gradients of words in a text

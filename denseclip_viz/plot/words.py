@@ -16,7 +16,7 @@ from denseclip_viz.plot.text import isolated, number, plain
 SIDE, LEAST, GAP, BARS, BAR = 1.1, 0.98, 0.1, 0.72, 1.5  # inches: a panel, a column, between, bars, the scale's bar
 RAISES, LOWERS = "#b2182b", "#2166ac"  # as the ends of the diverging scale
 HEAD, LABEL = 0.55, 0.26  # inches: title and the heads' first line; the line above each kind
-NOTE = "Red raises the cosine, blue lowers it. Gradient bars: at the map’s highest cell. Each answer has its own scale."
+NOTE = "Red raises the cosine, blue lowers it. Gradient bars: at the map’s peak. Each answer has its own scale."
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ def test_a_comparison_has_a_row_for_each_template_and_prompt(model, image_file):
             one = both.sel(template=template, prompt=prompt)
             peak = one.dense.argmax(("y", "x"))
             assert row["score"] == pytest.approx(one.score.item())
-            assert row["dense_max"] == pytest.approx(one.dense.max().item())
-            assert row["crowding"] == pytest.approx(row["dense_max"] - row["score"], abs=1e-6)
-            assert (row["dense_y"], row["dense_x"]) == (one.y[peak["y"]].item(), one.x[peak["x"]].item())
+            assert row["dense_peak"] == pytest.approx(one.dense.max().item())
+            assert row["crowding"] == pytest.approx(row["dense_peak"] - row["score"], abs=1e-6)
+            assert (row["peak_y"], row["peak_x"]) == (one.y[peak["y"]].item(), one.x[peak["x"]].item())
             assert row["absent"] == one.absent.item() and row["same_peak"] == one.same_peak.item()
 
 
@@ -76,7 +76,7 @@ def test_layers_of_a_vit_have_scores_and_agreement(load_tiny, image_file):
     (row,) = rows(table, layer="blocks.1", template="{}", prompt="grass").to_dict("records")
     one = both.sel(layer="blocks.1", template="{}", prompt="grass")
     assert row["score"] == pytest.approx(one.layer_score.item())
-    assert row["dense_max"] == pytest.approx(one.layer_dense.max().item())
+    assert row["dense_peak"] == pytest.approx(one.layer_dense.max().item())
     assert row["agreement"] == pytest.approx(both.layer_agreement.sel(layer="blocks.1").item())
 
 
@@ -111,4 +111,4 @@ def test_a_grid_of_one_cell_and_one_prompt_make_a_table(load_tiny):
     trace = load_tiny("resnet").trace(np.zeros((32, 32, 3), np.uint8), geometry=dcv.Whole(short=32))
     assert trace.geometry.grid == (1, 1)
     table = compare_table(load_tiny("resnet").compare(trace, "grass"))
-    assert len(table) == 1 and table["dense_y"].item() == 15.5 and np.isnan(table["spearman"].item())
+    assert len(table) == 1 and table["peak_y"].item() == 15.5 and np.isnan(table["spearman"].item())

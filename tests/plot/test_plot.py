@@ -105,7 +105,7 @@ def test_no_texts_overlap_and_none_leaves_the_sheet(name, odd):
         assert not inside, (text, other)
 
 
-def test_the_hottest_cell_of_a_map_is_drawn_in_the_top_colour_at_its_place():
+def test_the_highest_cell_of_a_map_is_drawn_in_the_top_colour_at_its_place():
     one = fake_results.similarity().isel(template=0, prompt=0)
     ax = plot.map(one, interpolation="nearest")
     drawn = pixels(ax.figure)

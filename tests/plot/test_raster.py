@@ -1,4 +1,4 @@
-"""Colours mean values: the hottest cell is the top colour, the lowest the bottom, the unseen has none."""
+"""Colours mean values: the highest cell is the top colour, the lowest the bottom, the unseen has none."""
 
 import io
 
@@ -46,7 +46,7 @@ def oklab(linear):
 
 
 @given(MAPS)
-def test_the_hottest_cell_gets_the_top_colour_and_the_lowest_the_bottom(values):
+def test_the_highest_cell_gets_the_top_colour_and_the_lowest_the_bottom(values):
     if values.min() == values.max():
         return
     shown = render.colourise(values, low=values.min(), high=values.max())

@@ -56,7 +56,7 @@ class MeanPoolTower:
     """A tower that ends in a mean over positions."""
 
     visual: nn.Module
-    family: str = "average"
+    family: str = "mean"
     last_map: str = "pool.input"
 
     @property

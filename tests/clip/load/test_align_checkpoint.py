@@ -71,7 +71,7 @@ def test_a_folder_and_the_prefix_give_the_same_model_with_its_provenance(whole):
     assert (said["activation"], said["preset"], said["switches"]) == ("gelu", "none", "none")
     assert said["preprocess"].startswith("97 x 97 px from the middle of 116 x 116, squash, bilinear, mean 0.5")
     assert "transformers" in said["versions"] and all(isinstance(value, str | int) for value in said.values())
-    assert not one.clip.training and one.tower.family == "average"
+    assert not one.clip.training and one.tower.family == "mean"
 
 
 def test_what_older_versions_saved_is_the_same_model(whole, tmp_path):

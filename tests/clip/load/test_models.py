@@ -14,7 +14,7 @@ from denseclip_viz.clip.load.models import UNSUPPORTED, describe, fitting_models
 from denseclip_viz.clip.text.text_towers import trimming_of_config
 from denseclip_viz.errors import ModelNameError, WeightsError
 
-RESNET, CLASS_TOKEN, AVERAGE, LATENT_QUERY = "ResNet attention pool", "ViT class token", "average", "latent query"
+RESNET, CLASS_TOKEN, MEAN, LATENT_QUERY = "ResNet attention pool", "ViT class token", "mean", "latent query"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def test_the_known_models_are_open_clips_with_their_families():
     }
     assert models["ViT-B-16"]["family"] == CLASS_TOKEN and models["ViT-B-16"]["image_size"] == [224, 224]
     assert {models[name]["family"] for name in ("ViT-B-16-SigLIP", "coca_ViT-B-32")} == {LATENT_QUERY}
-    assert {models[name]["family"] for name in ("convnext_base", "ViT-L-14-CLIPA")} == {AVERAGE}
+    assert {models[name]["family"] for name in ("convnext_base", "ViT-L-14-CLIPA")} == {MEAN}
     assert models["RN50"]["needs"] == "" and models["roberta-ViT-B-32"]["needs"] == "transformers"
     assert all(isinstance(model["embed_dim"], int) and len(model["image_size"]) == 2 for model in models.values())
 

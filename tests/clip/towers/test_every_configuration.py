@@ -30,7 +30,7 @@ from denseclip_viz.clip.towers.tower import TOLERANCE, check_recomposition
 
 LARGEST = float(os.environ.get("DENSECLIP_VIZ_LARGEST", 30e6))
 RESNET = "ResNet attention pool"
-KNOWN = {RESNET, "ViT class token", "average", "latent query"}
+KNOWN = {RESNET, "ViT class token", "mean", "latent query"}
 pytestmark = pytest.mark.slow
 # One name for each set of module classes, parameters and options, whatever their sizes and numbers.
 STRUCTURES = (

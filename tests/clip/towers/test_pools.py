@@ -60,7 +60,7 @@ def test_the_dense_feature_is_the_pooled_answer_to_one_position_alone(kind):
     visual = tiny.tiny_tower(kind)
     pixels = pixels_for(visual)
     ours = opened(visual, pixels).dense[0].flatten(0, 1)
-    forced = {"ViT class token": alone_in_the_last_block, "average": alone_in_the_mean, "latent query": alone_in_pool}
+    forced = {"ViT class token": alone_in_the_last_block, "mean": alone_in_the_mean, "latent query": alone_in_pool}
     for j in range(len(ours)):
         assert miss(ours[j], forced[tower_for(visual).family](visual, pixels, j, len(ours))) <= 1e-12
 
