@@ -1,4 +1,4 @@
-"""What opening an image costs: `trace` with one path, and with all paths together, over plain `encode_image`.
+"""What opening an image costs: `trace` with one path, and with all plain paths together, over plain `encode_image`.
 
 All are measured side by side in one run, on one thread, taking turns, from pixels that are ready; ratios are those of
 the medians of CPU time, which other work on the machine disturbs least, and of wall time behind it. Without names, one
@@ -16,8 +16,9 @@ from collections.abc import Callable
 import open_clip
 import torch
 
+from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.forward import ForwardOptions, decompose_checked, embed
-from denseclip_viz.clip.paths import PATHS, DensePath
+from denseclip_viz.clip.paths import PATHS
 from denseclip_viz.clip.towers import tower_for
 from denseclip_viz.errors import LayerError
 
@@ -45,11 +46,12 @@ def ratios(name: str, batch: int) -> str:
         return lambda: decompose_checked(tower, pixels, ForwardOptions(path=path))
 
     works = {"encode_image": lambda: embed(tower, pixels), "value": traced(PATHS["value"])}
-    together = {f"{len(PATHS)} paths": tuple(PATHS.values())}
+    plain = tuple(path for path in PATHS.values() if not path.of_blocks)
     try:
-        traced(tuple(PATHS.values()))()
+        traced(plain)()
     except LayerError:  # plain tokens of another width than the pool
-        together = {f"{len(PATHS) - 1} paths": tuple(path for path in PATHS.values() if not path.attention)}
+        plain = tuple(path for path in plain if not path.attention)
+    together = {f"{len(plain)} paths": plain}
     works |= {name: traced(paths) for name, paths in together.items()}
     for work in works.values():
         work()

@@ -8,9 +8,10 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
+from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.forward import ForwardOptions
 from denseclip_viz.clip.hooks import match
-from denseclip_viz.clip.paths import DensePath, choose_path
+from denseclip_viz.clip.paths import choose_path
 from denseclip_viz.clip.towers import Tower
 from denseclip_viz.errors import GeometryError, ImageError, LayerError, PromptError, WeightsError
 from denseclip_viz.presets import Preset

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from denseclip_viz import arguments
 from denseclip_viz.attribution.layer_maps import with_layers
 from denseclip_viz.clip import summary
+from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.forward import check_once, embed, prepare, trace_all
 from denseclip_viz.clip.hooks import Recording, record
 from denseclip_viz.clip.load.checkpoints import Loaded
-from denseclip_viz.clip.paths import DensePath, paths_of
+from denseclip_viz.clip.paths import paths_of
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.bank import TextBank
 from denseclip_viz.clip.text.disk_cache import Cache

@@ -6,7 +6,7 @@ import torch
 
 import denseclip_viz as dcv
 from denseclip_viz.canvas.payload import pack_result
-from denseclip_viz.clip.paths import DensePath
+from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.errors import LayerError
 from denseclip_viz.maps.tables import compare_table
 
@@ -48,7 +48,7 @@ def test_many_images_get_all_paths(vit, image_file):
         assert many.dense.shape[0] == len(NAMES)
 
 
-@pytest.mark.parametrize("path", [[], (), ["value", "value"], ["value", 3], ["value", "sclip"], {"value": 1}])
+@pytest.mark.parametrize("path", [[], (), ["value", "value"], ["value", 3], ["value", "sclap"], {"value": 1}])
 def test_lists_that_name_no_paths_or_one_twice_are_refused(vit, image_file, path):
     with pytest.raises(LayerError, match="path"):
         vit.trace(image_file, path=path)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.forward import ForwardOptions, decompose
 from denseclip_viz.clip.hooks import Tap, ThreadMode, record
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.clip.paths import DensePath
 from denseclip_viz.clip.surroundings import check_eval, guarded
 from denseclip_viz.clip.towers import Tower, uncompiled
 from denseclip_viz.clip.towers.linearize import centred, inverse_deviation

@@ -40,9 +40,9 @@ class AttentionCall:
         logits = (query * self.scale) @ key.transpose(-1, -2)
         return torch.softmax(logits if self.bias is None else logits + self.bias[..., rows, :], dim=-1)
 
-    def projected(self) -> AttentionCall:
-        """Project keys and values once, for whoever asks for them again."""
-        parts = {name: self.part(name, slice(None)) for name in ("key", "value")}
+    def projected(self, *names: str) -> AttentionCall:
+        """Project these parts once, for whoever asks for them again."""
+        parts = {name: self.part(name, slice(None)) for name in names}
         return replace(
             self, part=lambda name, rows: parts[name][:, :, rows] if name in parts else self.part(name, rows)
         )

@@ -10,8 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.clip.paths import PATHS, DensePath, attend_alone, dense_features, one_antialias
+from denseclip_viz.clip.paths import PATHS, attend_alone, dense_features, one_antialias, wanted_blocks
 from denseclip_viz.clip.surroundings import check_eval
 from denseclip_viz.clip.towers import Tower, uncompiled
 from denseclip_viz.clip.towers.tower import TOLERANCE, Pooling, check_recomposition, pooled_of
@@ -154,9 +155,10 @@ def decompose(tower: Tower, pixels: Tensor, options: ForwardOptions) -> Decompos
         keys=options.keys,
         antialias=one_antialias(tower, pixels, paths),
         alone=attend_alone(paths),
+        blocks=wanted_blocks(tower, paths),
     )
-    grid = pooling.attention.shape[-2:]
-    dense = [features.unflatten(1, grid) for features in dense_features(tower, streams, paths)]
+    rows, columns = grid = pooling.attention.shape[-2:]
+    dense = [features.unflatten(1, grid) for features in dense_features(tower, streams, paths, (rows, columns))]
     stacked = dense[0] if isinstance(options.path, DensePath) else torch.stack(dense, dim=1)
     return Decomposition(**vars(pooling), dense=stacked, paths=options.names)
 

@@ -1,56 +1,31 @@
 """From recorded streams to dense features: a table of paths, and the one function that all of them are.
 
-    y   = r · x_e + O(A V)        x_e: the stream that enters the layer; V: each token's values, per head
+    y   = r · x_e + Σ_{last n blocks} O(A V)      x_e: the stream that enters the first of them; V: values, per head
     y  += MLP(y)
     F   = head(y)                 the norm and the projection that the pooled vector goes through too
 
-A is the identity for the value path ("attend to yourself alone"), or the attention of a path. A row of the table says
-which parts of the sum it keeps. All rows are made of one forward pass: no path changes what the tower computes.
-Source: reference/paths.md section 1; MaskCLIP's official vit.py (`return_qkv`).
+A is the identity for the value path ("attend to yourself alone"), or the attention of a path (`self_attention`). A row
+of the table says which parts of the sum it keeps. All rows are made of one forward pass: no path changes what the
+tower computes. Source: reference/paths.md section 1; MaskCLIP's official vit.py (`return_qkv`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from torch import Tensor
 
+from denseclip_viz.clip.dense_path import DensePath, Term
+from denseclip_viz.clip.self_attention import Mixer, blocks_of
 from denseclip_viz.clip.towers.linearize import apply
 from denseclip_viz.clip.towers.tower import Streams, Tower
 from denseclip_viz.errors import LayerError
 
 
-@dataclass(frozen=True)
-class DensePath:
-    """A recipe for dense features: switches, so that every published variant can be named.
-
-    Attributes:
-        name: What figures and provenance call it.
-        attention: What a position attends by: nothing, so to itself alone; or `("qk",)`, query · key, as the tower
-            itself lets it (plain patch tokens of a ViT, every position as a query of a ResNet's pool).
-        residual: Keep the position's own stream beside the attention (ViT; the official MaskCLIP does).
-        mlp: Keep the MLP that is added behind the attention (ViT, where the official MaskCLIP does; latent query).
-        positional: Add the pool's positional embedding to a position before its value (ResNet; the official code
-            does not).
-        antialias: Antialias when a positional embedding is resized (open_clip does; the official code does not).
-            timm's towers resize their own, always antialiased.
-
-    Example:
-        >>> DensePath("no MLP", mlp=False).residual
-        True
-    """
-
-    name: str
-    attention: tuple[str, ...] = ()
-    residual: bool = True
-    mlp: bool = True
-    positional: bool = False
-    antialias: bool = True
-
-    def __post_init__(self) -> None:
-        if self.attention not in ((), ("qk",)):
-            raise LayerError(f"attention={self.attention!r}", expected="() or ('qk',)", fix="() is the value path.")
+def _bare(name: str, *attention: str | Term, residual: bool = False, **switches: float) -> DensePath:
+    return DensePath(name, attention, residual=residual, mlp=False, **switches)  # type: ignore[arg-type]
 
 
+_EVERY = tuple(range(1, 13))
 PATHS = {
     path.name: path
     for path in (
@@ -58,10 +33,19 @@ PATHS = {
         DensePath("value-attention-only", residual=False, mlp=False),
         DensePath("value-positional", positional=True),
         DensePath("value-maskclip", antialias=False),
-        DensePath("vanilla", attention=("qk",)),
+        DensePath("vanilla", ("qk",)),
+        DensePath("sclip", ("qq", "kk")),
+        _bare("clearclip", "qq"),
+        _bare("naclip", "kk", gaussian=5.0),
+        _bare("clip-surgery", "vv", residual=True, blocks=6),
+        _bare("gem", *(Term(kind, 1 / 3) for kind in ("vv", "kk", "qq")), residual=True, blocks=6, iterations=1),
+        _bare("resclip", Term("kk", 0.8), Term("qk", 1.2, (6, 7, 8, 9)), gaussian=5.0),
+        _bare("itaclip", *(Term(k, 0.5, b) for b in ((), (7, 8, 10)) for k in ("qq", "kk")), residual=True),
+        _bare("kk-all-blocks", Term("kk", 1.0, _EVERY)),
     )
 }
 _SWITCHES = {switch.name: switch.default for switch in fields(DensePath) if switch.name != "name"}
+_OF_BLOCKS = {"blocks", "gaussian", "iterations", "class_key"}
 
 
 def choose_path(path: str | DensePath) -> DensePath:
@@ -85,34 +69,55 @@ def choose_path(path: str | DensePath) -> DensePath:
 
 def paths_of(tower: Tower) -> tuple[str, ...]:
     """Name the paths that give something of their own in a tower: all that they switch is there."""
-
-    def switched(path: DensePath) -> set[str]:
-        return {name for name, default in _SWITCHES.items() if getattr(path, name) != default}
-
-    return tuple(path.name for path in PATHS.values() if switched(path) <= tower.switches)
+    return tuple(path.name for path in PATHS.values() if _switched(path) <= tower.switches)
 
 
-def dense_features(tower: Tower, streams: Streams, paths: Sequence[DensePath]) -> list[Tensor]:
+def _switched(path: DensePath) -> set[str]:
+    changed = {name for name, default in _SWITCHES.items() if getattr(path, name) != default}
+    return changed - _OF_BLOCKS | ({"blocks"} if path.of_blocks else set())
+
+
+def wanted_blocks(tower: Tower, paths: Sequence[DensePath]) -> tuple[int, ...]:
+    """Give the numbers, from 0, of the transformer blocks that paths are made of.
+
+    Raises:
+        LayerError: A path of blocks in a tower without a class token.
+    """
+    of_blocks = [path for path in paths if path.of_blocks]
+    if of_blocks and "blocks" not in tower.switches:
+        got = f"path {of_blocks[0].name!r} in a tower with {tower.family}"
+        expected = f"one of {', '.join(paths_of(tower))}: other paths mix the blocks in front of a class token"
+        raise LayerError(got, expected=expected, fix=f"Trace with path={paths_of(tower)[0]!r}.")
+    return tuple(sorted(set().union(*(blocks_of(path, len(tower.layers)) for path in paths))))
+
+
+def dense_features(tower: Tower, streams: Streams, paths: Sequence[DensePath], grid: tuple[int, int]) -> list[Tensor]:
     """Make the dense features of every path, `(image, position, D)` each; what comes out the same is made once.
 
     Raises:
         LayerError: a path that the tower does not offer.
     """
-    switches = (tower.switches | {"attention"}) - {"antialias"}  # how positions are resized is one for the pass
+    mixer = Mixer(streams, grid, len(tower.layers))
+    switches = (tower.switches | {"attention", *_OF_BLOCKS}) - {"antialias"}  # how positions are resized is one for all
     features: dict[tuple[object, ...], Tensor] = {}
     unlike = [tuple(getattr(path, name) for name in _SWITCHES if name in switches) for path in paths]
     for path, key in zip(paths, unlike, strict=True):
         if key not in features:
-            features[key] = along_path(streams, path)
+            features[key] = along_path(streams, path, mixer)
     return [features[key] for key in unlike]
 
 
-def along_path(streams: Streams, path: DensePath) -> Tensor:
-    """Make the dense features of one path, `(image, position, D)`.
+def along_path(streams: Streams, path: DensePath, mixer: Mixer | None = None) -> Tensor:
+    """Make the dense features of one path, `(image, position, D)`; `mixer` is for paths of blocks.
 
     Raises:
         LayerError: a path that the tower does not offer.
     """
+    if path.of_blocks:
+        if mixer is None:
+            got, expected = f"path {path.name!r} for one layer", "value, vanilla, or another that reads one layer"
+            raise LayerError(got, expected=expected, fix="Trace the layers with path='value'.")
+        return apply(streams.head, mixer.stream(path))
     in_stream = streams.leaving is not None and (bool(path.attention) or streams.stood_in)
     stream = streams.leaving if in_stream else _sum(streams, path)
     assert stream is not None

@@ -27,7 +27,7 @@ from denseclip_viz.validation import is_number, is_whole, many
 if TYPE_CHECKING:
     import pandas as pd
 
-    from denseclip_viz.clip.paths import DensePath
+    from denseclip_viz.clip.dense_path import DensePath
     from denseclip_viz.model import Model
 
 _MOST_BYTES = 2 * 2**30  # of maps that are held while templates are tried out

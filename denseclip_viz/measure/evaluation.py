@@ -31,7 +31,7 @@ from denseclip_viz.validation import many
 if TYPE_CHECKING:
     import xarray as xr
 
-    from denseclip_viz.clip.paths import DensePath
+    from denseclip_viz.clip.dense_path import DensePath
     from denseclip_viz.model import Model
 
 Measure = Callable[[Any, Example, Trace], Any]

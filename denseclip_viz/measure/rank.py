@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from denseclip_viz.clip.paths import DensePath
+    from denseclip_viz.clip.dense_path import DensePath
     from denseclip_viz.model import Model
 
 

@@ -7,10 +7,11 @@ import tiny
 import torch
 
 from denseclip_viz.clip.forward import ForwardOptions, decompose
-from denseclip_viz.clip.paths import PATHS, DensePath, paths_of
+from denseclip_viz.clip.paths import PATHS, paths_of
 from denseclip_viz.clip.towers import tower_for
 from denseclip_viz.errors import LayerError
 
+OF_BLOCKS = tuple(name for name, path in PATHS.items() if path.of_blocks)
 BUILD = {
     "resnet": lambda dtype: tiny.tiny_resnet(dtype=dtype).visual,
     "vit": lambda dtype: tiny.tiny_vit(dtype=dtype, ls_init_value=0.1).visual,
@@ -36,6 +37,8 @@ def chosen(visual, size):
     """All paths of the table that one pass of this tower can give."""
     apart = {"value-maskclip"} if size != "native" and "antialias" in tower_for(visual).switches else set()
     refused = {"vanilla"} if type(getattr(visual, "attn_pool", None)).__name__ == "AttentionalPooler" else set()
+    if "blocks" not in tower_for(visual).switches:
+        refused |= {name for name, path in PATHS.items() if path.of_blocks}
     return [path for name, path in PATHS.items() if name not in apart | refused]
 
 
@@ -58,7 +61,7 @@ def test_several_paths_are_one_run_of_the_tower(kind):
     visual, runs = BUILD[kind](torch.float32), []
     pixels = pixels_of(visual, "native", torch.float32)
     visual.register_forward_hook(lambda *_: runs.append(1))
-    dense(visual, pixels, tuple(PATHS.values()))
+    dense(visual, pixels, tuple(chosen(visual, "native")))
     assert len(runs) == 1
 
 
@@ -72,8 +75,8 @@ def test_the_paths_of_a_tower_are_those_whose_switches_it_has():
     value, vanilla, bare = "value", "vanilla", "value-attention-only"
     expected = {
         "resnet": (value, "value-positional", "value-maskclip", vanilla),
-        "vit": (value, bare, "value-maskclip", vanilla),
-        "EVA02": (value, bare, vanilla),
+        "vit": (value, bare, "value-maskclip", vanilla, *OF_BLOCKS),
+        "EVA02": (value, bare, vanilla, *OF_BLOCKS),
         "SigLIP": (value, vanilla),
         "CoCa": (value, "value-maskclip"),
         "CLIPA": (value, "value-maskclip"),
@@ -95,7 +98,8 @@ def test_two_ways_to_resize_positions_are_refused_with_the_fix_and_only_where_th
 @pytest.mark.parametrize("kind", ["EVA02", "ConvNeXt", "SigLIP"])
 def test_towers_that_resize_their_own_positions_take_all_paths_together(kind):
     visual = BUILD[kind](torch.float32)
-    assert dense(visual, pixels_of(visual, "other", torch.float32), tuple(PATHS.values())).shape[1] == 5
+    paths = tuple(path for path in PATHS.values() if not path.of_blocks)
+    assert dense(visual, pixels_of(visual, "other", torch.float32), paths).shape[1] == 5
 
 
 def test_a_path_that_a_tower_does_not_offer_is_refused_by_name_alone_and_among_others():
@@ -104,11 +108,6 @@ def test_a_path_that_a_tower_does_not_offer_is_refused_by_name_alone_and_among_o
     for path in (PATHS["vanilla"], (PATHS["value"], PATHS["vanilla"])):
         with pytest.raises(LayerError, match="path 'vanilla' takes tokens as they are"):
             dense(visual, pixels, path)
-
-
-def test_attention_that_no_row_has_is_refused():
-    with pytest.raises(LayerError, match="attention"):
-        DensePath("mine", attention=("kk",))
 
 
 @pytest.mark.parametrize("switch", ["residual", "mlp"])

@@ -62,7 +62,14 @@ class AttentionPoolTower:
         return taps | {"pool.output": Tap(pool)}
 
     def forward(
-        self, pixels: Tensor, *, layers: Sequence[str] = (), keys: str = "", antialias: bool = True, alone: bool = False
+        self,
+        pixels: Tensor,
+        *,
+        layers: Sequence[str] = (),
+        keys: str = "",
+        antialias: bool = True,
+        alone: bool = False,
+        blocks: Sequence[int] = (),
     ) -> tuple[Pooling, Streams]:
         """Run the tower once; its pool is computed for the one query whose answer it keeps."""
         visual: Any = self.visual

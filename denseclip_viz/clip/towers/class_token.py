@@ -18,7 +18,7 @@ from torch import Tensor
 from denseclip_viz.clip.hooks import Tap, has_hooks, record
 from denseclip_viz.clip.towers.linearize import Branch, Step, apply
 from denseclip_viz.clip.towers.shadow import shared_copy
-from denseclip_viz.clip.towers.tower import Pooling, Streams, pooled_of
+from denseclip_viz.clip.towers.tower import BlockPass, Pooling, Streams, pooled_of
 from denseclip_viz.clip.towers.transformer import AttentionRecord, Block, TransformerTower, block_of, merge_heads
 
 
@@ -33,7 +33,7 @@ class ClassTokenTower(TransformerTower):
     def switches(self) -> frozenset[str]:
         """All but a table of positions of the pool."""
         own_table = {"antialias"} if self.trunk.positional is not None else set()
-        return frozenset({"attention", "residual", "mlp"} | own_table)
+        return frozenset({"attention", "residual", "mlp", "blocks"} | own_table)
 
     @property
     def last_map(self) -> str:
@@ -47,7 +47,14 @@ class ClassTokenTower(TransformerTower):
         return self.trunk.taps() | pool | {"pool.output": Tap(self.visual)}
 
     def forward(
-        self, pixels: Tensor, *, layers: Sequence[str] = (), keys: str = "", antialias: bool = True, alone: bool = False
+        self,
+        pixels: Tensor,
+        *,
+        layers: Sequence[str] = (),
+        keys: str = "",
+        antialias: bool = True,
+        alone: bool = False,
+        blocks: Sequence[int] = (),
     ) -> tuple[Pooling, Streams]:
         """Run the tower once and record its last block.
 
@@ -61,8 +68,9 @@ class ClassTokenTower(TransformerTower):
             recorded = stack.enter_context(record(self.taps() if layers else {}, layers))
             listened = has_hooks(*last.modules(), *trunk.after())
             trunk.place(stack, grid, antialias=antialias)
-            pool = AttentionRecord(alone=alone and not listened, answers=not listened)
+            pool = AttentionRecord(alone=alone and not listened, answers=not listened, queries=bool(blocks))
             pool.listen(stack, last, block_of(last).attention)
+            passes = {number: self._pass(stack, number) for number in blocks if trunk.blocks[number] is not last}
             embedding = pooled_of(self.visual(pixels))
         pool.check()
         block = block_of(shared_copy(last, hooks=False))
@@ -72,7 +80,8 @@ class ClassTokenTower(TransformerTower):
             layers=dict(recorded),
             **pool.shared_out(self._behind(block, pool.entering[:, :1]), grid),
         )
-        return pooling, self._streams(block, pool)
+        passes |= {number: pool for number in blocks if number not in passes}
+        return pooling, self._streams(block, pool, passes)
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream into and out of each layer."""
@@ -94,7 +103,14 @@ class ClassTokenTower(TransformerTower):
         )
         return apply(trunk.head(), recorded[layer][:, 0]), streams
 
-    def _streams(self, block: Block, pool: AttentionRecord) -> Streams:
+    def _pass(self, stack: ExitStack, number: int) -> AttentionRecord:
+        """Observe one of the inner blocks; nobody else listening, keys and values are projected once for all."""
+        module = self.trunk.blocks[number]
+        recorded = AttentionRecord(answers=not has_hooks(*module.modules()), queries=True)
+        recorded.listen(stack, module, block_of(module).attention)
+        return recorded
+
+    def _streams(self, block: Block, pool: AttentionRecord, passes: Mapping[int, AttentionRecord]) -> Streams:
         return Streams(
             values=merge_heads(pool.heads_alone()),
             project=block.out,
@@ -104,7 +120,13 @@ class ClassTokenTower(TransformerTower):
             leaving=pool.leaving,
             stood_in=pool.alone,
             prefix=self.trunk.prefix,
+            blocks={number: self._block_pass(number, recorded) for number, recorded in passes.items()},
         )
+
+    def _block_pass(self, number: int, recorded: AttentionRecord) -> BlockPass:
+        recorded.check()
+        block = block_of(shared_copy(self.trunk.blocks[number], hooks=False))
+        return BlockPass(recorded.entering, recorded.call, block.entry, block.out)
 
     def _behind(self, block: Block, entering: Tensor) -> tuple[Step, ...]:
         return (

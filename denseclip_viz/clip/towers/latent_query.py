@@ -50,7 +50,14 @@ class LatentQueryTower(TransformerTower):
         return self.trunk.taps() | {"pool.input": Tap(pool, "input")} | parts | {"pool.output": Tap(self.visual)}
 
     def forward(
-        self, pixels: Tensor, *, layers: Sequence[str] = (), keys: str = "", antialias: bool = True, alone: bool = False
+        self,
+        pixels: Tensor,
+        *,
+        layers: Sequence[str] = (),
+        keys: str = "",
+        antialias: bool = True,
+        alone: bool = False,
+        blocks: Sequence[int] = (),
     ) -> tuple[Pooling, Streams]:
         """Run the tower once and record its pool."""
         trunk, record_of_pool, pool = self.trunk, AttentionRecord(), pool_of(self.visual)

@@ -114,7 +114,14 @@ class MeanPoolTower:
         return {**parts.taps, "pool.input": parts.pool, "pool.output": Tap(self.visual)}
 
     def forward(
-        self, pixels: Tensor, *, layers: Sequence[str] = (), keys: str = "", antialias: bool = True, alone: bool = False
+        self,
+        pixels: Tensor,
+        *,
+        layers: Sequence[str] = (),
+        keys: str = "",
+        antialias: bool = True,
+        alone: bool = False,
+        blocks: Sequence[int] = (),
     ) -> tuple[Pooling, Streams]:
         """Run the tower once and share its mean out."""
         if keys:

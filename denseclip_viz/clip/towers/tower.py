@@ -11,11 +11,44 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import Tap
 from denseclip_viz.clip.towers.linearize import Step, apply
 from denseclip_viz.errors import GeometryError, RecompositionError, UnsupportedTowerError
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 1e-2, torch.bfloat16: 6e-2}
+
+
+@dataclass(frozen=True, eq=False)
+class BlockPass:
+    """One transformer block of one pass, at every token; its parts are projected when they are first asked for.
+
+    Attributes:
+        entering: `(image, token, C)`, the stream that enters it.
+        call: Its attention call.
+        entry: From the stream to what attention reads.
+        out: From merged heads to what is added to the stream.
+    """
+
+    entering: Tensor
+    call: AttentionCall
+    entry: tuple[Step, ...]
+    out: tuple[Step, ...]
+
+    @cached_property
+    def query(self) -> Tensor:
+        """Queries, `(image, head, token, channel)`."""
+        return self.call.part("query", slice(None))
+
+    @cached_property
+    def key(self) -> Tensor:
+        """Keys, `(image, head, token, channel)`."""
+        return self.call.part("key", slice(None))
+
+    @cached_property
+    def value(self) -> Tensor:
+        """Values, `(image, head, token, channel)`."""
+        return self.call.part("value", slice(None))
 
 
 @dataclass(frozen=True)
@@ -37,6 +70,7 @@ class Streams:
         placed: `values` with the positional embedding added, where the pool adds one.
         prefix: Tokens before the positions. The tower's own block takes them along for the value path, so all paths
             do: a product of other rows may end in other bits, and a path must not hang on those asked for beside it.
+        blocks: The transformer blocks that were asked for, by their number from 0.
     """
 
     values: Tensor
@@ -49,6 +83,7 @@ class Streams:
     attended: Callable[[str], Tensor] | None = None
     placed: Callable[[], Tensor] | None = None
     prefix: int = 0
+    blocks: Mapping[int, BlockPass] = field(default_factory=dict)
 
     @cached_property
     def alone(self) -> Tensor:
@@ -126,7 +161,14 @@ class Tower(Protocol):
         """Tell whether a table of positions must be resized for this input, and so antialiased or not."""
 
     def forward(
-        self, pixels: Tensor, *, layers: Sequence[str] = (), keys: str = "", antialias: bool = True, alone: bool = False
+        self,
+        pixels: Tensor,
+        *,
+        layers: Sequence[str] = (),
+        keys: str = "",
+        antialias: bool = True,
+        alone: bool = False,
+        blocks: Sequence[int] = (),
     ) -> tuple[Pooling, Streams]:
         """Run the tower once on `(image, 3, H, W)`, a size that it is `at`, and record its pooling.
 
@@ -138,6 +180,7 @@ class Tower(Protocol):
             antialias: Antialias where a table of positions is resized.
             alone: Nothing but what positions make of themselves alone is wanted, so where nobody listens they may
                 stand in for what the tower computes of them.
+            blocks: Numbers of the transformer blocks that paths are made of, in a tower with the switch `blocks`.
         """
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:

@@ -256,6 +256,8 @@ class AttentionRecord:
 
     Args:
         alone: Answer the tower's call: the first query as it is, every other token by its own value alone.
+        answers: Answer it as it asks, so that what somebody wants to see is projected once.
+        queries: All queries are wanted.
     """
 
     entering: Tensor
@@ -264,8 +266,9 @@ class AttentionRecord:
     values: Tensor
     call: AttentionCall
 
-    def __init__(self, *, alone: bool = False, answers: bool = False) -> None:
+    def __init__(self, *, alone: bool = False, answers: bool = False, queries: bool = False) -> None:
         self.alone, self.answers = alone, answers
+        self.projects = ("query", "key", "value") if queries else ("key", "value")
 
     def listen(self, stack: ExitStack, module: nn.Module, attention: nn.Module) -> None:
         """Observe a module and the attention in it until `stack` closes."""
@@ -313,7 +316,7 @@ class AttentionRecord:
 
     def _on_attention(self, call: AttentionCall) -> Tensor | None:
         answered = self.alone or self.answers and not call.whole
-        self.call = call = call.projected() if answered else call
+        self.call = call = call.projected(*self.projects) if answered else call
         self.weights, self.values = call.weights(slice(0, 1))[:, :, 0], call.part("value", slice(None))
         if self.alone:
             return self.heads_alone()

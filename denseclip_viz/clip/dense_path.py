@@ -1,0 +1,103 @@
+"""A recipe for dense features: the switches that published paths differ in."""
+
+from dataclasses import dataclass
+
+from denseclip_viz.errors import LayerError
+
+KINDS = ("qk", "qq", "kk", "vv")
+TWELVE = 12
+"""Published block numbers count the blocks of a tower of twelve."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of a path's attention: weight · softmax(…), of the block itself or the mean over others.
+
+    Attributes:
+        kind: `"qk"`, query · key as the tower itself; `"qq"`, `"kk"`, `"vv"`, every token with its like.
+        weight: What it is multiplied by.
+        blocks: Numbers, from 1 and of twelve, of the blocks whose attention is averaged; none: the block itself. In a
+            tower of L blocks number b is round(b L / 12).
+
+    Example:
+        >>> Term("kk", 0.5).blocks
+        ()
+    """
+
+    kind: str
+    weight: float = 1.0
+    blocks: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class DensePath:
+    """A recipe for dense features: switches, so that every published variant can be named.
+
+    Attributes:
+        name: What figures and provenance call it.
+        attention: What a position attends by: nothing, so to itself alone; or a sum of terms, each a `Term` or its
+            kind. `("qk",)` is what the tower itself does (plain patch tokens of a ViT, every position as a query of a
+            ResNet's pool).
+        blocks: How many of the last blocks are summed (class token); a tower of fewer gives all.
+        residual: Keep the stream beside the attention (class token; the official MaskCLIP does).
+        mlp: Keep the MLP that is added behind the attention (class token, where the official MaskCLIP does; latent
+            query).
+        gaussian: The width, in positions, of the bonus that near positions get in the logits; 0 for none.
+        iterations: Attend by tokens of length 1 with GEM's temperature, gathered so many times before; None for
+            products as they are.
+        class_key: Attend to the class token, too.
+        positional: Add the pool's positional embedding to a position before its value (ResNet; the official code
+            does not).
+        antialias: Antialias when a positional embedding is resized (open_clip does; the official code does not).
+            timm's towers resize their own, always antialiased.
+
+    Raises:
+        LayerError: A kind of attention that there is none of, or numbers that cannot be.
+
+    Example:
+        >>> DensePath("no MLP", mlp=False).residual
+        True
+        >>> DensePath("mine", attention=("kk", Term("vv", 0.5)), residual=False, mlp=False, gaussian=3.0).of_blocks
+        True
+    """
+
+    name: str
+    attention: tuple[str | Term, ...] = ()
+    blocks: int = 1
+    residual: bool = True
+    mlp: bool = True
+    gaussian: float = 0.0
+    iterations: int | None = None
+    class_key: bool = True
+    positional: bool = False
+    antialias: bool = True
+
+    def __post_init__(self) -> None:
+        kinds = [term.kind for term in self.terms]
+        if unknown := [kind for kind in kinds if kind not in KINDS]:
+            got, expected = f"attention by {unknown[0]!r}", f"terms of {', '.join(KINDS)}; () is the value path"
+            raise LayerError(got, expected=expected, fix='Pass attention=("kk",), say.')
+        numbers = [number for term in self.terms for number in term.blocks]
+        wrong = {
+            "blocks": self.blocks < 1,
+            "gaussian": not 0 <= self.gaussian < float("inf"),
+            "iterations": self.iterations is not None and self.iterations < 0,
+            "the blocks of a term": any(not 1 <= number <= TWELVE for number in numbers),
+        }
+        if any(wrong.values()):
+            what = next(name for name, holds in wrong.items() if holds)
+            fix = "blocks count from 1, those of a term to 12; gaussian and iterations from 0."
+            raise LayerError(f"path {self.name!r} with such {what}", expected="numbers that can be", fix=fix)
+        if self.blocks > 1 and (self.mlp or not self.terms):
+            got, fix = f"path {self.name!r} over {self.blocks} blocks", "Pass attention=(...) and mlp=False."
+            raise LayerError(got, expected="an attention, and no MLP: it stands behind one block", fix=fix)
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The terms of its attention."""
+        return tuple(Term(term) if isinstance(term, str) else term for term in self.attention)
+
+    @property
+    def of_blocks(self) -> bool:
+        """Whether it needs queries, keys and values of transformer blocks."""
+        return self.terms not in ((), (Term("qk"),)) or not self.class_key or self.blocks > 1

@@ -1,0 +1,155 @@
+"""Every published path is what its paper says, against loops of its own; and a small mistake in it would show."""
+
+from dataclasses import replace
+
+import numpy as np
+import oracle
+import oracle_paths
+import pytest
+import tiny
+import torch
+
+from denseclip_viz.clip.dense_path import DensePath, Term
+from denseclip_viz.clip.forward import ForwardOptions, decompose
+from denseclip_viz.clip.paths import PATHS
+from denseclip_viz.clip.self_attention import block_numbers
+from denseclip_viz.clip.towers import tower_for
+from denseclip_viz.clip.towers.tower import resize_positional
+from denseclip_viz.errors import LayerError
+
+PUBLISHED = [name for name, path in PATHS.items() if path.of_blocks]
+SIZES = {"native": (32, 32), "larger": (48, 48), "not square": (32, 56)}
+
+
+def twelve(dtype=torch.float64, **options):
+    return tiny.tiny_vit(dtype=dtype, layers=12, quick_gelu=True, ls_init_value=0.1, **options).visual
+
+
+@pytest.fixture(scope="module")
+def visual():
+    return twelve()
+
+
+def ours(visual, pixels, path):
+    with torch.no_grad():
+        return decompose(tower_for(visual), torch.from_numpy(pixels)[None], ForwardOptions(path=path)).dense[0]
+
+
+@pytest.fixture(scope="module")
+def towers(visual):
+    """For each size the pixels, and the oracle's tower."""
+    made, sd, vit = {}, tiny.weights(visual), tiny.vit_settings(visual)
+    for size, (height, width) in SIZES.items():
+        pixels, grid = tiny.random_pixels(height, width), (height // 8, width // 8)
+        table = resize_positional(visual.positional_embedding.detach(), grid).numpy()
+        made[size] = pixels, oracle_paths.Tower(sd, oracle.vit_streams(sd, pixels, vit, table), grid, vit)
+    return made
+
+
+def test_every_path_of_blocks_has_an_oracle():
+    assert list(oracle_paths.PATHS) == PUBLISHED
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_path_is_what_its_paper_says(visual, towers, name, size):
+    pixels, tower = towers[size]
+    theirs = oracle_paths.PATHS[name](tower)
+    assert oracle.relative_error(ours(visual, pixels, PATHS[name]).numpy(), theirs) < 1e-12
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_and_in_single_precision(towers, name):
+    pixels, tower = towers["not square"]
+    single = ours(twelve(torch.float32), pixels.astype(np.float32), PATHS[name]).numpy()
+    assert oracle.relative_error(single, oracle_paths.PATHS[name](tower)) < 3e-6
+
+
+MISTAKES = {
+    "the mean of SCLIP's softmaxes": ("sclip", {"attention": (Term("qq", 0.5), Term("kk", 0.5))}),
+    "SCLIP without its MLP": ("sclip", {"mlp": False}),
+    "ClearCLIP by keys": ("clearclip", {"attention": ("kk",)}),
+    "ClearCLIP with the residual": ("clearclip", {"residual": True}),
+    "NACLIP's width 4": ("naclip", {"gaussian": 4.0}),
+    "NACLIP without the class token": ("naclip", {"class_key": False}),
+    "CLIP Surgery over seven blocks": ("clip-surgery", {"blocks": 7}),
+    "GEM without a round": ("gem", {"iterations": 0}),
+    "GEM with two rounds": ("gem", {"iterations": 2}),
+    "GEM over eight blocks": ("gem", {"blocks": 8}),
+    "ResCLIP's blocks 5 to 8": ("resclip", {"attention": (Term("kk", 0.8), Term("qk", 1.2, (5, 6, 7, 8)))}),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_small_mistake_in_a_path_shows(visual, towers, mistake):
+    name, changes = MISTAKES[mistake]
+    pixels, tower = towers["native"]
+    wrong = ours(visual, pixels, replace(PATHS[name], **changes)).numpy()
+    assert oracle.relative_error(wrong, oracle_paths.PATHS[name](tower)) > 5e-4
+
+
+def test_block_numbers_are_those_of_a_tower_of_twelve():
+    assert block_numbers((), 12) == []
+    assert block_numbers(range(1, 13), 12) == list(range(12))
+    assert block_numbers(range(1, 13), 3) == [0, 1, 2]
+    for depth in range(1, 49):
+        numbers = block_numbers(range(1, 13), depth)
+        assert numbers[-1] == depth - 1 and min(numbers) >= 0
+
+
+@pytest.mark.parametrize(
+    ("switches", "said"),
+    [
+        ({"attention": ("kq",)}, "attention by 'kq'"),
+        ({"attention": ("kk",), "blocks": 0, "mlp": False}, "such blocks"),
+        ({"attention": ("kk",), "gaussian": -1.0}, "such gaussian"),
+        ({"attention": ("kk",), "gaussian": float("nan")}, "such gaussian"),
+        ({"attention": ("kk",), "iterations": -1}, "such iterations"),
+        ({"attention": (Term("kk", 1.0, (0,)),)}, "such the blocks of a term"),
+        ({"attention": (Term("kk", 1.0, (13,)),)}, "such the blocks of a term"),
+        ({"attention": ("kk",), "blocks": 2}, "over 2 blocks"),
+        ({"blocks": 2, "mlp": False}, "over 2 blocks"),
+    ],
+)
+def test_a_path_that_cannot_be_is_refused_when_it_is_made(switches, said):
+    with pytest.raises(LayerError, match=said):
+        DensePath("mine", **switches)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "SigLIP", "ConvNeXt", "CLIPA"])
+def test_a_tower_without_a_class_token_refuses_paths_of_blocks_by_name(kind):
+    visual = tiny.tiny_resnet().visual if kind == "resnet" else tiny.tiny_tower(kind, dtype=torch.float64)
+    side = tiny.native_side(visual)
+    with pytest.raises(LayerError, match="path 'naclip' in a tower with .* Trace with path='value'"):
+        ours(visual, tiny.random_pixels(side, side), PATHS["naclip"])
+
+
+@pytest.mark.parametrize("kind", ["EVA01", "EVA02", "EVA02-E", "MobileCLIP-B", "relpos"])
+def test_other_class_token_towers_are_mixed_by_what_their_own_attention_was_called_with(kind, monkeypatch):
+    """Rotated queries, relative positions, norms behind: what the call itself got is what paths are made of."""
+    visual = tiny.tiny_tower(kind, dtype=torch.float64)
+    side, calls = tiny.native_side(visual), []
+    pixels = tiny.random_pixels(side, side)
+    plain = torch.nn.functional.scaled_dot_product_attention
+    naclip = ours(visual, pixels, replace(PATHS["naclip"], residual=True, gaussian=0.0))
+
+    def overheard(query, key, value, *args, **kwargs):
+        calls.append((query, key, value))
+        if len(calls) < len(tower_for(visual).layers):
+            return plain(query, key, value, *args, **kwargs)
+        mixed = torch.stack(
+            [torch.softmax(k @ k.mT * k.shape[-1] ** -0.5, -1) @ v for k, v in zip(key[0], value[0], strict=True)]
+        )
+        return mixed[None]
+
+    last = tower_for(visual).trunk.blocks[-1]
+    for step in [last.mlp, *[last.norm2] * (kind == "EVA02-E")]:  # whose norm stands behind the MLP
+        monkeypatch.setattr(step, "forward", torch.zeros_like)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", overheard)
+    with torch.no_grad():
+        tokens = visual.trunk.forward_features(torch.from_numpy(pixels)[None])
+        head = [visual.trunk.fc_norm, visual.trunk.head, visual.head]
+        for step in head:
+            tokens = step(tokens)
+    theirs = tokens[0, tower_for(visual).trunk.prefix :].reshape(naclip.shape)
+    assert oracle.relative_error(naclip.numpy(), theirs.numpy()) < 1e-12
