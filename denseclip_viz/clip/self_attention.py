@@ -26,7 +26,7 @@ def block_numbers(twelfths: Iterable[int], depth: int) -> list[int]:
 
     Example:
         >>> block_numbers((7, 8, 10), 12), block_numbers((7, 8, 10), 24), block_numbers((7, 8, 10), 3)
-        ([6, 7, 9], [13, 15, 19], [1])
+        ([6, 7, 9], [13, 15, 19], [1, 2])
     """
     return sorted({max(1, int(number * depth / TWELVE + 0.5)) - 1 for number in twelfths})
 

@@ -3,6 +3,7 @@ from .bootstrap import intervals_to_best as intervals_to_best
 from .bootstrap import resampled as resampled
 from .candidates import Candidates as Candidates
 from .candidates import ensemble as ensemble
+from .candidates import path_candidates as path_candidates
 from .candidates import synonym_candidates as synonym_candidates
 from .candidates import template_candidates as template_candidates
 from .datasets import Example as Example
