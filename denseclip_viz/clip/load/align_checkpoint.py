@@ -1,7 +1,5 @@
 """ALIGN of transformers, from a folder or the download cache, as the same kind of loaded model as open_clip's."""
 
-import importlib.util
-import json
 import os
 import re
 from pathlib import Path
@@ -14,19 +12,19 @@ from denseclip_viz.clip.load.checkpoints import Loaded, building, choose_device,
 from denseclip_viz.clip.load.image_processor import PROCESSORS, preprocess_in
 from denseclip_viz.clip.load.pretrained import choose_weights
 from denseclip_viz.clip.load.source import Source, hub_place
+from denseclip_viz.clip.load.transformers_config import CONFIG, read_config, require_transformers, type_of, unbuildable
 from denseclip_viz.clip.load.weights import Checkpoint, misfit, read_checkpoint, require_finite
 from denseclip_viz.clip.towers import Align
 from denseclip_viz.errors import ModelNameError, WeightsError, first_line
 from denseclip_viz.files import read_json
 
-PREFIX, CONFIG = "align:", "config.json"
+PREFIX = "align:"
 _HUB_NAME = re.compile(r"\w(-?[\w.])*/\w(-?[\w.])*")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt")
 # Settings that change what transformers hands out or how, not what is computed.
 _MANNERS = ("output_hidden_states", "output_attentions", "return_dict", "attn_implementation", "_attn_implementation")
 _SAVED_TOO = {"text_model.embeddings.position_ids"}  # counted up anew in every model; older files hold them
-_UNBUILDABLE = (TypeError, LookupError, ValueError, RuntimeError, AttributeError, ArithmeticError)
 
 
 def is_align(name: object) -> bool:
@@ -41,10 +39,7 @@ def is_align(name: object) -> bool:
     text = os.fsdecode(name)
     if text.startswith(PREFIX):
         return True
-    try:
-        return bool(text) and read_json(Path(text) / CONFIG).get("model_type") == "align"
-    except (OSError, ValueError):
-        return False
+    return bool(text) and type_of(Path(text)) == "align"
 
 
 def load_align(
@@ -91,16 +86,15 @@ def load_align(
 
 def _find(text: str, cache_dir: str | None) -> Source:
     """Find the folder itself, or the snapshot in the download cache; transformers is there, and it is an ALIGN."""
-    if importlib.util.find_spec("transformers") is None:
-        got, fix = f"ALIGN ({text}) needs the package transformers", 'pip install "denseclip_viz[transformers]"'
-        raise ModelNameError(got, expected="it to be installed", fix=f"{fix}.")
+    require_transformers(f"ALIGN ({text})")
     folder, name = Path(text), hub_place(Path(text))[0] or Path(text).resolve().name
     if not (text and folder.is_dir()):
         if not _HUB_NAME.fullmatch(text):
             got, expected = f"There is no folder {text!r}", "a folder with an ALIGN, or OWNER/NAME of the hub"
             raise ModelNameError(got, expected=expected, fix="Check the path.")
         folder, name = _snapshot(text, cache_dir), text
-    return Source(name, _config(folder / CONFIG), folder)
+    config = read_config(folder, "align")
+    return Source(name, {key: _plain(value) for key, value in config.items() if key not in _MANNERS}, folder)
 
 
 def _snapshot(repo: str, cache_dir: str | None) -> Path:
@@ -120,22 +114,6 @@ def _snapshot(repo: str, cache_dir: str | None) -> Path:
     return folder
 
 
-def _config(file: Path) -> dict[str, Any]:
-    expected = "a configuration of an AlignModel, as transformers writes it"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        got = f"The folder {file.parent} has no {CONFIG} that can be read ({error.strerror})"
-        raise ModelNameError(got, expected=expected, fix="Check the path.") from error
-    except ValueError as error:
-        raise ModelNameError(f"{file} is no JSON ({first_line(error)})", expected=expected, fix="Copy it.") from error
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind != "align":
-        got = f"{file} describes a model of the type {kind!r}"
-        raise ModelNameError(got, expected=f"{expected} (model_type 'align')", fix="Name the folder of an ALIGN.")
-    return {key: _plain(value) for key, value in config.items() if key not in _MANNERS}
-
-
 def _plain(value: Any) -> Any:
     return {key: each for key, each in value.items() if key not in _MANNERS} if isinstance(value, dict) else value
 
@@ -153,14 +131,11 @@ def _build(source: Source, checkpoint: Checkpoint | None, tokenizer: Any, kind: 
 
 
 def _empty(source: Source) -> Any:
-    from huggingface_hub import errors
     from transformers import AlignConfig, AlignModel
 
-    # what newer versions raise on settings of the wrong type; older ones have no name for it
-    unbuildable = (*_UNBUILDABLE, getattr(errors, "StrictDataclassError", ValueError))
     try:
         return AlignModel(AlignConfig.from_dict(dict(source.config)))
-    except unbuildable as error:
+    except unbuildable() as error:
         got = f"The configuration in {source.folder} describes no model ({first_line(error)})"
         fix = "Compare it with the original."
         raise ModelNameError(got, expected="what transformers can build", fix=fix) from error

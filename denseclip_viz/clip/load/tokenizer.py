@@ -1,6 +1,5 @@
 """What some text towers need beside weights: the package transformers, a configuration, a tokenizer."""
 
-import importlib.util
 import json
 import re
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from typing import Any
 
 from denseclip_viz.clip.load.pretrained import hub_folder
 from denseclip_viz.clip.load.source import Source
+from denseclip_viz.clip.load.transformers_config import require_transformers
 from denseclip_viz.clip.text.text_towers import HUGGING_FACE
 from denseclip_viz.clip.text.tokenize import Tokenizer
 from denseclip_viz.errors import ModelNameError, first_line
@@ -50,10 +50,7 @@ def text_config(source: Source, *, cache_dir: str | None = None) -> dict[str, An
     model, words = text.get("hf_model_name"), text.get("hf_tokenizer_name")
     if not (model or words):
         return text
-    if importlib.util.find_spec("transformers") is None:
-        got = f"The text tower of {source.name} ({model or words}) needs the package transformers"
-        fix = 'pip install "denseclip_viz[transformers]", or take another model.'
-        raise ModelNameError(got, expected="it to be installed", fix=fix)
+    require_transformers(f"The text tower of {source.name} ({model or words})")
     if model:
         folder = _local_folder(source, model) or hub_folder(model, ["config.json"], model=source.name)
         text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
@@ -92,6 +89,7 @@ def _as_typed(tokenizer: Any, text: Mapping[str, Any]) -> Tokenizer:
     own, size, eos = tokenizer.tokenizer, text["vocab_size"], text.get("eos_id")
     tokenizer.clean_fn = str
     wrong = {
+        "has code of its own (auto_map), which is never run": bool(own.init_kwargs.get("auto_map")),
         "has no token for padding": own.pad_token_id is None,
         f"pads on the {own.padding_side}": own.padding_side != "right",
         f"has {len(own)} tokens for a text tower of {size}": len(own) > size,

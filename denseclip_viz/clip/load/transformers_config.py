@@ -113,7 +113,8 @@ def read_config(folder: Path, *kinds: str) -> dict[str, Any]:
         raise ModelNameError(f"The folder {folder} has no {CONFIG}", expected=expected, fix="Check the path.")
     kind = config.get("model_type")
     if kind not in kinds:
-        fix = _FIXES.get(str(kind), "denseclip-viz models lists what open_clip has.")
+        known = isinstance(kind, str) and kind in (*KINDS, "align")
+        fix = "Pass it by its path alone." if known else _FIXES.get(str(kind), "Take a model of such a type.")
         raise ModelNameError(f"{file} describes a model of the type {kind!r}", expected=expected, fix=fix)
     return config
 

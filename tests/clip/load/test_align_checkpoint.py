@@ -121,12 +121,12 @@ def test_a_folder_that_is_not_there_is_named(name, said):
 
 BROKEN = {
     "no configuration": (lambda f: (f / "config.json").unlink(), ModelNameError, "no config.json"),
-    "no JSON": (lambda f: (f / "config.json").write_text("{"), ModelNameError, "is no JSON"),
+    "no JSON": (lambda f: (f / "config.json").write_text("{"), ModelNameError, "cannot be read"),
     "a list": (lambda f: (f / "config.json").write_text("[]"), ModelNameError, "the type None"),
     "another model": (
         lambda f: rewrite(f / "config.json", model_type="clip"),
         ModelNameError,
-        "type 'clip'.*model_type 'align'",
+        "type 'clip'.*by its path alone",
     ),
     "a width that is a word": (
         lambda f: rewrite(f / "config.json", text_config__hidden_size="wide"),

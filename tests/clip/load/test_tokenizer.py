@@ -1,5 +1,6 @@
 """Text towers of transformers load from a folder, offline, and what is missing is said before anything is read."""
 
+import importlib.util
 import json
 import shutil
 
@@ -10,7 +11,6 @@ from checkpoint_files import TINY, add_name, go_offline, same, write_config
 from safetensors.torch import load_file, save_file
 from text_models import write_architecture, write_multilingual
 
-from denseclip_viz.clip.load import tokenizer as text_parts
 from denseclip_viz.clip.load.checkpoints import load_clip
 from denseclip_viz.errors import ModelNameError, WeightsError
 
@@ -143,7 +143,7 @@ def test_a_text_tower_of_the_hub_is_missed_at_once_with_the_way_out(folder):
 
 
 def test_without_transformers_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(text_parts.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelNameError, match=r"needs the package transformers.*denseclip_viz\[transformers\]"):
         load_clip("roberta-ViT-B-32", pretrained="random")
 
