@@ -1,8 +1,10 @@
 """What some text towers need beside weights: the package transformers, a configuration, a tokenizer."""
 
+import copy
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +66,7 @@ def text_config(source: Source, *, cache_dir: str | None = None) -> dict[str, An
 
 def read_tokenizer(text: Mapping[str, Any], *, cache_dir: str | None = None) -> Tokenizer:
     """Read a model's tokenizer, as `open_clip.get_tokenizer` does, which would set up the root logger for its steps."""
-    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+    from open_clip.tokenizer import HFTokenizer
 
     words, options = text.get("hf_tokenizer_name"), text.get("tokenizer_kwargs", {})
     options = {"context_length": text.get("context_length", 77), **options}
@@ -76,12 +78,26 @@ def read_tokenizer(text: Mapping[str, Any], *, cache_dir: str | None = None) -> 
         if words:
             read = HFTokenizer(words, cache_dir=cache_dir, tokenizer_mode=text.get("tokenizer_mode"), **options)
         else:
-            read = SimpleTokenizer(**options)
+            read = _clips_own(json.dumps(options, sort_keys=True))
     except _UNREADABLE as error:
         got = f"The tokenizer in {words or text} cannot be read ({first_line(error)})"
         fix = "Copy or download it again; a vocabulary of sentencepiece needs the packages sentencepiece and protobuf."
         raise ModelNameError(got, expected="files as transformers writes them", fix=fix) from error
     return read
+
+
+def _clips_own(options: str) -> Any:
+    """Give CLIP's own tokenizer; its tables, which take longer than a small model, are built once for all of them."""
+    read = copy.copy(_tables_of(options))
+    read.cache = dict(read.cache)  # the one thing that reading a text changes
+    return read
+
+
+@lru_cache(maxsize=8)
+def _tables_of(options: str) -> Any:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return SimpleTokenizer(**json.loads(options))
 
 
 def _as_typed(tokenizer: Any, text: Mapping[str, Any]) -> Tokenizer:

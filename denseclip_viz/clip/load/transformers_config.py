@@ -226,9 +226,7 @@ def _siglip(config: Any) -> Described:
     whole = {"embed_dim": same, "custom_text": True, "quick_gelu": _GATES[text.hidden_act][0]}
     whole |= {"init_logit_scale": math.log(10), "init_logit_bias": -10.0}
     whole |= {"vision_cfg": {**_SMALLEST_TRUNK, "image_size": side}, "text_cfg": words}
-    return Described(
-        {**whole, "vision_cfg": {**_SMALLEST_TRUNK, "image_size": side}, "text_cfg": words}, {"visual.trunk": trunk}
-    )
+    return Described(whole, {"visual.trunk": trunk})
 
 
 def _siglip2(config: Any) -> Described:
