@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from denseclip_viz.clip.load.bundled import WarningTokenizer, unknown_words
+from denseclip_viz.clip.text.tokenize import unread
 from denseclip_viz.errors import ModelNameError, shown_elsewhere
 from denseclip_viz.explorers.worker import Report
 from denseclip_viz.images import ImageLike, describe, from_bytes
@@ -165,6 +166,8 @@ def _warning(model: Model, query: Query, trace: Trace, segments: xr.Dataset | No
         if unknown:
             words = ", ".join(short(word) for word in unknown[:4])
             warnings.append(f"{query.model} has never read {words}{more}: what it says of that means nothing.")
+    elif apart := unread(model.tokenizer, (text for row in query.prompts.texts for text in row)):
+        warnings.append(apart)
     if segments is not None and bool((segments["labels"] < 0).all()):
         by_cut, rule = "cosine_cut" in segments.attrs, segments.attrs["background"]
         removed = "Prompt denoising removed every prompt: none is likely anywhere."

@@ -241,6 +241,13 @@ def test_words_that_the_bundled_model_never_read_are_named():
     panel.close()
 
 
+def test_words_that_an_english_tokenizer_takes_apart_are_named(load_tiny):
+    panel = dcv.explore({"tiny": load_tiny("vit")}, Image.new("RGB", (40, 30)), ["a taxi"])
+    panel.controls.prompts.value = "машина\n"
+    assert panel.status.kind == "warning" and "'машина' in single letters or bytes" in panel.status.text
+    panel.close()
+
+
 def test_lines_from_the_browser_that_come_too_late_are_let_go(opened):
     opened.controls.templates.value = "scene"
     late = {**opened.canvas.state, "template": "ensemble", "opacity": 0.3}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity
 from denseclip_viz.clip.text.encode import Progress, context_length, encoded, mean_over_synonyms
-from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
+from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids, warn_of_unread
 from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.validation import many, short
@@ -103,6 +103,9 @@ class TextBank:
             PromptError: As `Prompts` and `encode_texts`; of a text that is too long, the prompt and the templates; two
                 prompts that the tokenizer reads alike, as they would be one competitor twice.
             OutOfMemoryError: A batch does not fit.
+
+        Warns:
+            UserWarning: As `encode_texts`.
         """
         prompts = Prompts.of(prompts)
         table = prompts.texts
@@ -117,6 +120,7 @@ class TextBank:
                 raise named from error
         vectors = rows.vectors.reshape(len(table), len(table[0]), -1)
         self._refuse_alike(prompts, vectors, truncate)
+        warn_of_unread(self._tokenizer, rows.places)
         return mean_over_synonyms(vectors, prompts.prompt_index)
 
     def clear(self) -> None:

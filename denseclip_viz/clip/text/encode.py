@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.surroundings import check_eval
 from denseclip_viz.clip.text.text_towers import context_of, encode_ids, needed
-from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
+from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids, warn_of_unread
 from denseclip_viz.errors import PromptError, WeightsError
 from denseclip_viz.validation import is_whole
 
@@ -51,6 +51,9 @@ def encode_texts(
         OutOfMemoryError: A batch does not fit.
         WeightsError: The text tower returned values that are not finite.
 
+    Warns:
+        UserWarning: Words that CLIP's own tokenizer, made from English text, takes apart into letters or bytes.
+
     Example:
         >>> import open_clip
         >>> vision = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 1}
@@ -66,6 +69,7 @@ def encode_texts(
         done += len(rows)
         if progress is not None:
             progress(done, len(texts))
+    warn_of_unread(tokenizer, texts)
     return result
 
 

@@ -3,19 +3,20 @@
 import inspect
 import threading
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from denseclip_viz.errors import PromptError
-from denseclip_viz.validation import check_text
+from denseclip_viz.errors import PromptError, warn
+from denseclip_viz.validation import check_text, short, some
 
 Tokenizer = Callable[..., Tensor]
 """Texts to ids, (text, context), as open_clip's tokenizers do it."""
 
 _PROBE = 4000  # characters: they fill any context, and even as a single word they are split at once
+_WORD = 100  # characters of a word that decide: a word of a page takes minutes
 _ROOM = 8  # times the context, for tokenizers that only answer with padded rows
 # The tokenizers of transformers keep in themselves how to cut and pad: two threads at once would mix it up.
 _ONE_AT_A_TIME = threading.RLock()
@@ -65,6 +66,48 @@ def token_ids(tokenizer: Tokenizer, texts: Sequence[str], *, context: int, trunc
         for start in range(0, len(rows) if has_length else 0, 256):
             _check_padded(tokenizer, rows[start : start + 256], context, truncate)
         return tokenizer(rows, **options)
+
+
+def unread(tokenizer: Tokenizer, texts: Iterable[str]) -> str:
+    """Say which words CLIP's own tokenizer, made from English text, has no words for; nothing of other tokenizers.
+
+    Judged are letters that are not Latin, word by word: in as many tokens as letters, or more, it is no word to the
+    text tower. Signs are judged by whether they are taken apart: many an emoji has a token of its own.
+
+    Example:
+        >>> import open_clip
+        >>> unread(open_clip.SimpleTokenizer(), ["a café", "🚗"]), unread(open_clip.SimpleTokenizer(), ["кот"])[:25]
+        ('', "CLIP's tokenizer reads 'к")
+    """
+    if not isinstance(tokenizer, BytePairs) or not hasattr(tokenizer, "byte_encoder"):  # which CLIP's own alone has
+        return ""
+    words = dict.fromkeys(word for text in texts if not text.isascii() for word in text.split())
+    apart = [short(word) for word in words if _is_apart(tokenizer, word)]
+    if not apart:
+        return ""
+    return (
+        f"CLIP's tokenizer reads {some(apart)} in single letters or bytes: it was made from English text, and towers "
+        "that use it have learned little else. Say it in English, or take a multilingual model, such as "
+        "xlm-roberta-base-ViT-B-32."
+    )
+
+
+def warn_of_unread(tokenizer: Tokenizer, texts: Iterable[str]) -> None:
+    """Warn of what `unread` says."""
+    if caution := unread(tokenizer, texts):
+        warn(caution)
+
+
+def _is_apart(tokenizer: BytePairs, word: str) -> bool:
+    foreign = "".join(filter(_is_foreign, word))[:_WORD]
+    letters = "".join(character for character in foreign if unicodedata.category(character)[0] in "LM")
+    signs = "".join(character for character in foreign if character not in letters)
+    return len(tokenizer.encode(letters)) >= max(2, len(letters)) or len(tokenizer.encode(signs)) > len(signs)
+
+
+def _is_foreign(character: str) -> bool:
+    name = unicodedata.name(character, "")
+    return not (character.isascii() or name.startswith(("LATIN", "COMBINING")) or _is_invisible(character))
 
 
 def _check_tokens(tokenizer: BytePairs, text: str, context: int, truncate: bool) -> None:
@@ -125,7 +168,7 @@ def _refuse_unknown(tokenizer: Tokenizer, texts: list[str], rows: Tensor) -> Non
     if unknown is None or unknown in rows[-1]:
         return
     for text, row in zip(texts, rows, strict=False):
-        words = "".join(character for character in text if not _invisible(character)).split()
+        words = "".join(character for character in text if not _is_invisible(character)).split()
         if unknown in row and unknown in tokenizer([" ".join(words)]):
             lost = [word for word in words if unknown in tokenizer([word])] or words
             got = f"The prompt {_ends(text)} holds {_head(' '.join(lost))}, which the tokenizer does not know"
@@ -133,7 +176,7 @@ def _refuse_unknown(tokenizer: Tokenizer, texts: list[str], rows: Tensor) -> Non
             raise _refused(text, got, expected="a text of which nothing is lost", fix=fix)
 
 
-def _invisible(character: str) -> bool:
+def _is_invisible(character: str) -> bool:
     """Tell whether it only says how another is drawn (joiners, variation selectors): many tokenizers know none."""
     return unicodedata.category(character) == "Cf" or "\ufe00" <= character <= "\ufe0f"
 

@@ -1,6 +1,7 @@
 """Texts become unit vectors: exactly those of the model, and nothing is cut in silence."""
 
 import threading
+import warnings
 
 import open_clip
 import pytest
@@ -286,3 +287,17 @@ def test_articles_and_a_cut_can_make_two_prompts_one():
         TextBank(CLIP, TOKENIZER).encode(Prompts(["taxi", "a taxi"], ["{}", "on a {}"], articles="right"))
     with pytest.raises(PromptError, match="alike"):
         TextBank(CLIP, TOKENIZER).encode(["very " * 80 + "red", "very " * 80 + "green"], truncate=True)
+
+
+@pytest.mark.filterwarnings("default")
+def test_of_words_that_the_tokenizer_takes_apart_is_warned_once_also_where_vectors_are_known(load_tiny):
+    model = load_tiny("vit")
+    with warnings.catch_warnings(record=True) as caught:
+        for _ in range(3):
+            model.texts.encode(["a taxi", "машина"])
+    assert len(caught) == 1 and "'машина' in single letters or bytes" in str(caught[0].message)
+    assert caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="single letters"):
+        model.encode_text(["машина"])
+    with pytest.warns(UserWarning, match="'красная' in single letters"):
+        model.texts.encode(Prompts(["a taxi"], "красная {}"))

@@ -10,7 +10,7 @@ from open_clip.tokenizer import HFTokenizer
 from text_models import save_tokenizer, unigram
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from denseclip_viz.clip.text.tokenize import token_ids
+from denseclip_viz.clip.text.tokenize import token_ids, unread
 from denseclip_viz.errors import PromptError
 
 TOKENIZER = open_clip.SimpleTokenizer()
@@ -227,3 +227,27 @@ def test_threads_can_share_a_tokenizer_of_transformers(wrapped):
     for thread in threads:
         thread.join()
     assert len(found) == 80 and all(torch.equal(one, found[0]) for one in found)
+
+
+@pytest.mark.parametrize(
+    "text", ["машина", "a photo of a кот", "고양이", "猫", "東京", "مرحبا", "ελλάδα", "🦖", "ÿ машина"]
+)
+def test_words_that_the_english_tokenizer_takes_apart_are_named(text):
+    word = text.split()[-1]
+    assert f"CLIP's tokenizer reads {word!r} in single letters or bytes" in unread(TOKENIZER, ["grass", text])
+
+
+@pytest.mark.parametrize("text", [
+    "a café in Łódź", "Smørrebrød", "🚗", "❤️", "👍🏽", "日", "“a dog’s life” – really …", "25 °C", "½ cup → ™", "",
+])  # fmt: skip
+def test_words_and_signs_that_have_tokens_are_not_named(text):
+    assert unread(TOKENIZER, [text]) == ""
+
+
+def test_words_are_named_once_and_a_page_long_one_takes_no_time():
+    said = unread(TOKENIZER, ["кот", "кот и машина", "кот", *(f"кот{number}" for number in range(9)), "ы" * 10**6])
+    assert said.count("'кот'") == 1 and "and 10 more" in said
+
+
+def test_of_a_tokenizer_of_other_languages_nothing_is_said():
+    assert unread(lambda texts: torch.zeros(len(texts), 4), ["ёж"]) == ""
