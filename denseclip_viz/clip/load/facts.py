@@ -7,8 +7,7 @@ from typing import Any
 
 from denseclip_viz.clip.load.models import known_models
 from denseclip_viz.clip.load.pretrained import Weights
-from denseclip_viz.clip.load.source import CONFIG_FILE, Source, find_source, names_of, tags_of
-from denseclip_viz.clip.load.transformers_config import KINDS, type_of
+from denseclip_viz.clip.load.source import Source, find_source, holds_config, names_of, tags_of
 from denseclip_viz.clip.load.weights import OPENAI_MARKS
 from denseclip_viz.errors import warn
 
@@ -118,9 +117,7 @@ def _facts(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _facts_beside(file: Path | None) -> dict[str, Any]:
     """Read what the folder of a file says of it, where the configuration of open_clip or transformers lies in it."""
-    if file is None or not ((file.parent / CONFIG_FILE).is_file() or type_of(file.parent) in KINDS):
-        return {}
-    return _facts_of_folder(find_source(file.parent))
+    return _facts_of_folder(find_source(file.parent)) if file and holds_config(file.parent) else {}
 
 
 def _facts_of_folder(source: Source) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from denseclip_viz.clip.load.models import fitting_models
-from denseclip_viz.clip.load.source import CONFIG_FILE
+from denseclip_viz.clip.load.source import holds_config
 from denseclip_viz.clip.load.transformers_names import in_open_clips_names
 from denseclip_viz.clip.load.weights import local_file, read_checkpoint
 from denseclip_viz.errors import WeightsError
@@ -43,8 +43,8 @@ def architecture_of(name: str | os.PathLike[str]) -> tuple[str, str]:
         denseclip_viz.errors.WeightsError: The checkpoint weights.pt does not exist. ...
     """
     file = local_file(name)
-    if (file.parent / CONFIG_FILE).is_file():
-        return str(file.parent), f"the architecture is that of the {CONFIG_FILE} beside the file"
+    if holds_config(file.parent):
+        return str(file.parent), "the architecture is that of the configuration beside the file"
     fits = fitting_models(in_open_clips_names(read_checkpoint(file)).shapes)
     if len(fits) != 1:
         raise _unclear(file, fits)

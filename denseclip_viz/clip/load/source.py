@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from denseclip_viz.clip.load.transformers_config import ADAPTER, CONFIG, describe_folder
+from denseclip_viz.clip.load.transformers_config import ADAPTER, CONFIG, KINDS, describe_folder, type_of
 from denseclip_viz.clip.load.transformers_towers import Part
 from denseclip_viz.errors import ModelNameError
 
@@ -59,6 +59,16 @@ def find_source(name: str | os.PathLike[str]) -> Source:
     if text.startswith(_FOLDER) or (text.strip() and os.path.isdir(text)):
         return _folder_source(Path(text.removeprefix(_FOLDER)).expanduser())
     raise _unknown(text, cleaned, open_clip.list_models())
+
+
+def holds_config(folder: Path) -> bool:
+    """Say whether a folder describes a model, as open_clip or as transformers does.
+
+    Example:
+        >>> holds_config(Path("no/such/folder"))
+        False
+    """
+    return (folder / CONFIG_FILE).is_file() or type_of(folder) in KINDS
 
 
 def names_of(source: Source) -> list[str]:

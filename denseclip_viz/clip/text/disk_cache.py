@@ -118,8 +118,9 @@ def identity(clip: nn.Module, tokenizer: Tokenizer, provenance: Mapping[str, str
 
 
 def weights_print(clip: nn.Module) -> str:
-    """Hash a sample of every tensor of the text tower: other weights show, whatever their file was called.
+    """Hash the settings of the text tower and a sample of each of its tensors, whatever their file was called.
 
+    Heads, epsilons and where the vector is taken are no tensors: by them two towers of the same weights may differ.
     A training step changes all of them; a change of a few single numbers by hand may go unseen (`TextBank.clear` and
     `cache=False` are for that).
     """
@@ -130,6 +131,10 @@ def weights_print(clip: nn.Module) -> str:
             flat = tensor.detach().reshape(-1)
             sample = flat[:: max(1, len(flat) // _SAMPLE)].contiguous().cpu()
             digest.update(sample.view(torch.uint8).numpy().tobytes() if sample.numel() else b"")
+    for place, module in clip.named_modules():
+        if not place.startswith("visual"):
+            settings = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str)}
+            digest.update(f"{place} {sorted((settings | {'name_or_path': ''}).items())}".encode())
     return digest.hexdigest()
 
 

@@ -258,6 +258,50 @@ def test_a_damaged_index_is_named(damage, said, tmp_path):
         load(folder)
 
 
+OLDER = {"clip": ["vocab.json", "merges.txt"], "chinese_clip": ["vocab.txt"]}
+
+
+@pytest.mark.parametrize("kind", OLDER, indirect=True)
+def test_a_vocabulary_as_older_versions_wrote_it_gives_the_same_ids(kind, folder, model, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / kind)
+    pairs = json.loads((copy / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    (copy / "tokenizer.json").unlink()
+    vocabulary = sorted(pairs["vocab"], key=pairs["vocab"].get)
+    merges = "\n".join(["#version: 0.2", *(" ".join(pair) for pair in pairs.get("merges", []))])
+    contents = {"vocab.json": json.dumps(pairs["vocab"]), "merges.txt": merges, "vocab.txt": "\n".join(vocabulary)}
+    for name in OLDER[kind]:
+        (copy / name).write_text(contents[name], encoding="utf-8")
+    assert torch.equal(load(copy).tokenizer(TEXTS), model.tokenizer(TEXTS))
+
+
+def test_a_configuration_as_older_versions_wrote_it_is_the_same_model(tmp_path):
+    folder = made.write(tmp_path / "clip", "clip")
+    state, legacy = load(folder).clip.state_dict(), {"_name_or_path": "x", "pruned_heads": {}, "torch_dtype": None}
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    text = {**config.pop("text_config"), **legacy}
+    made.rewrite(folder / "config.json", text_config=None, text_config_dict=text, vision_config_dict=None, **legacy)
+    assert same(load(folder).clip, state)
+
+
+def test_vectors_kept_on_disk_are_not_taken_for_a_tower_of_other_settings(tmp_path):
+    folder = made.write(tmp_path / "clip", "clip")
+    kept = {"device": "cpu", "cache": tmp_path / "cache"}
+    before = dcv.load(folder, **kept).encode_text(TEXTS)
+    assert torch.equal(dcv.load(folder, **kept).encode_text(TEXTS), before)
+    for changes in ({"num_attention_heads": 4}, {"layer_norm_eps": 1e-2}):
+        made.rewrite(folder / "config.json", **{f"text_config__{name}": value for name, value in changes.items()})
+        after, fresh = (dcv.load(folder, **options).encode_text(TEXTS) for options in (kept, kept | {"cache": False}))
+        assert torch.equal(after, fresh) and (after - before).abs().max() > 1e-3
+        before = after
+
+
+def test_a_file_alone_is_what_the_folder_around_it_says(tmp_path):
+    folder = made.write(tmp_path / "clip", "clip")
+    alone, whole = load(folder / "model.safetensors"), load(folder)
+    assert same(alone.clip, whole.clip.state_dict()) and alone.provenance["model"] == "clip"
+    assert "the configuration beside the file" in alone.provenance["notes"]
+
+
 def test_two_activations_in_one_model_are_kept_apart(tmp_path):
     theirs = made.make("clip", text_config={"hidden_act": "gelu"}, vision_config={"layer_norm_eps": 1e-3})
     model = load(made.write(tmp_path / "clip", "clip", theirs))
