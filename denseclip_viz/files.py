@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -44,8 +45,7 @@ def atomic_write(
         denseclip_viz.errors.OutputError: result.xyz ends in '.xyz'. Expected one of .csv. Choose the format by ...
     """
     target = check_target(path, endings, force=force)
-    _sweep(target.parent)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = _part(target)
     try:
         with written(target):
             yield part
@@ -59,6 +59,31 @@ def atomic_write(
 
 
 @contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Lend an empty folder beside `path`, and move it there when all went well; else as `atomic_write`.
+
+    Raises:
+        OutputError: something is there already, or the place around it is no folder.
+    """
+    target = check_path(path, "the folder")
+    if os.path.lexists(target):
+        fix = "Name another one, or remove it first."
+        raise OutputError(f"{short_name(target)} exists", expected="a new folder", fix=fix)
+    if not os.path.isdir(target.parent):
+        got, expected = f"{short_name(target.parent)} is not a folder", "a folder to write into"
+        raise OutputError(got, expected=expected, fix="Make it first.")
+    part = _part(target)
+    with written(target):
+        part.mkdir()
+    try:
+        with written(target):
+            yield part
+            part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
 def written(path: str | os.PathLike[str]) -> Iterator[None]:
     """Make of what a file system refuses an error that names the file."""
     try:
@@ -69,13 +94,29 @@ def written(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OutputError(got, expected="a place that can be written", fix=fix) from error
 
 
+def _part(target: Path) -> Path:
+    """Name what is written in the place of `target` until it is whole, when those of dead processes are removed."""
+    _sweep(target.parent)
+    return target.with_name(f".{target.name}.{os.getpid()}.part")
+
+
 def _sweep(folder: Path) -> None:
     """Remove the parts of processes that are no more."""
     with suppress(OSError):
-        for file in folder.iterdir():
-            named = _PART.fullmatch(file.name)
-            if named and not _is_running(int(named[1])) and time.time() - file.lstat().st_mtime > _UNTOUCHED:
-                file.unlink()
+        for part in folder.iterdir():
+            named = _PART.fullmatch(part.name)
+            if named and not _is_running(int(named[1])) and time.time() - _touched(part) > _UNTOUCHED:
+                shutil.rmtree(part) if _is_folder(part) else part.unlink()
+
+
+def _is_folder(part: Path) -> bool:
+    return part.is_dir() and not part.is_symlink()
+
+
+def _touched(part: Path) -> float:
+    """Say when a file was last written, or a folder or anything just below it."""
+    inside = part.iterdir() if _is_folder(part) else ()
+    return float(max(path.lstat().st_mtime for path in (part, *inside)))
 
 
 def _is_running(process: int) -> bool:

@@ -162,6 +162,23 @@ def test_parts_of_processes_that_are_no_more_are_swept_and_others_stay(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted([*stay, "table.csv", *([] if swept else [f".a.csv.{dead.pid}.part"])])
 
 
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere nobody can ask whether a process is alive")
+def test_what_a_killed_export_left_is_removed_by_the_next_one(tmp_path):
+    code = f"from denseclip_viz import toyworld; toyworld.export({str(tmp_path / 'toy')!r}, 10**6, size=64)"
+    killed = subprocess.Popen([sys.executable, "-c", code])
+    while not list(tmp_path.glob(".toy.*/captions.jsonl")):
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.kill(), killed.wait()
+    (part,) = tmp_path.iterdir()
+    dcv.toyworld.export(tmp_path / "first", 1, size=64)
+    assert part.is_dir(), "written to a moment ago: on a shared disk it may be another machine's"
+    for path in (part, *part.iterdir()):
+        os.utime(path, (0, 0))
+    dcv.toyworld.export(tmp_path / "toy", 1, size=64)
+    assert sorted(os.listdir(tmp_path)) == ["first", "toy"]
+
+
 def test_a_folder_that_cannot_be_looked_into_is_still_written_to(tmp_path, monkeypatch):
     def refuse(folder):
         raise PermissionError(13, "no")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +13,13 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from denseclip_viz.errors import OutputError, PromptError
+from denseclip_viz.errors import PromptError
+from denseclip_viz.files import atomic_folder
 from denseclip_viz.toyworld.claims import Claims, holds, parse
 from denseclip_viz.toyworld.layout import BACKS, MOST_THINGS, sample, stage
 from denseclip_viz.toyworld.rng import integer, pick, stream
 from denseclip_viz.toyworld.scenes import DRAWN, Scene, checked_size, render
 from denseclip_viz.toyworld.vocabulary import CLASSES, FAMILIES, STUFF
-from denseclip_viz.validation import check_path, short_name
 
 SPLITS = ("train", "validation", "test")
 _SCENES, _SIBLINGS, _WORDS = 0, 1, 2
@@ -137,7 +135,8 @@ def export(folder: str | Path, n: int, *, split: str = "test", size: int = 160, 
     """Write scenes as ``images/*.png``, ``masks/*.png``, ``captions.jsonl`` and ``classes.txt``.
 
     A mask is a palette PNG of class indices; line i of ``classes.txt``, counted from 0, names class i.
-    The folder appears when all of it is written, and not before.
+    The folder appears when all of it is written, and not before; what an export that was killed has left beside it is
+    removed.
 
     Returns:
         The folder.
@@ -153,34 +152,19 @@ def export(folder: str | Path, n: int, *, split: str = "test", size: int = 160, 
         ...     sorted(p.name for p in export(f"{place}/toy", 2, size=64).iterdir())
         ['captions.jsonl', 'classes.txt', 'images', 'masks']
     """
-    target = check_path(folder, "the folder")
     scenes = dataset(n, split, size=size, first=first)
-    if os.path.lexists(target):
-        raise OutputError(
-            f"{short_name(target)} exists", expected="a new folder", fix="Name another one, or remove it first."
-        )
-    if not target.parent.is_dir():
-        raise OutputError(
-            f"{short_name(target.parent)} is not a folder", expected="a folder to write into", fix="Make it first."
-        )
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
-            _write_all(scenes, Path(place) / target.name).rename(target)
-    except OSError as error:
-        got = f"{short_name(target)} cannot be written ({error.strerror or error})"
-        fix = "Write elsewhere, or free some space."
-        raise OutputError(got, expected="a place that can be written", fix=fix) from error
-    return target
+    with atomic_folder(folder) as part:
+        _write_all(scenes, part)
+    return Path(folder)
 
 
-def _write_all(scenes: Iterable[Scene], folder: Path) -> Path:
-    for part in (folder, folder / "images", folder / "masks"):
-        part.mkdir()
+def _write_all(scenes: Iterable[Scene], folder: Path) -> None:
+    for part in ("images", "masks"):
+        (folder / part).mkdir()
     (folder / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
     with (folder / "captions.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
         for number, drawn in enumerate(scenes):
             lines.write(json.dumps(_write(folder, f"{number:06d}.png", drawn)) + "\n")
-    return folder
 
 
 def _range(n: int, first: int, split: str) -> range:
