@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,15 @@ def names_of(source: Source) -> list[str]:
 
     if source.folder is None:
         return [source.name]
-    return [name for name in open_clip.list_models() if open_clip.get_model_config(name) == source.config]
+    written = json.dumps(source.config, sort_keys=True, default=str)
+    return list(_names_with(written, tuple(open_clip.list_models())))
+
+
+@lru_cache(maxsize=32)  # each question copies every configuration of open_clip, which takes as long as a small model
+def _names_with(written: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    import open_clip
+
+    return tuple(name for name in names if json.dumps(open_clip.get_model_config(name), sort_keys=True) == written)
 
 
 def tags_of(source: Source) -> dict[str, dict[str, Any]]:

@@ -53,8 +53,8 @@ def test_the_sizes_of_every_supported_model_are_told_apart():
         with torch.device("meta"):
             clip = open_clip.CLIP(**config)
         fits = fitting_models({key: tuple(tensor.shape) for key, tensor in clip.state_dict().items()})
-        assert name in fits
-        assert {name.removesuffix("-quickgelu") for name in fits} == {name.removesuffix("-quickgelu")}
+        (fit,) = fits  # of two that differ in the activation alone the plain one
+        assert fit in (name, name.removesuffix("-quickgelu"))
 
 
 @pytest.mark.parametrize(
