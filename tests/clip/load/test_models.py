@@ -88,11 +88,6 @@ def test_whatever_is_typed_is_an_error_of_ours(name, pretrained):
         load_clip("RN50", pretrained=pretrained)
 
 
-def test_a_checkpoint_in_the_place_of_the_name_is_recognised(folder):
-    with pytest.raises(ModelNameError, match="name its architecture first"):
-        load_clip(folder / "open_clip_model.safetensors")
-
-
 @pytest.mark.parametrize(
     "text",
     [
