@@ -32,7 +32,7 @@ def load(
     cache: Cache = None,
     cache_dir: str | None = None,
 ) -> Model:
-    """Load a CLIP: a bundled one, any of open_clip with a tag or a local checkpoint, or a CLIP or ALIGN of transformers.
+    """Load a CLIP: a bundled one, any of open_clip with a tag or a checkpoint, or a CLIP or ALIGN of transformers.
 
     Args:
         name: `"bundled-resnet"` or `"bundled-vit"` (they know only the bundled world), an open_clip name
