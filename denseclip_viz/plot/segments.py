@@ -15,6 +15,8 @@ HEAD, LEGEND = 0.32, 2.3  # inches: the title, and the width of the legend
 LARGEST = (6.4, 4.8)  # inches: of the image
 SHOWN_PIXELS = 1200  # long side; more cannot be seen at this size
 NOTHING = "no label"
+STRIPES = 32  # of pixels that several prompts have, along the long side
+STRIPED = "striped where several prompts are, and shares overlap"
 
 
 def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figure:
@@ -22,7 +24,8 @@ def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figur
 
     Args:
         segmentation: What `Model.segment` returns: `labels` (row, column) with -1 where there is none, the
-            names in the coordinate `label`, `image` and `attrs["background"]`, which is printed.
+            names in the coordinate `label`, `image` and `attrs["background"]`, which is printed. Of independent
+            `masks` (label, row, column) a pixel may have several: they are drawn as stripes.
         figure: An empty figure to draw into; its size is set.
 
     Returns:
@@ -41,9 +44,11 @@ def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figur
     """
     select.require(segmentation, ["labels", "image"], made_by="model.segment(trace, prompts)")
     names = [str(name) for name in segmentation["label"].to_numpy()]
-    rule, where = str(segmentation.attrs.get("background", "")), panels.placement(segmentation)
+    rules, where = [str(segmentation.attrs.get("background", ""))], panels.placement(segmentation)
+    masks = segmentation["masks"].to_numpy() if "masks" in segmentation else None
+    rule = "; ".join([*rules, STRIPED] if masks is not None and bool((masks.sum(0) > 1).any()) else rules)
     sheet = Sheet(segmentation.attrs, [*names, rule], figure=figure)
-    shares = shares_of(segmentation["labels"].to_numpy(), where)
+    shares = shares_of(segmentation["labels"].to_numpy(), where) if masks is None else mask_shares(masks, where)
     ratio = where.image[1] / where.image[0]
     width = min(LARGEST[0], LARGEST[1] * ratio)
     size = width, width / ratio
@@ -76,10 +81,32 @@ def shares_of(labels: npt.NDArray[np.integer], where: Placement) -> dict[int, fl
     return {index: count / visible.size for index, count in pairs}
 
 
+def mask_shares(masks: npt.NDArray[np.bool_], where: Placement) -> dict[int, float]:
+    """Count as `shares_of` does what each mask (label, row, column) has: a pixel may be of several."""
+    visible = masks[:, where.mask(*masks.shape[1:])]
+    areas = {index: float(share) for index, share in enumerate(visible.mean(1)) if share}
+    rest = float((~visible.any(0)).mean())
+    return dict(sorted(areas.items(), key=lambda pair: -pair[1])) | ({-1: rest} if rest else {})
+
+
+def striped(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.integer]:
+    """Name each pixel by one of its masks (label, row, column), by several in turn along slanted stripes; else -1.
+
+    Example:
+        >>> striped(np.ones((2, 1, 4), bool)).tolist(), striped(np.zeros((1, 1, 2), bool)).tolist()
+        ([[0, 1, 0, 1]], [[-1, -1]])
+    """
+    counts, (rows, columns) = masks.sum(0), masks.shape[1:]
+    stripe = np.add.outer(np.arange(rows), np.arange(columns)) // -(-max(rows, columns) // STRIPES)
+    turn = stripe % np.maximum(counts, 1)
+    return np.where(counts > 0, (masks & (masks.cumsum(0) - 1 == turn)).argmax(0), -1)
+
+
 def _painted(segmentation: xr.Dataset, where: Placement) -> Bytes:
     """Paint what can be seen at this size, and fade what the model did not see."""
-    labels = segmentation["labels"].to_numpy()
-    step = -(-max(labels.shape) // SHOWN_PIXELS)
+    values = segmentation["masks" if "masks" in segmentation else "labels"].to_numpy()
+    step = -(-max(values.shape[-2:]) // SHOWN_PIXELS)
     colours = [label_colour(i) for i in range(segmentation.sizes["label"])]
-    some = labels[step // 2 :: step, step // 2 :: step]
+    some = values[..., step // 2 :: step, step // 2 :: step]
+    some = striped(some) if some.ndim == 3 else some
     return fade_unseen(paint_labels(some, segmentation["image"].to_numpy(), colours), where)

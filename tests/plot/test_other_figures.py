@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import xarray as xr
 from drawn import everything_said, maps, texts, with_gid
+from hypothesis import given
+from hypothesis.extra import numpy as arrays
 from matplotlib.colors import to_rgb
 
 from denseclip_viz import plot
 from denseclip_viz.errors import LayerError, PromptError
 from denseclip_viz.plot.panels import placement
-from denseclip_viz.plot.segments import shares_of
+from denseclip_viz.plot.segments import shares_of, striped
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +123,28 @@ def test_background_is_left_as_it_is_and_labels_have_their_colour():
     covered = np.asarray(plot.segments(result).axes[0].images[0].get_array(), dtype=float)
     green = np.array(to_rgb("#009e73"))
     assert np.corrcoef(covered.mean((0, 1)), green)[0, 1] > 0.99
+
+
+def test_independent_masks_are_all_drawn_and_counted_where_they_overlap():
+    result = fake_results.segmentation()
+    masks = np.zeros((result.sizes["label"], *result.labels.shape), bool)
+    masks[0], masks[2, :, : masks.shape[2] // 2] = True, True
+    result = result.assign(masks=(("label", "row", "column"), masks))
+    figure = plot.segments(result)
+    said = texts(figure)
+    names = result.label.values
+    assert said[said.index(names[0]) + 1] == "100%" and said[said.index(names[2]) + 1] == "50%"
+    assert "no label" not in said and any("striped where several prompts are" in text for text in said)
+    drawn = np.asarray(figure.axes[0].images[0].get_array(), dtype=float)
+    left, right = np.split(drawn, 2, axis=1)
+    assert left[:, :, 1].std() > 2 * right[:, :, 1].std()  # stripes on the left alone
+
+
+@given(masks=arrays.arrays(bool, (3, 7, 9)))
+def test_striped_pixels_have_one_of_their_own_masks(masks):
+    labels = striped(masks)
+    assert ((labels < 0) == ~masks.any(0)).all()
+    assert np.take_along_axis(masks, np.maximum(labels, 0)[None], 0)[0][labels >= 0].all()
 
 
 def test_labels_larger_than_the_image_are_drawn_over_all_of_it():
