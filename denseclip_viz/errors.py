@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-_shown_elsewhere: ContextVar[bool] = ContextVar("warnings are shown by a widget", default=False)
+_shown_elsewhere: ContextVar[list[str] | None] = ContextVar("warnings that a widget shows", default=None)
 
 
 class DenseclipVizError(Exception):
@@ -90,7 +90,8 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
         >>> with shown_elsewhere():
         ...     warn("nobody hears this")
     """
-    if _shown_elsewhere.get():
+    if (listed := _shown_elsewhere.get()) is not None:
+        listed.append(message)
         return
     depth, frame = 1, sys._getframe()
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("denseclip_viz."):
@@ -99,11 +100,19 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 @contextmanager
-def shown_elsewhere() -> Iterator[None]:
-    """Keep warnings of this thread's work off standard error, where a widget says the same."""
-    token = _shown_elsewhere.set(True)
+def shown_elsewhere() -> Iterator[list[str]]:
+    """Keep warnings of this thread's work off standard error, where a widget shows them; list them.
+
+    Example:
+        >>> with shown_elsewhere() as warned:
+        ...     warn("a full stop too many")
+        >>> warned
+        ['a full stop too many']
+    """
+    warned: list[str] = []
+    token = _shown_elsewhere.set(warned)
     try:
-        yield
+        yield warned
     finally:
         _shown_elsewhere.reset(token)
 

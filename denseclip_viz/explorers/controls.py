@@ -1,8 +1,7 @@
 """The controls that need the model: their widgets, what is typed into them, and which of them a teacher has locked."""
 
-import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -10,12 +9,12 @@ import traitlets
 
 from denseclip_viz.canvas.messages import CheckedWidget
 from denseclip_viz.canvas.state import CONTROLS as CANVAS_CONTROLS
-from denseclip_viz.errors import ImageError, PromptError
+from denseclip_viz.errors import ImageError, PromptError, shown_elsewhere
 from denseclip_viz.explorers.session import ImageSource, Query
 from denseclip_viz.explorers.status import HERE
 from denseclip_viz.prompts import TEMPLATE_SETS, Prompts, template_set
 from denseclip_viz.prompts.articles import two_articles
-from denseclip_viz.validation import is_number, short
+from denseclip_viz.validation import is_number, refuse_twice, short, strings
 
 TEXTS = ("prompts", "absent", "templates")  # what every explorer has
 GEOMETRIES = (("the model's own crop", "native"), ("the whole image", "whole"), ("tiles, finer cells", "tiles"))
@@ -32,7 +31,6 @@ TEMPLATE_CHOICES = (
 MOST_BYTES = 8 * 10**6  # of an uploaded file: a notebook server drops the connection at messages of 10 MiB
 LOOKS = {"style": {"description_width": "68px"}, "layout": {"width": "auto"}}
 LATE = 2.0  # seconds
-_PIECE = re.compile(r'\s*"((?:[^"]|"")*)"\s*(?=[,\n]|$)|([^,\n]+)')
 
 
 class Upload(CheckedWidget):
@@ -85,11 +83,11 @@ class Controls:
     def __init__(self, prompts: Prompts, models: Sequence[str], *, names: Sequence[str], hidden: Sequence[str]) -> None:
         self._showing = False
         self._before, self._last, self._clicked = prompts, prompts.templates, float("-inf")
-        present, absent = (prompts.named(absent=wanted) for wanted in (False, True))
+        present, absent = (list(map(_one_line, prompts.named(absent=wanted))) for wanted in (False, True))
         chosen = template_choice(prompts.templates)
         lines = min(max(4, len(present)), 10)
-        self.prompts = _area("prompts", format_list(present), "one a line; Enter looks again", rows=lines)
-        self.absent = _area("absent", format_list(absent), "what is surely not there: the baseline", rows=2)
+        self.prompts = _area("prompts", "\n".join(present), "a taxi; Enter looks again", rows=lines)
+        self.absent = _area("absent", "\n".join(absent), "what is surely not there: the baseline", rows=2)
         self.templates = _choice("templates", TEMPLATE_CHOICES, chosen)
         self.own = _area("", "\n".join(prompts.templates) if chosen == OWN else "", "a photo of {}.", rows=3)
         self.model = _choice("model", [(name, name) for name in models], models[0])
@@ -99,6 +97,8 @@ class Controls:
         self.image = Upload()
         self.run = widgets.Button(description="Run", tooltip="look again, with what is typed", button_style="primary")
         self.stop = widgets.Button(description="Stop", tooltip="give up what is running", disabled=True)
+        for lines in (self.prompts, self.absent, self.own):
+            lines.add_class("dcvx-lines")
         for name, css in {"prompts": "text", "run": "run", "stop": "stop", "image": "upload"}.items():
             getattr(self, name).add_class(f"dcv-{css}")
         rows = self._rows()
@@ -115,10 +115,11 @@ class Controls:
             PromptError: What is typed cannot be used.
         """
         typed = {name: getattr(self, name).value for name in (*TEXTS, "own")}
-        prompts = read_prompts(self._before, **typed)
+        with shown_elsewhere() as warned:
+            prompts = read_prompts(self._before, **typed)
         self._last = prompts.templates
         choices = {name: getattr(self, name).value for name in ("model", "geometry", "smooth", "denoise")}
-        return Query(image, prompts=prompts, layers=layers, **choices)
+        return Query(image, prompts=prompts, layers=layers, warned=tuple(warned), **choices)
 
     def show(self, query: Query) -> None:
         """Let choices say what is shown, without asking for it; what is being typed stays."""
@@ -219,29 +220,18 @@ def sort_locks(names: str | Sequence[str], controls: Sequence[str]) -> tuple[tup
     return beside, canvas
 
 
-def parse_list(text: str) -> list[str]:
-    """Read a list as people type it: one a line, or parted by commas; "quoted, like this" to keep a comma.
+def read_lines(text: str) -> tuple[str, ...]:
+    """Read a list as it is typed, one a line, commas and quotes included; blank lines are none.
 
     Example:
-        >>> parse_list('a taxi, a road' + chr(10) + '"a car, parked", , a taxi')
-        ['a taxi', 'a road', 'a car, parked']
+        >>> read_lines("a taxi, parked" + chr(10) * 2 + " a road ")
+        ('a taxi, parked', 'a road')
     """
-    pieces = (quoted.replace('""', '"') if quoted else plain for quoted, plain in _PIECE.findall(text))
-    return list(dict.fromkeys(piece.strip() for piece in pieces if piece.strip()))
+    return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
-def format_list(names: Iterable[str]) -> str:
-    """Write a list so that `parse_list` reads it again.
-
-    Example:
-        >>> parse_list(format_list(["a taxi", 'a "red, fast" car']))
-        ['a taxi', 'a "red, fast" car']
-    """
-    return "\n".join(f'"{name.replace(chr(34), 2 * chr(34))}"' if _needs_quotes(name) else name for name in names)
-
-
-def _needs_quotes(name: str) -> bool:
-    return "," in name or "\n" in name or name.lstrip().startswith('"')
+def _one_line(name: str) -> str:
+    return " ".join(name.split())
 
 
 def template_choice(templates: tuple[str, ...]) -> str:
@@ -255,29 +245,30 @@ def template_choice(templates: tuple[str, ...]) -> str:
 
 
 def _own_templates(text: str) -> tuple[str, ...]:
-    lines = tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
-    if lines:
+    if lines := read_lines(text):
         return lines
     fix = 'Write one a line, "a photo of {}." say, or choose a set.'
     raise PromptError("No templates of your own are typed", expected='lines with one "{}" each', fix=fix)
 
 
 def read_prompts(before: Prompts, *, prompts: str, absent: str, templates: str, own: str = "") -> Prompts:
-    """Make prompts of what is typed; synonyms, background marks and switches stay for the names that were there.
+    """Make prompts of what is typed, one a line; synonyms, marks and switches stay for the names that were there.
 
     Where a template and a prompt both bring an article, articles are set right, as they are for plain texts.
 
     Raises:
-        PromptError: Nothing is typed, or what `Prompts` refuses.
+        PromptError: Nothing is typed, something twice, or what `Prompts` refuses.
 
     Example:
         >>> read_prompts(Prompts("x"), prompts="a taxi", absent="a whale", templates="none")
         Prompts(2 prompts × 1 template = 2 texts, absent: 'a whale'; first: 'a taxi')
     """
-    names, missing = parse_list(prompts), parse_list(absent)
+    known = {_one_line(name): name for name in before.prompts}  # one that a cell gave may have more white space
+    names, missing = ([known.get(line, line) for line in read_lines(text)] for text in (prompts, absent))
     if not names:
-        fix = "Write one a line, or several with commas."
-        raise PromptError("No prompt is typed", expected="at least one, such as: a taxi", fix=fix)
+        raise PromptError("No prompt is typed", expected="at least one, such as: a taxi", fix="Write one a line.")
+    for lines, what in ((names, "prompts"), (missing, "absent")):
+        refuse_twice(strings(lines, what), what)  # in a mapping they have no places
     synonyms = dict(zip(before.prompts, before.synonyms, strict=True))
     hidden = [name for name, is_so in zip(before.prompts, before.background, strict=True) if is_so and name in names]
     texts_of = {name: synonyms.get(name, (name,)) for name in (*names, *missing)}

@@ -160,6 +160,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         return top
 
     def _listen(self) -> None:
+        self.canvas.observe(self.safe_callback(lambda _: self._tell_sent()), "state")
         self.controls.on_query(self.safe_callback(self.run))
         self.controls.stop.on_click(self.safe_callback(lambda _: self.stop()))
         self.controls.image.observe(self.safe_callback(self._received), "content")
@@ -182,12 +183,21 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._showing = True  # what moves on the canvas now moves with the result
         try:
             self._draw(result)
+            self.shown = result
+            self.controls.image.shown = result.query.image.name
+            line = " ".join(filter(None, (result.warning, result.note)))
+            self.status.show(line, "warning" if result.warning else "ok")
+            self._spec.show(self)
         finally:
             self._showing = False
-        self.shown, self.canvas.status = result, result.status
-        self.controls.image.shown = result.query.image.name
-        self.status.show(result.warning, "warning" if result.warning else "ok")
-        self._spec.show(self)
+        self._tell_sent()
+
+    def _tell_sent(self) -> None:
+        """Say below the image what was sent, where that is not what was typed."""
+        if self._showing:
+            return
+        sent = self.shown.sent(*(self.canvas.state[name] for name in ("template", "prompt")))
+        self.canvas.status = " · ".join(filter(None, (sent, self.shown.status)))
 
     def _draw(self, result: Result) -> None:
         """Show refined segments alone on the canvas; behind them the view comes back that was there before."""

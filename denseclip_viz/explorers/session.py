@@ -14,6 +14,7 @@ from denseclip_viz.images import ImageLike, describe, from_bytes
 from denseclip_viz.loading import load
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
+from denseclip_viz.prompts.articles import fill
 from denseclip_viz.trace import Trace
 from denseclip_viz.validation import many, short
 
@@ -48,6 +49,7 @@ class Query:
     smooth: bool = False
     denoise: bool = False
     layers: str = ""  # which to read too, as for `Model.compare`
+    warned: tuple[str, ...] = ()  # what the prompts, as they are typed, are warned of
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +63,16 @@ class Result:
     model: Model
     status: str
     warning: str = ""  # what has to be known about it
+    note: str = ""  # how the prompts were read
+
+    def sent(self, template: str, prompt: str) -> str:
+        """Say which text was sent for a prompt in a template, or in the mean of all, where it is not the prompt."""
+        prompts = self.query.prompts
+        templates = [template] if template in prompts.templates else prompts.templates
+        first, *others = (text for one in templates for text in prompts.sent(one, prompt))
+        if others:
+            return f"sent: “{first}” and {len(others)} more"
+        return "" if first == prompt else f"sent: “{first}”"
 
 
 class Session:
@@ -72,6 +84,7 @@ class Session:
     def __init__(self, models: Models = None) -> None:
         self._models = models_by_name(models)
         self._loaded: tuple[str, Model] | None = None
+        self._warned: list[str] = []  # while it was loaded
         self._traced: tuple[tuple[Any, ...], Trace] | None = None
         self.passes = 0
 
@@ -87,7 +100,8 @@ class Session:
             return model
         if self._loaded is None or self._loaded[0] != name:
             self._loaded = None  # before the next is loaded: two may not fit into memory
-            self._loaded = (name, load(model))
+            with shown_elsewhere() as self._warned:
+                self._loaded = (name, load(model))
         return self._loaded[1]
 
     def run(self, query: Query, report: Report) -> Result:
@@ -104,7 +118,9 @@ class Session:
         comparison = model.compare(trace, query.prompts, layers=query.layers or ())
         segments = _segments(model, trace, query) if query.smooth or query.denoise else None
         status = _status(query, trace)
-        return Result(query, comparison, segments, trace, model, status, _warning(model, query, trace, segments))
+        loading = self._warned if isinstance(self._models[query.model], str) else []
+        warning = " ".join(filter(None, [*loading, _warning(model, query, trace, segments)]))
+        return Result(query, comparison, segments, trace, model, status, warning, _note(query.prompts))
 
     def trace(self, query: Query, report: Report) -> Trace:
         """Trace the image, unless the trace that is held has what is needed."""
@@ -158,7 +174,7 @@ def _status(query: Query, trace: Trace) -> str:
 
 def _warning(model: Model, query: Query, trace: Trace, segments: xr.Dataset | None) -> str:
     """Write what the package would warn of on the command line."""
-    warnings = [str(trace.provenance["caution"])] if "caution" in trace.provenance else []
+    warnings = [*query.warned, *([str(trace.provenance["caution"])] if "caution" in trace.provenance else [])]
     if isinstance(model.tokenizer, WarningTokenizer):
         texts = (text for row in query.prompts.texts for text in row)
         unknown = list(dict.fromkeys(word for text in texts for word in unknown_words(text)))
@@ -175,6 +191,18 @@ def _warning(model: Model, query: Query, trace: Trace, segments: xr.Dataset | No
     elif segments is not None and segments.sizes["label"] == 1 and "cosine_cut" not in segments.attrs:
         warnings.append("One prompt alone has no competitor: name others beside it, or absent ones.")
     return " ".join(warnings)
+
+
+def _note(prompts: Prompts) -> str:
+    """Say how the prompts were read, where people may mean them, or Python take them, otherwise."""
+    listed = next((name for name in prompts.prompts if "," in name), "")
+    notes = [f"“{listed}” is one prompt; several go one a line."] if listed else []
+    names = [text for synonyms in prompts.synonyms for text in synonyms]
+    written = [fill(one, text, articles=False, plural=prompts.plural) for one in prompts.templates for text in names]
+    sent = [text for row in prompts.texts for text in row]
+    if changed := next((pair for pair in zip(sent, written, strict=True) if pair[0] != pair[1]), None):
+        notes.append('Articles are set right, as with articles="right" in Python: “{}”, not “{}”.'.format(*changed))
+    return " ".join(notes)
 
 
 def models_by_name(models: Models) -> dict[str, Model | str]:

@@ -9,6 +9,7 @@ import traitlets
 
 from denseclip_viz.canvas.messages import CheckedWidget
 from denseclip_viz.errors import DenseclipVizError
+from denseclip_viz.explorers.control_words import in_controls
 
 LONGEST = 220  # characters of a notice: some eight lines beside the image
 HERE = Path(__file__).parent  # its files are read here: anywidget keeps every widget that was given a path
@@ -46,13 +47,15 @@ class StatusLine(CheckedWidget):
 
 
 def one_line(error: BaseException) -> str:
-    """Put an error into one line: our own messages as they are, or shorter, others with their type."""
-    message, name = " ".join(str(error).split()), type(error).__name__
+    """Put an error into one line: our own messages in the words of the controls, or shorter, others with their type."""
+    name = type(error).__name__
     if isinstance(error, DenseclipVizError):
-        if len(message) <= LONGEST:
+        got, expected, fix = (" ".join(part.split()) for part in in_controls(error))
+        if len(message := f"{got}. Expected {expected}. {fix}") <= LONGEST:
             return message
-        parts = error.got.partition(": ")[0], error.fix.partition(", or pass ")[0].rstrip(".")
+        parts = got.partition(": ")[0], fix.partition(", or pass ")[0].rstrip(".")
         return "".join(f"{textwrap.shorten(part, LONGEST, placeholder=' …')}. " for part in parts).rstrip()
+    message = " ".join(str(error).split())
     return f"{name}: {message}" if message else name
 
 

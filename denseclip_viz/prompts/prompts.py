@@ -143,6 +143,16 @@ class Prompts:
         texts = (synonym for synonyms in self.synonyms for synonym in synonyms)
         return [fill(template, text, articles=right, plural=self.plural) for text in texts]
 
+    def sent(self, template: str, prompt: str) -> list[str]:
+        """List what the text tower reads of one prompt in one template: a text for each synonym.
+
+        Example:
+            >>> Prompts({"car": ["a car", "an automobile"]}, articles="right").sent("the small {}", "car")
+            ['the small car', 'the small automobile']
+        """
+        texts, at = self.texts_of(template), self.prompts.index(prompt)
+        return [text for text, index in zip(texts, self.prompt_index, strict=True) if index == at]
+
     @property
     def prompt_index(self) -> tuple[int, ...]:
         """Give the index of each synonym's prompt: (synonym,).

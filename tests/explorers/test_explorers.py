@@ -83,7 +83,7 @@ def test_what_is_shown_is_what_compare_says(opened, small, image_file):
 
 
 def test_enter_asks_and_typing_does_not(opened):
-    opened.controls.prompts.value = "a taxi, a bus"
+    opened.controls.prompts.value = "a taxi\na bus"
     assert opened.result.prompt.values.tolist() == ["a taxi", "a road", "a whale"]
     opened.controls.prompts.value += "\n"
     assert opened.result.prompt.values.tolist() == ["a taxi", "a bus", "a whale"]
@@ -137,8 +137,45 @@ def test_synonyms_and_switches_stay_for_the_names_that_were_there(small, image_f
     panel.close()
 
 
+def test_one_line_is_one_prompt_as_one_text_is_in_python(opened, small, image_file):
+    typed = ["a taxi, a road", '"a bus", he said']
+    opened.controls.prompts.value = "\n".join([*typed, ""])
+    xr.testing.assert_identical(opened.result, small.compare(image_file, dcv.Prompts(typed, absent="a whale")))
+    assert opened.status.text == "“a taxi, a road” is one prompt; several go one a line."
+    opened.controls.prompts.value = "a taxi\na road"
+    opened.run()
+    assert opened.status.text == ""
+
+
+def test_the_text_that_was_sent_stands_below_the_image_where_it_is_not_what_was_typed(opened):
+    opened.controls.prompts.value = "a taxi\noak"
+    assert "sent" not in opened.canvas.status
+    opened.controls.templates.value = "imagenet-7"
+    opened.canvas.state = {"template": "itap of a {}."}
+    assert opened.canvas.status.startswith("sent: “itap of a taxi.” · street.jpg")
+    opened.canvas.state = {"prompt": "oak"}
+    assert opened.canvas.status.startswith("sent: “itap of an oak.” · ")
+    opened.canvas.state = {"template": "ensemble"}
+    assert opened.canvas.status.startswith("sent: “itap of an oak.” and 6 more · ")
+    note = 'Articles are set right, as with articles="right" in Python: “itap of a taxi.”, not “itap of a a taxi.”.'
+    assert (opened.status.kind, opened.status.text) == ("ok", note)
+
+
+def test_a_full_stop_too_many_is_told_in_the_explorer_and_not_on_standard_error(opened):
+    opened.controls.prompts.value = "a taxi."
+    opened.controls.templates.value = "single"  # a warning of Python would fail this test
+    assert opened.status.kind == "warning" and "'a photo of a taxi..' has a full stop too many" in opened.status.text
+
+
+@pytest.mark.parametrize("box", ["prompts", "absent"])
+def test_a_line_that_is_typed_twice_is_refused_and_not_dropped(opened, box):
+    getattr(opened.controls, box).value = "a bus\n\na  bus"
+    opened.controls.run.click()
+    assert (opened.status.kind, "each text once" in opened.status.text) == ("error", True)
+
+
 def test_prompts_are_written_so_that_they_are_read_again(small, image_file):
-    odd = ["a car, parked", 'a "red" bus', '"quoted"', "<img src=x onerror=alert(1)>", "ein Löwe 🦁"]
+    odd = ["a car, parked", "a  wide\nbus", 'a "red" bus', '"quoted"', "<img src=x onerror=alert(1)>", "ein Löwe 🦁"]
     panel = dcv.explore(small, image_file, odd)
     panel.run()
     assert panel.result.prompt.values.tolist() == odd
@@ -174,7 +211,7 @@ def test_a_lock_that_is_no_list_of_names_is_refused(small, image_file, lock):
         dcv.explore(small, image_file, PROMPTS, lock=lock)
 
 
-@pytest.mark.parametrize("typed", [" , \n", "\n\n\n\n"])
+@pytest.mark.parametrize("typed", ["  \n", "\n\n\n\n"])
 def test_our_errors_are_one_line_and_what_was_shown_stays(opened, typed):
     before = opened.result
     opened.controls.prompts.value = typed + "\n" * 5
