@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import compress
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from denseclip_viz.canvas.map_stacks import stacks_of
 from denseclip_viz.canvas.state import ENSEMBLE, OUTPUT
+from denseclip_viz.errors import shown_elsewhere
 from denseclip_viz.explorers.controls import TEXTS
 from denseclip_viz.explorers.explorer import ExplorerSpec, Panel, open_panel, with_defaults
 from denseclip_viz.explorers.session import Models
@@ -25,11 +26,11 @@ from denseclip_viz.measure.word_effects import word_attribution
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.scales import Scale
 from denseclip_viz.prompts import Named, Prompts
+from denseclip_viz.validation import many
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Cells = Mapping[tuple[str, str], Mapping[Any, Any]]  # by template and prompt, the numbers by name
 CONTROLS = (*TEXTS, "model", "run")
 TEMPLATES = "imagenet-7"
 MOST_TILES, LEAST_ROWS = 1200, 8  # more small maps than that make a page slow; some rows there are in any case
@@ -43,13 +44,24 @@ RANKED_BY = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+class _Ranked(NamedTuple):
+    """The table of templates, their means, best first, and the column that orders them."""
+
+    table: pd.DataFrame
+    means: pd.Series[float]
+    by: str
+
+
+@dataclass(eq=False)
 class _Lab:
-    """The parts of a lab that follow its canvas."""
+    """The parts of a lab that follow its canvas, and what they show."""
 
     grid: Thumbnails
     words: Thumbnails
     masks: Masks | None
+    templates: tuple[str, ...] = ()  # those whose best one was chosen
+    ranked: _Ranked = field(init=False)
+    prompt: str = field(init=False)  # the one whose texts name the rows
 
 
 def template_lab(
@@ -100,7 +112,7 @@ def template_lab(
     below = (lab.grid, lab.words)
     spec = ExplorerSpec("template_lab", CONTROLS, below=below, show=lambda panel: _show(panel, lab))
     panel = open_panel(spec, model, image, prompts, lock=lock)
-    panel.link_thumbnails(lab.grid, lambda: _start_words(panel, lab))
+    panel.link_thumbnails(lab.grid, lambda: _follow(panel, lab))
     return panel
 
 
@@ -128,51 +140,85 @@ def _in_templates(prompts: Prompts, templates: str | PathLike[str] | Iterable[st
 
 
 def _show(panel: Panel, lab: _Lab) -> None:
-    both = panel.result
-    lab.grid.show([_grid(both, lab.masks)], image=both["image"].to_numpy(), where=placement(both))
+    """Show another result; of other templates than before, the best one first."""
+    table, by = ranking(panel.result, lab.masks)
+    means = table[~table["absent"]].groupby("template", sort=False)[by].mean()
+    lab.ranked = _Ranked(table, means.sort_values(ascending=False, kind="stable"), by)
+    templates = panel.shown.query.prompts.templates
+    if lab.templates != templates:
+        lab.templates, panel.canvas.state = templates, {"template": lab.ranked.means.index[0]}
+    _show_grid(panel, lab)
     _start_words(panel, lab)
 
 
-def _grid(both: xr.Dataset, masks: Masks | None) -> ThumbnailGrid:
-    """Lay out a map for each template and prompt, the best template first."""
-    dense = next(stacks_of(both))
-    table, by = ranking(both, masks)
-    means = table[~table["absent"]].groupby("template", sort=False)[by].mean()
-    means = means.sort_values(ascending=False, kind="stable")
+def _follow(panel: Panel, lab: _Lab) -> None:
+    """Show the words of what the canvas shows, and name the rows by what was sent of its prompt."""
+    if panel.canvas.state["prompt"] != lab.prompt:
+        _show_grid(panel, lab)
+    _start_words(panel, lab)
+
+
+def _show_grid(panel: Panel, lab: _Lab) -> None:
+    both, lab.prompt = panel.result, panel.canvas.state["prompt"]
+    grid = _grid(both, lab.ranked, panel.shown.query.prompts, lab.prompt)
+    lab.grid.show([grid], image=both["image"].to_numpy(), where=placement(both))
+
+
+def _grid(both: xr.Dataset, ranked: _Ranked, prompts: Prompts, shown: str) -> ThumbnailGrid:
+    """Lay out a map for each template and prompt, the best template first, its row named by what was sent."""
+    dense, means, by = next(stacks_of(both)), ranked.means, ranked.by
     most = 1.0 if by == "average_precision" else float(means.max())
     names = [str(name) for name in both["prompt"].to_numpy()]
     best = [str(name) for name in means.index][: max(LEAST_ROWS, MOST_TILES // len(names))]
     # a bar is so long in parts of the longest, from zero
     shares = [max(0.0, float(means[name]) / most) if most > 0 else 0.0 for name in best]
-    rows = [(_label(name), f"{means[name]:.2f}", share) for name, share in zip(best, shares, strict=True)]
+    rows = [
+        (_sent(prompts, name, shown), _tip(prompts, name, shown), f"{means[name]:.2f}", share)
+        for name, share in zip(best, shares, strict=True)
+    ]
     place = {str(name): at for at, name in enumerate([*both["template"].to_numpy(), ENSEMBLE])}
-    cells = {(str(row["template"]), str(row["prompt"])): row for row in table.to_dict("records")}
+    cells = {(str(row["template"]), str(row["prompt"])): row for row in ranked.table.to_dict("records")}
     tiles = [
-        [_tile(dense.values[place[row], at], dense.scale, row, name, cells) for at, name in enumerate(names)]
+        [
+            _tile(dense.values[place[row], at], dense.scale, cells[row, name], _sent(prompts, row, name))
+            for at, name in enumerate(names)
+        ]
         for row in best
     ]
     absent = both["absent"].to_numpy().tolist()
     columns = [(f"{name} (absent)" if mark else name, bool(mark)) for name, mark in zip(names, absent, strict=True)]
-    note = _note(dense.scale, len(best), len(means))
+    note = _note(dense.scale, shown, len(best), len(means))
     return ThumbnailGrid("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
 
 
-def _note(scale: Scale, shown: int, count: int) -> str:
+def _note(scale: Scale, prompt: str, shown: int, count: int) -> str:
     order = "Highest on this image first; one image ranks no templates." if count > 1 else ""
     rest = f" These are {shown} of {count}; templates_table has all." if count > shown else ""
-    return f"One colour scale for all, {scale.low:.2f} to {scale.high:.2f} cosine. {order}{rest}".replace("-", "−")
+    span = f"One colour scale for all, {scale.low:.2f} to {scale.high:.2f} cosine.".replace("-", "−")
+    return f"{span} Rows say what was sent for “{prompt}”. {order}{rest}"
 
 
-def _label(template: str) -> str:
-    return {"{}": "as typed", ENSEMBLE: "ensemble: the mean of all"}.get(template, template)
+def _sent(prompts: Prompts, template: str, prompt: str) -> str:
+    if template == ENSEMBLE:
+        return f"ensemble: the mean of {len(prompts.templates)}"
+    first, *others = prompts.sent(template, prompt)
+    return f"{first} (and {many(len(others), 'synonym')})" if others else first
 
 
-def _tile(values: np.ndarray, scale: Scale, template: str, prompt: str, cells: Cells) -> Thumbnail:
-    numbers = cells[template, prompt]
+def _tip(prompts: Prompts, template: str, prompt: str) -> str:
+    if template == ENSEMBLE:
+        return f"the mean of the maps of {len(prompts.templates)} templates"
+    sent = ", ".join(f"“{text}”" for text in prompts.sent(template, prompt))
+    return f"sent: {sent}; template “{template}”"
+
+
+def _tile(values: np.ndarray, scale: Scale, numbers: Mapping[Any, Any], sent: str) -> Thumbnail:
     known = {"peak": "peak", "average_precision": "AP", "iou_best": "best IoU", "margin_absent": "above absent"}
     listed = ", ".join(f"{word} {numbers[name]:.3f}" for name, word in known.items() if name in numbers)
+    prompt, template = str(numbers["prompt"]), str(numbers["template"])
+    tip = f"{prompt} · {sent}" if template == ENSEMBLE else f"“{sent}”"
     patch = {"prompt": prompt, "template": template, "view": "dense", "layer": OUTPUT}
-    return Thumbnail(values, scale, patch, f"{prompt} · {_label(template)}: {listed}")
+    return Thumbnail(values, scale, patch, f"{tip}: {listed}")
 
 
 def _start_words(panel: Panel, lab: _Lab) -> None:
@@ -186,7 +232,8 @@ def _start_words(panel: Panel, lab: _Lab) -> None:
     templates = chosen[:MOST_AVERAGED] if state["template"] == ENSEMBLE else (state["template"],)
 
     def work(report: Report) -> tuple[list[tuple[str, float]], str]:
-        words = word_attribution(shown.model, shown.trace, prompt, templates, articles=articles, gradient=False)
+        with shown_elsewhere():  # the panel has said what there is to say of these prompts
+            words = word_attribution(shown.model, shown.trace, prompt, templates, articles=articles, gradient=False)
         change = words["peak_change"].mean("template").to_numpy().tolist()
         where = f"in the mean of {len(templates)} templates" if len(templates) > 1 else f"in “{templates[0]}”"
         note = f"What the peak of “{prompt}” loses without each word, {where}; cosine."

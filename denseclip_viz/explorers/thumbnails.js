@@ -1,7 +1,8 @@
 // Small maps in rows and columns, curves under them and bars beside: each thumbnail shows its map big on the canvas.
 // Everything that came from outside goes in as text, never as markup. `make` and others are in the canvas' base.js.
 
-const SIDE = 84; // CSS pixels: the longer side of a thumbnail
+const SIDE = 84, LEAST = 64, GAP = 6; // CSS pixels: the longer side of a thumbnail, the narrowest column, between two
+const MOST = 12; // rows that are shown at once
 
 // The cells of one map as a small image, coloured by its table; the browser draws it larger, smoothly.
 function coloured(cell, maps, table) {
@@ -17,7 +18,7 @@ function coloured(cell, maps, table) {
 
 function drawThumbnail(canvas, cell, data, image, maps, tables) {
   const [height, width] = data.size, scale = SIDE / Math.max(height, width), dense = window.devicePixelRatio || 1;
-  Object.assign(canvas.style, { width: `${width * scale}px`, height: `${height * scale}px` });
+  Object.assign(canvas.style, { width: `${width * scale}px`, aspectRatio: `${width} / ${height}` });
   canvas.width = Math.round(width * scale * dense);
   canvas.height = Math.round(height * scale * dense);
   const context = canvas.getContext("2d");
@@ -29,23 +30,23 @@ function drawThumbnail(canvas, cell, data, image, maps, tables) {
   context.drawImage(coloured(cell, maps, table), left, top, right - left, bottom - top);
 }
 
-// A curve over the columns, its points in their middles; those of the last columns, which stand apart, are not joined.
-function curveOf(line, count, apart) {
-  const create = (name) => document.createElementNS("http://www.w3.org/2000/svg", name);
+// A curve over some of the columns, its points in their middles; those of columns that stand apart are not joined.
+function curveOf(line, [from, to], joined) {
+  const create = (name) => document.createElementNS("http://www.w3.org/2000/svg", name), count = to - from;
   const box = make("div", "dcvx-curve", { style: `grid-column: 2 / span ${count}` });
   const svg = create("svg"), path = create("polyline");
   const shape = { viewBox: `0 0 ${count} 1`, preserveAspectRatio: "none", "aria-hidden": "true" };
   for (const [name, value] of Object.entries(shape)) svg.setAttribute(name, value);
   const height = (value) => 0.88 - (0.76 * (value - line.low)) / (line.high - line.low || 1);
-  const joined = line.values.slice(0, count - apart);
-  path.setAttribute("points", joined.map((value, i) => `${i + 0.5},${height(value)}`).join(" "));
+  const values = line.values.slice(from, to), before = values.slice(0, Math.max(0, joined - from));
+  path.setAttribute("points", before.map((value, i) => `${i + 0.5},${height(value)}`).join(" "));
   svg.append(path);
   box.append(svg);
-  line.values.forEach((value, i) => {
+  values.forEach((value, i) => {
     const style = `left: ${(100 * (i + 0.5)) / count}%; top: ${100 * height(value)}%`;
     const mark = make("span", "dcvx-mark", { style }, pretty(value, 2));
     mark.classList.toggle("dcvx-under", height(value) < 0.45);
-    box.append(make("i", `dcvx-dot${i < count - apart ? "" : " dcvx-other"}`, { style }), mark);
+    box.append(make("i", `dcvx-dot${i < before.length ? "" : " dcvx-other"}`, { style }), mark);
   });
   return box;
 }
@@ -66,23 +67,31 @@ function stripOf({ cells: [cells], columns }, draw, choose) {
   return make("div", "dcvx-strip", {}, ...parts);
 }
 
-function gridOf(section, draw, choose) {
-  const { rows, columns, cells, curves, apart } = section, numbers = section.number_title ? " minmax(70px, auto)" : "";
-  const style = `grid-template-columns: minmax(60px, max-content) repeat(${columns.length}, max-content)${numbers}`;
-  const long = rows.length > 10 ? " dcvx-long" : "";
-  const box = make("div", `dcvx-lattice${long}`, { style }, make("span", "dcvx-corner"));
-  const side = (i) => (apart && i === columns.length - apart ? " dcvx-apart" : "");
-  const headOf = ({ label, muted }, i) => `dcvx-head${muted ? " dcvx-muted" : ""}${side(i)}`;
-  box.append(...columns.map((column, i) => make("span", headOf(column, i), {}, column.label)));
-  if (numbers) box.append(make("span", "dcvx-head dcvx-number", {}, section.number_title));
-  rows.forEach(({ label, number, share }, at) => {
-    box.append(make("span", "dcvx-row-head", {}, label));
-    const tiles = cells[at].map((cell) => (cell ? [thumbnailOf(cell, draw, choose), cell.note] : []));
-    box.append(...tiles.map((parts, i) => make("div", `dcvx-cell${side(i)}`, {}, ...parts.filter(Boolean))));
+// Columns as far as they fit beside each other; the others go on below, as words do.
+function blocksOf({ columns: { length }, number_title: number }, width) {
+  const fitting = Math.max(1, Math.floor((width - (number ? 110 : 66)) / (LEAST + GAP)));
+  const each = Math.ceil(length / Math.ceil(length / fitting)), blocks = [];
+  for (let from = 0; from < length; from += each) blocks.push([from, Math.min(from + each, length)]);
+  return blocks;
+}
+
+function blockOf(section, [from, to], most, draw, choose) {
+  const { rows, columns, cells, curves, number_title: number } = section, joined = columns.length - section.apart;
+  const side = (i) => (section.apart && from + i === joined ? " dcvx-apart" : "");
+  const edges = columns.slice(from, to).map((_, i) => (side(i) ? 28 : 0)); // what parts a column from those before
+  const tracks = edges.map((edge) => `minmax(${edge}px, ${SIDE + edge}px)`).join(" ");
+  const style = `grid-template-columns: minmax(60px, max-content) ${tracks}`;
+  const box = make("div", "dcvx-lattice", { style }, make("span", "dcvx-head dcvx-muted", {}, number));
+  const headOf = ({ label, muted }, i) => make("span", `dcvx-head${muted ? " dcvx-muted" : ""}${side(i)}`, {}, label);
+  box.append(...columns.slice(from, to).map(headOf));
+  rows.slice(0, most).forEach(({ label, tip, number: text, share }, at) => {
     const bar = make("i", "", { style: `width: ${clamp(share, 0, 1) * 56}px` });
-    if (numbers) box.append(make("span", "dcvx-number", {}, make("span", "", {}, number), bar));
+    const counted = number ? [make("span", "dcvx-number", {}, text), bar] : [];
+    box.append(make("div", "dcvx-row-head", { title: tip }, make("span", "", { dir: "auto" }, label), ...counted));
+    const tiles = cells[at].slice(from, to).map((cell) => (cell ? [thumbnailOf(cell, draw, choose), cell.note] : []));
+    box.append(...tiles.map((parts, i) => make("div", `dcvx-cell${side(i)}`, {}, ...parts.filter(Boolean))));
   });
-  for (const line of curves) box.append(make("span", "dcvx-row-head", {}, line.label), curveOf(line, columns.length, apart));
+  for (const line of curves) box.append(make("span", "dcvx-curve-head", {}, line.label), curveOf(line, [from, to], joined));
   return box;
 }
 
@@ -99,7 +108,7 @@ function barsOf({ items }) {
 
 function render({ model, el }) {
   el.classList.add("dcvx-tiles");
-  let version = 0;
+  let version = 0, under = null, laid = "", most = MOST;
 
   function mark() {
     const current = model.get("current");
@@ -114,29 +123,56 @@ function render({ model, el }) {
       model.save_changes();
     }
   }
-  async function update() {
-    const mine = ++version, { data, image, maps, tables } = model.get("_packed");
-    if (!data) return;
-    const under = image.byteLength ? await createImageBitmap(new Blob([image], { type: "image/jpeg" })) : null;
-    if (mine !== version) return under?.close(); // another result came meanwhile
+  function bodyOf(section, draw) {
+    if (section.kind === "bars") return [barsOf(section)];
+    if (section.strip) return [stripOf(section, draw, choose)];
+    const blocks = blocksOf(section, el.clientWidth).map((block) => blockOf(section, block, most, draw, choose));
+    if (section.rows.length <= most) return blocks;
+    const more = make("button", "dcvx-more", { type: "button" }, `show all ${section.rows.length} rows`);
+    more.addEventListener("click", () => {
+      most = Infinity;
+      layOut();
+    });
+    return [...blocks, more];
+  }
+  function layOut() {
+    const { data, maps, tables } = model.get("_packed");
     const draw = (canvas, cell) => drawThumbnail(canvas, cell, data, under, bytesOf(maps), bytesOf(tables));
     const parts = data.sections.map((section) => {
-      const build = section.kind === "bars" ? barsOf : section.strip ? stripOf : gridOf;
       const part = make("section", `dcvx-${section.kind}`, {}, make("h4", "", {}, section.title));
       if (section.note) part.append(make("p", "", {}, section.note));
-      part.append(build(section, draw, choose));
+      part.append(...bodyOf(section, draw));
       return part;
     });
-    under?.close();
+    const hadFocus = el.contains(document.activeElement);
+    laid = layout();
     el.replaceChildren(...parts);
-    el.dataset.version = String(mine);
     mark();
+    if (hadFocus) el.querySelector('.dcvx-tile[aria-pressed="true"]')?.focus({ preventScroll: true });
   }
+  const layout = () => {
+    const grids = model.get("_packed").data.sections.filter(({ columns, strip }) => columns && !strip);
+    return JSON.stringify(grids.map((section) => blocksOf(section, el.clientWidth)));
+  };
+  async function update() {
+    const mine = ++version, { data, image } = model.get("_packed");
+    if (!data) return;
+    const decoded = image.byteLength ? await createImageBitmap(new Blob([image], { type: "image/jpeg" })) : null;
+    if (mine !== version) return decoded?.close(); // another result came meanwhile
+    under?.close();
+    under = decoded;
+    layOut();
+    el.dataset.version = String(mine);
+  }
+  const watch = new ResizeObserver(() => laid && layout() !== laid && layOut());
+  watch.observe(el);
   model.on("change:_packed", update);
   model.on("change:current", mark);
   update();
   return () => {
     version++;
+    watch.disconnect();
+    under?.close();
     model.off("change:_packed", update);
     model.off("change:current", mark);
   };

@@ -44,9 +44,40 @@ def test_templates_stand_best_first_by_what_the_table_says(lab):
     table = dcv.measure.templates_table(dense, {"a red taxi": lab.mask})
     means = table[~table.absent].groupby("template").average_precision.mean()
     rows = [row for row in section(lab)["rows"] if not row["label"].startswith("ensemble")]
-    expected = [("as typed" if name == "{}" else name) for name in means.sort_values(ascending=False).index]
+    expected = [name.format("a red taxi") for name in means.sort_values(ascending=False, kind="stable").index]
     assert [row["label"] for row in rows] == expected
     assert [float(row["number"]) for row in rows] == pytest.approx(sorted(means, reverse=True), abs=0.005)
+
+
+def test_it_opens_with_the_best_template_and_so_does_another_set(lab):
+    def best():
+        return section(lab)["cells"][0][0]["patch"]["template"]
+
+    assert lab.canvas.state["template"] == best()
+    lab.controls.templates.value = "imagenet-7"
+    assert lab.canvas.state["template"] == best() and len(section(lab)["rows"]) == 8
+    chosen = lab.result["template"].values[3]
+    lab.canvas.state = {"template": chosen}
+    lab.run()
+    assert lab.canvas.state["template"] == chosen  # what was chosen by hand stays
+
+
+def test_rows_and_tiles_say_the_very_text_that_is_sent_for_the_prompt_that_is_shown(load_tiny, image_file):
+    prompts = dcv.Prompts({"a taxi": ["a taxi", "an old cab"], "oak": "oak"}, articles="right")
+    panel = dcv.template_lab(load_tiny("resnet"), image_file, prompts, ["itap of a {}.", "a origami {}."])
+
+    def rows():
+        return {row["label"]: row["tip"] for row in section(panel)["rows"] if "ensemble" not in row["label"]}
+
+    assert rows() == {
+        "itap of a taxi. (and 1 synonym)": "sent: “itap of a taxi.”, “itap of an old cab.”; template “itap of a {}.”",
+        "an origami taxi. (and 1 synonym)": "sent: “an origami taxi.”, “an origami old cab.”; template “a origami {}.”",
+    }
+    panel.canvas.state = {"prompt": "oak"}
+    assert set(rows()) == {"itap of an oak.", "an origami oak."}
+    tips = [cell["tip"].split(":")[0] for row in section(panel)["cells"] for cell in row]
+    assert {"“an origami oak.”", "oak · ensemble"} < set(tips)
+    panel.close()
 
 
 def test_of_very_many_templates_the_best_are_shown_and_the_note_says_how_many_there_are(
@@ -57,7 +88,7 @@ def test_of_very_many_templates_the_best_are_shown_and_the_note_says_how_many_th
     panel = dcv.template_lab(load_tiny("resnet"), image_file, ["a taxi", "grass"], templates)
     shown, (table, by) = section(panel), ranking(panel.result)
     means = table.groupby("template", sort=False)[by].mean().sort_values(ascending=False, kind="stable")
-    best = ["ensemble: the mean of all" if name == "ensemble" else name for name in means.index[:12]]
+    best = ["ensemble: the mean of 15" if name == "ensemble" else name.format("a taxi") for name in means.index[:12]]
     assert [row["label"] for row in shown["rows"]] == best and len(shown["cells"]) == 12
     assert shown["note"].endswith("one image ranks no templates. These are 12 of 16; templates_table has all.")
     panel.close()
@@ -134,7 +165,7 @@ def test_bars_of_the_prompt_before_do_not_come_over_those_of_a_single_word(lab, 
 def test_a_prompt_that_is_typed_as_absent_too_is_refused(lab):
     lab.controls.prompts.value = "a whale"
     lab.controls.run.click()
-    assert (lab.status.kind, "absent[0] is 'a whale'" in lab.status.text) == ("error", True)
+    assert (lab.status.kind, "absent prompt 1 is 'a whale'" in lab.status.text) == ("error", True)
 
 
 @pytest.mark.parametrize("kind", ["resnet", "vit"])

@@ -1,0 +1,116 @@
+"""Explorers on narrow and wide pages, light and dark: nothing scrolls inside, all can be read, clicks are seen."""
+
+import pytest
+from watch import image, watched
+
+CELLS = [
+    "import denseclip_viz as dcv\nscene = dcv.toyworld.scene('a taxi left of a limousine on a road', 160)",
+    "dcv.explore('bundled-resnet', scene, ['a taxi', '한국어 택시, 그리고 길', 'a large red limousine on a road'])",
+    "names = ['a taxi', 'an old limousine', 'a road', 'a tree', 'the sky']\n"
+    "dcv.template_lab('bundled-resnet', scene, names, [f'view {number} of {{}} in a photo' for number in range(14)])",
+    "dcv.layer_lens('bundled-resnet', scene)",
+]
+EXPLORERS = ["explore", "template_lab", "layer_lens"]
+READY = """() => document.querySelectorAll('.dcv-explorer .dcv-canvas[data-peak]').length === 3
+    && document.querySelectorAll('.dcvx-tiles[data-version] .dcvx-grid').length === 3"""
+WIDTHS = [900, 1217, 1400]
+SCROLLING = """() => [...document.querySelectorAll('.jp-OutputArea-output, .jp-OutputArea-output *')].filter(node => {
+    const {overflowX, overflowY} = getComputedStyle(node), scrolls = way => ['auto', 'scroll'].includes(way);
+    return (scrolls(overflowX) && node.scrollWidth > node.clientWidth + 1)
+        || (scrolls(overflowY) && node.scrollHeight > node.clientHeight + 1);
+}).map(node => node.className)"""
+OUTSIDE = """at => {
+    const root = document.querySelectorAll('.dcv-explorer')[at], edge = root.getBoundingClientRect().right + 1;
+    return [...root.querySelectorAll('*')].filter(node => {
+        const {right, width, height} = node.getBoundingClientRect();
+        return width && height && right > edge;
+    }).map(node => node.className);
+}"""
+UNREADABLE = """() => {
+    const parts = colour => (colour.match(/[\\d.]+/g) ?? []).map(Number);
+    const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
+        .map(c => c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+    const behind = node => {
+        for (; node; node = node.parentElement) {
+            const [r, g, b, alpha = 1] = parts(getComputedStyle(node).backgroundColor);
+            if (alpha === 1) return [r, g, b];
+        }
+        return [255, 255, 255];
+    };
+    const hasText = node => [...node.childNodes].some(part => part.nodeType === 3 && part.data.trim());
+    return [...document.querySelectorAll('.dcv-explorer *')].filter(node => {
+        if (!(hasText(node) || ['TEXTAREA', 'SELECT'].includes(node.tagName)) || node.disabled) return false;
+        if (!node.checkVisibility() || node.closest(':disabled, option')) return false;
+        if (node.closest('.dcv-baseline')) return false; // it stands above the strip that it is part of
+        const [a, b] = [light(parts(getComputedStyle(node).color)), light(behind(node))].sort((x, y) => y - x);
+        return (a + 0.05) / (b + 0.05) < 3;
+    }).map(node => `${node.className}: ${node.textContent}`);
+}"""
+
+
+@pytest.fixture(scope="module")
+def notebook(lab, chromium):
+    with watched(chromium, name="layout") as page:
+        lab.open(page, lab.write("layout.ipynb", *CELLS))
+        lab.run_all(page)
+        page.wait_for_function(READY)
+        yield page
+    lab.end_kernels()
+
+
+@pytest.fixture(params=["Light", "Dark"])
+def theme(notebook, request):
+    change = "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: `JupyterLab ${name}`})"
+    notebook.evaluate(change, request.param)
+    is_light = str(request.param == "Light").lower()
+    notebook.wait_for_function("is => document.body.dataset.jpThemeLight === is", arg=is_light)
+    return request.param
+
+
+@pytest.fixture(params=WIDTHS)
+def page(notebook, theme, request):
+    notebook.set_viewport_size({"width": request.param, "height": 900})
+    settled(notebook)
+    yield notebook
+    for at, name in enumerate(EXPLORERS):
+        notebook.locator(".dcv-explorer").nth(at).scroll_into_view_if_needed()
+        image(notebook, f"{name}-{theme}-{request.param}")
+    notebook.watch.check()
+
+
+def settled(page):
+    """What follows the size has been laid out: it takes one frame, and its own effects one more."""
+    page.evaluate(
+        "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+    )
+
+
+def test_nothing_scrolls_inside_nothing_sticks_out_and_all_can_be_read(page):
+    assert page.evaluate(SCROLLING) == []
+    assert [page.evaluate(OUTSIDE, at) for at in range(3)] == [[], [], []]
+    assert page.evaluate(UNREADABLE) == []
+
+
+@pytest.mark.parametrize("at", [1, 2], ids=EXPLORERS[1:])
+def test_a_click_on_the_last_tile_changes_an_image_that_is_in_sight(page, at):
+    root = page.locator(".dcv-explorer").nth(at)
+    tile, shown = root.locator(".dcvx-grid .dcvx-tile").last, root.locator("canvas.dcv-image")
+    tile.scroll_into_view_if_needed()
+    before = shown.evaluate("node => node.toDataURL()")
+    tile.click()
+    page.wait_for_function("([node, before]) => node.toDataURL() !== before", arg=[shown.element_handle(), before])
+    part = shown.evaluate(
+        """async node => new Promise(done => new IntersectionObserver(
+            ([{intersectionRatio}], watch) => { watch.disconnect(); done(intersectionRatio) }
+        ).observe(node))"""
+    )
+    assert part > 0.6
+    root.locator(".dcvx-grid .dcvx-tile").first.click()
+
+
+def test_of_many_templates_some_are_shown_and_a_button_shows_all(notebook):
+    rows = notebook.locator(".dcv-explorer").nth(1).locator(".dcvx-lattice").first.locator(".dcvx-row-head")
+    assert rows.count() == 12
+    notebook.get_by_role("button", name="show all 15 rows").click()
+    assert rows.count() == 15
