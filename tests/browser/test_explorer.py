@@ -9,12 +9,21 @@ import pytest
 from lab import EXPLORED
 from PIL import Image
 from playwright.sync_api import expect
-from watch import image, watched
+from watch import SETTLED, image, watched
 
 from denseclip_viz.toyworld import scene
 
 WORDS = "a large red taxi left of a limousine on a road"
 PIXELS = "() => document.querySelector('.dcv-explorer canvas.dcv-image').toDataURL()"
+DRAWN = """([canvas, title, prompts, state]) => {
+    const label = canvas.querySelector('.dcv-image').getAttribute('aria-label') ?? '';
+    const bars = [...canvas.querySelectorAll('.dcv-bar[data-prompt]')].map(bar => bar.dataset.prompt);
+    const isHeads = canvas.querySelector('.dcv-bar[data-head]');
+    return canvas.dataset.version > 0 && label.startsWith(title + ':')
+        && (isHeads || bars.join('\\n') === prompts.join('\\n'))
+        && ['view', 'prompt', 'template', 'layer', 'head'].every(name =>
+            canvas.querySelector(`select.dcv-${name}`).value === String(state[name]));
+}"""
 CONTROLS = {  # by selector, the least width in pixels that a person can use
     ".dcv-text textarea": 150,
     ".dcv-run": 60,
@@ -37,36 +46,32 @@ class Explorer:
         self.root = page.locator(".dcv-explorer").nth(at)
         self.canvas = self.root.locator(".dcv-canvas")
 
-    def version(self):
-        return int(self.canvas.get_attribute("data-version"))
-
-    def redrawn(self, before):
-        at = self.page.evaluate(
-            "n => [...document.querySelectorAll('.dcv-explorer')].indexOf(n)", self.root.element_handle()
-        )
-        self.page.wait_for_function(
-            "([at, before]) => Number(document.querySelectorAll('.dcv-explorer')[at]"
-            ".querySelector('.dcv-canvas').dataset.version) > before",
-            arg=[at, before],
-        )
+    def redrawn(self):
+        """Wait until the kernel has done all that was asked of it and the page draws the very thing that it shows."""
+        self.page.wait_for_function(SETTLED)
+        for _ in range(600):
+            if not self.ask("EXPLORER.busy"):
+                break
+            self.page.wait_for_timeout(50)
+        shown = self.ask("[EXPLORER.result.image_name, EXPLORER.result.prompt.values.tolist(), EXPLORER.canvas.state]")
+        self.page.wait_for_function(DRAWN, arg=[self.canvas.element_handle(), *shown])
 
     def type(self, text, *, enter=False):
         """Type prompts, and press Run or Enter."""
-        area, before = self.root.locator(".dcv-text textarea"), self.version()
+        area = self.root.locator(".dcv-text textarea")
         area.fill(text)
         if enter:
             area.press("End")
             area.press("Enter")
         else:
             self.root.locator(".dcv-run").click()
-        self.redrawn(before)
-        for name in text.splitlines():
-            self.canvas.locator(f".dcv-bar[data-prompt='{name}']").wait_for()
+        self.redrawn()
 
     def choose(self, name, value):
-        before = self.version()
-        self.canvas.locator(f"select.dcv-{name}").select_option(value)
-        self.redrawn(before)
+        """Choose above the image: the page draws it at once, without the kernel."""
+        select = self.canvas.locator(f"select.dcv-{name}")
+        select.select_option(value)
+        expect(select).to_have_value(value)
 
     def peak(self):
         y, x = self.canvas.get_attribute("data-peak").split(",")
@@ -163,9 +168,8 @@ def test_hovered_cells_have_the_bars_that_numpy_has(explorer, page):
 
 
 def test_templates_switch_in_the_browser_alone(explorer, page):
-    before = explorer.version()
     explorer.root.get_by_label("templates", exact=True).select_option(label="ImageNet, 7")
-    explorer.redrawn(before)
+    explorer.redrawn()
     passes = explorer.ask("EXPLORER._session.passes")
     shown = page.evaluate(PIXELS)
     explorer.choose("template", "art of the {}.")
@@ -173,13 +177,13 @@ def test_templates_switch_in_the_browser_alone(explorer, page):
     explorer.choose("template", "ensemble")
     assert explorer.ask("EXPLORER._session.passes") == passes
     explorer.root.get_by_label("templates", exact=True).select_option(label="as typed")
+    explorer.redrawn()
 
 
 def test_opacity_and_views_redraw(explorer, page):
     explorer.type("a taxi\na road")
-    shown, before = page.evaluate(PIXELS), explorer.version()
+    shown = page.evaluate(PIXELS)
     explorer.canvas.locator("input.dcv-opacity").fill("0")
-    explorer.redrawn(before)
     bare = page.evaluate(PIXELS)
     assert bare != shown
     explorer.choose("view", "attention")
@@ -211,9 +215,9 @@ def test_controls_are_wide_enough_clickable_and_do_not_overlap(explorer, page, w
 def test_an_uploaded_image_is_looked_at_and_one_too_large_is_refused_in_the_browser(explorer, page):
     buffer = io.BytesIO()
     Image.fromarray(scene("a penguin on snow", 256).image).save(buffer, "PNG")
-    choose, before = explorer.root.locator(".dcv-upload input"), explorer.version()
+    choose = explorer.root.locator(".dcv-upload input")
     choose.set_input_files({"name": "my <b>scene.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
-    explorer.redrawn(before)
+    explorer.redrawn()
     assert explorer.ask("[EXPLORER.trace.name, len(EXPLORER.controls.image.content)]") == ["my <b>scene.png", 0]
     assert "my <b>scene.png" in explorer.canvas.locator(".dcv-status").text_content()
     choose.set_input_files({"name": "large.png", "mimeType": "image/png", "buffer": b"x" * 12_000_000})
@@ -259,12 +263,11 @@ def test_a_tile_of_the_laboratory_is_shown_big_and_words_have_bars(lab, page):
     shown = Explorer(lab, page, "lab", at=1)
     shown.type("a red taxi\na road")
     shown.root.locator(".dcvx-word").nth(1).wait_for()
-    tile = shown.root.locator(named := ".dcvx-tile[aria-label^='a road · art of the {}.']")
+    tile = shown.root.locator(named := ".dcvx-tile[aria-label^='“art of the road.”']")
     # asked of the page at once: between two questions of ours the tiles may be laid out anew
     page.wait_for_function("named => document.querySelector(named)?.getBoundingClientRect().width > 60", arg=named)
-    before = shown.version()
     tile.click()
-    shown.redrawn(before)
+    shown.redrawn()
     expect(tile).to_have_attribute("aria-pressed", "true")
     assert shown.ask("[EXPLORER.canvas.state[name] for name in ('prompt', 'template')]") == ["a road", "art of the {}."]
 
@@ -272,9 +275,9 @@ def test_a_tile_of_the_laboratory_is_shown_big_and_words_have_bars(lab, page):
 def test_the_lens_steps_through_layers_and_heads(lab, page):
     shown = Explorer(lab, page, "lens", at=2)
     for start in ("layer2, contribution", "attention, head 3"):
-        before, tile = shown.version(), shown.root.locator(f".dcvx-tile[aria-label^='{start}']")
+        tile = shown.root.locator(f".dcvx-tile[aria-label^='{start}']")
         tile.click()
-        shown.redrawn(before)
+        shown.redrawn()
         expect(tile).to_have_attribute("aria-pressed", "true")
     assert shown.ask("[EXPLORER.canvas.state[name] for name in ('view', 'head')]") == ["attention", 3]
     assert shown.root.locator(".dcvx-curve polyline").count() == 1
