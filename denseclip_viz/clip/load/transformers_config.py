@@ -58,10 +58,11 @@ class Described:
 
 
 class Kind(NamedTuple):
-    """A model of transformers: its classes, and what it is in the words of open_clip."""
+    """A model of transformers: its classes, whether images are cropped, and what it is in the words of open_clip."""
 
     name: str
     processor: str
+    crops: bool
     describe: Callable[[Any], Described]
 
 
@@ -153,27 +154,30 @@ def _complete(read: Mapping[str, Any], kind: Kind) -> Any:
 
 def _refuse_others(read: Mapping[str, Any], kind: Kind, folder: Path) -> None:
     """Refuse what other weights, other heads or code of its own would make of the same configuration."""
-    others = [name for name in read.get("architectures") or () if name != kind.name]
-    refused = {
-        "auto_map": (read.get("auto_map"), "has code of its own (auto_map), which is never run", "Take another model."),
-        "quantization_config": (read.get("quantization_config"), "holds quantised weights", "Take the model in fp16."),
-        "architectures": (others, f"is a {', '.join(map(str, others))}", f"Load the {kind.name} it was made from."),
-    }
-    for value, got, fix in refused.values():
-        if value:
+    other, named = read.get("architectures"), f"Load the {kind.name} that it was made from."
+    what = ", ".join(map(str, other)) if isinstance(other, list) else other
+    refused = (
+        (read.get("auto_map"), "has code of its own (auto_map), which is never run", "Take another model."),
+        (read.get("quantization_config"), "holds quantised weights", "Take the model that it was made from."),
+        (other and other != [kind.name], f"is a {what}", named),
+    )
+    for wrong, got, fix in refused:
+        if wrong:
             raise ModelNameError(f"The model in {folder} {got}", expected=f"a {kind.name}", fix=fix)
 
 
 def _preprocess(folder: Path, kind: Kind, side: int) -> tuple[dict[str, Any], str]:
     """Read how images are made ready; where no file says it, as the kind's own processor does it unless told."""
+    square = {"height": side, "width": side}
     if any((folder / name).is_file() for name in PROCESSORS):
         ready, prepared = preprocess_in(folder), ""
     else:
-        sizes = {"CLIP": {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}}
-        usual = sizes.get(kind.processor.removeprefix("Chinese")[:4], {"size": {"height": side, "width": side}})
+        usual = {"size": {"shortest_edge": side}, "crop_size": square} if kind.crops else {"size": square}
         ready = preprocess_of({"image_processor_type": kind.processor, **usual})
         prepared = f"what a {kind.processor} does unless told otherwise"
-    if ready.size != (side, side) and kind.processor != "Siglip2ImageProcessor":
+    # of SigLIP 2 the size is that of the tower's own table, however many patches the processor would make
+    any_size = kind.name == "Siglip2Model" and ready.resize_mode == "squash" and not ready.before_crop
+    if ready.size != (side, side) and not any_size:
         got = f"The image processor in {folder} makes images of {ready.size} px for a tower that reads {side} x {side}"
         raise GeometryError(got, expected="the processor of this model", fix="Copy it from the model's page.")
     names = ("mean", "std", "interpolation", "resize_mode", "before_crop")
@@ -190,9 +194,8 @@ def _clip(config: Any) -> Described:
     quick, quick_image = (_GATES[tower.hidden_act][0] for tower in (text, config.vision_config))
     if quick != quick_image:
         parts["visual"] = partial(image_tower, config.projection_dim, image, quick_image)
-    return Described(
-        {"embed_dim": config.projection_dim, "quick_gelu": quick, "vision_cfg": image, "text_cfg": texts}, parts
-    )
+    whole = {"embed_dim": config.projection_dim, "quick_gelu": quick, "vision_cfg": image, "text_cfg": texts}
+    return Described(whole, parts)
 
 
 def _chinese_clip(config: Any) -> Described:
@@ -278,8 +281,8 @@ def _require(holds: bool, where: str, name: str, value: object, expected: str) -
 
 
 KINDS: Mapping[str, Kind] = {
-    "clip": Kind("CLIPModel", "CLIPImageProcessor", _clip),
-    "siglip": Kind("SiglipModel", "SiglipImageProcessor", _siglip),
-    "siglip2": Kind("Siglip2Model", "Siglip2ImageProcessor", _siglip2),
-    "chinese_clip": Kind("ChineseCLIPModel", "ChineseCLIPImageProcessor", _chinese_clip),
+    "clip": Kind("CLIPModel", "CLIPImageProcessor", True, _clip),
+    "siglip": Kind("SiglipModel", "SiglipImageProcessor", False, _siglip),
+    "siglip2": Kind("Siglip2Model", "Siglip2ImageProcessor", False, _siglip2),
+    "chinese_clip": Kind("ChineseCLIPModel", "ChineseCLIPImageProcessor", True, _chinese_clip),
 }

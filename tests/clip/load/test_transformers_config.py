@@ -65,6 +65,7 @@ REFUSED = {
     "a list of types": (config(model_type=["clip"]), "type ..clip"),
     "another head": (config(architectures=["CLIPForImageClassification"]), "is a CLIPForImageClassification"),
     "towers with projections": (config(architectures=["CLIPVisionModelWithProjection"]), "CLIPVisionModelWithProj"),
+    "a number for a head": (config(architectures=7), "is a 7"),
     "quantised": (config(quantization_config={"load_in_4bit": True}), "holds quantised weights"),
     "an adapter": (text("adapter_config.json", "{}"), "adapter of PEFT.*merge_and_unload"),
     "an adapter alone": (lambda f: (text("adapter_config.json", "{}")(f), gone(CONFIG)(f)), "adapter of PEFT"),
