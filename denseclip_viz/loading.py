@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
-from denseclip_viz.clip.load import align_checkpoint, checkpoints
+from denseclip_viz.clip.load import align_checkpoint, checkpoints, in_memory
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.disk_cache import Cache
-from denseclip_viz.errors import ModelNameError, WeightsError
+from denseclip_viz.clip.text.tokenize import Tokenizer
+from denseclip_viz.errors import ModelNameError, OutputError, WeightsError
 from denseclip_viz.model import Model
 
 BUNDLED = "bundled-"
@@ -17,7 +19,7 @@ BUNDLED = "bundled-"
 
 @guarded
 def load(
-    name: str | os.PathLike[str] = "bundled-resnet",
+    name: str | os.PathLike[str] | nn.Module = "bundled-resnet",
     *,
     pretrained: str | os.PathLike[str] | None = None,
     device: str | torch.device | None = None,
@@ -29,6 +31,8 @@ def load(
     std: Sequence[float] | None = None,
     interpolation: str | None = None,
     resize_mode: str | None = None,
+    tokenizer: Tokenizer | None = None,
+    preprocess: object = None,
     cache: Cache = None,
     cache_dir: str | None = None,
 ) -> Model:
@@ -38,7 +42,8 @@ def load(
         name: `"bundled-resnet"` or `"bundled-vit"` (they know only the bundled world), an open_clip name
             (`"ViT-B-16"`), a folder as open_clip or transformers writes it or one that `denseclip-viz toyworld pack`
             wrote, a weights file that says by its tensors what it is of (`"ViT-B-32.pt"`), or an ALIGN:
-            `"align:kakaobrain/align-base"` out of the download cache, `"align:FOLDER"`, or the folder alone.
+            `"align:kakaobrain/align-base"` out of the download cache, `"align:FOLDER"`, or the folder alone; or a
+            model of open_clip or OpenAI's (`clip.load`) in memory, which is asked as it is and never changed.
         pretrained: A tag, a checkpoint file (safetensors, of `torch.save`, or a TorchScript archive as OpenAI's;
             nothing in it is run), or `"random"` (seed 0). A folder brings its own weights when it has some.
             What a file does not say of its training, all tags of the name say, or a warning names the choices.
@@ -51,9 +56,13 @@ def load(
         std: What each channel is divided by.
         interpolation: How images are resized: `"bicubic"` or `"bilinear"`.
         resize_mode: `"shortest"` (the rest is cropped), `"longest"` (the rest is padded) or `"squash"`.
+        tokenizer: Of a model in memory, unless it is CLIP's own.
+        preprocess: Of a model in memory: the transform for inference that came with it, or a dict like open_clip's
+            `preprocess_cfg`, unless the model has that itself.
         cache: Where text vectors are kept on disk: a folder, `False` for nowhere, `None` for the folder that the
             variable DENSECLIP_VIZ_CACHE names, or the system's own. The bundled models keep none unless a folder is
-            given: they encode as fast as a file is read, and say each time which words they do not know.
+            given: they encode as fast as a file is read, and say each time which words are new. Nothing is kept
+            on disk of a model in memory, and in memory only until its weights change.
         cache_dir: Where open_clip and the hub keep their downloads.
 
     Returns:
@@ -76,6 +85,12 @@ def load(
     place: dict[str, Any] = {"device": device, "dtype": dtype, "cache_dir": cache_dir}
     switches: dict[str, Any] = {"preset": preset, "activation": activation, "layer_norm_eps": layer_norm_eps}
     switches |= {"mean": mean, "std": std, "interpolation": interpolation, "resize_mode": resize_mode}
+    if isinstance(name, nn.Module):
+        return _in_memory(name, place | switches | {"pretrained": pretrained}, cache, tokenizer, preprocess)
+    if tokenizer is not None or preprocess is not None:
+        option = "preprocess" if tokenizer is None else "tokenizer"
+        got, fix = f"{option}= for a model by name", "Leave it out: a name brings its own."
+        raise ModelNameError(got, expected="a model in memory with it", fix=fix)
     name = os.path.expanduser(name) if isinstance(name, str | os.PathLike) else name
     label = name if isinstance(name, str) and name.startswith(BUNDLED) else ""
     if label and pretrained is not None:
@@ -94,3 +109,14 @@ def load(
         got = f"{given[0]}={switches[given[0]]!r} for an ALIGN"
         raise ModelNameError(got, expected="no switch: an ALIGN has one way of being read", fix="Leave it out.")
     return Model(align_checkpoint.load_align(name, pretrained=pretrained, **place), cache=cache)
+
+
+def _in_memory(
+    clip: nn.Module, options: dict[str, Any], cache: Cache, tokenizer: Tokenizer | None, preprocess: object
+) -> Model:
+    if cache not in (None, False):
+        got, fix = f"cache={cache!r} for a model in memory", "Leave it out."
+        raise OutputError(got, expected="none: its weights may change, and its text vectors with them", fix=fix)
+    prepare = {name: options.pop(name) for name in ("mean", "std", "interpolation", "resize_mode")}
+    loaded = in_memory.load_in_memory(clip, tokenizer=tokenizer, preprocess=preprocess, prepare=prepare, others=options)
+    return Model(loaded, cache=False)

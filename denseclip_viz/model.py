@@ -49,11 +49,15 @@ class Model:
 
     def __init__(self, loaded: Loaded, *, cache: Cache = None) -> None:
         self.clip: nn.Module = loaded.clip
-        self.preprocess, self.provenance = loaded.preprocess, loaded.provenance
+        self._loaded, self.preprocess, self.tokenizer = loaded, loaded.preprocess, loaded.tokenizer
         self.tower: Tower = tower_of(loaded.clip)
-        self.texts = TextBank(loaded.clip, loaded.tokenizer, provenance=loaded.provenance, cache=cache)
-        self.tokenizer = loaded.tokenizer
+        self.texts = TextBank(loaded.clip, self.tokenizer, provenance=loaded.provenance, cache=cache, live=loaded.live)
         self._done: set[str] = set()
+
+    @property
+    def provenance(self) -> dict[str, str | int]:
+        """What the model is and where it is from; of a model in memory as it is now."""
+        return self._loaded.described()
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -323,10 +327,7 @@ class Model:
         return similarity.classify(trace, self.texts.encode(prompts), prompts, chosen)
 
     def layers_to_record(self, layers: str | Sequence[str]) -> tuple[str, ...]:
-        """Name the taps to trace so that `compare` can read these layers: `trace(image, layers=...)`.
-
-        Returns:
-            Names of taps; none where layers are read by gradients.
+        """Name the taps to give to `trace` so that `compare` can read these layers; none where gradients read them.
 
         Example:
             >>> import denseclip_viz as dcv

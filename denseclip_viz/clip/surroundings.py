@@ -145,12 +145,13 @@ def _stop_compiler() -> Any:
     return set_eval_frame(None)
 
 
-def check_eval(module: nn.Module, *, beside: str = "") -> None:
+def check_eval(module: nn.Module, *, beside: str = "", fix: str = "Call model.clip.eval().") -> None:
     """Refuse a model in training mode: its statistics would change, and its answers vary.
 
     Args:
         module: A tower, or the whole model.
         beside: The name of a part that is not looked at, and its owner's own flag with it.
+        fix: What the error advises.
 
     Raises:
         LayerError: some part is in training mode.
@@ -162,4 +163,4 @@ def check_eval(module: nn.Module, *, beside: str = "") -> None:
         parts = [(name, part) for name, part in parts if name and name.partition(".")[0] != beside]
     if parts:
         got = f"{parts[0][0] or 'the tower'} is in training mode"
-        raise LayerError(got, expected="a model in eval mode", fix="Call model.clip.eval().")
+        raise LayerError(got, expected="a model in eval mode", fix=fix)

@@ -23,6 +23,7 @@ from denseclip_viz.clip.load.transformers_names import in_open_clips_names
 from denseclip_viz.clip.load.transformers_towers import put_in
 from denseclip_viz.clip.load.weights import Checkpoint, fill, hash_start, require_finite, says_random  # fmt: skip
 from denseclip_viz.clip.memory import memory_guard
+from denseclip_viz.clip.text.disk_cache import weights_print
 from denseclip_viz.clip.text.tokenize import Tokenizer
 from denseclip_viz.errors import DeviceError, ModelNameError, first_line
 from denseclip_viz.geometry import Preprocess
@@ -38,6 +39,11 @@ class Loaded:
     tokenizer: Tokenizer
     preprocess: Preprocess
     provenance: dict[str, str | int]
+    live: bool = False  # somebody else holds the model too, and may train it
+
+    def described(self) -> dict[str, str | int]:
+        """Give the provenance, with the hash of the weights as they are now where somebody else may train them."""
+        return {**self.provenance, "weights_hash": weights_print(self.clip)[:16]} if self.live else self.provenance
 
 
 def load_clip(
@@ -251,9 +257,15 @@ def _preprocess(clip: nn.Module, source: Source, facts: Mapping[str, Any]) -> Pr
 
     visual = clip.get_submodule("visual")
     config = merge_preprocess_dict(merge_preprocess_dict(PreprocessCfg(), source.preprocess), facts)
-    config["size"] = size = getattr(visual, "image_size", config["size"])
+    config["size"] = getattr(visual, "image_size", config["size"])
     set_model_preprocess_cfg(clip, config)
     same = config["resize_mode"] == source.preprocess.get("resize_mode")
+    return preprocess_of(config, source.preprocess.get("before_crop") if same else None)
+
+
+def preprocess_of(config: Mapping[str, Any], before_crop: tuple[int, int] | None = None) -> Preprocess:
+    """Make what a configuration says, with the names of open_clip's `PreprocessCfg`."""
+    size = config["size"]
     return Preprocess(
         size=(size, size) if isinstance(size, int) else tuple(size),
         mean=tuple(config["mean"]),
@@ -261,5 +273,5 @@ def _preprocess(clip: nn.Module, source: Source, facts: Mapping[str, Any]) -> Pr
         interpolation=config["interpolation"],
         resize_mode=config["resize_mode"],
         fill_color=config["fill_color"],
-        before_crop=source.preprocess.get("before_crop") if same else None,
+        before_crop=before_crop,
     )

@@ -94,10 +94,11 @@ def fill(clip: nn.Module, checkpoint: Checkpoint, *, name: str) -> str:
     return _resized(mine, checkpoint, name)
 
 
-def require_finite(clip: nn.Module, file: Path) -> None:
+def require_finite(clip: nn.Module, file: Path | None) -> None:
     """Refuse weights that are no numbers: every answer would be none, and some would not show it.
 
-    The sum of a tensor tells, in one pass; only where it is not finite is every number looked at.
+    The sum of a tensor tells, in one pass; only where it is not finite is every number looked at. Without a file the
+    weights are those of a model that was in memory.
 
     Raises:
         WeightsError: An entry holds nan or infinity, or the temperature's exponential is infinite.
@@ -108,8 +109,9 @@ def require_finite(clip: nn.Module, file: Path) -> None:
         wrong = ["logit_scale (the logarithm of the temperature)"]
     if wrong:
         kind = str(state[next(iter(state))].dtype).removeprefix("torch.")
-        got = f"{file.name} holds nan or infinity, as {kind}, in {some(wrong)}"
-        raise WeightsError(got, expected="numbers", fix=fetch_again(file))
+        got = f"{file.name if file else 'The model in memory'} holds nan or infinity, as {kind}, in {some(wrong)}"
+        fix = fetch_again(file) if file else "Check how it was trained."
+        raise WeightsError(got, expected="numbers", fix=fix)
 
 
 def hash_start(*files: Path) -> str:

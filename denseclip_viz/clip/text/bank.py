@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity
+from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity, live_print
 from denseclip_viz.clip.text.encode import Progress, context_length, encoded, mean_over_synonyms
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids, warn_of_unread
 from denseclip_viz.errors import OutputError, PromptError
@@ -51,6 +51,7 @@ class TextBank:
         size: How many texts are kept in memory: 16384 of width 1024 are 64 MiB.
         provenance: What `load_clip` says of the model; without it nothing is kept on disk.
         cache: A folder, False for none, None for the default.
+        live: Somebody else holds the model and may train it: all is forgotten when its numbers change.
 
     Raises:
         OutputError: A folder that cannot be one, or one without provenance.
@@ -72,10 +73,12 @@ class TextBank:
         size: int = 16384,
         provenance: Mapping[str, str | int] | None = None,
         cache: Cache = None,
+        live: bool = False,
     ) -> None:
         self._clip, self._tokenizer, self._size = clip, tokenizer, size
         self._shelf = VectorShelf(size)
         self._lock = threading.Lock()
+        self._live, self._numbers = live, ""
         self._provenance = dict(provenance or {})
         self.cache = cache_folder(cache) if self._provenance.get("weights_hash") else None
         self._disk: TextCache | None = None
@@ -110,6 +113,9 @@ class TextBank:
         prompts = Prompts.of(prompts)
         table = prompts.texts
         rows = _Rows([text for texts in table for text in texts])
+        if self._live and (numbers := live_print(self._clip)) != self._numbers:
+            self.clear()
+            self._numbers = numbers
         self._recall(rows, truncate)
         if rows.missing:
             try:
@@ -134,7 +140,9 @@ class TextBank:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let a copy, also in another process, start with an empty memory, and a lock and a database of its own."""
-        bank = partial(type(self), size=self._size, provenance=self._provenance, cache=self.cache or False)
+        bank = partial(
+            type(self), size=self._size, provenance=self._provenance, cache=self.cache or False, live=self._live
+        )
         return bank, (self._clip, self._tokenizer)
 
     def __repr__(self) -> str:

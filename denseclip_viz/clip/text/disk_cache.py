@@ -26,6 +26,7 @@ FORMAT = 2  # of the vectors: those of another one are deleted (before 2 some we
 _OFF = ("", "0", "off", "no", "false")
 _ON = ("1", "on", "yes", "true")
 _FACTS = ("model", "weights_hash", "activation", "switches", "dtype")
+_BESIDE_TEXT = ("visual", "logit_")
 _SAMPLE = 1024  # numbers of each tensor
 # Letters in two cases, accents, digits, marks, white space, entities, scripts: where tokenizers differ, it shows here.
 _PROBES = ("A photo of the Orange-Tree's  leaves!", "naïve ÉCOLE 3.14 &amp; a_b <b>", "고양이 猫 кошка 🐈", "")
@@ -112,30 +113,40 @@ def identity(clip: nn.Module, tokenizer: Tokenizer, provenance: Mapping[str, str
         "format": str(FORMAT),
         **{name: str(provenance.get(name, "")) for name in _FACTS},
         "device": next(clip.parameters()).device.type,
-        "tower": weights_print(clip),
+        "tower": weights_print(clip, _BESIDE_TEXT),
         "tokenizer": tokenizer_print(tokenizer, context_length(clip, tokenizer)),
     }
 
 
-def weights_print(clip: nn.Module) -> str:
-    """Hash the settings of the text tower and a sample of each of its tensors, whatever their file was called.
+def weights_print(clip: nn.Module, but: tuple[str, ...] = ()) -> str:
+    """Hash the settings and a sample of the tensors of all parts but those, whatever their file was called.
 
-    Heads, epsilons and where the vector is taken are no tensors: by them two towers of the same weights may differ.
+    Heads, epsilons and where the vector is taken are no tensors: by them two of the same weights may differ.
     A training step changes all of them; a change of a few single numbers by hand may go unseen (`TextBank.clear` and
     `cache=False` are for that).
     """
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(clip.state_dict().items()):
-        if not name.startswith(("visual.", "logit_")):
+        if not name.startswith(but):
             digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             flat = tensor.detach().reshape(-1)
             sample = flat[:: max(1, len(flat) // _SAMPLE)].contiguous().cpu()
             digest.update(sample.view(torch.uint8).numpy().tobytes() if sample.numel() else b"")
     for place, module in clip.named_modules():
-        if not place.startswith("visual"):
+        if not place.startswith(but):
             settings = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str)}
             digest.update(f"{place} {sorted((settings | {'name_or_path': ''}).items())}".encode())
     return digest.hexdigest()
+
+
+def live_print(clip: nn.Module) -> str:
+    """Tell the numbers of a text tower from those that it had before, also where one was changed by hand.
+
+    torch counts what is done to a tensor in place; what goes round that (`.data`) shows in `weights_print`.
+    """
+    tensors = [tensor for name, tensor in clip.state_dict().items() if not name.startswith(_BESIDE_TEXT)]
+    counts = [0 if tensor.is_inference() else tensor._version for tensor in tensors]
+    return f"{weights_print(clip, _BESIDE_TEXT)} {counts}"
 
 
 def tokenizer_print(tokenizer: Tokenizer, length: int) -> str:
