@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from denseclip_viz.clip.load import align_checkpoint, checkpoints, in_memory
+from denseclip_viz.clip.load import align_checkpoint, checkpoints, hub, in_memory
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.disk_cache import Cache
 from denseclip_viz.clip.text.tokenize import Tokenizer
@@ -36,14 +36,15 @@ def load(
     cache: Cache = None,
     cache_dir: str | None = None,
 ) -> Model:
-    """Load a CLIP: a bundled one, any of open_clip with a tag or a checkpoint, or a CLIP or ALIGN of transformers.
+    """Load a CLIP: a bundled one, any of open_clip by a tag or a checkpoint, a folder, or a repository of the hub.
 
     Args:
         name: `"bundled-resnet"` or `"bundled-vit"` (they know only the bundled world), an open_clip name
             (`"ViT-B-16"`), a folder as open_clip or transformers writes it or one that `denseclip-viz toyworld pack`
-            wrote, a weights file that says by its tensors what it is of (`"ViT-B-32.pt"`), or an ALIGN:
-            `"align:kakaobrain/align-base"` out of the download cache, `"align:FOLDER"`, or the folder alone; or a
-            model of open_clip or OpenAI's (`clip.load`) in memory, which is asked as it is and never changed.
+            wrote, a weights file that says by its tensors what it is of (`"ViT-B-32.pt"`), a repository of the hub that
+            is as such a folder (`"hf-hub:OWNER/NAME"`, `"hf-hub:OWNER/NAME@REVISION"`), or an ALIGN
+            (`"align:kakaobrain/align-base"`, `"align:FOLDER"`, or the folder alone); or a model of open_clip or
+            OpenAI's (`clip.load`) in memory, which is asked as it is and never changed.
         pretrained: A tag, a checkpoint file (safetensors, of `torch.save`, or a TorchScript archive as OpenAI's;
             nothing in it is run), or `"random"` (seed 0). A folder brings its own weights when it has some.
             What a file does not say of its training, all tags of the name say, or a warning names the choices.
@@ -72,7 +73,7 @@ def load(
     Raises:
         ModelNameError: an unknown name, tag or switch, or a switch for an ALIGN.
         DeviceError: a device that is not here, or a dtype that it does not compute in.
-        WeightsError: weights that are not here or do not fit.
+        WeightsError: weights that are not here, cannot be had or do not fit.
         UnsupportedTowerError: a tower whose pooling is not supported.
 
     Warns:
@@ -92,6 +93,8 @@ def load(
         got, fix = f"{option}= for a model by name", "Leave it out: a name brings its own."
         raise ModelNameError(got, expected="a model in memory with it", fix=fix)
     name = os.path.expanduser(name) if isinstance(name, str | os.PathLike) else name
+    if isinstance(name, str) and name.startswith(hub.PREFIX):
+        name = hub.folder_of(name, cache_dir=cache_dir)
     label = name if isinstance(name, str) and name.startswith(BUNDLED) else ""
     if label and pretrained is not None:
         got, expected = f"pretrained={pretrained!r} for the bundled model {name}", "no weights: it brings its own"

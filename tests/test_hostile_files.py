@@ -152,7 +152,7 @@ NAMES = {
     "almost": ("RN-50", ModelNameError),
     "a surrogate": ("\udcff", ModelNameError),
     "a letter": ("x" * 10_000, ModelNameError),
-    "a hub": ("hf-hub:nobody/nothing", ModelNameError),
+    "a hub": ("hf-hub:nobody/nothing", WeightsError),
     "no tokenizer here": ("ViT-B-16-SigLIP", DenseclipVizError),
 }
 

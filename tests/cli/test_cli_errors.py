@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from checkpoint_files import go_offline
 from hostile_images import FILES
+from stand_in_hub import asked_at, running
 
 COMMANDS = ("compare", "segment", "layers", "classify")
 
@@ -72,10 +74,16 @@ def test_a_model_that_cannot_be_had_is_refused(refused, words):
 
 
 def test_weights_that_are_not_here_are_said_at_once(refused, monkeypatch):
-    monkeypatch.setattr("denseclip_viz.clip.load.pretrained._silence", lambda *_: "no network")
-    monkeypatch.setattr("denseclip_viz.clip.load.pretrained._cached", lambda *_: None)
+    go_offline(monkeypatch)
+    monkeypatch.setattr("denseclip_viz.clip.load.hub.Repository._cached", lambda *_: None)
     message = refused("classify", "street.jpg", "-m", "RN50", "-w", "openai", model=None)
-    assert "not on this machine" in message and "random" in message
+    assert "refused" in message and "Or pass a file with --weights FILE.safetensors, or --weights random" in message
+
+
+@pytest.mark.parametrize("name", ["hf-hub:someone/nothing", "hf-hub:", "align:someone/nothing"])
+def test_a_repository_that_cannot_be_had_is_refused(name, refused):
+    with running() as hub, asked_at(hub.url):
+        assert "Or pass a folder" in refused("classify", "street.jpg", "-m", name, model=None)
 
 
 @pytest.mark.parametrize("words", [["--background", "2"], ["--background", "nan"], ["--background", "sky"]])

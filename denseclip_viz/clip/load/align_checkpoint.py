@@ -1,26 +1,24 @@
 """ALIGN of transformers, from a folder or the download cache, as the same kind of loaded model as open_clip's."""
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from denseclip_viz.clip.load import hub
 from denseclip_viz.clip.load.checkpoints import Loaded, building, choose_device, choose_dtype, describe_model, settle
-from denseclip_viz.clip.load.image_processor import PROCESSORS, preprocess_in
+from denseclip_viz.clip.load.image_processor import preprocess_in
 from denseclip_viz.clip.load.pretrained import choose_weights
 from denseclip_viz.clip.load.source import Source, hub_place
-from denseclip_viz.clip.load.transformers_config import CONFIG, read_config, require_transformers, type_of, unbuildable
+from denseclip_viz.clip.load.transformers_config import read_config, require_transformers, type_of, unbuildable
 from denseclip_viz.clip.load.weights import Checkpoint, misfit, read_checkpoint, require_finite
 from denseclip_viz.clip.towers import Align
 from denseclip_viz.errors import ModelNameError, WeightsError, first_line
 from denseclip_viz.files import read_json
 
 PREFIX = "align:"
-_HUB_NAME = re.compile(r"\w(-?[\w.])*/\w(-?[\w.])*")
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _TOKENIZERS = ("tokenizer.json", "vocab.txt")
 # Settings that change what transformers hands out or how, not what is computed.
 _MANNERS = ("output_hidden_states", "output_attentions", "return_dict", "attn_implementation", "_attn_implementation")
@@ -50,7 +48,7 @@ def load_align(
     dtype: str | torch.dtype | None = None,
     cache_dir: str | None = None,
 ) -> Loaded:
-    """Load an `AlignModel` with its tokenizer and preprocessing; nothing is downloaded, and no code is run.
+    """Load an `AlignModel` with its tokenizer and preprocessing; no code of its own is run.
 
     In fp64 texts are exact to 1e-6 only: transformers computes their softmax in fp32. The folder of "align:FOLDER"
     holds config.json, model.safetensors, the tokenizer and preprocessor_config.json; options are those of
@@ -85,33 +83,16 @@ def load_align(
 
 
 def _find(text: str, cache_dir: str | None) -> Source:
-    """Find the folder itself, or the snapshot in the download cache; transformers is there, and it is an ALIGN."""
+    """Find the folder itself, or the snapshot of the hub; transformers is there, and it is an ALIGN."""
     require_transformers(f"ALIGN ({text})")
     folder, name = Path(text), hub_place(Path(text))[0] or Path(text).resolve().name
     if not (text and folder.is_dir()):
-        if not _HUB_NAME.fullmatch(text):
+        if text.count("/") != 1 or text.startswith("."):
             got, expected = f"There is no folder {text!r}", "a folder with an ALIGN, or OWNER/NAME of the hub"
             raise ModelNameError(got, expected=expected, fix="Check the path.")
-        folder, name = _snapshot(text, cache_dir), text
+        folder, name = hub.folder_of(text, cache_dir=cache_dir), text.partition("@")[0]
     config = read_config(folder, "align")
     return Source(name, {key: _plain(value) for key, value in config.items() if key not in _MANNERS}, folder)
-
-
-def _snapshot(repo: str, cache_dir: str | None) -> Path:
-    """Find the cached files of a repository; each is looked for, since a download that was cut leaves some."""
-    from huggingface_hub import try_to_load_from_cache
-
-    folder = None
-    for names in ((CONFIG,), PROCESSORS, _TOKENIZERS, _WEIGHTS):
-        paths = [try_to_load_from_cache(repo, name, cache_dir=cache_dir) for name in names]
-        present = [path for path in paths if isinstance(path, str)]
-        if not present:
-            got = f"The file {names[0]} of {repo} is not in the download cache, and nothing is downloaded unasked"
-            fix = f"Fetch the model once with `hf download {repo}`, or pass a folder: align:FOLDER."
-            raise WeightsError(got, expected="the whole model in the cache", fix=fix)
-        folder = folder or Path(present[0]).parent
-    assert folder is not None
-    return folder
 
 
 def _plain(value: Any) -> Any:

@@ -21,13 +21,22 @@ def files_of(file: Path) -> tuple[Path, ...]:
         >>> files_of(Path("model.safetensors"))
         (...Path('model.safetensors'),)
     """
+    return (file, *(local_file(file.parent / name) for name in shards_in(file)))
+
+
+def shards_in(file: Path) -> list[str]:
+    """Name the files that an index names, which lie beside it; a file of weights itself names none.
+
+    Raises:
+        WeightsError: An index that cannot be read, or that names no files beside it.
+    """
     if not file.name.endswith(INDEX):
-        return (file,)
+        return []
     names = set(_places(file).values())
     if outside := [str(name) for name in names if not isinstance(name, str) or Path(name).name != name or not name]:
         got, expected = f"{file} names {some(outside)}", "names of files beside it"
         raise WeightsError(got, expected=expected, fix=fetch_again(file))
-    return (file, *(local_file(file.parent / name) for name in sorted(names)))
+    return sorted(names)
 
 
 def read_weights(file: Path) -> Checkpoint:

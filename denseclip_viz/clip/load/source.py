@@ -15,12 +15,6 @@ from denseclip_viz.errors import ModelNameError
 
 _FOLDER = "local-dir:"
 CONFIG_FILE = "open_clip_config.json"
-_OPENAI_REPOS = {
-    "openai/clip-vit-base-patch32": "ViT-B-32",
-    "openai/clip-vit-base-patch16": "ViT-B-16",
-    "openai/clip-vit-large-patch14": "ViT-L-14",
-    "openai/clip-vit-large-patch14-336": "ViT-L-14-336",
-}
 
 
 @dataclass(frozen=True)
@@ -150,30 +144,16 @@ def _folder_source(folder: Path) -> Source:
     except (ValueError, LookupError, TypeError) as error:
         got = f"{file} is no model description ({type(error).__name__}: {error})"
         fix = "It needs model_cfg with embed_dim, vision_cfg and text_cfg."
+        fix = fetch_again(file) if isinstance(error, ValueError) else fix
         raise ModelNameError(got, expected=expected, fix=fix) from error
     return Source(name, config, folder, preprocess)
-
-
-def _of_hub(repo: str) -> str:
-    """Say which name and tag of open_clip hold the weights of a repository of the hub, if there are."""
-    import open_clip
-
-    if repo in _OPENAI_REPOS:
-        return f'open_clip has its weights: "{_OPENAI_REPOS[repo]}", pretrained="openai".'
-    for name, tag in open_clip.list_pretrained():
-        if open_clip.get_pretrained_cfg(name, tag).get("hf_hub", "").strip("/") == repo:
-            return f'open_clip has its weights: "{name}", pretrained="{tag}".'
-    return ""
 
 
 def _unknown(text: str, cleaned: str, names: list[str]) -> ModelNameError:
     by_lower = {name.lower(): name for name in names}
     close = [by_lower[hit] for hit in difflib.get_close_matches(cleaned[:80].lower(), by_lower, n=4, cutoff=0.5)]
     fix = f"The closest names: {', '.join(close)}." if close else "models() lists them."
-    if known := _of_hub(text.removeprefix("hf-hub:")):
-        fix = known
-    elif text.startswith("hf-hub:"):
-        command = f"hf download {text.removeprefix('hf-hub:')}"
-        fix = f"`{command}` prints a folder: pass that one, if it holds an {CONFIG_FILE}."
-    expected = f"one of open_clip's {len(names)} model names, or a folder with an {CONFIG_FILE}"
+    if text.strip("/").count("/") == 1:
+        fix = f'For a repository of the hub write "hf-hub:{text[:80]}". {fix}'
+    expected = f"one of open_clip's {len(names)} model names, a folder with an {CONFIG_FILE}, or hf-hub:OWNER/NAME"
     return ModelNameError(f"There is no model {text[:80]!r}", expected=expected, fix=fix)

@@ -4,26 +4,19 @@ import copy
 import json
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from denseclip_viz.clip.load.pretrained import hub_folder
-from denseclip_viz.clip.load.source import Source
+from denseclip_viz.clip.load import hub
+from denseclip_viz.clip.load.source import Source, fetch_again, hub_place
 from denseclip_viz.clip.load.transformers_config import require_transformers
 from denseclip_viz.clip.text.text_towers import HUGGING_FACE
 from denseclip_viz.clip.text.tokenize import Tokenizer
 from denseclip_viz.errors import ModelNameError, first_line
 
 _HUB_NAME = re.compile(r"\w(-?[\w.])*(/\w(-?[\w.])*)?")
-_VOCABULARIES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "spiece.model",
-    "tokenizer.model",
-    "sentencepiece.bpe.model",
-)
+_ELSE_A_FOLDER = "load a folder that holds the tokenizer and whose hf_model_name is a folder with the config.json."
 # What transformers and its readers raise on files that are no tokenizer; they have no error of their own for that.
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, ImportError, AssertionError)
 
@@ -41,7 +34,7 @@ def text_config(source: Source, *, cache_dir: str | None = None) -> dict[str, An
     Raises:
         ModelNameError: transformers is not installed, or a folder that is named, its configuration or its
             tokenizer is not there or cannot be used.
-        WeightsError: A file of the hub that is not here, and nobody answers.
+        WeightsError: A file of the hub that is not here and cannot be had.
 
     Example:
         >>> from denseclip_viz.clip.load.source import find_source
@@ -53,14 +46,15 @@ def text_config(source: Source, *, cache_dir: str | None = None) -> dict[str, An
     if not (model or words):
         return text
     require_transformers(f"The text tower of {source.name} ({model or words})")
+    repository = partial(hub.Repository, model=source.name, otherwise=_ELSE_A_FOLDER, cache_dir=cache_dir)
     if model:
-        folder = _local_folder(source, model) or hub_folder(model, ["config.json"], model=source.name)
-        text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
-    if source.folder is not None:
+        folder = _local_folder(source, model) or repository(model).parts(_holds_config)
+        _check_architecture(folder / "config.json")
+        text |= {"hf_model_name": str(folder.resolve()), "hf_model_pretrained": False}
+    if source.folder is not None and not _names_tokenizer_of_hub(source.folder, words):
         return text | {"hf_tokenizer_name": str(_with_tokenizer(source.folder, named=bool(words)))}
-    wanted = ["tokenizer_config.json", *_VOCABULARIES]
     if words:
-        text["hf_tokenizer_name"] = str(hub_folder(words, wanted, model=source.name, cache_dir=cache_dir))
+        text["hf_tokenizer_name"] = str(repository(words).parts(_holds_tokenizer))
     return text
 
 
@@ -76,12 +70,13 @@ def read_tokenizer(text: Mapping[str, Any], *, cache_dir: str | None = None) -> 
         if as_typed:
             return _as_typed(HFTokenizer(words, **options | {"clean": "whitespace", "trust_remote_code": False}), text)
         if words:
+            options |= {"trust_remote_code": False, "local_files_only": True}  # whatever a configuration wishes
             read = HFTokenizer(words, cache_dir=cache_dir, tokenizer_mode=text.get("tokenizer_mode"), **options)
         else:
             read = _clips_own(json.dumps(options, sort_keys=True))
     except _UNREADABLE as error:
         got = f"The tokenizer in {words or text} cannot be read ({first_line(error)})"
-        fix = "Copy or download it again; a vocabulary of sentencepiece needs the packages sentencepiece and protobuf."
+        fix = f"{_fetch_again(words)} A vocabulary of sentencepiece needs the packages sentencepiece and protobuf."
         raise ModelNameError(got, expected="files as transformers writes them", fix=fix) from error
     return read
 
@@ -119,13 +114,17 @@ def _as_typed(tokenizer: Any, text: Mapping[str, Any]) -> Tokenizer:
     return read
 
 
+def _fetch_again(words: str | None) -> str:
+    vocabularies = [Path(words or "") / name for name in hub.VOCABULARIES]
+    return fetch_again(next((file for file in vocabularies if file.is_file()), vocabularies[0]))
+
+
 def _local_folder(source: Source, model: object) -> Path | None:
     """Find a folder, which goes before a name of the hub as in transformers; one beside the model goes first."""
     places = [source.folder / str(model)] if source.folder else []
     for place in (*places, Path(str(model))):
         if place.is_dir():
-            _check_architecture(place / "config.json")
-            return place.resolve()
+            return place
     if isinstance(model, str) and _HUB_NAME.fullmatch(model):
         return None
     got = f"The configuration of {source.name} names {model!r} for its text tower, which is no folder here"
@@ -143,10 +142,27 @@ def _check_architecture(file: Path) -> None:
         raise ModelNameError(got, expected=expected, fix="Put it there.") from error
     except (ValueError, LookupError, TypeError) as error:
         got = f"{file} names no model_type ({type(error).__name__})"
-        raise ModelNameError(got, expected=expected, fix="Copy it again.") from error
+        raise ModelNameError(got, expected=expected, fix=fetch_again(file)) from error
     if kind not in HUGGING_FACE:
         got = f"{file} describes a {kind!r}, of which open_clip makes no text tower"
         raise ModelNameError(got, expected=expected, fix="Take another model.")
+
+
+def _names_tokenizer_of_hub(folder: Path, words: object) -> bool:
+    """Say whether a repository of the hub brings no tokenizer of its own, and names another's."""
+    return bool(words and hub_place(folder)[0]) and not _holds_words(folder) and not Path(str(words)).is_dir()
+
+
+def _holds_config(folder: Path) -> bool:
+    return (folder / "config.json").is_file()
+
+
+def _holds_words(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in hub.VOCABULARIES)
+
+
+def _holds_tokenizer(folder: Path) -> bool:
+    return _holds_words(folder) and (folder / "tokenizer_config.json").is_file()
 
 
 def _with_tokenizer(folder: Path, *, named: bool) -> Path:
@@ -155,8 +171,8 @@ def _with_tokenizer(folder: Path, *, named: bool) -> Path:
         got = f"{folder} describes a text tower of transformers and names no tokenizer"
         fix = "Set hf_tokenizer_name in its open_clip_config.json, and put the tokenizer's files beside it."
         raise ModelNameError(got, expected="the tokenizer that it was trained with", fix=fix)
-    if not any((folder / name).is_file() for name in _VOCABULARIES):
+    if not _holds_words(folder):
         got = f"{folder} holds no tokenizer, which its text tower needs"
         fix = "Save it there: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)."
-        raise ModelNameError(got, expected=f"one of {', '.join(_VOCABULARIES)}", fix=fix)
+        raise ModelNameError(got, expected=f"one of {', '.join(hub.VOCABULARIES)}", fix=fix)
     return folder

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import denseclip_viz as dcv
 from denseclip_viz.clip.load.align_checkpoint import is_align, load_align
-from denseclip_viz.errors import GeometryError, ModelNameError, WeightsError
+from denseclip_viz.errors import DenseclipVizError, GeometryError, ModelNameError, WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -91,17 +91,20 @@ def test_the_download_cache_is_enough_and_nothing_is_asked_of_the_network(whole,
 
 
 @pytest.mark.parametrize(
-    "missing",
-    [["config.json"], ["model.safetensors"], ["tokenizer.json"], ["preprocessor_config.json", "processor_config.json"]],
-    ids=lambda names: names[0],
+    ("missing", "said"),
+    [
+        (["config.json"], "list of files of nobody/align-tiny.*refused"),
+        (["model.safetensors"], "list of files of nobody/align-tiny.*refused"),
+        (["tokenizer.json"], "holds no tokenizer"),
+        (["preprocessor_config.json", "processor_config.json"], "does not say how its images are made ready"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_a_cache_that_lacks_a_file_is_never_filled_in_silence(missing, whole, tmp_path, monkeypatch):
+def test_what_a_cache_lacks_is_asked_for_or_missed_by_name(missing, said, whole, tmp_path, monkeypatch):
     go_offline(monkeypatch)
     snapshot = write_cache(tmp_path, whole)
     remove(snapshot, *missing)
-    with pytest.raises(
-        WeightsError, match=f"{missing[0]} of nobody/align-tiny is not in the download cache.*hf download"
-    ):
+    with pytest.raises(DenseclipVizError, match=said):
         dcv.load("align:nobody/align-tiny", cache_dir=str(tmp_path), device="cpu")
 
 
