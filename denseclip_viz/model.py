@@ -327,7 +327,7 @@ class Model:
         return similarity.classify(trace, self.texts.encode(prompts), prompts, chosen)
 
     def layers_to_record(self, layers: str | Sequence[str]) -> tuple[str, ...]:
-        """Name the taps to give to `trace` so that `compare` can read these layers; none where gradients read them.
+        """Return the taps to give to `trace` so that `compare` can read these layers; none where gradients read them.
 
         Example:
             >>> import denseclip_viz as dcv
