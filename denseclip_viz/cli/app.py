@@ -197,19 +197,12 @@ def taps(model: opt.ModelOptions) -> None:
 
 @app.command()
 def models(pattern: Annotated[str, typer.Argument(help="A name, with wildcards: 'ViT-B*'.")] = "*") -> None:
-    """List open_clip's models: pooling, pixels, grid, size, whether prompts are read trimmed, pretrained tags."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """List open_clip's models: pooling, pixels, grid, size, pretrained tags; in a pipe a line each, parted by tabs."""
+    from denseclip_viz.cli.printed import print_models
     from denseclip_viz.clip.load.models import models as listed
 
     with one_line_errors():
-        rows = listed(pattern)
-    table = Table("model", "pooling", "pixels", "grid", "M", "trimmed", "pretrained tags")
-    for name, row in rows.iterrows():
-        size = f"{row.image_parameters:.0f}"
-        table.add_row(str(name), row.pooling, row.pixels, row.grid, size, "yes" if row.trimmed else "no", row.tags)
-    Console().print(table)
+        print_models(listed(pattern))
 
 
 @app.command()

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from denseclip_viz.cli.printed import print_table, print_written, say
 from denseclip_viz.cli.wording import in_options
 from denseclip_viz.errors import DenseclipVizError, ImageError, OutputError
 from denseclip_viz.files import FIGURES, check_target, save_data, save_table
 from denseclip_viz.measure.progress import traced_beside
-from denseclip_viz.validation import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,11 +42,6 @@ def one_line_errors() -> Iterator[None]:
         _stop("stopped; what was written is whole", 130)
 
 
-def say(what: object) -> None:
-    """Say something in one line on standard error."""
-    typer.echo(printable(" ".join(str(what).split())), err=True)
-
-
 def _stop(message: str, code: int) -> NoReturn:
     say(message)
     raise typer.Exit(code)
@@ -60,7 +55,7 @@ class Command:
     figure: Callable[[Any], Any]
     table: Callable[[Any], pd.DataFrame]
     also: Callable[[Any, Path], object] = lambda result, image: None
-    """What else is written, of a result and the path of its image."""
+    """What else is written, of a result and the path of its image; gives the file."""
 
 
 def find(paths: Sequence[Path]) -> list[Path]:
@@ -167,7 +162,7 @@ def run(
 
     progress = Console(stderr=True)
     silent = len(files) == 1 or not progress.is_terminal
-    tables, skipped = [], Skipped(len(files))
+    tables, skipped, written = [], Skipped(len(files)), list[object]()
     fed = ((path, path) for path in files)
     traces = traced_beside(loaded, fed, skipped, batch_size=1 if len(files) == 1 else 8, **options)
     try:
@@ -175,52 +170,36 @@ def run(
             result = command.work(trace)
             tables.append(command.table(result))
             if out and ("{name}" in out or _ending(out) != ".csv"):
-                _write(result, tables[-1], command, named(out, path), force=force)
-            command.also(result, path)
+                written.append(_write(result, tables[-1], command, named(out, path), force=force))
+            written += filter(None, [command.also(result, path)])
     finally:
         if tables:  # also after an interrupt: what was computed is kept
-            _finish(tables, out, force=force)
+            _finish(tables, out, written, force=force)
     skipped.end()
 
 
-def _finish(tables: Sequence[pd.DataFrame], out: str | None, *, force: bool) -> None:
+def _finish(tables: Sequence[pd.DataFrame], out: str | None, written: list[object], *, force: bool) -> None:
     import pandas as pd
 
     table = pd.concat(tables, ignore_index=True)
     if out and "{name}" not in out and _ending(out) == ".csv":
-        save_table(table, out, force=force)
-    shorter = {"attention_in_top_decile": "att_top_decile"}
-    print_table(table.drop(columns=["weights_hash"]).rename(columns=shorter))
-
-
-def print_table(table: pd.DataFrame, notes: Sequence[str] = ()) -> None:
-    """Print a table, after what must not go unnoticed; weights are spoken of only where they are random.
-
-    What would steer a terminal is escaped; `save_table` keeps every text as it is.
-    """
-    if table["random_weights"].any():
-        notes = ["RANDOM WEIGHTS: these numbers only show the mechanics.", *notes]
-    else:
-        table = table.drop(columns=["random_weights"])
-    for note in notes:
-        say(note)
-    table = table.apply(lambda column: column.map(lambda cell: printable(cell) if isinstance(cell, str) else cell))
-    typer.echo(table.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+        written.append(save_table(table, out, force=force))
+    print_table(table)
+    print_written(written)
 
 
 def _ending(out: str) -> str:
     return Path(out).suffix.lower()
 
 
-def _write(result: Any, table: pd.DataFrame, command: Command, path: str, *, force: bool) -> None:
+def _write(result: Any, table: pd.DataFrame, command: Command, path: str, *, force: bool) -> Path:
     if _ending(path) == ".nc":
-        save_data(result, path, force=force)
-    elif _ending(path) == ".csv":
-        save_table(table, path, force=force)
-    else:
-        from denseclip_viz.plot import save
+        return save_data(result, path, force=force)
+    if _ending(path) == ".csv":
+        return save_table(table, path, force=force)
+    from denseclip_viz.plot import save
 
-        save(command.figure(result), path, force=force)
+    return save(command.figure(result), path, force=force)
 
 
 def plotted(name: str, **options: Any) -> Callable[[Any], Any]:

@@ -15,6 +15,7 @@ import typer
 
 from denseclip_viz.cli import image_commands as runs
 from denseclip_viz.cli import options as opt
+from denseclip_viz.cli.printed import print_table, print_written
 from denseclip_viz.errors import PromptError
 from denseclip_viz.files import FIGURES, atomic_write, check_target, save_table
 
@@ -156,7 +157,8 @@ def _keep(result: _Result, out: str | None, *, force: bool) -> None:
         from denseclip_viz.plot import save
 
         save(result.draw[0](), out, force=force)
-    runs.print_table(result.table.drop(columns=["weights", "weights_hash"]), result.notes)
+    print_table(result.table, result.notes)
+    print_written([out] if out else [])
 
 
 def _write_page(result: _Result, out: str, *, force: bool) -> None:

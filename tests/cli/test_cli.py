@@ -15,6 +15,7 @@ from PIL import Image
 
 import denseclip_viz as dcv
 from denseclip_viz.cli.options import ModelOptions
+from denseclip_viz.cli.printed import print_models, print_table
 
 STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 COMMANDS = ("compare", "segment", "layers", "classify")
@@ -168,6 +169,44 @@ def test_taps_lists_every_place(run):
 def test_models_lists_names_families_and_tags(run):
     result = run("models", model=None, prompts=())
     assert "RN50" in result.stdout and "ResNet" in result.stdout
+
+
+def test_in_a_pipe_each_model_is_a_line_with_its_whole_name_and_tags(run):
+    head, *lines = run("models", "ViT-B-*", model=None, prompts=()).stdout.splitlines()
+    listed = {line.split("\t")[0]: dict(zip(head.split("\t"), line.split("\t"), strict=True)) for line in lines}
+    rows = dcv.models("ViT-B-*")
+    assert list(listed) == list(rows.index) and "ViT-B-16-SigLIP2-256" in listed
+    assert all(listed[name]["tags"] == row.tags for name, row in rows.iterrows())
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_on_a_terminal_no_line_is_wider_than_it(run, monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    print_models(dcv.models())
+    print_table(table_of_a_comparison())
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    for name in dcv.models().index:
+        assert any(line.startswith(f"{name} ") for line in lines)
+    for text in ("dense_peak", "a taxi", "bundled-resnet", "0.1235"):
+        assert sum(text in line for line in lines) == 1
+
+
+def table_of_a_comparison():
+    columns = "score contributions crowding spearman same_peak attention_in_top_decile peak_y peak_x".split()
+    about = {"image": "street.jpg", "model": "bundled-resnet", "weights": "x", "random_weights": False}
+    rows = [{**dict.fromkeys(columns, 0.5), "prompt": name, "dense_peak": value, "absent": False, **about}
+            for name, value in (("a taxi", 0.12345), ("grass", 0.2))]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_what_was_written_is_said(run, many):
+    assert run("compare", "street.jpg", "-o", "x.csv").stdout.splitlines()[-1] == "wrote x.csv"
+    said = run("segment", "street.jpg", "-o", "x.nc", "--labels", "l.png").stdout
+    assert said.splitlines()[-1] == "wrote x.nc, l.png"
+    assert "wrote a.nc, b.nc, c.nc" in run("classify", many, "-o", "{name}.nc").stdout
+    assert "wrote" not in run("compare", "street.jpg").stdout
 
 
 def test_versions_names_what_is_installed(run):
