@@ -154,9 +154,10 @@ def test_what_load_knows_of_a_model_has_an_option(run, here):
     assert "layer_norm_eps 0.001" in " ".join(map(str, attrs.values()))
 
 
-def test_every_option_of_a_model_is_an_argument_of_load_and_all_but_the_caches_are_there():
+def test_every_argument_of_load_that_can_be_typed_is_an_option():
+    objects, places = {"tokenizer", "preprocess"}, {"cache", "cache_dir"}
     arguments = set(inspect.signature(dcv.load).parameters)
-    assert {field.name for field in dataclasses.fields(ModelOptions)} == arguments - {"cache", "cache_dir"}
+    assert {field.name for field in dataclasses.fields(ModelOptions)} == arguments - objects - places
 
 
 def test_taps_lists_every_place(run):
