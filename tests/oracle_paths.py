@@ -151,6 +151,76 @@ def kk_all_blocks(tower: Tower) -> Array:
     return tower.project(tower.added(tower.last, lambda head, *_: sum(each[head] for each in every) / len(every)))
 
 
+def cosine_of(a: Array, b: Array) -> float:
+    return float(a @ b / math.sqrt((a @ a) * (b @ b)))
+
+
+def all_cosines(patches: Array) -> Array:
+    return np.array([[cosine_of(a, b) for b in patches] for a in patches])
+
+
+def apart(patches: Array) -> list[int]:
+    """The 5 % of patches whose 30th neighbour is farthest, measured by those of their neighbours."""
+    count = min(30, len(patches) - 1)
+    squared = [[float(((a - b) ** 2).sum()) for b in patches] for a in patches]
+    nearest = [sorted(range(len(patches)), key=row.__getitem__)[1 : count + 1] for row in squared]
+    reach = [squared[i][near[-1]] for i, near in enumerate(nearest)]
+    scores = [np.mean([reach[i] / reach[j] for j in near]) for i, near in enumerate(nearest)]
+    limit = np.quantile(scores, 0.95)
+    return [i for i, score in enumerate(scores) if score > limit]
+
+
+def filled(patches: Array, bad: list[int], grid: Grid) -> Array:
+    """Where a patch lies apart, the mean of those around it that do not."""
+    rows, columns = grid
+    new = patches.copy()
+    for place in bad:
+        y, x = divmod(place, columns)
+        around = [
+            v * columns + u
+            for v in range(max(y - 1, 0), min(y + 2, rows))
+            for u in range(max(x - 1, 0), min(x + 2, columns))
+            if v * columns + u != place and v * columns + u not in bad
+        ]
+        if around:
+            new[place] = np.mean([patches[other] for other in around], axis=0)
+    return new
+
+
+def averaged(patches: Array, similarity: Array) -> Array:
+    new = []
+    for row in similarity:
+        like = [float(value) if value >= 0.4 else 0.0 for value in row]
+        new.append(sum(w * patch for w, patch in zip(like, patches, strict=True)) / (sum(like) + 1e-6))
+    return np.stack(new)
+
+
+def sc_clip(tower: Tower) -> Array:
+    """Repaired, averaged, mixed by two attentions, averaged again; and the same of the sum of blocks 4 to 10."""
+    stream = tower.streams  # stream[l]: behind block l
+    bad = apart(stream[11][1:])
+    middle = all_cosines(filled(stream[9][1:], bad, tower.grid))
+    late = averaged(filled(stream[11][1:], bad, tower.grid), middle)
+    logits = 3 * (middle - middle.mean())
+    by_similarity = np.stack([softmax(np.where(row < 0, -np.inf, row)) for row in logits])
+
+    def attended(patches: Array, class_token: Array) -> Array:
+        mixed = []
+        for part in zip(
+            *(split_heads(p, tower.vit.heads) for p in vit_qkv(tower.sd, patches, tower.vit, 11)), strict=True
+        ):
+            _, k, v = part
+            mixed.append((by_similarity + tower.alike(k)) / 2 @ v)
+        name = block_name(tower.sd, 11)
+        out = gamma(tower.sd, f"{name}.ls_1") * linear(np.concatenate(mixed, -1), tower.sd, f"{name}.attn.out_proj")
+        return out + 0.3 * class_token
+
+    early = all_cosines(stream[4][1:])
+    total = sum(stream[number] for number in range(4, 11))
+    both = averaged(attended(late, stream[11][0]), early) + averaged(attended(total[1:], total[0]), early)
+    return on_grid(vit_project(tower.sd, both, tower.vit), tower.grid)
+
+
 PATHS = {
     "sclip": sclip,
     "clearclip": clearclip,
@@ -160,4 +230,5 @@ PATHS = {
     "resclip": resclip,
     "itaclip": itaclip,
     "kk-all-blocks": kk_all_blocks,
+    "sc-clip": sc_clip,
 }

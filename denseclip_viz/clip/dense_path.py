@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from denseclip_viz.errors import LayerError
 
-KINDS = ("qk", "qq", "kk", "vv")
+KINDS = ("qk", "qq", "kk", "vv", "similar")
 TWELVE = 12
 """Published block numbers count the blocks of a tower of twelve."""
 
@@ -14,7 +14,8 @@ class Term:
     """One term of a path's attention: weight · softmax(…), of the block itself or the mean over others.
 
     Attributes:
-        kind: `"qk"`, query · key as the tower itself; `"qq"`, `"kk"`, `"vv"`, every token with its like.
+        kind: `"qk"`, query · key as the tower itself; `"qq"`, `"kk"`, `"vv"`, every token with its like; `"similar"`,
+            the cosines of the patches behind one block: their mean taken off, times 3, negatives left out.
         weight: What it is multiplied by.
         blocks: Numbers, from 1 and of twelve, of the blocks whose attention is averaged; none: the block itself. In a
             tower of L blocks number b is round(b L / 12).
@@ -46,6 +47,13 @@ class DensePath:
         iterations: Attend by tokens of length 1 with GEM's temperature, gathered so many times before; None for
             products as they are.
         class_key: Attend to the class token, too.
+        outliers: Put the mean of their neighbours in the place of patches that lie apart (SC-CLIP, local outlier
+            factor) before all else.
+        smooth: Numbers, of twelve, of the blocks whose cosines, from 0.4 on, patches are averaged by: before the last
+            block, and behind it; none for not at all.
+        summed: Numbers, of twelve, of the first and the last block of which the sum goes the same way through the
+            last attention, and is added; none for not at all.
+        class_token: How much of the class token is added to every patch.
         positional: Add the pool's positional embedding to a position before its value (ResNet; the official code
             does not).
         antialias: Antialias when a positional embedding is resized (open_clip does; the official code does not).
@@ -69,6 +77,10 @@ class DensePath:
     gaussian: float = 0.0
     iterations: int | None = None
     class_key: bool = True
+    outliers: bool = False
+    smooth: tuple[int, ...] = ()
+    summed: tuple[int, ...] = ()
+    class_token: float = 0.0
     positional: bool = False
     antialias: bool = True
 
@@ -77,16 +89,19 @@ class DensePath:
         if unknown := [kind for kind in kinds if kind not in KINDS]:
             got, expected = f"attention by {unknown[0]!r}", f"terms of {', '.join(KINDS)}; () is the value path"
             raise LayerError(got, expected=expected, fix='Pass attention=("kk",), say.')
-        numbers = [number for term in self.terms for number in term.blocks]
+        inside = [number for term in self.terms if term.kind == "similar" for number in term.blocks or (0,)]
+        numbers = [*(number for term in self.terms for number in term.blocks), *inside, *self.smooth, *self.summed]
+        pairs = len(self.smooth) in (0, 2) and len(self.summed) in (0, 2)
         wrong = {
             "blocks": self.blocks < 1,
             "gaussian": not 0 <= self.gaussian < float("inf"),
             "iterations": self.iterations is not None and self.iterations < 0,
-            "the blocks of a term": any(not 1 <= number <= TWELVE for number in numbers),
+            "block numbers": not pairs or any(not 1 <= number <= TWELVE for number in numbers),
+            "changes of the stream": self.of_streams and (self.blocks > 1 or self.residual or self.mlp),
         }
         if any(wrong.values()):
             what = next(name for name, holds in wrong.items() if holds)
-            fix = "blocks count from 1, those of a term to 12; gaussian and iterations from 0."
+            fix = "Numbers of blocks are 1 to 12; outliers, smooth, summed go with residual=False, mlp=False, blocks=1."
             raise LayerError(f"path {self.name!r} with such {what}", expected="numbers that can be", fix=fix)
         if self.blocks > 1 and (self.mlp or not self.terms):
             got, fix = f"path {self.name!r} over {self.blocks} blocks", "Pass attention=(...) and mlp=False."
@@ -100,4 +115,11 @@ class DensePath:
     @property
     def of_blocks(self) -> bool:
         """Whether it needs queries, keys and values of transformer blocks."""
-        return self.terms not in ((), (Term("qk"),)) or not self.class_key or self.blocks > 1
+        plain = self.terms in ((), (Term("qk"),)) and self.class_key and self.blocks == 1
+        return not plain or self.of_streams
+
+    @property
+    def of_streams(self) -> bool:
+        """Whether the last block attends to another stream than the tower's own."""
+        changed = self.outliers or self.smooth or self.summed or self.class_token
+        return bool(changed) or any(term.kind == "similar" for term in self.terms)

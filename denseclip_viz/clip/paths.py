@@ -14,6 +14,7 @@ from dataclasses import fields
 
 from torch import Tensor
 
+from denseclip_viz.clip.changed_stream import changed_stream
 from denseclip_viz.clip.dense_path import DensePath, Term
 from denseclip_viz.clip.self_attention import Mixer, blocks_of
 from denseclip_viz.clip.towers.linearize import apply
@@ -42,10 +43,22 @@ PATHS = {
         _bare("resclip", Term("kk", 0.8), Term("qk", 1.2, (6, 7, 8, 9)), gaussian=5.0),
         _bare("itaclip", *(Term(k, 0.5, b) for b in ((), (7, 8, 10)) for k in ("qq", "kk")), residual=True),
         _bare("kk-all-blocks", Term("kk", 1.0, _EVERY)),
+        DensePath(
+            "sc-clip",
+            (Term("similar", 0.5, (9,)), Term("kk", 0.5)),
+            residual=False,
+            mlp=False,
+            class_key=False,
+            outliers=True,
+            smooth=(9, 4),
+            summed=(4, 10),
+            class_token=0.3,
+        ),
     )
 }
 _SWITCHES = {switch.name: switch.default for switch in fields(DensePath) if switch.name != "name"}
-_OF_BLOCKS = {"blocks", "gaussian", "iterations", "class_key"}
+_OF_STREAMS = {"outliers", "smooth", "summed", "class_token"}
+_OF_BLOCKS = {"blocks", "gaussian", "iterations", "class_key"} | _OF_STREAMS
 
 
 def choose_path(path: str | DensePath) -> DensePath:
@@ -74,7 +87,7 @@ def paths_of(tower: Tower) -> tuple[str, ...]:
 
 def _switched(path: DensePath) -> set[str]:
     changed = {name for name, default in _SWITCHES.items() if getattr(path, name) != default}
-    return changed - _OF_BLOCKS | ({"blocks"} if path.of_blocks else set())
+    return changed - _OF_BLOCKS | {name for name in ("blocks", "streams") if getattr(path, f"of_{name}")}
 
 
 def wanted_blocks(tower: Tower, paths: Sequence[DensePath]) -> tuple[int, ...]:
@@ -83,10 +96,14 @@ def wanted_blocks(tower: Tower, paths: Sequence[DensePath]) -> tuple[int, ...]:
     Raises:
         LayerError: A path of blocks in a tower without a class token.
     """
-    of_blocks = [path for path in paths if path.of_blocks]
-    if of_blocks and "blocks" not in tower.switches:
-        got = f"path {of_blocks[0].name!r} in a tower with {tower.family}"
-        expected = f"one of {', '.join(paths_of(tower))}: other paths mix the blocks in front of a class token"
+    why = {
+        "blocks": "other paths mix the blocks in front of a class token",
+        "streams": "in this one blocks turn queries and keys by their places, so no other stream can enter them",
+    }
+    refused = [(path, need) for path in paths for need in why if getattr(path, f"of_{need}")]
+    for path, need in [(path, need) for path, need in refused if need not in tower.switches]:
+        got = f"path {path.name!r} in a tower with {tower.family}"
+        expected = f"one of {', '.join(paths_of(tower))}: {why[need]}"
         raise LayerError(got, expected=expected, fix=f"Trace with path={paths_of(tower)[0]!r}.")
     return tuple(sorted(set().union(*(blocks_of(path, len(tower.layers)) for path in paths))))
 
@@ -117,6 +134,8 @@ def along_path(streams: Streams, path: DensePath, mixer: Mixer | None = None) ->
         if mixer is None:
             got, expected = f"path {path.name!r} for one layer", "value, vanilla, or another that reads one layer"
             raise LayerError(got, expected=expected, fix="Trace the layers with path='value'.")
+        if path.of_streams:
+            return apply(streams.head, changed_stream(streams, path, mixer.grid, mixer.depth))
         return apply(streams.head, mixer.stream(path))
     in_stream = streams.leaving is not None and (bool(path.attention) or streams.stood_in)
     stream = streams.leaving if in_stream else _sum(streams, path)

@@ -35,8 +35,23 @@ def blocks_of(path: DensePath, depth: int) -> set[int]:
     """Give the numbers, from 0, of the blocks that a path is made of in a tower of `depth` blocks."""
     if not path.of_blocks:
         return set()
+    similar = [number for term in path.terms if term.kind == "similar" for number in term.blocks]
+    between = range(path.summed[0], path.summed[1] + 1) if path.summed else ()
+    behind = {block_behind(number, depth) for number in (*similar, *path.smooth, *between)}
     elsewhere = [number for term in path.terms for number in block_numbers(term.blocks, depth)]
-    return {*range(depth)[-path.blocks :], *elsewhere}
+    return {*range(depth)[-path.blocks :], *behind, *elsewhere}
+
+
+def block_behind(number: int, depth: int) -> int:
+    """Give the number, from 0, of the block that the stream behind block `number` of twelve enters.
+
+    Behind the last one stands no block: the last enters what it made.
+
+    Example:
+        >>> block_behind(9, 12), block_behind(11, 12), block_behind(9, 24), block_behind(12, 12)
+        (9, 11, 18, 11)
+    """
+    return min(block_numbers((number,), depth)[0] + 1, depth - 1)
 
 
 @dataclass

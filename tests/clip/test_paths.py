@@ -37,8 +37,9 @@ def chosen(visual, size):
     """All paths of the table that one pass of this tower can give."""
     apart = {"value-maskclip"} if size != "native" and "antialias" in tower_for(visual).switches else set()
     refused = {"vanilla"} if type(getattr(visual, "attn_pool", None)).__name__ == "AttentionalPooler" else set()
-    if "blocks" not in tower_for(visual).switches:
-        refused |= {name for name, path in PATHS.items() if path.of_blocks}
+    switches = tower_for(visual).switches
+    refused |= {name for name, path in PATHS.items() if path.of_blocks and "blocks" not in switches}
+    refused |= {name for name, path in PATHS.items() if path.of_streams and "streams" not in switches}
     return [path for name, path in PATHS.items() if name not in apart | refused]
 
 
@@ -76,7 +77,7 @@ def test_the_paths_of_a_tower_are_those_whose_switches_it_has():
     expected = {
         "resnet": (value, "value-positional", "value-maskclip", vanilla),
         "vit": (value, bare, "value-maskclip", vanilla, *OF_BLOCKS),
-        "EVA02": (value, bare, vanilla, *OF_BLOCKS),
+        "EVA02": (value, bare, vanilla, *(name for name in OF_BLOCKS if not PATHS[name].of_streams)),  # queries turn
         "SigLIP": (value, vanilla),
         "CoCa": (value, "value-maskclip"),
         "CLIPA": (value, "value-maskclip"),

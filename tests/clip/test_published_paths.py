@@ -18,11 +18,11 @@ from denseclip_viz.clip.towers.tower import resize_positional
 from denseclip_viz.errors import LayerError
 
 PUBLISHED = [name for name, path in PATHS.items() if path.of_blocks]
-SIZES = {"native": (32, 32), "larger": (48, 48), "not square": (32, 56)}
+SIZES = {"native": (56, 56), "larger": (64, 64), "not square": (48, 72)}  # more patches than SC-CLIP has neighbours
 
 
 def twelve(dtype=torch.float64, **options):
-    return tiny.tiny_vit(dtype=dtype, layers=12, quick_gelu=True, ls_init_value=0.1, **options).visual
+    return tiny.tiny_vit(dtype=dtype, image_size=56, layers=12, quick_gelu=True, ls_init_value=0.1, **options).visual
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,11 @@ MISTAKES = {
     "GEM without a round": ("gem", {"iterations": 0}),
     "GEM with two rounds": ("gem", {"iterations": 2}),
     "GEM over eight blocks": ("gem", {"blocks": 8}),
+    "SC-CLIP without repair": ("sc-clip", {"outliers": False}),
+    "SC-CLIP averaged by block 5": ("sc-clip", {"smooth": (9, 5)}),
+    "SC-CLIP without the class token": ("sc-clip", {"class_token": 0.0}),
+    "SC-CLIP attending to the class token": ("sc-clip", {"class_key": True}),
+    "SC-CLIP summed from block 5": ("sc-clip", {"summed": (5, 10)}),
     "ResCLIP's blocks 5 to 8": ("resclip", {"attention": (Term("kk", 0.8), Term("qk", 1.2, (5, 6, 7, 8)))}),
 }
 
@@ -105,8 +110,12 @@ def test_block_numbers_are_those_of_a_tower_of_twelve():
         ({"attention": ("kk",), "gaussian": -1.0}, "such gaussian"),
         ({"attention": ("kk",), "gaussian": float("nan")}, "such gaussian"),
         ({"attention": ("kk",), "iterations": -1}, "such iterations"),
-        ({"attention": (Term("kk", 1.0, (0,)),)}, "such the blocks of a term"),
-        ({"attention": (Term("kk", 1.0, (13,)),)}, "such the blocks of a term"),
+        ({"attention": (Term("kk", 1.0, (0,)),)}, "such block numbers"),
+        ({"attention": (Term("kk", 1.0, (13,)),)}, "such block numbers"),
+        ({"attention": ("similar",), "residual": False, "mlp": False}, "such block numbers"),
+        ({"attention": ("kk",), "smooth": (4,)}, "such block numbers"),
+        ({"attention": ("kk",), "summed": (4, 13)}, "such block numbers"),
+        ({"attention": ("kk",), "outliers": True}, "such changes of the stream"),
         ({"attention": ("kk",), "blocks": 2}, "over 2 blocks"),
         ({"blocks": 2, "mlp": False}, "over 2 blocks"),
     ],
@@ -122,6 +131,13 @@ def test_a_tower_without_a_class_token_refuses_paths_of_blocks_by_name(kind):
     side = tiny.native_side(visual)
     with pytest.raises(LayerError, match="path 'naclip' in a tower with .* Trace with path='value'"):
         ours(visual, tiny.random_pixels(side, side), PATHS["naclip"])
+
+
+def test_a_tower_that_turns_queries_from_outside_refuses_another_stream_by_name():
+    visual = tiny.tiny_tower("EVA02", dtype=torch.float64)
+    side = tiny.native_side(visual)
+    with pytest.raises(LayerError, match="path 'sc-clip' in a tower with ViT class token.*turn queries and keys"):
+        ours(visual, tiny.random_pixels(side, side), PATHS["sc-clip"])
 
 
 @pytest.mark.parametrize("kind", ["EVA01", "EVA02", "EVA02-E", "MobileCLIP-B", "relpos"])

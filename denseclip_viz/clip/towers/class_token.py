@@ -33,7 +33,9 @@ class ClassTokenTower(TransformerTower):
     def switches(self) -> frozenset[str]:
         """All but a table of positions of the pool."""
         own_table = {"antialias"} if self.trunk.positional is not None else set()
-        return frozenset({"attention", "residual", "mlp", "blocks"} | own_table)
+        turned = getattr(getattr(self.visual, "trunk", None), "rope", None) is not None  # by the block, from outside
+        streams = set() if turned else {"streams"}
+        return frozenset({"attention", "residual", "mlp", "blocks"} | own_table | streams)
 
     @property
     def last_map(self) -> str:
@@ -126,7 +128,7 @@ class ClassTokenTower(TransformerTower):
     def _block_pass(self, number: int, recorded: AttentionRecord) -> BlockPass:
         recorded.check()
         block = block_of(shared_copy(self.trunk.blocks[number], hooks=False))
-        return BlockPass(recorded.entering, recorded.call, block.entry, block.out)
+        return BlockPass(recorded.entering, recorded.call, block.entry, block.out, block.call_on)
 
     def _behind(self, block: Block, entering: Tensor) -> tuple[Step, ...]:
         return (

@@ -28,12 +28,14 @@ class BlockPass:
         call: Its attention call.
         entry: From the stream to what attention reads.
         out: From merged heads to what is added to the stream.
+        call_on: Its attention call as another stream would make it.
     """
 
     entering: Tensor
     call: AttentionCall
     entry: tuple[Step, ...]
     out: tuple[Step, ...]
+    call_on: Callable[[Tensor], AttentionCall]
 
     @cached_property
     def query(self) -> Tensor:

@@ -44,6 +44,20 @@ class Block:
             stream = step.forward(stream)  # not a call: nobody's hooks see this second run
         return _values(self.attention, stream)
 
+    def call_on(self, stream: Tensor) -> AttentionCall:
+        """Give the attention call that another stream would make; of a block that does not turn queries and keys."""
+        calls: list[AttentionCall] = []
+
+        def answer(call: AttentionCall) -> Tensor:
+            calls.append(call.projected("query", "key", "value"))
+            return torch.zeros_like(calls[0].part("value", slice(None)))  # the call is wanted, nobody reads the answer
+
+        reads = apply(self.entry, stream)
+        with active_in(self.attention, InterceptAttention(answer)):
+            is_torchs = isinstance(self.attention, nn.MultiheadAttention)
+            self.attention(reads, reads, reads, need_weights=False) if is_torchs else self.attention(reads)
+        return calls[0]
+
 
 def block_of(block: Any) -> Block:
     """Name the parts of a block by its kind.
