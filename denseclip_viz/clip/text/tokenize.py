@@ -4,7 +4,7 @@ import inspect
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -79,10 +79,10 @@ def unread(tokenizer: Tokenizer, texts: Iterable[str]) -> str:
         >>> unread(open_clip.SimpleTokenizer(), ["a café", "🚗"]), unread(open_clip.SimpleTokenizer(), ["кот"])[:25]
         ('', "CLIP's tokenizer reads 'к")
     """
-    if not isinstance(tokenizer, BytePairs) or not hasattr(tokenizer, "byte_encoder"):  # which CLIP's own alone has
-        return ""
     words = dict.fromkeys(word for text in texts if not text.isascii() for word in text.split())
-    apart = [short(word) for word in words if _is_apart(tokenizer, word)]
+    count = _counter(tokenizer) if words else None
+    with _ONE_AT_A_TIME:
+        apart = [short(word) for word in words if count and _is_apart(count, word)]
     if not apart:
         return ""
     return (
@@ -98,11 +98,21 @@ def warn_of_unread(tokenizer: Tokenizer, texts: Iterable[str]) -> None:
         warn(caution)
 
 
-def _is_apart(tokenizer: BytePairs, word: str) -> bool:
+def _counter(tokenizer: Tokenizer) -> Callable[[str], int] | None:
+    """Give what counts the tokens of a text, of CLIP's own tokenizer, open_clip's or transformers'; None of others."""
+    own: Any = getattr(tokenizer, "tokenizer", None)
+    if type(own).__name__.startswith("CLIPTokenizer"):
+        return lambda text: len(own(text, add_special_tokens=False, verbose=False)["input_ids"])
+    if isinstance(tokenizer, BytePairs) and hasattr(tokenizer, "byte_encoder"):  # which CLIP's alone has
+        return lambda text: len(tokenizer.encode(text))
+    return None
+
+
+def _is_apart(count: Callable[[str], int], word: str) -> bool:
     foreign = "".join(filter(_is_foreign, word))[:_WORD]
     letters = "".join(character for character in foreign if unicodedata.category(character)[0] in "LM")
     signs = "".join(character for character in foreign if character not in letters)
-    return len(tokenizer.encode(letters)) >= max(2, len(letters)) or len(tokenizer.encode(signs)) > len(signs)
+    return count(letters) >= max(2, len(letters)) or count(signs) > len(signs)
 
 
 def _is_foreign(character: str) -> bool:

@@ -193,6 +193,14 @@ def test_a_text_alone_gets_the_vector_that_it_has_among_longer_ones(model):
     torch.testing.assert_close(model.encode_text(["a"])[0], model.encode_text(longer)[0], atol=1e-6, rtol=0)
 
 
+def test_words_that_clips_tokenizer_takes_apart_are_warned_of(model, kind):
+    if kind == "clip":
+        with pytest.warns(UserWarning, match="CLIP's tokenizer reads 'машина' in single letters or bytes"):
+            model.encode_text(["a машина"])
+    if kind == "siglip2":  # which has bytes too, but is of every language
+        model.encode_text(["a машина"])
+
+
 def test_a_typed_end_of_text_is_refused(model, folder):
     end = AutoTokenizer.from_pretrained(folder).eos_token or "[SEP]"
     with pytest.raises(PromptError, match="control token|does not know"):
