@@ -194,6 +194,7 @@ def _clip(config: Any) -> Described:
     quick, quick_image = (_GATES[tower.hidden_act][0] for tower in (text, config.vision_config))
     if quick != quick_image:
         parts["visual"] = partial(image_tower, config.projection_dim, image, quick_image)
+        image = {**image, "act_kwargs": {}}  # what stands there until then is built with the texts' activation
     whole = {"embed_dim": config.projection_dim, "quick_gelu": quick, "vision_cfg": image, "text_cfg": texts}
     return Described(whole, parts)
 

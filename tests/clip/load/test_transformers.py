@@ -310,10 +310,13 @@ def test_a_file_alone_is_what_the_folder_around_it_says(tmp_path):
     assert "the configuration beside the file" in alone.provenance["notes"]
 
 
-def test_two_activations_in_one_model_are_kept_apart(tmp_path):
-    theirs = made.make("clip", text_config={"hidden_act": "gelu"}, vision_config={"layer_norm_eps": 1e-3})
+@pytest.mark.parametrize(("image", "text"), [("quick_gelu", "gelu"), ("gelu", "quick_gelu"), ("gelu_new", "gelu")])
+def test_two_activations_in_one_model_are_kept_apart(image, text, tmp_path):
+    image_settings = {"hidden_act": image, "layer_norm_eps": 1e-3}
+    theirs = made.make("clip", text_config={"hidden_act": text}, vision_config=image_settings)
     model = load(made.write(tmp_path / "clip", "clip", theirs))
-    assert model.provenance["activation"] == "quickgelu (image), gelu (text)"
+    names = {"quick_gelu": "quickgelu", "gelu": "gelu", "gelu_new": "gelu-tanh"}
+    assert model.provenance["activation"] == f"{names[image]} (image), {names[text]} (text)"
     pixels = torch.from_numpy(made.tiny.random_pixels(56, 56))[None].float()
     with torch.no_grad():
         ours = model.clip.encode_image(pixels)

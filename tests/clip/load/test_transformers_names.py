@@ -2,13 +2,15 @@
 
 import copy
 import json
+import tempfile
+from pathlib import Path
 
 import open_clip
 import pytest
 import torch
 import transformers
 import transformers_models as made
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from denseclip_viz.clip.load.transformers_config import KINDS, describe_folder
@@ -116,11 +118,11 @@ def theirs(config):
         return getattr(transformers, name)(whole).state_dict()
 
 
-def built(config, parts=()):
-    """What open_clip builds of a configuration, of no memory."""
+def built(config, parts=(), *, device="meta"):
+    """What open_clip builds of a configuration, of no memory unless a device is named."""
     config = copy.deepcopy(config)
     kind = open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP
-    with torch.device("meta"):
+    with torch.device(device):
         clip = kind(**config)
         put_in(clip, dict(parts))
     return clip
@@ -172,3 +174,46 @@ def test_whatever_is_wrong_with_a_file_is_left_for_the_one_who_fills_it_to_name(
     ours = translated(state)
     assert sum(map(torch.Tensor.numel, ours.values())) == sum(map(torch.Tensor.numel, state.values())) - 3
     assert "something.else" in ours and layout_of(ours) == ""
+
+
+SIZES = st.fixed_dictionaries(
+    {
+        "heads": st.integers(1, 4),
+        "head": st.sampled_from([2, 5, 8]),
+        "hidden": st.integers(1, 50),
+        "layers": st.integers(1, 3),
+        "epsilon": st.sampled_from([1e-12, 1e-6, 1e-5, 1e-2]),
+        "gate": st.sampled_from(["quick_gelu", "gelu", "gelu_new", "gelu_pytorch_tanh"]),
+    }
+)
+
+
+def setting(sizes):
+    width = sizes["heads"] * sizes["head"]
+    whole = tower(width, sizes["hidden"], sizes["heads"], sizes["layers"])
+    return whole | {"layer_norm_eps": sizes["epsilon"], "hidden_act": sizes["gate"]}
+
+
+@settings(max_examples=20)
+@given(st.sampled_from(["clip", "siglip"]), SIZES, SIZES, st.integers(5, 9), st.sampled_from([20, 24, 27]))
+def test_whatever_the_sizes_and_gates_the_towers_are_the_same(kind, image, text, patch, side):
+    vision = setting(image) | {"patch_size": patch, "image_size": side}
+    texts = {**setting(text), "vocab_size": 30, "max_position_embeddings": 7, "eos_token_id": 29, "pad_token_id": 0}
+    config = {"model_type": kind, "vision_config": vision, "text_config": texts}
+    if kind == "siglip":
+        texts |= {"projection_size": vision["hidden_size"]}
+    own = KINDS[kind].name
+    whole = getattr(transformers, own.replace("Model", "Config")).from_dict(copy.deepcopy(config))
+    theirs = made.tiny.randomise(getattr(transformers, own)(whole).double())
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "config.json").write_text(json.dumps(config), encoding="utf-8")
+        described = describe_folder(Path(folder))
+    clip = built(described.config, described.parts, device="cpu").double().eval()
+    state = translated(theirs.state_dict())
+    clip.load_state_dict({name: state[name].reshape(value.shape) for name, value in clip.state_dict().items()})
+    pixels, ids = torch.from_numpy(made.tiny.random_pixels(side, side))[None], torch.tensor([[3, 5, 29, 0, 0, 0, 0]])
+    with torch.no_grad():
+        images = theirs.get_image_features(pixel_values=pixels).pooler_output
+        sentences = theirs.get_text_features(input_ids=ids).pooler_output
+        torch.testing.assert_close(clip.encode_image(pixels), images, atol=1e-11, rtol=1e-11)
+        torch.testing.assert_close(clip.encode_text(ids), sentences, atol=1e-11, rtol=1e-11)
