@@ -25,6 +25,8 @@ OTHERS = {
     "batch_size": "the number of images",  # as many as there are, up to eight, are one batch
     "PIL.Image.open it, image.seek(0), pass image.copy()": "save it as a file of its own",
     "Save it there: AutoTokenizer.from_pretrained(NAME).save_pretrained(FOLDER)": "Copy the tokenizer's files there",
+    "pass mean, std, interpolation, resize_mode": "pass --mean, --std, --interpolation, --resize-mode",
+    "merge_and_unload().save_pretrained(FOLDER)": "with peft's merge_and_unload, in Python",
     "go to model.encode_image; here pass the image itself": "are no image",
     "'official' or '' for none": "'official' or 'none'",
     "such as result.isel(prompt=slice(50)) or .sel(template=…)": "by fewer prompts or templates",
