@@ -44,9 +44,9 @@ def find_source(name: str | os.PathLike[str]) -> Source:
 
     if not isinstance(name, str | os.PathLike):
         got, fix = f"The model name came as {type(name).__name__}", 'Pass "ViT-B-16", say.'
-        if callable(getattr(name, "state_dict", None)):
-            fix = 'Save its state_dict() as .safetensors, and load the name of its architecture with pretrained="FILE".'
-        raise ModelNameError(got, expected="a string", fix=fix)
+        if isinstance(name, tuple):  # what clip.load and open_clip.create_model_and_transforms give
+            fix = "Pass the model itself, which comes first in it, and its transform as preprocess=."
+        raise ModelNameError(got, expected="a string, or a model in memory", fix=fix)
     text = os.path.expanduser(os.fspath(name))
     cleaned = text.replace("/", "-")
     if cleaned in open_clip.list_models():

@@ -340,3 +340,17 @@ def test_numbers_at_odd_places_of_a_file_are_read_too(tmp_path):
     for name in ("w", "wo", "wor", "word"):
         rewritten(tmp_path / "w.pt", {f"{name}/data.pkl": tensor_pickle((2,), (1,)), f"{name}/data/0": numbers})
         assert read_file(tmp_path / "w.pt")["a"].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("entry", ["w/data.pkl", "w/data/0"])
+@pytest.mark.parametrize(
+    "lie", [{"file_size": 10**6, "compress_size": 10**6}, {"file_size": 10**6}, {"header_offset": 7}]
+)
+def test_a_directory_that_lies_about_a_place_or_a_size_is_refused(lie, entry, tmp_path):
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+        archive.writestr("w/data.pkl", tensor_pickle((2,), (1,)))
+        archive.writestr("w/data/0", bytes(8))
+        for field, value in lie.items():  # the directory is written last
+            setattr(archive.getinfo(entry), field, value)
+    with pytest.raises(WeightsError, match="cannot be read as a checkpoint"):
+        read_checkpoint(tmp_path / "w.pt")

@@ -192,6 +192,11 @@ def test_other_modules_are_refused_by_their_class(thing):
         dcv.load(thing.eval())
 
 
+def test_what_clip_load_gives_is_to_be_taken_apart():
+    with pytest.raises(ModelNameError, match=r"came as tuple.*Pass the model itself, which comes first in it"):
+        dcv.load((openais(), openais_transform(32)))
+
+
 @pytest.mark.parametrize("option", ["tokenizer", "preprocess"])
 def test_what_belongs_to_a_model_in_memory_is_refused_beside_a_name(option):
     with pytest.raises(ModelNameError, match=f"{option}= for a model by name"):
