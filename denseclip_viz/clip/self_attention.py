@@ -104,8 +104,7 @@ def _tokens(block: BlockPass, kind: str, iterations: int | None) -> tuple[Tensor
     parts = {"q": block.query, "k": block.key, "v": block.value}
     if iterations is None:
         return parts[kind[0]], parts[kind[1]], block.call.scale
-    lengths = apply(block.entry, block.entering).norm(dim=-1)
-    sharpness = lengths.mean(-1)[:, None, None, None] * block.call.scale
+    sharpness = block.length * block.call.scale
     tokens = gathered(parts[kind[0]], sharpness, iterations)
     return sharpness * tokens, tokens, 1.0
 

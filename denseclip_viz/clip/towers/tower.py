@@ -38,6 +38,11 @@ class BlockPass:
     call_on: Callable[[Tensor], AttentionCall]
 
     @cached_property
+    def length(self) -> Tensor:
+        """The mean length of what attention reads, `(image, 1, 1, 1)`."""
+        return apply(self.entry, self.entering).norm(dim=-1).mean(-1)[:, None, None, None]
+
+    @cached_property
     def query(self) -> Tensor:
         """Queries, `(image, head, token, channel)`."""
         return self.call.part("query", slice(None))
