@@ -40,7 +40,8 @@ class BlockPass:
     @cached_property
     def length(self) -> Tensor:
         """The mean length of what attention reads, `(image, 1, 1, 1)`."""
-        return apply(self.entry, self.entering).norm(dim=-1).mean(-1)[:, None, None, None]
+        lengths: Tensor = apply(self.entry, self.entering).norm(dim=-1)
+        return lengths.mean(-1)[:, None, None, None]
 
     @cached_property
     def query(self) -> Tensor:
