@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 import typer
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -173,6 +175,19 @@ def test_every_phrase_that_is_translated_is_said_somewhere():
 ])  # fmt: skip
 def test_arguments_become_options(python, shell):
     assert in_options(python) == shell
+
+
+@given(st.text(), st.lists(st.text(), min_size=1, max_size=3))
+def test_any_value_becomes_what_a_shell_would_take_for_it(one, several):
+    assert shlex.split(in_options(f"pretrained={one!r}")) == ["--weights", one]
+    words = [word for text in several for word in ("--absent", text)]
+    assert shlex.split(in_options(f"Pass absent={several!r}")) == ["Pass", *words]
+
+
+@given(st.lists(st.floats(), min_size=3, max_size=3))
+def test_any_three_numbers_come_back(numbers):
+    option, text = in_options(f"mean={tuple(numbers)!r}").split(" ")
+    assert option == "--mean" and repr([float(number) for number in text.split(",")]) == repr(numbers)
 
 
 def test_every_argument_that_is_translated_is_an_option_of_a_command():

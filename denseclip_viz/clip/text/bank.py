@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity, live_print
 from denseclip_viz.clip.text.encode import Progress, context_length, encoded, mean_over_synonyms
-from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids, warn_of_unread
-from denseclip_viz.errors import OutputError, PromptError
+from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids, unread
+from denseclip_viz.errors import OutputError, PromptError, warn
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.validation import many, short
 
@@ -82,6 +82,7 @@ class TextBank:
         self._provenance = dict(provenance or {})
         self.cache = cache_folder(cache) if self._provenance.get("weights_hash") else None
         self._disk: TextCache | None = None
+        self._warnings: set[str] = {""}
         if cache and self.cache is None and not self._provenance.get("weights_hash"):
             got, expected = f"cache={str(cache)!r} without provenance", "what load_clip says of the model"
             raise OutputError(got, expected=expected, fix="Pass provenance=loaded.provenance.")
@@ -126,7 +127,7 @@ class TextBank:
                 raise named from error
         vectors = rows.vectors.reshape(len(table), len(table[0]), -1)
         self._refuse_alike(prompts, vectors, truncate)
-        warn_of_unread(self._tokenizer, rows.places)
+        self._warn(unread(self._tokenizer, rows.places))
         return mean_over_synonyms(vectors, prompts.prompt_index)
 
     def clear(self) -> None:
@@ -166,6 +167,12 @@ class TextBank:
         finally:
             if disk is not None:
                 disk.flush()
+
+    def _warn(self, caution: str) -> None:
+        """Warn once; Python's own memory of what was said is lost wherever filters of warnings change."""
+        if caution not in self._warnings:
+            self._warnings.add(caution)
+            warn(caution)
 
     def _open(self) -> TextCache | None:
         """Open the cache at the first use, not before: what the key needs of the weights is read then."""

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.surroundings import check_eval
 from denseclip_viz.clip.text.text_towers import context_of, encode_ids, needed
-from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids, warn_of_unread
-from denseclip_viz.errors import PromptError, WeightsError
+from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids, unread
+from denseclip_viz.errors import PromptError, WeightsError, warn
 from denseclip_viz.validation import is_whole
 
 Progress = Callable[[int, int], object]
@@ -69,7 +69,8 @@ def encode_texts(
         done += len(rows)
         if progress is not None:
             progress(done, len(texts))
-    warn_of_unread(tokenizer, texts)
+    if caution := unread(tokenizer, texts):
+        warn(caution)
     return result
 
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from denseclip_viz.errors import PromptError, warn
+from denseclip_viz.errors import PromptError
 from denseclip_viz.validation import check_text, short, some
 
 Tokenizer = Callable[..., Tensor]
@@ -90,12 +90,6 @@ def unread(tokenizer: Tokenizer, texts: Iterable[str]) -> str:
         "that use it have learned little else. Say it in English, or take a multilingual model, such as "
         "xlm-roberta-base-ViT-B-32."
     )
-
-
-def warn_of_unread(tokenizer: Tokenizer, texts: Iterable[str]) -> None:
-    """Warn of what `unread` says."""
-    if caution := unread(tokenizer, texts):
-        warn(caution)
 
 
 def _counter(tokenizer: Tokenizer) -> Callable[[str], int] | None:
