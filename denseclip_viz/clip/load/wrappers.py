@@ -37,8 +37,6 @@ def _behind_key(read: Any, file: Path) -> tuple[Mapping[Any, Any], tuple[str, ..
     """Open the wrapper that training scripts put around a state dict, beside the epoch, the optimizer and others."""
     if not isinstance(read, dict):
         raise _no_tensors(file, f"a {_kind(read)}")
-    if any(isinstance(value, Tensor) for value in read.values()):
-        return read, ()
     inside = [key for key, value in read.items() if isinstance(value, dict) and _has_tensors(value)]
     known = [key for key in _KEYS if key in inside] or _without_averages(inside)[:2]
     if len(known) > 1 and known[0] not in _KEYS:

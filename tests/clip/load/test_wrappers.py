@@ -33,7 +33,8 @@ def test_a_prefix_that_all_names_have_is_taken_off_and_noted(prefix, folder, tmp
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", "module", "my_weights"])
 def test_a_state_dict_in_a_wrapper_is_opened(key, folder, tmp_path):
-    torch.save({"epoch": 3, key: state(), "optimizer": {"state": {0: {"step": torch.tensor(1)}}}}, tmp_path / "w.pt")
+    optimizer = {"state": {0: {"step": torch.tensor(1)}}}
+    torch.save({"best_accuracy": torch.tensor(0.7), key: state(), "optimizer": optimizer}, tmp_path / "w.pt")
     assert same(load_clip(folder, pretrained=tmp_path / "w.pt").clip, state())
 
 
