@@ -112,7 +112,10 @@ def _as_open_clips(clip: nn.Module) -> tuple[nn.Module, str]:
         return clip, fits[0] if len(fits) == 1 else type(clip).__name__
     if len(fits) != 1:
         got = f"The model in memory is a {getattr(clip, 'original_name', type(clip).__name__)}"
-        raise ModelNameError(got, expected=_EXPECTED, fix="Pass the model itself, as open_clip.create_model gives it.")
+        fix = "Pass the model itself, as open_clip.create_model gives it."
+        if hasattr(clip, "save_pretrained"):
+            fix = "Save it, its tokenizer and its image processor with save_pretrained(FOLDER), and pass the FOLDER."
+        raise ModelNameError(got, expected=_EXPECTED, fix=fix)
     return _sharing(fits[0], state, quick=_is_quick(clip)), fits[0]
 
 

@@ -169,3 +169,8 @@ def test_the_command_line_takes_the_folder_or_says_what_is_wrong_with_it(damage,
     assert "Traceback" not in run.output
     assert run.exit_code == (2 if damage else 0), run.output
     assert run.exception is None or isinstance(run.exception, SystemExit)
+
+
+def test_a_model_in_memory_is_told_to_be_saved_first():
+    with pytest.raises(ModelNameError, match=r"is a CLIPModel.*save_pretrained\(FOLDER\), and pass the FOLDER"):
+        dcv.load(made.make("clip"))
