@@ -13,11 +13,14 @@ _LOGIN = "Check the name; if its page asks for it, accept the terms there and ru
 _OFFLINE = "Unset HF_HUB_OFFLINE and call again."
 _LATER = "Try again later."
 _PLACE = "Make that folder writable, or set HF_HOME to one that is."
+_PATIENCE = (
+    "Try again, with more patience by HF_HUB_ETAG_TIMEOUT=60 or, for the file itself, HF_HUB_DOWNLOAD_TIMEOUT=60."
+)
 _NO_HUB = "Check HF_ENDPOINT, and whether a login page stands in between."
 _CLIENT = "Name your certificates in the variable SSL_CERT_FILE, or set a client by huggingface_hub.set_client_factory."
 
-# By the name of an error's class or of one that it is made of, the first that fits: the hub's client is built on
-# requests, httpx or httpx2, by its version, and each has the same errors under its own roof.
+# By the name of an error's class or of one that it is made of, the first that fits: the hub's client is built on httpx
+# or httpx2, by its version, and each has the same errors under its own roof.
 _KINDS = (
     ("HFValidationError", "{text}", "Copy the name from the model's page."),
     ("OfflineModeIsEnabled", "HF_HUB_OFFLINE is set", _OFFLINE),
@@ -26,7 +29,7 @@ _KINDS = (
     ("EntryNotFoundError", "404: the repository has no such file", "Take another model."),
     ("RepositoryNotFoundError", "{status}: there is no such repository, or it is not shown to all", _LOGIN),
     ("FileMetadataError", "{host} does not answer as a hub does", _NO_HUB),
-    ("TimeoutException", "{host} was silent for too long", "Try again, with more patience by HF_HUB_ETAG_TIMEOUT=60."),
+    ("TimeoutException", "{host} was silent for too long", _PATIENCE),
     ("ProxyError", "the proxy refused: {text}", "Check the variables HTTPS_PROXY and ALL_PROXY."),
 )  # fmt: skip
 _STATUSES = {401: _LOGIN, 403: _LOGIN, 404: "Check the name."}
@@ -35,7 +38,7 @@ _ON_DISK = {
     errno.EDQUOT: "Make room there, or set HF_HOME to a folder on another disk.",
     errno.EACCES: _PLACE, errno.EPERM: _PLACE, errno.EROFS: _PLACE, errno.ENOTDIR: _PLACE,
 }  # fmt: skip
-# What has no base of its own, beside OSError (requests), RuntimeError (Xet) and ValueError (names that cannot be).
+# What has no base of its own, beside OSError, RuntimeError (Xet) and ValueError (names that cannot be).
 _FAILURES = ("HTTPError", "RevisionResolutionError", "XetDownloadError", "EntryNotFoundError")
 
 
