@@ -1,31 +1,22 @@
 """The canvas in a notebook: a widget whose whole drawing happens in the browser, and its still image elsewhere."""
 
 import base64
-import io
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import traitlets
 import xarray as xr
-from PIL import Image
 
 from denseclip_viz.canvas import module, style
-from denseclip_viz.canvas.encoding import Quantized, read_labels
 from denseclip_viz.canvas.messages import CheckedWidget
 from denseclip_viz.canvas.payload import Payload, Result, moved_cell, pack_result, scales_of
+from denseclip_viz.canvas.snapshot import snapshot
 from denseclip_viz.canvas.state import AUTO, DEFAULTS, carry_over, checked_controls, completed
 from denseclip_viz.errors import LayerError
-from denseclip_viz.geometry import Placement
-from denseclip_viz.maps.segment import NO_CUT
 from denseclip_viz.plot.panels import Interpolation
-from denseclip_viz.plot.raster import UNSEEN, Bytes, Floats, overlay, paint_labels, png
-from denseclip_viz.plot.scales import OPACITY, Limits, label_colour
+from denseclip_viz.plot.scales import OPACITY, Limits
 from denseclip_viz.trace import Trace
-
-STILL_PIXELS = 448  # pixels of its long side: notebooks with several stay small
 
 
 class Canvas(CheckedWidget):
@@ -222,54 +213,3 @@ def link(first: Canvas, second: Canvas, *more: Canvas, one_scale: bool = True) -
         for canvas in group:
             canvas._on_one_scale = group
             canvas._rescale()
-
-
-def snapshot(shown: Payload, state: Mapping[str, Any]) -> bytes:
-    """Draw what a canvas shows at the start, as PNG, without a browser and without a figure.
-
-    The map on its scale over the softened image, or the labels.
-    """
-    image = _image(shown)
-    rows, columns = image.shape[:2]
-    if "labels" in shown.buffers:
-        file = Image.open(io.BytesIO(shown.buffers["labels"])).resize((columns, rows), Image.Resampling.NEAREST)
-        return _painted(shown, read_labels(file), image)
-    views = shown.meta["maps"][state["layer"]]
-    state = {**state, "view": state["view"] if state["view"] in views else next(iter(views))}
-    if state["view"] == "segments":
-        return _painted(shown, _strongest(shown, state, rows, columns), image)
-    stack, _ = shown.select(state)
-    scale = {name: stack[name] for name in ("low", "high", "colours")}
-    return png(overlay(image, _maps(shown, state, rows, columns), opacity=state["opacity"], **scale))
-
-
-def _strongest(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> npt.NDArray[np.integer]:
-    """Name pixels by the strongest of the prompts that are not absent, where it exceeds those; -1 elsewhere."""
-    numbers = [at for at, prompt in enumerate(shown.meta["prompts"]) if not prompt["absent"]]
-    names = [shown.choices["prompt"][at] for at in numbers]
-    maps = np.stack([_maps(shown, {**state, "prompt": name}, rows, columns) for name in names])
-    baselines = shown.select(state)[0]["baseline"]
-    least = baselines[shown.choices["template"].index(state["template"])] if baselines else NO_CUT
-    return np.where(np.nan_to_num(maps, nan=NO_CUT).max(0) > least, np.take(numbers, maps.argmax(0)), -1)
-
-
-def _maps(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> Floats:
-    """Draw the map that a state names: linear between cells, NaN where nothing was seen."""
-    stack, at = shown.select(state)
-    where = Placement.from_dict(stack["grid"], image=shown.meta["size"], visible=shown.meta["visible"])
-    numbers = Quantized(stack["first"], stack["perUnit"], stack["decimals"], shown.buffers[stack["buffer"]])
-    return where.weights(rows, columns).draw(numbers.values().reshape(-1, *where.grid)[at])
-
-
-def _painted(shown: Payload, labels: npt.NDArray[np.integer], image: Bytes) -> bytes:
-    return png(paint_labels(labels, image, [label_colour(i) for i in range(len(shown.meta["palette"]))]))
-
-
-def _image(shown: Payload) -> Bytes:
-    if "image" in shown.buffers:
-        image = Image.open(io.BytesIO(shown.buffers["image"])).convert("RGB")
-    else:
-        height, width = shown.meta["size"]
-        image = Image.new("RGB", (max(1, width), max(1, height)), (UNSEEN,) * 3)
-    image.thumbnail((STILL_PIXELS, STILL_PIXELS))
-    return np.asarray(image)

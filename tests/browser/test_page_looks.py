@@ -52,3 +52,13 @@ def test_labels_offer_no_switch_that_does_nothing(opened):
     assert not page.locator(".dcv-interpolation").is_visible()
     page.locator(".dcv-hover").check()
     page.locator(".dcv-interpolation").wait_for()
+
+
+def test_segments_have_no_threshold_and_the_next_view_has_its_own_again(opened):
+    page = opened(fake_results.comparison(), view="segments")
+    threshold = page.locator("input.dcv-threshold")
+    assert not threshold.is_visible()
+    page.locator("select.dcv-view").select_option("dense")
+    assert threshold.is_visible()
+    page.locator("select.dcv-view").select_option("segments")
+    assert not threshold.is_visible()

@@ -8,10 +8,13 @@ import weakref
 import fake_results
 import numpy as np
 import pytest
+from drawn import everything_said
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 import denseclip_viz as dcv
 from denseclip_viz.canvas import WEB, module
+from denseclip_viz.canvas.snapshot import NOTE, drawn, laid_out
 from denseclip_viz.canvas.state import CONTROLS, DEFAULTS
 from denseclip_viz.errors import DenseclipVizError, ImageError, LayerError, PromptError
 from denseclip_viz.geometry import Geometry, upsample
@@ -19,8 +22,13 @@ from denseclip_viz.plot.raster import overlay
 
 
 def still_of(canvas):
-    data, _ = canvas._repr_mimebundle_()
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))), dtype=int)
+    """The image in the still."""
+    return drawn(canvas._shown, canvas.state)[0].astype(int)
+
+
+def said_by(canvas):
+    """What stands around it."""
+    return everything_said(laid_out(canvas._shown, canvas.state)).splitlines()
 
 
 def test_a_canvas_starts_with_the_first_of_everything():
@@ -142,6 +150,32 @@ def test_the_still_is_the_overlay_of_the_map_on_its_scale():
 def test_every_view_has_a_still(view):
     both = fake_results.comparison(layers="vit", size=(480, 960))
     assert still_of(dcv.Canvas(both, view=view)).shape == (224, 448, 3)
+
+
+def test_a_still_says_what_it_shows_on_which_scale_and_that_there_is_more():
+    both = fake_results.comparison(templates=2, prompts=["a red car", "한국어"])
+    said = said_by(dcv.Canvas(both, prompt="한국어", template="a photo of {}."))
+    scale = dcv.Canvas(both)._shown.meta["stacks"][0]
+    assert {"한국어", "a photo of {}.", "cosine", scale["title"], *scale["ticks"], NOTE} <= set(said)
+    assert NOTE.endswith("run this cell to point, choose and type.")
+    assert "head 1" in said_by(dcv.Canvas(both, view="attention", head=1))
+    named = set(said_by(dcv.Canvas(both, view="segments")))
+    assert "segments" in named and named & set(both.prompt.values)
+
+
+def test_a_still_is_stored_as_a_png_of_some_kilobytes():
+    data, _ = dcv.Canvas(fake_results.comparison(size=(480, 960)))._repr_mimebundle_()
+    file = base64.b64decode(data["image/png"])
+    assert len(file) < 300_000 and Image.open(io.BytesIO(file)).width > 448
+
+
+def test_a_still_of_a_narrow_image_and_of_long_names_keeps_its_texts_apart():
+    both = fake_results.comparison(size=(900, 120), templates=2, prompts=["a very long prompt " * 9, "grass"])
+    figure = laid_out((canvas := dcv.Canvas(both, template=str(both.template.values[1])))._shown, canvas.state)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in figure.texts if text.get_text()]
+    assert not [1 for i, one in enumerate(boxes) for other in boxes[:i] if one.overlaps(other)]
+    assert all(box.x1 <= figure.bbox.x1 for box in boxes)
 
 
 def test_absent_prompts_name_nothing_in_the_still_of_segments():

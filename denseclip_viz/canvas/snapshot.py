@@ -1,0 +1,147 @@
+"""The still image of a canvas, for places that show no widgets: what it shows, its scale, and that there is more."""
+
+import io
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+from PIL import Image
+
+from denseclip_viz.canvas.encoding import Quantized, read_labels
+from denseclip_viz.canvas.payload import Payload
+from denseclip_viz.canvas.state import MEAN, OUTPUT
+from denseclip_viz.geometry import Placement
+from denseclip_viz.maps.segment import NO_CUT
+from denseclip_viz.plot.raster import UNSEEN, Bytes, Colour, Floats, overlay, paint_labels
+from denseclip_viz.plot.scales import draw_bar, label_colour
+from denseclip_viz.plot.sheet import DPI, ENTRY, LINE, MARGIN, SMALL, TITLE, Sheet
+from denseclip_viz.plot.text import isolated
+
+STILL_PIXELS = 448  # of the image's long side: notebooks with several stay small
+LEAST = 2.8  # inches: room for the texts beside a narrow image
+HEAD, BAR = 0.3, 0.58  # inches: the title, and the scale with its name and numbers
+MOST_LABELS = 8  # in the legend; the largest
+NOTE = "A still image: run this cell to point, choose and type."
+
+Labels = npt.NDArray[np.integer[Any]]
+
+
+def snapshot(shown: Payload, state: Mapping[str, Any]) -> bytes:
+    """Draw what a canvas shows at the start, as PNG, without a browser."""
+    buffer = io.BytesIO()
+    laid_out(shown, state).savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def laid_out(shown: Payload, state: Mapping[str, Any]) -> Figure:
+    """Lay out the map with its name and scale, or the labels with theirs, and say that there is more."""
+    pixels, labels = drawn(shown, state)
+    title, about = _words(shown, state, labels)
+    legend = {} if labels is None else _legend(shown, labels)
+    attrs = {**shown.meta["provenance"], "caution": shown.meta["caution"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of fonts that are not here: the browser has its own
+        sheet = Sheet(attrs, [title, about, *legend, NOTE])
+    height, width = (side / DPI for side in pixels.shape[:2])
+    top, wide = sheet.top + HEAD, max(width, LEAST)
+    below = top + height + 0.12
+    foot = below + (BAR if labels is None else len(legend) * ENTRY + 0.05)
+    sheet.resize(wide + 2 * MARGIN, foot + 2 * LINE + MARGIN / 2)
+    about = sheet.fit(about, width=wide / 2, size=SMALL)[0]
+    room = wide - sheet.width_of(about, size=SMALL) - 0.2
+    sheet.write(MARGIN, sheet.top, isolated(sheet.fit(title, width=room, size=TITLE)[0]), size=TITLE)
+    sheet.note(MARGIN + wide, sheet.top + 0.03, about, align="right")
+    sheet.place(MARGIN, top, width, height).imshow(pixels, interpolation="antialiased", aspect="auto")
+    for row, (name, colour) in enumerate(legend.items()):
+        sheet.entry(MARGIN, below + row * ENTRY, name, colour, "", width=wide)
+    if labels is None:
+        _draw_scale(sheet, shown, state, below, wide)
+    sheet.footer(foot, NOTE)
+    return sheet.figure
+
+
+def drawn(shown: Payload, state: Mapping[str, Any]) -> tuple[Bytes, Labels | None]:
+    """Draw the map over the softened image, or the labels (row, column), which are given too."""
+    image = _image(shown)
+    labels = _labels(shown, state, *image.shape[:2])
+    if labels is not None:
+        return paint_labels(labels, image, [label_colour(i) for i in range(len(shown.meta["palette"]))]), labels
+    state = _possible(shown, state)
+    stack, _ = shown.select(state)
+    scale = {name: stack[name] for name in ("low", "high", "colours")}
+    return overlay(image, _maps(shown, state, *image.shape[:2]), opacity=state["opacity"], **scale), None
+
+
+def _possible(shown: Payload, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Take the first view of a layer that has not the one that is asked for."""
+    views = shown.meta["maps"][state["layer"]]
+    return {**state, "view": state["view"] if state["view"] in views else next(iter(views))}
+
+
+def _words(shown: Payload, state: Mapping[str, Any], labels: Labels | None) -> tuple[str, str]:
+    """Say what is shown: a prompt, a head or segments; and of which template and layer, where there are several."""
+    if labels is not None:
+        return "segments", ""
+    stack, _ = shown.select(_possible(shown, state))
+    head = "mean of heads" if state["head"] == MEAN else f"head {state['head']}"
+    template = state["template"] if stack["axes"] and stack["axes"][0] == "template" else "{}"
+    parts = [template if template != "{}" else "", state["layer"] if state["layer"] != OUTPUT else ""]
+    by_text = stack["axes"] == ["template", "prompt"]
+    return (state["prompt"] if by_text else head), " · ".join(filter(None, parts))
+
+
+def _legend(shown: Payload, labels: Labels) -> dict[str, Colour | None]:
+    """Name what is there with its colour, the largest first."""
+    indices, counts = np.unique(labels[labels >= 0], return_counts=True)
+    listed = indices[np.argsort(-counts, kind="stable")].tolist()
+    rest = {f"and {len(listed) - MOST_LABELS} more": None} if len(listed) > MOST_LABELS else {}
+    return {shown.choices["prompt"][at]: label_colour(at) for at in listed[:MOST_LABELS]} | rest
+
+
+def _draw_scale(sheet: Sheet, shown: Payload, state: Mapping[str, Any], top: float, width: float) -> None:
+    stack, _ = shown.select(_possible(shown, state))
+    scale = list(shown.scales.values())[shown.meta["stacks"].index(stack)]
+    baselines = stack["baseline"]
+    sheet.note(MARGIN, top, stack["title"])
+    sheet.note(MARGIN + width, top, stack["unit"], align="right")
+    bar = sheet.place(MARGIN, top + 0.3, width, 0.09)
+    at = shown.choices["template"].index(state["template"])
+    draw_bar(bar, scale, opacity=state["opacity"], baseline=baselines[at] if baselines else None)
+
+
+def _labels(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> Labels | None:
+    if "labels" in shown.buffers:
+        file = Image.open(io.BytesIO(shown.buffers["labels"])).resize((columns, rows), Image.Resampling.NEAREST)
+        return read_labels(file)
+    return _strongest(shown, state, rows, columns) if state["view"] == "segments" else None
+
+
+def _strongest(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> npt.NDArray[np.integer]:
+    """Name pixels by the strongest of the prompts that are not absent, where it exceeds those; -1 elsewhere."""
+    numbers = [at for at, prompt in enumerate(shown.meta["prompts"]) if not prompt["absent"]]
+    names = [shown.choices["prompt"][at] for at in numbers]
+    maps = np.stack([_maps(shown, {**state, "prompt": name}, rows, columns) for name in names])
+    baselines = shown.select(state)[0]["baseline"]
+    least = baselines[shown.choices["template"].index(state["template"])] if baselines else NO_CUT
+    return np.where(np.nan_to_num(maps, nan=NO_CUT).max(0) > least, np.take(numbers, maps.argmax(0)), -1)
+
+
+def _maps(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> Floats:
+    """Draw the map that a state names: linear between cells, NaN where nothing was seen."""
+    stack, at = shown.select(state)
+    where = Placement.from_dict(stack["grid"], image=shown.meta["size"], visible=shown.meta["visible"])
+    numbers = Quantized(stack["first"], stack["perUnit"], stack["decimals"], shown.buffers[stack["buffer"]])
+    return where.weights(rows, columns).draw(numbers.values().reshape(-1, *where.grid)[at])
+
+
+def _image(shown: Payload) -> Bytes:
+    if "image" in shown.buffers:
+        image = Image.open(io.BytesIO(shown.buffers["image"])).convert("RGB")
+    else:
+        height, width = shown.meta["size"]
+        image = Image.new("RGB", (max(1, width), max(1, height)), (UNSEEN,) * 3)
+    image.thumbnail((STILL_PIXELS, STILL_PIXELS))
+    return np.asarray(image)
