@@ -72,7 +72,7 @@ def _layers(both: xr.Dataset, all_stacks: Sequence[Stack], state: dict[str, Any]
         by_layer = {stack.layer: stack for stack in all_stacks if stack.view == view and stack.axes == TEXT}
         if len(by_layer) > 1:
             unit = by_layer[names[0]].scale.unit
-            rows.append((title, "", "", 0.0))
+            rows.append(({"": (title, "")}, "", 0.0))
             tiles.append([_tile(by_layer.get(name), template, prompt, state["prompt"]) for name in names])
     is_gradient = unit == GRADIENTS
     apart = ". The output, apart: cosines and their contributions." if is_gradient else ""
@@ -134,4 +134,4 @@ def _heads(all_stacks: Sequence[Stack]) -> ThumbnailGrid:
                 patch = {"view": "attention", "layer": OUTPUT, "head": head}
                 tip = f"attention, {columns[-1][0]}: {values.sum():.0%} of the weight goes to positions"
                 tiles.append(Thumbnail(values, stack.scale, patch, tip))
-    return ThumbnailGrid("where the pooling looks, head by head", columns, [("", "", "", 0.0)], [tiles], strip=True)
+    return ThumbnailGrid("where the pooling looks, head by head", columns, [({}, "", 0.0)], [tiles], strip=True)

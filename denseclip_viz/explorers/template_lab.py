@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import compress
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -60,8 +60,6 @@ class _Lab:
     words: Thumbnails
     masks: Masks | None
     templates: tuple[str, ...] = ()  # those whose best one was chosen
-    ranked: _Ranked = field(init=False)
-    prompt: str = field(init=False)  # the one whose texts name the rows
 
 
 def template_lab(
@@ -112,7 +110,7 @@ def template_lab(
     below = (lab.grid, lab.words)
     spec = ExplorerSpec("template_lab", CONTROLS, below=below, show=lambda panel: _show(panel, lab))
     panel = open_panel(spec, model, image, prompts, lock=lock)
-    panel.link_thumbnails(lab.grid, lambda: _follow(panel, lab))
+    panel.link_thumbnails(lab.grid, lambda: _start_words(panel, lab))
     return panel
 
 
@@ -141,30 +139,17 @@ def _in_templates(prompts: Prompts, templates: str | PathLike[str] | Iterable[st
 
 def _show(panel: Panel, lab: _Lab) -> None:
     """Show another result; of other templates than before, the best one first."""
-    table, by = ranking(panel.result, lab.masks)
+    both, prompts = panel.result, panel.shown.query.prompts
+    table, by = ranking(both, lab.masks)
     means = table[~table["absent"]].groupby("template", sort=False)[by].mean()
-    lab.ranked = _Ranked(table, means.sort_values(ascending=False, kind="stable"), by)
-    templates = panel.shown.query.prompts.templates
-    if lab.templates != templates:
-        lab.templates, panel.canvas.state = templates, {"template": lab.ranked.means.index[0]}
-    _show_grid(panel, lab)
+    ranked = _Ranked(table, means.sort_values(ascending=False, kind="stable"), by)
+    if lab.templates != prompts.templates:
+        lab.templates, panel.canvas.state = prompts.templates, {"template": ranked.means.index[0]}
+    lab.grid.show([_grid(both, ranked, prompts)], image=both["image"].to_numpy(), where=placement(both))
     _start_words(panel, lab)
 
 
-def _follow(panel: Panel, lab: _Lab) -> None:
-    """Show the words of what the canvas shows, and name the rows by what was sent of its prompt."""
-    if panel.canvas.state["prompt"] != lab.prompt:
-        _show_grid(panel, lab)
-    _start_words(panel, lab)
-
-
-def _show_grid(panel: Panel, lab: _Lab) -> None:
-    both, lab.prompt = panel.result, panel.canvas.state["prompt"]
-    grid = _grid(both, lab.ranked, panel.shown.query.prompts, lab.prompt)
-    lab.grid.show([grid], image=both["image"].to_numpy(), where=placement(both))
-
-
-def _grid(both: xr.Dataset, ranked: _Ranked, prompts: Prompts, shown: str) -> ThumbnailGrid:
+def _grid(both: xr.Dataset, ranked: _Ranked, prompts: Prompts) -> ThumbnailGrid:
     """Lay out a map for each template and prompt, the best template first, its row named by what was sent."""
     dense, means, by = next(stacks_of(both)), ranked.means, ranked.by
     most = 1.0 if by == "average_precision" else float(means.max())
@@ -173,7 +158,7 @@ def _grid(both: xr.Dataset, ranked: _Ranked, prompts: Prompts, shown: str) -> Th
     # a bar is so long in parts of the longest, from zero
     shares = [max(0.0, float(means[name]) / most) if most > 0 else 0.0 for name in best]
     rows = [
-        (_sent(prompts, name, shown), _tip(prompts, name, shown), f"{means[name]:.2f}", share)
+        ({one: (_sent(prompts, name, one), _tip(prompts, name, one)) for one in names}, f"{means[name]:.2f}", share)
         for name, share in zip(best, shares, strict=True)
     ]
     place = {str(name): at for at, name in enumerate([*both["template"].to_numpy(), ENSEMBLE])}
@@ -187,15 +172,15 @@ def _grid(both: xr.Dataset, ranked: _Ranked, prompts: Prompts, shown: str) -> Th
     ]
     absent = both["absent"].to_numpy().tolist()
     columns = [(f"{name} (absent)" if mark else name, bool(mark)) for name, mark in zip(names, absent, strict=True)]
-    note = _note(dense.scale, shown, len(best), len(means))
+    note = _note(dense.scale, len(best), len(means))
     return ThumbnailGrid("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
 
 
-def _note(scale: Scale, prompt: str, shown: int, count: int) -> str:
+def _note(scale: Scale, shown: int, count: int) -> str:
     order = "Highest on this image first; one image ranks no templates." if count > 1 else ""
     rest = f" These are {shown} of {count}; templates_table has all." if count > shown else ""
     span = f"One colour scale for all, {scale.low:.2f} to {scale.high:.2f} cosine.".replace("-", "−")
-    return f"{span} Rows say what was sent for “{prompt}”. {order}{rest}"
+    return f"{span} Rows say what was sent for the prompt shown. {order}{rest}"
 
 
 def _sent(prompts: Prompts, template: str, prompt: str) -> str:

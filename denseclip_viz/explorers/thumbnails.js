@@ -84,10 +84,12 @@ function blockOf(section, [from, to], most, draw, choose) {
   const box = make("div", "dcvx-lattice", { style }, make("span", "dcvx-head dcvx-muted", {}, number));
   const headOf = ({ label, muted }, i) => make("span", `dcvx-head${muted ? " dcvx-muted" : ""}${side(i)}`, {}, label);
   box.append(...columns.slice(from, to).map(headOf));
-  rows.slice(0, most).forEach(({ label, tip, number: text, share }, at) => {
+  rows.slice(0, most).forEach(({ names, number: text, share }, at) => {
     const bar = make("i", "", { style: `width: ${clamp(share, 0, 1) * 56}px` });
     const counted = number ? [make("span", "dcvx-number", {}, text), bar] : [];
-    box.append(make("div", "dcvx-row-head", { title: tip }, make("span", "", { dir: "auto" }, label), ...counted));
+    const head = make("div", "dcvx-row-head", {}, make("span", "", { dir: "auto" }), ...counted);
+    head.dcvNames = names; // written by `mark`
+    box.append(head);
     const tiles = cells[at].slice(from, to).map((cell) => (cell ? [thumbnailOf(cell, draw, choose), cell.note] : []));
     box.append(...tiles.map((parts, i) => make("div", `dcvx-cell${side(i)}`, {}, ...parts.filter(Boolean))));
   });
@@ -115,6 +117,11 @@ function render({ model, el }) {
     for (const thumbnail of el.querySelectorAll(".dcvx-tile")) {
       const same = Object.entries(thumbnail.dcvPatch).every(([name, value]) => current[name] === value);
       thumbnail.setAttribute("aria-pressed", String(same));
+    }
+    for (const head of el.querySelectorAll(".dcvx-row-head")) {
+      const [name, tip] = head.dcvNames[current.prompt] ?? Object.values(head.dcvNames)[0];
+      head.firstChild.textContent = name;
+      head.title = tip;
     }
   }
   function choose(patch) {

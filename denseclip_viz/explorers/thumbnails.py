@@ -56,15 +56,16 @@ class _Store:
 class ThumbnailGrid:
     """Maps (row, column), with one line below the title and curves below the maps.
 
-    A column has a name and may be muted (a prompt that is absent). A row has a name, what it says to those who point at
-    it, and its number as text and as a share of the most, if there are numbers. A curve is a number for each column, by
-    its label. So many of the last columns as `apart` says hold another quantity: they stand apart, and no curve goes up
-    to them. A strip is one row without a name. What is too long for one line goes on in the next.
+    A column has a name and may be muted (a prompt that is absent). A row has a name and what it says to those who point
+    at it, for each prompt that may be shown (the first for all others), and its number as text and as a share of the
+    most, if there are numbers. A curve is a number for each column, by its label. So many of the last columns as
+    `apart` says hold another quantity: they stand apart, and no curve goes up to them. A strip is one row without a
+    name. What is too long for one line goes on in the next.
     """
 
     title: str
     columns: Sequence[tuple[str, bool]]
-    rows: Sequence[tuple[str, str, str, float]]
+    rows: Sequence[tuple[Mapping[str, tuple[str, str]], str, float]]
     thumbnails: Sequence[Sequence[Thumbnail | None]]
     note: str = ""
     number_title: str = ""
@@ -75,7 +76,7 @@ class ThumbnailGrid:
     def pack(self, store: _Store, where: Placement) -> dict[str, Any]:
         """Describe it for the browser, its maps in the store."""
         cells = [[None if one is None else store.pack(one, where) for one in row] for row in self.thumbnails]
-        rows = [dict(zip(("label", "tip", "number", "share"), row, strict=True)) for row in self.rows]
+        rows = [dict(zip(("names", "number", "share"), row, strict=True)) for row in self.rows]
         columns = [{"label": label, "muted": muted} for label, muted in self.columns]
         about: dict[str, Any] = {"kind": "grid", "title": self.title, "note": self.note}
         lines = {label: [round(float(value), 4) for value in values] for label, values in self.curves.items()}

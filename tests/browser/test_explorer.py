@@ -270,6 +270,7 @@ def test_a_tile_of_the_laboratory_is_shown_big_and_words_have_bars(lab, page):
     shown.redrawn()
     expect(tile).to_have_attribute("aria-pressed", "true")
     assert shown.ask("[EXPLORER.canvas.state[name] for name in ('prompt', 'template')]") == ["a road", "art of the {}."]
+    expect(shown.root.locator(".dcvx-row-head", has_text="art of the road.")).to_have_count(1)
 
 
 def test_the_lens_steps_through_layers_and_heads(lab, page):
