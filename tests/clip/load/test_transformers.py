@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 
 import denseclip_viz as dcv
 from denseclip_viz.clip.load.source import find_source
+from denseclip_viz.clip.text.disk_cache import LEAST
 from denseclip_viz.clip.text.tokenize import token_ids
 from denseclip_viz.clip.text.word_tokens import word_places
 from denseclip_viz.errors import PromptError, WeightsError
@@ -293,12 +294,14 @@ def test_a_configuration_as_older_versions_wrote_it_is_the_same_model(tmp_path):
 
 def test_vectors_kept_on_disk_are_not_taken_for_a_tower_of_other_settings(tmp_path):
     folder = made.write(tmp_path / "clip", "clip")
+    texts = [f"red car {number}" for number in range(LEAST)]  # fewer are not written before the end
     kept = {"device": "cpu", "cache": tmp_path / "cache"}
-    before = dcv.load(folder, **kept).encode_text(TEXTS)
-    assert torch.equal(dcv.load(folder, **kept).encode_text(TEXTS), before)
+    before = dcv.load(folder, **kept).texts.encode(texts)
+    assert list((tmp_path / "cache").iterdir())
+    assert torch.equal(dcv.load(folder, **kept).texts.encode(texts), before)
     for changes in ({"num_attention_heads": 4}, {"layer_norm_eps": 1e-2}):
         made.rewrite(folder / "config.json", **{f"text_config__{name}": value for name, value in changes.items()})
-        after, fresh = (dcv.load(folder, **options).encode_text(TEXTS) for options in (kept, kept | {"cache": False}))
+        after, fresh = (dcv.load(folder, **options).texts.encode(texts) for options in (kept, kept | {"cache": False}))
         assert torch.equal(after, fresh) and (after - before).abs().max() > 1e-3
         before = after
 
