@@ -14,7 +14,13 @@ from state import fingerprint
 from denseclip_viz.errors import DenseclipVizError
 from denseclip_viz.trace import Trace
 
-SAID = ("transparent in places", "removed every prompt", "font", "is the only prompt")  # what our own warnings say
+SAID = (
+    "transparent in places",
+    "removed every prompt",
+    "font",
+    "is the only prompt",
+    "in single letters or bytes",
+)  # what our own warnings say
 fuzz = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 

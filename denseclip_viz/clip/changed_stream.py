@@ -120,8 +120,10 @@ def lying_apart(patches: Tensor) -> Tensor:
         `(image, position)`, yes or no.
 
     Example:
-        >>> lying_apart(torch.tensor([[[0.0], [0.1], [0.2], [9.0]]]))
-        tensor([[False, False, False,  True]])
+        >>> line = torch.arange(40.0)
+        >>> line[39] = 900
+        >>> lying_apart(line[None, :, None]).nonzero()
+        tensor([[ 0, 39]])
     """
     count = min(NEIGHBOURS, patches.shape[1] - 1)
     if count < 1:

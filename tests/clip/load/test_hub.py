@@ -145,12 +145,13 @@ FAULTS = {
 
 @pytest.mark.parametrize(("file", "fault", "said"), FAULTS.values(), ids=FAULTS.keys())
 def test_what_goes_wrong_is_told_by_its_cause_in_time(file, fault, said, hub, load):
-    with asked_at(hub.url, patience=0.1):
+    patience = 0.1 if "silent" in said else 10  # on a busy machine an answer takes what it takes
+    with asked_at(hub.url, patience=patience):
         hub.faults[file] = fault
         start = time.perf_counter()
         with pytest.raises(WeightsError, match=said) as caught:
             load()
-    assert time.perf_counter() - start < 5  # of the tests' patience; not a measure of speed
+    assert time.perf_counter() - start < 60  # of the tests' patience; not a measure of speed
     assert "\n" not in str(caught.value) and "open_clip_pytorch_model.bin" not in str(caught.value)
 
 
@@ -181,8 +182,8 @@ def test_a_download_that_breaks_off_goes_on_where_it_was(hub, load):
 
 
 def test_a_download_is_not_cut_however_slow_it_is(hub, load):
-    hub.faults[WEIGHTS] = slow(REPO[WEIGHTS], pieces=8, pause=0.1)
-    with asked_at(hub.url, patience=0.4):
+    hub.faults[WEIGHTS] = slow(REPO[WEIGHTS], pieces=20, pause=0.1)
+    with asked_at(hub.url, patience=1.5):
         assert same(load().clip, state())
 
 
@@ -378,7 +379,7 @@ def test_code_beside_a_tokenizer_in_a_folder_is_not_run_whatever_its_configurati
     assert not (tmp_path / "ran").exists()
 
 
-def test_an_interrupt_ends_a_download_at_once_and_leaves_nothing(hub, load, tmp_path):
+def test_an_interrupt_ends_a_download_at_once_and_leaves_nothing(hub, load, tmp_path, interruptible):
     def stopped(handler):
         handler.say(200, b"x" * 100, **{"Content-Length": "9999", "X-Repo-Commit": COMMIT})
         os.kill(os.getpid(), signal.SIGINT)
@@ -390,6 +391,14 @@ def test_an_interrupt_ends_a_download_at_once_and_leaves_nothing(hub, load, tmp_
     assert not list((tmp_path / "cache").rglob("*.incomplete"))
     hub.faults.clear()
     assert same(load().clip, state())
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as a terminal has it: what a shell starts behind its back ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def test_bars_are_drawn_in_terminals_only(hub, load, capfd, monkeypatch):
