@@ -128,6 +128,7 @@ def lying_apart(patches: Tensor) -> Tensor:
     count = min(NEIGHBOURS, patches.shape[1] - 1)
     if count < 1:
         return torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
+    patches = patches.to(torch.promote_types(patches.dtype, torch.float32))  # torch has no distances in half precision
     exact = "donot_use_mm_for_euclid_dist"
     nearest = (torch.cdist(patches, patches, compute_mode=exact) ** 2).topk(count + 1, largest=False)
     distance = nearest.values[..., -1]

@@ -71,6 +71,17 @@ def test_and_in_single_precision(towers, expected, name):
     assert oracle.relative_error(single, expected(name, "not square")) < 3e-6
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_and_in_half_precision_near_it(towers, expected, name):
+    half = twelve(torch.bfloat16)
+    pixels = torch.from_numpy(towers["native"][0])[None].to(torch.bfloat16)
+    with torch.no_grad():
+        mixed = decompose(tower_for(half), pixels, ForwardOptions(path=PATHS[name])).dense[0].double().numpy()
+    theirs = expected(name, "native")
+    cosine = (mixed * theirs).sum(-1) / np.linalg.norm(mixed, axis=-1) / np.linalg.norm(theirs, axis=-1)
+    assert np.median(cosine) > 0.95
+
+
 MISTAKES = {
     "the mean of SCLIP's softmaxes": ("sclip", {"attention": (Term("qq", 0.5), Term("kk", 0.5))}),
     "SCLIP without its MLP": ("sclip", {"mlp": False}),
