@@ -38,12 +38,14 @@ def changed_stream(streams: Streams, path: DensePath, grid: tuple[int, int], dep
 
     last = streams.blocks[depth - 1]
     before, patches = last.entering[:, :prefix], last.entering[:, prefix:]
-    filled: Callable[[Tensor], Tensor] = partial(_filled, apart=lying_apart(patches), grid=grid)
-    repaired = filled if path.outliers else _as_it_is
-    alike = {number: cosines(repaired(behind(number)[:, prefix:])) for number in _similar(path)}
+    repaired: Callable[[Tensor], Tensor] = _as_it_is
+    if path.outliers:
+        repaired = partial(_filled, apart=lying_apart(patches), grid=grid)
+    compared = {*_similar(path), *path.smooth[:1]}
+    alike = {number: cosines(repaired(behind(number)[:, prefix:])) for number in compared}
     patches = repaired(patches)
     if path.smooth:
-        patches = averaged(patches, cosines(repaired(behind(path.smooth[0])[:, prefix:])))
+        patches = averaged(patches, alike[path.smooth[0]])
     streams_in = [(before, patches)]
     if path.summed:
         first, final = path.summed
