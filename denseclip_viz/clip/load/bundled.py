@@ -17,6 +17,7 @@ from torch import Tensor
 
 from denseclip_viz import toyworld
 from denseclip_viz.clip.load.checkpoints import Loaded, load_clip
+from denseclip_viz.clip.load.tokenizer import clips_own
 from denseclip_viz.clip.load.weights import hash_start, require_finite
 from denseclip_viz.errors import ModelNameError, PromptError, WeightsError, warn
 from denseclip_viz.files import make_folder, save_bytes
@@ -161,9 +162,7 @@ _PUNCTUATION = (".", ",", ":", ";", "-", "'", "&", "!", "?", "(", ")", '"')
 
 @lru_cache(maxsize=1)
 def _tokenizer() -> Any:
-    from open_clip.tokenizer import SimpleTokenizer
-
-    return SimpleTokenizer()
+    return clips_own(context_length=77)
 
 
 @lru_cache(maxsize=65536)

@@ -12,6 +12,7 @@ from denseclip_viz.clip.load.checkpoints import Loaded, building, describe_model
 from denseclip_viz.clip.load.models import fitting_models
 from denseclip_viz.clip.load.pretrained import Weights
 from denseclip_viz.clip.load.switches import find_switches
+from denseclip_viz.clip.load.tokenizer import clips_own
 from denseclip_viz.clip.load.transforms import read_transform
 from denseclip_viz.clip.load.weights import OPENAI_MARKS, require_finite
 from denseclip_viz.clip.surroundings import check_eval
@@ -147,10 +148,8 @@ def _sharing(name: str, state: Mapping[str, Any], *, quick: bool) -> nn.Module:
 
 def _tokenizer(clip: nn.Module, given: Tokenizer | None) -> Tokenizer:
     """Take what is given, or CLIP's own for a text tower with its vocabulary; OpenAI's function is the same one."""
-    from open_clip.tokenizer import SimpleTokenizer
-
     words = [part.num_embeddings for part in clip.modules() if isinstance(part, nn.Embedding)]
-    own: Tokenizer = SimpleTokenizer(context_length=context_of(clip) or 77)
+    own: Tokenizer = clips_own(context_length=context_of(clip) or 77)
     if given is None:
         if words == [_WORDS]:
             return own

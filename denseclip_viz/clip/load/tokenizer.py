@@ -73,7 +73,7 @@ def read_tokenizer(text: Mapping[str, Any], *, cache_dir: str | None = None) -> 
             options |= {"trust_remote_code": False, "local_files_only": True}  # whatever a configuration wishes
             read = HFTokenizer(words, cache_dir=cache_dir, tokenizer_mode=text.get("tokenizer_mode"), **options)
         else:
-            read = _clips_own(json.dumps(options, sort_keys=True))
+            read = clips_own(**options)
     except _UNREADABLE as error:
         got = f"The tokenizer in {words or text} cannot be read ({first_line(error)})"
         fix = f"{_fetch_again(words)} A vocabulary of sentencepiece needs the packages sentencepiece and protobuf."
@@ -81,9 +81,9 @@ def read_tokenizer(text: Mapping[str, Any], *, cache_dir: str | None = None) -> 
     return read
 
 
-def _clips_own(options: str) -> Any:
+def clips_own(**options: Any) -> Any:
     """Give CLIP's own tokenizer; its tables, which take longer than a small model, are built once for all of them."""
-    read = copy.copy(_tables_of(options))
+    read = copy.copy(_tables_of(json.dumps(options, sort_keys=True)))
     read.cache = dict(read.cache)  # the one thing that reading a text changes
     return read
 
