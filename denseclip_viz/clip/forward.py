@@ -15,7 +15,7 @@ from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.paths import PATHS, attend_alone, dense_features, one_antialias, wanted_blocks
 from denseclip_viz.clip.surroundings import check_eval
 from denseclip_viz.clip.towers import Tower, uncompiled
-from denseclip_viz.clip.towers.tower import TOLERANCE, Pooling, check_recomposition, pooled_of
+from denseclip_viz.clip.towers.tower import TOLERANCE, Pooling, Wanted, check_recomposition, pooled_of
 from denseclip_viz.errors import LayerError, RecompositionError, UntrainedImageWarning, warn
 from denseclip_viz.geometry import Fit, Geometry, Preprocess, blend_weights, pixels
 from denseclip_viz.images import ImageLike, describe, display
@@ -149,14 +149,14 @@ def decompose(tower: Tower, pixels: Tensor, options: ForwardOptions) -> Decompos
         LayerError: a path that the tower does not offer, or paths that one forward pass cannot give.
     """
     paths = options.paths
-    pooling, streams = tower.forward(
-        pixels,
+    wanted = Wanted(
         layers=options.layers,
         keys=options.keys,
         antialias=one_antialias(tower, pixels, paths),
         alone=attend_alone(paths),
         blocks=wanted_blocks(tower, paths),
     )
+    pooling, streams = tower.forward(pixels, wanted)
     rows, columns = grid = pooling.attention.shape[-2:]
     dense = [features.unflatten(1, grid) for features in dense_features(tower, streams, paths, (rows, columns))]
     stacked = dense[0] if isinstance(options.path, DensePath) else torch.stack(dense, dim=1)
@@ -285,7 +285,7 @@ def check_against_forward(tower: Tower, inputs: Tensor) -> None:
     inputs = inputs.to(parameter.device, parameter.dtype)
     plain = embed(tower, inputs)
     with torch.no_grad():
-        recorded = uncompiled(tower).forward(inputs, alone=True)[0].embedding
+        recorded = uncompiled(tower).forward(inputs, Wanted(alone=True))[0].embedding
     miss = float((plain - recorded).abs().max() / plain.abs().max().clamp_min(1e-30))
     if not miss <= 30 * TOLERANCE[parameter.dtype]:
         raise RecompositionError(

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, has_hooks, on_forward, record
-from denseclip_viz.clip.towers.tower import Pooling, Streams, grid_of, pooled_of, resize_positional
+from denseclip_viz.clip.towers.tower import LEAN, Pooling, Streams, Wanted, grid_of, pooled_of, resize_positional
 from denseclip_viz.clip.towers.transformer import merge_heads
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
@@ -61,23 +61,14 @@ class AttentionPoolTower:
         taps |= {f"pool.{part}": Tap(pool, part, pooled=True) for part in ("query", "key", "value", "attention")}
         return taps | {"pool.output": Tap(pool)}
 
-    def forward(
-        self,
-        pixels: Tensor,
-        *,
-        layers: Sequence[str] = (),
-        keys: str = "",
-        antialias: bool = True,
-        alone: bool = False,
-        blocks: Sequence[int] = (),
-    ) -> tuple[Pooling, Streams]:
+    def forward(self, pixels: Tensor, wanted: Wanted = LEAN) -> tuple[Pooling, Streams]:
         """Run the tower once; its pool is computed for the one query whose answer it keeps."""
         visual: Any = self.visual
         pool, grid = visual.attnpool, grid_of(pixels, self.cell)
-        positional = resize_positional(pool.positional_embedding, grid, antialias=antialias)
+        positional = resize_positional(pool.positional_embedding, grid, antialias=wanted.antialias)
         parts = PoolPass(pool, positional)
         with ExitStack() as stack:
-            recorded = stack.enter_context(record(self.taps(), layers))
+            recorded = stack.enter_context(record(self.taps(), wanted.layers))
             parts.stand_in = not has_hooks(*pool.modules())
             stack.enter_context(on_forward(visual.layer4, lambda _inputs, output: parts.feed(output)))
             mode = InterceptAttention(parts.on_attention, swap={id(pool.positional_embedding): positional})
@@ -91,7 +82,7 @@ class AttentionPoolTower:
             even=even[:, 1:].unflatten(1, grid),
             rest={"mean token": terms[:, 0], "bias": pool.c_proj.bias.detach().expand_as(embedding)},
             even_rest={"mean token": even[:, 0]},
-            keys=pool.k_proj.forward(parts.tokens).unflatten(1, grid) if keys else None,
+            keys=pool.k_proj.forward(parts.tokens).unflatten(1, grid) if wanted.keys else None,
             layers=dict(recorded),
         )
         return pooling, parts.streams(dense)

@@ -18,7 +18,7 @@ from torch import Tensor
 from denseclip_viz.clip.hooks import Tap, has_hooks, record
 from denseclip_viz.clip.towers.linearize import Branch, Step, apply
 from denseclip_viz.clip.towers.shadow import shared_copy
-from denseclip_viz.clip.towers.tower import BlockPass, Pooling, Streams, pooled_of
+from denseclip_viz.clip.towers.tower import LEAN, BlockPass, Pooling, Streams, Wanted, pooled_of
 from denseclip_viz.clip.towers.transformer import AttentionRecord, Block, TransformerTower, block_of, merge_heads
 
 
@@ -48,16 +48,7 @@ class ClassTokenTower(TransformerTower):
         pool = {f"pool.{part}": Tap(last, part, pooled=True) for part in ("query", "key", "value", "attention")}
         return self.trunk.taps() | pool | {"pool.output": Tap(self.visual)}
 
-    def forward(
-        self,
-        pixels: Tensor,
-        *,
-        layers: Sequence[str] = (),
-        keys: str = "",
-        antialias: bool = True,
-        alone: bool = False,
-        blocks: Sequence[int] = (),
-    ) -> tuple[Pooling, Streams]:
+    def forward(self, pixels: Tensor, wanted: Wanted = LEAN) -> tuple[Pooling, Streams]:
         """Run the tower once and record its last block.
 
         The class token never reads what the last attention gives to patches. So if nothing but the value path is
@@ -67,22 +58,24 @@ class ClassTokenTower(TransformerTower):
         trunk = self.trunk
         grid, last = trunk.grid(pixels), trunk.blocks[-1]
         with ExitStack() as stack:
-            recorded = stack.enter_context(record(self.taps() if layers else {}, layers))
+            recorded = stack.enter_context(record(self.taps() if wanted.layers else {}, wanted.layers))
             listened = has_hooks(*last.modules(), *trunk.after())
-            trunk.place(stack, grid, antialias=antialias)
-            pool = AttentionRecord(alone=alone and not listened, answers=not listened, queries=bool(blocks))
+            trunk.place(stack, grid, antialias=wanted.antialias)
+            pool = AttentionRecord(
+                alone=wanted.alone and not listened, answers=not listened, queries=bool(wanted.blocks)
+            )
             pool.listen(stack, last, block_of(last).attention)
-            passes = {number: self._pass(stack, number) for number in blocks if trunk.blocks[number] is not last}
+            passes = {number: self._pass(stack, number) for number in wanted.blocks if trunk.blocks[number] is not last}
             embedding = pooled_of(self.visual(pixels))
         pool.check()
         block = block_of(shared_copy(last, hooks=False))
         pooling = Pooling(
             embedding=embedding,
-            keys=pool.keys(trunk.prefix, block.project, keys).unflatten(1, grid) if keys else None,
+            keys=pool.keys(trunk.prefix, block.project, wanted.keys).unflatten(1, grid) if wanted.keys else None,
             layers=dict(recorded),
             **pool.shared_out(self._behind(block, pool.entering[:, :1]), grid),
         )
-        passes |= {number: pool for number in blocks if number not in passes}
+        passes |= {number: pool for number in wanted.blocks if number not in passes}
         return pooling, self._streams(block, pool, passes)
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from denseclip_viz.clip.hooks import Tap, record
 from denseclip_viz.clip.towers.linearize import Branch, Step, apply, flatten
 from denseclip_viz.clip.towers.shadow import shared_copy
-from denseclip_viz.clip.towers.tower import Pooling, Streams, pooled_of
+from denseclip_viz.clip.towers.tower import LEAN, Pooling, Streams, Wanted, pooled_of
 from denseclip_viz.clip.towers.transformer import AttentionRecord, TransformerTower, merge_heads
 from denseclip_viz.errors import LayerError
 
@@ -49,22 +49,13 @@ class LatentQueryTower(TransformerTower):
         parts = {f"pool.{part}": Tap(pool, part, pooled=True) for part in ("query", "key", "value", "attention")}
         return self.trunk.taps() | {"pool.input": Tap(pool, "input")} | parts | {"pool.output": Tap(self.visual)}
 
-    def forward(
-        self,
-        pixels: Tensor,
-        *,
-        layers: Sequence[str] = (),
-        keys: str = "",
-        antialias: bool = True,
-        alone: bool = False,
-        blocks: Sequence[int] = (),
-    ) -> tuple[Pooling, Streams]:
+    def forward(self, pixels: Tensor, wanted: Wanted = LEAN) -> tuple[Pooling, Streams]:
         """Run the tower once and record its pool."""
         trunk, record_of_pool, pool = self.trunk, AttentionRecord(), pool_of(self.visual)
         grid = trunk.grid(pixels)
         with ExitStack() as stack:
-            trunk.place(stack, grid, antialias=antialias)
-            recorded = stack.enter_context(record(self.taps() if layers else {}, layers))
+            trunk.place(stack, grid, antialias=wanted.antialias)
+            recorded = stack.enter_context(record(self.taps() if wanted.layers else {}, wanted.layers))
             record_of_pool.listen(stack, pool, pool)
             embedding = pooled_of(self.visual(pixels))
         record_of_pool.check()
@@ -73,7 +64,9 @@ class LatentQueryTower(TransformerTower):
         prefix = record_of_pool.values.shape[2] - positions
         pooling = Pooling(
             embedding=embedding,
-            keys=record_of_pool.keys(prefix, _projection(pool), keys).unflatten(1, grid) if keys else None,
+            keys=record_of_pool.keys(prefix, _projection(pool), wanted.keys).unflatten(1, grid)
+            if wanted.keys
+            else None,
             layers=dict(recorded),
             **record_of_pool.shared_out(self._behind(pool), grid),
         )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from denseclip_viz.clip.hooks import Tap, on_forward, record
 from denseclip_viz.clip.towers.linearize import Step, apply, flatten, propagate_terms
 from denseclip_viz.clip.towers.shadow import at_input_size
-from denseclip_viz.clip.towers.tower import Pooling, Streams, grid_of, pooled_of
+from denseclip_viz.clip.towers.tower import LEAN, Pooling, Streams, Wanted, grid_of, pooled_of
 from denseclip_viz.clip.towers.transformer import Trunk, trunk_of
 from denseclip_viz.errors import LayerError
 
@@ -113,18 +113,9 @@ class MeanPoolTower:
         parts = self.parts
         return {**parts.taps, "pool.input": parts.pool, "pool.output": Tap(self.visual)}
 
-    def forward(
-        self,
-        pixels: Tensor,
-        *,
-        layers: Sequence[str] = (),
-        keys: str = "",
-        antialias: bool = True,
-        alone: bool = False,
-        blocks: Sequence[int] = (),
-    ) -> tuple[Pooling, Streams]:
+    def forward(self, pixels: Tensor, wanted: Wanted = LEAN) -> tuple[Pooling, Streams]:
         """Run the tower once and share its mean out."""
-        if keys:
+        if wanted.keys:
             raise LayerError(
                 "keys were asked for, and this tower has none: its pool is a plain mean",
                 expected="a tower that pools by attention",
@@ -134,8 +125,8 @@ class MeanPoolTower:
         grid = self.grid(pixels)
         with ExitStack() as stack:
             if parts.trunk:
-                parts.trunk.place(stack, grid, antialias=antialias)
-            recorded = stack.enter_context(record(self.taps() if layers else {}, layers))
+                parts.trunk.place(stack, grid, antialias=wanted.antialias)
+            recorded = stack.enter_context(record(self.taps() if wanted.layers else {}, wanted.layers))
             stack.enter_context(on_forward(parts.pool.module, lambda i, o: averaged.append(parts.pool.map(i, o))))
             embedding = pooled_of(self.visual(pixels))
         tokens = _positions(averaged[-1], parts.trunk)

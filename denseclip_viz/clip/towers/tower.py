@@ -125,6 +125,29 @@ class Pooling:
     layers: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of one pass of a tower.
+
+    Attributes:
+        layers: Names of taps to keep.
+        keys: `""` for none, `"key"` for the pool's keys, `"projected"` for keys pushed through the output projection.
+        antialias: Antialias where a table of positions is resized.
+        alone: Nothing but what positions make of themselves alone is wanted, so where nobody listens they may stand in
+            for what the tower computes of them.
+        blocks: Numbers of the transformer blocks that paths are made of, in a tower with the switch `blocks`.
+    """
+
+    layers: Sequence[str] = ()
+    keys: str = ""
+    antialias: bool = True
+    alone: bool = False
+    blocks: Sequence[int] = ()
+
+
+LEAN = Wanted()
+
+
 class Tower(Protocol):
     """One image tower behind one small interface; a family is a file that implements it."""
 
@@ -168,27 +191,12 @@ class Tower(Protocol):
     def resizes_positions(self, pixels: Tensor) -> bool:
         """Tell whether a table of positions must be resized for this input, and so antialiased or not."""
 
-    def forward(
-        self,
-        pixels: Tensor,
-        *,
-        layers: Sequence[str] = (),
-        keys: str = "",
-        antialias: bool = True,
-        alone: bool = False,
-        blocks: Sequence[int] = (),
-    ) -> tuple[Pooling, Streams]:
+    def forward(self, pixels: Tensor, wanted: Wanted = LEAN) -> tuple[Pooling, Streams]:
         """Run the tower once on `(image, 3, H, W)`, a size that it is `at`, and record its pooling.
 
         Args:
             pixels: The input.
-            layers: Names of taps to keep.
-            keys: `""` for none, `"key"` for the pool's keys, `"projected"` for keys pushed through the output
-                projection.
-            antialias: Antialias where a table of positions is resized.
-            alone: Nothing but what positions make of themselves alone is wanted, so where nobody listens they may
-                stand in for what the tower computes of them.
-            blocks: Numbers of the transformer blocks that paths are made of, in a tower with the switch `blocks`.
+            wanted: What is kept of the pass.
         """
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
