@@ -1,3 +1,4 @@
+from . import attribution as attribution
 from . import maps as maps
 from . import measure as measure
 from . import plot as plot

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from denseclip_viz import arguments
-from denseclip_viz.attribution.layer_maps import with_layers
 from denseclip_viz.clip import summary
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.forward import check_once, embed, prepare, trace_all
@@ -25,6 +24,7 @@ from denseclip_viz.errors import ImageError
 from denseclip_viz.geometry import Fit, fit_from
 from denseclip_viz.images import ImageLike, readable
 from denseclip_viz.maps import comparison, segment, similarity
+from denseclip_viz.maps.layer_maps import with_layers
 from denseclip_viz.presets import Preset, preset_named
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.trace import Trace

@@ -142,6 +142,16 @@ def embed(tower: Tower, pixels: Tensor) -> Tensor:
         return pooled_of(tower.visual(pixels.to(parameter.device, parameter.dtype)))
 
 
+def differentiable(tower: Tower, pixels: Tensor) -> tuple[Tower, Tensor]:
+    """Bring pixels `(…, 3, H, W)` to a tower, at their size, as one batch that gradients can be asked of."""
+    check_eval(tower.visual)
+    parameter = next(tower.visual.parameters())
+    batch = pixels.reshape(-1, *pixels.shape[-3:])
+    # a copy, so that the caller's own pixels never ask for gradients
+    inputs = batch.to(parameter.device, parameter.dtype, copy=True).requires_grad_(True)
+    return uncompiled(tower).at(inputs), inputs
+
+
 def decompose(tower: Tower, pixels: Tensor, options: ForwardOptions) -> Decomposition:
     """Run a tower once on `(image, 3, H, W)`, a size that it is `at`; take its pooling apart, and make dense features.
 

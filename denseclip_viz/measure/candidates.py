@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz import arguments
-from denseclip_viz.attribution.gradients import grad_cam
+from denseclip_viz.attribution.grad_cam import grad_cam
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.paths import choose_path
 from denseclip_viz.clip.surroundings import guarded

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import denseclip_viz as dcv
-from denseclip_viz.attribution.gradients import gradient_maps
 from denseclip_viz.clip.paths import PATHS
+from denseclip_viz.maps.gradients import gradient_maps
 from denseclip_viz.maps.tables import classify_table, compare_table, layers_table, segment_table
 
 PROMPTS = dcv.Prompts(["a red car", "grass"], ["a photo of {}.", "{}"], absent=["a giraffe"])

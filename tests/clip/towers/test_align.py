@@ -13,7 +13,7 @@ from state import fingerprint
 from transformers import AlignModel, AutoTokenizer
 
 import denseclip_viz as dcv
-from denseclip_viz.attribution.gradients import grad_cam
+from denseclip_viz.attribution.grad_cam import grad_cam
 from denseclip_viz.clip.forward import TOLERANCE, ForwardOptions, decompose
 from denseclip_viz.clip.text.encode import encode_texts
 from denseclip_viz.clip.towers import logit_scale

@@ -13,12 +13,13 @@ from state import fingerprint
 from torch import nn
 from torch.nn import functional as F
 
-from denseclip_viz.attribution.gradients import grad_cam, gradient_maps
+from denseclip_viz.attribution.grad_cam import grad_cam
 from denseclip_viz.clip.forward import ForwardOptions, decompose
 from denseclip_viz.clip.paths import PATHS, read_layer
 from denseclip_viz.clip.towers import tower_for
 from denseclip_viz.clip.towers.tower import check_recomposition, resize_positional
 from denseclip_viz.errors import GeometryError, LayerError, RecompositionError, UnsupportedTowerError
+from denseclip_viz.maps.gradients import gradient_maps
 
 TIMM_SIZED = [kind for kind in tiny.TIMM if kind not in ("ConvNeXt", "ConvNeXt-mlp", "FastViT")]
 

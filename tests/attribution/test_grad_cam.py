@@ -1,4 +1,4 @@
-"""Attributions by gradients, against a second way without our hooks."""
+"""Grad-CAM, against a second way without our hooks."""
 
 import oracle
 import pytest
@@ -6,7 +6,7 @@ import tiny
 import torch
 from torch.nn import functional as F
 
-from denseclip_viz.attribution.gradients import grad_cam
+from denseclip_viz.attribution.grad_cam import grad_cam
 from denseclip_viz.clip.towers import tower_for
 
 VECTORS = torch.randn(3, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from denseclip_viz.attribution.gradients import gradient_maps
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.paths import choose_path, read_layer
 from denseclip_viz.clip.towers import Tower
 from denseclip_viz.errors import LayerError
 from denseclip_viz.maps.comparison import with_gradients, with_layer_readout
+from denseclip_viz.maps.gradients import gradient_maps
 from denseclip_viz.trace import Trace
 
 if TYPE_CHECKING:
