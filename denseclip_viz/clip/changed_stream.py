@@ -4,7 +4,7 @@
     x   <- R_a x,                   R_l: rows of cos(x_l) from 0.4 on, each divided by its sum
     y    = O(A V(x)) + c · class token
     y   <- R_b y,  + the same of Σ x_l over some blocks
-    A    = Σ_terms w · softmax(s k kᵀ), or softmax(3 (S - mean S)) without negatives, S = cos(x_l)
+    A    = Σ_terms w · softmax(s k kᵀ + ω), or softmax(3 (S - mean S)) without negatives, S = cos(x_l)
 
 Written from the formulas. Where the released code and the formula differ on wide images (rows and columns of a place
 that lies apart are exchanged there), the formula is followed.
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.clip.dense_path import DensePath, Term
-from denseclip_viz.clip.self_attention import block_behind
+from denseclip_viz.clip.self_attention import block_behind, near_bonus
 from denseclip_viz.clip.towers.linearize import apply
 from denseclip_viz.clip.towers.tower import BlockPass, Streams
 from denseclip_viz.clip.towers.transformer import merge_heads
@@ -51,7 +51,7 @@ def changed_stream(streams: Streams, path: DensePath, grid: tuple[int, int], dep
         first, final = path.summed
         total = torch.stack([behind(number) for number in _between(first, final, depth)]).sum(0)
         streams_in.append((total[:, :prefix], total[:, prefix:]))
-    stream = sum(_attended(path, last, *entering, alike) for entering in streams_in)
+    stream = sum(_attended(path, last, *entering, alike, grid) for entering in streams_in)
     assert isinstance(stream, Tensor)
     return averaged(stream, cosines(behind(path.smooth[1])[:, prefix:])) if path.smooth else stream
 
@@ -70,19 +70,23 @@ def _similar(path: DensePath) -> list[int]:
     return [number for term in path.terms if term.kind == "similar" for number in term.blocks]
 
 
-def _attended(path: DensePath, block: BlockPass, before: Tensor, patches: Tensor, alike: dict[int, Tensor]) -> Tensor:
+def _attended(
+    path: DensePath, block: BlockPass, before: Tensor, patches: Tensor, alike: dict[int, Tensor], grid: tuple[int, int]
+) -> Tensor:
     """Give O(A V) of a stream, and the class token's share."""
     prefix = before.shape[1]
     call = block.call_on(torch.cat([before, patches], dim=1))
     first = 0 if path.class_key else prefix
     value = call.part("value", slice(None))[:, :, first:]
+    near = near_bonus(path, grid, value)
 
     def mixed(term: Term) -> Tensor:
         if term.kind == "similar":
             weights = torch.stack([centred(alike[number]) for number in term.blocks]).mean(0)
             return weights[:, None] @ value[:, :, -weights.shape[-1] :]
         query, key = (call.part({"q": "query", "k": "key", "v": "value"}[kind], slice(None)) for kind in term.kind)
-        return F.scaled_dot_product_attention(query[:, :, prefix:], key[:, :, first:], value, scale=call.scale)
+        bias = None if term.kind == "qk" else near
+        return F.scaled_dot_product_attention(query[:, :, prefix:], key[:, :, first:], value, bias, scale=call.scale)
 
     heads = torch.stack([term.weight * mixed(term) for term in path.terms]).sum(0)
     return apply(block.out, merge_heads(heads)) + path.class_token * before[:, :1]

@@ -91,17 +91,21 @@ class DensePath:
             raise LayerError(got, expected=expected, fix='Pass attention=("kk",), say.')
         inside = [number for term in self.terms if term.kind == "similar" for number in term.blocks or (0,)]
         numbers = [*(number for term in self.terms for number in term.blocks), *inside, *self.smooth, *self.summed]
+        afar = self.iterations is not None or any(term.blocks for term in self.terms if term.kind != "similar")
         pairs = len(self.smooth) in (0, 2) and len(self.summed) in (0, 2)
         wrong = {
             "blocks": self.blocks < 1,
             "gaussian": not 0 <= self.gaussian < float("inf"),
             "iterations": self.iterations is not None and self.iterations < 0,
             "block numbers": not pairs or any(not 1 <= number <= TWELVE for number in numbers),
-            "changes of the stream": self.of_streams and (self.blocks > 1 or self.residual or self.mlp),
+            "changes of the stream": self.of_streams and (self.blocks > 1 or self.residual or self.mlp or afar),
         }
         if any(wrong.values()):
             what = next(name for name, holds in wrong.items() if holds)
-            fix = "Numbers of blocks are 1 to 12; outliers, smooth, summed go with residual=False, mlp=False, blocks=1."
+            fix = (
+                "Numbers of blocks are 1 to 12; outliers, smooth, summed go with residual=False, mlp=False, blocks=1, "
+                "and the last block's own attention."
+            )
             raise LayerError(f"path {self.name!r} with such {what}", expected="numbers that can be", fix=fix)
         if self.blocks > 1 and (self.mlp or not self.terms):
             got, fix = f"path {self.name!r} over {self.blocks} blocks", "Pass attention=(...) and mlp=False."

@@ -82,7 +82,12 @@ def choose_path(path: str | DensePath) -> DensePath:
 
 def paths_of(tower: Tower) -> tuple[str, ...]:
     """Name the paths that give something of their own in a tower: all that they switch is there."""
-    return tuple(path.name for path in PATHS.values() if _switched(path) <= tower.switches)
+    return tuple(path.name for path in PATHS.values() if offers(tower, path))
+
+
+def offers(tower: Tower, path: DensePath) -> bool:
+    """Say whether all that a path switches is there in a tower."""
+    return _switched(path) <= tower.switches
 
 
 def _switched(path: DensePath) -> set[str]:

@@ -90,7 +90,7 @@ class Mixer:
         if key not in self._mixed:
             first, prefix = 0 if path.class_key else self.streams.prefix, self.streams.prefix
             block, values = self.streams.blocks[source], self.streams.blocks[number].value
-            near = F.pad(nearness(self.grid, gaussian), (prefix - first, 0)).to(values) if gaussian else None
+            near = None if plain else near_bonus(path, self.grid, values[:, :, first:])
             bias = block.call.bias[..., prefix:, first:] if plain and block.call.bias is not None else near
             queries, keys, scale = _tokens(block, kind, iterations)
             self._mixed[key] = F.scaled_dot_product_attention(
@@ -120,6 +120,14 @@ def gathered(tokens: Tensor, sharpness: Tensor, iterations: int) -> Tensor:
         tokens = F.normalize(tokens, dim=-1)
         tokens = F.scaled_dot_product_attention(sharpness * tokens, tokens, tokens, scale=1.0)
     return F.normalize(tokens, dim=-1)
+
+
+def near_bonus(path: DensePath, grid: tuple[int, int], values: Tensor) -> Tensor | None:
+    """Give what near positions get in the logits along a path, `(position, token)`; tokens before positions get 0."""
+    if not path.gaussian:
+        return None
+    near = nearness(grid, path.gaussian)
+    return F.pad(near, (values.shape[-2] - len(near), 0)).to(values)
 
 
 def nearness(grid: tuple[int, int], sigma: float) -> Tensor:

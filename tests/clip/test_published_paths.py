@@ -22,6 +22,9 @@ PUBLISHED = [name for name, path in PATHS.items() if path.of_blocks]
 SIZES = {"native": (56, 56), "larger": (64, 64), "not square": (48, 72)}  # more patches than SC-CLIP has neighbours
 
 
+BARE = {"residual": False, "mlp": False}
+
+
 def twelve(dtype=torch.float64, **options):
     return tiny.tiny_vit(dtype=dtype, image_size=56, layers=12, quick_gelu=True, ls_init_value=0.1, **options).visual
 
@@ -98,6 +101,7 @@ MISTAKES = {
     "SC-CLIP without the class token": ("sc-clip", {"class_token": 0.0}),
     "SC-CLIP attending to the class token": ("sc-clip", {"class_key": True}),
     "SC-CLIP summed from block 5": ("sc-clip", {"summed": (5, 10)}),
+    "SC-CLIP with a bonus for near positions": ("sc-clip", {"gaussian": 5.0}),
     "ResCLIP's blocks 5 to 8": ("resclip", {"attention": (Term("kk", 0.8), Term("qk", 1.2, (5, 6, 7, 8)))}),
 }
 
@@ -107,6 +111,13 @@ def test_a_small_mistake_in_a_path_shows(visual, towers, expected, mistake):
     name, changes = MISTAKES[mistake]
     wrong = ours(visual, towers["native"][0], replace(PATHS[name], **changes)).numpy()
     assert oracle.relative_error(wrong, expected(name, "native")) > 5e-4
+
+
+def test_near_positions_get_their_bonus_in_a_changed_stream_too(visual, towers):
+    """Nothing but a class token of weight almost 0 makes NACLIP's stream a changed one."""
+    pixels = towers["not square"][0]
+    changed = ours(visual, pixels, replace(PATHS["naclip"], class_token=1e-16)).numpy()
+    assert oracle.relative_error(changed, ours(visual, pixels, PATHS["naclip"]).numpy()) < 1e-12
 
 
 def test_block_numbers_are_those_of_a_tower_of_twelve():
@@ -132,6 +143,8 @@ def test_block_numbers_are_those_of_a_tower_of_twelve():
         ({"attention": ("kk",), "smooth": (4,)}, "such block numbers"),
         ({"attention": ("kk",), "summed": (4, 13)}, "such block numbers"),
         ({"attention": ("kk",), "outliers": True}, "such changes of the stream"),
+        ({**BARE, "attention": (Term("kk", 1.0, (7,)),), "outliers": True}, "such changes of the stream"),
+        ({**BARE, "attention": ("kk",), "iterations": 1, "smooth": (9, 4)}, "such changes of the stream"),
         ({"attention": ("kk",), "blocks": 2}, "over 2 blocks"),
         ({"blocks": 2, "mlp": False}, "over 2 blocks"),
     ],
