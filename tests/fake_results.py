@@ -175,7 +175,7 @@ def trace(result, depth=6) -> Trace:
 def similarity(**options) -> xr.DataArray:
     """Make similarity maps (template, prompt, y, x); options as for `comparison`."""
     both = comparison(**{"templates": 3, **options})
-    return both.dense.rename("similarity").assign_attrs(both.attrs)
+    return both.dense.assign_attrs(both.attrs)
 
 
 def segmentation(*, labels=("car", "grass", "sky", "sun", "giraffe"), size=(240, 360), mode="whole", random_weights=0):

@@ -32,7 +32,7 @@ from denseclip_viz.train.contrastive import export, train
 from denseclip_viz.train.loop import STATE
 
 posix = pytest.mark.skipif(os.name != "posix", reason="limits and signals of POSIX")
-MAPS = xr.DataArray(np.random.default_rng(0).random((3, 40, 40)), dims=("prompt", "y", "x"), name="similarity")
+MAPS = xr.DataArray(np.random.default_rng(0).random((3, 40, 40)), dims=("prompt", "y", "x"), name="dense")
 TABLE = pd.DataFrame({"prompt": ["a cat"] * 2000})
 
 

@@ -64,7 +64,7 @@ def similarity(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.DataArray:
         maps.numpy(),
         dims=(*axis, "template", "prompt", "y", "x"),
         coords={**axis, **coordinates(trace, prompts)},
-        name="similarity",
+        name="dense",
         attrs=attributes(trace) | DENSE,
     )
 

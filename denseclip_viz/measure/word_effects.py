@@ -82,7 +82,7 @@ def word_attribution(
     without = np.stack([model.similarity(trace, shorter).values[:, 0] for shorter in _left_out(prompts)], axis=1)
     full = whole.values[:, None]
     data: dict[str, Any] = {
-        "similarity": whole,
+        "dense": whole,
         "without": (_WORDS, without),
         "change": (_WORDS, full - without),
         "peak_change": (_WORDS[:2], full.max((-2, -1)) - without.max((-2, -1))),

@@ -59,7 +59,7 @@ def grid(
         >>> trace = model.trace(dcv.toyworld.scene("a taxi on a road", 96))
         >>> maps = model.similarity(trace, dcv.Prompts(["a taxi", "a road"], ["{}", "a photo of {}"]))
         >>> [text.get_text() for text in grid(maps, image=trace.image).texts][:3]
-        ['similarity', 'cosine', 'a taxi']
+        ['dense', 'cosine', 'a taxi']
     """
     select.one_of(normalise, ("shared", "each"), name="normalise")
     table = _table(maps, rows, cols)
@@ -138,7 +138,7 @@ def _draw_title(
     sheet: Sheet, table: xr.DataArray, scale: scales.Scale, baseline: float | None, *, opacity: float
 ) -> None:
     """Write the title with the bar of the scale."""
-    sheet.title(str(table.name or "similarity"))
+    sheet.title(str(table.name or "dense"))
     top, left = sheet.top, sheet.width - MARGIN - BAR
     note = "cosine" if scale.unit == "cosine" else STRETCHED
     for i, line in enumerate(sheet.fit(note, width=left - 2 * MARGIN, size=SMALL, lines=3)):

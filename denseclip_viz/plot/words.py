@@ -61,7 +61,7 @@ def words(
         True
     """
     made_by = "word_attribution(model, image, prompt)"
-    select.require(attribution, ["similarity", "change", "peak_change", "image"], made_by=made_by)
+    select.require(attribution, ["dense", "change", "peak_change", "image"], made_by=made_by)
     one, written = select.pick_template(attribution, template)
     kinds, where = _kinds(one), panels.placement(one)
     names = [str(name) for name in one["word"].to_numpy()]
@@ -88,7 +88,7 @@ def words(
 
 
 def _kinds(one: xr.Dataset) -> list[_Kind]:
-    whole = one["similarity"]
+    whole = one["dense"]
     title, scale = "left out: what the highest cosine loses without the word", scales.of_view("dense", whole)
     kinds = [_Kind(title, one["peak_change"], one["change"], whole, scale, "whole prompt")]
     if "gradient" in one:

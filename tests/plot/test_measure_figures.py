@@ -47,7 +47,7 @@ def attribution(words=("a", "red", "car"), *, size=(240, 360), gradient=True, **
     rng = np.random.default_rng(1)
     change = rng.normal(0, 0.1, (1, len(words), *whole.shape[-2:]))
     data = {
-        "similarity": whole.drop_vars("absent", errors="ignore"),
+        "dense": whole.drop_vars("absent", errors="ignore"),
         "change": (("template", "word", "y", "x"), change),
         "peak_change": (("template", "word"), change.max((2, 3)) * np.where(np.arange(len(words)) % 2, -1, 1)),
         "image": (("row", "column", "rgb"), fake_results.image(size)),
