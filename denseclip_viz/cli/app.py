@@ -104,7 +104,9 @@ def segment(
     articles: opt.Articles = "as written",
     absent: opt.Absent = [],  # noqa: B006
     geometry: opt.Fit = "native",
-    background: Annotated[list[str], typer.Option(help="Background prompts, or one probability.")] = [],  # noqa: B006
+    background: Annotated[
+        list[str], typer.Option(help="Background prompts, or the least probability (in a softmax: share).")
+    ] = [],  # noqa: B006
     cosine: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(help="Name no pixel whose best prompt has no higher cosine."),
@@ -148,13 +150,14 @@ def classify(
     force: opt.Force = False,
 ) -> None:
     """Give the whole image's probability of each prompt, and its cosine beside that of absent ones."""
-    from denseclip_viz.maps.tables import classify_table
+    from denseclip_viz.maps.tables import classify_overview, classify_table
 
     with one_line_errors():
         prompts, files = opt.prompts_of(prompt, template, absent, articles), find(images)
         check_out(out, files, TABLES, force=force)
         loaded = model.load()
-        command = Command(lambda trace: loaded.classify(trace, prompts, formula=formula), no_figure, classify_table)
+        work = partial(loaded.classify, prompts=prompts, formula=formula)
+        command = Command(work, no_figure, classify_table, printed=classify_overview)
         run(loaded, files, command, out=out, force=force)
 
 

@@ -56,6 +56,8 @@ class Command:
     table: Callable[[Any], pd.DataFrame]
     also: Callable[[Any, Path], object] = lambda result, image: None
     """What else is written, of a result and the path of its image; gives the file."""
+    printed: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table
+    """What is printed of the table of several images."""
 
 
 def find(paths: Sequence[Path]) -> list[Path]:
@@ -174,17 +176,24 @@ def run(
             written += filter(None, [command.also(result, path)])
     finally:
         if tables:  # also after an interrupt: what was computed is kept
-            _finish(tables, out, written, force=force)
+            _finish(tables, command.printed if len(files) > 1 else None, out, written, force=force)
     skipped.end()
 
 
-def _finish(tables: Sequence[pd.DataFrame], out: str | None, written: list[object], *, force: bool) -> None:
+def _finish(
+    tables: Sequence[pd.DataFrame],
+    printed: Callable[[pd.DataFrame], pd.DataFrame] | None,
+    out: str | None,
+    written: list[object],
+    *,
+    force: bool,
+) -> None:
     import pandas as pd
 
     table = pd.concat(tables, ignore_index=True)
     if out and "{name}" not in out and _ending(out) == ".csv":
         written.append(save_table(table, out, force=force))
-    print_table(table)
+    print_table(printed(table) if printed else table)
     print_written(written)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+SOURCE = ("model", "weights", "weights_hash", "random_weights")
 MARKS = ("absent", "background")  # what is said of a prompt beside its name
 
 
@@ -115,6 +116,36 @@ def classify_table(shares: xr.DataArray) -> pd.DataFrame:
 
 
 @guarded
+def classify_overview(table: pd.DataFrame) -> pd.DataFrame:
+    """Lay what `classify_table` says of several images out for the eye: an image a line, a prompt a column.
+
+    Returns:
+        Columns `image`, `template`, `number` (which one it is), one for each prompt, the likeliest first; with absent
+        prompts `absent_baseline`; and which weights. Images of one name keep a line each.
+
+    Example:
+        >>> import denseclip_viz as dcv, pandas as pd
+        >>> model, scenes = dcv.load(), [dcv.toyworld.scene(seed, size=64) for seed in (1, 2)]
+        >>> tables = [dcv.maps.classify_table(model.classify(scene, ["a taxi", "grass"])) for scene in scenes]
+        >>> classify_overview(pd.concat(tables, ignore_index=True)).columns.tolist()[:5]
+        ['image', 'template', 'number', 'a taxi', 'grass']
+    """
+    number = next(str(name) for name in table if str(name).startswith(("softmax", "sigmoid")))
+    prompts = table.groupby("prompt", sort=False)[number].mean().sort_values(ascending=False, kind="stable").index
+    # a row of `classify_table` is one of (template, prompt) of an image; the count of a pair tells images of one name
+    nth = table.groupby(["template", "prompt"], sort=False).cumcount().rename("nth")
+    facts = ["image", "template", *(name for name in ("absent_baseline",) if name in table), *SOURCE]
+    rows = table.assign(nth=nth).pivot(index=["nth", "template"], columns="prompt", values=number)[prompts]
+    known = table.assign(nth=nth).drop_duplicates(["nth", "template"])[["nth", *facts]]
+    wide = known.merge(rows.reset_index(), on=["nth", "template"], validate="one_to_one")
+    wide.insert(0, "number", number)
+    ends = [name for name in facts if name not in ("image", "template")]
+    columns = ["image", "template", "number", *prompts, *ends]
+    overview: pd.DataFrame = wide[columns]
+    return overview
+
+
+@guarded
 def layers_table(both: xr.Dataset) -> pd.DataFrame:
     """List layers: one row for each layer, template and prompt.
 
@@ -147,7 +178,7 @@ def layers_table(both: xr.Dataset) -> pd.DataFrame:
 def with_source(table: pd.DataFrame, result: xr.Dataset | xr.DataArray) -> pd.DataFrame:
     """Say in every row which image and which weights it is about."""
     table.insert(0, "image", result.attrs.get("image_name", ""))
-    for name in ("model", "weights", "weights_hash"):
+    for name in SOURCE[:-1]:
         table[name] = result.attrs.get(name, "")
     table["random_weights"] = bool(result.attrs.get("random_weights", 0))
     return table

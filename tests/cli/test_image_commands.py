@@ -137,3 +137,19 @@ def test_where_label_images_cannot_go_is_refused_before_any_work(refused, many, 
     assert "two names" in refused("segment", "street.jpg", "--labels", "x.png", "--out", "x.png")
     assert "'{name}.png'" in refused("segment", many, "--labels", "all.png")
     assert "at most 254" in refused("segment", "street.jpg", "--labels", "x.png", prompts=map(str, range(255)))
+
+
+def test_of_several_images_classify_prints_an_image_a_line_and_a_prompt_a_column(run, many):
+    lines = run("classify", many, "-o", "all.csv").stdout.splitlines()
+    assert "number softmax_share" in lines[0] and lines[1].split()[:1] == ["image"]
+    long, wide = pd.read_csv("all.csv"), [line.split() for line in lines[2:] if " 0." in line]
+    assert len(wide) == long.image.nunique() and len(long) == 2 * len(wide)
+    for image, *shares in wide:
+        known = long[long.image == image].set_index("prompt").softmax_share
+        order = known.index if lines[1].split()[1] == known.index[0].split()[0] else known.index[::-1]
+        assert [float(share) for share in shares] == pytest.approx(known[order].tolist(), abs=1e-4)
+
+
+def test_images_of_one_name_keep_a_line_each(run, many):
+    lines = run("classify", "street.jpg", "street.jpg").stdout.splitlines()
+    assert len([line for line in lines if "0." in line]) == 2
