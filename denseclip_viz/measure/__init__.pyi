@@ -11,6 +11,8 @@ from .datasets import MaskFolder as MaskFolder
 from .ensemble_selection import EnsembleSelection as EnsembleSelection
 from .ensemble_selection import select_templates as select_templates
 from .evaluation import evaluate as evaluate
+from .ladder import ladder as ladder
+from .ladder import ladder_table as ladder_table
 from .rank import Ranking as Ranking
 from .rank import rank_synonyms as rank_synonyms
 from .rank import rank_templates as rank_templates

@@ -58,9 +58,14 @@ def intervals(scores: Floats, interval: float, *, resamples: int = 2000, seed: i
         >>> (low.round(2).tolist(), high.round(2).tolist())  # 0.5 and 1.96 times 0.29 / 20 on either side
         ([0.47], [0.53])
     """
-    means, ends = resampled(scores, resamples=resamples, seed=seed), [(1 - interval) / 2, (1 + interval) / 2]
-    centre = scores.mean(0)
-    low, high = centre + small_sample_factor(len(scores), interval) * (np.quantile(means, ends, axis=0) - centre)
+    means = resampled(scores, resamples=resamples, seed=seed)
+    return ends_of(means, scores.mean(0), len(scores), interval)
+
+
+def ends_of(draws: Floats, centre: Floats, images: int, interval: float) -> tuple[Floats, Floats]:
+    """Take an interval around what was measured from `(resample, …)` draws of it, widened for few images."""
+    away = np.quantile(draws, [(1 - interval) / 2, (1 + interval) / 2], axis=0) - centre
+    low, high = centre + small_sample_factor(images, interval) * away
     return low, high
 
 

@@ -71,7 +71,7 @@ def intersection_over_union(counts: Counts) -> NDArray[np.float64]:
     return areas_iou(class_areas(counts))
 
 
-def areas_iou(areas: Counts) -> NDArray[np.float64]:
+def areas_iou(areas: Counts | NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Do what `intersection_over_union` does for `(…, class, 3)` areas, as `class_areas` returns."""
     both, true, given = np.moveaxis(areas, -1, 0)
     return np.where(true > 0, both / np.maximum(true + given - both, 1), np.nan)

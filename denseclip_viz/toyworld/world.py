@@ -42,6 +42,11 @@ class Scenes(Sequence[Scene]):
     size: int
     siblings: int = 0
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Name what labels count: all classes of the world."""
+        return CLASSES
+
     def __len__(self) -> int:
         return len(self.numbers)
 
