@@ -29,14 +29,25 @@ from oracle_maps import softmax
 class Tower:
     """The streams of one image, and the parts of its blocks per head."""
 
-    def __init__(self, sd: Weights, streams: list[Array], grid: Grid, vit: Vit) -> None:
-        self.sd, self.streams, self.grid, self.vit = sd, streams, grid, vit
+    def __init__(self, sd: Weights, streams: list[Array], grid: Grid, vit: Vit, given: Array) -> None:
+        self.sd, self.streams, self.grid, self.vit, self.given = sd, streams, grid, vit, given
         self.last = len(streams) - 2
 
-    def heads(self, block: int) -> list[tuple[Array, Array, Array]]:
-        """(token, channel) of query, key and value, head by head."""
-        parts = (split_heads(part, self.vit.heads) for part in vit_qkv(self.sd, self.streams[block], self.vit, block))
+    def heads(self, block: int, stream: Array | None = None) -> list[tuple[Array, Array, Array]]:
+        """(token, channel) of query, key and value, head by head, of the tower's own stream or another."""
+        stream = self.streams[block] if stream is None else stream
+        parts = (split_heads(part, self.vit.heads) for part in vit_qkv(self.sd, stream, self.vit, block))
         return list(zip(*parts, strict=True))
+
+    def out(self, merged: Array, block: int) -> Array:
+        """γ out_proj of merged heads."""
+        name = block_name(self.sd, block)
+        return gamma(self.sd, f"{name}.ls_1") * linear(merged, self.sd, f"{name}.attn.out_proj")
+
+    def plain(self, block: int) -> list[Array]:
+        """The tower's own attention of a block, (token, token) head by head."""
+        heads = self.heads(block)
+        return [np.stack([softmax(k @ a * self.scale()) for a in q]) for q, k, _ in heads]
 
     def scale(self) -> float:
         return 1 / math.sqrt(self.streams[0].shape[1] / self.vit.heads)
@@ -44,16 +55,14 @@ class Tower:
     def added(self, block: int, attention: Callable[[int, Array, Array, Array], Array]) -> Array:
         """γ out_proj(A V) of a block; `attention(head, q, k, v)` gives (token, token)."""
         mixed = [attention(head, q, k, v) @ v for head, (q, k, v) in enumerate(self.heads(block))]
-        name = block_name(self.sd, block)
-        merged = np.concatenate(mixed, axis=-1)
-        return gamma(self.sd, f"{name}.ls_1") * linear(merged, self.sd, f"{name}.attn.out_proj")
+        return self.out(np.concatenate(mixed, axis=-1), block)
 
     def project(self, stream: Array) -> Array:
         return on_grid(vit_project(self.sd, stream[1:], self.vit), self.grid)
 
     def alike(self, tokens: Array) -> Array:
         """softmax of every token against every other, row by row."""
-        return np.stack([softmax(np.array([token @ other for other in tokens]) * self.scale()) for token in tokens])
+        return np.stack([softmax(tokens @ token * self.scale()) for token in tokens])
 
 
 def sclip(tower: Tower) -> Array:
@@ -195,30 +204,164 @@ def averaged(patches: Array, similarity: Array) -> Array:
     return np.stack(new)
 
 
-def sc_clip(tower: Tower) -> Array:
-    """Repaired, averaged, mixed by two attentions, averaged again; and the same of the sum of blocks 4 to 10."""
+def by_similarity(similarity: Array, share: float = 1.0) -> Array:
+    """softmax of three times what is above (a share of) the mean, row by row; the rest has no part in it."""
+    logits = 3 * (similarity - share * similarity.mean())
+    return np.stack([softmax(np.where(row < 0, -np.inf, row)) for row in logits])
+
+
+def smoothed(tower: Tower, bad: list[int], late: Array, attended: Callable[..., Array]) -> Array:
+    """What SC-CLIP, SFP and DIH-CLIP share: the last stream and the sum of blocks 4 to 10 through one attention.
+
+    `attended(patches, class token, summed)` is the attention; `late` the cosines of patches behind block 9.
+    """
     stream = tower.streams  # stream[l]: behind block l
-    bad = apart(stream[11][1:])
-    middle = all_cosines(filled(stream[9][1:], bad, tower.grid))
-    late = averaged(filled(stream[11][1:], bad, tower.grid), middle)
-    logits = 3 * (middle - middle.mean())
-    by_similarity = np.stack([softmax(np.where(row < 0, -np.inf, row)) for row in logits])
-
-    def attended(patches: Array, class_token: Array) -> Array:
-        mixed = []
-        for part in zip(
-            *(split_heads(p, tower.vit.heads) for p in vit_qkv(tower.sd, patches, tower.vit, 11)), strict=True
-        ):
-            _, k, v = part
-            mixed.append((by_similarity + tower.alike(k)) / 2 @ v)
-        name = block_name(tower.sd, 11)
-        out = gamma(tower.sd, f"{name}.ls_1") * linear(np.concatenate(mixed, -1), tower.sd, f"{name}.attn.out_proj")
-        return out + 0.3 * class_token
-
+    last = averaged(filled(stream[11][1:], bad, tower.grid), late)
     early = all_cosines(stream[4][1:])
     total = sum(stream[number] for number in range(4, 11))
-    both = averaged(attended(late, stream[11][0]), early) + averaged(attended(total[1:], total[0]), early)
-    return on_grid(vit_project(tower.sd, both, tower.vit), tower.grid)
+    both = attended(last, False) + 0.3 * stream[11][0], attended(total[1:], True) + 0.3 * total[0]
+    final = sum(averaged(each, early) for each in both)
+    return on_grid(vit_project(tower.sd, final, tower.vit), tower.grid)
+
+
+def sc_clip(tower: Tower) -> Array:
+    """Repaired, averaged, mixed by two attentions, averaged again; and the same of the sum of blocks 4 to 10."""
+    bad = apart(tower.streams[11][1:])
+    late = all_cosines(filled(tower.streams[9][1:], bad, tower.grid))
+
+    def attended(patches: Array, _summed: bool) -> Array:
+        mixed = [(by_similarity(late) + tower.alike(k)) / 2 @ v for _, k, v in tower.heads(11, patches)]
+        return tower.out(np.concatenate(mixed, -1), 11)
+
+    return smoothed(tower, bad, late, attended)
+
+
+def outshone(tower: Tower) -> list[int]:
+    """Patches that the class token of block 11 attends to, times 1.5, more than they to themselves; the ten first."""
+    attention = sum(tower.plain(10)) / tower.vit.heads
+    shares = {j - 1: 1.5 * attention[0, j] for j in range(1, len(attention)) if 1.5 * attention[0, j] > attention[j, j]}
+    return sorted(shares, key=lambda place: -shares[place])[:10]
+
+
+def sfp(tower: Tower) -> Array:
+    """As SC-CLIP, but other outliers, three attentions, and the sum of blocks by similarity alone."""
+    bad = outshone(tower)
+    late = all_cosines(filled(tower.streams[9][1:], bad, tower.grid))
+
+    def attended(patches: Array, summed: bool) -> Array:
+        similar, mixed = by_similarity(late), []
+        for q, k, v in tower.heads(11, patches):
+            attention = similar if summed else (similar + tower.alike(q) + tower.alike(k)) / 3
+            mixed.append(attention @ v)
+        return tower.out(np.concatenate(mixed, -1), 11)
+
+    return smoothed(tower, bad, late, attended)
+
+
+def entropy(attention: Array) -> float:
+    return -sum(float(share) * math.log2(share) for row in attention for share in row if share > 0)
+
+
+def ordered(attentions: list[Array], count: int = 4) -> list[int]:
+    return sorted(range(len(attentions)), key=lambda head: entropy(attentions[head]))[:count]
+
+
+def dih_clip(tower: Tower) -> Array:
+    """Four heads, the most certain, mix the values of all; and what they gather in block 9 helps to compare patches."""
+    heads = tower.heads(8)
+    every = np.concatenate([v for _, _, v in heads], -1)
+    gathered = sum(tower.alike(heads[head][1]) for head in ordered(tower.plain(8))) @ every
+    late = all_cosines((tower.streams[9] + tower.out(gathered, 8))[1:])
+
+    def attended(patches: Array, _summed: bool) -> Array:
+        parts = tower.heads(11, patches)
+        attentions = [(by_similarity(late) + tower.alike(k)) / 2 for _, k, _ in parts]
+        values = np.concatenate([v for _, _, v in parts], -1)
+        chosen = ordered(attentions)
+        return tower.out(sum(attentions[head] @ values for head in chosen) / len(parts), 11)
+
+    return smoothed(tower, [], late, attended)
+
+
+def polar(matrix: Array) -> Array:
+    """The orthogonal factor, by Newton's X <- (X + X^-T) / 2."""
+    for _ in range(60):
+        matrix = (matrix + np.linalg.inv(matrix).T) / 2
+    return matrix
+
+
+def five_steps(matrix: Array) -> Array:
+    """M A^(-1/2), A = MᵀM, as far as the coupled iteration comes: Y -> Y T, Z -> T Z, T = (3 I - Z Y) / 2."""
+    square = matrix.T @ matrix
+    length = np.sqrt((square**2).sum())
+    y, z = square / length, np.eye(len(square))
+    for _ in range(5):
+        t = (3 * np.eye(len(square)) - z @ y) / 2
+        y, z = y @ t, t @ z
+    return matrix @ z / np.sqrt(length)
+
+
+def pearl(tower: Tower, turn: Callable[[Array], Array] = polar) -> Array:
+    """Queries against keys that were turned onto them, and a little of keys against keys."""
+
+    def attention(_head: int, q: Array, k: Array, _v: Array) -> Array:
+        lengths = np.array([0.0, *(np.sqrt(token @ token) for token in q[1:])])
+        middle_q, middle_k = (sum(w * token for w, token in zip(lengths, z, strict=True)) for z in (q, k))
+        q_c, k_c = q - middle_q / lengths.sum(), k - middle_k / lengths.sum()
+        cross = sum(np.outer(a, b) for a, b in zip(k_c, q_c, strict=True))
+        turned = k @ turn(cross)
+        rows = [[a @ b + 0.08 * (c @ d) for b, d in zip(turned, k_c, strict=True)] for a, c in zip(q, k_c, strict=True)]
+        return np.stack([softmax(np.array(row) * tower.scale()) for row in rows])
+
+    return tower.project(tower.added(tower.last, attention))
+
+
+def pearl_in_five_steps(tower: Tower) -> Array:
+    return pearl(tower, five_steps)
+
+
+def cliper(tower: Tower) -> Array:
+    """One attention out of those of blocks 1 to 11, on what every block's attention reads; unit features averaged."""
+    attentions = []
+    for head in range(tower.vit.heads):
+        total = sum(tower.plain(block)[head] for block in range(11))
+        for axis in (0, 1):
+            total = total / total.sum(axis, keepdims=True)
+        total = (total + total.T) / 2
+        total = np.maximum(total - total.mean(0), 0)
+        attentions.append(total / total.sum(1, keepdims=True))
+    streams = [
+        layer_norm(tower.streams[block], tower.sd, f"{block_name(tower.sd, block)}.ln_1", tower.vit.eps)
+        for block in range(11)
+    ]
+    features = 0.0
+    for stream in [*streams, tower.streams[11]]:
+        mixed = [a @ v for a, (_, _, v) in zip(attentions, tower.heads(11, stream), strict=True)]
+        projected = vit_project(tower.sd, tower.out(np.concatenate(mixed, -1), 11)[1:], tower.vit)
+        features = features + np.stack([row / np.sqrt(row @ row) for row in projected]) / 12
+    return on_grid(features, tower.grid)
+
+
+def bilinear(features: Array, grid: Grid) -> Array:
+    """(y, x, C) at the middles of other cells; beyond the outermost middles the nearest counts."""
+    out = np.empty((*grid, features.shape[2]))
+    for cell in np.ndindex(*grid):
+        sides = []
+        for place, before, after in zip(cell, features.shape, grid, strict=False):
+            at = min(max((place + 0.5) * before / after - 0.5, 0), before - 1)
+            low = int(at)
+            sides.append([(low, 1 - at + low), (min(low + 1, before - 1), at - low)])
+        out[cell] = sum(wy * wx * features[y, x] for y, wy in sides[0] for x, wx in sides[1])
+    return out
+
+
+def proxyclip(tower: Tower) -> Array:
+    """Another model's cosines, those well above their mean; neither residual nor MLP, nor the class token."""
+    given = bilinear(tower.given, tower.grid).reshape(-1, tower.given.shape[2])
+    attention = by_similarity(all_cosines(given), 1.2)
+    mixed = [attention @ v[1:] for _, _, v in tower.heads(tower.last)]
+    projected = vit_project(tower.sd, tower.out(np.concatenate(mixed, -1), tower.last), tower.vit)
+    return on_grid(projected, tower.grid)
 
 
 PATHS = {
@@ -231,4 +374,10 @@ PATHS = {
     "itaclip": itaclip,
     "kk-all-blocks": kk_all_blocks,
     "sc-clip": sc_clip,
+    "sfp": sfp,
+    "dih-clip": dih_clip,
+    "pearl": pearl,
+    "pearl-in-five-steps": pearl_in_five_steps,
+    "cliper": cliper,
+    "proxyclip": proxyclip,
 }

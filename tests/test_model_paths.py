@@ -7,6 +7,7 @@ import torch
 import denseclip_viz as dcv
 from denseclip_viz.canvas.payload import pack_result
 from denseclip_viz.clip.dense_path import DensePath
+from denseclip_viz.clip.paths import PATHS
 from denseclip_viz.errors import LayerError
 from denseclip_viz.maps.tables import compare_table
 
@@ -121,3 +122,60 @@ def test_a_list_of_one_path_serves_where_one_is_due(vit, image_file):
 def test_a_grid_shows_paths_in_rows(vit, trace):
     maps = vit.similarity(trace, ["a red car", "grass"])
     assert dcv.plot.grid(maps, rows="path", cols="prompt", image=trace.image) is not None
+
+
+def features_of(trace, cells=3, channels=5):
+    """Another model's features of what the tower saw: any will do."""
+    rows, columns = (cells * cell for cell in trace.geometry.grid)
+    return np.random.default_rng(0).normal(size=(rows, columns, channels))
+
+
+def test_a_path_attends_by_features_of_another_model_in_any_resolution_and_type(vit, image_file):
+    trace = vit.trace(image_file, geometry="whole")
+    features = features_of(trace)
+    given = [PATHS["proxyclip"].with_given(each) for each in (features, features.astype(np.float32), 5 * features)]
+    maps = [vit.trace(image_file, geometry="whole", path=["value", path]).dense for path in given]
+    for each in maps:
+        assert torch.equal(each[0], trace.dense) and not torch.allclose(each[1], trace.dense)
+        torch.testing.assert_close(each, maps[0], rtol=1e-4, atol=1e-5)
+
+
+def test_attention_that_was_given_is_followed_head_by_head(vit, image_file):
+    alone = vit.trace(image_file, path="value-attention-only")
+    grid, heads = alone.geometry.grid, len(alone.attention)
+    itself = torch.eye(grid[0] * grid[1]).reshape(*grid, *grid)
+    mine = DensePath("mine", ("attention",), residual=False, mlp=False)
+    for given in (itself, itself.expand(heads, *itself.shape)):
+        torch.testing.assert_close(vit.trace(image_file, path=mine.with_given(given)).dense, alone.dense)
+    first = itself.expand(heads, *itself.shape).clone()
+    first[1:] = 1 / itself.shape[0] ** 2
+    assert not torch.allclose(vit.trace(image_file, path=mine.with_given(first)).dense, alone.dense)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.ones((4, 4)),
+        np.ones((4, 9, 3)),
+        np.ones((0, 0, 3)),
+        np.ones((4, 4, 3), dtype=int),
+        np.full((4, 4, 3), np.nan),
+        np.ones((4, 4, 4, 4)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["features", "attention"])
+def test_what_is_not_of_the_image_is_refused_with_the_shape_that_was_due(vit, image_file, given, kind):
+    path = DensePath("mine", (kind,), residual=False, mlp=False).with_given(given)
+    with pytest.raises(LayerError, match=f"given {kind} .*Expected"):
+        vit.trace(image_file, path=path)
+
+
+def test_features_of_one_image_are_not_taken_for_those_of_another(vit, image_file):
+    path = PATHS["proxyclip"].with_given(features_of(vit.trace(image_file)))
+    with pytest.raises(LayerError, match="'proxyclip' for several images"):
+        list(vit.trace_many([image_file] * 2, path=path, batch_size=1))
+    with pytest.raises(LayerError, match="'proxyclip' for tiles"):
+        vit.trace(image_file, path=path, geometry="tiles")
+    with pytest.raises(LayerError, match="'proxyclip' without what it attends by.*with_given"):
+        vit.trace(image_file, path="proxyclip")
+    assert "proxyclip" not in vit.paths

@@ -1,13 +1,14 @@
-"""Paths whose last block attends to another stream than the tower's own: SC-CLIP (arXiv 2411.15869) and its parts.
+"""Paths whose last block attends to another stream than the tower's own: SC-CLIP, SFP, DIH-CLIP, CLIPer.
 
-    x    = stream that enters the last block; places that lie apart get the mean of their neighbours
+    x    = stream that enters the last block; places that stand out get the mean of their neighbours
     x   <- R_a x,                   R_l: rows of cos(x_l) from 0.4 on, each divided by its sum
     y    = O(A V(x)) + c · class token
     y   <- R_b y,  + the same of Σ x_l over some blocks
-    A    = Σ_terms w · softmax(s k kᵀ + ω), or softmax(3 (S - mean S)) without negatives, S = cos(x_l)
+    F    = head(y);   late: the mean over blocks l of head(O(A V(LN(LN_l(x_l)))) / |…|, of the last of head(y) / |…|
 
-Written from the formulas. Where the released code and the formula differ on wide images (rows and columns of a place
-that lies apart are exchanged there), the formula is followed.
+Sources: SC-CLIP (arXiv 2411.15869), SFP (ICCV 2025), DIH-CLIP (ICCV 2025, pp. 22794-22803), CLIPer (2411.13836).
+Written from the formulas. Where released code and formula differ, the formula is followed: SC-CLIP's exchanges rows and
+columns of a place that lies apart on wide images; SFP's takes the mean of cosines after those below 0.4 were set to 0.
 """
 
 from collections.abc import Callable
@@ -17,43 +18,47 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz.clip.dense_path import DensePath, Term
-from denseclip_viz.clip.self_attention import block_behind, near_bonus
+from denseclip_viz.clip.dense_path import DensePath
+from denseclip_viz.clip.path_attention import cosines, products_of
+from denseclip_viz.clip.self_attention import Mixer, block_behind, compared_blocks
 from denseclip_viz.clip.towers.linearize import apply
-from denseclip_viz.clip.towers.tower import BlockPass, Streams
-from denseclip_viz.clip.towers.transformer import merge_heads
 
 LIKE = 0.4
 """The cosine from which two patches are averaged."""
 NEIGHBOURS, APART = 30, 0.95
-_SHARPNESS, _NOTHING = 3.0, 1e-6
+ATTENDED, MOST = 1.5, 10
+_NOTHING = 1e-6
 
 
-def changed_stream(streams: Streams, path: DensePath, grid: tuple[int, int], depth: int) -> Tensor:
-    """Sum y up for every position along a path that changes the stream: `(image, position, C)`."""
-    prefix = streams.prefix
+def changed_features(mixer: Mixer, path: DensePath) -> Tensor:
+    """Make the dense features of a path that changes the stream: `(image, position, D)`."""
+    streams, last = mixer.streams, mixer.streams.blocks[mixer.depth - 1]
+    if not path.late:
+        return apply(streams.head, _stream(mixer, path))
+    blocks = [streams.blocks[number] for number in range(mixer.depth - 1)]
+    reads = [*(apply(block.entry, block.entering) for block in blocks), last.entering]
+    features = [apply(streams.head, _attended(mixer, path, stream)) for stream in reads]
+    return torch.stack([F.normalize(each, dim=-1) for each in features]).mean(0)
 
-    def behind(number: int) -> Tensor:
-        return streams.blocks[block_behind(number, depth)].entering
 
-    last = streams.blocks[depth - 1]
-    before, patches = last.entering[:, :prefix], last.entering[:, prefix:]
+def _stream(mixer: Mixer, path: DensePath) -> Tensor:
+    """Sum y up for every position: `(image, position, C)`."""
+    prefix, entering = mixer.streams.prefix, mixer.streams.blocks[mixer.depth - 1].entering
+    before, patches = entering[:, :prefix], entering[:, prefix:]
     repaired: Callable[[Tensor], Tensor] = _as_it_is
     if path.outliers:
-        repaired = partial(_filled, apart=lying_apart(patches), grid=grid)
-    compared = {*_similar(path), *path.smooth[:1]}
-    alike = {number: cosines(repaired(behind(number)[:, prefix:])) for number in compared}
+        apart = lying_apart(patches) if path.outliers == "density" else _attended_most(mixer)
+        repaired = partial(_filled, apart=apart, grid=mixer.grid)
+    alike = {number: cosines(repaired(mixer.compared(path, number))) for number in compared_blocks(path)}
     patches = repaired(patches)
     if path.smooth:
         patches = averaged(patches, alike[path.smooth[0]])
-    streams_in = [(before, patches)]
+    stream = _attended(mixer, path, torch.cat([before, patches], dim=1), alike)
     if path.summed:
         first, final = path.summed
-        total = torch.stack([behind(number) for number in _between(first, final, depth)]).sum(0)
-        streams_in.append((total[:, :prefix], total[:, prefix:]))
-    stream = sum(_attended(path, last, *entering, alike, grid) for entering in streams_in)
-    assert isinstance(stream, Tensor)
-    return averaged(stream, cosines(behind(path.smooth[1])[:, prefix:])) if path.smooth else stream
+        total = torch.stack([mixer.behind(number) for number in _between(first, final, mixer.depth)]).sum(0)
+        stream = stream + _attended(mixer, path, total, alike, summed=True)
+    return averaged(stream, cosines(mixer.behind(path.smooth[1])[:, prefix:])) if path.smooth else stream
 
 
 def _as_it_is(patches: Tensor) -> Tensor:
@@ -66,54 +71,18 @@ def _between(first: int, final: int, depth: int) -> list[int]:
     return list(blocks.values())
 
 
-def _similar(path: DensePath) -> list[int]:
-    return [number for term in path.terms if term.kind == "similar" for number in term.blocks]
-
-
 def _attended(
-    path: DensePath, block: BlockPass, before: Tensor, patches: Tensor, alike: dict[int, Tensor], grid: tuple[int, int]
+    mixer: Mixer, path: DensePath, stream: Tensor, alike: dict[int, Tensor] | None = None, *, summed: bool = False
 ) -> Tensor:
-    """Give O(A V) of a stream, and the class token's share."""
-    prefix = before.shape[1]
-    call = block.call_on(torch.cat([before, patches], dim=1))
-    first = 0 if path.class_key else prefix
-    value = call.part("value", slice(None))[:, :, first:]
-    near = near_bonus(path, grid, value)
-
-    def mixed(term: Term) -> Tensor:
-        if term.kind == "similar":
-            weights = torch.stack([centred(alike[number]) for number in term.blocks]).mean(0)
-            return weights[:, None] @ value[:, :, -weights.shape[-1] :]
-        query, key = (call.part({"q": "query", "k": "key", "v": "value"}[kind], slice(None)) for kind in term.kind)
-        bias = None if term.kind == "qk" else near
-        return F.scaled_dot_product_attention(query[:, :, prefix:], key[:, :, first:], value, bias, scale=call.scale)
-
-    heads = torch.stack([term.weight * mixed(term) for term in path.terms]).sum(0)
-    return apply(block.out, merge_heads(heads)) + path.class_token * before[:, :1]
-
-
-def cosines(patches: Tensor) -> Tensor:
-    """Compare all patches of an image with each other: `(image, position, position)`.
-
-    Example:
-        >>> cosines(torch.eye(2)[None])
-        tensor([[[1., 0.],
-                 [0., 1.]]])
-    """
-    unit = F.normalize(patches, dim=-1)
-    return unit @ unit.transpose(-1, -2)
+    """Give O(A V) of a stream in the last block, and the class token's share."""
+    terms = path.summed_terms if summed else path.terms
+    return mixer.added(path, terms, mixer.moved(stream), alike) + path.class_token * stream[:, :1]
 
 
 def averaged(patches: Tensor, similarity: Tensor) -> Tensor:
     """Average every patch with those that it is like, by their cosines."""
     like = torch.where(similarity < LIKE, 0, similarity)
     return like / (like.sum(-1, keepdim=True) + _NOTHING) @ patches
-
-
-def centred(similarity: Tensor) -> Tensor:
-    """Attend by cosines above the mean of the image: softmax(3 (S - mean S)), negatives left out."""
-    logits = _SHARPNESS * (similarity - similarity.mean((-2, -1), keepdim=True))
-    return torch.softmax(logits.masked_fill(logits < 0, -torch.inf), dim=-1)
 
 
 def lying_apart(patches: Tensor) -> Tensor:
@@ -141,6 +110,20 @@ def lying_apart(patches: Tensor) -> Tensor:
     theirs = torch.gather(distance[:, None].expand(-1, distance.shape[1], -1), 2, nearest.indices[..., 1:])
     score = (distance[..., None] / theirs.clamp_min(_NOTHING)).mean(-1)
     return score > torch.quantile(score, APART, dim=-1, keepdim=True)
+
+
+def _attended_most(mixer: Mixer) -> Tensor:
+    """Find the places that the class token of the block before the last attends to more than they to themselves.
+
+    Their share of its attention, times 1.5 and the mean of heads, is above their own of theirs; at most ten, those of
+    the largest share (SFP): `(image, position)`, yes or no.
+    """
+    block, prefix = mixer.streams.blocks[max(mixer.depth - 2, 0)], mixer.streams.prefix
+    attention = products_of(block, "qk", None, None, prefix).weights(0, 0).mean(1)
+    given = ATTENDED * attention[:, 0, prefix:]
+    excess = given.masked_fill(given <= attention.diagonal(dim1=-2, dim2=-1)[:, prefix:], -torch.inf)
+    most = excess.topk(min(MOST, excess.shape[-1]))
+    return torch.zeros_like(given, dtype=torch.bool).scatter(1, most.indices, most.values > 0)
 
 
 def _filled(patches: Tensor, *, apart: Tensor, grid: tuple[int, int]) -> Tensor:

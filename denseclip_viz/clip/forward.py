@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from denseclip_viz.clip.dense_path import DensePath
+from denseclip_viz.clip.given import of_one_image
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.paths import PATHS, attend_alone, dense_features, one_antialias, wanted_blocks
 from denseclip_viz.clip.surroundings import check_eval
@@ -106,7 +107,8 @@ def trace_all(tower: Tower, prepared: Iterable[Prepared], *, batch_size: int, **
         batch_size: Images, or windows of tiles, in one forward pass.
         **common: `preprocess`, `options`, `provenance`, as for `trace_batch`.
     """
-    for (mode, _), group in itertools.groupby(prepared, key=lambda p: (p.geometry.mode, p.geometry.input)):
+    images = of_one_image(prepared, common["options"].paths, lambda p: p.geometry.mode == "tiles")
+    for (mode, _), group in itertools.groupby(images, key=lambda p: (p.geometry.mode, p.geometry.input)):
         if mode == "tiles":
             for one in group:
                 yield trace_tiles(tower, one, batch_size=batch_size, **common)

@@ -11,10 +11,11 @@ tower computes. Source: reference/paths.md section 1; MaskCLIP's official vit.py
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
 from torch import Tensor
 
-from denseclip_viz.clip.changed_stream import changed_stream
+from denseclip_viz.clip.changed_stream import changed_features
 from denseclip_viz.clip.dense_path import DensePath, Term
 from denseclip_viz.clip.self_attention import Mixer, blocks_of
 from denseclip_viz.clip.towers.linearize import apply
@@ -26,7 +27,14 @@ def _bare(name: str, *attention: str | Term, residual: bool = False, **switches:
     return DensePath(name, attention, residual=residual, mlp=False, **switches)  # type: ignore[arg-type]
 
 
+def _smooth(name: str, attention: tuple[str | Term, ...], **switches: Any) -> DensePath:
+    """Make a path whose patches are averaged with their like, before the last block and behind it."""
+    like: dict[str, Any] = {"class_key": False, "smooth": (9, 4), "summed": (4, 10), "class_token": 0.3}
+    return DensePath(name, attention, residual=False, mlp=False, **like, **switches)
+
+
 _EVERY = tuple(range(1, 13))
+_SIMILAR_AND_KEYS = (Term("similar", 0.5, (9,)), Term("kk", 0.5))
 PATHS = {
     path.name: path
     for path in (
@@ -43,22 +51,23 @@ PATHS = {
         _bare("resclip", Term("kk", 0.8), Term("qk", 1.2, (6, 7, 8, 9)), gaussian=5.0),
         _bare("itaclip", *(Term(k, 0.5, b) for b in ((), (7, 8, 10)) for k in ("qq", "kk")), residual=True),
         _bare("kk-all-blocks", Term("kk", 1.0, _EVERY)),
-        DensePath(
-            "sc-clip",
-            (Term("similar", 0.5, (9,)), Term("kk", 0.5)),
-            residual=False,
-            mlp=False,
-            class_key=False,
-            outliers=True,
-            smooth=(9, 4),
-            summed=(4, 10),
-            class_token=0.3,
+        _smooth("sc-clip", _SIMILAR_AND_KEYS, outliers="density"),
+        _smooth(
+            "sfp",
+            tuple(Term(kind, 1 / 3, blocks) for kind, blocks in (("similar", (9,)), ("kk", ()), ("qq", ()))),
+            outliers="class",
+            summed_attention=(Term("similar", 1.0, (9,)),),
         ),
+        _smooth("dih-clip", _SIMILAR_AND_KEYS, heads=4),
+        _bare("pearl", "aligned"),
+        _bare("pearl-in-five-steps", "aligned-in-five-steps"),
+        _bare("cliper", Term("balanced", 1.0, _EVERY[:-1]), late=True),
+        _bare("proxyclip", "features"),
     )
 }
-_SWITCHES = {switch.name: switch.default for switch in fields(DensePath) if switch.name != "name"}
-_OF_STREAMS = {"outliers", "smooth", "summed", "class_token"}
-_OF_BLOCKS = {"blocks", "gaussian", "iterations", "class_key"} | _OF_STREAMS
+_SWITCHES = {switch.name: switch.default for switch in fields(DensePath) if switch.compare and switch.name != "name"}
+_OF_STREAMS = {"outliers", "smooth", "summed", "summed_attention", "class_token", "late"}
+_OF_BLOCKS = {"blocks", "gaussian", "iterations", "class_key", "heads"} | _OF_STREAMS
 
 
 def choose_path(path: str | DensePath) -> DensePath:
@@ -81,13 +90,13 @@ def choose_path(path: str | DensePath) -> DensePath:
 
 
 def paths_of(tower: Tower) -> tuple[str, ...]:
-    """Name the paths that give something of their own in a tower: all that they switch is there."""
+    """Name the paths that give something of their own in a tower: all that they switch is there, or attend by."""
     return tuple(path.name for path in PATHS.values() if offers(tower, path))
 
 
 def offers(tower: Tower, path: DensePath) -> bool:
-    """Say whether all that a path switches is there in a tower."""
-    return _switched(path) <= tower.switches
+    """Say whether all that a path switches is there in a tower, and whatever it attends by was given."""
+    return _switched(path) <= tower.switches and (path.given is not None or not path.of_given)
 
 
 def _switched(path: DensePath) -> set[str]:
@@ -99,7 +108,7 @@ def wanted_blocks(tower: Tower, paths: Sequence[DensePath]) -> tuple[int, ...]:
     """Give the numbers, from 0, of the transformer blocks that paths are made of.
 
     Raises:
-        LayerError: A path of blocks in a tower without a class token.
+        LayerError: A path of blocks in a tower without a class token, or one that attends by what nobody gave.
     """
     why = {
         "blocks": "other paths mix the blocks in front of a class token",
@@ -110,7 +119,12 @@ def wanted_blocks(tower: Tower, paths: Sequence[DensePath]) -> tuple[int, ...]:
         got = f"path {path.name!r} in a tower with {tower.family}"
         expected = f"one of {', '.join(paths_of(tower))}: {why[need]}"
         raise LayerError(got, expected=expected, fix=f"Trace with path={paths_of(tower)[0]!r}.")
-    return tuple(sorted(set().union(*(blocks_of(path, len(tower.layers)) for path in paths))))
+    for path in paths:
+        if path.of_given and path.given is None:
+            got, expected = f"path {path.name!r} without what it attends by", "features or attention of the same image"
+            raise LayerError(got, expected=expected, fix="Pass path=PATHS[name].with_given(features), of clip.paths.")
+    mixed = [path for path in paths if path.of_blocks or (path.cut and "residual" in tower.switches)]
+    return tuple(sorted(set().union(*(blocks_of(path, len(tower.layers)) for path in mixed))))
 
 
 def dense_features(tower: Tower, streams: Streams, paths: Sequence[DensePath], grid: tuple[int, int]) -> list[Tensor]:
@@ -122,7 +136,7 @@ def dense_features(tower: Tower, streams: Streams, paths: Sequence[DensePath], g
     mixer = Mixer(streams, grid, len(tower.layers))
     switches = (tower.switches | {"attention", *_OF_BLOCKS}) - {"antialias"}  # how positions are resized is one for all
     features: dict[tuple[object, ...], Tensor] = {}
-    unlike = [tuple(getattr(path, name) for name in _SWITCHES if name in switches) for path in paths]
+    unlike = [(id(path.given), *(getattr(path, name) for name in _SWITCHES if name in switches)) for path in paths]
     for path, key in zip(paths, unlike, strict=True):
         if key not in features:
             features[key] = along_path(streams, path, mixer)
@@ -135,12 +149,12 @@ def along_path(streams: Streams, path: DensePath, mixer: Mixer | None = None) ->
     Raises:
         LayerError: a path that the tower does not offer.
     """
-    if path.of_blocks:
+    if path.of_blocks or (path.cut and streams.entering is not None):
         if mixer is None:
             got, expected = f"path {path.name!r} for one layer", "value, vanilla, or another that reads one layer"
             raise LayerError(got, expected=expected, fix="Trace the layers with path='value'.")
         if path.of_streams:
-            return apply(streams.head, changed_stream(streams, path, mixer.grid, mixer.depth))
+            return changed_features(mixer, path)
         return apply(streams.head, mixer.stream(path))
     in_stream = streams.leaving is not None and (bool(path.attention) or streams.stood_in)
     stream = streams.leaving if in_stream else _sum(streams, path)

@@ -1,24 +1,36 @@
-"""What positions attend to along a path: self-self attention, nearness, and attention of other blocks.
+"""What positions attend to along a path, summed up over blocks.
 
-    A_l = Σ_terms weight · softmax(s · z zᵀ + ω),   z in {q, k, v},  or q kᵀ as the tower itself
+    A_l = Σ_terms weight · attention of a kind          `path_attention.py` has the kinds
     y   = r · x_e  +  Σ_{l in the last n blocks}  O_l(A_l V_l)
 
 (Q, K, V)_l are of the untouched stream, so one pass gives every path. Sources: SCLIP (arXiv 2312.01597), ClearCLIP
 (2407.12442), NACLIP (2404.08181), CLIP Surgery (2304.05653), GEM (2312.00878), ResCLIP (2411.15851), ITACLIP
-(2411.12044), written from their formulas.
+(2411.12044), PEARL (2603.21528), written from their formulas.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz.clip.dense_path import TWELVE, DensePath, Term
+from denseclip_viz.clip.dense_path import KINDS, NONE, TWELVE, DensePath, Term
+from denseclip_viz.clip.given import attention_on, features_on
+from denseclip_viz.clip.path_attention import (
+    Products,
+    balanced,
+    centred,
+    cosines,
+    nearness,
+    of_lowest_entropy,
+    products_of,
+)
 from denseclip_viz.clip.towers.linearize import apply
 from denseclip_viz.clip.towers.tower import BlockPass, Streams
 from denseclip_viz.clip.towers.transformer import merge_heads
+
+_FEATURES_ABOVE = 1.2
 
 
 def block_numbers(twelfths: Iterable[int], depth: int) -> list[int]:
@@ -33,13 +45,22 @@ def block_numbers(twelfths: Iterable[int], depth: int) -> list[int]:
 
 def blocks_of(path: DensePath, depth: int) -> set[int]:
     """Give the numbers, from 0, of the blocks that a path is made of in a tower of `depth` blocks."""
-    if not path.of_blocks:
-        return set()
-    similar = [number for term in path.terms if term.kind == "similar" for number in term.blocks]
+    if path.late:
+        return set(range(depth))
+    compared = compared_blocks(path)
     between = range(path.summed[0], path.summed[1] + 1) if path.summed else ()
-    behind = {block_behind(number, depth) for number in (*similar, *path.smooth, *between)}
-    elsewhere = [number for term in path.terms for number in block_numbers(term.blocks, depth)]
-    return {*range(depth)[-path.blocks :], *behind, *elsewhere}
+    behind = {block_behind(number, depth) for number in (*compared, *path.smooth, *between)}
+    others = [term.blocks for term in (*path.terms, *path.summed_terms) if term.kind != "similar"]
+    others += [tuple(compared)] if path.heads else []
+    elsewhere = [number for numbers in others for number in block_numbers(numbers, depth)]
+    before = {max(depth - 2, 0)} if path.outliers == "class" else set()
+    return {*range(depth)[-path.blocks :], *behind, *elsewhere, *before}
+
+
+def compared_blocks(path: DensePath) -> set[int]:
+    """Give the numbers, of twelve, of the blocks behind which a path compares patches to attend by it."""
+    similar = [number for term in (*path.terms, *path.summed_terms) if term.kind == "similar" for number in term.blocks]
+    return {*similar, *path.smooth[:1]}
 
 
 def block_behind(number: int, depth: int) -> int:
@@ -58,7 +79,8 @@ def block_behind(number: int, depth: int) -> int:
 class Mixer:
     """The streams of one pass, mixed along paths; what several paths share is mixed once.
 
-    Attention is never laid out: Σ A V is the sum of what each term's own call gives, which torch computes in one go.
+    Attention of products is never laid out where heads stay apart: Σ A V is the sum of what each term's own call gives,
+    which torch computes in one go.
     """
 
     streams: Streams
@@ -72,71 +94,114 @@ class Mixer:
         entering = self.streams.blocks[numbers[0]].entering[:, self.streams.prefix :]
         stream = entering if path.residual else torch.zeros_like(entering)
         for number in numbers:
-            heads = sum((self._attend(path, term, number) for term in path.terms), torch.zeros(()).to(stream))
-            stream = stream + apply(self.streams.blocks[number].out, merge_heads(heads))
+            stream = stream + self.added(path, path.terms, self.streams.blocks[number])
         return stream + apply(self.streams.mlp, stream) if path.mlp else stream
 
-    def _attend(self, path: DensePath, term: Term, number: int) -> Tensor:
+    def moved(self, stream: Tensor) -> BlockPass:
+        """Give the last block as another stream, `(image, token, C)`, would enter it."""
+        last = self.streams.blocks[self.depth - 1]
+        return replace(last, entering=stream, call=last.call_on(stream))
+
+    def behind(self, number: int) -> Tensor:
+        """Give the stream behind a block, by its number of twelve."""
+        return self.streams.blocks[block_behind(number, self.depth)].entering
+
+    def compared(self, path: DensePath, number: int) -> Tensor:
+        """Give the patches behind a block that a path compares, `(image, position, C)`."""
+        stream, prefix = self.behind(number), self.streams.prefix
+        if not path.heads:
+            return stream[:, prefix:]
+        block = self.streams.blocks[block_numbers((number,), self.depth)[0]]
+        own, keys = (products_of(block, kind, None, None, 0).weights(0, 0) for kind in ("qk", "kk"))
+        gathers = of_lowest_entropy(keys, path.heads, own) @ merge_heads(block.value)
+        return (stream + apply(block.out, gathers))[:, prefix:]
+
+    def added(
+        self, path: DensePath, terms: tuple[Term, ...], into: BlockPass, alike: dict[int, Tensor] | None = None
+    ) -> Tensor:
+        """Give O(A V) of a block for every position, `(image, position, C)`; no terms: each attends to itself.
+
+        Args:
+            path: The path.
+            terms: Its terms, or those of its sum.
+            into: The block whose values are mixed, and which a term without blocks is of.
+            alike: Cosines of patches behind blocks; by default those of the untouched streams.
+        """
+
+        def similarity(number: int) -> Tensor:
+            return cosines(self.compared(path, number)) if alike is None else alike[number]
+
+        if not terms:
+            heads = into.value[:, :, self.streams.prefix :]
+        elif path.heads:
+            attention = sum(self._spread(path, term, into, similarity) * term.weight for term in terms)
+            assert isinstance(attention, Tensor)
+            merged = of_lowest_entropy(attention, path.heads) @ merge_heads(into.value) / into.value.shape[1]
+            return apply(into.out, merged)
+        else:
+            heads = sum((self._attend(path, term, into, similarity) for term in terms), torch.zeros(()).to(into.value))
+        return apply(into.out, merge_heads(heads))
+
+    def _attend(self, path: DensePath, term: Term, into: BlockPass, similarity: Callable[[int], Tensor]) -> Tensor:
         """Give the share of one term in A V of one block, `(image, head, position, channel)`."""
-        sources = block_numbers(term.blocks, self.depth) or [number]
-        each = [self._mix(path, term.kind, source, number) for source in sources]
+        if not _of_products(term):
+            weights = self._laid_out(path, term, similarity)
+            return term.weight * (weights @ into.value[:, :, -weights.shape[-1] :])
+        each = [self._mix(path, term.kind, source, into) for source in self._sources(term, into)]
         return sum(each[1:], each[0]) * (term.weight / len(each))
 
-    def _mix(self, path: DensePath, kind: str, source: int, number: int) -> Tensor:
+    def _mix(self, path: DensePath, kind: str, source: BlockPass, into: BlockPass) -> Tensor:
         """Mix the values of one block by the attention of one kind in another, or in itself."""
-        plain = kind == "qk"  # as the tower itself, with its own bias: no bonus for near positions, no gathering
-        gaussian, iterations = (0.0, None) if plain else (path.gaussian, path.iterations)
-        key = (kind, source, number, gaussian, iterations, path.class_key)
+        switches = (path.gaussian, path.iterations) if kind[0] == kind[1] else ()
+        key = (kind, source, into, switches, path.class_key)
         if key not in self._mixed:
-            first, prefix = 0 if path.class_key else self.streams.prefix, self.streams.prefix
-            block, values = self.streams.blocks[source], self.streams.blocks[number].value
-            near = None if plain else near_bonus(path, self.grid, values[:, :, first:])
-            bias = block.call.bias[..., prefix:, first:] if plain and block.call.bias is not None else near
-            queries, keys, scale = _tokens(block, kind, iterations)
-            self._mixed[key] = F.scaled_dot_product_attention(
-                queries[:, :, prefix:], keys[:, :, first:], values[:, :, first:], attn_mask=bias, scale=scale
-            )
+            prefix, first = self._prefix(path)
+            self._mixed[key] = self._products(path, kind, source).mix(into.value, prefix, first)
         return self._mixed[key]
 
+    def _spread(self, path: DensePath, term: Term, into: BlockPass, similarity: Callable[[int], Tensor]) -> Tensor:
+        """Lay the attention of one term out over all tokens, `(image, head, position, token)`."""
+        prefix, first = self._prefix(path)
+        if _of_products(term):
+            each = [self._products(path, term.kind, s).weights(prefix, first) for s in self._sources(term, into)]
+            weights = torch.stack(each).mean(0)
+        else:
+            weights = self._laid_out(path, term, similarity).expand(-1, into.value.shape[1], -1, -1)
+        return F.pad(weights, (into.value.shape[2] - weights.shape[-1], 0))
 
-def _tokens(block: BlockPass, kind: str, iterations: int | None) -> tuple[Tensor, Tensor, float]:
-    """Give queries, keys and what their products are multiplied by."""
-    parts = {"q": block.query, "k": block.key, "v": block.value}
-    if iterations is None:
-        return parts[kind[0]], parts[kind[1]], block.call.scale
-    sharpness = block.length * block.call.scale
-    tokens = gathered(parts[kind[0]], sharpness, iterations)
-    return sharpness * tokens, tokens, 1.0
+    def _laid_out(self, path: DensePath, term: Term, similarity: Callable[[int], Tensor]) -> Tensor:
+        """Lay attention that is no product out, `(image, 1 or head, position, the last of the tokens)`."""
+        prefix, last = self.streams.prefix, self.streams.blocks[self.depth - 1].value
+        if term.kind == "similar":
+            return torch.stack([centred(similarity(number)) for number in term.blocks]).mean(0)[:, None]
+        if term.kind == "balanced":
+            return self._balanced(term)[:, :, prefix:]
+        assert path.given is not None
+        if term.kind == "features":
+            return centred(cosines(features_on(path.given, self.grid)), _FEATURES_ABOVE)[:, None].to(last)
+        return attention_on(path.given, self.grid, last.shape[1]).to(last)
+
+    def _balanced(self, term: Term) -> Tensor:
+        blocks = [self.streams.blocks[number] for number in block_numbers(term.blocks, self.depth)]
+        key = ("balanced", *blocks)
+        if key not in self._mixed:
+            total = sum(products_of(block, "qk", None, None, 0).weights(0, 0) for block in blocks)
+            assert isinstance(total, Tensor)
+            self._mixed[key] = balanced(total)
+        return self._mixed[key]
+
+    def _products(self, path: DensePath, kind: str, source: BlockPass) -> Products:
+        prefix = self.streams.prefix
+        near = F.pad(nearness(self.grid, path.gaussian), (prefix, 0, prefix, 0)) if path.gaussian else None
+        return products_of(source, kind, path.iterations, None if near is None else near.to(source.value), prefix)
+
+    def _prefix(self, path: DensePath) -> tuple[int, int]:
+        """Count the tokens before the positions, and those that are not attended to."""
+        return self.streams.prefix, 0 if path.class_key else self.streams.prefix
+
+    def _sources(self, term: Term, into: BlockPass) -> list[BlockPass]:
+        return [self.streams.blocks[number] for number in block_numbers(term.blocks, self.depth)] or [into]
 
 
-def gathered(tokens: Tensor, sharpness: Tensor, iterations: int) -> Tensor:
-    """Move tokens to those that they are like, `iterations` times, and give them the length 1 (GEM, section 3.2).
-
-    Example:
-        >>> gathered(torch.ones(1, 1, 3, 4), torch.ones(1, 1, 1, 1), 1)[0, 0, 0]
-        tensor([0.5000, 0.5000, 0.5000, 0.5000])
-    """
-    for _ in range(iterations):
-        tokens = F.normalize(tokens, dim=-1)
-        tokens = F.scaled_dot_product_attention(sharpness * tokens, tokens, tokens, scale=1.0)
-    return F.normalize(tokens, dim=-1)
-
-
-def near_bonus(path: DensePath, grid: tuple[int, int], values: Tensor) -> Tensor | None:
-    """Give what near positions get in the logits along a path, `(position, token)`; tokens before positions get 0."""
-    if not path.gaussian:
-        return None
-    near = nearness(grid, path.gaussian)
-    return F.pad(near, (values.shape[-2] - len(near), 0)).to(values)
-
-
-def nearness(grid: tuple[int, int], sigma: float) -> Tensor:
-    """Give exp(-d² / 2σ²) between all positions of a grid, d in positions: `(position, position)` (NACLIP, eq. 4).
-
-    Example:
-        >>> nearness((1, 3), 1.0)[0]
-        tensor([1.0000, 0.6065, 0.1353], dtype=torch.float64)
-    """
-    axes = [torch.arange(size, dtype=torch.float64) for size in grid]
-    places = torch.cartesian_prod(*axes).view(-1, 2)
-    return torch.exp(-(torch.cdist(places, places, compute_mode="donot_use_mm_for_euclid_dist") ** 2) / (2 * sigma**2))
+def _of_products(term: Term) -> bool:
+    return term.kind not in ("similar", "balanced") and KINDS[term.kind] != NONE

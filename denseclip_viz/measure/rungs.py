@@ -31,7 +31,7 @@ _SWITCHES: dict[str, dict[str, Any]] = {
     "k·k": {"attention": ("kk",)},
     "+ Gaussian": {"gaussian": 5.0},
     "+ similarity": {"attention": (Term("similar", 0.5, (9,)), Term("kk", 0.5))},
-    "+ outliers": {"outliers": True},
+    "+ outliers": {"outliers": "density"},
     "+ smoothing": {"smooth": (9, 4)},
     "+ summed blocks": {"summed": (4, 10)},
     "+ class token": {"class_token": 0.3},
@@ -84,7 +84,7 @@ def difference(before: DensePath, path: DensePath) -> str:
         >>> difference(RUNGS[0], RUNGS[1]), difference(RUNGS[4], RUNGS[5])
         ('mlp off', 'attention 0.5 similar (9) + 0.5 kk')
     """
-    names = [field.name for field in fields(DensePath) if field.name != "name"]
+    names = [field.name for field in fields(DensePath) if field.compare and field.name != "name"]
     unlike = [name for name in names if getattr(before, name) != getattr(path, name)]
     return ", ".join(f"{name.replace('_', ' ')} {_in_words(getattr(path, name))}" for name in unlike)
 

@@ -11,7 +11,7 @@ from denseclip_viz.clip.paths import PATHS, paths_of
 from denseclip_viz.clip.towers import tower_for
 from denseclip_viz.errors import LayerError
 
-OF_BLOCKS = tuple(name for name, path in PATHS.items() if path.of_blocks)
+OF_BLOCKS = tuple(name for name, path in PATHS.items() if path.of_blocks and not path.of_given)
 BUILD = {
     "resnet": lambda dtype: tiny.tiny_resnet(dtype=dtype).visual,
     "vit": lambda dtype: tiny.tiny_vit(dtype=dtype, ls_init_value=0.1).visual,
@@ -40,7 +40,7 @@ def chosen(visual, size):
     switches = tower_for(visual).switches
     refused |= {name for name, path in PATHS.items() if path.of_blocks and "blocks" not in switches}
     refused |= {name for name, path in PATHS.items() if path.of_streams and "streams" not in switches}
-    return [path for name, path in PATHS.items() if name not in apart | refused]
+    return [path for name, path in PATHS.items() if name not in apart | refused and not path.of_given]
 
 
 @pytest.mark.parametrize("kind", BUILD)

@@ -22,11 +22,9 @@ PUBLISHED = [name for name, path in PATHS.items() if path.of_blocks]
 SIZES = {"native": (56, 56), "larger": (64, 64), "not square": (48, 72)}  # more patches than SC-CLIP has neighbours
 
 
-BARE = {"residual": False, "mlp": False}
-
-
 def twelve(dtype=torch.float64, **options):
-    return tiny.tiny_vit(dtype=dtype, image_size=56, layers=12, quick_gelu=True, ls_init_value=0.1, **options).visual
+    twelve = {"layers": 12, "head_width": 8, "image_size": 56, "quick_gelu": True, "ls_init_value": 0.1}
+    return tiny.tiny_vit(dtype=dtype, **twelve | options).visual
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +32,18 @@ def visual():
     return twelve()
 
 
-def ours(visual, pixels, path):
+def given(pixels):
+    """Features of another model, on a finer grid than the tower's."""
+    rows, columns = (3 * side // 16 for side in pixels.shape[-2:])
+    return np.random.default_rng(7).normal(size=(rows, columns, 10)) + 0.3
+
+
+def ours(visual, pixels, path, dtype=None):
+    if path.of_given and path.given is None:
+        path = path.with_given(given(pixels))
     with torch.no_grad():
-        return decompose(tower_for(visual), torch.from_numpy(pixels)[None], ForwardOptions(path=path)).dense[0]
+        inputs = torch.from_numpy(pixels)[None].to(dtype)
+        return decompose(tower_for(visual), inputs, ForwardOptions(path=path)).dense[0]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,10 @@ def towers(visual):
     for size, (height, width) in SIZES.items():
         pixels, grid = tiny.random_pixels(height, width), (height // 8, width // 8)
         table = resize_positional(visual.positional_embedding.detach(), grid).numpy()
-        made[size] = pixels, oracle_paths.Tower(sd, oracle.vit_streams(sd, pixels, vit, table), grid, vit)
+        made[size] = (
+            pixels,
+            oracle_paths.Tower(sd, oracle.vit_streams(sd, pixels, vit, table), grid, vit, given(pixels)),
+        )
     return made
 
 
@@ -77,9 +87,7 @@ def test_and_in_single_precision(towers, expected, name):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_and_in_half_precision_near_it(towers, expected, name):
     half = twelve(torch.bfloat16)
-    pixels = torch.from_numpy(towers["native"][0])[None].to(torch.bfloat16)
-    with torch.no_grad():
-        mixed = decompose(tower_for(half), pixels, ForwardOptions(path=PATHS[name])).dense[0].double().numpy()
+    mixed = ours(half, towers["native"][0], PATHS[name], torch.bfloat16).double().numpy()
     theirs = expected(name, "native")
     cosine = (mixed * theirs).sum(-1) / np.linalg.norm(mixed, axis=-1) / np.linalg.norm(theirs, axis=-1)
     assert np.median(cosine) > 0.95
@@ -96,12 +104,28 @@ MISTAKES = {
     "GEM without a round": ("gem", {"iterations": 0}),
     "GEM with two rounds": ("gem", {"iterations": 2}),
     "GEM over eight blocks": ("gem", {"blocks": 8}),
-    "SC-CLIP without repair": ("sc-clip", {"outliers": False}),
+    "SC-CLIP without repair": ("sc-clip", {"outliers": ""}),
     "SC-CLIP averaged by block 5": ("sc-clip", {"smooth": (9, 5)}),
     "SC-CLIP without the class token": ("sc-clip", {"class_token": 0.0}),
     "SC-CLIP attending to the class token": ("sc-clip", {"class_key": True}),
     "SC-CLIP summed from block 5": ("sc-clip", {"summed": (5, 10)}),
     "SC-CLIP with a bonus for near positions": ("sc-clip", {"gaussian": 5.0}),
+    "SFP with the outliers of SC-CLIP": ("sfp", {"outliers": "density"}),
+    "SFP without repair": ("sfp", {"outliers": ""}),
+    "SFP's sum by all its attentions": ("sfp", {"summed_attention": ()}),
+    "SFP without queries": ("sfp", {"attention": (Term("similar", 0.5, (9,)), Term("kk", 0.5))}),
+    "DIH-CLIP by three heads": ("dih-clip", {"heads": 3}),
+    "DIH-CLIP by every head for itself": ("dih-clip", {"heads": 0}),
+    "DIH-CLIP by block 8": ("dih-clip", {"attention": (Term("similar", 0.5, (8,)), Term("kk", 0.5))}),
+    "PEARL in five steps": ("pearl", {"attention": ("aligned-in-five-steps",)}),
+    "PEARL without turning keys": ("pearl", {"attention": ("qk",)}),
+    "PEARL without the class token": ("pearl", {"class_key": False}),
+    "the five steps of PEARL to their end": ("pearl-in-five-steps", {"attention": ("aligned",)}),
+    "CLIPer by all blocks": ("cliper", {"attention": (Term("balanced", 1.0, tuple(range(1, 13))),)}),
+    "CLIPer by the last layer alone": ("cliper", {"late": False}),
+    "CLIPer by plain attention": ("cliper", {"attention": (Term("qk", 1.0, tuple(range(1, 12))),)}),
+    "ProxyCLIP with the residual": ("proxyclip", {"residual": True}),
+    "ProxyCLIP by CLIP's own patches": ("proxyclip", {"attention": (Term("similar", 1.0, (9,)),)}),
     "ResCLIP's blocks 5 to 8": ("resclip", {"attention": (Term("kk", 0.8), Term("qk", 1.2, (5, 6, 7, 8)))}),
 }
 
@@ -111,13 +135,6 @@ def test_a_small_mistake_in_a_path_shows(visual, towers, expected, mistake):
     name, changes = MISTAKES[mistake]
     wrong = ours(visual, towers["native"][0], replace(PATHS[name], **changes)).numpy()
     assert oracle.relative_error(wrong, expected(name, "native")) > 5e-4
-
-
-def test_near_positions_get_their_bonus_in_a_changed_stream_too(visual, towers):
-    """Nothing but a class token of weight almost 0 makes NACLIP's stream a changed one."""
-    pixels = towers["not square"][0]
-    changed = ours(visual, pixels, replace(PATHS["naclip"], class_token=1e-16)).numpy()
-    assert oracle.relative_error(changed, ours(visual, pixels, PATHS["naclip"]).numpy()) < 1e-12
 
 
 def test_block_numbers_are_those_of_a_tower_of_twelve():
@@ -139,12 +156,23 @@ def test_block_numbers_are_those_of_a_tower_of_twelve():
         ({"attention": ("kk",), "iterations": -1}, "such iterations"),
         ({"attention": (Term("kk", 1.0, (0,)),)}, "such block numbers"),
         ({"attention": (Term("kk", 1.0, (13,)),)}, "such block numbers"),
-        ({"attention": ("similar",), "residual": False, "mlp": False}, "such block numbers"),
+        ({"attention": ("similar",)}, "similar.*Expected a term of named blocks"),
+        ({"attention": (Term("features", 1.0, (9,)),)}, "features.*Expected a term of no block"),
         ({"attention": ("kk",), "smooth": (4,)}, "such block numbers"),
         ({"attention": ("kk",), "summed": (4, 13)}, "such block numbers"),
-        ({"attention": ("kk",), "outliers": True}, "such changes of the stream"),
-        ({**BARE, "attention": (Term("kk", 1.0, (7,)),), "outliers": True}, "such changes of the stream"),
-        ({**BARE, "attention": ("kk",), "iterations": 1, "smooth": (9, 4)}, "such changes of the stream"),
+        ({"attention": ("kk",), "outliers": "density"}, "such changes of the stream"),
+        ({"attention": ("kk",), "late": True}, "such changes of the stream"),
+        ({"attention": ("kk",), "outliers": True}, "such outliers"),
+        ({"attention": ("kk",), "heads": -1}, "such heads"),
+        ({"residual": False, "mlp": False, "late": True, "smooth": (9, 4)}, "such late fusion"),
+        ({"gaussian": 5.0}, "gaussian, and nothing that it acts on"),
+        ({"attention": ("qk",), "gaussian": 5.0}, "gaussian, and nothing that it acts on"),
+        ({"attention": (Term("similar", 1.0, (9,)),), "iterations": 1}, "iterations, and nothing that it acts on"),
+        ({"class_key": False}, "class_key, and nothing that it acts on"),
+        ({"attention": ("features",), "class_key": False}, "class_key, and nothing that it acts on"),
+        ({"heads": 4}, "heads, and nothing that it acts on"),
+        ({"attention": ("kk",), "summed_attention": ("qq",)}, "summed_attention, and no sum"),
+        ({"attention": ("kk",), "given": torch.ones(2, 2, 2)}, "something given, and no use for it"),
         ({"attention": ("kk",), "blocks": 2}, "over 2 blocks"),
         ({"blocks": 2, "mlp": False}, "over 2 blocks"),
     ],
@@ -152,6 +180,43 @@ def test_block_numbers_are_those_of_a_tower_of_twelve():
 def test_a_path_that_cannot_be_is_refused_when_it_is_made(switches, said):
     with pytest.raises(LayerError, match=said):
         DensePath("mine", **switches)
+
+
+def test_tipsv2s_value_is_the_value_path_of_a_tower_with_layer_scale(visual, towers):
+    """Projected, scaled, beside the residual; then the MLP, scaled, beside it; final norm."""
+    pixels, tower = towers["not square"]
+    theirs = oracle.vit_dense(tower.sd, tower.streams[11], tower.grid, tower.vit)
+    assert oracle.relative_error(ours(visual, pixels, PATHS["value"]).numpy(), theirs) < 1e-12
+    for scale in ("ls_1", "ls_2"):
+        plain = tower.sd | {f"transformer.resblocks.11.{scale}.gamma": np.ones(48)}
+        wrong = oracle.vit_dense(plain, tower.streams[11], tower.grid, tower.vit)
+        assert oracle.relative_error(wrong, theirs) > 5e-4
+
+
+SWITCHES = {
+    "near places": {"attention": ("kk",), "gaussian": 2.0},
+    "rounds of gathering": {"attention": ("vv", "kk"), "iterations": 1},
+    "attention of other blocks": {"attention": (Term("kk", 1.0, (1, 7)),)},
+    "the tower's own bias": {"attention": ("qk",)},
+    "turned keys": {"attention": ("aligned",), "class_key": False},
+    "similar patches": {"attention": (Term("similar", 1.0, (6,)),)},
+    "balanced attention": {"attention": (Term("balanced", 1.0, (1, 6)),)},
+    "few heads": {"attention": ("kk", Term("similar", 1.0, (6,))), "heads": 1},
+    "each itself": {},
+}
+
+
+@pytest.mark.parametrize("kind", ["vit", "relpos"])
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_a_path_that_changes_the_stream_takes_the_same_notice_of_all_other_switches(kind, switch):
+    """Next to nothing of the class token is added: the stream is another one by name alone."""
+    visual = tiny.tiny_vit(dtype=torch.float64).visual if kind == "vit" else tiny.tiny_tower(kind, dtype=torch.float64)
+    side = tiny.native_side(visual)
+    plain = DensePath("mine", residual=False, mlp=False, **SWITCHES[switch])
+    changed = replace(plain, class_token=1e-30)
+    assert changed.of_streams and not plain.of_streams
+    features = (ours(visual, tiny.random_pixels(side, side), path).numpy() for path in (changed, plain))
+    assert oracle.relative_error(*features) < 1e-12
 
 
 @pytest.mark.parametrize("kind", ["resnet", "SigLIP", "ConvNeXt", "CLIPA"])
