@@ -13,6 +13,8 @@ from .ensemble_selection import select_templates as select_templates
 from .evaluation import evaluate as evaluate
 from .ladder import ladder as ladder
 from .ladder import ladder_table as ladder_table
+from .leakage import copresence as copresence
+from .leakage import copresence_table as copresence_table
 from .rank import Ranking as Ranking
 from .rank import rank_synonyms as rank_synonyms
 from .rank import rank_templates as rank_templates

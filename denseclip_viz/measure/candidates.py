@@ -34,10 +34,10 @@ _NOTHING = 1e-6  # the length of a sum of unit vectors that is only rounding
 
 
 class Candidates(Protocol):
-    """What `evaluate` compares on every image. Two attributes more are read where they are there.
+    """What `evaluate` compares on every image. Three attributes more are read where they are there.
 
     `trace_options`: what a trace must hold for them, as for `Model.trace_many`: `{"keys": "key"}`. `prompts`: what the
-    maps are of; the data set's classes by default.
+    maps are of; the data set's classes by default. `for_example(example)`: those of this image's own prompts.
     """
 
     @property

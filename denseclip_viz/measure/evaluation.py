@@ -135,7 +135,8 @@ def run(
         with bar("images", wanted=progress, total=total) as advance:
             for group in _groups(dataset, arguments.check_batch_size(options.get("batch_size", 8))):
                 for place, example, trace in _traced(model, group, results, unreadable or _leave_out, options):
-                    values = _values(candidates.maps(trace), names, measure, place, example, trace)
+                    asked = candidates.for_example(example) if hasattr(candidates, "for_example") else candidates
+                    values = _values(asked.maps(trace), names, measure, place, example, trace)
                     digest = "" if store is None else _digest(example)
                     results.add_attrs(trace.provenance)
                     results.add(place, example.name or trace.name, values, digest=digest)

@@ -1,13 +1,14 @@
 """Figures that are kept: each function returns what it drew, and pyplot never hears of it.
 
-`compare`, `grid`, `layers`, `heads`, `segments`, `template_ranking`, `disagreement` and `words` make whole figures of
-results, `bars`, `confusion` and `gallery` of any numbers and labels; `map` draws one panel on any axes.
-`save` writes a figure, `save_labels` a segmentation as a label image.
+`compare`, `grid`, `layers`, `heads`, `segments`, `template_ranking`, `copresence`, `disagreement` and `words` make
+whole figures of results, `bars`, `confusion` and `gallery` of any numbers and labels; `map` draws one panel on any
+axes. `save` writes a figure, `save_labels` a segmentation as a label image.
 """
 
 from denseclip_viz.plot.bars import Bar, bars
 from denseclip_viz.plot.compare import compare
 from denseclip_viz.plot.confusion import confusion
+from denseclip_viz.plot.copresence import copresence
 from denseclip_viz.plot.disagreement import disagreement
 from denseclip_viz.plot.gallery import Row, gallery
 from denseclip_viz.plot.grid import grid
@@ -26,6 +27,7 @@ __all__ = [
     "bars",
     "compare",
     "confusion",
+    "copresence",
     "disagreement",
     "gallery",
     "grid",
