@@ -167,7 +167,8 @@ def copresence_table(
         if len(values):
             middle, low, high = mean_with_interval(values.values, draws)
             table = table.assign(**{name: middle, f"{name}_low": low, f"{name}_high": high})
-    return with_source(table, result).drop(columns="image")
+    sourced: pd.DataFrame = with_source(table, result).drop(columns="image")
+    return sourced
 
 
 def mean_with_interval(values: Floats, draws: Draws) -> tuple[Floats, Floats, Floats]:
