@@ -29,7 +29,7 @@ from oracle_maps import softmax
 class Tower:
     """The streams of one image, and the parts of its blocks per head."""
 
-    def __init__(self, sd: Weights, streams: list[Array], grid: Grid, vit: Vit, given: Array) -> None:
+    def __init__(self, sd: Weights, streams: list[Array], grid: Grid, vit: Vit, given: dict[str, Array]) -> None:
         self.sd, self.streams, self.grid, self.vit, self.given = sd, streams, grid, vit, given
         self.last = len(streams) - 2
 
@@ -357,11 +357,30 @@ def bilinear(features: Array, grid: Grid) -> Array:
 
 def proxyclip(tower: Tower) -> Array:
     """Another model's cosines, those well above their mean; neither residual nor MLP, nor the class token."""
-    given = bilinear(tower.given, tower.grid).reshape(-1, tower.given.shape[2])
+    given = bilinear(tower.given["features"], tower.grid).reshape(-1, 10)
     attention = by_similarity(all_cosines(given), 1.2)
     mixed = [attention @ v[1:] for _, _, v in tower.heads(tower.last)]
     projected = vit_project(tower.sd, tower.out(np.concatenate(mixed, -1), tower.last), tower.vit)
     return on_grid(projected, tower.grid)
+
+
+def textregion(tower: Tower) -> Array:
+    """Values averaged over a position's own regions, each by the share of a patch that is in it; MLP, no residual."""
+    masks, (rows, columns) = tower.given["regions"], tower.grid
+    height, width = masks.shape[1] // rows, masks.shape[2] // columns
+    shares = [
+        [mask[y * height :][:height, x * width :][:, :width].mean() for y in range(rows) for x in range(columns)]
+        for mask in masks
+    ]
+    values = np.concatenate([v[1:] for _, _, v in tower.heads(tower.last)], -1)
+    means = [sum(w * v for w, v in zip(region, values, strict=True)) / sum(region) for region in shares]
+    mixed = []
+    for place, value in enumerate(values):
+        own = [region[place] for region in shares]
+        mixed.append(sum(w * mean for w, mean in zip(own, means, strict=True)) / sum(own) if sum(own) else value)
+    stream = tower.out(np.stack(mixed), tower.last)
+    stream = stream + vit_mlp(tower.sd, stream, tower.vit, tower.last)
+    return on_grid(vit_project(tower.sd, stream, tower.vit), tower.grid)
 
 
 PATHS = {
@@ -380,4 +399,5 @@ PATHS = {
     "pearl-in-five-steps": pearl_in_five_steps,
     "cliper": cliper,
     "proxyclip": proxyclip,
+    "textregion": textregion,
 }

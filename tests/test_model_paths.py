@@ -1,5 +1,7 @@
 """Several paths at the front door: the axis that they get, and where one path is due."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -154,16 +156,9 @@ def test_attention_that_was_given_is_followed_head_by_head(vit, image_file):
 
 @pytest.mark.parametrize(
     "given",
-    [
-        np.ones((4, 4)),
-        np.ones((4, 9, 3)),
-        np.ones((0, 0, 3)),
-        np.ones((4, 4, 3), dtype=int),
-        np.full((4, 4, 3), np.nan),
-        np.ones((4, 4, 4, 4)),
-    ],
+    [np.ones((4, 4)), np.ones((4, 9, 3)), np.ones((0, 0, 3)), np.full((4, 4, 4), np.nan), np.ones((4, 4, 4, 4))],
 )
-@pytest.mark.parametrize("kind", ["features", "attention"])
+@pytest.mark.parametrize("kind", ["features", "regions", "attention"])
 def test_what_is_not_of_the_image_is_refused_with_the_shape_that_was_due(vit, image_file, given, kind):
     path = DensePath("mine", (kind,), residual=False, mlp=False).with_given(given)
     with pytest.raises(LayerError, match=f"given {kind} .*Expected"):
@@ -179,3 +174,22 @@ def test_features_of_one_image_are_not_taken_for_those_of_another(vit, image_fil
     with pytest.raises(LayerError, match="'proxyclip' without what it attends by.*with_given"):
         vit.trace(image_file, path="proxyclip")
     assert "proxyclip" not in vit.paths
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit", "query", "mean"])
+def test_every_tower_attends_by_what_is_given(load_tiny, image_file, kind):
+    """One region of all positions gives every position one vector, and regions of single positions the value path."""
+    model = load_tiny(kind)
+    value = model.trace(image_file)
+    rows, columns = value.geometry.grid
+    path = replace(PATHS["textregion"], residual=True)
+    single = torch.eye(rows * columns).reshape(-1, rows, columns)
+    alone = model.trace(image_file, path=path.with_given(single)).dense
+    torch.testing.assert_close(alone, value.dense, rtol=1e-4, atol=1e-5)
+    whole = replace(path, residual=False).with_given(torch.ones(1, 8 * rows, 8 * columns))
+    one = model.trace(image_file, path=["value", whole]).dense[1]
+    torch.testing.assert_close(one, one[:1, :1].expand_as(one), rtol=1e-4, atol=1e-5)
+    if kind in ("resnet", "mean"):
+        pooled = value.even.sum((0, 1)) if kind == "mean" else value.dense.mean((0, 1))
+        pooled = pooled + sum(value.rest.values()) if kind == "mean" else pooled
+        torch.testing.assert_close(one[0, 0], pooled, rtol=1e-4, atol=1e-5)

@@ -21,6 +21,7 @@ KINDS = {
     "similar": OTHERS,
     "balanced": OTHERS,
     "features": NONE,
+    "regions": NONE,
     "attention": NONE,
 }
 """The kinds of attention, and the blocks that each is of."""
@@ -46,7 +47,8 @@ class Term:
             out; `"balanced"`, the sum of the tower's own attention in several blocks, its columns and rows divided by
             their sums, made symmetric, the mean over queries taken off, negatives left out, rows divided by their sums
             (CLIPer); `"features"`, the cosines of features given to the path, 1.2 of their mean taken off, times 3,
-            negatives left out (ProxyCLIP); `"attention"`, attention given to the path.
+            negatives left out (ProxyCLIP); `"regions"`, evenly over its own of the regions given to the path
+            (TextRegion); `"attention"`, attention given to the path.
         weight: What it is multiplied by.
         blocks: Numbers, from 1 and of twelve, of the blocks whose attention is averaged (summed, of `"balanced"`);
             none: the block itself. In a tower of L blocks number b is round(b L / 12).
@@ -94,8 +96,9 @@ class DensePath:
         late: Send what the attention of every block reads through the last one, too, and average the features of
             length 1 of all blocks. CLIPer averages class probabilities, for which a path has no prompts; of cosines
             the mean of the features gives the mean.
-        given: Features `(y, x, C)` of the same image by another model, for `"features"`, resized to the grid; or
-            `(y, x, y, x)` attention, with an axis of heads in front if there are several, for `"attention"`.
+        given: Of the same image: features `(y, x, C)` by another model, for `"features"`; masks `(region, y, x)`, for
+            `"regions"`; both are resized to the grid. Or `(y, x, y, x)` attention of positions, with an axis of heads
+            in front if there are several, for `"attention"`.
         positional: Add the pool's positional embedding to a position before its value (ResNet; the official code
             does not).
         antialias: Antialias when a positional embedding is resized (open_clip does; the official code does not).
@@ -178,9 +181,9 @@ class DensePath:
         if self.summed_attention and not self.summed:
             got, fix = f"path {self.name!r} with summed_attention, and no sum", "Pass summed=(4, 10), say."
             raise LayerError(got, expected="the blocks that are summed", fix=fix)
-        if self.given is not None and not kinds & {"features", "attention"}:
+        if self.given is not None and not self.of_given:
             got, fix = f"path {self.name!r} with something given, and no use for it", 'Pass attention=("features",).'
-            raise LayerError(got, expected='a term of "features" or "attention"', fix=fix)
+            raise LayerError(got, expected='a term of "features", "regions" or "attention"', fix=fix)
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -195,13 +198,13 @@ class DensePath:
     @property
     def of_blocks(self) -> bool:
         """Whether it needs queries, keys and values of transformer blocks."""
-        plain = self.terms in ((), (Term("qk"),)) and self.class_key and self.blocks == 1 and not self.heads
-        return not plain or self.of_streams
+        alone = self.terms in ((), (Term("qk"),)) or all(KINDS[term.kind] == NONE for term in self.terms)
+        return not (alone and self.class_key and self.blocks == 1 and not self.heads) or self.of_streams
 
     @property
     def cut(self) -> bool:
         """Whether it leaves out something that a tower adds to its own attention."""
-        return bool(self.attention) and not (self.residual and self.mlp)
+        return self.terms == (Term("qk"),) and not (self.residual and self.mlp)
 
     @property
     def of_streams(self) -> bool:
@@ -214,7 +217,7 @@ class DensePath:
         return any(KINDS[term.kind] == NONE for term in (*self.terms, *self.summed_terms))
 
     def with_given(self, given: ArrayLike | Tensor) -> "DensePath":
-        """Give it features `(y, x, C)` of the image by another model, or attention `(…, y, x, y, x)`.
+        """Give it features `(y, x, C)` of the image by another model, masks of regions, or attention.
 
         Example:
             >>> DensePath("mine", ("features",), residual=False, mlp=False).with_given(torch.rand(4, 4, 8)).given.shape

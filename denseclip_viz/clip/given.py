@@ -1,4 +1,10 @@
-"""What is given to a path from outside: another model's features of the image, or attention; of one image only."""
+"""What is given to a path from outside, of one image only: another model's features, regions, or attention.
+
+    y = O(A V),   A of what was given: in every tower, since values of positions are all that it takes
+
+Sources: ProxyCLIP (arXiv 2408.04883), whose mean is over the image here and not over the batch; TextRegion
+(2505.23769): its mean key and a mask as attention are an even look at the region.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -8,9 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.clip.dense_path import DensePath
+from denseclip_viz.clip.path_attention import centred, cosines
 from denseclip_viz.errors import LayerError
 
 Item = TypeVar("Item")
+_ABOVE = 1.2
 
 
 def of_one_image(
@@ -32,6 +40,29 @@ def of_one_image(
             expected, fix = "one image in one window", "Trace each image with what was made of it, geometry='whole'."
             raise LayerError(got, expected=f"{expected}: what is given to a path is of that one", fix=fix)
         yield image
+
+
+def given_attention(path: DensePath, kind: str, grid: tuple[int, int], heads: int) -> Tensor:
+    """Make the attention of a kind of what was given to a path: `(1, 1 or head, position, position)`.
+
+    Raises:
+        LayerError: Nothing was given, or nothing that fits.
+    """
+    if path.given is None:
+        got, expected = f"path {path.name!r} without what it attends by", "features, regions or attention of the image"
+        raise LayerError(got, expected=expected, fix="Pass path=PATHS[name].with_given(features), of clip.paths.")
+    if kind == "features":
+        return centred(cosines(features_on(path.given, grid)), _ABOVE)[:, None]
+    return regions_on(path.given, grid) if kind == "regions" else attention_on(path.given, grid, heads)
+
+
+def given_mix(path: DensePath, values: Tensor, grid: tuple[int, int], heads: int) -> Tensor:
+    """Mix the values of positions, heads merged, by all that was given: `(image, position, C)`."""
+    weights = sum(term.weight * given_attention(path, term.kind, grid, heads) for term in path.terms)
+    assert isinstance(weights, Tensor)
+    parts = values.unflatten(-1, (weights.shape[1], -1)).transpose(1, 2)
+    mixed: Tensor = weights.to(values) @ parts
+    return mixed.transpose(1, 2).flatten(2)
 
 
 def features_on(given: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -65,3 +96,30 @@ def attention_on(given: Tensor, grid: tuple[int, int], heads: int) -> Tensor:
         raise LayerError(f"given attention {tuple(given.shape)} {given.dtype}", expected=expected, fix=fix)
     positions = grid[0] * grid[1]
     return given.reshape(1, -1, positions, positions)
+
+
+def regions_on(given: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Let every position look evenly at its own region, `(1, 1, position, position)`, of masks `(region, y, x)`.
+
+    A region counts a position by the share of it that it covers. A position of several regions looks at each by its
+    share; one of none looks at itself.
+
+    Raises:
+        LayerError: Another shape, other proportions, or numbers beside 0 to 1.
+
+    Example:
+        >>> regions_on(torch.tensor([[[True, True, False]]]), (1, 3))[0, 0]
+        tensor([[0.5000, 0.5000, 0.0000],
+                [0.5000, 0.5000, 0.0000],
+                [0.0000, 0.0000, 1.0000]], dtype=torch.float64)
+    """
+    good = given.ndim == 3 and min(given.shape) > 0 and bool(((given >= 0) & (given <= 1)).all())
+    if not good or abs(given.shape[1] * grid[1] / given.shape[2] - grid[0]) > 1:
+        expected = f"masks (region, y, x) from 0 to 1 in the proportions of the input: {grid[0]} x {grid[1]} positions"
+        fix = "Make them of trace.pixels of this image, which is what the tower sees."
+        raise LayerError(f"given regions {tuple(given.shape)} {given.dtype}", expected=expected, fix=fix)
+    shares = torch.stack([F.interpolate(mask[None, None].double(), grid, mode="area").flatten() for mask in given])
+    even = shares / shares.sum(1, keepdim=True).clamp_min(torch.finfo(shares.dtype).tiny)
+    looks, covered = shares.T @ even, shares.sum(0)[:, None]
+    looks = torch.where(covered > 0, looks, torch.eye(len(looks)).to(looks))
+    return (looks / looks.sum(1, keepdim=True))[None, None]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from denseclip_viz.clip.changed_stream import changed_features
 from denseclip_viz.clip.dense_path import DensePath, Term
+from denseclip_viz.clip.given import given_mix
 from denseclip_viz.clip.self_attention import Mixer, blocks_of
 from denseclip_viz.clip.towers.linearize import apply
 from denseclip_viz.clip.towers.tower import Streams, Tower
@@ -63,6 +64,7 @@ PATHS = {
         _bare("pearl-in-five-steps", "aligned-in-five-steps"),
         _bare("cliper", Term("balanced", 1.0, _EVERY[:-1]), late=True),
         _bare("proxyclip", "features"),
+        DensePath("textregion", ("regions",), residual=False),
     )
 }
 _SWITCHES = {switch.name: switch.default for switch in fields(DensePath) if switch.compare and switch.name != "name"}
@@ -101,6 +103,7 @@ def offers(tower: Tower, path: DensePath) -> bool:
 
 def _switched(path: DensePath) -> set[str]:
     changed = {name for name, default in _SWITCHES.items() if getattr(path, name) != default}
+    changed -= {"attention"} if path.of_given else set()  # values of positions are all that it takes
     return changed - _OF_BLOCKS | {name for name in ("blocks", "streams") if getattr(path, f"of_{name}")}
 
 
@@ -108,7 +111,7 @@ def wanted_blocks(tower: Tower, paths: Sequence[DensePath]) -> tuple[int, ...]:
     """Give the numbers, from 0, of the transformer blocks that paths are made of.
 
     Raises:
-        LayerError: A path of blocks in a tower without a class token, or one that attends by what nobody gave.
+        LayerError: A path of blocks in a tower without a class token.
     """
     why = {
         "blocks": "other paths mix the blocks in front of a class token",
@@ -119,10 +122,6 @@ def wanted_blocks(tower: Tower, paths: Sequence[DensePath]) -> tuple[int, ...]:
         got = f"path {path.name!r} in a tower with {tower.family}"
         expected = f"one of {', '.join(paths_of(tower))}: {why[need]}"
         raise LayerError(got, expected=expected, fix=f"Trace with path={paths_of(tower)[0]!r}.")
-    for path in paths:
-        if path.of_given and path.given is None:
-            got, expected = f"path {path.name!r} without what it attends by", "features or attention of the same image"
-            raise LayerError(got, expected=expected, fix="Pass path=PATHS[name].with_given(features), of clip.paths.")
     mixed = [path for path in paths if path.of_blocks or (path.cut and "residual" in tower.switches)]
     return tuple(sorted(set().union(*(blocks_of(path, len(tower.layers)) for path in mixed))))
 
@@ -149,12 +148,14 @@ def along_path(streams: Streams, path: DensePath, mixer: Mixer | None = None) ->
     Raises:
         LayerError: a path that the tower does not offer.
     """
-    if path.of_blocks or (path.cut and streams.entering is not None):
+    if path.of_blocks or path.of_given or (path.cut and streams.entering is not None):
         if mixer is None:
             got, expected = f"path {path.name!r} for one layer", "value, vanilla, or another that reads one layer"
             raise LayerError(got, expected=expected, fix="Trace the layers with path='value'.")
         if path.of_streams:
             return changed_features(mixer, path)
+        if not path.of_blocks and path.of_given:
+            return apply(streams.head, _sum_given(streams, path, mixer.grid))
         return apply(streams.head, mixer.stream(path))
     in_stream = streams.leaving is not None and (bool(path.attention) or streams.stood_in)
     stream = streams.leaving if in_stream else _sum(streams, path)
@@ -170,8 +171,19 @@ def _sum(streams: Streams, path: DensePath) -> Tensor:
         stream = apply(streams.project, streams.placed())
     else:
         stream = streams.alone
-    if path.residual and streams.entering is not None:
-        stream = streams.entering + stream
+    return _with_rest(streams, path, stream, streams.entering)
+
+
+def _sum_given(streams: Streams, path: DensePath, grid: tuple[int, int]) -> Tensor:
+    """Sum y up where positions attend by what was given alone."""
+    mixed = given_mix(path, streams.values[:, streams.prefix :], grid, streams.heads)
+    entering = None if streams.entering is None else streams.entering[:, streams.prefix :]
+    return _with_rest(streams, path, apply(streams.project, mixed), entering)
+
+
+def _with_rest(streams: Streams, path: DensePath, stream: Tensor, entering: Tensor | None) -> Tensor:
+    if path.residual and entering is not None:
+        stream = entering + stream
     return stream + apply(streams.mlp, stream) if path.mlp and streams.mlp else stream
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.clip.dense_path import KINDS, NONE, TWELVE, DensePath, Term
-from denseclip_viz.clip.given import attention_on, features_on
+from denseclip_viz.clip.given import given_attention
 from denseclip_viz.clip.path_attention import (
     Products,
     balanced,
@@ -29,8 +29,6 @@ from denseclip_viz.clip.path_attention import (
 from denseclip_viz.clip.towers.linearize import apply
 from denseclip_viz.clip.towers.tower import BlockPass, Streams
 from denseclip_viz.clip.towers.transformer import merge_heads
-
-_FEATURES_ABOVE = 1.2
 
 
 def block_numbers(twelfths: Iterable[int], depth: int) -> list[int]:
@@ -176,10 +174,7 @@ class Mixer:
             return torch.stack([centred(similarity(number)) for number in term.blocks]).mean(0)[:, None]
         if term.kind == "balanced":
             return self._balanced(term)[:, :, prefix:]
-        assert path.given is not None
-        if term.kind == "features":
-            return centred(cosines(features_on(path.given, self.grid)), _FEATURES_ABOVE)[:, None].to(last)
-        return attention_on(path.given, self.grid, last.shape[1]).to(last)
+        return given_attention(path, term.kind, self.grid, last.shape[1]).to(last)
 
     def _balanced(self, term: Term) -> Tensor:
         blocks = [self.streams.blocks[number] for number in block_numbers(term.blocks, self.depth)]

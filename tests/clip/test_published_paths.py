@@ -18,7 +18,7 @@ from denseclip_viz.clip.towers import tower_for
 from denseclip_viz.clip.towers.tower import resize_positional
 from denseclip_viz.errors import LayerError
 
-PUBLISHED = [name for name, path in PATHS.items() if path.of_blocks]
+PUBLISHED = [name for name, path in PATHS.items() if path.of_blocks or path.of_given]
 SIZES = {"native": (56, 56), "larger": (64, 64), "not square": (48, 72)}  # more patches than SC-CLIP has neighbours
 
 
@@ -33,14 +33,17 @@ def visual():
 
 
 def given(pixels):
-    """Features of another model, on a finer grid than the tower's."""
+    """Features of another model, on a finer grid than the tower's, and masks of three regions that overlap."""
     rows, columns = (3 * side // 16 for side in pixels.shape[-2:])
-    return np.random.default_rng(7).normal(size=(rows, columns, 10)) + 0.3
+    generator = np.random.default_rng(7)
+    regions = generator.random((3, *pixels.shape[-2:])) < 0.4
+    regions[:, :16, :16] = False
+    return {"features": generator.normal(size=(rows, columns, 10)) + 0.3, "regions": regions}
 
 
 def ours(visual, pixels, path, dtype=None):
     if path.of_given and path.given is None:
-        path = path.with_given(given(pixels))
+        path = path.with_given(given(pixels)[path.terms[0].kind])
     with torch.no_grad():
         inputs = torch.from_numpy(pixels)[None].to(dtype)
         return decompose(tower_for(visual), inputs, ForwardOptions(path=path)).dense[0]
@@ -126,6 +129,8 @@ MISTAKES = {
     "CLIPer by plain attention": ("cliper", {"attention": (Term("qk", 1.0, tuple(range(1, 12))),)}),
     "ProxyCLIP with the residual": ("proxyclip", {"residual": True}),
     "ProxyCLIP by CLIP's own patches": ("proxyclip", {"attention": (Term("similar", 1.0, (9,)),)}),
+    "TextRegion without its MLP": ("textregion", {"mlp": False}),
+    "TextRegion with the residual": ("textregion", {"residual": True}),
     "ResCLIP's blocks 5 to 8": ("resclip", {"attention": (Term("kk", 0.8), Term("qk", 1.2, (5, 6, 7, 8)))}),
 }
 

@@ -114,6 +114,7 @@ class ClassTokenTower(TransformerTower):
             entering=pool.entering,
             leaving=pool.leaving,
             stood_in=pool.alone,
+            heads=pool.values.shape[1],
             prefix=self.trunk.prefix,
             blocks={number: self._block_pass(number, recorded) for number, recorded in passes.items()},
         )

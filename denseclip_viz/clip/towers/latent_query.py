@@ -115,6 +115,7 @@ class LatentQueryTower(TransformerTower):
             project=flatten(_projection(pool)),
             mlp=_branch(pool),
             head=self._head(),
+            heads=recorded.values.shape[1],
             attended=plain_tokens,
         )
 

@@ -79,6 +79,7 @@ class Streams:
         prefix: Tokens before the positions. The tower's own block takes them along for the value path, so all paths
             do: a product of other rows may end in other bits, and a path must not hang on those asked for beside it.
         blocks: The transformer blocks that were asked for, by their number from 0.
+        heads: Heads that are side by side in `values`.
     """
 
     values: Tensor
@@ -92,6 +93,7 @@ class Streams:
     placed: Callable[[], Tensor] | None = None
     prefix: int = 0
     blocks: Mapping[int, BlockPass] = field(default_factory=dict)
+    heads: int = 1
 
     @cached_property
     def alone(self) -> Tensor:
