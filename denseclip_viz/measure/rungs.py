@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from itertools import accumulate
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,20 +61,26 @@ def offered_rungs(model: Model, paths: Sequence[str | DensePath] | None) -> tupl
 
 
 def costs(model: Model, rungs: Sequence[DensePath], turns: int) -> Floats:
-    """Time passes that give one rung each, over a plain pass beside them: `(turn, rung)`."""
+    """Time passes that give one rung each, over a plain pass beside them: `(turn, rung)`.
+
+    On the CPU it is the time that this process works, which other processes do not change.
+    """
     generator = torch.Generator().manual_seed(0)
     pixels = torch.rand(1, 3, *model.preprocess.size, generator=generator)
     passes = [partial(decompose_checked, model.tower, pixels, ForwardOptions(path=rung)) for rung in rungs]
     works: list[Callable[[], object]] = [lambda: embed(model.tower, pixels).cpu(), *passes]
-    seconds = np.array([[_seconds(work) for work in works] for _ in range(turns and turns + 1)]).reshape(-1, len(works))
+    clock = process_time if next(model.clip.parameters()).device.type == "cpu" else perf_counter
+    seconds = np.array([[_seconds(work, clock) for work in works] for _ in range(turns and turns + 1)]).reshape(
+        -1, len(works)
+    )
     ratios: Floats = seconds[1:, 1:] / seconds[1:, :1]  # the first turn warms up
     return ratios
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    start = perf_counter()
+def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
     work()
-    return perf_counter() - start
+    return clock() - start
 
 
 def difference(before: DensePath, path: DensePath) -> str:

@@ -1,8 +1,8 @@
 """Figures that are kept: each function returns what it drew, and pyplot never hears of it.
 
-`compare`, `grid`, `layers`, `heads`, `segments`, `template_ranking`, `copresence`, `disagreement` and `words` make
-whole figures of results, `bars`, `confusion` and `gallery` of any numbers and labels; `map` draws one panel on any
-axes. `save` writes a figure, `save_labels` a segmentation as a label image.
+`compare`, `grid`, `paths`, `layers`, `heads`, `segments`, `template_ranking`, `ladder`, `copresence`, `disagreement`
+and `words` make whole figures of results, `bars`, `confusion` and `gallery` of any numbers and labels; `map` draws one
+panel on any axes. `save` writes a figure, `save_labels` a segmentation as a label image.
 """
 
 from denseclip_viz.plot.bars import Bar, bars
@@ -13,8 +13,10 @@ from denseclip_viz.plot.disagreement import disagreement
 from denseclip_viz.plot.gallery import Row, gallery
 from denseclip_viz.plot.grid import grid
 from denseclip_viz.plot.heads import heads
+from denseclip_viz.plot.ladders import ladder
 from denseclip_viz.plot.layers import layers
 from denseclip_viz.plot.map import map
+from denseclip_viz.plot.path_maps import paths
 from denseclip_viz.plot.save_labels import save_labels
 from denseclip_viz.plot.segments import segments
 from denseclip_viz.plot.sheet import save
@@ -32,8 +34,10 @@ __all__ = [
     "gallery",
     "grid",
     "heads",
+    "ladder",
     "layers",
     "map",
+    "paths",
     "save",
     "save_labels",
     "segments",

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.scales import Scale
-from denseclip_viz.plot.sheet import MARGIN, SMALL, TITLE, Lattice, Sheet, is_random
+from denseclip_viz.plot.sheet import MARGIN, SMALL, TITLE, Lattice, Sheet, in_common
 
 QUESTIONS = {
     "dense": "where does the text live?",
@@ -75,7 +74,7 @@ def compare(
     parts = [_pick(one, prompts, template, title) for one, title in zip(several, _titles(several), strict=True)]
     names = [f"{part.title}{name}" for part in parts for name in part.whole["prompt"].to_numpy()]
     which = " · ".join(dict.fromkeys(part.which for part in parts))
-    sheet = Sheet(_in_common(several), names, also=which, figure=figure)
+    sheet = Sheet(in_common([one.attrs for one in several]), names, also=which, figure=figure)
     panel, top = _panel_size(parts), sheet.top + HEAD
     rows = [(part, row) for part in parts for row in range(part.shown.sizes["prompt"])]
     lattice = Lattice(panel=panel, columns=5, rows=len(rows), top=top, least=NARROWEST, row_head=ROW_HEAD)
@@ -127,15 +126,6 @@ def _titles(several: Sequence[xr.Dataset]) -> list[str]:
     if len(set(names)) < len(names):
         names = [f"{name} ({i})" for i, name in enumerate(names, start=1)]
     return [f"{name}: " for name in names]
-
-
-def _in_common(several: Sequence[xr.Dataset]) -> dict[str, Any]:
-    """Take the provenance that results share; one with random weights, or one caution, is enough to be said."""
-    first, *others = (both.attrs for both in several)
-    shared = {key: value for key, value in first.items() if all(attrs.get(key) == value for attrs in others)}
-    cautions = (both.attrs.get("caution", "") for both in several)
-    random = max(is_random(both.attrs) for both in several)
-    return {**shared, "random_weights": random, "caution": next(filter(None, cautions), "")}
 
 
 def _panel_size(parts: Sequence[_Part]) -> tuple[float, float]:

@@ -72,13 +72,13 @@ def grid(
     shape = {"columns": len(column_names), "rows": len(row_names)}
     lattice = Lattice(panel=panel, top=top, left=left, least=SIDE * 0.8, gap=(0.12, 0.12), **shape)
     sheet.resize(max(lattice.width, 4.6), lattice.height(lines=1))
-    scale, baseline = _scale(table, normalise, limits, like)
-    _draw_title(sheet, table, scale, baseline, opacity=scales.OPACITY if image is not None else 1.0)
+    scale, baseline = scale_of(table, normalise, limits, like)
+    draw_title(sheet, table, scale, baseline, opacity=scales.OPACITY if image is not None else 1.0)
     _label(sheet, lattice, heads, row_names)
     under = None if image is None else panels.reduced(image)
     for row, column in np.ndindex(lattice.rows, lattice.columns):
         values = table[row, column].to_numpy()
-        values = _stretched(values) if normalise == "each" else values
+        values = stretched(values) if normalise == "each" else values
         ax = lattice.panel_at(sheet, row, column)
         panels.draw_map(ax, values, where, scale, image=under, interpolation=interpolation)
     sheet.footer(lattice.bottom)
@@ -115,7 +115,7 @@ def _heads(sheet: Sheet, names: list[str], width: float, table: xr.DataArray, co
     return heads
 
 
-def _scale(
+def scale_of(
     table: xr.DataArray,
     normalise: Normalise,
     limits: tuple[float, float] | None,
@@ -134,10 +134,10 @@ def _scale(
     return scales.limited(scales.covering(own), limits), baseline
 
 
-def _draw_title(
+def draw_title(
     sheet: Sheet, table: xr.DataArray, scale: scales.Scale, baseline: float | None, *, opacity: float
 ) -> None:
-    """Write the title with the bar of the scale."""
+    """Write the name of maps with the bar of their scale."""
     sheet.title(str(table.name or "dense"))
     top, left = sheet.top, sheet.width - MARGIN - BAR
     note = "cosine" if scale.unit == "cosine" else STRETCHED
@@ -157,6 +157,7 @@ def _label(sheet: Sheet, lattice: Lattice, heads: list[list[str]], row_names: li
             sheet.write(MARGIN, lattice.y(row) + i * LINE, isolated(line), size=SMALL + 0.5)
 
 
-def _stretched(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+def stretched(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    """Bring a map to 0 … 1; a flat one is 0."""
     low, high = np.nanmin(values), np.nanmax(values)
     return (values - low) / (high - low) if high > low else np.zeros_like(values)

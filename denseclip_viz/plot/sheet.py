@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -190,6 +190,19 @@ def provenance(attrs: Mapping[str, Any]) -> str:
 def is_random(attrs: Mapping[str, Any]) -> bool:
     """Say whether a result was made with random weights."""
     return bool(int(attrs.get("random_weights", 0)))
+
+
+def in_common(several: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Take the provenance that results share; one with random weights, or one caution, is enough to be said.
+
+    Example:
+        >>> in_common([{"model": "RN50", "path": "value"}, {"model": "RN50", "random_weights": 1}])
+        {'model': 'RN50', 'random_weights': True, 'caution': ''}
+    """
+    first, *others = several
+    shared = {key: value for key, value in first.items() if all(attrs.get(key) == value for attrs in others)}
+    cautions = (attrs.get("caution", "") for attrs in several)
+    return {**shared, "random_weights": any(map(is_random, several)), "caution": next(filter(None, cautions), "")}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,7 @@ def _guides(ax: Axes, rows: int) -> None:
 def _means(ax: Axes, ranking: Ranking) -> None:
     table, ensemble = ranking.table, float(ranking.scores["ensemble"].mean())
     low, high = (float(f([f(table[end]), ensemble])) for f, end in ((np.min, "low"), (np.max, "high")))
-    left, right = _scale(ax, low, high, len(table))
+    left, right = value_axis(ax, low, high, len(table))
     ax.axvline(ensemble, color=INK, linewidth=0.9, linestyle=(0, (3, 2)), gid="ensemble", zorder=1)
     share = (ensemble - left) / (right - left)
     align = "left" if share < 0.3 else "right" if share > 0.7 else "center"
@@ -97,7 +97,7 @@ def _means(ax: Axes, ranking: Ranking) -> None:
 
 def _apart(ax: Axes, ranking: Ranking) -> None:
     low = float(ranking.table["to_best_low"].min())
-    _scale(ax, min(low, -1e-6), 0.0, len(ranking.table))
+    value_axis(ax, min(low, -1e-6), 0.0, len(ranking.table))
     _dots(ax, ranking, ("to_best", "to_best_low", "to_best_high"), ("difference", "difference interval"))
 
 
@@ -109,7 +109,7 @@ def _dots(ax: Axes, ranking: Ranking, columns: tuple[str, str, str], kinds: tupl
         ax.plot([middle], [at], marker="o", markersize=5, color=colour, linestyle="none", gid=kinds[0], zorder=3)
 
 
-def _scale(ax: Axes, low: float, high: float, rows: int) -> tuple[float, float]:
+def value_axis(ax: Axes, low: float, high: float, rows: int) -> tuple[float, float]:
     """Set the limits and say three values, below the rows and above many; returns the limits."""
     room = 0.06 * max(high - low, 1e-6)
     ax.set(xlim=(low - room, high + room), ylim=(rows, 0))
@@ -137,10 +137,15 @@ def _rows(on: Sheet, ranking: Ranking, top: float) -> None:
         text = on.fit(str(name), width=(NAMES - 0.2) / (1 if row else BOLD), size=SMALL + 0.5)[0]
         on.write(MARGIN, at, isolated(text), size=SMALL + 0.5, colour=colour, weight="normal" if row else "bold")
         on.write(left + 0.55, at, number(score, 3), size=SMALL, align="right")
-        on.write(right, at, f"{_short(apart)}   ({_short(low)} … {_short(high)})", size=SMALL, colour=colour)
+        on.write(right, at, f"{short(apart)}   ({short(low)} … {short(high)})", size=SMALL, colour=colour)
 
 
-def _short(value: float) -> str:
-    """Write three decimals, and more where they would hide on which side of 0 it is."""
+def short(value: float) -> str:
+    """Write three decimals, and more where they would hide on which side of 0 it is.
+
+    Example:
+        >>> short(0.25), short(-0.0002), short(0.00001)
+        ('0.250', '−0.0002', '>0')
+    """
     decimals = 3 if value == 0 or abs(value) >= 0.0005 else 4
     return number(value, decimals) if value == 0 or abs(value) >= 0.00005 else "<0" if value < 0 else ">0"

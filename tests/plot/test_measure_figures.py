@@ -59,12 +59,36 @@ def attribution(words=("a", "red", "car"), *, size=(240, 360), gradient=True, **
     return xr.Dataset(data, coords={"word": list(words)}, attrs={**whole.attrs, "prompt": " ".join(words)})
 
 
+def climbed(*, rungs=4, masks=True, time=True, model="ViT-B-16", seed=0, **attrs):
+    """A ladder drawn by hand: the second rung gains surely, the third may be noise, the last loses surely."""
+    rng, names = np.random.default_rng(seed), ["value", "no MLP", "k·k", f"mine {fake_results.LONG}"][:rungs]
+    gain = np.array([np.nan, 0.05, 0.0002, -0.04])[:rungs]
+    values = {"change": np.r_[np.nan, rng.uniform(0, 1, rungs - 1)]}
+    if masks:
+        values |= {"miou": 0.3 + np.nancumsum(gain), "gain": gain}
+    data = {name: ("rung", each) for name, each in values.items()}
+    data |= {f"{name}_low": ("rung", each - 0.01) for name, each in values.items()}
+    data |= {f"{name}_high": ("rung", each + 0.02) for name, each in values.items()}
+    if time:
+        data["cost"] = (("turn", "rung"), rng.uniform(1, 2, (5, rungs)))
+    data["image_change"] = (("image", "rung"), np.zeros((40, rungs)))
+    coords = {"rung": names, "changed": ("rung", ["", "mlp off", "attention kk", "gaussian 5"][:rungs])}
+    made = {**ATTRS, "model": model, "interval": 0.95, "not_offered": [], "stopped": 0, "path": "value, no MLP"}
+    return xr.Dataset(data, coords=coords, attrs=made | attrs)
+
+
 MANY = tuple(f"word{at}" for at in range(9))
 DRAWN = {
     "ranking": lambda: plot.template_ranking(ranking()),
     "ranking of two": lambda: plot.template_ranking(ranking(NAMES[:2], stopped=True)),
     "ranking of eighty": lambda: plot.template_ranking(ranking(tuple(f"say {at} {{}}" for at in range(80)))),
     "random ranking": lambda: plot.template_ranking(ranking(random_weights=1)),
+    "ladder": lambda: plot.ladder(climbed()),
+    "ladder without masks": lambda: plot.ladder(climbed(masks=False)),
+    "ladder of two rungs": lambda: plot.ladder(climbed(rungs=2, masks=False, time=False, random_weights=1)),
+    "ladders of three towers": lambda: plot.ladder(
+        [climbed(), climbed(model="RN50", rungs=2, not_offered=["k·k", "mine"]), climbed(model="빨간", seed=1)]
+    ),
     "words": lambda: plot.words(attribution()),
     "two words": lambda: plot.words(attribution(("빨간", "자동차"), random_weights=1)),
     "nine words": lambda: plot.words(attribution(MANY, size=(400, 100))),
@@ -94,7 +118,7 @@ def test_no_texts_overlap_and_none_leaves_the_sheet(name):
         assert not inside, (text, other)
 
 
-@pytest.mark.parametrize("name", ["ranking", "words", "disagreement"])
+@pytest.mark.parametrize("name", ["ranking", "ladder", "words", "disagreement"])
 def test_no_setting_of_matplotlib_is_touched_and_none_changes_a_figure(name):
     before = dict(matplotlib.rcParams)
     plain = pixels(DRAWN[name]())
@@ -133,6 +157,37 @@ def test_a_ranking_shows_means_and_intervals_in_order_and_names_what_is_noise():
     assert "interrupted" in everything_said(DRAWN["ranking of two"]())
 
 
+def test_a_ladder_shows_each_rung_with_its_interval_and_tells_gains_from_noise():
+    made = climbed()
+    drawn = plot.ladder(made)
+    for name in ("miou", "gain", "change"):
+        there = np.isfinite(made[name].values)
+        assert [dot.get_xdata()[0] for dot in with_gid(drawn, name)] == made[name].values[there].tolist()
+        ends = np.stack([made[f"{name}_low"], made[f"{name}_high"]], 1)[there]
+        assert [list(line.get_xdata()) for line in with_gid(drawn, f"{name} interval")] == ends.tolist()
+    hollow = [dot.get_markerfacecolor() == "white" for dot in with_gid(drawn, "gain")]
+    assert hollow == [False, True, False]
+    assert [dot.get_xdata()[0] for dot in with_gid(drawn, "cost")] == np.median(made.cost, 0).tolist()
+    said = everything_said(drawn)
+    assert "40 images" in said and "95% intervals" in said and "mlp off" in said and "value path" not in said
+    assert "+0.050   (+0.040 … +0.070)" in said and "+0.0002" in said and "−0.040" in said
+    assert with_gid(drawn, "no gain")[0].get_xdata() == [0, 0]
+
+
+def test_a_ladder_without_masks_has_no_miou():
+    said = everything_said(DRAWN["ladder without masks"]())
+    assert "mIoU" not in said and "Δ map" in said and "time" in said
+    assert "time" not in everything_said(DRAWN["ladder of two rungs"]())
+
+
+def test_towers_have_a_colour_each_and_a_rung_that_one_lacks_has_no_dot():
+    drawn = DRAWN["ladders of three towers"]()
+    colours = [dot.get_color() for dot in with_gid(drawn, "miou")]
+    assert len(colours) == 4 + 2 + 4 and len(set(colours)) == 3
+    said = everything_said(drawn)
+    assert "RN50 has no switch for: k·k, mine." in said and "ViT-B-16 · 40 images" in said
+
+
 def test_disagreement_is_drawn_from_zero_on_one_scale():
     similar = fake_results.similarity()
     drawn = plot.disagreement(similar)
@@ -164,6 +219,8 @@ def test_each_word_has_its_bar_and_its_map_on_a_scale_around_zero():
     ("call", "error", "said"),
     [
         (lambda: plot.template_ranking(ranking().table), LayerError, "DataFrame.*its table"),
+        (lambda: plot.ladder(ranking().scores), LayerError, "measure.ladder"),
+        (lambda: plot.ladder([]), LayerError, "No result"),
         (lambda: plot.words(fake_results.comparison()), LayerError, "word_attribution"),
         (lambda: plot.words(attribution(), template="the {}"), PromptError, "'the {}' is not in this result"),
         (lambda: plot.disagreement(fake_results.similarity().isel(template=[0])), PromptError, "One template only"),

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from matplotlib.colors import to_rgb
 
 from denseclip_viz import plot
-from denseclip_viz.errors import LayerError, PromptError
+from denseclip_viz.errors import ImageError, LayerError, PromptError
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.segments import shares_of, striped
 
@@ -47,6 +47,56 @@ def test_a_grid_never_averages_an_axis_away():
         plot.grid(values)
     with pytest.raises(PromptError, match="no 'head'"):
         plot.grid(values, rows="head")
+
+
+def along_paths(make=fake_results.similarity, names=("value", "sclip", "gem", "naclip", "mine")):
+    """Maps of several paths, each higher than the one before."""
+    one = make()
+    several = [one if at == 0 else one + at / 10 for at in range(len(names))]
+    return xr.concat(several, dim=xr.DataArray(list(names), dims="path")).assign_attrs(one.attrs)
+
+
+def test_paths_are_drawn_in_two_rows_on_one_scale():
+    values = along_paths()
+    drawn = plot.paths(values, prompt="grass", template="{}", image=fake_results.image())
+    expected = values.sel(prompt="grass", template="{}")
+    images = maps(drawn, "viridis", values.shape[3:])
+    assert (np.array([image.get_array() for image in images]) == expected.values).all()
+    assert {image.get_clim() for image in images} == {(float(expected.min()), float(expected.max()))}
+    heads = {text.get_text(): text.get_position() for text in drawn.texts}
+    assert len({heads[name][1] for name in ("value", "sclip", "gem")}) == 1 > heads["naclip"][1]
+    assert heads["value"][0] == heads["naclip"][0] and "grass" in heads
+    assert "template “{}” (3 of 3)" in everything_said(drawn) and "value path" not in everything_said(drawn)
+
+
+def test_paths_of_a_comparison_lie_on_its_image_and_say_what_is_absent():
+    both = fake_results.comparison()
+    both = both.assign(dense=along_paths(lambda: both.dense))
+    assert len(plot.paths(both).axes) == 1 + 5
+    assert all(len(ax.images) == 2 for ax in plot.paths(both).axes[1:])  # the image, and the map over it
+    assert "a giraffe (absent)" in texts(plot.paths(both, prompt="a giraffe"))
+
+
+def test_paths_may_be_stretched_each_if_the_figure_says_so():
+    drawn = plot.paths(along_paths(), normalise="each", rows=1)
+    assert "its own lowest" in everything_said(drawn)
+    assert {image.get_clim() for image in maps(drawn, "viridis", along_paths().shape[3:])} == {(0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"maps": fake_results.similarity()}, LayerError, "without an axis path.*Trace with path="),
+        ({"maps": fake_results.comparison()}, LayerError, "without an axis path"),
+        ({"prompt": "a fox"}, PromptError, "'a fox' is not in this result"),
+        ({"template": "a fox"}, PromptError, "'a fox' is not in this result"),
+        ({"rows": 0}, ImageError, "rows=0"),
+        ({"normalise": "all"}, ImageError, "normalise"),
+    ],
+)
+def test_paths_that_cannot_be_drawn_are_refused(options, error, said):
+    with pytest.raises(error, match=said):
+        plot.paths(**{"maps": along_paths(), **options})
 
 
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
