@@ -1,3 +1,4 @@
+from .propagation import propagate as propagate
 from .refine import key_smoothing as key_smoothing
 from .refine import prompt_denoising as prompt_denoising
 from .segment import Background as Background

@@ -1,0 +1,92 @@
+"""Propagation over given features, against a graph of loops and a direct solution."""
+
+import math
+
+import numpy as np
+import oracle
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from denseclip_viz.errors import LayerError
+from denseclip_viz.maps.propagation import propagate
+
+
+def drawn(seed, grid=(3, 5)):
+    generator = np.random.default_rng(seed)
+    return generator.normal(0.2, 0.05, (2, 3, *grid)), generator.normal(size=(*grid, 4))
+
+
+def graph(features, neighbours, power, decay):
+    rows, columns = features.shape[:2]
+    places = [(y, x) for y in range(rows) for x in range(columns)]
+    unit = [features[place] / math.sqrt(features[place] @ features[place]) for place in places]
+    ties = np.zeros((len(places), len(places)))
+    for i, a in enumerate(unit):
+        nearest = sorted(range(len(unit)), key=lambda j: -(a @ unit[j]))[:neighbours]
+        for j in nearest:
+            ties[i, j] = max(a @ unit[j], 0) ** power * math.exp(-decay * math.dist(places[i], places[j]))
+    both = ties + ties.T
+    np.fill_diagonal(both, 0)
+    sums = both.sum(1)
+    return np.array(
+        [[both[i, j] and both[i, j] / math.sqrt(sums[i] * sums[j]) for j in range(len(sums))] for i in range(len(sums))]
+    )
+
+
+def in_steps(system, y, steps):
+    """Conjugate gradients of the textbook, without a stop."""
+    x, residual = np.zeros_like(y), y.copy()
+    direction = residual.copy()
+    for _ in range(steps):
+        along = system @ direction
+        size = (residual @ residual) / (direction @ along)
+        x, left = x + size * direction, residual - size * along
+        direction, residual = left + (left @ left) / (residual @ residual) * direction, left
+    return x
+
+
+@given(seed=st.integers(0, 2**16), neighbours=st.sampled_from([2, 6, 400]))
+def test_propagation_is_conjugate_gradients_over_a_graph_of_loops(seed, neighbours):
+    scores, features = drawn(seed)
+    options = {"neighbours": neighbours, "power": 3.0, "decay": 0.16}
+    ours = propagate(scores, features, steps=3, **options).numpy()
+    system = np.eye(15) - 0.95 * graph(features, *options.values())
+    theirs = np.stack([in_steps(system, y, 3) for y in scores.reshape(-1, 15)]).reshape(scores.shape)
+    assert oracle.relative_error(ours, theirs) < 1e-12
+    solved = np.linalg.solve(system, scores.reshape(-1, 15).T).T.reshape(scores.shape)
+    assert oracle.relative_error(propagate(scores, features, steps=50, **options).numpy(), solved) < 1e-4
+
+
+@pytest.mark.parametrize("wrong", [{"power": 1.0}, {"decay": 0.01}, {"neighbours": 3}, {"share": 0.9}, {"steps": 1}])
+def test_a_small_mistake_shows(wrong):
+    scores, features = drawn(0)
+    right = propagate(scores, features).numpy()
+    assert oracle.relative_error(propagate(scores, features, **wrong).numpy(), right) > 5e-4
+
+
+def test_no_share_leaves_scores_as_they_are_in_their_type():
+    scores, features = drawn(1)
+    single = torch.from_numpy(scores).float()
+    after = propagate(single, features, share=0.0)
+    assert after.dtype == torch.float32 and torch.equal(after, single)
+
+
+def test_features_of_another_resolution_are_brought_to_the_grid():
+    scores, features = drawn(2)
+    finer = np.repeat(np.repeat(features, 2, 0), 2, 1)
+    assert propagate(scores, finer).shape == scores.shape
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"share": 1.0}, {"share": -0.1}, {"neighbours": 0}, {"power": -1}, {"decay": float("nan")}, {"steps": 0}]
+)
+def test_numbers_that_cannot_be_are_refused(wrong):
+    with pytest.raises(LayerError, match=next(iter(wrong))):
+        propagate(*drawn(0), **wrong)
+
+
+def test_features_of_another_image_are_refused():
+    with pytest.raises(LayerError, match="given features"):
+        propagate(drawn(0)[0], np.ones((8, 3, 2)))
