@@ -15,6 +15,8 @@ from .ladder import ladder as ladder
 from .ladder import ladder_table as ladder_table
 from .leakage import copresence as copresence
 from .leakage import copresence_table as copresence_table
+from .map_faithfulness import faithfulness as faithfulness
+from .map_faithfulness import faithfulness_table as faithfulness_table
 from .rank import Ranking as Ranking
 from .rank import rank_synonyms as rank_synonyms
 from .rank import rank_templates as rank_templates

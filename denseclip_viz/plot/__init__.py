@@ -1,8 +1,8 @@
 """Figures that are kept: each function returns what it drew, and pyplot never hears of it.
 
-`compare`, `grid`, `paths`, `layers`, `heads`, `segments`, `template_ranking`, `ladder`, `copresence`, `disagreement`
-and `words` make whole figures of results, `bars`, `confusion` and `gallery` of any numbers and labels; `map` draws one
-panel on any axes. `save` writes a figure, `save_labels` a segmentation as a label image.
+`compare`, `grid`, `paths`, `layers`, `heads`, `segments`, `template_ranking`, `ladder`, `faithfulness`, `copresence`,
+`disagreement` and `words` make whole figures of results, `bars`, `confusion` and `gallery` of any numbers and labels;
+`map` draws one panel on any axes. `save` writes a figure, `save_labels` a segmentation as a label image.
 """
 
 from denseclip_viz.plot.bars import Bar, bars
@@ -10,6 +10,7 @@ from denseclip_viz.plot.compare import compare
 from denseclip_viz.plot.confusion import confusion
 from denseclip_viz.plot.copresence import copresence
 from denseclip_viz.plot.disagreement import disagreement
+from denseclip_viz.plot.faithfulness import faithfulness
 from denseclip_viz.plot.gallery import Row, gallery
 from denseclip_viz.plot.grid import grid
 from denseclip_viz.plot.heads import heads
@@ -31,6 +32,7 @@ __all__ = [
     "confusion",
     "copresence",
     "disagreement",
+    "faithfulness",
     "gallery",
     "grid",
     "heads",

@@ -16,6 +16,7 @@ import denseclip_viz as dcv
 from denseclip_viz import plot
 from denseclip_viz.errors import LayerError, PromptError
 from denseclip_viz.measure.candidates import TextCandidates, WithEnsembles
+from denseclip_viz.measure.map_checks import columns_of
 from denseclip_viz.measure.rank import Draws, ranking_of
 
 NAMES = ("a photo of {}.", "{}", "사진 속의 {}", f"{fake_results.LONG} {{}}")
@@ -77,6 +78,24 @@ def climbed(*, rungs=4, masks=True, time=True, model="ViT-B-16", seed=0, **attrs
     return xr.Dataset(data, coords=coords, attrs=made | attrs)
 
 
+WAYS = ("value", "grad-cam", "사진", "a" * 60, "random")
+
+
+def held(ways=WAYS, *, images=9, missing=("pointing",), random_weights=0):
+    columns = columns_of(("noise",))
+    values = np.random.default_rng(2).normal(0.5, 0.1, (images, len(ways), len(columns)))
+    values[..., [at for at, name in enumerate(columns) if name in missing]] = np.nan
+    mean = values.mean(0)
+    low, high = mean - 0.05, mean + 0.05
+    data = {"mean": mean, "low": low, "high": high}
+    data = {name: (("candidate", "column"), numbers) for name, numbers in data.items()}
+    data |= {what: ("column", [getattr(column, what) for column in columns.values()]) for what in ("asks", "better")}
+    data |= {"placebo": ("candidate", [name == "random" for name in ways]), "curve": ((), 0.0)}
+    data["value"] = (("image", "candidate", "column"), values)
+    attrs = {**ATTRS, "random_weights": random_weights, "stopped": 0, "interval": 0.9, "not_computed": list(missing)}
+    return xr.Dataset(data, coords={"candidate": list(ways), "column": list(columns)}, attrs=attrs)
+
+
 MANY = tuple(f"word{at}" for at in range(9))
 DRAWN = {
     "ranking": lambda: plot.template_ranking(ranking()),
@@ -89,6 +108,8 @@ DRAWN = {
     "ladders of three towers": lambda: plot.ladder(
         [climbed(), climbed(model="RN50", rungs=2, not_offered=["k·k", "mine"]), climbed(model="빨간", seed=1)]
     ),
+    "faithfulness": lambda: plot.faithfulness(held()),
+    "faithfulness of one": lambda: plot.faithfulness(held(WAYS[-1:], missing=(), random_weights=1)),
     "words": lambda: plot.words(attribution()),
     "two words": lambda: plot.words(attribution(("빨간", "자동차"), random_weights=1)),
     "nine words": lambda: plot.words(attribution(MANY, size=(400, 100))),
@@ -188,6 +209,27 @@ def test_towers_have_a_colour_each_and_a_rung_that_one_lacks_has_no_dot():
     assert "RN50 has no switch for: k·k, mine." in said and "ViT-B-16 · 40 images" in said
 
 
+def test_faithfulness_shows_every_mean_with_its_interval_and_points_to_the_better_side():
+    made = held()
+    drawn, said = plot.faithfulness(made), everything_said(plot.faithfulness(made))
+    for name in made.column.values:
+        column = made.sel(column=name)
+        dots, lines = with_gid(drawn, name), with_gid(drawn, f"{name} interval")
+        if name == "pointing":
+            assert dots == [] and "pointing" in said  # it is named below
+            continue
+        assert [dot.get_xdata()[0] for dot in dots] == column["mean"].values.tolist()
+        assert [list(line.get_xdata()) for line in lines] == np.stack([column.low, column.high], 1).tolist()
+        sign = 1 if column.better == "higher" else -1
+        best = int((sign * column["mean"].values[:-1]).argmax())
+        near = np.abs(column["mean"].values - column["mean"].values[best]) <= 0.1 + 1e-12
+        near[-1] = False  # a placebo is never good
+        blue = [dot.get_color() == dots[best].get_color() for dot in dots]
+        assert blue == near.tolist() and [dot.get_markerfacecolor() == "white" for dot in dots] == [False] * 4 + [True]
+    assert {"deletion noise ←", "insertion noise →", "random weights ←", "flip →"} <= set(texts(drawn))
+    assert "90% intervals" in said and "9 images" in said and "does it hold still?" in said
+
+
 def test_disagreement_is_drawn_from_zero_on_one_scale():
     similar = fake_results.similarity()
     drawn = plot.disagreement(similar)
@@ -221,6 +263,7 @@ def test_each_word_has_its_bar_and_its_map_on_a_scale_around_zero():
         (lambda: plot.template_ranking(ranking().table), LayerError, "DataFrame.*its table"),
         (lambda: plot.ladder(ranking().scores), LayerError, "measure.ladder"),
         (lambda: plot.ladder([]), LayerError, "No result"),
+        (lambda: plot.faithfulness(ranking().table), LayerError, "DataFrame.*measure.faithfulness"),
         (lambda: plot.words(fake_results.comparison()), LayerError, "word_attribution"),
         (lambda: plot.words(attribution(), template="the {}"), PromptError, "'the {}' is not in this result"),
         (lambda: plot.disagreement(fake_results.similarity().isel(template=[0])), PromptError, "One template only"),

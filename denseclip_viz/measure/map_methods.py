@@ -1,0 +1,184 @@
+"""Ways to a map of a prompt, by name: dense paths, parts of the score, attributions, and placebos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from denseclip_viz.attribution.grad_cam import grad_cam
+from denseclip_viz.clip.dense_path import DensePath
+from denseclip_viz.clip.paths import PATHS, choose_path
+from denseclip_viz.clip.text.encode import ensemble
+from denseclip_viz.errors import GeometryError, LayerError
+from denseclip_viz.maps.similarity import cosine_maps
+from denseclip_viz.measure.map_scores import Floats
+from denseclip_viz.measure.store import fingerprint
+from denseclip_viz.model import Model
+from denseclip_viz.prompts import Prompts
+from denseclip_viz.trace import Trace
+from denseclip_viz.validation import refuse_twice
+
+Draw = Callable[[Model, Trace, Tensor], Any]
+"""From a model, a trace with pixels and unit vectors `(prompt, D)` to maps `(prompt, y, x)` on the trace's grid."""
+
+
+def _contribution(_: Model, trace: Trace, vectors: Tensor) -> Tensor:
+    return torch.einsum("yxd,pd->pyx", trace.contributions, vectors / trace.global_embedding.norm())
+
+
+def _attention(_: Model, trace: Trace, vectors: Tensor) -> Tensor:
+    return trace.attention.mean(0).expand(len(vectors), -1, -1)
+
+
+def _attention_times_score(model: Model, trace: Trace, vectors: Tensor) -> Tensor:
+    score = F.normalize(trace.global_embedding, dim=-1) @ vectors.T
+    return score[:, None, None] * _attention(model, trace, vectors)
+
+
+def _grad_cam(model: Model, trace: Trace, vectors: Tensor) -> Tensor:
+    assert trace.pixels is not None
+    return grad_cam(model.tower, trace.pixels, vectors)
+
+
+def _random(_: Model, trace: Trace, vectors: Tensor) -> Tensor:
+    assert trace.pixels is not None
+    seeds = [int(fingerprint([trace.pixels, vector]), 16) for vector in vectors]
+    return torch.from_numpy(np.stack([np.random.default_rng(seed).random(trace.geometry.grid) for seed in seeds]))
+
+
+def _centre(_: Model, trace: Trace, vectors: Tensor) -> Tensor:
+    rows, columns = (torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1) for n in trace.geometry.grid)
+    return (-(rows[:, None] ** 2) - columns**2).exp().expand(len(vectors), -1, -1)
+
+
+VIEWS: dict[str, Draw] = {
+    "contribution": _contribution,
+    "attention": _attention,
+    "attention-times-score": _attention_times_score,
+}
+PLACEBOS: dict[str, Draw] = {"random": _random, "centre": _centre}
+ATTRIBUTIONS: dict[str, Draw] = {"grad-cam": _grad_cam}
+
+
+def of_path(path: DensePath) -> Draw:
+    """Compare the dense features of a path with each prompt: raw cosines."""
+
+    def draw(_: Model, trace: Trace, vectors: Tensor) -> Tensor:
+        features = trace.dense[trace.paths.index(path.name)] if trace.has_path_axis else trace.dense
+        return cosine_maps(features, vectors[None])[0]
+
+    return draw
+
+
+@dataclass(frozen=True)
+class MapMethod:
+    """One way to a map.
+
+    Attributes:
+        name: What it is called.
+        draw: What makes the maps.
+        path: Whose dense features a trace must hold for it, if any.
+        traced: Whether it reads more of a trace than its pixels.
+    """
+
+    name: str
+    draw: Draw
+    path: DensePath | None = None
+    traced: bool = True
+
+
+@dataclass(frozen=True)
+class MapMethods:
+    """Ways to a map of a prompt as candidates for `evaluate`: paths and parts of the score from one forward pass.
+
+    Attributes:
+        model: Whose maps they are.
+        methods: The ways.
+        prompts: `(prompt,)`.
+        absent: `(prompt,)`, which prompts are known not to be in any image.
+        vectors: `(prompt, D)`, each the mean of its templates, of length 1.
+    """
+
+    model: Model
+    methods: tuple[MapMethod, ...]
+    prompts: tuple[str, ...]
+    absent: tuple[bool, ...]
+    vectors: Tensor
+
+    @classmethod
+    def of(cls, model: Model, prompts: Prompts, methods: Sequence[str | DensePath | Draw] | None) -> MapMethods:
+        """Find ways by their names; all that the model has by default, and the placebo `random`.
+
+        Raises:
+            LayerError: a way that there is not, there twice, or none.
+        """
+        named = tuple(_method(model, method) for method in (method_names(model) if methods is None else methods))
+        if not named:
+            raise LayerError("No methods", expected=_known(model), fix="Name one, or leave methods out for all.")
+        refuse_twice([method.name for method in named], "methods")
+        vectors = ensemble(model.texts.encode(prompts))
+        return cls(model, named, prompts.prompts, prompts.absent, vectors)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(method.name for method in self.methods)
+
+    @property
+    def paths(self) -> tuple[DensePath, ...]:
+        """The paths that a trace holds for them; the value path where none is asked for."""
+        return tuple(method.path for method in self.methods if method.path) or (PATHS["value"],)
+
+    @property
+    def trace_options(self) -> Mapping[str, Any]:
+        """All paths of one pass."""
+        return {"path": list(self.paths)}
+
+    def maps(self, trace: Trace) -> Floats:
+        """Make the maps of all prompts, `(method, prompt, y, x)`."""
+        return self.drawn(self.model, trace, self.vectors)
+
+    def drawn(self, model: Model, trace: Trace, vectors: Tensor) -> Floats:
+        """Make maps of any texts' vectors, by a model and a trace of its own.
+
+        Raises:
+            GeometryError: a trace of tiles, or maps that are not on its grid.
+        """
+        if trace.pixels is None:
+            got, fix = "A trace of tiles", "Take geometry='native' or geometry='whole'."
+            raise GeometryError(got, expected="one input that gradients and changed pixels go through", fix=fix)
+        maps = [np.asarray(method.draw(model, trace, vectors), dtype=np.float64) for method in self.methods]
+        shape = (len(vectors), *trace.geometry.grid)
+        for name, each in zip(self.names, maps, strict=True):
+            if each.shape != shape:
+                got, expected = f"Maps of {name!r} of shape {each.shape}", f"(prompt, y, x) = {shape}"
+                raise GeometryError(got, expected=expected, fix="Bring them to the grid of the trace.")
+        return np.stack(maps)
+
+
+def method_names(model: Model) -> tuple[str, ...]:
+    """List the ways that a model has to a map of a prompt, and the placebos last but `centre`."""
+    paths = [name for name in model.paths if choose_path(name).antialias]
+    return (*paths, *VIEWS, *ATTRIBUTIONS, "random")
+
+
+def _method(model: Model, method: str | DensePath | Draw) -> MapMethod:
+    if isinstance(method, DensePath) or (isinstance(method, str) and method in model.paths):
+        path = choose_path(method)
+        return MapMethod(path.name, of_path(path), path)
+    if callable(method):
+        return MapMethod(getattr(method, "__name__", type(method).__name__), method)
+    for table, traced in ((VIEWS, True), (ATTRIBUTIONS, False), (PLACEBOS, False)):
+        if method in table:
+            return MapMethod(method, table[method], traced=traced)
+    raise LayerError(f"method {method!r}", expected=_known(model), fix="Or pass a DensePath, or a function.")
+
+
+def _known(model: Model) -> str:
+    return f"some of {', '.join(dict.fromkeys((*method_names(model), *PLACEBOS)))}"

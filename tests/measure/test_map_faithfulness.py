@@ -1,0 +1,217 @@
+"""Which map to believe: the truth wins, its inverse loses, and a placebo is called one."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from state import fingerprint
+
+import denseclip_viz as dcv
+from denseclip_viz.clip.dense_path import DensePath
+from denseclip_viz.errors import GeometryError, LayerError, PromptError
+from denseclip_viz.geometry import downsample_mask
+from denseclip_viz.measure.changed_inputs import embed_inputs, redrawn, shifted, trace_inputs
+from denseclip_viz.measure.map_methods import MapMethods, method_names
+
+WORDS = ("a large taxi on a road", "a large owl on grass", "a large taxi left of a large owl on sand")
+SCENES = [dcv.toyworld.scene(words, 96) for words in WORDS]
+PLACES = {SCENES[0].classes.index(name): name for name in ("taxi", "owl", "castle", "fish", "cactus", "king", "bus")}
+WHOLE = dcv.Whole(short=96)
+METHODS = ["value", "contribution", "attention", "grad-cam", "random", "centre"]
+
+
+def held(model, scenes=SCENES, methods=METHODS, **options):
+    options = {"prompts": list(PLACES.values()), "steps": 4, "geometry": WHOLE, "progress": False} | options
+    return dcv.measure.faithfulness(model, scenes, methods, batch_size=16, **options)
+
+
+@pytest.fixture(scope="module")
+def vit():
+    return dcv.load("bundled-vit", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def result(vit):
+    vectors = vit.texts.encode(dcv.Prompts(PLACES.values()))[0]
+    labels = {np.asarray(scene.image).tobytes(): scene.labels() for scene in SCENES}
+
+    def truth(_, trace, asked):
+        there, places = labels[trace.image.tobytes()], list(PLACES)
+        classes = [places[at] for at in (asked @ vectors.T.to(asked.dtype)).argmax(-1)]
+        return np.stack([downsample_mask(there == at, trace.geometry) for at in classes])
+
+    def inverse(model, trace, asked):
+        return 1 - truth(model, trace, asked)
+
+    return held(vit, methods=[*METHODS, truth, inverse])
+
+
+def of(result, column):
+    return result["mean"].sel(column=column).to_series()
+
+
+@pytest.mark.parametrize("column", ["deletion_noise", "insertion_noise", "pointing", "energy", "right_object"])
+def test_the_mask_itself_beats_placebos_and_its_inverse_is_the_worst_map(result, column):
+    """A map may beat the mask where pixels change: a model may look at less than the whole thing, or beside it."""
+    means = of(result, column) * (1 if result.better.sel(column=column) == "higher" else -1)
+    assert (means["truth"] > means[["random", "centre", "inverse"]]).all()
+    assert means["inverse"] == means.min()
+    assert column != "pointing" or means["truth"] == 1
+
+
+def test_the_mask_tells_what_is_there_from_what_is_not(result):
+    assert of(result, "absent_peak")["truth"] == 1 == of(result, "absent_mean")["truth"]
+    assert of(result, "absent_peak")["attention"] == 0.5 == of(result, "absent_mean")["centre"]
+    assert of(result, "absent_peak")["value"] > 0.9
+
+
+def test_maps_that_were_learned_collapse_with_random_weights_and_placebos_do_not(result):
+    weights, texts = of(result, "random_weights"), of(result, "random_text")
+    assert (weights[["value", "contribution", "grad-cam"]] < 0.3).all()
+    assert weights["centre"] == pytest.approx(1) == weights["random"]
+    assert texts["value"] < 0.5 and texts["attention"] == pytest.approx(1) == texts["centre"]
+
+
+def test_a_map_that_follows_the_image_holds_still_and_noise_does_not(result):
+    assert of(result, "flip")["value"] > 0.7 and of(result, "shift")["value"] > 0.6
+    assert abs(of(result, "flip")["random"]) < 0.4 and of(result, "flip")["centre"] == pytest.approx(1)
+
+
+def test_curves_begin_and_end_at_the_image_and_at_nothing(result, vit):
+    curve = result.curve.sel(score="cosine", fill="noise")
+    removed, restored = (curve.sel(order=order) for order in ("deletion", "insertion"))
+    assert np.allclose(removed.sel(fraction=0), restored.sel(fraction=1), atol=1e-12)
+    assert np.allclose(removed.sel(fraction=1), restored.sel(fraction=0), atol=1e-12)
+    for scene, start in zip(SCENES, removed.sel(fraction=0, candidate="value").values, strict=True):
+        there = [PLACES[at] for at in np.unique(scene.labels()) if at in PLACES]
+        scores = vit.compare(vit.trace(scene, geometry=WHOLE), there).score
+        assert start == pytest.approx(float(scores.mean()), abs=1e-6)
+    areas = (removed.values[..., 1:] + removed.values[..., :-1]).mean(-1) / 2
+    assert np.allclose(result["value"].sel(column="deletion_noise"), areas, atol=1e-12)
+
+
+def test_every_number_has_an_interval_and_is_counted(result):
+    assert (result.images.drop_sel(column="right_object") == 3).all()
+    assert (result.images.sel(column="right_object") == 1).all()  # two things are in one image only
+    known = result.drop_sel(column="right_object")
+    assert (known.low <= known["mean"]).all() and (known["mean"] <= known.high).all()
+    assert result.attrs["not_computed"] == [] and result.attrs["weights_hash"]
+    assert result.placebo.to_series().to_dict() == {
+        name: name in ("random", "centre") for name in (*METHODS, "truth", "inverse")
+    }
+
+
+def test_a_table_lists_the_best_first(result):
+    table = dcv.measure.faithfulness_table(result)
+    assert list(table.column.unique()) == result.column.values.tolist()
+    for column, rows in table.groupby("column"):
+        falling = rows["mean"].iloc[::-1] if rows.better.iloc[0] == "lower" else rows["mean"]
+        assert falling.is_monotonic_decreasing, column
+    with pytest.raises(LayerError, match="what measure.faithfulness returns"):
+        dcv.measure.faithfulness_table(table)
+
+
+def test_a_run_goes_on_from_its_file_to_the_same_numbers(vit, tmp_path):
+    store = tmp_path / "held.jsonl"
+    first = held(vit, SCENES[-1:], ["value"], store=store)
+    both = held(vit, [SCENES[-1], SCENES[0]], ["value"], store=store)
+    assert np.array_equal(first["value"][0], both["value"][0], equal_nan=True)  # the seconds too: nothing ran again
+    fresh = held(vit, [SCENES[-1], SCENES[0]], ["value"])
+    same = dict(rtol=0, atol=1e-6, equal_nan=True)
+    assert np.allclose(fresh["value"][:, :, :-1], both["value"][:, :, :-1], **same)
+    assert np.isnan(first.low).all()  # one image has no interval
+
+
+def test_columns_that_images_cannot_have_are_named_and_the_others_are_there(vit):
+    images = [np.asarray(scene.image) for scene in SCENES[:1]]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dcv.errors.UntrainedImageWarning)
+        with pytest.warns(UserWarning, match=r"pointing \(needs masks\)"):
+            plain = held(vit, images, ["value"], prompts=["a road"])
+    missing = {"deletion_top1_noise", "insertion_top1_noise", "pointing", "energy", "right_object"}
+    missing |= {"absent_peak", "absent_mean"}
+    assert set(plain.attrs["not_computed"]) == missing
+    assert np.isfinite(plain["mean"].sel(column=[c for c in plain.column.values if c not in missing])).all()
+
+
+def test_each_fill_has_columns_of_its_own(vit):
+    fills = ("grey", "mean", "blur", "noise")
+    both = held(vit, SCENES[-1:], ["value"], fills=fills, steps=2)
+    assert {f"deletion_{fill}" for fill in fills} <= set(both.column.values.tolist())
+    assert len(set(both["mean"].sel(column=[f"deletion_{fill}" for fill in fills]).values.ravel())) == 4
+
+
+def test_nothing_is_left_on_the_model(vit):
+    held(vit, SCENES[-1:], ["value", "grad-cam"], steps=2)
+    before = fingerprint(vit.clip)
+    held(vit, SCENES[-1:], ["value", "grad-cam"], steps=2)
+    assert fingerprint(vit.clip) == before
+
+
+def test_a_twin_has_weights_by_chance_of_the_same_size_and_the_same_texts(vit):
+    one, other, again = (redrawn(vit, seed) for seed in (1, 2, 1))
+    weight = "transformer.resblocks.0.attn.in_proj_weight"
+    trained, *drawn = (model.tower.visual.state_dict()[weight] for model in (vit, one, other, again))
+    assert torch.equal(drawn[0], drawn[2]) and not torch.equal(drawn[0], drawn[1])
+    assert float(drawn[0].std() / trained.std()) == pytest.approx(1, abs=0.05)
+    assert abs(float(torch.corrcoef(torch.stack([trained.ravel(), drawn[0].ravel()]))[0, 1])) < 0.02
+    assert one.texts is vit.texts and one.clip.visual is one.tower.visual is not vit.clip.visual
+
+
+def test_other_inputs_are_traced_as_the_image_itself_is(model):
+    paths = MapMethods.of(model, dcv.Prompts(["a road"]), model.paths[:1]).paths
+    image = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    trace = model.trace(image, path=list(paths))
+    for again in trace_inputs(model, trace, torch.stack([trace.pixels] * 2), paths):
+        for name, tensor in trace.tensors().items():
+            assert torch.allclose(again.tensors()[name], tensor, rtol=1e-4, atol=1e-5), name
+    whole = model.trace(image, geometry=dcv.Whole(short=160))
+    for each in (trace, whole):
+        embedding = embed_inputs(model, each.pixels[None])[0]
+        assert torch.allclose(embedding, each.global_embedding, rtol=1e-4, atol=1e-5)
+
+
+def test_a_move_repeats_the_edge_that_comes_in():
+    moved = shifted(torch.arange(12).reshape(3, 4), 1, 2)
+    assert moved.tolist() == [[0, 0, 0, 1], [0, 0, 0, 1], [4, 4, 4, 5]]
+
+
+def test_methods_are_what_their_names_say(vit):
+    mine = DensePath("mine")
+    ways = MapMethods.of(vit, dcv.Prompts(["a road", "the sky"]), ["value", mine, "contribution", "attention"])
+    trace = vit.trace(SCENES[0], geometry=WHOLE, **ways.trace_options)
+    value, own, contribution, attention = ways.maps(trace)
+    both = vit.compare(trace, ["a road", "the sky"])
+    assert np.allclose(value, both.dense.sel(path="value")[0], atol=1e-6)
+    assert np.allclose(own, both.dense.sel(path="mine")[0], atol=1e-6)
+    assert np.allclose(contribution, both.contribution[0], atol=1e-6)
+    assert np.allclose(attention, both.attention, atol=1e-6)
+    assert {"value", "grad-cam", "attention", "random"} <= set(method_names(vit))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"methods": ["no such"]}, LayerError, "no such.*value"),
+        ({"methods": []}, LayerError, "No methods"),
+        ({"methods": ["value", "value"]}, PromptError, "value"),
+        ({"methods": [lambda *_: np.zeros((1, 1, 1))]}, GeometryError, "of shape"),
+        ({"fills": "pink"}, PromptError, "pink.*grey"),
+        ({"steps": 3}, PromptError, "an even number"),
+        ({"geometry": "tiles"}, GeometryError, "tiles"),
+        ({"prompts": None}, PromptError, "without classes"),
+    ],
+)
+def test_what_cannot_be_is_refused(vit, options, error, words):
+    with pytest.raises(error, match=words):
+        held(vit, **{"scenes": SCENES[:1], "methods": ["value"]} | options)
+
+
+def test_flat_maps_have_no_rank_correlation_and_are_told(vit):
+    def even(_, trace, vectors):
+        return torch.ones(len(vectors), *trace.geometry.grid)
+
+    flat = held(vit, SCENES[-1:], ["value", even], steps=2)
+    assert np.isnan(of(flat, "random_weights")["even"]) and np.isfinite(of(flat, "random_weights")["value"])
+    assert of(flat, "absent_peak")["even"] == 0.5
