@@ -1,0 +1,1 @@
+from .neurons import neurons as neurons

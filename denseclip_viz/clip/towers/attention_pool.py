@@ -91,6 +91,25 @@ class AttentionPoolTower:
         """Need no recorded layer: inner channels differ from the pool's, so layers are read by gradients."""
         return ()
 
+    def reads(self, features: Tensor) -> Tensor:
+        """Give what the pool reads of layer4's output `(image, C, y, x)`: positions added."""
+        table = self.visual.get_submodule("attnpool").get_parameter("positional_embedding").detach()
+        grid = int(features.shape[-2]), int(features.shape[-1])
+        placed: Tensor = features + resize_positional(table, grid)[1:].T.unflatten(-1, grid).to(features)
+        return placed
+
+    def neurons(self, texts: Tensor) -> tuple[Tensor, Tensor]:
+        """Say what a unit of each channel that the pool reads adds to e · t through each head, all attention on it.
+
+        Returns:
+            `(text, head, C)`, W_VO · t; and `(text, head)`, what the bias of values adds.
+        """
+        pool: Any = self.visual.get_submodule("attnpool")
+        out, value, bias = (p.detach().to(texts) for p in (pool.c_proj.weight, pool.v_proj.weight, pool.v_proj.bias))
+        heads = (texts @ out).unflatten(-1, (pool.num_heads, -1))
+        per_head = value.unflatten(0, (pool.num_heads, -1))
+        return torch.einsum("thd,hdc->thc", heads, per_head), (heads * bias.view_as(heads[0])).sum(-1)
+
     def read(self, recorded: Mapping[str, Tensor], layer: str) -> tuple[Tensor, Streams]:
         """Refuse: inner layers of a ResNet have no way into text space."""
         raise TypeError("a ResNet's inner layers are read by gradients")
