@@ -14,9 +14,9 @@ from denseclip_viz.errors import PromptError, warn
 from denseclip_viz.maps.tables import with_source
 from denseclip_viz.measure.arrangements import MOSAIC, MOST, PAIR, Arrangement, Arrangements, Photos, World, levels_of
 from denseclip_viz.measure.bootstrap import intervals
-from denseclip_viz.measure.candidates import Candidates, PathCandidates, path_candidates
 from denseclip_viz.measure.datasets import Example
 from denseclip_viz.measure.evaluation import run
+from denseclip_viz.measure.map_methods import Draw, MapMethods
 from denseclip_viz.measure.map_scores import Floats, cell_areas, truth_on_grid
 from denseclip_viz.measure.rank import Draws
 from denseclip_viz.prompts import Prompts
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+    from denseclip_viz.clip.dense_path import DensePath
     from denseclip_viz.model import Model
     from denseclip_viz.trace import Trace
 
@@ -42,7 +43,7 @@ _AXES = ("candidate", "text", "region")
 def copresence(
     model: Model,
     images: Any = None,
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str | DensePath | Draw] | None = None,
     *,
     pairs: Sequence[Sequence[str]] | None = None,
     scenes: int = 90,
@@ -74,7 +75,7 @@ def copresence(
         model: A loaded model.
         images: Of one thing each, `{prompt: images}`, or pairs of an image and its prompt; they are laid on a plain
             ground and the whole image counts as the thing. By default scenes of the bundled world, with exact masks.
-        methods: Names of dense paths; by default all that the model offers.
+        methods: As for `faithfulness`: names of dense paths and attributions, or functions; by default all.
         pairs: Which two stand together; by default all siblings of the bundled world, or all prompts of the images.
         scenes: How many pairs are drawn, three images each; they go through all distances, sizes and pairs.
         mosaics: How many mosaics are drawn.
@@ -96,7 +97,7 @@ def copresence(
 
     Raises:
         PromptError: pairs that there are not, numbers that cannot be, or things for which there is no room.
-        LayerError: a path that there is not.
+        LayerError: a method that there is not.
 
     Source: the mosaics, Baniecki et al., FIxLIP (arXiv 2508.05430), section 5, where maps of the joint text of four
     fall to 0.28.
@@ -194,13 +195,13 @@ class EachItsPrompts:
 
     Attributes:
         model: A loaded model.
-        methods: Their names.
+        methods: As for `MapMethods.of`.
         templates: As for `Prompts`.
         prompt: Any one, to ask methods what they are.
     """
 
     model: Model
-    methods: tuple[str, ...] | None
+    methods: tuple[str | DensePath | Draw, ...] | None
     templates: Any
     prompt: str
 
@@ -214,7 +215,7 @@ class EachItsPrompts:
         """What a trace must hold for them."""
         return self._of((self.prompt,)).trace_options
 
-    def for_example(self, example: Arrangement) -> Candidates:
+    def for_example(self, example: Arrangement) -> MapMethods:
         """Ask for what stands in this image."""
         return self._of(example.texts)
 
@@ -222,8 +223,8 @@ class EachItsPrompts:
         """Refuse: the prompts are those of an image."""
         raise TypeError("ask for_example first")
 
-    def _of(self, texts: Sequence[str]) -> PathCandidates:
-        return path_candidates(self.model, Prompts(list(texts), self.templates), self.methods)
+    def _of(self, texts: Sequence[str]) -> MapMethods:
+        return MapMethods.of(self.model, Prompts(list(texts), self.templates), self.methods)
 
 
 def regions(maps: Floats, example: Example, trace: Trace) -> Numbers:

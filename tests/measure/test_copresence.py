@@ -166,6 +166,19 @@ def test_the_tower_runs_once_an_image_and_its_prompts_are_its_own(tiny):
     assert np.isfinite(result.leakage).all() and np.isfinite(result.share).all()
 
 
+def test_attributions_and_a_users_own_maps_are_asked_too_and_a_map_without_a_prompt_takes_no_side(tiny):
+    def mine(model, trace, vectors):
+        return trace.attention.mean(0).expand(len(vectors), -1, -1)
+
+    methods = ["contribution", "attention", "grad-cam", mine]
+    result = dcv.measure.copresence(tiny, methods=methods, pairs=TAXIS, **QUICK)
+    assert result.candidate.values.tolist() == ["contribution", "attention", "grad-cam", "mine"]
+    attention, own = (result.sel(candidate=name) for name in ("attention", "mine"))
+    assert attention.equals(own.assign_coords(candidate="attention"))
+    assert attention.leakage.sel(condition="together").sum("prompt").values == pytest.approx(1)
+    assert attention.share.sel(named=4).values == pytest.approx(0.25)
+
+
 def test_a_run_that_is_interrupted_keeps_whole_pairs_and_goes_on_to_the_same_numbers(tiny, tmp_path, monkeypatch):
     store, options = tmp_path / "pairs.jsonl", {"methods": ["value"], "pairs": TAXIS, "batch_size": 1, **QUICK}
     whole, regions, calls = dcv.measure.copresence(tiny, **options), leakage.regions, []
