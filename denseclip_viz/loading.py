@@ -39,10 +39,10 @@ def load(
     """Load a CLIP: a bundled one, any of open_clip by a tag or a checkpoint, a folder, or a repository of the hub.
 
     Args:
-        name: `"bundled-resnet"` or `"bundled-vit"` (they know only the bundled world), an open_clip name
-            (`"ViT-B-16"`), a folder as open_clip or transformers writes it or one that `denseclip-viz toyworld pack`
-            wrote, a weights file that says by its tensors what it is of (`"ViT-B-32.pt"`), a repository of the hub that
-            is as such a folder (`"hf-hub:OWNER/NAME"`, `"hf-hub:OWNER/NAME@REVISION"`), or an ALIGN
+        name: `"bundled-resnet"`, `"bundled-vit"` or `"bundled-vit-cls"` (they know only the bundled world), an
+            open_clip name (`"ViT-B-16"`), a folder as open_clip or transformers writes it or one that `denseclip-viz
+            toyworld pack` wrote, a weights file that says by its tensors what it is of (`"ViT-B-32.pt"`), a repository
+            of the hub that is as such a folder (`"hf-hub:OWNER/NAME"`, `"hf-hub:OWNER/NAME@REVISION"`), or an ALIGN
             (`"align:kakaobrain/align-base"`, `"align:FOLDER"`, or the folder alone); or a model of open_clip or
             OpenAI's (`clip.load`) in memory, which is asked as it is and never changed.
         pretrained: A tag, a checkpoint file (safetensors, of `torch.save`, or a TorchScript archive as OpenAI's;

@@ -45,7 +45,9 @@ class ModelOptions:
 
     name: Annotated[
         str,
-        _model_option("--model", "-m", text="bundled-resnet, bundled-vit, a name of open_clip, a folder, or a file."),
+        _model_option(
+            "--model", "-m", text="bundled-resnet, -vit or -vit-cls, a name of open_clip, a folder, or a file."
+        ),
     ] = "bundled-resnet"
     pretrained: Annotated[
         str | None, _model_option("--weights", "-w", text="A pretrained tag, a checkpoint file, or 'random'.")

@@ -13,7 +13,9 @@ from denseclip_viz.prompts import Prompts
 
 app = typer.Typer(help="The bundled world: train its models, measure them, export its scenes.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="resnet or vit; for a report also a folder with a model of this world.")]
+Name = Annotated[
+    str, typer.Argument(help="resnet, vit or vit-cls; for a report also a folder with a model of this world.")
+]
 
 
 @app.command()

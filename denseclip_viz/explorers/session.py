@@ -21,7 +21,7 @@ from denseclip_viz.validation import many, short
 if TYPE_CHECKING:
     import xarray as xr
 
-BUNDLED = ("bundled-resnet", "bundled-vit")
+BUNDLED = ("bundled-resnet", "bundled-vit", "bundled-vit-cls")
 DENOISE = 0.5  # MaskCLIP's threshold
 Models = Model | str | Mapping[str, Model | str] | Sequence[Model | str] | None
 
@@ -213,7 +213,7 @@ def models_by_name(models: Models) -> dict[str, Model | str]:
 
     Example:
         >>> models_by_name("ViT-B-16"), list(models_by_name(None))
-        ({'ViT-B-16': 'ViT-B-16'}, ['bundled-resnet', 'bundled-vit'])
+        ({'ViT-B-16': 'ViT-B-16'}, ['bundled-resnet', 'bundled-vit', 'bundled-vit-cls'])
     """
     if isinstance(models, Mapping):
         named = {str(name): _checked(model) for name, model in models.items()}

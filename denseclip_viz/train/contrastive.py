@@ -65,7 +65,7 @@ def train(
     """Train a bundled model from images and captions; started again, it goes on where it was.
 
     Args:
-        name: "resnet", "vit" or "tiny", or a recipe.
+        name: "resnet", "vit", "vit-cls" or "tiny", or a recipe.
         folder: Where `state.safetensors` and `log.txt` are kept.
         minutes: Stop after so many minutes of this call; the checkpoint stays.
         scenes: Stop after so many images in all.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from denseclip_viz.clip.load.bundled import MODELS, known_ids, later_rows
+from denseclip_viz.clip.load.bundled import MODELS, known_ids, later_rows, stored_tensors
 from denseclip_viz.errors import ModelNameError
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class Recipe:
     """Everything that decides a training, so that the same recipe gives the same weights on one machine.
 
     An image comes with ``captions`` ordinary captions and ``brief`` ones; of those that begin with an article the
-    shares ``framed`` and ``framed_brief`` are put into a template that zero-shot prompts use.
+    shares ``framed`` and ``framed_brief`` are put into a template that zero-shot prompts use. ``start`` names a bundled
+    model whose weights it begins with, where names and shapes are the same.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Recipe:
     groups: int = 6
     report: int = 100
     first_scene: int = 0
+    start: str = ""
 
     @property
     def steps(self) -> int:
@@ -94,8 +96,10 @@ class Recipe:
         return cls(**{**facts, "phases": phases})
 
     def to_json(self) -> str:
-        """Write the recipe as text, for cards and checkpoints."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """Write the recipe as text, for cards and checkpoints; `start` where there is one."""
+        return json.dumps(
+            {name: value for name, value in asdict(self).items() if name != "start" or value}, sort_keys=True
+        )
 
 
 _PHASES = {
@@ -120,11 +124,17 @@ _PHASES = {
         Phase(168, 1400, 128, (1.6e-3, 1.2e-3), dropped=0.6, negated=1),
         Phase(168, 500, 96, (1.2e-3, 0.0), chunk=1536, uses=4, negated=1),
     ),
+    "vit-cls": (
+        Phase(168, 420, 128, (1.2e-3, 1.0e-3), dropped=0.6, negated=1),
+        Phase(168, 260, 96, (9e-4, 0.0), chunk=1536, uses=4, negated=1),
+    ),
     "tiny": (
         Phase(64, 6, 8, (1e-3, 1e-3), chunk=16, uses=2),
         Phase(96, 4, 8, (1e-3, 0.0), chunk=16, uses=2, negated=1),
     ),
 }
+_FURTHER: dict[str, dict[str, Any]] = {"vit-cls": {"start": "vit", "first_scene": 1_000_000}}
+"""What begins with another model's weights, on scenes that model has not seen."""
 _TINY = {
     "embed_dim": 16,
     "vision_cfg": {"layers": [1, 1, 1, 1], "width": 8, "image_size": 96},
@@ -148,7 +158,7 @@ def recipe_of(name: str) -> Recipe:
     if name == "tiny":
         return Recipe(name, _TINY, _PHASES[name], warm_up=2, groups=1)
     config = json.loads((MODELS / name / "open_clip_config.json").read_text("utf-8"))["model_cfg"]
-    return Recipe(name, config, _PHASES[name])
+    return Recipe(name, config, _PHASES[name], **_FURTHER.get(name, {}))
 
 
 def build(recipe: Recipe, size: int, *, dropped: float = 0.0) -> CLIP:
@@ -175,6 +185,10 @@ def build(recipe: Recipe, size: int, *, dropped: float = 0.0) -> CLIP:
         table = model.token_embedding.weight
         drawn = 0.02 * torch.randn(len(later_rows()), table.shape[1])
     model.token_embedding = nn.Embedding.from_pretrained(_with_rows(table.detach(), drawn), freeze=False)
+    if recipe.start:
+        first = model.state_dict()
+        known = {name: t for name, t in stored_tensors(recipe.start).items() if name in first}
+        model.load_state_dict(first | {name: t.float() for name, t in known.items() if t.shape == first[name].shape})
     return model
 
 

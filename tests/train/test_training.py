@@ -30,6 +30,7 @@ from denseclip_viz.clip.load.bundled import (
     known_ids,
     later_rows,
     load_compact,
+    stored_tensors,
     unknown_words,
 )
 from denseclip_viz.errors import ModelNameError, PromptError, WeightsError
@@ -259,6 +260,14 @@ def test_wrong_names_and_missing_weights_are_said(tmp_path):
         load_compact(tmp_path)
     with pytest.raises(WeightsError, match="no training"):
         export(tmp_path, tmp_path / "out")
+
+
+def test_a_recipe_that_starts_with_a_model_has_its_weights_and_draws_what_that_lacks():
+    built, stored = build(recipe_of("vit-cls"), 168).state_dict(), stored_tensors("vit")
+    drawn = {name for name, tensor in built.items() if name not in stored or stored[name].shape != tensor.shape}
+    assert drawn == {"visual.proj", "visual.ln_post.weight", "visual.ln_post.bias"}
+    for name in set(built) - drawn:
+        torch.testing.assert_close(built[name], stored[name].float(), rtol=0, atol=0)
 
 
 def test_a_recipe_says_all_of_itself_in_json():

@@ -25,23 +25,23 @@ from denseclip_viz.prompts import template_set
 from denseclip_viz.toyworld.vocabulary import plural
 
 MODELS = Path(toyworld.__file__).parent / "models"
-NAMES = ("resnet", "vit")
+NAMES = ("resnet", "vit", "vit-cls")
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 TRAINED_ON = "drawn scenes"
 _TABLE, _ROWS = "token_embedding.weight", "known_ids"
 
 
 def folder_of(name: str) -> Path:
-    """Find the folder of a bundled model: "resnet" or "vit".
+    """Find the folder of a bundled model: "resnet", "vit" or "vit-cls".
 
     Example:
         >>> folder_of("vgg")
         Traceback (most recent call last):
-        denseclip_viz.errors.ModelNameError: There is no bundled model 'vgg'. Expected resnet or vit. Name one.
+        denseclip_viz.errors.ModelNameError: There is no bundled model 'vgg'. Expected resnet, vit or vit-cls. Name one.
     """
     if name not in NAMES:
         got = f"There is no bundled model {name!r}"
-        raise ModelNameError(got, expected=" or ".join(NAMES), fix="Name one.")
+        raise ModelNameError(got, expected=", ".join(NAMES[:-1]) + f" or {NAMES[-1]}", fix="Name one.")
     return MODELS / name
 
 
@@ -62,13 +62,26 @@ def load_compact(folder: str | os.PathLike[str], *, label: str = "", **options: 
         fix = "Train it with `denseclip-viz toyworld train`."
         raise WeightsError(got, expected="a folder written after training", fix=fix)
     loaded = load_clip(folder, pretrained="random", **options)
-    with safe_open(file, framework="pt") as opened:
-        tensors = {key: opened.get_tensor(key) for key in opened.keys()}
-    _fill(loaded.clip.state_dict(), tensors, file)
+    _fill(loaded.clip.state_dict(), _tensors(file), file)
     require_finite(loaded.clip, file)
     known = {"model": label or loaded.provenance["model"], "weights": file.name, "weights_hash": hash_start(file)}
     provenance = {**loaded.provenance, **known, "random_weights": 0, "trained_on": TRAINED_ON}
     return Loaded(loaded.clip, WarningTokenizer(loaded.tokenizer), loaded.preprocess, provenance)
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    with safe_open(file, framework="pt") as opened:
+        return {key: opened.get_tensor(key) for key in opened.keys()}
+
+
+def stored_tensors(name: str) -> dict[str, Tensor]:
+    """Read the weights of a bundled model as they are stored: the known rows of the token table, and which they are.
+
+    Example:
+        >>> stored_tensors("vit")["visual.proj"].shape
+        torch.Size([128, 128])
+    """
+    return _tensors(folder_of(name) / WEIGHTS)
 
 
 def is_compact(folder: str | os.PathLike[str]) -> bool:
