@@ -1,6 +1,6 @@
 """A result as stacks of maps: each has one grid, one unit, one scale, and belongs to one view and one layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from denseclip_viz.canvas.encoding import quantize
-from denseclip_viz.canvas.state import MEAN, OUTPUT
+from denseclip_viz.canvas.state import MEAN, OUTPUT, PICKED_BY
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot import scales
 from denseclip_viz.plot.compare import QUESTIONS
@@ -29,9 +29,11 @@ Key = tuple[str, ...]
 class Stack:
     """Maps `(*axes, y, x)` that are read alike, on one scale; of several templates their mean comes last.
 
+    Those of several paths follow each other: templates of the first, with their mean, then of the second, …
+
     It can be left out by its `part`: "gap", "heads", "layers", …. Axes are `("template", "prompt")`, `("head",)` or
-    none. The title says what they are. The baseline is for each template the highest value of an absent prompt; empty
-    if there is none.
+    none. The title says what they are. The baseline is for each template the highest value of an absent prompt, path
+    after path; empty if there is none.
     """
 
     part: str
@@ -58,22 +60,32 @@ class Stack:
         return {**names, **lists, **self.scale.to_dict(), **numbers.to_dict(), "grid": where.to_dict()}, numbers.bytes
 
 
-def maps_by_state(stacks: Sequence[Stack], heads: Sequence[Any]) -> dict[str, Any]:
-    """List which maps a state shows: stack and first map, by layer, view and place of the head in `heads`.
+def maps_by_state(stacks: Sequence[Stack], choices: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+    """List which maps a state shows: stack and first map, by layer, view and the choice that it is picked by.
 
-    Segments are drawn from dense maps that are cosines. The first view of a layer is what a view that it lacks gives
-    way to.
+    That is the path of dense maps and the head of attention. Segments are drawn from dense maps that are cosines. The
+    first view of a layer is what a view that it lacks gives way to.
     """
     table: dict[str, dict[str, list[list[int]]]] = {}
     for layer, view in dict.fromkeys((stack.layer, stack.view) for stack in stacks):
         own = [i for i, stack in enumerate(stacks) if (stack.layer, stack.view) == (layer, view)]
-        table.setdefault(layer, {})[view] = entries = []
-        for at, head in enumerate(heads):
-            fitting = [i for i in own if (stacks[i].axes == ("head",)) == (head != MEAN)]
-            entries.append([(fitting or own)[0], at - (MEAN in heads) if fitting and head != MEAN else 0])
+        names = choices.get(PICKED_BY.get(view, ""), [""])
+        if view == "attention":
+            entries = [_of_head(stacks, own, at, names) for at in range(len(names))]
+        else:
+            maps = stacks[own[0]].values[..., 0, 0].size
+            apart = maps // len(names) if layer == OUTPUT else 0  # inner layers are read along one path
+            entries = [[own[0], at * apart] for at in range(len(names))]
+        table.setdefault(layer, {})[view] = entries
         if view == "dense" and not stacks[own[0]].scale.is_diverging:
             table[layer]["segments"] = entries
     return table or {OUTPUT: {"segments": []}}
+
+
+def _of_head(stacks: Sequence[Stack], own: Sequence[int], at: int, heads: Sequence[Any]) -> list[int]:
+    """Find the map of a head, or that of their mean."""
+    fitting = [i for i in own if (stacks[i].axes == ("head",)) == (heads[at] != MEAN)]
+    return [(fitting or own)[0], at - (MEAN in heads) if fitting and heads[at] != MEAN else 0]
 
 
 def with_axes(result: xr.Dataset) -> xr.Dataset:
@@ -88,8 +100,8 @@ def stacks_of(result: xr.Dataset) -> Iterator[Stack]:
     """Read the maps of a comparison or of similarities, that of the dense map first.
 
     Args:
-        result: With `dense` (template, prompt, y, x), and any of `contribution`, `gap`, `attention`,
-            `attention_heads` and the variables of layers.
+        result: With `dense` (template, prompt, y, x), behind an axis `path` or without, and any of `contribution`,
+            `gap`, `attention`, `attention_heads` and the variables of layers.
     """
     where = placement(result)
     yield from _dense(result, where)
@@ -111,11 +123,14 @@ def _dense(result: xr.Dataset, where: Placement) -> Iterator[Stack]:
     scale = scales.of_view("dense", np.concatenate(cosines))
     dense = result["dense"]
     question = QUESTIONS["dense"]
-    yield Stack("dense", "dense", OUTPUT, TEXT, text_values(dense), where, scale, question, _baseline(dense))
+    each = [dense.isel(path=at) for at in range(dense.sizes["path"])] if "path" in dense.dims else [dense]
+    maps = np.concatenate([text_values(one) for one in each])
+    baseline = tuple(value for one in each for value in _baseline(one))
+    yield Stack("dense", "dense", OUTPUT, TEXT, maps, where, scale, question, baseline)
     if "layer_dense" in result:
         for i, name in enumerate(result["layer"].to_numpy()):
-            maps, where = result["layer_dense"].isel(layer=i), placement(result, layer=i)
-            yield Stack("layers", "dense", str(name), TEXT, text_values(maps), where, scale, question, _baseline(maps))
+            own, where = result["layer_dense"].isel(layer=i), placement(result, layer=i)
+            yield Stack("layers", "dense", str(name), TEXT, text_values(own), where, scale, question, _baseline(own))
 
 
 def _gradients(result: xr.Dataset) -> Iterator[Stack]:

@@ -11,13 +11,22 @@ import xarray as xr
 
 from denseclip_viz.canvas.encoding import image_file, label_file
 from denseclip_viz.canvas.map_stacks import TEXT, Key, maps_by_state, stacks_of, text_values, with_axes
-from denseclip_viz.canvas.state import DEFAULTS, DIVERGING, ENSEMBLE, MEAN, OUTPUT, SEQUENTIAL, VIEWS, carry_over
+from denseclip_viz.canvas.state import (
+    DEFAULTS,
+    DIVERGING,
+    ENSEMBLE,
+    MEAN,
+    OUTPUT,
+    PICKED_BY,
+    SEQUENTIAL,
+    VIEWS,
+    carry_over,
+)
 from denseclip_viz.errors import GeometryError, LayerError, OutputError
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.raster import LOOK, colour_tables
 from denseclip_viz.plot.scales import Limits, Scale, covering, label_colour, limited, limits_by_view
-from denseclip_viz.plot.select import require_one_path
 from denseclip_viz.plot.sheet import is_random, provenance
 from denseclip_viz.trace import Trace
 
@@ -45,7 +54,7 @@ class Payload:
 
     @property
     def choices(self) -> dict[str, list[Any]]:
-        """What the state may name: `{"prompt": […], "template": […], "layer": […], "view": […], "head": […]}`."""
+        """What the state may name: `{"prompt": […], "template": […], "path": […], "layer": […], …}`."""
         choices: dict[str, list[Any]] = self.meta["choices"]
         return choices
 
@@ -74,6 +83,14 @@ class Payload:
         stacks = [{**old, **new.to_dict()} for old, new in zip(self.meta["stacks"], drawn.values(), strict=True)]
         return Payload({**self.meta, "stacks": stacks}, self.buffers, drawn)
 
+    def baseline(self, state: Mapping[str, Any]) -> float | None:
+        """Give the highest value of an absent prompt in the template, and along the path, of a state, if there is one.
+
+        selection.js does it by the same rule.
+        """
+        stack, at = self.select(state)
+        return stack["baseline"][at // stack["sizes"][1]] if stack["baseline"] else None
+
     @property
     def source(self) -> tuple[str, str]:
         """The model and its weights: cosines of one lie on one scale, those of two do not."""
@@ -88,7 +105,8 @@ class Payload:
     def select(self, state: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
         """Find the stack that a state names, and which of its maps, as selection.js does by the same table."""
         at = {name: offered.index(state[name]) for name, offered in self.choices.items()}
-        number, first = self.meta["maps"][state["layer"]][state["view"]][at["head"]]
+        entries = self.meta["maps"][state["layer"]][state["view"]]
+        number, first = entries[at.get(PICKED_BY.get(state["view"], ""), 0)]
         stack: dict[str, Any] = self.meta["stacks"][number]
         return stack, first + (at["template"] * stack["sizes"][1] + at["prompt"] if len(stack["axes"]) == 2 else 0)
 
@@ -128,7 +146,7 @@ def pack_result(
     if image is not None and "image" not in leave_out:
         meta["image"], buffers["image"] = image_file(image)
     meta["choices"] = _choices(whole, meta)
-    meta["maps"] = maps_by_state(stacks, meta["choices"]["head"])
+    meta["maps"] = maps_by_state(stacks, meta["choices"])
     meta["start"] = carry_over(DEFAULTS, meta["choices"])
     packed = Payload(meta, buffers, {stack.key: stack.scale for stack in stacks})
     if packed.megabytes > limit:
@@ -195,18 +213,19 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
         "visible": list(where.visible),
         "cropped": where.is_cropped,
         **dict.fromkeys(("image", "labels", "features")),
+        "pickedBy": PICKED_BY,
         "stacks": [],
     }
 
 
 def _cells(features: Trace) -> tuple[dict[str, Any], bytes]:
-    """Pack the dense features as float16 unit vectors; give the lowest cosine among some of them, for the scale."""
-    vectors = features.dense.float().flatten(0, 1)
+    """Pack the dense features, path after path, as float16 unit vectors; give the lowest cosine among some of them."""
+    vectors = features.dense.float().flatten(-3, -2)
     vectors = vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-    some = vectors[:: max(1, len(vectors) // 256)]
-    scale = Scale(min(float((some @ some.T).min()), 0.9), 1.0, SEQUENTIAL[0], "cosine")
+    some = vectors[..., :: max(1, vectors.shape[-2] // 256), :]
+    scale = Scale(min(float((some @ some.mT).min()), 0.9), 1.0, SEQUENTIAL[0], "cosine")
     grid = features.geometry.placement().to_dict()
-    about = {"grid": grid, "width": vectors.shape[1], "title": "cells like this one", **scale.to_dict()}
+    about = {"grid": grid, "width": vectors.shape[-1], "title": "cells like this one", **scale.to_dict()}
     return about, vectors.numpy().astype("<f2").tobytes()
 
 
@@ -229,6 +248,7 @@ def _choices(whole: xr.Dataset, meta: Mapping[str, Any]) -> dict[str, list[Any]]
     return {
         "prompt": [prompt["name"] for prompt in meta["prompts"]],
         "template": templates + [ENSEMBLE] * (len(templates) > 1),
+        "path": [str(name) for name in np.atleast_1d(whole["path"].to_numpy())] if "path" in whole.coords else [""],
         "layer": list(dict.fromkeys([OUTPUT, *(stack["layer"] for stack in meta["stacks"])])),
         "view": [view for view in VIEWS if view in views],
         "head": [MEAN] * (mean or not heads) + (whole["head"].to_numpy().tolist() if heads else []),
@@ -251,13 +271,12 @@ def _too_large(packed: Payload, limit: float) -> OutputError:
 
 def as_dataset(result: object) -> xr.Dataset:
     """Take a comparison, similarities as one of dense maps only, or a segmentation; LayerError for the rest."""
-    require_one_path(result)
     if isinstance(result, xr.DataArray) and {"y", "x"} <= set(result.dims):
         result = result.to_dataset(name="dense").assign_attrs(result.attrs)
     if isinstance(result, xr.Dataset):
         whole = with_axes(result)
         dims = {name: set(whole[name].dims) for name in ("dense", "labels") if name in whole}
-        if dims.get("labels") == {"row", "column"} or dims.get("dense") == {*TEXT, "y", "x"}:
+        if dims.get("labels") == {"row", "column"} or dims.get("dense", set()) - {"path"} == {*TEXT, "y", "x"}:
             return whole
     kind = f"an object of type {type(result).__name__}"
     if isinstance(result, xr.DataArray):
@@ -273,9 +292,11 @@ def check_trace(features: Trace | None, whole: xr.Dataset) -> None:
     """Refuse a trace of another grid. A segmentation has pixels of its own: any trace of its image will do."""
     if features is None or "labels" in whole:
         return
-    if features.has_path_axis:
-        got, fix = f"A trace of {len(features.paths)} paths", f"Pass trace.with_path({features.paths[0]!r})."
-        raise LayerError(got, expected="a trace of one path", fix=fix)
+    paths = list(map(str, whole["path"].to_numpy())) if "path" in whole.dims else []
+    if list(features.paths if features.has_path_axis else []) != paths:
+        got = f"A trace of the paths {', '.join(features.paths)} for a result of {', '.join(paths) or 'one'}"
+        fix = "Pass the very trace, or trace.with_path(name) for a result of one path."
+        raise LayerError(got, expected="the trace that the result came from", fix=fix)
     grid = (whole.sizes["y"], whole.sizes["x"])
     other = "geometry" in whole.attrs and whole.attrs["geometry"] != features.geometry.to_json()
     if grid != features.geometry.grid or other:

@@ -88,7 +88,8 @@ def _words(shown: Payload, state: Mapping[str, Any], labels: Labels | None) -> t
     stack, _ = shown.select(_possible(shown, state))
     head = "mean of heads" if state["head"] == MEAN else f"head {state['head']}"
     template = state["template"] if stack["axes"] and stack["axes"][0] == "template" else "{}"
-    parts = [template if template != "{}" else "", state["layer"] if state["layer"] != OUTPUT else ""]
+    path = state["path"] if stack["view"] == "dense" and len(shown.choices["path"]) > 1 else ""
+    parts = [template if template != "{}" else "", path, state["layer"] if state["layer"] != OUTPUT else ""]
     by_text = stack["axes"] == ["template", "prompt"]
     return (state["prompt"] if by_text else head), " · ".join(filter(None, parts))
 
@@ -104,12 +105,10 @@ def _legend(shown: Payload, labels: Labels) -> dict[str, Colour | None]:
 def _draw_scale(sheet: Sheet, shown: Payload, state: Mapping[str, Any], top: float, width: float) -> None:
     stack, _ = shown.select(_possible(shown, state))
     scale = list(shown.scales.values())[shown.meta["stacks"].index(stack)]
-    baselines = stack["baseline"]
     sheet.note(MARGIN, top, stack["title"])
     sheet.note(MARGIN + width, top, stack["unit"], align="right")
     bar = sheet.place(MARGIN, top + 0.3, width, 0.09)
-    at = shown.choices["template"].index(state["template"])
-    draw_bar(bar, scale, opacity=state["opacity"], baseline=baselines[at] if baselines else None)
+    draw_bar(bar, scale, opacity=state["opacity"], baseline=shown.baseline(_possible(shown, state)))
 
 
 def _labels(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> Labels | None:
@@ -124,8 +123,8 @@ def _strongest(shown: Payload, state: Mapping[str, Any], rows: int, columns: int
     numbers = [at for at, prompt in enumerate(shown.meta["prompts"]) if not prompt["absent"]]
     names = [shown.choices["prompt"][at] for at in numbers]
     maps = np.stack([_maps(shown, {**state, "prompt": name}, rows, columns) for name in names])
-    baselines = shown.select(state)[0]["baseline"]
-    least = baselines[shown.choices["template"].index(state["template"])] if baselines else NO_CUT
+    baseline = shown.baseline({**state, "prompt": names[0]})
+    least = NO_CUT if baseline is None else baseline
     return np.where(np.nan_to_num(maps, nan=NO_CUT).max(0) > least, np.take(numbers, maps.argmax(0)), -1)
 
 

@@ -13,9 +13,12 @@ OUTPUT = "output"  # the pooling layer itself, as a choice beside the inner laye
 AUTO = "auto"  # each view in its own colours
 SEQUENTIAL, DIVERGING = ("viridis", "magma", "cividis"), ("RdBu_r", "PuOr_r")  # matplotlib's names
 VIEWS = ("dense", "contribution", "attention", "gap", "segments")
+PICKED_BY = {"dense": "path", "segments": "path", "attention": "head"}
+"""What chooses among the maps of a view, beside prompt and template."""
 DEFAULTS: dict[str, Any] = {
     "prompt": "",
     "template": "",
+    "path": "",
     "layer": OUTPUT,
     "view": "dense",
     "head": MEAN,
@@ -106,6 +109,7 @@ _TEXT: _Rule = ("a text", lambda value: isinstance(value, str), str)
 _TYPES: dict[str, _Rule] = {
     "prompt": _TEXT,
     "template": _TEXT,
+    "path": _TEXT,
     "layer": _TEXT,
     "view": (f"one of {', '.join(VIEWS)}", lambda value: value in VIEWS, str),
     "head": ("a head's number, or 'mean'", lambda v: v == MEAN or is_number(v), lambda v: v if v == MEAN else int(v)),

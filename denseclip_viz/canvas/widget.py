@@ -32,8 +32,9 @@ class Canvas(CheckedWidget):
         leave_out: Parts that a large result is sent without, for example `["layers"]`; see `pack_result`.
         still: Add a still image for places that show no widgets.
         locked: Names of controls that are not shown, for teachers.
-        prompt: Which one to start with; the first by default, as for the next four.
+        prompt: Which one to start with; the first by default, as for the next five.
         template: Which one, or "ensemble" for the mean of the maps.
+        path: Which path, of a result of several.
         layer: "output" for the pooling itself, or an inner layer.
         view: "dense", "contribution", "attention", "gap" or "segments".
         head: A head's number, or "mean".
@@ -86,6 +87,7 @@ class Canvas(CheckedWidget):
         locked: Sequence[str] = (),
         prompt: str | None = None,
         template: str | None = None,
+        path: str | None = None,
         layer: str | None = None,
         view: str | None = None,
         head: int | str | None = None,
@@ -104,7 +106,7 @@ class Canvas(CheckedWidget):
         super().__init__(locked=list(locked))
         if result is not None:
             self.show(result, trace=trace, limits=limits, like=like, leave_out=leave_out)
-        start = {"prompt": prompt, "template": template, "layer": layer, "view": view, "head": head}
+        start = {"prompt": prompt, "template": template, "path": path, "layer": layer, "view": view, "head": head}
         look = {"opacity": opacity, "threshold": threshold, "colours": colours, "interpolation": interpolation}
         given = {name: value for name, value in start.items() if value is not None}
         self.state = {**given, **look, "hover": hover, "pinned": pinned}
@@ -118,7 +120,7 @@ class Canvas(CheckedWidget):
         like: Result | Sequence[Result] = (),
         leave_out: Sequence[str] = (),
     ) -> None:
-        """Show another result, given as for `Canvas`; prompt, template, layer, view and head stay if it has them too.
+        """Show another result, given as for `Canvas`; prompt, template, path, layer … stay if it has them too.
 
         A pinned cell stays at its place in the image where the cells are others, and goes with the image.
 

@@ -7,6 +7,7 @@ import fake_results
 import numpy as np
 import pytest
 from PIL import Image
+from watch import image
 
 import denseclip_viz as dcv
 from denseclip_viz.geometry import Geometry, upsample
@@ -148,6 +149,81 @@ def test_segments_have_a_heading_and_no_prompt_to_choose(show, street):
     assert shown.root.locator("[data-control=prompt]").is_hidden() and shown.root.locator(".dcv-strip").is_hidden()
     shown.select("view", "dense")
     assert shown.root.locator("[data-control=prompt]").is_visible() and shown.root.locator(".dcv-strip").is_visible()
+
+
+PATHS = ["value", "vanilla", "value-positional"]
+
+
+@pytest.fixture(scope="module")
+def crossing():
+    """A scene along three paths of one pass: trace and comparison."""
+    model = dcv.load()
+    trace = model.trace(dcv.toyworld.scene("a red taxi left of a limousine on a road", 256), path=PATHS)
+    prompts = dcv.Prompts(["a taxi", "a limousine", "a road"], ["{}", "a photo of {}"], absent=["a whale"])
+    return trace, model.compare(trace, prompts)
+
+
+def test_a_path_is_switched_in_the_page_and_bars_peak_and_baseline_are_its_own(show, crossing):
+    trace, both = crossing
+    shown, grid, seen = show(both, trace=trace), geometry_of(both).grid, []
+    for path in PATHS[::-1]:
+        shown.select("path", path)
+        for template in [*map(str, both.template.values[::-1]), "ensemble"]:
+            shown.select("template", template)
+            maps = both.dense.sel(path=path)
+            maps = maps.mean("template") if template == "ensemble" else maps.sel(template=template)
+            assert shown.peak() == peak_of(maps[0].values)
+            assert f"absent {float(maps[3].max()):.3f}" in shown.root.locator(".dcv-baseline").text_content()
+            shown.point(5, 3, grid)
+            values = zip(map(str, both.prompt.values), maps[:, 5, 3].values.tolist(), strict=True)
+            assert shown.bars() == {name: f"{value:.3f}" for name, value in values}
+        assert f"{path} path" in shown.root.locator(".dcv-caption").text_content()
+        seen.append(shown.pixels().tobytes())
+    assert len(set(seen)) == len(PATHS)
+
+
+def test_segments_follow_the_path_too(show, crossing):
+    shown = show(crossing[1], view="segments")
+    before = shown.pixels()
+    assert (before != shown.select("path", "vanilla").pixels()).any(-1).mean() > 0.2
+
+
+@pytest.mark.parametrize("path", PATHS[:2])
+def test_a_cell_is_compared_with_all_others_along_the_path_that_is_shown(show, crossing, path):
+    trace, both = crossing
+    shown, geometry = show(both, trace=trace, opacity=1), geometry_of(both)
+    shown.select("path", PATHS[2]).select("path", path).tick("hover")
+    shown.point(5, 6, geometry.grid)
+    every = trace.dense.flatten(1, 2).numpy()
+    every /= np.linalg.norm(every, axis=-1, keepdims=True)
+    low = min(float((vectors @ vectors.T).min()) for vectors in every)
+    vectors = every[PATHS.index(path)]
+    maps = (vectors @ vectors[5 * geometry.grid[1] + 6]).reshape(geometry.grid)
+    full = upsample(maps, geometry, *shown.pixels().shape[:2])
+    assert nearly_all(shown.pixels(), colourise(full, low=low, high=1), within=6, share=0.98)
+
+
+@pytest.mark.parametrize("view", ["contribution", "gap", "attention"])
+def test_a_view_that_hangs_on_no_path_offers_none(show, crossing, view):
+    shown = show(crossing[1], view=view)
+    assert shown.root.locator("[data-control=path]").is_hidden()
+    assert shown.select("view", "dense").root.locator("[data-control=path]").is_visible()
+
+
+def test_one_path_leaves_no_choice(show, street):
+    assert show(street[1]).root.locator("[data-control=path]").is_hidden()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_path_stands_among_the_controls_in_both_themes(show, open_page, theme, crossing):
+    page = open_page(offline=True, color_scheme=theme)
+    trace, both = crossing
+    shown = show(both, page=page, trace=trace).select("path", "vanilla")
+    control = shown.root.locator(".dcv-path")
+    control.click(trial=True)
+    ink, paper = control.evaluate("n => [getComputedStyle(n).color, getComputedStyle(n).backgroundColor]")
+    assert ink != paper and control.bounding_box()["width"] >= 60
+    image(page, f"paths-{theme}")
 
 
 def test_attention_is_drawn_and_told_head_by_head(show, street):

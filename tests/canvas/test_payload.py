@@ -1,12 +1,15 @@
 """What the browser gets: the numbers print as NumPy's do, lie where the geometry says, and fit into a limit."""
 
 import io
+import itertools
 import json
+from dataclasses import replace
 
 import fake_results
 import matplotlib
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
@@ -240,12 +243,62 @@ def test_a_part_that_is_not_there_cannot_be_left_out(names):
         pack_result(fake_results.comparison(), leave_out=names)
 
 
+def along_paths(**options):
+    """A comparison whose second path is lower everywhere, so that it has a baseline of its own."""
+    both = fake_results.comparison(**options)
+    paths = xr.DataArray(["value", "sclip"], dims="path")
+    return both.assign(dense=xr.concat([both.dense, both.dense - 0.1], dim=paths))
+
+
+def test_each_path_has_its_maps_and_its_baseline_on_one_scale():
+    both = along_paths(templates=2, layers="vit")
+    shown = pack_result(both)
+    assert shown.choices["path"] == ["value", "sclip"] and shown.meta["start"]["path"] == "value"
+    assert len([stack for stack in shown.meta["stacks"] if stack["view"] == "dense"]) == 1 + 12
+    for path, template, prompt, view in itertools.product(
+        ["value", "sclip"], both.template.values, both.prompt.values, ["dense", "segments"]
+    ):
+        own = both.dense.sel(path=path, template=template)
+        state = {**shown.meta["start"], "path": path, "template": template, "prompt": prompt, "view": view}
+        stack, at = shown.select(state)
+        maps = numbers_of(shown, stack).reshape(-1, *own.shape[1:])
+        assert np.allclose(maps[at], own.sel(prompt=prompt), atol=1e-4)
+        assert shown.baseline(state) == pytest.approx(float(own[own.absent.values].max()))
+    ensemble = {**shown.meta["start"], "path": "sclip", "template": "ensemble"}
+    stack, at = shown.select(ensemble)
+    assert at == len(both.prompt) * (3 + 2)
+
+
+def test_one_path_leaves_no_choice_and_the_other_views_hang_on_none():
+    assert pack_result(fake_results.comparison()).choices["path"] == [""]
+    picked = pack_result(along_paths().sel(path="sclip"))
+    assert picked.choices["path"] == ["sclip"]
+    shown = pack_result(along_paths())
+    for view in ("contribution", "gap", "attention"):
+        states = [{**shown.meta["start"], "view": view, "path": path} for path in ("value", "sclip")]
+        assert shown.select(states[0]) == shown.select(states[1])
+
+
+def test_cells_come_along_every_path_of_the_trace():
+    result = along_paths()
+    one = fake_results.trace(result)
+    two = replace(one, dense=torch.stack([one.dense, -2 * one.dense]), paths=("value", "sclip"))
+    shown = pack_result(result, features=two)
+    cells = np.frombuffer(shown.buffers["cells"], "<f2").reshape(2, *one.dense.shape)
+    assert np.allclose(cells[0], -cells[1]) and np.allclose(np.linalg.norm(cells.astype(float), axis=-1), 1, atol=2e-3)
+    for wrong in (one, replace(two, paths=("sclip", "value"))):
+        with pytest.raises(LayerError, match="trace of the paths"):
+            pack_result(result, features=wrong)
+    with pytest.raises(LayerError, match="for a result of one"):
+        pack_result(fake_results.comparison(), features=two)
+
+
 def test_a_table_names_the_maps_of_every_layer_view_and_head():
     meta = pack_result(fake_results.comparison(templates=2, layers="resnet")).meta
     assert meta["choices"]["head"][0] == "mean"
     for layer, views in meta["maps"].items():
         for view, entries in views.items():
-            assert len(entries) == len(meta["choices"]["head"])
+            assert len(entries) == len(meta["choices"].get(meta["pickedBy"].get(view), [""]))
             named = [meta["stacks"][number] for number, _ in entries]
             assert {stack["view"] for stack in named} == {"dense" if view == "segments" else view}
             assert {stack["layer"] for stack in named} == {layer}

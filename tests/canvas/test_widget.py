@@ -78,6 +78,7 @@ def test_a_pin_goes_with_its_image_and_where_its_place_is_not_seen():
     [
         ({"prompt": "a whale"}, PromptError),
         ({"template": "a map of {}"}, PromptError),
+        ({"path": "sclip"}, LayerError),
         ({"layer": "blocks.99"}, LayerError),
         ({"head": 99}, LayerError),
         ({"view": "attribution"}, LayerError),

@@ -1,6 +1,6 @@
 // DOM: the elements of a canvas, and its controls.
 
-const SELECTS = ["view", "prompt", "template", "layer", "head", "colours"];
+const SELECTS = ["view", "prompt", "template", "path", "layer", "head", "colours"];
 const SWITCHES = { interpolation: "cells", hover: "cells like this one" };
 
 function makeParts(el) {
@@ -79,6 +79,7 @@ function hiddenControls({ data, state, shown, model }) {
     prompt: !shown, // labels are of all prompts at once
     template: isOne("template"),
     layer: isOne("layer"),
+    path: isOne("path") || state.layer !== OUTPUT || !(state.hover || data.pickedBy[state.view] === "path"),
     head: state.view !== "attention" || isOne("head"),
     hover: !cells,
     colours: !shown,

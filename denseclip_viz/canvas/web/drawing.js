@@ -21,8 +21,8 @@ function shownMap(view) {
   const { data, state, stack, map } = view;
   const cell = state.hover && data.cells ? cellAt(data, data.features.grid, spotOf(view).place) : null;
   if (cell) {
-    const at = indexOf(data.features.grid, cell), values = likeness(data, at);
-    return { ...data.features, decimals: 3, key: `cell ${at}`, values: () => values, read: (other) => values[other] };
+    const at = indexOf(data.features.grid, cell), values = likeness(data, at, state.path);
+    return { ...data.features, decimals: 3, key: `cell ${at} ${state.path}`, values: () => values, read: (other) => values[other] };
   }
   if (state.view === "segments") return null;
   const key = `map ${data.stacks.indexOf(stack)} ${map}`;
@@ -32,7 +32,7 @@ function shownMap(view) {
 // Colours the map, or the labels, unless they are as they were.
 function paintOver(view) {
   const { data, state, shown, over, image } = view, colours = shown && coloursOf(data, state, shown);
-  const what = shown ? [shown.key, colours, state.threshold] : ["labels", state.layer, state.template];
+  const what = shown ? [shown.key, colours, state.threshold] : ["labels", state.layer, state.template, state.path];
   const wanted = [...what, state.interpolation].join("|");
   if (view.painted === wanted) return;
   view.painted = wanted;

@@ -64,6 +64,7 @@ function captionOf({ data, state, stack, peak, shown }, byText) {
   if (data.labels) return [data.labels.background, data.labels.refinement === "none" ? "" : data.labels.refinement];
   const { rows, columns } = stack.grid; // of an inner layer they may be others than the output's
   const words = [stack.layer === OUTPUT ? "" : `${stack.layer}, ${rows} × ${columns} cells: ${data.reading}`];
+  if (stack.view === "dense" && data.choices.path.length > 1 && !words[0]) words.push(`${state.path} path`);
   if (state.view === "segments") words.push(ruleOf(data, state, stack));
   if (!shown?.view) return words;
   const score = data.scores?.[templateOf(data, state)][data.choices.prompt.indexOf(state.prompt)];

@@ -13,7 +13,8 @@ function resolved(state, data) {
 // The stack that a state names, and which of its maps; no stack where labels are all there is.
 function selected(data, state) {
   const at = (name) => data.choices[name].indexOf(state[name]); // the mean stands last among templates and their maps
-  const [number, first] = data.maps[state.layer][state.view][at("head")] ?? [], stack = data.stacks[number];
+  const entries = data.maps[state.layer][state.view], picked = data.pickedBy[state.view];
+  const [number, first] = entries[picked ? at(picked) : 0] ?? [], stack = data.stacks[number];
   return { stack, map: first + (isByText(stack) ? at("template") * stack.sizes[1] + at("prompt") : 0) };
 }
 
@@ -24,7 +25,9 @@ const templateOf = ({ choices }, { template }) => choices.template.indexOf(templ
 // The places of the prompts that may be in the image, and the highest cosine of those that are not.
 const presentOf = ({ prompts }) => prompts.flatMap(({ absent }, i) => (absent ? [] : [i]));
 
-const baselineOf = (data, state, { baseline }) => baseline?.[templateOf(data, state)];
+// One for each template, path after path.
+const baselineOf = (data, state, { baseline, sizes }) =>
+  baseline?.length ? baseline[Math.floor(selected(data, state).map / sizes[1])] : undefined;
 
 function coloursOf({ tables }, state, { diverging, colours }) {
   return tables[diverging ? "isDiverging" : "isSequential"].includes(state.colours) ? state.colours : colours;

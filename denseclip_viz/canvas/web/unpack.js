@@ -36,9 +36,10 @@ function valueAt(stack, map, cell) {
 
 const mapOf = (stack, map) => Float32Array.from({ length: cellsIn(stack) }, (_, cell) => valueAt(stack, map, cell));
 
-// Cosines of one cell with all: the features are unit vectors.
-function likeness({ cells, features }, cell) {
-  const width = features.width, one = cells.subarray(cell * width, (cell + 1) * width);
+// Cosines of one cell with all, along a path: the features are unit vectors.
+function likeness({ cells: all, features, choices }, cell, path) {
+  const width = features.width, size = cellsIn(features) * width, first = choices.path.indexOf(path) * size;
+  const cells = all.subarray(first, first + size), one = cells.subarray(cell * width, (cell + 1) * width);
   return Float32Array.from({ length: cellsIn(features) }, (_, other) => {
     let sum = 0;
     for (let i = 0, at = other * width; i < width; i++) sum += one[i] * cells[at + i];
