@@ -52,7 +52,7 @@ class Model:
         self._loaded, self.preprocess, self.tokenizer = loaded, loaded.preprocess, loaded.tokenizer
         self.tower: Tower = tower_of(loaded.clip)
         self.texts = TextBank(loaded.clip, self.tokenizer, provenance=loaded.provenance, cache=cache, live=loaded.live)
-        self._done: set[str] = set()
+        self.checked: set[str] = set()
 
     @property
     def provenance(self) -> dict[str, str | int]:
@@ -163,7 +163,7 @@ class Model:
         facts: dict[str, Any] = {"preprocess": self.preprocess, "provenance": self.provenance}
         prepared = (prepare(self.tower, *pair, fit, **facts) for pair in readable(untraced, unreadable))
         for trace in trace_all(self.tower, prepared, batch_size=batch_size, **common):
-            check_once(trace, self.tower, self._done)
+            check_once(trace, self.tower, self.checked)
             yield trace
 
     def record(self, *patterns: str) -> AbstractContextManager[Recording]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -11,6 +12,21 @@ from torch import Tensor
 from denseclip_viz.errors import LayerError
 from denseclip_viz.geometry import Geometry
 from denseclip_viz.html import format_shape, join_names, repr_html, thumbnail
+
+
+class Fitted(Protocol):
+    """An image at a tower's input: a trace, or one that no pass was made of yet. Attributes are those of `Trace`."""
+
+    @property
+    def geometry(self) -> Geometry: ...  # noqa: D102
+    @property
+    def image(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def provenance(self) -> Mapping[str, str | int]: ...  # noqa: D102
+    @property
+    def pixels(self) -> Tensor | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -26,6 +26,7 @@ class AttentionCall:
         output: Turns heads' outputs `(image, head, row, channel)` into the caller's return value.
         whole: True where the caller needs as many rows back as it sent queries.
         bias: What is added to every logit, such as relative positions: `(…, row, token)`.
+        weighed: The weights of all queries, where they were made once for all.
     """
 
     part: Callable[[str, slice], Tensor]
@@ -33,9 +34,12 @@ class AttentionCall:
     output: Callable[[Tensor], Any]
     whole: bool
     bias: Tensor | None = None
+    weighed: Tensor | None = None
 
     def weights(self, rows: slice) -> Tensor:
         """Return the attention weights of some queries: `(image, head, row, token)`, each row sums to 1."""
+        if self.weighed is not None:
+            return self.weighed if rows == slice(None) else self.weighed[:, :, rows]  # all of them: the very tensor
         query, key = self.part("query", rows), self.part("key", slice(None))
         logits = (query * self.scale) @ key.transpose(-1, -2)
         return torch.softmax(logits if self.bias is None else logits + self.bias[..., rows, :], dim=-1)

@@ -20,7 +20,7 @@ from denseclip_viz.clip.towers.tower import TOLERANCE, Pooling, Wanted, check_re
 from denseclip_viz.errors import LayerError, RecompositionError, UntrainedImageWarning, warn
 from denseclip_viz.geometry import Fit, Geometry, Preprocess, blend_weights, pixels
 from denseclip_viz.images import ImageLike, describe, display
-from denseclip_viz.trace import Trace
+from denseclip_viz.trace import Fitted, Trace
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ class TileSums:
         )
 
 
-def check_once(trace: Trace, tower: Tower, done: set[str]) -> None:
+def check_once(trace: Fitted, tower: Tower, done: set[str]) -> None:
     """Check the first native input against the tower's own pass, and warn of the first image that it is not made for.
 
     `done` keeps which of the two were done.

@@ -118,16 +118,20 @@ def on_forward(module: nn.Module, callback: Callback) -> Iterator[None]:
 
 
 @contextmanager
-def active_in(module: nn.Module, mode: InterceptAttention) -> Iterator[None]:
-    """Switch `mode` on while `module` runs in this thread, and only then.
+def active_in(
+    module: nn.Module, mode: InterceptAttention, *, on_entry: Callable[[tuple[Any, ...]], None] | None = None
+) -> Iterator[None]:
+    """Switch `mode` on while `module` runs in this thread, and only then; `on_entry(inputs)` is called before.
 
     Narrow on purpose: while the mode is on, PyTorch leaves its fused attention path, and results may differ from a
     plain pass in the last bits.
     """
     owner = threading.get_ident()
 
-    def enter(_module: nn.Module, _inputs: tuple[Any, ...]) -> None:
+    def enter(_module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if threading.get_ident() == owner:
+            if on_entry:
+                on_entry(inputs)
             _push_mode(mode)
 
     def leave(_module: nn.Module, _inputs: tuple[Any, ...], _output: Any) -> None:

@@ -26,9 +26,9 @@ from denseclip_viz.clip.path_attention import (
     of_lowest_entropy,
     products_of,
 )
+from denseclip_viz.clip.towers.attention_record import merge_heads
 from denseclip_viz.clip.towers.linearize import apply
 from denseclip_viz.clip.towers.tower import BlockPass, Streams
-from denseclip_viz.clip.towers.transformer import merge_heads
 
 
 def block_numbers(twelfths: Iterable[int], depth: int) -> list[int]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import PromptError, warn
 from denseclip_viz.prompts import Prompts
-from denseclip_viz.trace import Trace
+from denseclip_viz.trace import Fitted, Trace
 from denseclip_viz.validation import one_of, short
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def warn_of_no_rival(name: str) -> None:
     warn(f"{got}. Name other prompts beside it, or judge it by its cosine.")
 
 
-def coordinates(trace: Trace, prompts: Prompts) -> dict[str, Any]:
+def coordinates(trace: Fitted, prompts: Prompts) -> dict[str, Any]:
     """Name the axes `template, prompt, y, x`, and mark the absent and the background prompts."""
     return {
         "template": list(prompts.templates),
@@ -175,6 +175,6 @@ def coordinates(trace: Trace, prompts: Prompts) -> dict[str, Any]:
     }
 
 
-def attributes(trace: Trace) -> dict[str, str | int]:
+def attributes(trace: Fitted) -> dict[str, str | int]:
     """Say where the numbers come from: provenance, geometry, image; safe for netCDF."""
     return {**trace.provenance, "image_name": trace.name, "geometry": trace.geometry.to_json()}

@@ -1,3 +1,4 @@
+from .attribution_candidates import attribution_candidates as attribution_candidates
 from .bootstrap import intervals as intervals
 from .bootstrap import intervals_to_best as intervals_to_best
 from .bootstrap import resampled as resampled

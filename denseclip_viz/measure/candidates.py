@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz import arguments
-from denseclip_viz.attribution.grad_cam import grad_cam
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.paths import choose_path
 from denseclip_viz.clip.surroundings import guarded
@@ -263,7 +262,7 @@ def _over(maps: Floats, vectors: Floats) -> Floats:
     return divided
 
 
-VALUE, ATTENTION, CAM = "value", "attention × global score", "Grad-CAM"
+VALUE, ATTENTION = "value", "attention × global score"
 PATHS = {"vanilla": "patch tokens", "value-attention-only": "value, no residual"}
 REFINED = (
     "value + key smoothing (cosine)",
@@ -312,25 +311,6 @@ class Baselines:
         return torch.stack(
             [value, single, *_refined(value, trace), *(_cosines(other, self.ensembled) for other in others), attention]
         )
-
-
-@dataclass(frozen=True)
-class GradCam:
-    """Grad-CAM of every class: a backward pass for each, so it is slow.
-
-    Attributes:
-        model: Whose last map is weighed.
-        vectors: `(class, D)`.
-    """
-
-    model: Model
-    vectors: Tensor
-    names: tuple[str, ...] = (CAM,)
-
-    def maps(self, trace: Trace) -> Tensor:
-        """Score every class at every position, `(1, class, y, x)`."""
-        assert trace.pixels is not None
-        return grad_cam(self.model.tower, trace.pixels, self.vectors)[None]
 
 
 def _cosines(dense: Tensor, vectors: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz.attribution.grad_cam import grad_cam
+from denseclip_viz.attribution.attributions import attribution_maps, offered
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.paths import PATHS, choose_path
 from denseclip_viz.clip.text.encode import ensemble
@@ -41,11 +41,6 @@ def _attention_times_score(model: Model, trace: Trace, vectors: Tensor) -> Tenso
     return score[:, None, None] * _attention(model, trace, vectors)
 
 
-def _grad_cam(model: Model, trace: Trace, vectors: Tensor) -> Tensor:
-    assert trace.pixels is not None
-    return grad_cam(model.tower, trace.pixels, vectors)
-
-
 def _random(_: Model, trace: Trace, vectors: Tensor) -> Tensor:
     assert trace.pixels is not None
     seeds = [int(fingerprint([trace.pixels, vector]), 16) for vector in vectors]
@@ -63,7 +58,16 @@ VIEWS: dict[str, Draw] = {
     "attention-times-score": _attention_times_score,
 }
 PLACEBOS: dict[str, Draw] = {"random": _random, "centre": _centre}
-ATTRIBUTIONS: dict[str, Draw] = {"grad-cam": _grad_cam}
+
+
+def of_attribution(name: str) -> Draw:
+    """Attribute each prompt's score by a method of `attribution.attribute`."""
+
+    def draw(model: Model, trace: Trace, vectors: Tensor) -> Tensor:
+        assert trace.pixels is not None
+        return attribution_maps(model.tower, trace.pixels, vectors, [name])[name]
+
+    return draw
 
 
 def of_path(path: DensePath) -> Draw:
@@ -165,7 +169,7 @@ class MapMethods:
 def method_names(model: Model) -> tuple[str, ...]:
     """List the ways that a model has to a map of a prompt, and the placebos last but `centre`."""
     paths = [name for name in model.paths if choose_path(name).antialias]
-    return (*paths, *VIEWS, *ATTRIBUTIONS, "random")
+    return (*paths, *VIEWS, *offered(model.tower), "random")
 
 
 def _method(model: Model, method: str | DensePath | Draw) -> MapMethod:
@@ -174,7 +178,9 @@ def _method(model: Model, method: str | DensePath | Draw) -> MapMethod:
         return MapMethod(path.name, of_path(path), path)
     if callable(method):
         return MapMethod(getattr(method, "__name__", type(method).__name__), method)
-    for table, traced in ((VIEWS, True), (ATTRIBUTIONS, False), (PLACEBOS, False)):
+    if method in offered(model.tower):
+        return MapMethod(method, of_attribution(method), traced=False)
+    for table, traced in ((VIEWS, True), (PLACEBOS, False)):
         if method in table:
             return MapMethod(method, table[method], traced=traced)
     raise LayerError(f"method {method!r}", expected=_known(model), fix="Or pass a DensePath, or a function.")

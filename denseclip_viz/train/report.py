@@ -18,7 +18,8 @@ from torch import Tensor
 
 from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.measure import segmentation
-from denseclip_viz.measure.candidates import CAM, VALUE, Baselines, GradCam, TextCandidates
+from denseclip_viz.measure.attribution_candidates import AttributionCandidates
+from denseclip_viz.measure.candidates import VALUE, Baselines, TextCandidates
 from denseclip_viz.measure.datasets import Example
 from denseclip_viz.measure.evaluation import run
 from denseclip_viz.measure.segmentation import Labels, mean, most_confused, pixel_areas, share_right
@@ -69,7 +70,8 @@ def report(
     progress(f"segmentation and naming of {n} scenes")
     measured = run(model, scenes, candidates, measure_scene, {}, progress=False)
     progress(f"Grad-CAM of {min(n, slow)} scenes")
-    cams = run(model, scenes[:slow], GradCam(model, candidates.ensembled), pixel_areas, {}, progress=False)
+    grad_cam = AttributionCandidates(model.tower, ("grad-cam",), CLASSES, candidates.ensembled)
+    cams = run(model, scenes[:slow], grad_cam, pixel_areas, {}, progress=False)
     progress("retrieval")
     seeds, embeddings = measured["seed"].values.tolist(), torch.from_numpy(measured["embedding"].values)
     known = dict(zip(seeds, embeddings, strict=True))
@@ -115,7 +117,7 @@ def segmentation_scores(measured: xr.Dataset, cams: xr.Dataset) -> dict[str, Any
     methods = {CEILING: oracle[0], value: areas[0], PRESENT: oracle[1], **dict(zip(others, areas[1:], strict=True))}
     on_all = list(methods)
     if slow := cams.sizes["image"]:
-        methods |= {VALUE + FIRST: areas[0, :slow], CAM + FIRST: cams["areas"].values[:, 0]}
+        methods |= {VALUE + FIRST: areas[0, :slow], "Grad-CAM" + FIRST: cams["areas"].values[:, 0]}
     scores = {method: segmentation.areas_iou(of.sum(0)) for method, of in methods.items()}
     miou = {method: {part: mean(iou[rows]) for part, rows in PARTS.items()} for method, iou in scores.items()}
     by_class = dict(zip(CLASSES, scores[VALUE], strict=True))

@@ -14,7 +14,7 @@ from denseclip_viz.clip.load.bundled import MODELS
 from denseclip_viz.maps.refine import REMOVED
 from denseclip_viz.maps.segment import label
 from denseclip_viz.maps.similarity import Formula
-from denseclip_viz.measure.candidates import PATHS, Baselines, GradCam
+from denseclip_viz.measure.candidates import PATHS, Baselines
 from denseclip_viz.measure.datasets import Example
 from denseclip_viz.measure.segmentation import (
     areas_iou,
@@ -143,8 +143,6 @@ def test_other_paths_are_measured_where_the_tower_has_them(model, name, paths):
     if BARE in paths:
         alone = tested.trace(scene, path="value-attention-only").dense
         torch.testing.assert_close(maps[BARE], dcv.maps.cosine_maps(alone, candidates.ensembled[None])[0])
-    cams = GradCam(tested, candidates.ensembled).maps(trace)
-    assert cams.shape == (1, 3, *trace.geometry.grid)
 
 
 def test_the_first_scenes_alone_get_grad_cam(model, monkeypatch):
@@ -157,7 +155,9 @@ def test_the_first_scenes_alone_get_grad_cam(model, monkeypatch):
     monkeypatch.setattr(report_module, "run", first)
     measured = report(model, n=3, slow=2, size=168)
     on = {type(given[2]).__name__: len(list(given[1])) for given in evaluated[:2]}
-    assert on == {"Baselines": 3, "GradCam": 2} and measured["mIoU"]["Grad-CAM, first scenes"]["scenes"] == 2
+    assert (
+        on == {"Baselines": 3, "AttributionCandidates": 2} and measured["mIoU"]["Grad-CAM, first scenes"]["scenes"] == 2
+    )
 
 
 def main_kinds(scenes):

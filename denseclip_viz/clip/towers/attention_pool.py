@@ -17,8 +17,9 @@ from torch.nn import functional as F
 
 from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, has_hooks, on_forward, record
+from denseclip_viz.clip.towers.attention_record import merge_heads
+from denseclip_viz.clip.towers.pool_row import PoolRow
 from denseclip_viz.clip.towers.tower import LEAN, Pooling, Streams, Wanted, grid_of, pooled_of, resize_positional
-from denseclip_viz.clip.towers.transformer import merge_heads
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -31,7 +32,6 @@ class AttentionPoolTower:
     family: str = "ResNet attention pool"
     cell: tuple[int, int] = (32, 32)
     layers: tuple[str, ...] = ("stem", *STAGES)
-    last_map: str = "layer4"
     layer_readout: str = "gradient × activation of the score"
     switches: frozenset[str] = frozenset({"attention", "positional", "antialias"})
 
@@ -66,7 +66,7 @@ class AttentionPoolTower:
         visual: Any = self.visual
         pool, grid = visual.attnpool, grid_of(pixels, self.cell)
         positional = resize_positional(pool.positional_embedding, grid, antialias=wanted.antialias)
-        parts = PoolPass(pool, positional)
+        parts = PoolPass(pool, positional, gradients=wanted.gradients)
         with ExitStack() as stack:
             recorded = stack.enter_context(record(self.taps(), wanted.layers))
             parts.stand_in = not has_hooks(*pool.modules())
@@ -130,20 +130,27 @@ class PoolPass:
     values: Tensor
     weights: Tensor
 
-    def __init__(self, pool: Any, positional: Tensor) -> None:
-        self.pool, self.positional = pool, positional
+    def __init__(self, pool: Any, positional: Tensor, *, gradients: bool = False) -> None:
+        self.pool, self.positional, self.gradients = pool, positional, gradients
 
     def feed(self, features: Tensor) -> None:
         """Take layer4's output `(image, C, y, x)`; `placed` is what the pool sees: mean first, positions added."""
         self.tokens = features.flatten(2).transpose(1, 2)
-        self.placed = _with_mean(self.tokens) + self.positional
+        if self.gradients:
+            self.tokens = self.tokens.detach().requires_grad_()
+        with self._graph():
+            self.placed = _with_mean(self.tokens) + self.positional
 
     def on_attention(self, call: AttentionCall) -> Tensor | None:
         """Answer the tower's attention call for the one query that it keeps."""
-        heads = self.heads()
+        with self._graph():
+            heads = self.heads()
         if not self.stand_in:
             return None
         return torch.cat([heads, self.values[:, :, 1:]], dim=2) if call.whole else heads
+
+    def _graph(self) -> torch.set_grad_enabled:
+        return torch.set_grad_enabled(self.gradients or torch.is_grad_enabled())
 
     def heads(self) -> Tensor:
         """Compute attention and values; return the pooled heads `(image, head, 1, channel)`."""
@@ -184,7 +191,13 @@ class PoolPass:
         def placed() -> Tensor:
             return projected(merge_heads(self.values[:, :, 1:]))
 
-        return Streams(values=dense, head=(), attended=attended, placed=placed)
+        def look() -> tuple[Tensor, Tensor]:
+            parts = self.pool.q_proj.forward(self.placed[:, :1]), self.pool.k_proj.forward(self.placed)
+            query, key = (part.unflatten(-1, (self.pool.num_heads, -1)).transpose(1, 2) for part in parts)
+            return query[:, :, 0], key
+
+        row = PoolRow(self.tokens, self.tokens, self.weights, self.values, out=(project,), look=look)
+        return Streams(values=dense, head=(), attended=attended, placed=placed, pool=row)
 
     def _mixed(self) -> Tensor:
         """Mix the values of all tokens by each position's own query: `(image, position, C)`."""

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from denseclip_viz.clip.hooks import Tap, has_hooks, record
+from denseclip_viz.clip.towers.attention_record import AttentionRecord, merge_heads
 from denseclip_viz.clip.towers.linearize import Branch, Step, apply
 from denseclip_viz.clip.towers.shadow import shared_copy
 from denseclip_viz.clip.towers.tower import LEAN, BlockPass, Pooling, Streams, Wanted, pooled_of
-from denseclip_viz.clip.towers.transformer import AttentionRecord, Block, TransformerTower, block_of, merge_heads
+from denseclip_viz.clip.towers.transformer import Block, TransformerTower, block_of
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,6 @@ class ClassTokenTower(TransformerTower):
         turned = getattr(getattr(self.visual, "trunk", None), "rope", None) is not None  # by the block, from outside
         streams = set() if turned else {"streams"}
         return frozenset({"attention", "residual", "mlp", "blocks"} | own_table | streams)
-
-    @property
-    def last_map(self) -> str:
-        """What enters the last attention."""
-        return f"{self.layers[-1]}.norm"
 
     def taps(self) -> dict[str, Tap]:
         """Name the embedding, the blocks with their attention and MLP, and the parts of the pool."""
@@ -62,10 +58,15 @@ class ClassTokenTower(TransformerTower):
             listened = has_hooks(*last.modules(), *trunk.after())
             trunk.place(stack, grid, antialias=wanted.antialias)
             pool = AttentionRecord(
-                alone=wanted.alone and not listened, answers=not listened, queries=bool(wanted.blocks)
+                alone=wanted.alone and not listened,
+                answers=not listened,
+                queries=bool(wanted.blocks),
+                gradients=wanted.gradients,
+                weighed=wanted.weighed,
             )
             pool.listen(stack, last, block_of(last).attention)
-            passes = {number: self._pass(stack, number) for number in wanted.blocks if trunk.blocks[number] is not last}
+            inner = [number for number in wanted.blocks if trunk.blocks[number] is not last]
+            passes = {number: self._pass(stack, number, wanted) for number in inner}
             embedding = pooled_of(self.visual(pixels))
         pool.check()
         block = block_of(shared_copy(last, hooks=False))
@@ -98,10 +99,11 @@ class ClassTokenTower(TransformerTower):
         )
         return apply(trunk.head(), recorded[layer][:, 0]), streams
 
-    def _pass(self, stack: ExitStack, number: int) -> AttentionRecord:
+    def _pass(self, stack: ExitStack, number: int, wanted: Wanted) -> AttentionRecord:
         """Observe one of the inner blocks; nobody else listening, keys and values are projected once for all."""
         module = self.trunk.blocks[number]
-        recorded = AttentionRecord(answers=not has_hooks(*module.modules()), queries=True)
+        unheard = not has_hooks(*module.modules())
+        recorded = AttentionRecord(answers=unheard, queries=True, weighed=wanted.weighed)
         recorded.listen(stack, module, block_of(module).attention)
         return recorded
 
@@ -117,12 +119,13 @@ class ClassTokenTower(TransformerTower):
             heads=pool.values.shape[1],
             prefix=self.trunk.prefix,
             blocks={number: self._block_pass(number, recorded) for number, recorded in passes.items()},
+            pool=pool.row(out=block.out, head=self.trunk.head(), mlp=block.mlp, entering=pool.entering[:, :1]),
         )
 
     def _block_pass(self, number: int, recorded: AttentionRecord) -> BlockPass:
         recorded.check()
         block = block_of(shared_copy(self.trunk.blocks[number], hooks=False))
-        return BlockPass(recorded.entering, recorded.call, block.entry, block.out, block.call_on)
+        return BlockPass(recorded.entering, recorded.call, block.entry, block.out, block.mlp, block.call_on)
 
     def _behind(self, block: Block, entering: Tensor) -> tuple[Step, ...]:
         return (

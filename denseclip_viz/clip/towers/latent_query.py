@@ -16,10 +16,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from denseclip_viz.clip.hooks import Tap, record
+from denseclip_viz.clip.towers.attention_record import AttentionRecord, merge_heads
 from denseclip_viz.clip.towers.linearize import Branch, Step, apply, flatten
 from denseclip_viz.clip.towers.shadow import shared_copy
 from denseclip_viz.clip.towers.tower import LEAN, Pooling, Streams, Wanted, pooled_of
-from denseclip_viz.clip.towers.transformer import AttentionRecord, TransformerTower, merge_heads
+from denseclip_viz.clip.towers.transformer import TransformerTower
 from denseclip_viz.errors import LayerError
 
 
@@ -38,11 +39,6 @@ class LatentQueryTower(TransformerTower):
         switches |= {"attention"} if reads == answers else set()
         return frozenset(switches | ({"antialias"} if self.trunk.positional is not None else set()))
 
-    @property
-    def last_map(self) -> str:
-        """What the pool reads."""
-        return "pool.input"
-
     def taps(self) -> dict[str, Tap]:
         """Name the embedding, the blocks with their attention and MLP, and the parts of the pool."""
         pool = pool_of(self.visual)
@@ -51,12 +47,12 @@ class LatentQueryTower(TransformerTower):
 
     def forward(self, pixels: Tensor, wanted: Wanted = LEAN) -> tuple[Pooling, Streams]:
         """Run the tower once and record its pool."""
-        trunk, record_of_pool, pool = self.trunk, AttentionRecord(), pool_of(self.visual)
+        trunk, record_of_pool, pool = self.trunk, AttentionRecord(gradients=wanted.gradients), pool_of(self.visual)
         grid = trunk.grid(pixels)
         with ExitStack() as stack:
             trunk.place(stack, grid, antialias=wanted.antialias)
             recorded = stack.enter_context(record(self.taps() if wanted.layers else {}, wanted.layers))
-            record_of_pool.listen(stack, pool, pool)
+            record_of_pool.listen(stack, pool, pool, norm=getattr(pool, "ln_k", None))
             embedding = pooled_of(self.visual(pixels))
         record_of_pool.check()
         pool = shared_copy(pool, hooks=False)
@@ -117,6 +113,7 @@ class LatentQueryTower(TransformerTower):
             head=self._head(),
             heads=recorded.values.shape[1],
             attended=plain_tokens,
+            pool=recorded.row(out=flatten(_projection(pool)), head=self._head(), mlp=_branch(pool)),
         )
 
 

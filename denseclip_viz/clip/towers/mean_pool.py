@@ -14,10 +14,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from denseclip_viz.clip.hooks import Tap, on_forward, record
 from denseclip_viz.clip.towers.linearize import Step, apply, flatten, propagate_terms
+from denseclip_viz.clip.towers.pool_row import PoolRow
 from denseclip_viz.clip.towers.shadow import at_input_size
 from denseclip_viz.clip.towers.tower import LEAN, Pooling, Streams, Wanted, grid_of, pooled_of
 from denseclip_viz.clip.towers.transformer import Trunk, trunk_of
@@ -57,7 +59,6 @@ class MeanPoolTower:
 
     visual: nn.Module
     family: str = "mean"
-    last_map: str = "pool.input"
 
     @property
     def parts(self) -> MeanParts:
@@ -130,7 +131,8 @@ class MeanPoolTower:
             stack.enter_context(on_forward(parts.pool.module, lambda i, o: averaged.append(parts.pool.map(i, o))))
             embedding = pooled_of(self.visual(pixels))
         tokens = _positions(averaged[-1], parts.trunk)
-        return _pooling(embedding, tokens, grid, parts.behind, dict(recorded)), _streams(tokens, parts)
+        streams = replace(_streams(tokens, parts), pool=_row(tokens, parts, gradients=wanted.gradients))
+        return _pooling(embedding, tokens, grid, parts.behind, dict(recorded)), streams
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream behind each block; maps are read by gradients."""
@@ -151,6 +153,14 @@ def _positions(averaged: Tensor, trunk: Trunk | None) -> Tensor:
 
 def _streams(tokens: Tensor, parts: MeanParts) -> Streams:
     return Streams(values=tokens, head=parts.behind)
+
+
+def _row(tokens: Tensor, parts: MeanParts, *, gradients: bool) -> PoolRow:
+    """Take the mean for one head that looks everywhere alike."""
+    reads = tokens.detach().requires_grad_() if gradients else tokens
+    even = tokens.new_full((len(tokens), 1, tokens.shape[1]), 1 / tokens.shape[1])
+    with torch.set_grad_enabled(reads.requires_grad):
+        return PoolRow(reads, reads, even, reads[:, None], head=parts.behind)
 
 
 def _pooling(

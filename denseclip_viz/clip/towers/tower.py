@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import Tap
 from denseclip_viz.clip.towers.linearize import Step, apply
+from denseclip_viz.clip.towers.pool_row import PoolRow
 from denseclip_viz.errors import GeometryError, RecompositionError, UnsupportedTowerError
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 1e-2, torch.bfloat16: 6e-2}
@@ -28,6 +29,7 @@ class BlockPass:
         call: Its attention call.
         entry: From the stream to what attention reads.
         out: From merged heads to what is added to the stream.
+        mlp: From the stream to what its MLP adds to it.
         call_on: Its attention call as another stream would make it.
     """
 
@@ -35,6 +37,7 @@ class BlockPass:
     call: AttentionCall
     entry: tuple[Step, ...]
     out: tuple[Step, ...]
+    mlp: tuple[Step, ...]
     call_on: Callable[[Tensor], AttentionCall]
 
     @cached_property
@@ -58,6 +61,11 @@ class BlockPass:
         """Values, `(image, head, token, channel)`."""
         return self.call.part("value", slice(None))
 
+    @cached_property
+    def weights(self) -> Tensor:
+        """Attention, `(image, head, query, token)`."""
+        return self.call.weights(slice(None))
+
 
 @dataclass(frozen=True)
 class Streams:
@@ -80,6 +88,7 @@ class Streams:
             do: a product of other rows may end in other bits, and a path must not hang on those asked for beside it.
         blocks: The transformer blocks that were asked for, by their number from 0.
         heads: Heads that are side by side in `values`.
+        pool: The query that pools; None of an inner layer.
     """
 
     values: Tensor
@@ -94,6 +103,7 @@ class Streams:
     prefix: int = 0
     blocks: Mapping[int, BlockPass] = field(default_factory=dict)
     heads: int = 1
+    pool: PoolRow | None = None
 
     @cached_property
     def alone(self) -> Tensor:
@@ -138,6 +148,8 @@ class Wanted:
         alone: Nothing but what positions make of themselves alone is wanted, so where nobody listens they may stand in
             for what the tower computes of them.
         blocks: Numbers of the transformer blocks that paths are made of, in a tower with the switch `blocks`.
+        gradients: The pool's weights and values hang on what it reads, though the pass itself keeps no graph.
+        weighed: These blocks attend by weights that the rest of the pass hangs on, where the pass keeps a graph.
     """
 
     layers: Sequence[str] = ()
@@ -145,6 +157,8 @@ class Wanted:
     antialias: bool = True
     alone: bool = False
     blocks: Sequence[int] = ()
+    gradients: bool = False
+    weighed: bool = False
 
 
 LEAN = Wanted()
@@ -176,10 +190,6 @@ class Tower(Protocol):
     @property
     def switches(self) -> frozenset[str]:
         """The switches of a `DensePath` that change something in this tower."""
-
-    @property
-    def last_map(self) -> str:
-        """The tap of the last map before the pool, which Grad-CAM weighs."""
 
     def shift(self, layer: str) -> tuple[float, float]:
         """Count input pixels `(down, right)` from the middle of a cell of this layer to the middle of what it sees."""

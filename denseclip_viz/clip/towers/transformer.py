@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denseclip_viz.clip.attention import AttentionCall
-from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, on_forward
-from denseclip_viz.clip.towers.linearize import Step, apply, flatten, propagate_terms
+from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in
+from denseclip_viz.clip.towers.linearize import Step, apply, flatten
 from denseclip_viz.clip.towers.shadow import at_input_size
-from denseclip_viz.clip.towers.tower import grid_of, refuse_unfused, resize_positional
+from denseclip_viz.clip.towers.tower import grid_of, resize_positional
 from denseclip_viz.errors import UnsupportedTowerError
 
 Pool = TypeVar("Pool", bound="TransformerTower")
@@ -263,80 +263,3 @@ class TransformerTower:
     def resizes_positions(self, pixels: Tensor) -> bool:
         """Resize open_clip's own table by function where the grid is another; timm resizes its own."""
         return self.trunk.resizes(self.trunk.grid(pixels))
-
-
-class AttentionRecord:
-    """One attention layer of one pass: what enters and leaves its module, and the first query's answer.
-
-    Args:
-        alone: Answer the tower's call: the first query as it is, every other token by its own value alone.
-        answers: Answer it as it asks, so that what somebody wants to see is projected once.
-        queries: All queries are wanted.
-    """
-
-    entering: Tensor
-    leaving: Tensor
-    weights: Tensor
-    values: Tensor
-    call: AttentionCall
-
-    def __init__(self, *, alone: bool = False, answers: bool = False, queries: bool = False) -> None:
-        self.alone, self.answers = alone, answers
-        self.projects = ("query", "key", "value") if queries else ("key", "value")
-
-    def listen(self, stack: ExitStack, module: nn.Module, attention: nn.Module) -> None:
-        """Observe a module and the attention in it until `stack` closes."""
-        stack.enter_context(on_forward(module, self._on_forward))
-        stack.enter_context(active_in(attention, InterceptAttention(self._on_attention)))
-
-    def check(self) -> None:
-        """Refuse a module that ran without an attention call."""
-        if not hasattr(self, "call"):
-            refuse_unfused()
-
-    def heads_alone(self) -> Tensor:
-        """Give `(image, head, token, channel)`: the first query's answer, and every other token's own value."""
-        return torch.cat([self.weights[:, :, None] @ self.values, self.values[:, :, 1:]], dim=2)
-
-    def shared_out(self, behind: Sequence[Step], grid: tuple[int, int]) -> dict[str, Any]:
-        """Share the first query's answer out: `attention, contributions, even, rest, even_rest` of a `Pooling`.
-
-        Args:
-            behind: What stands behind the heads.
-            grid: The positions, `(y, x)`, which are the last of the tokens.
-        """
-        count = self.values.shape[2]
-        prefix = count - grid[0] * grid[1]
-        own, alike = self.weights[..., None] * self.values, self.values / count
-        rows = merge_heads(torch.cat([own, alike], dim=2))  # one product for both: reading the weight is what costs
-        rows, rest = propagate_terms(rows, behind, true=merge_heads(own.sum(2, keepdim=True)))
-        terms, even = rows.split(count, dim=1)
-        before, even_before = ({"class token": t[:, :prefix].sum(1)} if prefix else {} for t in (terms, even))
-        return {
-            "attention": self.weights[..., prefix:].unflatten(-1, grid),
-            "contributions": terms[:, prefix:].unflatten(1, grid),
-            "even": even[:, prefix:].unflatten(1, grid),
-            "rest": {**before, **rest},
-            "even_rest": even_before,
-        }
-
-    def keys(self, first: int, project: Step, kind: str) -> Tensor:
-        """Give the keys of the tokens from `first` on, `(image, token, C)`."""
-        keys = merge_heads(self.call.part("key", slice(None))[:, :, first:])
-        return apply((project,), keys) if kind == "projected" else keys
-
-    def _on_forward(self, inputs: tuple[Any, ...], output: Tensor) -> None:
-        self.entering, self.leaving = inputs[0], output
-
-    def _on_attention(self, call: AttentionCall) -> Tensor | None:
-        answered = self.alone or self.answers and not call.whole
-        self.call = call = call.projected(*self.projects) if answered else call
-        self.weights, self.values = call.weights(slice(0, 1))[:, :, 0], call.part("value", slice(None))
-        if self.alone:
-            return self.heads_alone()
-        return call.attended() if answered else None
-
-
-def merge_heads(heads: Tensor) -> Tensor:
-    """Lay `(image, head, token, channel)` out as `(image, token, C)`."""
-    return heads.transpose(1, 2).flatten(2)

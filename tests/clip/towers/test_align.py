@@ -13,7 +13,6 @@ from state import fingerprint
 from transformers import AlignModel, AutoTokenizer
 
 import denseclip_viz as dcv
-from denseclip_viz.attribution.grad_cam import grad_cam
 from denseclip_viz.clip.forward import TOLERANCE, ForwardOptions, decompose
 from denseclip_viz.clip.text.encode import encode_texts
 from denseclip_viz.clip.towers import logit_scale
@@ -162,7 +161,7 @@ def test_every_call_leaves_the_model_as_it_was(model):
     model.similarity(image(), TEXTS)
     model.segment(image(), TEXTS, geometry="tiles", background=0.5)
     model.classify(trace, TEXTS)
-    grad_cam(model.tower, trace.pixels, model.encode_text(TEXTS))
+    assert dcv.attribution.attribute(model, trace, TEXTS).shape[:3] == (2, 1, 3)
     with model.record("stages.*", "pool.input") as seen:
         model.encode_image(trace.pixels[None])
     with pytest.raises(dcv.DenseclipVizError):

@@ -1,0 +1,104 @@
+"""From an image, or a trace of it, to the one pass of a tower that attributions are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from denseclip_viz import arguments
+from denseclip_viz.clip.forward import check_once, differentiable, prepare
+from denseclip_viz.clip.memory import memory_guard
+from denseclip_viz.clip.towers import Tower
+from denseclip_viz.clip.towers.pool_row import PoolRow
+from denseclip_viz.clip.towers.tower import Streams, Wanted, check_recomposition
+from denseclip_viz.errors import LayerError
+from denseclip_viz.geometry import Geometry, fit_from, pixels
+from denseclip_viz.images import ImageLike, display, readable
+from denseclip_viz.presets import PRESETS
+from denseclip_viz.trace import Fitted, Trace
+
+if TYPE_CHECKING:
+    from denseclip_viz.model import FitLike, Model
+
+
+@dataclass(frozen=True, eq=False)
+class Unopened:
+    """An image at a tower's input that no pass was made of; attributes are those of a `Trace`."""
+
+    geometry: Geometry
+    image: np.ndarray
+    name: str
+    provenance: Mapping[str, str | int]
+    pixels: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One pass of a tower over one image.
+
+    Attributes:
+        embedding: `(1, D)`, not normalised.
+        grid: Its positions, `(y, x)`.
+        streams: What it left behind.
+    """
+
+    embedding: Tensor
+    grid: tuple[int, int]
+    streams: Streams
+
+    @property
+    def pool(self) -> PoolRow:
+        """The query that pools."""
+        assert self.streams.pool is not None
+        return self.streams.pool
+
+    def positions(self, tokens: Tensor) -> Tensor:
+        """Lay `(…, token)` out on the grid, `(…, y, x)`, without the tokens that are no positions."""
+        placed: Tensor = tokens[..., tokens.shape[-1] - self.grid[0] * self.grid[1] :].unflatten(-1, self.grid)
+        return placed
+
+
+def fit_image(model: Model, image: ImageLike | Trace, geometry: FitLike | None = None) -> Fitted:
+    """Bring an image to a model's input, or take that of a trace.
+
+    Raises:
+        LayerError: tiles, which have no one input, or a trace of another model.
+        GeometryError: a geometry for a trace, whose image was fitted already.
+    """
+    fitted: Fitted
+    if isinstance(image, Trace):
+        fitted = arguments.require_same_model(image, model.provenance, geometry=geometry)
+    else:
+        fit = fit_from(PRESETS[""].geometry if geometry is None else geometry)
+        ((named, upright),) = readable([image])
+        facts = {**model.provenance, "tower": model.tower.family}
+        planned = prepare(model.tower, named, upright, fit, preprocess=model.preprocess, provenance=facts)
+        facts |= {"caution": planned.caution} if planned.caution else {}
+        tiled = planned.geometry.mode == "tiles"
+        inputs = None if tiled else torch.from_numpy(pixels(upright, planned.geometry, model.preprocess))
+        fitted = Unopened(planned.geometry, display(upright), planned.name, facts, inputs)
+    if fitted.pixels is None:
+        got, fix = f"attributions of {fitted.name} in tiles", "Take geometry='whole'."
+        raise LayerError(got, expected="a single window, seen whole by one pass", fix=fix)
+    check_once(fitted, model.tower, model.checked)
+    return fitted
+
+
+def run(tower: Tower, pixels: Tensor, wanted: Wanted) -> Pass:
+    """Run a tower once on `(3, H, W)`; the whole pass keeps its graph where blocks are `weighed`.
+
+    Raises:
+        RecompositionError: what was recorded does not sum to the embedding.
+        OutOfMemoryError: the pass does not fit.
+    """
+    tower, inputs = differentiable(tower, pixels)
+    with torch.set_grad_enabled(wanted.weighed), memory_guard("the geometry's size"):
+        pooling, streams = tower.forward(inputs, wanted)
+        rows, columns = pooling.attention.shape[-2:]
+    check_recomposition(pooling, tower.family)
+    return Pass(pooling.embedding, (rows, columns), streams)
