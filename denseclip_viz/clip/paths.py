@@ -96,6 +96,11 @@ def paths_of(tower: Tower) -> tuple[str, ...]:
     return tuple(path.name for path in PATHS.values() if offers(tower, path))
 
 
+def paths_together(tower: Tower) -> tuple[str, ...]:
+    """Name those of them that one forward pass of any size gives: all resize positions as the model does."""
+    return tuple(name for name in paths_of(tower) if PATHS[name].antialias)
+
+
 def offers(tower: Tower, path: DensePath) -> bool:
     """Say whether all that a path switches is there in a tower, and whatever it attends by was given."""
     return _switched(path) <= tower.switches and (path.given is not None or not path.of_given)

@@ -10,7 +10,7 @@ import traitlets
 from denseclip_viz.canvas.messages import CheckedWidget
 from denseclip_viz.canvas.state import CONTROLS as CANVAS_CONTROLS
 from denseclip_viz.errors import ImageError, PromptError, shown_elsewhere
-from denseclip_viz.explorers.session import ImageSource, Query
+from denseclip_viz.explorers.session import VALUE, ImageSource, Paths, Query
 from denseclip_viz.explorers.status import HERE
 from denseclip_viz.prompts import TEMPLATE_SETS, Prompts, template_set
 from denseclip_viz.prompts.articles import two_articles
@@ -28,6 +28,7 @@ TEMPLATE_CHOICES = (
     ("MaskCLIP, 85", "maskclip-85"),
     ("my own …", OWN),
 )
+CHOICES = ("model", "geometry", "paths", "smooth", "denoise")
 MOST_BYTES = 8 * 10**6  # of an uploaded file: a notebook server drops the connection at messages of 10 MiB
 LOOKS = {"style": {"description_width": "68px"}, "layout": {"width": "auto"}}
 LATE = 2.0  # seconds
@@ -80,7 +81,15 @@ class Controls:
         rows: All rows, shown or not.
     """
 
-    def __init__(self, prompts: Prompts, models: Sequence[str], *, names: Sequence[str], hidden: Sequence[str]) -> None:
+    def __init__(
+        self,
+        prompts: Prompts,
+        models: Sequence[str],
+        *,
+        names: Sequence[str],
+        hidden: Sequence[str],
+        paths: Paths = VALUE,
+    ) -> None:
         self._showing = False
         self._before, self._last, self._clicked = prompts, prompts.templates, float("-inf")
         present, absent = (list(map(_one_line, prompts.named(absent=wanted))) for wanted in (False, True))
@@ -92,6 +101,8 @@ class Controls:
         self.own = _area("", "\n".join(prompts.templates) if chosen == OWN else "", "a photo of {}.", rows=3)
         self.model = _choice("model", [(name, name) for name in models], models[0])
         self.geometry = _choice("fit", GEOMETRIES, "native")
+        self._paths = path_choices(paths)
+        self.paths = _choice("paths", [(name, name) for name in self._paths], self._named(paths))
         self.smooth = _check("key smoothing", "positions with like keys share their segments")
         self.denoise = _check("prompt denoising", "prompts that are likely nowhere are left out")
         self.image = Upload()
@@ -118,18 +129,21 @@ class Controls:
         with shown_elsewhere() as warned:
             prompts = read_prompts(self._before, **typed)
         self._last = prompts.templates
-        choices = {name: getattr(self, name).value for name in ("model", "geometry", "smooth", "denoise")}
+        choices = {name: getattr(self, name).value for name in CHOICES} | {"paths": self._paths[self.paths.value]}
         return Query(image, prompts=prompts, layers=layers, warned=tuple(warned), **choices)
 
     def show(self, query: Query) -> None:
         """Let choices say what is shown, without asking for it; what is being typed stays."""
         self._showing = True
         try:
-            for name in ("model", "geometry", "smooth", "denoise"):
-                getattr(self, name).value = getattr(query, name)
+            for name in CHOICES:
+                getattr(self, name).value = self._named(query.paths) if name == "paths" else getattr(query, name)
             self.templates.value = template_choice(query.prompts.templates)
         finally:
             self._showing = False
+
+    def _named(self, paths: Paths) -> str:
+        return next(name for name, chosen in self._paths.items() if chosen is paths)
 
     def on_query(self, ask: Callable[[], None]) -> None:
         """Call back when something is to be looked at: Run, Enter in a text, another choice."""
@@ -150,8 +164,8 @@ class Controls:
         self.run.on_click(clicked)
         for text in (self.prompts, self.absent, self.own):
             text.observe(changed, "value")
-        for choice in (self.model, self.geometry, self.smooth, self.denoise):
-            choice.observe(lambda _: call(), "value")
+        for choice in CHOICES:
+            getattr(self, choice).observe(lambda _: call(), "value")
         # the order counts: own templates start as what was chosen before, and are then asked for
         self.templates.observe(lambda _: self._start_own(), "value")
         self.templates.observe(lambda _: call(), "value")
@@ -178,6 +192,7 @@ class Controls:
             "model": [self.model],
             "image": [upload],
             "geometry": [self.geometry],
+            "paths": [self.paths],
             "refinement": [refine],
             "run": [buttons],
         }
@@ -232,6 +247,18 @@ def read_lines(text: str) -> tuple[str, ...]:
 
 def _one_line(name: str) -> str:
     return " ".join(name.split())
+
+
+def path_choices(paths: Paths) -> dict[str, Paths]:
+    """Name the paths to choose from: the value path, those that were given, and all of the model.
+
+    Example:
+        >>> from denseclip_viz.clip.paths import PATHS
+        >>> list(path_choices((PATHS["value"], PATHS["sclip"])))
+        ['the value path', 'value, sclip', 'all of the model']
+    """
+    given = {", ".join(path.name for path in paths): paths} if paths is not None and paths is not VALUE else {}
+    return {"the value path": VALUE, **given, "all of the model": None}
 
 
 def template_choice(templates: tuple[str, ...]) -> str:

@@ -9,9 +9,11 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from denseclip_viz.arguments import choose_paths
 from denseclip_viz.canvas.widget import Canvas
+from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.explorers.controls import TEXTS, Controls, sort_locks
-from denseclip_viz.explorers.session import ImageSource, Models, Query, Result, Session
+from denseclip_viz.explorers.session import VALUE, ImageSource, Models, Query, Result, Session
 from denseclip_viz.explorers.status import StatusLine
 from denseclip_viz.explorers.thumbnails import Thumbnails
 from denseclip_viz.explorers.worker import Worker
@@ -55,7 +57,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     ) -> None:
         self._spec, self._session, self.shown = spec, session, result
         self._showing, self._refined, self._view = False, False, "dense"
-        self.controls = Controls(result.query.prompts, session.names, names=spec.controls, hidden=hidden)
+        query, shown = result.query, {"names": spec.controls, "hidden": hidden}
+        self.controls = Controls(query.prompts, session.names, paths=query.paths, **shown)
         self.status, self.canvas = StatusLine(), Canvas(locked=list(locked))
         self._lock = threading.RLock()
         self._worker = Worker(
@@ -238,6 +241,7 @@ def explore(
     image: ImageLike | None = None,
     prompts: Prompts | Named | None = None,
     *,
+    paths: str | Sequence[str | DensePath] = "value",
     lock: str | Sequence[str] = (),
 ) -> Panel:
     """Open an explorer: prompts, templates, model, image and refinement beside a canvas that moves in the browser.
@@ -249,8 +253,10 @@ def explore(
         image: A path, a PIL image, an array or a scene; a bundled scene by default.
         prompts: Texts or `Prompts`; of texts, articles are set right inside templates ("a photo of a taxi." for
             "a taxi"). By default what the scene holds, and something that it does not.
+        paths: To dense features, all of the one pass: names, a list, or "all" of the model. A switch above the image
+            shows one or the other without the model.
         lock: Controls that are not shown, for teachers: "prompts", "absent", "templates", "model", "image",
-            "geometry", "refinement", "run", and those of the canvas, such as "view" or "opacity".
+            "geometry", "paths", "refinement", "run", and those of the canvas, such as "view" or "opacity".
 
     Returns:
         The widget; what it shows is in `result` and `trace`, its canvas in `canvas`.
@@ -265,8 +271,8 @@ def explore(
         4
     """
     image, prompts = with_defaults(image, prompts)
-    spec = ExplorerSpec("explore", (*TEXTS, "model", "image", "geometry", "refinement", "run"))
-    return open_panel(spec, model, image, prompts, lock=lock)
+    spec = ExplorerSpec("explore", (*TEXTS, "model", "image", "geometry", "paths", "refinement", "run"))
+    return open_panel(spec, model, image, prompts, lock=lock, paths=paths)
 
 
 def with_defaults(image: ImageLike | None, prompts: Prompts | Named | None) -> tuple[ImageLike, Prompts]:
@@ -292,11 +298,19 @@ def with_defaults(image: ImageLike | None, prompts: Prompts | Named | None) -> t
 
 
 def open_panel(
-    spec: ExplorerSpec, models: Models, image: ImageLike, prompts: Prompts, *, lock: str | Sequence[str] = ()
+    spec: ExplorerSpec,
+    models: Models,
+    image: ImageLike,
+    prompts: Prompts,
+    *,
+    lock: str | Sequence[str] = (),
+    paths: str | Sequence[str | DensePath] = "value",
 ) -> Panel:
     """Take the first look, and open a panel on it; what is wrong with the arguments is raised here."""
     (hidden, locked), session = sort_locks(lock, spec.controls), Session(models)
-    query = Query(ImageSource(image), session.names[0], prompts, layers=spec.layers)
+    chosen = VALUE if paths == "value" else None if paths == "all" else choose_paths(paths)
+    chosen = (chosen,) if isinstance(chosen, DensePath) else chosen
+    query = Query(ImageSource(image), session.names[0], prompts, layers=spec.layers, paths=chosen)
     result = session.run(query, lambda text, share: None)
     return Panel(spec, session, result, hidden=hidden, locked=locked)
 

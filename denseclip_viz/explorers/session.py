@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.load.bundled import WarningTokenizer, unknown_words
+from denseclip_viz.clip.paths import PATHS, paths_together
 from denseclip_viz.clip.text.tokenize import unread
 from denseclip_viz.errors import ModelNameError, shown_elsewhere
 from denseclip_viz.explorers.worker import Report
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 BUNDLED = ("bundled-resnet", "bundled-vit", "bundled-vit-cls")
 DENOISE = 0.5  # MaskCLIP's threshold
+Paths = tuple[DensePath, ...] | None
+"""Paths to dense features; None for all that the model has."""
+VALUE: Paths = (PATHS["value"],)
 Models = Model | str | Mapping[str, Model | str] | Sequence[Model | str] | None
 
 
@@ -49,6 +54,7 @@ class Query:
     smooth: bool = False
     denoise: bool = False
     layers: str = ""  # which to read too, as for `Model.compare`
+    paths: Paths = VALUE
     warned: tuple[str, ...] = ()  # what the prompts, as they are typed, are warned of
 
 
@@ -76,7 +82,7 @@ class Result:
 
 
 class Session:
-    """Answer queries; one forward pass for each image, model and geometry, and only the last trace is held.
+    """Answer queries; one forward pass for each image, model, geometry and choice of paths; the last trace is held.
 
     A model that is given as a name is loaded on its first query, and makes room for the next one.
     """
@@ -125,7 +131,7 @@ class Session:
     def trace(self, query: Query, report: Report) -> Trace:
         """Trace the image, unless the trace that is held has what is needed."""
         model = self.model(query.model)
-        key = (query.image, query.model, query.geometry)
+        key = (query.image, query.model, query.geometry, id(query.paths))
         layers = model.layers_to_record(query.layers) if query.layers else ()
         keys = "key" if query.smooth else ""
         if self._traced is not None and self._traced[0] == key:
@@ -133,7 +139,9 @@ class Session:
             if set(layers) <= set(trace.names) and not (keys and trace.keys is None):
                 return trace
         report("looking at the image", 0.1)
-        trace = model.trace(query.image.image(), geometry=query.geometry, layers=layers, keys=keys)
+        paths = paths_together(model.tower) if query.paths is None else query.paths
+        path: Any = list(paths) if len(paths) > 1 else paths[0]  # one has no axis
+        trace = model.trace(query.image.image(), geometry=query.geometry, layers=layers, keys=keys, path=path)
         self._traced, self.passes = (key, trace), self.passes + 1
         return trace
 
@@ -149,9 +157,9 @@ def _encode_texts(model: Model, prompts: Prompts, report: Report) -> None:
 
 
 def _segments(model: Model, trace: Trace, query: Query) -> xr.Dataset:
-    """Refine segments, no larger than the image that is shown."""
+    """Refine segments along the first path, no larger than the image that is shown."""
     return model.segment(
-        trace,
+        trace.with_path(trace.paths[0]),
         query.prompts,
         smooth="cosine" if query.smooth else "",
         denoise=DENOISE if query.denoise else 0.0,
@@ -162,12 +170,14 @@ def _segments(model: Model, trace: Trace, query: Query) -> xr.Dataset:
 def _status(query: Query, trace: Trace) -> str:
     y, x = trace.geometry.grid
     refined = [name for name, on in (("denoised", query.denoise), ("smoothed", query.smooth)) if on]
+    along = f" along {trace.paths[0]}" if trace.has_path_axis else ""
     parts = [
         query.image.name or describe(query.image.source),
         query.model,
         f"{y} × {x} cells, {query.geometry}",
         f"{many(len(query.prompts), 'prompt')} × {many(len(query.prompts.templates), 'template')}",
-        *([f"segments {' and '.join(refined)}"] if refined else []),
+        *([many(len(trace.paths), "path")] if trace.has_path_axis else []),
+        *([f"segments {' and '.join(refined)}{along}"] if refined else []),
     ]
     return " · ".join(parts)
 

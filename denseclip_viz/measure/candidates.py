@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from denseclip_viz import arguments
 from denseclip_viz.clip.dense_path import DensePath
-from denseclip_viz.clip.paths import choose_path
+from denseclip_viz.clip.paths import paths_together
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble as ensemble
 from denseclip_viz.errors import PromptError
@@ -243,8 +243,7 @@ def path_candidates(
         >>> dcv.measure.evaluate(model, scenes, paths, "margin_runner_up", progress=False).candidate.values.tolist()
         ['value', 'vanilla']
     """
-    offered = [name for name in model.paths if choose_path(name).antialias]
-    chosen = arguments.choose_paths(offered if paths is None else list(paths))
+    chosen = arguments.choose_paths(list(paths_together(model.tower) if paths is None else paths))
     assert isinstance(chosen, tuple)
     with bar("texts", wanted=progress) as advance:
         vectors = ensemble(model.texts.encode(prompts, progress=advance))

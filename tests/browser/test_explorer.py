@@ -21,7 +21,7 @@ DRAWN = """([canvas, title, prompts, state]) => {
     const isHeads = canvas.querySelector('.dcv-bar[data-head]');
     return canvas.dataset.version > 0 && label.startsWith(title + ':')
         && (isHeads || bars.join('\\n') === prompts.join('\\n'))
-        && ['view', 'prompt', 'template', 'layer', 'head'].every(name =>
+        && ['view', 'prompt', 'template', 'path', 'layer', 'head'].every(name =>
             canvas.querySelector(`select.dcv-${name}`).value === String(state[name]));
 }"""
 CONTROLS = {  # by selector, the least width in pixels that a person can use
@@ -165,6 +165,23 @@ def test_hovered_cells_have_the_bars_that_numpy_has(explorer, page):
         assert {n: float(v) for n, v in seen.items()} == {
             n: pytest.approx(dense[i, y, x], abs=0.0005 + 1e-6) for i, n in enumerate(names)
         }
+
+
+def test_paths_switch_in_the_browser_alone_after_the_one_pass_that_gives_them(explorer, page):
+    explorer.type("a taxi\na road")
+    expect(explorer.canvas.locator("[data-control=path]")).to_be_hidden()
+    explorer.root.get_by_label("paths", exact=True).select_option(label="all of the model")
+    explorer.redrawn()
+    passes, shown, peak = explorer.ask("EXPLORER._session.passes"), page.evaluate(PIXELS), explorer.peak()
+    explorer.choose("path", "vanilla")
+    assert page.evaluate(PIXELS) != shown
+    columns = explorer.ask("EXPLORER.result.sizes['x']")
+    highest = "int(EXPLORER.result.dense.sel(path='vanilla').values[0, 0].argmax())"
+    assert explorer.peak() == divmod(explorer.ask(highest), columns) != peak
+    assert explorer.ask("EXPLORER._session.passes") == passes
+    image(page, "explorer-paths")
+    explorer.root.get_by_label("paths", exact=True).select_option(label="the value path")
+    explorer.redrawn()
 
 
 def test_templates_switch_in_the_browser_alone(explorer, page):

@@ -121,6 +121,70 @@ def test_another_geometry_takes_one_pass_and_key_smoothing_shows_its_segments(op
     assert (opened.shown.segments, opened.canvas.state["view"]) == (None, "gap")
 
 
+@pytest.fixture
+def counted(load_tiny, image_file):
+    """Open an explorer on a class-token model whose passes are counted; closed afterwards."""
+    model, passes, panels = load_tiny("vit"), [], []
+    handle = model.tower.visual.conv1.register_forward_hook(lambda *_: passes.append(1))
+
+    def call(**options):
+        panels.append(dcv.explore(model, image_file, dcv.Prompts(PROMPTS), **options))
+        passes.clear()
+        return panels[-1]
+
+    yield call, passes
+    handle.remove()
+    for panel in panels:
+        panel.close()
+
+
+def test_all_paths_are_of_one_more_pass_and_a_switch_of_the_canvas_takes_none(counted):
+    call, passes = counted
+    panel = call()
+    assert panel.canvas._shown.choices["path"] == [""] and "path" not in panel.result.dims
+    panel.controls.paths.value = "all of the model"
+    assert len(passes) == 1 and {"value", "sclip", "sc-clip"} <= set(panel.canvas._shown.choices["path"])
+    assert set(panel.model.paths) - set(panel.trace.paths) == {"value-maskclip"} and "paths" in panel.shown.status
+    for path in panel.trace.paths:
+        panel.canvas.state = {"path": path}
+    panel.controls.prompts.value = "a taxi\na road\na bus\n"
+    assert (
+        len(passes) == 1 and panel.result.sizes["prompt"] == 3 and panel.canvas.state["path"] == panel.trace.paths[-1]
+    )
+
+
+def test_paths_that_a_cell_gives_are_a_choice_and_it_may_be_hidden(counted):
+    call, _ = counted
+    panel = call(paths=["value", "sclip"])
+    assert panel.trace.paths == ("value", "sclip") and panel.controls.paths.value == "value, sclip"
+    assert [name for name, _ in panel.controls.paths.options] == ["the value path", "value, sclip", "all of the model"]
+    panel.controls.paths.value = "the value path"
+    assert not panel.trace.has_path_axis
+    locked = call(paths="all", lock="paths")
+    assert locked.controls.paths not in locked.controls.box.children and len(locked.trace.paths) > 5
+
+
+def test_segments_are_refined_along_the_first_path_and_say_so(counted):
+    panel = counted[0](paths=["sclip", "value"])
+    panel.controls.denoise.value = True
+    trace = panel.model.trace(panel.shown.query.image.image(), path="sclip")
+    alone = panel.model.segment(trace, panel.shown.query.prompts, denoise=0.5, size=panel.trace.image.shape[:2])
+    assert (panel.shown.segments.labels == alone.labels).all() and "along sclip" in panel.shown.status
+
+
+@pytest.mark.parametrize("paths", ["nothing", ["value", "value"], [], 3])
+def test_paths_that_there_are_not_are_refused_in_the_cell(small, image_file, paths):
+    with pytest.raises(DenseclipVizError, match="path"):
+        dcv.explore(small, image_file, PROMPTS, paths=paths)
+
+
+def test_a_model_without_the_paths_says_what_to_choose(load_tiny, image_file):
+    panel = dcv.explore([load_tiny("vit"), load_tiny("resnet")], image_file, PROMPTS, paths=["value", "sclip", "gem"])
+    panel.controls.model.value = panel.controls.model.options[1][0]
+    assert "Choose other “paths”" in panel.status.text and "Trace with" not in panel.status.text
+    panel.close()
+
+
 def test_own_templates_begin_as_those_before(opened):
     opened.controls.templates.value = "scene"
     opened.controls.templates.value = "own"
