@@ -13,7 +13,7 @@ from denseclip_viz.errors import ImageError, LayerError, PromptError, warn
 from denseclip_viz.measure.bootstrap import intervals
 from denseclip_viz.measure.evaluation import evaluate
 from denseclip_viz.measure.map_checks import MapChecks, columns_of
-from denseclip_viz.measure.map_methods import PLACEBOS, Draw, MapMethods
+from denseclip_viz.measure.map_methods import PLACEBOS, MapMethods, Methods
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.perturbation import FILLS, ORDERS
 from denseclip_viz.measure.rank import Draws
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from denseclip_viz.clip.dense_path import DensePath
     from denseclip_viz.geometry import Native, Whole
     from denseclip_viz.model import Model
 
@@ -36,7 +35,7 @@ _ABOUT = ("asks", "better", "says")
 def faithfulness(
     model: Model,
     dataset: Iterable[Any],
-    methods: Sequence[str | DensePath | Draw] | None = None,
+    methods: Methods = None,
     prompts: Prompts | Named | None = None,
     *,
     fills: str | Sequence[str] = "noise",

@@ -27,6 +27,8 @@ from denseclip_viz.validation import refuse_twice
 Draw = Callable[[Model, Trace, Tensor], Any]
 """From a model, a trace with pixels and unit vectors `(prompt, D)` to maps `(prompt, y, x)` on the trace's grid."""
 
+Methods = str | DensePath | Draw | Sequence[str | DensePath | Draw] | None
+
 
 def _contribution(_: Model, trace: Trace, vectors: Tensor) -> Tensor:
     return torch.einsum("yxd,pd->pyx", trace.contributions, vectors / trace.global_embedding.norm())
@@ -60,22 +62,22 @@ VIEWS: dict[str, Draw] = {
 PLACEBOS: dict[str, Draw] = {"random": _random, "centre": _centre}
 
 
-def of_attribution(name: str) -> Draw:
-    """Attribute each prompt's score by a method of `attribution.attribute`."""
-
-    def draw(model: Model, trace: Trace, vectors: Tensor) -> Tensor:
-        assert trace.pixels is not None
-        return attribution_maps(model.tower, trace.pixels, vectors, [name])[name]
-
-    return draw
-
-
 def of_path(path: DensePath) -> Draw:
     """Compare the dense features of a path with each prompt: raw cosines."""
 
     def draw(_: Model, trace: Trace, vectors: Tensor) -> Tensor:
         features = trace.dense[trace.paths.index(path.name)] if trace.has_path_axis else trace.dense
         return cosine_maps(features, vectors[None])[0]
+
+    return draw
+
+
+def of_attribution(name: str) -> Draw:
+    """Attribute the global score of each prompt, by one method in a pass of its own."""
+
+    def draw(model: Model, trace: Trace, vectors: Tensor) -> Tensor:
+        assert trace.pixels is not None
+        return attribution_maps(model.tower, trace.pixels, vectors, [name])[name]
 
     return draw
 
@@ -89,12 +91,14 @@ class MapMethod:
         draw: What makes the maps.
         path: Whose dense features a trace must hold for it, if any.
         traced: Whether it reads more of a trace than its pixels.
+        attribution: Whether it is one of `attribution.methods`: they are made together.
     """
 
     name: str
     draw: Draw
     path: DensePath | None = None
     traced: bool = True
+    attribution: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,13 +120,16 @@ class MapMethods:
     vectors: Tensor
 
     @classmethod
-    def of(cls, model: Model, prompts: Prompts, methods: Sequence[str | DensePath | Draw] | None) -> MapMethods:
+    def of(cls, model: Model, prompts: Prompts, methods: Methods) -> MapMethods:
         """Find ways by their names; all that the model has by default, and the placebo `random`.
 
         Raises:
             LayerError: a way that there is not, there twice, or none.
         """
-        named = tuple(_method(model, method) for method in (method_names(model) if methods is None else methods))
+        if methods is None:
+            methods = method_names(model)
+        alone = isinstance(methods, str | DensePath) or callable(methods)
+        named = tuple(_method(model, method) for method in ([methods] if alone else methods))
         if not named:
             raise LayerError("No methods", expected=_known(model), fix="Name one, or leave methods out for all.")
         refuse_twice([method.name for method in named], "methods")
@@ -157,7 +164,10 @@ class MapMethods:
         if trace.pixels is None:
             got, fix = "A trace of tiles", "Take geometry='native' or geometry='whole'."
             raise GeometryError(got, expected="one input that gradients and changed pixels go through", fix=fix)
-        maps = [np.asarray(method.draw(model, trace, vectors), dtype=np.float64) for method in self.methods]
+        attributed = [method.name for method in self.methods if method.attribution]
+        made = attribution_maps(model.tower, trace.pixels, vectors, attributed) if attributed else {}
+        every = [made[one.name] if one.attribution else one.draw(model, trace, vectors) for one in self.methods]
+        maps = [np.asarray(each, dtype=np.float64) for each in every]
         shape = (len(vectors), *trace.geometry.grid)
         for name, each in zip(self.names, maps, strict=True):
             if each.shape != shape:
@@ -179,7 +189,7 @@ def _method(model: Model, method: str | DensePath | Draw) -> MapMethod:
     if callable(method):
         return MapMethod(getattr(method, "__name__", type(method).__name__), method)
     if method in offered(model.tower):
-        return MapMethod(method, of_attribution(method), traced=False)
+        return MapMethod(method, of_attribution(method), traced=False, attribution=True)
     for table, traced in ((VIEWS, True), (PLACEBOS, False)):
         if method in table:
             return MapMethod(method, table[method], traced=traced)
