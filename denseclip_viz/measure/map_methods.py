@@ -126,10 +126,9 @@ class MapMethods:
         Raises:
             LayerError: a way that there is not, there twice, or none.
         """
-        if methods is None:
-            methods = method_names(model)
-        alone = isinstance(methods, str | DensePath) or callable(methods)
-        named = tuple(_method(model, method) for method in ([methods] if alone else methods))
+        chosen: Any = method_names(model) if methods is None else methods
+        alone = isinstance(chosen, str | DensePath) or callable(chosen)
+        named = tuple(_method(model, method) for method in ([chosen] if alone else chosen))
         if not named:
             raise LayerError("No methods", expected=_known(model), fix="Name one, or leave methods out for all.")
         refuse_twice([method.name for method in named], "methods")
