@@ -164,8 +164,8 @@ class MapMethods:
             got, fix = "A trace of tiles", "Take geometry='native' or geometry='whole'."
             raise GeometryError(got, expected="one input that gradients and changed pixels go through", fix=fix)
         attributed = [method.name for method in self.methods if method.attribution]
-        made = attribution_maps(model.tower, trace.pixels, vectors, attributed) if attributed else {}
-        every = [made[one.name] if one.attribution else one.draw(model, trace, vectors) for one in self.methods]
+        together = attribution_maps(model.tower, trace.pixels, vectors, attributed) if attributed else {}
+        every = [together[one.name] if one.attribution else one.draw(model, trace, vectors) for one in self.methods]
         maps = [np.asarray(each, dtype=np.float64) for each in every]
         shape = (len(vectors), *trace.geometry.grid)
         for name, each in zip(self.names, maps, strict=True):

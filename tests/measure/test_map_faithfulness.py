@@ -215,3 +215,21 @@ def test_flat_maps_have_no_rank_correlation_and_are_told(vit):
     flat = held(vit, SCENES[-1:], ["value", even], steps=2)
     assert np.isnan(of(flat, "random_weights")["even"]) and np.isfinite(of(flat, "random_weights")["value"])
     assert of(flat, "absent_peak")["even"] == 0.5
+
+
+def test_attributions_are_those_of_their_room_made_in_one_pass(vit):
+    names = list(dcv.attribution.methods(vit))
+    ways = MapMethods.of(vit, dcv.Prompts(["a road", "the sky"]), ["value", *names])
+    trace = vit.trace(SCENES[0], **ways.trace_options)
+    passes = []
+    hook = vit.tower.visual.conv1.register_forward_hook(lambda *_: passes.append(1))
+    maps = ways.maps(trace)
+    hook.remove()
+    assert len(passes) == 1
+    alone = dcv.attribution.attribute(vit, trace, ["a road", "the sky"], names).isel(template=0)
+    assert np.allclose(maps[1:], alone, atol=1e-6)
+
+
+def test_one_method_alone_needs_no_list(vit):
+    names = [MapMethods.of(vit, dcv.Prompts(["a road"]), one).names for one in ("value", DensePath("mine"), len)]
+    assert names == [("value",), ("mine",), ("len",)]
