@@ -13,7 +13,7 @@ OTHERS = {
     r"Leave something out .*; or pass fewer prompts": "Take fewer prompts",
     r"Lower .*, or load the model with dtype='bf16'": "Take fewer prompts or templates, or a smaller image",
     r"Leave key smoothing out": "Untick “key smoothing”",
-    r"Trace with path='[^']*'": "Choose other “paths”",
+    r"Trace (with|twice:) path=[^.\n]+": "Choose other “paths”",
     r"Make the longer side [0-9]+ or less": "Choose another “fit”, or shrink the image",
 }
 """What else messages advise, and what there is to do here."""

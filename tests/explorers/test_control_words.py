@@ -76,7 +76,8 @@ def says(panel):
     assert panel.status.kind == "error" and text
     assert [found[0] for python in PYTHON if (found := re.search(python, text))] == [], text
     parts = [
-        getattr(panel.controls, name) for name in ("prompts", "absent", "templates", "geometry", "smooth", "denoise")
+        getattr(panel.controls, name)
+        for name in ("prompts", "absent", "templates", "geometry", "paths", "smooth", "denoise")
     ]
     assert set(re.findall("“([a-z ]+)”", text)) <= {part.description for part in parts}, text
     return text
@@ -106,6 +107,13 @@ def test_smoothing_where_there_are_no_keys_says_which_box_to_untick(load_tiny, i
     panel = dcv.explore(load_tiny("mean"), image_file, ["a taxi", "a road"])
     panel.controls.smooth.value = True
     assert says(panel).endswith("Untick “key smoothing”.")
+    panel.close()
+
+
+def test_paths_that_one_pass_cannot_give_are_chosen_otherwise(load_tiny, image_file):
+    panel = dcv.explore(load_tiny("vit"), image_file, ["a taxi", "a road"], paths=["value", "value-maskclip"])
+    panel.controls.geometry.value = "whole"
+    assert panel.status.kind == "error" and panel.status.text.endswith("Choose other “paths”.")
     panel.close()
 
 
