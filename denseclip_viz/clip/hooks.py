@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack,
 from denseclip_viz.clip.attention import AttentionCall, attention_call
 from denseclip_viz.errors import LayerError
 
-Callback = Callable[[tuple[Any, ...], Any], None]
+Callback = Callable[[tuple[Any, ...], Any], Any]
 OnAttention = Callable[[AttentionCall], "Tensor | None"]
 
 
@@ -96,7 +96,7 @@ class InterceptAttention(ThreadMode):
 
 @contextmanager
 def on_forward(module: nn.Module, callback: Callback) -> Iterator[None]:
-    """Call `callback(inputs, output)` after each run of `module` in this thread.
+    """Call `callback(inputs, output)` after each run of `module` in this thread; what it returns stands in.
 
     Example:
         >>> import torch
@@ -108,9 +108,8 @@ def on_forward(module: nn.Module, callback: Callback) -> Iterator[None]:
     """
     owner = threading.get_ident()  # a hook hangs on the module, which other threads may be running too
 
-    def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if threading.get_ident() == owner:
-            callback(inputs, output)
+    def hook(_module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
+        return callback(inputs, output) if threading.get_ident() == owner else None
 
     with _hung(module, hook):
         module.register_forward_hook(hook)

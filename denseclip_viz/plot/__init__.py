@@ -1,8 +1,9 @@
 """Figures that are kept: each function returns what it drew, and pyplot never hears of it.
 
 `compare`, `grid`, `paths`, `layers`, `heads`, `segments`, `template_ranking`, `ladder`, `faithfulness`, `copresence`,
-`disagreement` and `words` make whole figures of results, `bars`, `confusion` and `gallery` of any numbers and labels;
-`map` draws one panel on any axes. `save` writes a figure, `save_labels` a segmentation as a label image.
+`interventions`, `disagreement` and `words` make whole figures of results, `bars`, `confusion` and `gallery` of any
+numbers and labels; `map` draws one panel on any axes. `save` writes a figure, `save_labels` a segmentation as a label
+image.
 """
 
 from denseclip_viz.plot.bars import Bar, bars
@@ -14,6 +15,7 @@ from denseclip_viz.plot.faithfulness import faithfulness
 from denseclip_viz.plot.gallery import Row, gallery
 from denseclip_viz.plot.grid import grid
 from denseclip_viz.plot.heads import heads
+from denseclip_viz.plot.interventions import interventions
 from denseclip_viz.plot.ladders import ladder
 from denseclip_viz.plot.layers import layers
 from denseclip_viz.plot.map import map
@@ -36,6 +38,7 @@ __all__ = [
     "gallery",
     "grid",
     "heads",
+    "interventions",
     "ladder",
     "layers",
     "map",

@@ -1,0 +1,117 @@
+"""What interventions did to each prompt's score, beside what direct effects said that they would do."""
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from denseclip_viz.plot import select
+from denseclip_viz.plot.scales import PALETTE
+from denseclip_viz.plot.sheet import FAINT, GREY, INK, MARGIN, SMALL, TINY, Lattice, Sheet
+from denseclip_viz.plot.text import isolated, number, plain
+
+SIDE, NAMES, BARS, NUMBERS = 2.1, 1.9, 2.4, 0.55  # inches: of the square, of names, of bars, of their numbers
+GAP, HEAD, ROW_HEAD = 0.75, 0.62, 0.3  # inches: between the two, above everything, above a row
+MOST = 9  # bars of a prompt
+KINDS = {"attention": PALETTE[0], "mlp": PALETTE[1], "": PALETTE[2]}
+HOWS = {"zero": "set to zero", "mean": "set to the mean", "swap": "taken from another image"}
+
+
+def interventions(result: xr.Dataset, *, figure: Figure | None = None) -> Figure:
+    """Draw what `attribution.intervene` returns: a row for each prompt, in the first template.
+
+    Args:
+        result: What it returns; `result.sel(template=[…])` picks another template.
+        figure: An empty figure to draw into; its size is set.
+
+    Returns:
+        The figure. At the left each change of the score against the predicted one: on the diagonal the two agree. At
+        the right the largest changes as bars, with the predicted ones as marks.
+
+    Raises:
+        LayerError: something else.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> scene = dcv.toyworld.scene("a taxi", size=64)
+        >>> heads = dcv.attribution.intervene(dcv.load(), scene, ["a taxi"], "pool.attention", head="each")
+        >>> len(interventions(heads).axes)
+        2
+    """
+    needed = ["after", "change", "predicted", "score"]
+    select.require(result, needed, made_by="attribution.intervene(model, image, prompts, at)")
+    prompts, template = [str(name) for name in result["prompt"].values], str(result["template"].values[0])
+    on = Sheet(result.attrs, [*prompts, template], also=f'template "{template}"' * (template != "{}"), figure=figure)
+    width = GAP + NAMES + BARS + NUMBERS
+    lattice = Lattice(
+        panel=(SIDE, SIDE), columns=1, rows=len(prompts), top=on.top + HEAD, left=0.5, row_head=ROW_HEAD, gap=(0.2, 0.5)
+    )
+    on.resize(0.5 + SIDE + width + MARGIN, lattice.height(lines=2))
+    on.title("what was predicted, and what happened")
+    count, how = result.sizes["intervention"], HOWS[str(result.attrs["replace"])]
+    on.note(MARGIN, on.top + 0.22, f"change of the score by each of {count} interventions: one place {how}")
+    for row, prompt in enumerate(prompts):
+        one, top = result.isel(prompt=row, template=0), lattice.y(row)
+        on.write(
+            MARGIN,
+            top,
+            on.scored(prompt, float(one["score"]), width=on.width - 2 * MARGIN, size=SMALL + 1),
+            size=SMALL + 1,
+            weight="bold",
+        )
+        _scatter(on.place(lattice.left, top + ROW_HEAD, SIDE, SIDE), one, row)
+        _bars(on, on.place(lattice.left + SIDE + GAP + NAMES, top + ROW_HEAD, BARS, SIDE), one, row)
+    note = "Blue: attention. Orange: MLP. Green: others. Diamonds: predicted, which is minus the direct effect."
+    on.footer(lattice.bottom, note)
+    return on.figure
+
+
+def _colours(one: xr.Dataset) -> list[str]:
+    ends = [str(name).rpartition(".")[2] for name in one["at"].values]
+    return [KINDS.get(end, KINDS[""]) for end in ends]
+
+
+def _scatter(ax: Axes, one: xr.Dataset, row: int) -> None:
+    """Draw change against prediction, both on one scale, with the diagonal on which they agree."""
+    predicted, change = one["predicted"].values, one["change"].values
+    known = np.isfinite(predicted)
+    reach = 1.12 * max(float(np.abs(np.concatenate([predicted[known], change])).max(initial=0)), 1e-9)
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    ax.axhline(0, color=FAINT, linewidth=0.7, zorder=0)
+    ax.axvline(0, color=FAINT, linewidth=0.7, zorder=0)
+    ax.plot([-reach, reach], [-reach, reach], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)), gid="agree", zorder=1)
+    colours = np.array(_colours(one))
+    for colour in KINDS.values():
+        here = known & (colours == colour)
+        look: Any = {"marker": "o", "markersize": 4, "linestyle": "none", "alpha": 0.8}
+        ax.plot(predicted[here], change[here], color=colour, gid=f"points {row}", zorder=2, **look)
+    for end, align in ((-reach, "left"), (reach, "right")):
+        ax.text(end, -reach * 1.03, number(end, 3), ha=align, va="top", **plain(TINY, GREY))
+        side = "bottom" if end < 0 else "top"
+        ax.text(-reach * 1.03, end, number(end, 3), ha="right", va=side, **plain(TINY, GREY))
+    ax.text(
+        0, -reach * 1.03, "predicted" if known.any() else "no prediction", ha="center", va="top", **plain(TINY, INK)
+    )
+    ax.text(-reach * 1.03, 0, "happened", ha="right", va="center", rotation=90, **plain(TINY, INK))
+
+
+def _bars(on: Sheet, ax: Axes, one: xr.Dataset, row: int) -> None:
+    """Draw the largest changes, the largest first, with their predictions."""
+    change, predicted, colours = one["change"].values, one["predicted"].values, _colours(one)
+    order = np.argsort(-np.abs(change), kind="stable")[:MOST]
+    known = predicted[order][np.isfinite(predicted[order])]
+    low, high = (float(end([*change[order], *known, 0])) for end in (np.min, np.max))
+    room = max(0.03 * (high - low), 1e-9)
+    ax.set(xlim=(low - room, high + room), ylim=(MOST, 0))
+    ax.axvline(0, color=GREY, linewidth=0.7)
+    for at, place in enumerate(order):
+        ax.barh(at + 0.5, change[place], height=0.62, color=colours[place], gid=f"happened {row}")
+        if np.isfinite(predicted[place]):
+            look: Any = {"marker": "D", "markersize": 4, "color": INK, "markerfacecolor": "white"}
+            ax.plot([predicted[place]], [at + 0.5], gid=f"predicted {row}", zorder=3, **look)
+        name = isolated(on.fit(str(one["intervention"].values[place]), width=NAMES - 0.15, size=SMALL)[0])
+        beside: Any = {"va": "center", "transform": ax.get_yaxis_transform()}
+        ax.text(-0.04, at + 0.5, name, ha="right", **beside, **plain(SMALL, INK))
+        ax.text(1.04, at + 0.5, number(float(change[place]), 3), ha="left", **beside, **plain(SMALL, INK))
