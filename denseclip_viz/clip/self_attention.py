@@ -10,6 +10,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -137,7 +138,7 @@ class Mixer:
             merged = of_lowest_entropy(attention, path.heads) @ merge_heads(into.value) / into.value.shape[1]
             return apply(into.out, merged)
         else:
-            heads = sum((self._attend(path, term, into, similarity) for term in terms), torch.zeros(()).to(into.value))
+            heads = reduce(torch.add, (self._attend(path, term, into, similarity) for term in terms))
         return apply(into.out, merge_heads(heads))
 
     def _attend(self, path: DensePath, term: Term, into: BlockPass, similarity: Callable[[int], Tensor]) -> Tensor:
@@ -146,7 +147,8 @@ class Mixer:
             weights = self._laid_out(path, term, similarity)
             return term.weight * (weights @ into.value[:, :, -weights.shape[-1] :])
         each = [self._mix(path, term.kind, source, into) for source in self._sources(term, into)]
-        return sum(each[1:], each[0]) * (term.weight / len(each))
+        share = term.weight / len(each)
+        return reduce(torch.add, each) if share == 1 else reduce(torch.add, each) * share
 
     def _mix(self, path: DensePath, kind: str, source: BlockPass, into: BlockPass) -> Tensor:
         """Mix the values of one block by the attention of one kind in another, or in itself."""
