@@ -401,3 +401,27 @@ PATHS = {
     "proxyclip": proxyclip,
     "textregion": textregion,
 }
+
+
+def pool_path(sd: Weights, x4: Array, heads: int, table: Array, name: str) -> Array:
+    """A path of a ResNet's attention pool, over the mean token and all positions as the pool sees them: (y, x, D)."""
+    rows, columns = grid = x4.shape[1:]
+    cells = x4.reshape(len(x4), -1).T
+    tokens = np.vstack([cells.mean(0), cells]) + table
+    parts = [split_heads(linear(tokens, sd, f"attnpool.{letter}_proj"), heads) for letter in "qkv"]
+    places = [None, *((y, x) for y in range(rows) for x in range(columns))]
+    mixed = []
+    for q, k, v in zip(*parts, strict=True):
+        out = []
+        for place, a, c in zip(places[1:], q[1:], k[1:], strict=True):
+            queries, keys = (np.array([x @ token for token in z]) / math.sqrt(len(a)) for x, z in ((a, q), (c, k)))
+            near = [
+                0 if p is None else math.exp(-((p[0] - place[0]) ** 2 + (p[1] - place[1]) ** 2) / 50) for p in places
+            ]
+            if name == "naclip":
+                weights = softmax(keys + near)
+            else:
+                weights = softmax(queries) + (softmax(keys) if name == "sclip" else 0)
+            out.append(weights @ v)
+        mixed.append(np.stack(out))
+    return on_grid(linear(np.concatenate(mixed, -1), sd, "attnpool.c_proj"), grid)

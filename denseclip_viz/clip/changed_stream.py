@@ -43,7 +43,7 @@ def changed_features(mixer: Mixer, path: DensePath) -> Tensor:
 
 def _stream(mixer: Mixer, path: DensePath) -> Tensor:
     """Sum y up for every position: `(image, position, C)`."""
-    prefix, entering = mixer.streams.prefix, mixer.streams.blocks[mixer.depth - 1].entering
+    prefix, entering = mixer.prefix, mixer.streams.blocks[mixer.depth - 1].entering
     before, patches = entering[:, :prefix], entering[:, prefix:]
     repaired: Callable[[Tensor], Tensor] = _as_it_is
     if path.outliers:
@@ -118,7 +118,7 @@ def _attended_most(mixer: Mixer) -> Tensor:
     Their share of its attention, times 1.5 and the mean of heads, is above their own of theirs; at most ten, those of
     the largest share (SFP): `(image, position)`, yes or no.
     """
-    block, prefix = mixer.streams.blocks[max(mixer.depth - 2, 0)], mixer.streams.prefix
+    block, prefix = mixer.streams.blocks[max(mixer.depth - 2, 0)], mixer.prefix
     attention = products_of(block, "qk", None, None, prefix).weights(0, 0).mean(1)
     given = ATTENDED * attention[:, 0, prefix:]
     excess = given.masked_fill(given <= attention.diagonal(dim1=-2, dim2=-1)[:, prefix:], -torch.inf)

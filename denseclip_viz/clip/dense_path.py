@@ -202,6 +202,12 @@ class DensePath:
         return not (alone and self.class_key and self.blocks == 1 and not self.heads) or self.of_streams
 
     @property
+    def of_one_layer(self) -> bool:
+        """Whether it needs them of the layer that pools alone, so that any layer with all three gives it."""
+        own = all(KINDS[term.kind] in (EITHER, NONE) and not term.blocks for term in self.terms)
+        return self.of_blocks and own and self.blocks == 1 and not self.of_streams
+
+    @property
     def cut(self) -> bool:
         """Whether it leaves out something that a tower adds to its own attention."""
         return self.terms == (Term("qk"),) and not (self.residual and self.mlp)

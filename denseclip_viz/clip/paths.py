@@ -107,9 +107,21 @@ def offers(tower: Tower, path: DensePath) -> bool:
 
 
 def _switched(path: DensePath) -> set[str]:
-    changed = {name for name, default in _SWITCHES.items() if getattr(path, name) != default}
+    changed = {name for name, default in _SWITCHES.items() if getattr(path, name) != default} - _OF_BLOCKS
     changed -= {"attention"} if path.of_given else set()  # values of positions are all that it takes
-    return changed - _OF_BLOCKS | {name for name in ("blocks", "streams") if getattr(path, f"of_{name}")}
+    changed -= {"residual", "mlp"} if path.of_one_layer else set()  # what is not there cannot be kept either
+    return changed | set(_needs(path))
+
+
+def _needs(path: DensePath) -> dict[str, str]:
+    """Give the switches of a tower that a path cannot do without, and why."""
+    why = {
+        "layer": "other paths mix by queries, keys and values of all positions",
+        "blocks": "other paths mix the blocks in front of a class token",
+        "streams": "in this one blocks turn queries and keys by their places, so no other stream can enter them",
+    }
+    needs = {"layer": path.of_blocks, "blocks": path.of_blocks and not path.of_one_layer, "streams": path.of_streams}
+    return {name: why[name] for name, needed in needs.items() if needed}
 
 
 def wanted_blocks(tower: Tower, paths: Sequence[DensePath]) -> tuple[int, ...]:
@@ -118,17 +130,20 @@ def wanted_blocks(tower: Tower, paths: Sequence[DensePath]) -> tuple[int, ...]:
     Raises:
         LayerError: A path of blocks in a tower without a class token.
     """
-    why = {
-        "blocks": "other paths mix the blocks in front of a class token",
-        "streams": "in this one blocks turn queries and keys by their places, so no other stream can enter them",
-    }
-    refused = [(path, need) for path in paths for need in why if getattr(path, f"of_{need}")]
-    for path, need in [(path, need) for path, need in refused if need not in tower.switches]:
-        got = f"path {path.name!r} in a tower with {tower.family}"
-        expected = f"one of {', '.join(paths_of(tower))}: {why[need]}"
+    lacking = [(path, why) for path in paths for name, why in _needs(path).items() if name not in tower.switches]
+    for path, why in lacking:
+        got, expected = (
+            f"path {path.name!r} in a tower with {tower.family}",
+            f"one of {', '.join(paths_of(tower))}: {why}",
+        )
         raise LayerError(got, expected=expected, fix=f"Trace with path={paths_of(tower)[0]!r}.")
     mixed = [path for path in paths if path.of_blocks or (path.cut and "residual" in tower.switches)]
-    return tuple(sorted(set().union(*(blocks_of(path, len(tower.layers)) for path in mixed))))
+    return tuple(sorted(set().union(*(blocks_of(path, _depth(tower)) for path in mixed))))
+
+
+def _depth(tower: Tower) -> int:
+    """Count the blocks that paths can be made of: all, or the one layer that pools."""
+    return len(tower.layers) if "blocks" in tower.switches else 1
 
 
 def dense_features(tower: Tower, streams: Streams, paths: Sequence[DensePath], grid: tuple[int, int]) -> list[Tensor]:
@@ -137,7 +152,7 @@ def dense_features(tower: Tower, streams: Streams, paths: Sequence[DensePath], g
     Raises:
         LayerError: a path that the tower does not offer.
     """
-    mixer = Mixer(streams, grid, len(tower.layers))
+    mixer = Mixer(streams, grid, _depth(tower))
     switches = (tower.switches | {"attention", *_OF_BLOCKS}) - {"antialias"}  # how positions are resized is one for all
     features: dict[tuple[object, ...], Tensor] = {}
     unlike = [(id(path.given), *(getattr(path, name) for name in _SWITCHES if name in switches)) for path in paths]

@@ -89,12 +89,16 @@ class Mixer:
 
     def stream(self, path: DensePath) -> Tensor:
         """Sum y up for every position along a path of blocks: `(image, position, C)`."""
-        numbers = range(self.depth)[-path.blocks :]
-        entering = self.streams.blocks[numbers[0]].entering[:, self.streams.prefix :]
-        stream = entering if path.residual else torch.zeros_like(entering)
-        for number in numbers:
-            stream = stream + self.added(path, path.terms, self.streams.blocks[number])
-        return stream + apply(self.streams.mlp, stream) if path.mlp else stream
+        blocks = [self.streams.blocks[number] for number in range(self.depth)[-path.blocks :]]
+        stream = reduce(torch.add, (self.added(path, path.terms, block) for block in blocks))
+        if path.residual and self.streams.entering is not None:
+            stream = blocks[0].entering[:, self.prefix :] + stream
+        return stream + apply(self.streams.mlp, stream) if path.mlp and self.streams.mlp else stream
+
+    @property
+    def prefix(self) -> int:
+        """Tokens before the positions."""
+        return self.streams.blocks[self.depth - 1].entering.shape[1] - self.grid[0] * self.grid[1]
 
     def moved(self, stream: Tensor) -> BlockPass:
         """Give the last block as another stream, `(image, token, C)`, would enter it."""
@@ -107,7 +111,7 @@ class Mixer:
 
     def compared(self, path: DensePath, number: int) -> Tensor:
         """Give the patches behind a block that a path compares, `(image, position, C)`."""
-        stream, prefix = self.behind(number), self.streams.prefix
+        stream, prefix = self.behind(number), self.prefix
         if not path.heads:
             return stream[:, prefix:]
         block = self.streams.blocks[block_numbers((number,), self.depth)[0]]
@@ -131,7 +135,7 @@ class Mixer:
             return cosines(self.compared(path, number)) if alike is None else alike[number]
 
         if not terms:
-            heads = into.value[:, :, self.streams.prefix :]
+            heads = into.value[:, :, self.prefix :]
         elif path.heads:
             attention = sum(self._spread(path, term, into, similarity) * term.weight for term in terms)
             assert isinstance(attention, Tensor)
@@ -171,7 +175,7 @@ class Mixer:
 
     def _laid_out(self, path: DensePath, term: Term, similarity: Callable[[int], Tensor]) -> Tensor:
         """Lay attention that is no product out, `(image, 1 or head, position, the last of the tokens)`."""
-        prefix, last = self.streams.prefix, self.streams.blocks[self.depth - 1].value
+        prefix, last = self.prefix, self.streams.blocks[self.depth - 1].value
         if term.kind == "similar":
             return torch.stack([centred(similarity(number)) for number in term.blocks]).mean(0)[:, None]
         if term.kind == "balanced":
@@ -188,13 +192,13 @@ class Mixer:
         return self._mixed[key]
 
     def _products(self, path: DensePath, kind: str, source: BlockPass) -> Products:
-        prefix = self.streams.prefix
+        prefix = self.prefix
         near = F.pad(nearness(self.grid, path.gaussian), (prefix, 0, prefix, 0)) if path.gaussian else None
         return products_of(source, kind, path.iterations, None if near is None else near.to(source.value), prefix)
 
     def _prefix(self, path: DensePath) -> tuple[int, int]:
         """Count the tokens before the positions, and those that are not attended to."""
-        return self.streams.prefix, 0 if path.class_key else self.streams.prefix
+        return self.prefix, 0 if path.class_key else self.prefix
 
     def _sources(self, term: Term, into: BlockPass) -> list[BlockPass]:
         return [self.streams.blocks[number] for number in block_numbers(term.blocks, self.depth)] or [into]

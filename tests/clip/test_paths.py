@@ -12,6 +12,7 @@ from denseclip_viz.clip.towers import tower_for
 from denseclip_viz.errors import LayerError
 
 OF_BLOCKS = tuple(name for name, path in PATHS.items() if path.of_blocks and not path.of_given)
+OF_ONE_LAYER = ("sclip", "clearclip", "naclip", "pearl", "pearl-in-five-steps")
 BUILD = {
     "resnet": lambda dtype: tiny.tiny_resnet(dtype=dtype).visual,
     "vit": lambda dtype: tiny.tiny_vit(dtype=dtype, ls_init_value=0.1).visual,
@@ -38,7 +39,8 @@ def chosen(visual, size):
     apart = {"value-maskclip"} if size != "native" and "antialias" in tower_for(visual).switches else set()
     refused = {"vanilla"} if type(getattr(visual, "attn_pool", None)).__name__ == "AttentionalPooler" else set()
     switches = tower_for(visual).switches
-    refused |= {name for name, path in PATHS.items() if path.of_blocks and "blocks" not in switches}
+    refused |= {name for name in OF_BLOCKS if "blocks" not in switches and name not in OF_ONE_LAYER}
+    refused |= {name for name in OF_ONE_LAYER if "layer" not in switches}
     refused |= {name for name, path in PATHS.items() if path.of_streams and "streams" not in switches}
     return [path for name, path in PATHS.items() if name not in apart | refused and not path.of_given]
 
@@ -75,7 +77,7 @@ def test_a_list_of_one_path_has_the_axis_too():
 def test_the_paths_of_a_tower_are_those_whose_switches_it_has():
     value, vanilla, bare = "value", "vanilla", "value-attention-only"
     expected = {
-        "resnet": (value, "value-positional", "value-maskclip", vanilla),
+        "resnet": (value, "value-positional", "value-maskclip", vanilla, *OF_ONE_LAYER),
         "vit": (value, bare, "value-maskclip", vanilla, *OF_BLOCKS),
         "EVA02": (value, bare, vanilla, *(name for name in OF_BLOCKS if not PATHS[name].of_streams)),  # queries turn
         "SigLIP": (value, vanilla),

@@ -224,12 +224,31 @@ def test_a_path_that_changes_the_stream_takes_the_same_notice_of_all_other_switc
     assert oracle.relative_error(*features) < 1e-12
 
 
-@pytest.mark.parametrize("kind", ["resnet", "SigLIP", "ConvNeXt", "CLIPA"])
-def test_a_tower_without_a_class_token_refuses_paths_of_blocks_by_name(kind):
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("resnet", "gem"), ("resnet", "sc-clip"), ("SigLIP", "naclip"), ("ConvNeXt", "naclip"), ("CLIPA", "gem")],
+)
+def test_a_tower_without_a_class_token_refuses_paths_of_blocks_by_name(kind, name):
     visual = tiny.tiny_resnet().visual if kind == "resnet" else tiny.tiny_tower(kind, dtype=torch.float64)
     side = tiny.native_side(visual)
-    with pytest.raises(LayerError, match="path 'naclip' in a tower with .* Trace with path='value'"):
-        ours(visual, tiny.random_pixels(side, side), PATHS["naclip"])
+    with pytest.raises(LayerError, match=f"path '{name}' in a tower with .* Trace with path='value'"):
+        ours(visual, tiny.random_pixels(side, side), PATHS[name])
+
+
+@pytest.mark.parametrize("size", [(96, 96), (128, 128), (64, 160)])
+@pytest.mark.parametrize("name", ["sclip", "clearclip", "naclip"])
+def test_a_resnets_pool_mixes_by_its_own_queries_keys_and_values(name, size):
+    visual = tiny.tiny_resnet(dtype=torch.float64).visual
+    sd, pixels, grid = tiny.weights(visual), tiny.random_pixels(*size), (size[0] // 32, size[1] // 32)
+    layers, heads = tiny.resnet_settings(visual)
+    x4 = oracle.resnet_layers(sd, pixels, layers)["layer4"]
+    table = resize_positional(visual.attnpool.positional_embedding.detach(), grid).numpy()
+    theirs = oracle_paths.pool_path(sd, x4, heads, table, name)
+    assert oracle.relative_error(ours(visual, pixels, PATHS[name]).numpy(), theirs) < 1e-12
+    single = tiny.tiny_resnet(dtype=torch.float32).visual
+    assert oracle.relative_error(ours(single, pixels.astype(np.float32), PATHS[name]).numpy(), theirs) < 3e-6
+    wrong = replace(PATHS[name], class_key=False)
+    assert oracle.relative_error(ours(visual, pixels, wrong).numpy(), theirs) > 5e-4
 
 
 def test_a_tower_that_turns_queries_from_outside_refuses_another_stream_by_name():

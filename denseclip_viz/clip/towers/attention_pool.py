@@ -2,6 +2,7 @@
 
     e   = b_c + Σ_j Σ_h A_hj Wc_h v_hj        j = 0 is the mean token, v_j = W_v (x_j + pos_j) + b_v
     F_j = Wc (W_v x_j + b_v) + b_c             no positional embedding, no mean token (the official code)
+    F_i = Wc Σ_j A_ij v_j + b_c                paths that mix: of all tokens as the pool sees them, j = 0 among them
 
 Source: DenseCLIP (arXiv 2112.01071v1) section 3; open_clip/modified_resnet.py.
 """
@@ -19,7 +20,16 @@ from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, has_hooks, on_forward, record
 from denseclip_viz.clip.towers.attention_record import merge_heads
 from denseclip_viz.clip.towers.pool_row import PoolRow
-from denseclip_viz.clip.towers.tower import LEAN, Pooling, Streams, Wanted, grid_of, pooled_of, resize_positional
+from denseclip_viz.clip.towers.tower import (
+    LEAN,
+    BlockPass,
+    Pooling,
+    Streams,
+    Wanted,
+    grid_of,
+    pooled_of,
+    resize_positional,
+)
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -33,7 +43,7 @@ class AttentionPoolTower:
     cell: tuple[int, int] = (32, 32)
     layers: tuple[str, ...] = ("stem", *STAGES)
     layer_readout: str = "gradient × activation of the score"
-    switches: frozenset[str] = frozenset({"attention", "positional", "antialias"})
+    switches: frozenset[str] = frozenset({"attention", "positional", "antialias", "layer"})
 
     def shift(self, layer: str) -> tuple[float, float]:
         """Return zero: no cell sees beside its middle."""
@@ -85,7 +95,7 @@ class AttentionPoolTower:
             keys=pool.k_proj.forward(parts.tokens).unflatten(1, grid) if wanted.keys else None,
             layers=dict(recorded),
         )
-        return pooling, parts.streams(dense)
+        return pooling, parts.streams(dense, wanted.blocks)
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need no recorded layer: inner channels differ from the pool's, so layers are read by gradients."""
@@ -178,34 +188,46 @@ class PoolPass:
         terms, plain, offset = _project_together(project.weight, own, self.plain, self.offset)
         return terms, plain + project.bias, (_with_mean(plain) + offset) / own.shape[1]
 
-    def streams(self, dense: Tensor) -> Streams:
-        """Give values as they were projected beside the terms; others go the same way when they are asked for."""
+    def streams(self, dense: Tensor, blocks: Sequence[int]) -> Streams:
+        """Give values as they were projected beside the terms; others go the same way when they are asked for.
+
+        Of `blocks` there is one, number 0: the pool itself.
+        """
         project: nn.Linear = self.pool.c_proj
 
         def projected(merged: Tensor) -> Tensor:  # the bias behind the product, as in `shared_out`: the same last bits
             return F.linear(merged, project.weight) + project.bias
 
+        call = self._call(self.placed)
+
         def attended(_path: str) -> Tensor:
-            return projected(self._mixed())
+            return projected(merge_heads(call.attended()[:, :, 1:]))
 
         def placed() -> Tensor:
             return projected(merge_heads(self.values[:, :, 1:]))
 
         def look() -> tuple[Tensor, Tensor]:
-            parts = self.pool.q_proj.forward(self.placed[:, :1]), self.pool.k_proj.forward(self.placed)
-            query, key = (part.unflatten(-1, (self.pool.num_heads, -1)).transpose(1, 2) for part in parts)
-            return query[:, :, 0], key
+            return call.part("query", slice(0, 1))[:, :, 0], call.part("key", slice(None))
 
         row = PoolRow(self.tokens, self.tokens, self.weights, self.values, out=(project,), look=look)
-        return Streams(values=dense, head=(), attended=attended, placed=placed, pool=row)
+        layer = BlockPass(self.placed, call, entry=(), out=(project,), mlp=(), call_on=self._call)
+        own = dict.fromkeys(blocks, layer)
+        return Streams(values=dense, head=(), attended=attended, placed=placed, pool=row, blocks=own)
 
-    def _mixed(self) -> Tensor:
-        """Mix the values of all tokens by each position's own query: `(image, position, C)`."""
-        heads = (self.pool.num_heads, -1)
-        query = self.pool.q_proj.forward(self.placed[:, 1:]).unflatten(-1, heads).transpose(1, 2)
-        key = self.pool.k_proj.forward(self.placed).unflatten(-1, heads).transpose(1, 2)
-        weights = torch.softmax(query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2), dim=-1)
-        return merge_heads(weights @ self.values)
+    def _call(self, tokens: Tensor) -> AttentionCall:
+        """Give the pool's attention call of all tokens, mean first; the tower itself asks for one query of it."""
+        pool, own = self.pool, tokens is self.placed
+        project = {"query": pool.q_proj, "key": pool.k_proj, "value": pool.v_proj}
+
+        def part(name: str, rows: slice) -> Tensor:
+            if own and name == "value":
+                return self.values[:, :, rows]
+            projected: Tensor = project[name].forward(tokens[:, rows])
+            heads: Tensor = projected.unflatten(-1, (pool.num_heads, -1)).transpose(1, 2)
+            return heads
+
+        scale = (pool.q_proj.out_features // pool.num_heads) ** -0.5
+        return AttentionCall(part, scale, merge_heads, whole=False)
 
 
 def _with_mean(tokens: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ class ClassTokenTower(TransformerTower):
         own_table = {"antialias"} if self.trunk.positional is not None else set()
         turned = getattr(getattr(self.visual, "trunk", None), "rope", None) is not None  # by the block, from outside
         streams = set() if turned else {"streams"}
-        return frozenset({"attention", "residual", "mlp", "blocks"} | own_table | streams)
+        return frozenset({"attention", "residual", "mlp", "layer", "blocks"} | own_table | streams)
 
     def taps(self) -> dict[str, Tap]:
         """Name the embedding, the blocks with their attention and MLP, and the parts of the pool."""
