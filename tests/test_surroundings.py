@@ -81,6 +81,8 @@ CALLS = {
     "compare layers": lambda m: m.compare(SCENE, PROMPTS, layers="all"),
     "segment": lambda m: m.segment(SCENE, PROMPTS, smooth="", soft=True),
     "classify": lambda m: m.classify(SCENE, PROMPTS),
+    "attribute": lambda m: dcv.attribution.attribute(m, SCENE, PROMPTS),
+    "direct_effects": lambda m: dcv.attribution.direct_effects(m, SCENE, PROMPTS),
     "word_attribution": lambda m: dcv.measure.word_attribution(m, SCENE, "a red car"),
     "rank_templates": lambda m: dcv.measure.rank_templates(
         m, [SCENE, SCENE], dcv.Prompts(PROMPTS, ["{}", "a photo of {}."]), progress=False

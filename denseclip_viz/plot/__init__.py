@@ -1,11 +1,12 @@
 """Figures that are kept: each function returns what it drew, and pyplot never hears of it.
 
-`compare`, `grid`, `paths`, `layers`, `heads`, `segments`, `template_ranking`, `ladder`, `faithfulness`, `copresence`,
-`interventions`, `disagreement` and `words` make whole figures of results, `bars`, `confusion` and `gallery` of any
-numbers and labels; `map` draws one panel on any axes. `save` writes a figure, `save_labels` a segmentation as a label
-image.
+`compare`, `grid`, `paths`, `attributions`, `layers`, `heads`, `segments`, `template_ranking`, `ladder`, `faithfulness`,
+`copresence`, `interventions`, `disagreement` and `words` make whole figures of results, `bars`, `confusion` and
+`gallery` of any numbers and labels; `map` draws one panel on any axes. `save` writes a figure, `save_labels` a
+segmentation as a label image.
 """
 
+from denseclip_viz.plot.attribution_maps import attributions
 from denseclip_viz.plot.bars import Bar, bars
 from denseclip_viz.plot.compare import compare
 from denseclip_viz.plot.confusion import confusion
@@ -29,6 +30,7 @@ from denseclip_viz.plot.words import words
 __all__ = [
     "Bar",
     "Row",
+    "attributions",
     "bars",
     "compare",
     "confusion",

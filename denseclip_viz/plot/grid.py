@@ -67,14 +67,15 @@ def grid(
     sheet = Sheet(maps.attrs, [*row_names, *column_names], figure=figure)
     where = panels.placement(maps)
     panel = panels.panel_size(where, side=SIDE)
-    heads = _heads(sheet, column_names, max(panel[0], SIDE * 0.8), table, cols)
+    heads = column_heads(sheet, column_names, max(panel[0], SIDE * 0.8), table, cols)
     top, left = sheet.top + HEAD + LINE * max(map(len, heads)), MARGIN + LABEL * any(row_names)
     shape = {"columns": len(column_names), "rows": len(row_names)}
     lattice = Lattice(panel=panel, top=top, left=left, least=SIDE * 0.8, gap=(0.12, 0.12), **shape)
     sheet.resize(max(lattice.width, 4.6), lattice.height(lines=1))
     scale, baseline = scale_of(table, normalise, limits, like)
     draw_title(sheet, table, scale, baseline, opacity=scales.OPACITY if image is not None else 1.0)
-    _label(sheet, lattice, heads, row_names)
+    write_heads(sheet, lattice, heads)
+    _label_rows(sheet, lattice, row_names)
     under = None if image is None else panels.reduced(image)
     for row, column in np.ndindex(lattice.rows, lattice.columns):
         values = table[row, column].to_numpy()
@@ -107,7 +108,8 @@ def _table(maps: xr.DataArray, rows: str, cols: str) -> xr.DataArray:
     return table
 
 
-def _heads(sheet: Sheet, names: list[str], width: float, table: xr.DataArray, cols: str) -> list[list[str]]:
+def column_heads(sheet: Sheet, names: list[str], width: float, table: xr.DataArray, cols: str) -> list[list[str]]:
+    """Break the names of columns into lines, and say of absent prompts that they are."""
     heads = [sheet.fit(name, width=width, size=SMALL + 0.5, lines=3) for name in names]
     if cols == "prompt" and "absent" in table.coords:
         absent = np.atleast_1d(table["absent"].to_numpy())
@@ -146,12 +148,16 @@ def draw_title(
     scales.draw_bar(sheet.place(left, top + 0.17, BAR, 0.09), scale, baseline=baseline, opacity=opacity)
 
 
-def _label(sheet: Sheet, lattice: Lattice, heads: list[list[str]], row_names: list[str]) -> None:
+def write_heads(sheet: Sheet, lattice: Lattice, heads: list[list[str]]) -> None:
+    """Write the names of columns, which stand on their panels."""
     for column, head in enumerate(heads):
-        for i, line in enumerate(reversed(head)):  # heads stand on their panels
+        for i, line in enumerate(reversed(head)):
             colour = GREY if line == "(absent)" and i == 0 else INK
             top = lattice.top - (i + 1) * LINE
             sheet.write(lattice.x(column), top, isolated(line), size=SMALL + 0.5, colour=colour)
+
+
+def _label_rows(sheet: Sheet, lattice: Lattice, row_names: list[str]) -> None:
     for row, name in enumerate(row_names):
         for i, line in enumerate(sheet.fit(name, width=LABEL - 0.15, size=SMALL + 0.5, lines=4)):
             sheet.write(MARGIN, lattice.y(row) + i * LINE, isolated(line), size=SMALL + 0.5)

@@ -49,6 +49,41 @@ def test_a_grid_never_averages_an_axis_away():
         plot.grid(values, rows="head")
 
 
+def attributed(**options):
+    """Maps of two methods, one of them signed and in other units."""
+    one = fake_results.similarity(**options)
+    both = xr.concat([one - one.mean(), (one - one.min()) / 1000], dim=xr.DataArray(["signed", "plain"], dims="method"))
+    return both.assign_coords(unit=("method", ["cosine", "share"])).assign_attrs(one.attrs)
+
+
+def test_attributions_have_a_row_and_a_scale_for_each_method():
+    values = attributed()
+    drawn = plot.attributions(values, template="a photo of {}.", image=fake_results.image())
+    prompts, which = values.sizes["prompt"], list(values.template.values).index("a photo of {}.")
+    signed, plain = (maps(drawn, colours, values.shape[3:]) for colours in ("RdBu_r", "viridis"))
+    assert len(signed) == len(plain) == prompts
+    reach = float(abs(values[0, which]).max())
+    assert {image.get_clim() for image in signed} == {(-reach, reach)}
+    assert {image.get_clim() for image in plain} == {(0.0, float(values[1, which].max()))}
+    for image, expected in zip(plain, values[1, which].values, strict=True):
+        assert (image.get_array() == expected).all()
+    words = everything_said(drawn)
+    assert all(word in words for word in ("a scale of its own", "signed", "share", "(absent)", "a photo of {}."))
+
+
+@pytest.mark.parametrize("odd", [{"prompts": ("a red car",)}, {"prompts": (fake_results.LONG, "W" * 300)}])
+def test_attributions_of_odd_prompts_are_drawn_in_whole(odd):
+    drawn = plot.attributions(attributed(random_weights=1, **odd))
+    assert "RANDOM WEIGHTS" in everything_said(drawn) and "within a row" in everything_said(drawn)
+
+
+def test_attributions_refuse_what_has_no_methods():
+    with pytest.raises(LayerError, match=r"attribution\.attribute"):
+        plot.attributions(fake_results.similarity())
+    with pytest.raises(PromptError, match="a giraff"):
+        plot.attributions(attributed(), prompt="a giraff")
+
+
 def along_paths(make=fake_results.similarity, names=("value", "sclip", "gem", "naclip", "mine")):
     """Maps of several paths, each higher than the one before."""
     one = make()
