@@ -198,6 +198,40 @@ def test_tipsv2s_value_is_the_value_path_of_a_tower_with_layer_scale(visual, tow
         assert oracle.relative_error(wrong, theirs) > 5e-4
 
 
+OTHERWISE = {
+    "blocks": (2,),
+    "residual": (True, False),
+    "mlp": (True, False),
+    "gaussian": (3.0,),
+    "iterations": (2,),
+    "class_key": (True, False),
+    "heads": (2,),
+    "outliers": ("density", "class"),
+    "smooth": ((8, 3), ()),
+    "summed": ((3, 9), ()),
+    "summed_attention": (("vv",),),
+    "class_token": (0.5,),
+    "late": (True, False),
+}
+
+
+@pytest.mark.parametrize("name", ["value", *PUBLISHED])
+def test_a_switch_changes_the_features_or_is_refused_and_is_never_taken_no_notice_of(visual, towers, name):
+    pixels, row = towers["native"][0], PATHS[name]
+    before, changed = ours(visual, pixels, row).numpy(), 0
+    for switch, values in OTHERWISE.items():
+        for value in values:
+            if getattr(row, switch) == value:
+                continue
+            try:
+                other = replace(row, **{switch: value})
+            except LayerError:
+                continue
+            assert oracle.relative_error(ours(visual, pixels, other).numpy(), before) > 1e-6, (switch, value)
+            changed += 1
+    assert changed >= 2
+
+
 SWITCHES = {
     "near places": {"attention": ("kk",), "gaussian": 2.0},
     "rounds of gathering": {"attention": ("vv", "kk"), "iterations": 1},
