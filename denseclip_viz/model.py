@@ -71,7 +71,7 @@ class Model:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths that give dense features of their own in this tower; others are the value path there."""
+        """The paths that give dense features of their own in this tower; `clip.paths.PATHS` says from which papers."""
         return paths_of(self.tower)
 
     @property

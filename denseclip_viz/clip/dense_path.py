@@ -26,6 +26,7 @@ KINDS = {
 }
 """The kinds of attention, and the blocks that each is of."""
 SELF = {"qq", "kk", "vv"}
+"""Every token with its like."""
 _ACTS_ON = {
     "gaussian": SELF,
     "iterations": SELF,

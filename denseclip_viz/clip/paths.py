@@ -67,6 +67,16 @@ PATHS = {
         DensePath("textregion", ("regions",), residual=False),
     )
 }
+"""The rows by name, with block numbers of twelve. What a method does behind its features is no part of them.
+
+`value` MaskCLIP (arXiv 2112.01071), and TIPSv2 (2604.12012); `value-maskclip` as its official code resizes positions;
+`sclip` 2312.01597; `clearclip` 2407.12442; `naclip` 2404.08181; `clip-surgery` 2304.05653; `gem` 2312.00878; `resclip`
+2411.15851, its attention; `itaclip` 2411.12044, one image, no definitions; `kk-all-blocks` the baseline of RF-CLIP,
+2511.16170; `sc-clip` 2411.15869; `sfp` ICCV 2025, code of 7 Dec 2025; `dih-clip` ICCV 2025, pp. 22794-22803; `pearl`
+2603.21528, its attention, by the polar factor, `pearl-in-five-steps` by what its code makes of it; `cliper` 2411.13836
+without diffusion, features averaged in place of probabilities; `proxyclip` 2408.04883 and `textregion` 2505.23769, of
+what is given: `PATHS["proxyclip"].with_given(features)`.
+"""
 _SWITCHES = {switch.name: switch.default for switch in fields(DensePath) if switch.compare and switch.name != "name"}
 _OF_STREAMS = {"outliers", "smooth", "summed", "summed_attention", "class_token", "late"}
 _OF_BLOCKS = {"blocks", "gaussian", "iterations", "class_key", "heads"} | _OF_STREAMS

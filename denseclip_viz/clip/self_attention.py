@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz.clip.dense_path import KINDS, NONE, TWELVE, DensePath, Term
+from denseclip_viz.clip.dense_path import KINDS, NONE, SELF, TWELVE, DensePath, Term
 from denseclip_viz.clip.given import given_attention
 from denseclip_viz.clip.path_attention import (
     Products,
@@ -156,7 +156,7 @@ class Mixer:
 
     def _mix(self, path: DensePath, kind: str, source: BlockPass, into: BlockPass) -> Tensor:
         """Mix the values of one block by the attention of one kind in another, or in itself."""
-        switches = (path.gaussian, path.iterations) if kind[0] == kind[1] else ()
+        switches = (path.gaussian, path.iterations) if kind in SELF else ()
         key = (kind, source, into, switches, path.class_key)
         if key not in self._mixed:
             prefix, first = self._prefix(path)
