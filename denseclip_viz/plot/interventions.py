@@ -27,8 +27,8 @@ def interventions(result: xr.Dataset, *, figure: Figure | None = None) -> Figure
         figure: An empty figure to draw into; its size is set.
 
     Returns:
-        The figure. At the left each change of the score against the predicted one: on the diagonal the two agree. At
-        the right the largest changes as bars, with the predicted ones as marks.
+        The figure. At the left, where something was predicted, each change of the score against the prediction: on the
+        diagonal the two agree. At the right the largest changes as bars, with the predicted ones as marks.
 
     Raises:
         LayerError: something else.
@@ -44,27 +44,23 @@ def interventions(result: xr.Dataset, *, figure: Figure | None = None) -> Figure
     select.require(result, needed, made_by="attribution.intervene(model, image, prompts, at)")
     prompts, template = [str(name) for name in result["prompt"].values], str(result["template"].values[0])
     on = Sheet(result.attrs, [*prompts, template], also=f'template "{template}"' * (template != "{}"), figure=figure)
-    width = GAP + NAMES + BARS + NUMBERS
-    lattice = Lattice(
-        panel=(SIDE, SIDE), columns=1, rows=len(prompts), top=on.top + HEAD, left=0.5, row_head=ROW_HEAD, gap=(0.2, 0.5)
-    )
-    on.resize(0.5 + SIDE + width + MARGIN, lattice.height(lines=2))
-    on.title("what was predicted, and what happened")
+    predicts, left = bool(np.isfinite(result["predicted"]).any()), 0.5
+    shape: Any = {"columns": 1, "rows": len(prompts), "row_head": ROW_HEAD, "gap": (0.2, 0.5)}
+    lattice = Lattice(panel=(SIDE, SIDE), top=on.top + HEAD, left=left, **shape)
+    bars = left + (SIDE + GAP) * predicts + NAMES
+    on.resize(bars + BARS + NUMBERS + MARGIN, lattice.height(lines=2))
+    on.title("what was predicted, and what happened" if predicts else "what happened")
     count, how = result.sizes["intervention"], HOWS[str(result.attrs["replace"])]
     on.note(MARGIN, on.top + 0.22, f"change of the score by each of {count} interventions: one place {how}")
     for row, prompt in enumerate(prompts):
         one, top = result.isel(prompt=row, template=0), lattice.y(row)
-        on.write(
-            MARGIN,
-            top,
-            on.scored(prompt, float(one["score"]), width=on.width - 2 * MARGIN, size=SMALL + 1),
-            size=SMALL + 1,
-            weight="bold",
-        )
-        _scatter(on.place(lattice.left, top + ROW_HEAD, SIDE, SIDE), one, row)
-        _bars(on, on.place(lattice.left + SIDE + GAP + NAMES, top + ROW_HEAD, BARS, SIDE), one, row)
-    note = "Blue: attention. Orange: MLP. Green: others. Diamonds: predicted, which is minus the direct effect."
-    on.footer(lattice.bottom, note)
+        shown = on.scored(prompt, float(one["score"]), width=on.width - 2 * MARGIN, size=SMALL + 1)
+        on.write(MARGIN, top, shown, size=SMALL + 1, weight="bold")
+        if predicts:
+            _scatter(on.place(left, top + ROW_HEAD, SIDE, SIDE), one, row)
+        _bars(on, on.place(bars, top + ROW_HEAD, BARS, SIDE), one, row)
+    diamonds = " Diamonds: predicted, which is minus the direct effect."
+    on.footer(lattice.bottom, "Blue: attention. Orange: MLP. Green: others." + diamonds * predicts)
     return on.figure
 
 
@@ -91,9 +87,7 @@ def _scatter(ax: Axes, one: xr.Dataset, row: int) -> None:
         ax.text(end, -reach * 1.03, number(end, 3), ha=align, va="top", **plain(TINY, GREY))
         side = "bottom" if end < 0 else "top"
         ax.text(-reach * 1.03, end, number(end, 3), ha="right", va=side, **plain(TINY, GREY))
-    ax.text(
-        0, -reach * 1.03, "predicted" if known.any() else "no prediction", ha="center", va="top", **plain(TINY, INK)
-    )
+    ax.text(0, -reach * 1.03, "predicted", ha="center", va="top", **plain(TINY, INK))
     ax.text(-reach * 1.03, 0, "happened", ha="right", va="center", rotation=90, **plain(TINY, INK))
 
 
