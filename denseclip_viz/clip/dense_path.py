@@ -230,7 +230,7 @@ class DensePath:
             >>> DensePath("mine", ("features",), residual=False, mlp=False).with_given(torch.rand(4, 4, 8)).given.shape
             torch.Size([4, 4, 8])
         """
-        return replace(self, given=torch.as_tensor(given))
+        return replace(self, given=torch.as_tensor(given).detach().cpu())
 
 
 def _terms(attention: tuple[str | Term, ...]) -> tuple[Term, ...]:

@@ -123,9 +123,10 @@ def polar_factor(matrix: Tensor) -> Tensor:
         tensor([[1., 0.],
                 [0., 1.]])
     """
-    left, _, right = torch.linalg.svd(matrix.double())  # small singular values turn far in single precision
+    # small singular values turn far in single precision, and some devices have no double
+    left, _, right = torch.linalg.svd(matrix.to("cpu", torch.float64))
     turn: Tensor = left @ right
-    return turn.to(matrix.dtype)
+    return turn.to(matrix)
 
 
 def five_steps(matrix: Tensor) -> Tensor:
