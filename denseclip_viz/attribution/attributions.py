@@ -45,7 +45,7 @@ class Method:
         maps: Makes maps `(text, y, x)` of a pass, of unit vectors `(text, D)`, and of gradients of their scores.
         unit: What its numbers are in.
         by: The parts of the pool that it wants gradients by: `reads`, `normed`, `weights`, `heads`.
-        needs: The tap that a tower must have: a pool that attends, or blocks in front of a class token.
+        needs: What it is made of and not every tower has, as a reason; "" where all have it.
         blocks: How many of the last blocks it is made of; None for all.
         weighed: It wants gradients by the attention of blocks, through all that comes behind.
     """
@@ -89,8 +89,8 @@ def methods(model: Model) -> tuple[str, ...]:
 
 def offered(tower: Tower) -> tuple[str, ...]:
     """Name the attributions that a tower offers."""
-    there = {"", *([ATTENDS] if "pool.attention" in tower.taps() else []), *([BLOCKS] if _has_blocks(tower) else [])}
-    return tuple(name for name, method in METHODS.items() if method.needs in there)
+    there = {"": True, ATTENDS: "pool.attention" in tower.taps(), BLOCKS: "blocks" in tower.switches}
+    return tuple(name for name, method in METHODS.items() if there[method.needs])
 
 
 @guarded
@@ -202,7 +202,3 @@ def attribution_maps(tower: Tower, pixels: Tensor, vectors: Tensor, methods: Seq
         maps = [method.maps(one, texts, gradients).detach().cpu() for method in chosen]
     kind = torch.float64 if maps[0].dtype == torch.float64 else torch.float32
     return {name: each.to(kind) for name, each in zip(methods, maps, strict=True)}
-
-
-def _has_blocks(tower: Tower) -> bool:
-    return "blocks" in tower.switches

@@ -76,11 +76,14 @@ class InterceptAttention(ThreadMode):
             lets the call run as it is.
         swap: `{id(parameter): tensor}`; operations that take the parameter get the tensor instead. This is how a
             positional embedding is resized without touching the model.
+        shown: Let a call that was stood in for run all the same, for whoever else listens.
     """
 
-    def __init__(self, on_attention: OnAttention | None = None, *, swap: Mapping[int, Tensor] | None = None) -> None:
+    def __init__(
+        self, on_attention: OnAttention | None = None, *, swap: Mapping[int, Tensor] | None = None, shown: bool = False
+    ) -> None:
         super().__init__()
-        self.on_attention, self.swap = on_attention, dict(swap or {})
+        self.on_attention, self.swap, self.shown = on_attention, dict(swap or {}), shown
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -91,7 +94,8 @@ class InterceptAttention(ThreadMode):
         call = attention_call(func, args, kwargs) if self.on_attention else None
         heads = self.on_attention(call) if self.on_attention and call else None
         # torch has switched this mode off while it runs the handler, so neither call comes back here
-        return func(*args, **kwargs) if heads is None or call is None else call.output(heads)
+        plain = func(*args, **kwargs) if heads is None or self.shown else None
+        return plain if heads is None or call is None else call.output(heads)
 
 
 @contextmanager

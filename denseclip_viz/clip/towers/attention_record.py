@@ -52,7 +52,7 @@ class AttentionRecord:
         if norm is not None:
             stack.enter_context(on_forward(norm, self._on_norm))
         stack.enter_context(on_forward(module, self._on_forward))
-        mode = InterceptAttention(self._on_attention)
+        mode = InterceptAttention(self._on_attention, shown=self.weighed and not self.answers)
         stack.enter_context(active_in(attention, mode, on_entry=self._on_entry))
 
     def check(self) -> None:
