@@ -249,7 +249,11 @@ class Photos:
             PromptError: fewer than two prompts, or a pair of others.
             ImageError: an image that cannot be read.
         """
-        items = images.items() if isinstance(images, Mapping) else ((prompt, image) for image, prompt in images)
+        listed = [] if isinstance(images, Mapping) else list(images)
+        if not all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], str) for pair in listed):
+            fix = "Say of each image which prompt names what is on it."
+            raise PromptError("Images without their prompts", expected="{prompt: images}, or (image, prompt)", fix=fix)
+        items = images.items() if isinstance(images, Mapping) else ((prompt, image) for image, prompt in listed)
         known: dict[str, list[Image.Image]] = {}
         for prompt, one in items:
             several = one if isinstance(one, (list, tuple)) else [one]

@@ -237,6 +237,7 @@ def test_a_users_own_images_by_prompt_or_as_pairs_are_the_same_question(tiny):
         ({"distances": (0.9,)}, PromptError, "No room"),
         ({"methods": ["no such path"]}, LayerError, "path"),
         ({"images": {"a cat": images(1)}}, PromptError, "two prompts with images"),
+        ({"images": images(2)}, PromptError, "without their prompts"),
         ({"images": {"a cat": images(1), "a dog": images(1)}, "pairs": [("a cat", "a cow")]}, PromptError, "a cow"),
     ],
 )
