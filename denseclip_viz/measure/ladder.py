@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from denseclip_viz.measure.datasets import Example
 from denseclip_viz.measure.evaluation import evaluate
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.rank import Draws
-from denseclip_viz.measure.rungs import costs, difference, offered_rungs
+from denseclip_viz.measure.rungs import costs, differences, offered_rungs
 from denseclip_viz.measure.segmentation import Labels, areas_iou, areas_of
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.trace import Trace
@@ -106,7 +106,7 @@ def ladder(
     measured = evaluate(model, dataset, candidates, steps, store=store, progress=progress, **options)
     if measured.sizes["image"] < 2:
         raise ImageError("A ladder on one image", expected="at least two, to say how much is noise", fix="Pass more.")
-    result = _summary(measured, chosen, steps.present, draws, cost)
+    result = _summary(measured, differences(model, chosen), steps.present, draws, cost)
     result.attrs["not_offered"] = lacking
     return result
 
@@ -216,9 +216,9 @@ def _turns(time: object) -> int:
 
 
 def _summary(
-    measured: xr.Dataset, rungs: Sequence[DensePath], classes: Sequence[str], draws: Draws, cost: Floats
+    measured: xr.Dataset, rungs: Mapping[str, str], classes: Sequence[str], draws: Draws, cost: Floats
 ) -> xr.Dataset:
-    """Average over images, with intervals, and say what each rung changes."""
+    """Average over images, with intervals; `rungs` are names, and what each changes."""
     import xarray as xr
 
     areas, moved = measured["areas"].values, measured["image_change"].values
@@ -227,7 +227,7 @@ def _summary(
     values = {"change": (moved.mean(0), *(np.r_[np.nan, end] for end in ends))}
     axes = ("image", "rung")
     data: dict[str, Any] = {"image_change": (axes, moved)}
-    coords: dict[str, Any] = {"image": measured["image"].values, "rung": [rung.name for rung in rungs]}
+    coords: dict[str, Any] = {"image": measured["image"].values, "rung": list(rungs)}
     if areas.any():
         values |= _mious(areas, draws)
         data |= {"areas": ((*axes, "class", "area"), areas), "iou": (("rung", "class"), areas_iou(areas.sum(0)))}
@@ -237,7 +237,7 @@ def _summary(
         data |= {f"{name}{end}": ("rung", each) for end, each in zip(("", "_low", "_high"), triple, strict=True)}
     if len(cost):
         data["cost"] = (("turn", "rung"), cost)
-    coords["changed"] = ("rung", ["", *map(difference, rungs, rungs[1:])])
+    coords["changed"] = ("rung", list(rungs.values()))
     return xr.Dataset(data, coords=coords, attrs={**measured.attrs, "interval": draws.interval, **again})
 
 

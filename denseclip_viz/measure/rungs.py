@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from itertools import accumulate
@@ -83,15 +83,22 @@ def _seconds(work: Callable[[], object], clock: Callable[[], float]) -> float:
     return clock() - start
 
 
-def difference(before: DensePath, path: DensePath) -> str:
-    """Say what a path switches that the one before does not.
+def differences(model: Model, rungs: Sequence[DensePath]) -> dict[str, str]:
+    """Name the rungs, and say of each what it switches; what a tower has not is not taken away either."""
+    lacking = {"residual", "mlp"} - model.tower.switches
+    words = (difference(before, rung, lacking) for before, rung in zip(rungs, rungs[1:], strict=False))
+    return dict(zip((rung.name for rung in rungs), ("", *words), strict=True))
+
+
+def difference(before: DensePath, path: DensePath, lacking: Collection[str] = ()) -> str:
+    """Say what a path switches that the one before does not, but for switches that a tower is lacking.
 
     Example:
         >>> difference(RUNGS[0], RUNGS[1]), difference(RUNGS[4], RUNGS[5])
         ('mlp off', 'attention 0.5 similar (9) + 0.5 kk')
     """
     names = [field.name for field in fields(DensePath) if field.compare and field.name != "name"]
-    unlike = [name for name in names if getattr(before, name) != getattr(path, name)]
+    unlike = [name for name in names if name not in lacking and getattr(before, name) != getattr(path, name)]
     return ", ".join(f"{name.replace('_', ' ')} {_in_words(getattr(path, name))}" for name in unlike)
 
 

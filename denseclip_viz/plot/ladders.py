@@ -19,7 +19,7 @@ from denseclip_viz.plot.text import isolated, number
 ROW, MORE = 0.34, 0.13  # inches: of a row of one tower, of each tower more
 NAMES, AXIS, NUMBERS, GAP = 2.35, 1.55, 1.45, 0.25  # inches: of names, of an axis, its numbers, between columns
 HEAD, FOOT = 0.66, 0.4  # inches: above and below the rows
-FILLED = "filled: the interval does not hold 0, so the rung surely changes mIoU; hollow: it may be noise"
+FILLED = "filled: more than noise, as the interval does not hold 0; hollow: it may be noise"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ COLUMNS = (
     Column("miou", "mIoU", "of all images together"),
     Column("gain", "Δ mIoU", "less the rung before", lambda value: "+" * bool(value > 0) + short(value)),
     Column("change", "Δ map", "1 − cosine with the rung before"),
-    Column("cost", "time", "plain passes: median, all turns", lambda value: number(value, 2)),
+    Column("cost", "time", "plain passes: median, range", lambda value: number(value, 2)),
 )
 
 

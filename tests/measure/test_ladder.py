@@ -165,7 +165,9 @@ def test_a_tower_with_one_rung_alone_is_refused_with_what_it_has(load_tiny):
 
 
 def test_a_resnet_climbs_its_own_paths(load_tiny):
-    assert climb(load_tiny("resnet"), images(2, (96, 96))).rung.values.tolist() == ["value", "k·k", "+ Gaussian"]
+    one_layer = climb(load_tiny("resnet"), images(2, (96, 96)))
+    assert one_layer.rung.values.tolist() == ["value", "k·k", "+ Gaussian"]
+    assert one_layer.changed.values.tolist() == ["", "attention kk", "gaussian 5"]  # and no residual, which it has not
     own = climb(load_tiny("resnet"), images(2, (96, 96)), paths=["value", "vanilla", "value-positional"])
     assert own.changed.values.tolist() == ["", "attention qk", "attention none, positional on"]
 
