@@ -49,7 +49,7 @@ class Block:
         calls: list[AttentionCall] = []
 
         def answer(call: AttentionCall) -> Tensor:
-            calls.append(call.projected("query", "key", "value"))
+            calls.append(call.projected("value"))
             return torch.zeros_like(calls[0].part("value", slice(None)))  # the call is wanted, nobody reads the answer
 
         reads = apply(self.entry, stream)
