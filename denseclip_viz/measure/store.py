@@ -5,8 +5,9 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -161,8 +162,13 @@ def _parts(value: Any) -> Iterator[bytes]:
         for item in value:
             yield from _parts(item)
     elif isinstance(value, FunctionType):
-        yield from _parts([value.__module__, value.__qualname__, value.__code__, value.__defaults__])
+        defaults = [value.__defaults__, value.__kwdefaults__]
+        yield from _parts([value.__module__, value.__qualname__, value.__code__, *defaults])
         yield from _parts([cell.cell_contents for cell in value.__closure__ or ()])
+    elif isinstance(value, partial):  # what it holds is in none of its `vars`, as with the next
+        yield from _parts([value.func, value.args, value.keywords])
+    elif isinstance(value, MethodType):
+        yield from _parts([value.__self__, value.__func__])
     elif isinstance(value, CodeType):
         yield from _parts([value.co_code, list(value.co_names), list(value.co_consts)])
     elif hasattr(value, "__dict__"):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -218,6 +219,27 @@ def test_a_store_of_another_question_is_refused_by_name(tiny, templates, load_ti
         assert odd.read_bytes() == content
     with pytest.raises(OutputError, match="cannot be used"):
         dcv.measure.evaluate(tiny, given, templates, "iou_won", store=tmp_path / "no" / "folder", progress=False)
+
+
+def test_metrics_that_differ_in_what_they_hold_only_are_other_questions():
+    class Cut:
+        def __init__(self, at):
+            self.at = at
+
+        def above(self, maps):
+            return maps > self.at
+
+    def above(maps, *, at=1):
+        return maps > at
+
+    def higher(maps, *, at=2):
+        return maps > at
+
+    higher.__qualname__, higher.__code__ = above.__qualname__, above.__code__
+    prints = [*(fingerprint(Cut(at).above) for at in (1, 2)), *(fingerprint(partial(above, at=at)) for at in (1, 2))]
+    prints += [fingerprint(partial(above, 1)), fingerprint(above), fingerprint(higher)]
+    assert len(set(prints)) == len(prints)
+    assert fingerprint(Cut(1).above) == prints[0] and fingerprint(partial(above, at=1)) == prints[2]
 
 
 def test_an_image_that_cannot_be_read_is_not_tried_again_in_silence(tiny, templates, tmp_path):
