@@ -97,7 +97,7 @@ def _column(ax: Axes, column: xr.Dataset) -> None:
     least, most = float(np.nanmin(ends)), float(np.nanmax(ends))
     room = 0.08 * max(most - least, 1e-9)
     ax.set(xlim=(least - room, most + room), ylim=(len(mean), 0))
-    for value, align in ((least, "left"), (most, "right")):
+    for value, align in ((least, "left"), (most, "right")) if most > least else ((least, "center"),):
         ax.axvline(value, color=FAINT, linewidth=0.6, zorder=0)
         ax.text(value, -0.25, number(value, _decimals(least, most)), ha=align, va="bottom", **plain(TINY, GREY))
     good, name = _as_good(column), str(column["column"].values)

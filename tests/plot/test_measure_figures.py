@@ -226,6 +226,11 @@ def test_faithfulness_shows_every_mean_with_its_interval_and_points_to_the_bette
         near[-1] = False  # a placebo is never good
         blue = [dot.get_color() == dots[best].get_color() for dot in dots]
         assert blue == near.tolist() and [dot.get_markerfacecolor() == "white" for dot in dots] == [False] * 4 + [True]
+    even = made.copy()
+    for name in ("mean", "low", "high"):
+        even[name] = xr.full_like(made[name], 0.25)
+    numbers = [text.get_text() for text in plot.faithfulness(even).axes[0].texts]
+    assert len(numbers) == 1  # a column of one value has one number, and not two on each other
     assert {"deletion noise ←", "insertion noise →", "random weights ←", "flip →"} <= set(texts(drawn))
     assert "90% intervals" in said and "9 images" in said and "does it hold still?" in said
 
