@@ -105,12 +105,13 @@ def test_where_one_path_is_due_several_are_refused_and_the_fix_works(vit, image_
         lambda trace: vit.segment(trace, PROMPTS),
         lambda trace: vit.compare(trace, PROMPTS, layers="all"),
         lambda trace: dcv.plot.compare(vit.compare(trace, PROMPTS)),
-        lambda trace: pack_result(vit.compare(trace, PROMPTS)),
-        lambda trace: pack_result(vit.similarity(one, PROMPTS), features=trace),
     ):
         call(one)
         with pytest.raises(LayerError, match=r"trace.with_path\('value'\)|result.sel\(path='value'\)"):
             call(trace)
+    pack_result(vit.similarity(one, PROMPTS), features=one)
+    with pytest.raises(LayerError, match=r"A trace of the paths .*trace.with_path\(name\)"):
+        pack_result(vit.similarity(one, PROMPTS), features=trace)
     with pytest.raises(LayerError, match="was not traced"):
         trace.with_path("value-maskclip")
 

@@ -126,7 +126,8 @@ def attribute(
         geometry: As for `Model.trace`, with an image; no tiles.
 
     Returns:
-        `(method, template, prompt, y, x)`, with a coordinate `unit` (method).
+        `(candidate, template, prompt, y, x)`, a candidate for each method, with a coordinate `unit` (candidate).
+        An axis named "method" could not be picked from: to xarray's `sel` that is an option.
 
     Raises:
         LayerError: a method that the tower does not offer, or an image in tiles.
@@ -136,7 +137,7 @@ def attribute(
         >>> scene = dcv.toyworld.scene("a red car on grass", size=64)
         >>> maps = dcv.attribution.attribute(dcv.load(), scene, ["a red car", "grass"], ["grad-cam", "relevance"])
         >>> maps.dims, maps.shape
-        (('method', 'template', 'prompt', 'y', 'x'), (2, 1, 2, 8, 8))
+        (('candidate', 'template', 'prompt', 'y', 'x'), (2, 1, 2, 8, 8))
     """
     import xarray as xr
 
@@ -146,10 +147,10 @@ def attribute(
     assert fitted.pixels is not None
     maps = attribution_maps(model.tower, fitted.pixels, vectors.flatten(0, 1), names)
     stacked = torch.stack(list(maps.values())).unflatten(1, vectors.shape[:2]).numpy()
-    coords: dict[str, Any] = {"method": list(names), "unit": ("method", [METHODS[name].unit for name in names])}
+    coords: dict[str, Any] = {"candidate": list(names), "unit": ("candidate", [METHODS[name].unit for name in names])}
     return xr.DataArray(
         stacked,
-        dims=("method", "template", "prompt", "y", "x"),
+        dims=("candidate", "template", "prompt", "y", "x"),
         coords=coords | coordinates(fitted, prompts),
         name="attribution",
         attrs=attributes(fitted) | named("attribution of the global score", "of the method, see `unit`"),

@@ -55,12 +55,12 @@ def attributions(
         >>> [text.get_text() for text in attributions(maps).texts][:1]
         ['attributions of the global score']
     """
-    if not isinstance(maps, xr.DataArray) or "method" not in maps.dims:
-        got = f"A {type(maps).__name__} without an axis method"
+    if not isinstance(maps, xr.DataArray) or "candidate" not in maps.dims:
+        got = f"A {type(maps).__name__} without an axis candidate"
         raise LayerError(got, expected="what attribution.attribute returns", fix="Pick methods with a list.")
     one, which = select.pick_template(maps, template)
-    shown = select.pick_prompts(one, prompt).transpose("method", "prompt", "y", "x")
-    names, prompts = ([str(name) for name in shown[axis].to_numpy()] for axis in ("method", "prompt"))
+    shown = select.pick_prompts(one, prompt).transpose("candidate", "prompt", "y", "x")
+    names, prompts = ([str(name) for name in shown[axis].to_numpy()] for axis in ("candidate", "prompt"))
     sheet = Sheet(maps.attrs, [*names, *prompts], also=which, figure=figure)
     where = panels.placement(maps)
     panel = panels.panel_size(where, side=SIDE)
@@ -81,7 +81,7 @@ def attributions(
     write_heads(sheet, lattice, heads)
     under = None if image is None else panels.reduced(image)
     for row in range(len(names)):
-        _draw_row(sheet, lattice, row, shown.isel(method=row), under, interpolation)
+        _draw_row(sheet, lattice, row, shown.isel(candidate=row), under, interpolation)
     sheet.footer(lattice.bottom)
     return sheet.figure
 
@@ -104,7 +104,7 @@ def _draw_row(
 ) -> None:
     """Draw one method: its name, unit and bar, and the map of each prompt."""
     scale, top = scale_of(maps), lattice.y(row)
-    for i, line in enumerate(sheet.fit(str(maps["method"].item()), width=LABEL - 0.2, size=SMALL + 1, lines=2)):
+    for i, line in enumerate(sheet.fit(str(maps["candidate"].item()), width=LABEL - 0.2, size=SMALL + 1, lines=2)):
         sheet.write(MARGIN, top + i * LINE, isolated(line), size=SMALL + 1, weight="bold")
         below = top + (i + 1) * LINE
     sheet.note(MARGIN, below + 0.02, scale.unit)

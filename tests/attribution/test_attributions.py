@@ -157,8 +157,8 @@ def test_one_pass_serves_all_methods_and_prompts(name):
     maps = dcv.attribution.attribute(model, SCENE, PROMPTS)
     counted.hook.remove()
     assert counted.count == 1
-    assert maps.dims == ("method", "template", "prompt", "y", "x")
-    assert tuple(maps.method.values) == dcv.attribution.methods(model)
+    assert maps.dims == ("candidate", "template", "prompt", "y", "x")
+    assert tuple(maps.candidate.values) == dcv.attribution.methods(model)
     assert dcv.attribution.methods(model) == (tuple(METHODS) if name.endswith("cls") else ATTENDS)
     assert {"cosine"} <= set(maps.unit.values) and maps.attrs["model"] and maps.attrs["geometry"]
 

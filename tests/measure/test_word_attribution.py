@@ -22,8 +22,8 @@ def test_leaving_a_word_out_is_reading_the_text_without_it(load_tiny):
     shorter = model.similarity(IMAGE, dcv.Prompts(["a car and a dog"], ["{}", "a photo of {}."])).values[:, 0]
     assert np.abs(found.without.sel(word="red").values - shorter).max() < 1e-6
     whole = model.similarity(IMAGE, dcv.Prompts(["a red car and a dog"], ["{}", "a photo of {}."])).values[:, 0]
-    assert np.abs(found.similarity.values - whole).max() < 1e-6
-    assert np.abs((found.change + found.without - found.similarity).values).max() < 1e-6
+    assert np.abs(found.dense.values - whole).max() < 1e-6
+    assert np.abs((found.change + found.without - found.dense).values).max() < 1e-6
     expected = whole.max((1, 2)) - shorter.max((1, 2))
     assert found.peak_change.sel(word="red").values == pytest.approx(expected, abs=1e-6)
     correlation = np.corrcoef(whole[1].ravel(), shorter[1].ravel())[0, 1]
@@ -51,7 +51,7 @@ def test_gradients_tell_what_growing_a_words_embeddings_does_to_every_cell(load_
     expected = (maps[0] - maps[1]) / (2 * step)
     mine = found.gradient.sel(word="giraffe")[0].values
     assert np.abs(mine - expected).max() < 1e-6 * np.abs(expected).max() + 1e-9
-    at = found.similarity[0].values.argmax()
+    at = found.dense[0].values.argmax()
     assert found.gradient_peak.sel(word="giraffe").item() == pytest.approx(mine.ravel()[at])
 
 
@@ -75,7 +75,7 @@ def test_words_are_those_of_the_text_that_is_said_when_articles_are_set_right(lo
     )
     said = {None: "a photo of a red car.", "a": "a photo of a red car.", "red": "a photo of a car."}
     maps = {word: model.similarity(IMAGE, text).values[0, 0] for word, text in said.items()}
-    assert np.abs(found.similarity[0].values - maps[None]).max() < 1e-6
+    assert np.abs(found.dense[0].values - maps[None]).max() < 1e-6
     for word in ("a", "red"):
         assert np.abs(found.without.sel(word=word)[0].values - maps[word]).max() < 1e-6
     with pytest.raises(PromptError, match="'a photo of a a red car.', which is said as 'a photo of a red car.'"):

@@ -52,8 +52,10 @@ def test_a_grid_never_averages_an_axis_away():
 def attributed(**options):
     """Maps of two methods, one of them signed and in other units."""
     one = fake_results.similarity(**options)
-    both = xr.concat([one - one.mean(), (one - one.min()) / 1000], dim=xr.DataArray(["signed", "plain"], dims="method"))
-    return both.assign_coords(unit=("method", ["cosine", "share"])).assign_attrs(one.attrs)
+    both = xr.concat(
+        [one - one.mean(), (one - one.min()) / 1000], dim=xr.DataArray(["signed", "plain"], dims="candidate")
+    )
+    return both.assign_coords(unit=("candidate", ["cosine", "share"])).assign_attrs(one.attrs)
 
 
 def test_attributions_have_a_row_and_a_scale_for_each_method():

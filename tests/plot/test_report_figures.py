@@ -23,7 +23,7 @@ from denseclip_viz.cli.toyworld_report import (
     with_things,
 )
 from denseclip_viz.clip.load.bundled import MODELS
-from denseclip_viz.measure.candidates import CAM, VALUE
+from denseclip_viz.measure.candidates import VALUE
 from denseclip_viz.measure.segmentation import most_confused, share_right
 from denseclip_viz.plot.gallery import Row, coloured
 from denseclip_viz.plot.scales import PALETTE
@@ -48,7 +48,10 @@ def found():
         "matrix": matrix.tolist(),
     }
     miou = {method: {part: score for part in PARTS} | {"scenes": 40} for method, score in SCORES.items()}
-    miou |= {VALUE + FIRST: miou[VALUE] | {"scenes": 8}, CAM + FIRST: miou[VALUE] | {"scenes": 8, "things": None}}
+    miou |= {
+        VALUE + FIRST: miou[VALUE] | {"scenes": 8},
+        "Grad-CAM" + FIRST: miou[VALUE] | {"scenes": 8, "things": None},
+    }
     ways = {"caption": 0.75, "image": 0.5}
     pairs = {"scenes": 1, "IoU alone": 0.375, "IoU together": 0.5, "given to the other": 0.25}
     return {
