@@ -8,6 +8,7 @@ of this thread alone change them, so the model stays as it was. Source: Vig et a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,12 @@ from denseclip_viz.attribution.opening import fit_image
 from denseclip_viz.attribution.sites import POOL, Change, Position, choose, combine, run, sites_of
 from denseclip_viz.clip.surroundings import check_eval, guarded
 from denseclip_viz.clip.towers import uncompiled
-from denseclip_viz.errors import GeometryError
+from denseclip_viz.errors import GeometryError, LayerError
 from denseclip_viz.images import ImageLike
 from denseclip_viz.maps.similarity import attributes, named
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Fitted, Trace
+from denseclip_viz.validation import short
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -107,6 +109,9 @@ def intervene(
 
 
 def _other(model: Model, replace: Any, geometry: Any, pixels: Tensor) -> Tensor:
+    if isinstance(replace, str) and not os.path.exists(replace):
+        got, expected = f"replace={short(replace)}", "'zero', 'mean', an image, a file that is there, or a trace"
+        raise LayerError(got, expected=expected, fix="Check the word, or the path.")
     """Bring the image that is swapped in to the size of the other."""
     other = fit_image(model, replace, None if isinstance(replace, Trace) else geometry).pixels
     assert other is not None

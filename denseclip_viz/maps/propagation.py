@@ -36,7 +36,7 @@ def propagate(
     """Let positions that another model finds alike share their scores, by conjugate gradients.
 
     Args:
-        scores: `(…, y, x)`, raw cosines, such as `model.similarity(…).values`.
+        scores: `(…, y, x)`, raw cosines, such as `model.similarity(…)`.
         features: `(y, x, C)` of the same image by another model; they are resized to the grid.
         share: α, from 0, which leaves scores as they are, to below 1.
         neighbours: Positions that each is tied to.
@@ -55,7 +55,7 @@ def propagate(
         tensor([[10.3000,  9.7000,  0.0000]])
     """
     numbers = is_number(share, 0, 1) and share < 1 and is_number(power, 0) and is_number(decay, 0)
-    maps = torch.as_tensor(scores)
+    maps = _tensor(scores)
     if not (numbers and is_whole(neighbours, 1) and is_whole(steps, 1) and maps.ndim >= 2 and maps.is_floating_point()):
         got = f"scores {tuple(maps.shape)}, {share=}, {neighbours=}, {power=}, {decay=}, {steps=}"
         expected = (
@@ -63,9 +63,13 @@ def propagate(
         )
         raise LayerError(got, expected=expected, fix="Leave numbers out for the published ones.")
     grid = int(maps.shape[-2]), int(maps.shape[-1])
-    graph = _graph(features_on(torch.as_tensor(features), grid)[0].double(), grid, neighbours, power, decay)
+    graph = _graph(features_on(_tensor(features), grid)[0].double(), grid, neighbours, power, decay)
     solved = [_solve(graph, share, y, steps) for y in maps.detach().cpu().double().reshape(-1, graph.shape[0]).numpy()]
     return torch.from_numpy(np.stack(solved)).to(maps.dtype).view_as(maps)
+
+
+def _tensor(values: Any) -> Tensor:
+    return values if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))  # xarray's go by NumPy
 
 
 def _graph(features: Tensor, grid: tuple[int, int], neighbours: int, power: float, decay: float) -> Any:

@@ -296,6 +296,7 @@ def test_a_sweep_names_what_it_changes(load_tiny, image):
         ({"at": "blocks.0", "position": (0, 4)}, LayerError, "grid of 4 x 4"),
         ({"at": "blocks.0", "position": 3}, LayerError, "position 3"),
         ({"at": "blocks.0", "geometry": "tiles"}, LayerError, "tiles"),
+        ({"at": "blocks.0", "replace": "max"}, LayerError, "replace='max'.*'zero', 'mean', an image"),
         ({"at": "blocks.0", "geometry": "whole", "replace": np.zeros((32, 96, 3), np.uint8)}, GeometryError, "swap in"),
     ],
 )

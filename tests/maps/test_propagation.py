@@ -6,6 +6,7 @@ import numpy as np
 import oracle
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,3 +91,9 @@ def test_numbers_that_cannot_be_are_refused(wrong):
 def test_features_of_another_image_are_refused():
     with pytest.raises(LayerError, match="given features"):
         propagate(drawn(0)[0], np.ones((8, 3, 2)))
+
+
+def test_what_similarity_returns_is_taken_as_it_is():
+    maps = xr.DataArray(np.random.default_rng(0).random((1, 2, 3, 4)), dims=("template", "prompt", "y", "x"))
+    features = np.random.default_rng(1).random((3, 4, 5))
+    assert torch.equal(propagate(maps, features), propagate(maps.values, torch.from_numpy(features)))
