@@ -40,6 +40,8 @@ images: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/towers.py
+	$(BIN)/python benchmarks/paths.py
+	$(BIN)/python benchmarks/attributions.py
 	$(BIN)/python benchmarks/segment.py
 	$(BIN)/python benchmarks/gap.py
 	$(BIN)/python benchmarks/text.py

@@ -90,7 +90,7 @@ def report(
 
 @app.command()
 def demo(folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("demo")) -> None:
-    """Compare global and dense on a scene, with both bundled models: figures and tables."""
+    """Compare global and dense on a scene, with each bundled model: figures and tables."""
     with one_line_errors():
         for file in write_demo(folder):
             typer.echo(f"wrote {file}")

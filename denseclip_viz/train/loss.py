@@ -1,4 +1,4 @@
-"""The loss that both bundled models are trained with, and what goes into it."""
+"""The loss that the bundled models are trained with, and what goes into it."""
 
 from __future__ import annotations
 
