@@ -27,6 +27,7 @@ from denseclip_viz.cli.image_commands import (
     named,
     no_figure,
     one_line_errors,
+    paths_beside,
     plotted,
     run,
 )
@@ -80,18 +81,23 @@ def compare(
     articles: opt.Articles = "as written",
     absent: opt.Absent = [],  # noqa: B006
     geometry: opt.Fit = "native",
+    path: opt.PathList = [],  # noqa: B006
     out: opt.Out = None,
     force: opt.Force = False,
 ) -> None:
-    """Take CLIP's answer apart: global score, dense, contribution, attention and gap maps for each prompt."""
+    """Take CLIP's answer apart: global score, dense, contribution, attention and gap maps for each prompt.
+
+    Of several paths the figure has their dense maps side by side, a row a prompt.
+    """
     from denseclip_viz.maps.tables import compare_table
 
     with one_line_errors():
         prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
+        paths = opt.paths_of(path, several=True)
         check_out(out, files, WITH_FIGURES, force=force)
-        loaded = model.load()
-        command = Command(lambda trace: loaded.compare(trace, prompts), plotted("compare"), compare_table)
-        run(loaded, files, command, out=out, force=force, geometry=fit)
+        loaded, figure = model.load(), paths_beside if isinstance(paths, list) else plotted("compare")
+        command = Command(lambda trace: loaded.compare(trace, prompts), figure, compare_table)
+        run(loaded, files, command, out=out, force=force, geometry=fit, path=paths)
 
 
 @app.command()
@@ -104,6 +110,7 @@ def segment(
     articles: opt.Articles = "as written",
     absent: opt.Absent = [],  # noqa: B006
     geometry: opt.Fit = "native",
+    path: opt.OnePath = [],  # noqa: B006
     background: Annotated[
         list[str], typer.Option(help="Background prompts, or the least probability (in a softmax: share).")
     ] = [],  # noqa: B006
@@ -126,14 +133,14 @@ def segment(
 
     with one_line_errors():
         prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
-        rule = _background(background, cosine, prompts)
+        rule, one = _background(background, cosine, prompts), opt.paths_of(path)
         check_out(out, files, WITH_FIGURES, force=force)
         also = _label_writer(labels, out, files, prompts, force=force)
         loaded, smooth = model.load(), "" if smooth == "none" else smooth
         options: dict[str, Any] = {"denoise": denoise, "smooth": smooth, "background": rule, "formula": formula}
         work = partial(loaded.segment, prompts=prompts, **options)
         command = Command(work, plotted("segments"), segment_table, also)
-        run(loaded, files, command, out=out, force=force, geometry=fit, keys="key" if smooth else "")
+        run(loaded, files, command, out=out, force=force, geometry=fit, path=one, keys="key" if smooth else "")
 
 
 @app.command()

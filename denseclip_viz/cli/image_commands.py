@@ -222,6 +222,14 @@ def plotted(name: str, **options: Any) -> Callable[[Any], Any]:
     return draw
 
 
+def paths_beside(both: Any) -> Any:
+    """Draw dense maps of a comparison of several paths: a row a prompt, a column a path, in the first template."""
+    from denseclip_viz import plot
+
+    dense = both["dense"].isel(template=0).assign_attrs({**both.attrs, "path": ""})
+    return plot.grid(dense, rows="prompt", cols="path", image=both["image"])
+
+
 def no_figure(result: Any) -> NoReturn:
     """Refuse a figure of what has none."""
     raise OutputError("a figure of probabilities", expected=".nc or .csv", fix="Choose another ending.")

@@ -27,6 +27,13 @@ Formula = Annotated[
 ]
 Articles = Annotated[str, typer.Option(help="In templates: 'as written', or 'right' (an oak, one article not two).")]
 Fit = Annotated[str, typer.Option("--geometry", "-g", help="native, whole, tiles; or whole:512 for the short side.")]
+PathList = Annotated[
+    list[str],
+    typer.Option("--path", help="How dense features are made: value (the default), sclip, …; repeat to compare."),
+]
+OnePath = Annotated[
+    list[str], typer.Option("--path", help="How dense features are made: value (the default), sclip, …")
+]
 Out = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--out", "-o", help="png, svg, pdf: figure; nc: all data; csv: table. {name} for many images."),
@@ -124,6 +131,28 @@ def prompts_of(
 
     chosen: Any = "none" if not templates else templates[0] if len(templates) == 1 else templates
     return Prompts(prompts, chosen, absent=absent, articles=articles)
+
+
+def paths_of(paths: Sequence[str], *, several: bool = False) -> Any:
+    """Read which paths to dense features there are to be: None for the default, one by its name, or a list.
+
+    Raises:
+        LayerError: No such path, one twice, or more than one where only one can be.
+
+    Example:
+        >>> paths_of([]), paths_of(["sclip"]), paths_of(["value", "sclip"], several=True)
+        (None, 'sclip', ['value', 'sclip'])
+    """
+    from denseclip_viz.arguments import choose_paths
+    from denseclip_viz.errors import LayerError
+
+    if not paths:
+        return None
+    choose_paths(list(paths))
+    if len(paths) > 1 and not several:
+        got, fix = f"--path {' --path '.join(paths)}", "Run it once for each, or compare them: denseclip-viz compare."
+        raise LayerError(got, expected="one path here", fix=fix)
+    return list(paths) if len(paths) > 1 else paths[0]
 
 
 def fit_of(text: str) -> Any:

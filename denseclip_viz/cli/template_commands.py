@@ -53,6 +53,7 @@ def templates(
         typer.Option(help="A cosine for the number iou; above every absent prompt by default."),
     ] = None,
     geometry: opt.Fit = "native",
+    path: opt.OnePath = [],  # noqa: B006
     out: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--out", "-o", help="csv: table; html: table and figures in one file; png, svg, pdf: figure."),
@@ -69,6 +70,7 @@ def templates(
             opt.fit_of(geometry),
             runs.find(images),
         )
+        one = opt.paths_of(path)
         if len(files) > 1:
             refuse_one(list(prompts.templates), "ranking")
         if out is not None:
@@ -78,9 +80,10 @@ def templates(
         truth = None if masks is None else MaskFolder.of(masks, files, prompts)
         loaded, skipped = model.load(), runs.Skipped(len(files))
         if len(files) == 1:
-            result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=fit)
+            result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=fit, path=one)
         else:
-            options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": fit, "unreadable": skipped}
+            options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": fit, "path": one}
+            options["unreadable"] = skipped
             result = _several(loaded, files, prompts, truth, **options)
         _keep(result, out, force=force)
         if result.stopped:
@@ -111,10 +114,10 @@ def _check_numbers(files: list[Path], masks: Path | None, score: str | None, thr
         raise PromptError(got, expected="something that it is for", fix="It is for the number iou, with masks.")
 
 
-def _one(model: Model, file: Path, prompts: Prompts, truth: Any, *, threshold: float | None, geometry: Any) -> _Result:
+def _one(model: Model, file: Path, prompts: Prompts, truth: Any, *, threshold: float | None, **options: Any) -> _Result:
     from denseclip_viz.measure.template_table import templates_table
 
-    trace = model.trace(file, geometry=geometry)
+    trace = model.trace(file, **options)
     maps = model.similarity(trace, prompts)
     vectors = model.texts.encode(prompts)
     masks = None if truth is None else truth(file)

@@ -12,7 +12,7 @@ from denseclip_viz.cli.options import ModelOptions
 
 _SAME = (
     *(field.name for field in fields(ModelOptions)), "absent", "articles", "background", "cosine", "denoise", "force",
-    "formula", "geometry", "minutes", "scenes", "score", "size", "smooth", "split", "threshold",
+    "formula", "geometry", "minutes", "path", "scenes", "score", "size", "smooth", "split", "threshold",
 )  # fmt: skip
 OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME} | {
     "name": "--model", "pretrained": "--weights", "prompts": "--prompt", "templates": "--template",
@@ -28,6 +28,9 @@ OTHERS = {
     "pass mean, std, interpolation, resize_mode": "pass --mean, --std, --interpolation, --resize-mode",
     "merge_and_unload().save_pretrained(FOLDER)": "with peft's merge_and_unload, in Python",
     "go to model.encode_image; here pass the image itself": "are no image",
+    "Or pass a DensePath(...)": "Pick one of them",
+    "Trace with": "Pass",
+    "Trace twice": "Run it twice",
     "'official' or '' for none": "'official' or 'none'",
     "such as result.isel(prompt=slice(50)) or .sel(template=…)": "by fewer prompts or templates",
 }

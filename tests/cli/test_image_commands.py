@@ -153,3 +153,51 @@ def test_of_several_images_classify_prints_an_image_a_line_and_a_prompt_a_column
 def test_images_of_one_name_keep_a_line_each(run, many):
     lines = run("classify", "street.jpg", "street.jpg").stdout.splitlines()
     assert len([line for line in lines if "0." in line]) == 2
+
+
+def test_several_paths_are_compared_of_one_pass_and_each_is_as_alone(run, here):
+    run("compare", "street.jpg", "--path", "value", "--path", "sclip", "-o", "both.nc")
+    run("compare", "street.jpg", "--path", "sclip", "-o", "sclip.nc")
+    both, one = (xr.load_dataset(name, engine="h5netcdf") for name in ("both.nc", "sclip.nc"))
+    assert both.path.values.tolist() == ["value", "sclip"] and "path" not in one.dims
+    assert np.allclose(both.dense.sel(path="sclip"), one.dense, atol=1e-6)
+    assert not np.allclose(both.dense.sel(path="value"), one.dense, atol=1e-3)
+
+
+@pytest.mark.parametrize("ending", ["png", "svg", "pdf", "csv"])
+def test_several_paths_make_a_figure_and_a_table(run, here, ending):
+    result = run("compare", "street.jpg", "--path", "value", "--path", "sclip", "-t", "see {}", "-o", f"x.{ending}")
+    assert (here / f"x.{ending}").stat().st_size > 100 and "sclip" in result.stdout
+    if ending == "csv":
+        assert pd.read_csv("x.csv")["path"].tolist() == ["value", "value", "sclip", "sclip"]
+
+
+def test_pixels_and_templates_are_judged_along_the_path_that_is_named(run, here):
+    for command, more in (("segment", []), ("templates", ["-t", "{}"])):
+        tables = []
+        for path in ([], ["--path", "value"], ["--path", "clearclip"]):
+            run(command, "street.jpg", *more, *path, "-o", "x.csv", "--force")
+            tables.append(pd.read_csv("x.csv"))
+        assert tables[0].equals(tables[1]) and not tables[0].equals(tables[2])
+
+
+@pytest.mark.filterwarnings("default")  # three images do not tell two templates apart
+def test_templates_are_ranked_on_a_folder_along_the_path_that_is_named(run, many):
+    scores = []
+    for path in ("value", "clearclip"):
+        run("templates", many, "-t", "{}", "-t", "a photo of {}", "--path", path, "-o", "x.csv", "--force")
+        scores.append(pd.read_csv("x.csv").score.tolist())
+    assert scores[0] != scores[1]
+
+
+@pytest.mark.parametrize("command", ["compare", "segment"])
+def test_a_path_that_there_is_not_is_refused_before_any_work(refused, no_model, command):
+    assert "path 'nothing' is unknown" in refused(command, "street.jpg", "--path", "nothing")
+
+
+def test_a_path_that_the_tower_does_not_offer_is_refused_with_those_that_it_does(refused):
+    assert "Pass --path value." in refused("compare", "street.jpg", "--path", "gem", model="resnet")
+
+
+def test_where_one_path_is_due_several_are_refused_before_any_work(refused, no_model):
+    assert "Run it once for each" in refused("segment", "street.jpg", "--path", "value", "--path", "sclip")

@@ -69,6 +69,12 @@ segment street.jpg {P} --cosine nan
 segment street.jpg {P} --cosine 3
 segment street.jpg {P} --denoise nan
 segment street.jpg {P} --smooth gaussian
+compare street.jpg {P} --path nothing
+compare street.jpg {P} --path value --path value
+compare street.jpg {P} --path gem
+compare long.png {P} -g whole:64 -m bundled-vit --path value --path value-maskclip
+segment street.jpg {P} --path value --path vanilla
+templates street.jpg {P} -t '{{}}' --path value --path vanilla
 classify street.jpg {P} -o x.png
 templates street.jpg long.png {P} -t '{{}}'
 templates street.jpg long.png {P} -t '{{}}' -t '{{}}.' --score best
