@@ -1,4 +1,5 @@
 from . import attribution as attribution
+from . import datasets as datasets
 from . import maps as maps
 from . import measure as measure
 from . import plot as plot

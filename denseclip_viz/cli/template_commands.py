@@ -61,7 +61,7 @@ def templates(
     force: opt.Force = False,
 ) -> None:
     """Say which template sees best: numbers for one image, a ranking with its noise for several."""
-    from denseclip_viz.measure.datasets import MaskFolder
+    from denseclip_viz.datasets.mask_folder import MaskFolder
     from denseclip_viz.measure.template_table import refuse_one
 
     with runs.one_line_errors():

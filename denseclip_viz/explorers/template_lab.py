@@ -13,6 +13,7 @@ import xarray as xr
 
 from denseclip_viz.canvas.map_stacks import stacks_of
 from denseclip_viz.canvas.state import ENSEMBLE, OUTPUT
+from denseclip_viz.datasets.example import Masks
 from denseclip_viz.errors import shown_elsewhere
 from denseclip_viz.explorers.controls import TEXTS
 from denseclip_viz.explorers.explorer import ExplorerSpec, Panel, open_panel, with_defaults
@@ -20,7 +21,7 @@ from denseclip_viz.explorers.session import Models
 from denseclip_viz.explorers.thumbnails import Thumbnail, ThumbnailGrid, Thumbnails
 from denseclip_viz.explorers.worker import Report
 from denseclip_viz.images import ImageLike
-from denseclip_viz.measure.map_scores import Masks, masks_among, place_of, places_of
+from denseclip_viz.measure.map_scores import masks_among, place_of, places_of
 from denseclip_viz.measure.template_table import templates_table
 from denseclip_viz.measure.word_effects import word_attribution
 from denseclip_viz.plot.panels import placement

@@ -7,8 +7,6 @@ from .candidates import ensemble as ensemble
 from .candidates import path_candidates as path_candidates
 from .candidates import synonym_candidates as synonym_candidates
 from .candidates import template_candidates as template_candidates
-from .datasets import Example as Example
-from .datasets import MaskFolder as MaskFolder
 from .ensemble_selection import EnsembleSelection as EnsembleSelection
 from .ensemble_selection import select_templates as select_templates
 from .evaluation import evaluate as evaluate

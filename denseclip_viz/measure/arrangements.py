@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from denseclip_viz.datasets.example import Example, classes_named
 from denseclip_viz.errors import PromptError
 from denseclip_viz.images import read
-from denseclip_viz.measure.datasets import Example, classes_named
 from denseclip_viz.toyworld.layout import grounded, light, sample, stuff_layers, stuff_names, thing
 from denseclip_viz.toyworld.rng import Rng, pick, shuffled, stream
 from denseclip_viz.toyworld.scene_plan import Plan

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.datasets.example import EachMasks, Example, Paired
 from denseclip_viz.errors import ImageError, OutOfMemoryError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.measure.bootstrap import intervals
 from denseclip_viz.measure.candidates import TextCandidates, template_candidates
-from denseclip_viz.measure.datasets import EachMasks, Example, Paired
 from denseclip_viz.measure.evaluation import MapMetric, map_metric, run
 from denseclip_viz.measure.map_scores import Floats, MapScores
 from denseclip_viz.measure.progress import bar

@@ -14,11 +14,11 @@ import numpy as np
 
 from denseclip_viz import arguments
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.datasets.example import Example, examples
 from denseclip_viz.errors import ImageError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.images import describe
 from denseclip_viz.measure.candidates import Candidates
-from denseclip_viz.measure.datasets import Example, examples
 from denseclip_viz.measure.map_scores import Floats, MapScores, flat_scores, truth_on_grid
 from denseclip_viz.measure.metrics import METRICS
 from denseclip_viz.measure.progress import bar, traced_beside

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.datasets.example import Example
 from denseclip_viz.errors import PromptError, warn
 from denseclip_viz.maps.tables import with_source
 from denseclip_viz.measure.arrangements import MOSAIC, MOST, PAIR, Arrangement, Arrangements, Photos, World, levels_of
 from denseclip_viz.measure.bootstrap import intervals
-from denseclip_viz.measure.datasets import Example
 from denseclip_viz.measure.evaluation import run
 from denseclip_viz.measure.map_methods import Draw, MapMethods
 from denseclip_viz.measure.map_scores import Floats, cell_areas, truth_on_grid

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.clip.paths import PATHS
+from denseclip_viz.datasets.example import Example
 from denseclip_viz.maps.comparison import spearman
 from denseclip_viz.measure.changed_inputs import embed_inputs, flipped, redrawn, shifted, trace_inputs
-from denseclip_viz.measure.datasets import Example
 from denseclip_viz.measure.map_methods import MapMethod, MapMethods
 from denseclip_viz.measure.map_scores import Floats, GroundTruth, cell_areas, truth_on_grid
 from denseclip_viz.measure.perturbation import (

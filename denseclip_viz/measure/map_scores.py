@@ -10,6 +10,7 @@ from unicodedata import normalize
 import numpy as np
 from numpy.typing import NDArray
 
+from denseclip_viz.datasets.example import Masks
 from denseclip_viz.errors import GeometryError, ImageError, PromptError
 from denseclip_viz.geometry import Geometry, downsample_mask
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Floats = NDArray[np.floating[Any]]
-Masks = Mapping[str, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.datasets.example import EachMasks, Paired
 from denseclip_viz.errors import ImageError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.measure.bootstrap import intervals, intervals_to_best
 from denseclip_viz.measure.candidates import TextCandidates, WithEnsembles, synonym_candidates, template_candidates
-from denseclip_viz.measure.datasets import EachMasks, Paired
 from denseclip_viz.measure.evaluation import map_metric, run
 from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Prompts

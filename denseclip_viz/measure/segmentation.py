@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.datasets.example import Example
 from denseclip_viz.geometry import Geometry, downsample_mask, weights
 from denseclip_viz.maps.refine import REMOVED
-from denseclip_viz.measure.datasets import Example
 from denseclip_viz.trace import Trace
 
 Counts = NDArray[np.int64]

@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.datasets.example import Masks
 from denseclip_viz.errors import PromptError
 from denseclip_viz.maps.refine import SCALE
 from denseclip_viz.maps.tables import with_source
-from denseclip_viz.measure.map_scores import Floats, MapScores, Masks, flat_scores, geometry_of, truth_on_grid
+from denseclip_viz.measure.map_scores import Floats, MapScores, flat_scores, geometry_of, truth_on_grid
 from denseclip_viz.measure.metrics import METRICS
 from denseclip_viz.validation import is_number
 

@@ -17,10 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from denseclip_viz.clip.text.encode import ensemble
+from denseclip_viz.datasets.example import Example
 from denseclip_viz.measure import segmentation
 from denseclip_viz.measure.attribution_candidates import AttributionCandidates
 from denseclip_viz.measure.candidates import VALUE, Baselines, TextCandidates
-from denseclip_viz.measure.datasets import Example
 from denseclip_viz.measure.evaluation import run
 from denseclip_viz.measure.segmentation import Labels, mean, most_confused, pixel_areas, share_right
 from denseclip_viz.model import Model

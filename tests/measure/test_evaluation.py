@@ -60,7 +60,7 @@ class TwoHalves:
     def __iter__(self):
         for at in range(3):
             labels = np.repeat([0, 1], 16)[:, None].repeat(32, 1)
-            yield dcv.measure.Example(f"half {at}", images(3)[at], labels=labels)
+            yield dcv.datasets.Example(f"half {at}", images(3)[at], labels=labels)
 
 
 def test_a_score_is_the_mean_over_prompts_of_the_table_of_each_image(tiny, templates):

@@ -11,9 +11,9 @@ from contests import images, quietly
 import denseclip_viz as dcv
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.paths import offers
+from denseclip_viz.datasets.example import Example
 from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
 from denseclip_viz.measure.bootstrap import small_sample_factor
-from denseclip_viz.measure.datasets import Example
 from denseclip_viz.measure.rungs import RUNGS, difference
 
 NAMES = ["a red car", "grass", "the sky"]

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 import denseclip_viz as dcv
 from denseclip_viz.clip.load.bundled import MODELS
+from denseclip_viz.datasets.example import Example
 from denseclip_viz.maps.refine import REMOVED
 from denseclip_viz.maps.segment import label
 from denseclip_viz.maps.similarity import Formula
 from denseclip_viz.measure.candidates import PATHS, Baselines
-from denseclip_viz.measure.datasets import Example
 from denseclip_viz.measure.segmentation import (
     areas_iou,
     areas_of,

@@ -1,0 +1,137 @@
+"""Examples, and how any data set gives them: images with what is true of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, repeat
+from operator import length_hint
+from typing import Any
+from unicodedata import normalize
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denseclip_viz import arguments
+from denseclip_viz.errors import PromptError
+
+Masks = Mapping[str, NDArray[np.bool_]]
+EachMasks = Iterable[Masks] | Callable[[Any], Masks]
+_OVER: Any = object()
+_ARTICLE = re.compile(r"^(a|an|the)\s+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """An image with what is true of it: masks by prompt, or the class of every pixel.
+
+    A data set is anything that can be gone through and gives these, and has `classes` where it gives labels.
+
+    Attributes:
+        name: Its name in results; the image's own when empty.
+        image: Anything that `Model.trace` takes.
+        masks: `{prompt: (row, column) bool}`, of the upright image.
+        labels: `(row, column)`, places in `classes`; negative ones are no class.
+        classes: The data set's; filled in where it is gone through.
+
+    Example:
+        >>> image, labels = np.zeros((2, 2, 3), np.uint8), np.array([[0, 1], [1, 1]])
+        >>> example = Example("tiny", image, labels=labels, classes=("sky", "grass"))
+        >>> example.masks_of(["the grass"])["the grass"].tolist()
+        [[False, True], [True, True]]
+    """
+
+    name: str
+    image: Any
+    masks: Masks | None = None
+    labels: NDArray[np.integer[Any]] | None = None
+    classes: tuple[str, ...] = ()
+
+    def masks_of(self, prompts: Iterable[str]) -> Masks | None:
+        """Give the masks that are there, else those of the classes that prompts name, with an article or without."""
+        if self.labels is None or self.masks is not None:
+            return self.masks
+        return {prompt: self.labels == at for prompt, at in classes_named(prompts, self.classes).items()}
+
+
+def examples(dataset: Iterable[Any]) -> Iterator[Example]:
+    """Go through a data set: examples, pairs of an image and its masks, scenes of the bundled world, or bare images.
+
+    It has `classes` if its labels need them. Each example is made when its turn comes.
+
+    Raises:
+        ImageError: one image where several are due.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> [example.labels.shape for example in examples(dcv.toyworld.dataset(2, size=64))]
+        [(64, 64), (64, 64)]
+    """
+    classes = tuple(getattr(dataset, "classes", ()))
+    for item in arguments.require_several(dataset):
+        if isinstance(item, Example):
+            yield replace(item, classes=item.classes or classes)
+        elif isinstance(item, tuple) and len(item) == 2:
+            yield Example("", *item, classes=classes)
+        elif callable(getattr(item, "labels", None)):
+            yield Example("", item, labels=item.labels(), classes=classes or tuple(item.classes))
+        else:
+            yield Example("", item)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Images with their masks beside them, each pair made when its turn comes.
+
+    Attributes:
+        images: Images of any kind.
+        masks: `{prompt: (row, column) bool}` of each in their order, or a function of the image; None without any.
+    """
+
+    images: Iterable[Any]
+    masks: EachMasks | None
+
+    def __length_hint__(self) -> int:
+        return length_hint(self.images)
+
+    def __iter__(self) -> Iterator[Example]:
+        images, masks = arguments.require_several(self.images), self.masks
+        if isinstance(masks, Mapping):
+            got, fix = "One dict of masks for several images", "Pass a list of dicts, or a function of the image."
+            raise PromptError(got, expected="a dict of masks for each image", fix=fix)
+        if masks is None or callable(masks):
+            yield from (Example("", image, masks and masks(image)) for image in images)
+            return
+        rest, count = chain(masks, repeat(_OVER)), 0
+        for count, (image, each) in enumerate(zip(images, rest), 1):  # noqa: B905
+            if each is _OVER:
+                raise _unequal(f"More images than masks (masks end after {count - 1})")
+            yield Example("", image, each)
+        if next(rest) is not _OVER:
+            raise _unequal(f"More masks than images (images end after {count})")
+
+
+def _unequal(got: str) -> PromptError:
+    return PromptError(got, expected="a dict of masks for each image, in their order", fix="Pass {} for none.")
+
+
+def classes_named(prompts: Iterable[str], classes: Sequence[str]) -> dict[str, int]:
+    """Find which class each prompt names: with an article or without, small letters or large.
+
+    Example:
+        >>> classes_named(["A Taxi", "a cab"], ["bus", "taxi"])
+        {'A Taxi': 1}
+    """
+    names = [bare(name) for name in classes]
+    return {prompt: names.index(bare(prompt)) for prompt in prompts if bare(prompt) in names}
+
+
+def bare(text: str) -> str:
+    """Take the article away, make letters small, and write those with accents in one of their two forms.
+
+    Example:
+        >>> bare(" The Taxi")
+        'taxi'
+    """
+    return normalize("NFC", _ARTICLE.sub("", text.strip()).casefold())
