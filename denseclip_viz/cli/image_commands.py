@@ -17,7 +17,7 @@ from denseclip_viz.cli.printed import print_table, print_written, say
 from denseclip_viz.cli.wording import in_options
 from denseclip_viz.errors import DenseclipVizError, ImageError, OutputError
 from denseclip_viz.files import FIGURES, check_target, save_data, save_table
-from denseclip_viz.measure.progress import traced_beside
+from denseclip_viz.progress import traced_beside
 
 if TYPE_CHECKING:
     import pandas as pd

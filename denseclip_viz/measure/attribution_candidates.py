@@ -16,7 +16,7 @@ from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.clip.towers import Tower
 from denseclip_viz.errors import LayerError
 from denseclip_viz.measure.map_scores import Floats
-from denseclip_viz.measure.progress import bar
+from denseclip_viz.progress import bar
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 

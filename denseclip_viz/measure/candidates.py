@@ -21,8 +21,8 @@ from denseclip_viz.errors import PromptError
 from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.map_scores import Floats
-from denseclip_viz.measure.progress import bar
 from denseclip_viz.measure.template_table import refuse_one
+from denseclip_viz.progress import bar
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 

@@ -17,9 +17,9 @@ from denseclip_viz.measure.bootstrap import intervals
 from denseclip_viz.measure.candidates import TextCandidates, template_candidates
 from denseclip_viz.measure.evaluation import MapMetric, map_metric, run
 from denseclip_viz.measure.map_scores import Floats, MapScores
-from denseclip_viz.measure.progress import bar
 from denseclip_viz.measure.rank import Draws
 from denseclip_viz.presets import Preset
+from denseclip_viz.progress import bar
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 from denseclip_viz.validation import is_number, is_whole, many

@@ -16,15 +16,16 @@ from denseclip_viz import arguments
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.datasets.example import Example, examples
 from denseclip_viz.errors import ImageError, PromptError, warn
+from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.images import describe
 from denseclip_viz.measure.candidates import Candidates
 from denseclip_viz.measure.map_scores import Floats, MapScores, flat_scores, truth_on_grid
 from denseclip_viz.measure.metrics import METRICS
-from denseclip_viz.measure.progress import bar, traced_beside
-from denseclip_viz.measure.store import ResultStore, Values, fingerprint
+from denseclip_viz.measure.store import ResultStore, Values
 from denseclip_viz.measure.template_table import number_of
 from denseclip_viz.presets import Preset
+from denseclip_viz.progress import bar, traced_beside
 from denseclip_viz.trace import Trace
 from denseclip_viz.validation import many
 

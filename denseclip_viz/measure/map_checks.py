@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from denseclip_viz.clip.paths import PATHS
 from denseclip_viz.datasets.example import Example
+from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.maps.comparison import spearman
 from denseclip_viz.measure.changed_inputs import embed_inputs, flipped, redrawn, shifted, trace_inputs
 from denseclip_viz.measure.map_methods import MapMethod, MapMethods
@@ -29,7 +30,7 @@ from denseclip_viz.measure.perturbation import (
     visible_pixels,
 )
 from denseclip_viz.measure.pointing import above, energy, pointing, right_object
-from denseclip_viz.measure.store import Values, fingerprint
+from denseclip_viz.measure.store import Values
 from denseclip_viz.trace import Trace
 
 HALF = 0.5  # of the image that Grad-ECLIP's protocol takes away

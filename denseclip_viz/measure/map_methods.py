@@ -16,9 +16,9 @@ from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.paths import PATHS, choose_path
 from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.errors import GeometryError, LayerError
+from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.map_scores import Floats
-from denseclip_viz.measure.store import fingerprint
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace

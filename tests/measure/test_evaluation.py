@@ -18,7 +18,7 @@ from contests import PROMPTS, blobs, images
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
-from denseclip_viz.measure.store import fingerprint
+from denseclip_viz.fingerprint import fingerprint
 
 SCORE = "shared_precision"
 
