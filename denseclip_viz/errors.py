@@ -37,6 +37,10 @@ class ImageError(DenseclipVizError):
     """An image that cannot be read, or that would not be read rightly."""
 
 
+class DatasetError(DenseclipVizError):
+    """A data set's folder in which something is missing or does not match; the message lists the files."""
+
+
 class GeometryError(DenseclipVizError):
     """A size, crop or tiling that cannot be."""
 

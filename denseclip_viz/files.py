@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 FIGURES = (".png", ".svg", ".pdf")
 _PART = re.compile(r"\..+\.([0-9]{1,10})\.part", re.DOTALL)
 _NAMELESS = "__xarray_dataarray_variable__"  # what xarray reads back as an array without a name

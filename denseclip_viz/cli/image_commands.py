@@ -16,7 +16,7 @@ import typer
 from denseclip_viz.cli.printed import print_table, print_written, say
 from denseclip_viz.cli.wording import in_options
 from denseclip_viz.errors import DenseclipVizError, ImageError, OutputError
-from denseclip_viz.files import FIGURES, check_target, save_data, save_table
+from denseclip_viz.files import FIGURES, IMAGES, check_target, save_data, save_table
 from denseclip_viz.progress import traced_beside
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 TABLES = (".nc", ".csv")
 WITH_FIGURES = (*FIGURES, *TABLES)
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @contextmanager

@@ -43,6 +43,9 @@ def templates(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Folder of masks: NAME.png of class indices for each image, with classes.txt."),
     ] = None,
+    layout: Annotated[
+        str, typer.Option(help="Whose masks they are: voc21, ade150, … (denseclip-viz datasets lists all).")
+    ] = "folder",
     absent: opt.Absent = [],  # noqa: B006  typer copies it
     score: Annotated[
         Optional[str],  # noqa: UP045
@@ -76,8 +79,8 @@ def templates(
         if out is not None:
             check_target(out, ENDINGS, force=force)
             runs.refuse_input(out, files, fix="Choose another name.")
-        _check_numbers(files, masks, score, threshold)
-        truth = None if masks is None else MaskFolder.of(masks, files, prompts)
+        _check_numbers(files, masks, score, threshold, layout)
+        truth = None if masks is None else MaskFolder.of(masks, files, prompts, layout)
         loaded, skipped = model.load(), runs.Skipped(len(files))
         if len(files) == 1:
             result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=fit, path=one)
@@ -104,11 +107,16 @@ class _Result:
     stopped: bool = False
 
 
-def _check_numbers(files: list[Path], masks: Path | None, score: str | None, threshold: float | None) -> None:
+def _check_numbers(
+    files: list[Path], masks: Path | None, score: str | None, threshold: float | None, layout: str
+) -> None:
     """Refuse, before any model is loaded, an option that would change nothing."""
     if score is not None and len(files) == 1:
         got, fix = f"--score {score} for one image", "Leave it out, or pass a folder."
         raise PromptError(got, expected="several images to rank templates on", fix=fix)
+    if layout != "folder" and masks is None:
+        got, fix = f"--layout {layout} without --masks", "Name the folder of its masks: --masks SegmentationClass."
+        raise PromptError(got, expected="masks that it is for", fix=fix)
     if threshold is not None and (masks is None or (len(files) > 1 and score != "iou")):
         got = f"--threshold {threshold:g} {'without --masks' if masks is None else 'without --score iou'}"
         raise PromptError(got, expected="something that it is for", fix="It is for the number iou, with masks.")

@@ -17,6 +17,7 @@ from denseclip_viz import arguments
 from denseclip_viz.errors import PromptError
 
 Masks = Mapping[str, NDArray[np.bool_]]
+CLASSES = "classes.txt"
 EachMasks = Iterable[Masks] | Callable[[Any], Masks]
 _OVER: Any = object()
 _ARTICLE = re.compile(r"^(a|an|the)\s+", re.IGNORECASE)

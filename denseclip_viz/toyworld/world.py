@@ -43,9 +43,23 @@ class Scenes(Sequence[Scene]):
     siblings: int = 0
 
     @property
+    def name(self) -> str:
+        """Say which data set this is."""
+        return "toyworld"
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Name what labels count: all classes of the world."""
         return CLASSES
+
+    @property
+    def names(self) -> tuple[tuple[str, ...], ...]:
+        """Say what each class is called in prompts."""
+        return tuple((name,) for name in CLASSES)
+
+    @property
+    def background(self) -> None:
+        """Say that no class is all the rest: what is behind things has a name here."""
 
     def __len__(self) -> int:
         return len(self.numbers)
