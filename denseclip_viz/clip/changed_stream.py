@@ -103,13 +103,19 @@ def lying_apart(patches: Tensor) -> Tensor:
     count = min(NEIGHBOURS, patches.shape[1] - 1)
     if count < 1:
         return torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
-    patches = patches.to(torch.promote_types(patches.dtype, torch.float32))  # torch has no distances in half precision
-    exact = "donot_use_mm_for_euclid_dist"
-    nearest = (torch.cdist(patches, patches, compute_mode=exact) ** 2).topk(count + 1, largest=False)
+    nearest = _squared_distances(patches).topk(count + 1, largest=False)
     distance = nearest.values[..., -1]
     theirs = torch.gather(distance[:, None].expand(-1, distance.shape[1], -1), 2, nearest.indices[..., 1:])
     score = (distance[..., None] / theirs.clamp_min(_NOTHING)).mean(-1)
     return score > torch.quantile(score, APART, dim=-1, keepdim=True)
+
+
+def _squared_distances(patches: Tensor) -> Tensor:
+    """Give |a - b|² of all patches of an image, by one product: `(image, position, position)`."""
+    # double where it is to be had: what is left of |a|² + |b|² - 2ab is small beside them
+    patches = patches.to(torch.float32 if patches.device.type == "mps" else torch.float64)
+    lengths = patches.square().sum(-1)
+    return torch.baddbmm(lengths[..., None] + lengths[:, None], patches, patches.mT, alpha=-2).clamp_min(0)
 
 
 def _attended_most(mixer: Mixer) -> Tensor:
@@ -128,11 +134,11 @@ def _attended_most(mixer: Mixer) -> Tensor:
 
 def _filled(patches: Tensor, *, apart: Tensor, grid: tuple[int, int]) -> Tensor:
     """Put the mean of the up to eight neighbours that lie in place where a patch lies apart; none: it stays."""
-    good = (~apart).to(patches).unflatten(1, grid)[:, None]
-    maps = patches.transpose(1, 2).unflatten(2, grid) * good
-    around = torch.ones(3, 3).to(patches)
-    around[1, 1] = 0
-    counts = F.conv2d(good, around[None, None], padding=1)
-    sums = F.conv2d(maps.flatten(0, 1)[:, None], around[None, None], padding=1).view_as(maps)
-    means = (sums / counts.clamp_min(1)).flatten(2).transpose(1, 2)
-    return torch.where((apart & (counts.flatten(1) > 0))[..., None], means, patches)
+    good = (~apart).to(patches)[..., None]  # none that lies apart counts, so it is none of its own nine either
+    sums, counts = (_of_nine(maps.unflatten(1, grid)).flatten(1, 2) for maps in (patches * good, good))
+    return torch.where(apart[..., None] & (counts > 0), sums / counts.clamp_min(1), patches)
+
+
+def _of_nine(maps: Tensor) -> Tensor:
+    """Sum `(image, y, x, C)` over each place and its neighbours."""
+    return F.avg_pool2d(maps.permute(0, 3, 1, 2), 3, stride=1, padding=1, divisor_override=1).permute(0, 2, 3, 1)

@@ -70,22 +70,29 @@ def products_of(block: BlockPass, kind: str, iterations: int | None, near: Tenso
     tokens = {"q": block.query, "k": block.key, "v": block.value}[kind[0]]
     if iterations is None:
         return Products(tokens, tokens, scale, near)
-    sharpness = block.length * scale
-    tokens = gathered(tokens, sharpness, iterations)
-    return Products(sharpness * tokens, tokens, 1.0, near)
+    tokens = gathered(tokens, (block.length * scale).sqrt(), iterations)
+    return Products(tokens, tokens, 1.0, near)
 
 
-def gathered(tokens: Tensor, sharpness: Tensor, iterations: int) -> Tensor:
-    """Move tokens to those that they are like, `iterations` times, and give them the length 1 (GEM, section 3.2).
+def gathered(tokens: Tensor, length: Tensor, iterations: int) -> Tensor:
+    """Move tokens to those that they are like, `iterations` times, and give them a length (GEM, section 3.2).
+
+    Its square is what cosines are multiplied by: one tensor serves as query, key and value.
 
     Example:
         >>> gathered(torch.ones(1, 1, 3, 4), torch.ones(1, 1, 1, 1), 1)[0, 0, 0]
         tensor([0.5000, 0.5000, 0.5000, 0.5000])
     """
     for _ in range(iterations):
-        tokens = F.normalize(tokens, dim=-1)
-        tokens = F.scaled_dot_product_attention(sharpness * tokens, tokens, tokens, scale=1.0)
-    return F.normalize(tokens, dim=-1)
+        tokens = _of_length(tokens, length)
+        tokens = F.scaled_dot_product_attention(tokens, tokens, tokens, scale=1.0)
+    return _of_length(tokens, length)
+
+
+def _of_length(tokens: Tensor, length: Tensor) -> Tensor:
+    nothing = torch.finfo(tokens.dtype).tiny ** 0.5  # over which a length can be divided: zeros stay
+    scale: Tensor = length / tokens.norm(dim=-1, keepdim=True).clamp_min(nothing)
+    return tokens * scale
 
 
 def nearness(grid: tuple[int, int], sigma: float) -> Tensor:
