@@ -28,7 +28,7 @@ BASE64 = 4 / 3  # characters for a byte
 @guarded
 def save_html(
     results: Result | Sequence[Result],
-    path: str | os.PathLike[str],
+    file: str | os.PathLike[str],
     *,
     title: str = "",
     notes: str = "",
@@ -43,6 +43,7 @@ def save_html(
     force: bool = False,
     prompt: str | None = None,
     template: str | None = None,
+    path: str | None = None,
     layer: str | None = None,
     view: str | None = None,
     head: int | str | None = None,
@@ -58,7 +59,7 @@ def save_html(
     Args:
         results: What `Model.compare`, `Model.similarity` or `Model.segment` returned, or several of them, which stand
             side by side.
-        path: Where to; ends in .html.
+        file: Where to; ends in .html.
         title: Heading; the image's name by default.
         notes: Text below it; line breaks are kept.
         trace: The trace of the result, or one for each: see `Canvas`.
@@ -71,8 +72,9 @@ def save_html(
         like: More results that the scales cover, as for `Canvas`.
         locked: Names of controls that are not shown.
         force: Replace a file that is there.
-        prompt: Which one to start with; the first by default, as for the next four.
+        prompt: Which one to start with; the first by default, as for the next five.
         template: Which one, or "ensemble" for the mean of the maps.
+        path: Which path, of a result of several.
         layer: "output" for the pooling itself, or an inner layer.
         view: "dense", "contribution", "attention", "gap" or "segments".
         head: A head's number, or "mean".
@@ -84,7 +86,7 @@ def save_html(
         pinned: The cell [y, x] whose values stay in sight.
 
     Returns:
-        The path.
+        Where it was written.
 
     Raises:
         OutputError: Another ending, no such folder, a file that is there and no `force`, or a page beyond the limit;
@@ -99,7 +101,7 @@ def save_html(
         ...     save_html(both, f"{folder}/taxi.html", view="gap").name
         'taxi.html'
     """
-    start = {"prompt": prompt, "template": template, "layer": layer, "view": view, "head": head}
+    start = {"prompt": prompt, "template": template, "path": path, "layer": layer, "view": view, "head": head}
     look = {"opacity": opacity, "threshold": threshold, "colours": colours, "interpolation": interpolation}
     given = {name: value for name, value in start.items() if value is not None}
     state = {**given, **look, "hover": hover, "pinned": pinned}
@@ -107,7 +109,7 @@ def save_html(
     several: list[Any] = [results] if is_one else list(results)
     traces = [trace] * len(several) if trace is None or isinstance(trace, Trace) else list(trace)
     _check(several, traces)
-    check_target(path, [".html"], force=force)
+    check_target(file, [".html"], force=force)
     options: dict[str, Any] = {"leave_out": leave_out, "limit": limit_mb / BASE64}
     shown = [pack_result(result, features=one, **options) for result, one in zip(several, traces, strict=True)]
     alike = scales_of(like)
@@ -122,9 +124,9 @@ def save_html(
         got, expected = f"The page takes {len(page) / 1e6:.1f} MB", f"at most {limit_mb:g} MB"
         fix = "Show fewer results or prompts, leave something out (leave_out=['cells', 'layers']), or raise limit_mb."
         raise OutputError(got, expected=expected, fix=fix)
-    with atomic_write(path, [".html"], force=force) as part:
+    with atomic_write(file, [".html"], force=force) as part:
         part.write_bytes(page)
-    return Path(path)
+    return Path(file)
 
 
 def _check(several: Sequence[Result], traces: Sequence[Trace | None]) -> None:

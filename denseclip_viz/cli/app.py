@@ -156,7 +156,10 @@ def classify(
     out: opt.Out = None,
     force: opt.Force = False,
 ) -> None:
-    """Give the whole image's probability of each prompt, and its cosine beside that of absent ones."""
+    """Give the whole image's probability of each prompt, and its cosine beside that of absent ones.
+
+    It is of CLIP's own answer, which no --path changes.
+    """
     from denseclip_viz.maps.tables import classify_overview, classify_table
 
     with one_line_errors():
@@ -175,20 +178,26 @@ def layers(
     prompt: opt.PromptList,
     model: opt.ModelOptions,
     layer: opt.LayerList = [],  # noqa: B006
+    template: opt.Templates = [],  # noqa: B006
+    articles: opt.Articles = "as written",
+    absent: opt.Absent = [],  # noqa: B006
     geometry: opt.Fit = "native",
+    path: opt.OnePath = [],  # noqa: B006
     out: opt.Out = None,
     force: opt.Force = False,
 ) -> None:
-    """Compare global and dense layer by layer."""
+    """Compare global and dense layer by layer; along a --path that one layer gives by itself, such as vanilla."""
     from denseclip_viz.maps.tables import layers_table
 
     with one_line_errors():
-        prompts, fit, files = opt.prompts_of(prompt, [], []), opt.fit_of(geometry), find(images)
+        prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
+        one = opt.paths_of(path)
         check_out(out, files, WITH_FIGURES, force=force)
         loaded = model.load()
         wanted: Any = layer or "all"
         command = Command(lambda trace: loaded.compare(trace, prompts, layers=wanted), plotted("layers"), layers_table)
-        run(loaded, files, command, out=out, force=force, geometry=fit, layers=loaded.layers_to_record(wanted))
+        recorded = loaded.layers_to_record(wanted)
+        run(loaded, files, command, out=out, force=force, geometry=fit, path=one, layers=recorded)
 
 
 app.command()(templates)

@@ -83,10 +83,14 @@ class ModelOptions:
     ] = None
 
     def load(self) -> Model:
-        """Load it; what cannot be is refused there."""
-        from denseclip_viz import loading
+        """Load it, and say so while that takes seconds; what cannot be is refused there."""
+        from rich.console import Console
+        from rich.markup import escape
 
-        return loading.load(**{**vars(self), "mean": _channels(self.mean), "std": _channels(self.std)})
+        with Console(stderr=True).status(f"loading {escape(self.name)}"):  # where there is a terminal
+            from denseclip_viz import loading
+
+            return loading.load(**{**vars(self), "mean": _channels(self.mean), "std": _channels(self.std)})
 
 
 def with_model(command: Callable[..., None]) -> Callable[..., None]:

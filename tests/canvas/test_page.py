@@ -64,6 +64,11 @@ def test_a_page_starts_where_it_is_told_to_or_says_what_there_is(tmp_path):
     assert '"view": "gap", "head"' in text
     with pytest.raises(PromptError, match="a whale"):
         dcv.save_html(both, tmp_path / "y.html", prompt="a whale")
+    paths = both.assign(dense=both.dense.expand_dims(path=["value", "sclip"]))
+    text = dcv.save_html(paths, tmp_path / "z.html", path="sclip").read_text(encoding="utf-8")
+    assert '"path": "sclip", "layer"' in text
+    with pytest.raises(LayerError, match="no path 'gem'"):
+        dcv.save_html(paths, tmp_path / "y.html", path="gem")
 
 
 def test_there_must_be_results_and_as_many_traces(tmp_path):

@@ -190,7 +190,25 @@ def test_templates_are_ranked_on_a_folder_along_the_path_that_is_named(run, many
     assert scores[0] != scores[1]
 
 
-@pytest.mark.parametrize("command", ["compare", "segment"])
+def test_layers_are_read_along_the_path_and_in_the_templates_that_are_named(run, here):
+    tables = []
+    for path in ([], ["--path", "value"], ["--path", "vanilla"]):
+        more = ["-t", "{}", "-t", "see {}", "--absent", "the sky"]
+        run("layers", "street.jpg", "-l", "blocks.1", *more, *path, "-o", "x.csv", "--force")
+        tables.append(pd.read_csv("x.csv"))
+    assert tables[0].equals(tables[1]) and not tables[0].equals(tables[2])
+    assert set(tables[0].template) == {"{}", "see {}"} and set(tables[0].prompt) == {"a red car", "grass", "the sky"}
+
+
+def test_layers_refuse_a_path_of_several_blocks_with_one_that_they_can_be_read_along(refused):
+    assert "Trace the layers with --path value." in refused("layers", "street.jpg", "--path", "sclip")
+
+
+def test_classify_says_why_it_takes_no_path(run):
+    assert "which no --path changes" in " ".join(run("classify", "--help", model="", prompts=()).stdout.split())
+
+
+@pytest.mark.parametrize("command", ["compare", "segment", "layers"])
 def test_a_path_that_there_is_not_is_refused_before_any_work(refused, no_model, command):
     assert "path 'nothing' is unknown" in refused(command, "street.jpg", "--path", "nothing")
 
