@@ -4,18 +4,26 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test test-all check lint types demo lab notebooks images bench clean
+.PHONY: test test-all check browser every demo lab notebooks images bench clean
 
-test: $(VENV)/.installed
+test: check
+	$(MAKE) browser
+
+# and every configuration of every tower, not one of each structure: beside the browser, which leaves most of a core
+test-all: check
+	$(MAKE) --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) browser every
+
+check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --ignore=tests/browser
+
+browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser
 
-# and every configuration of every tower, not one of each structure
-test-all: test
-	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal -m every
+every: $(VENV)/.installed
+	$(BIN)/python -m pytest -m every
 
 # uv resolves torch and torchvision together, from one index, into an environment of its own
 $(VENV)/.installed: pyproject.toml
