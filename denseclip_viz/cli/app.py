@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from denseclip_viz.cli import options as opt
+from denseclip_viz.cli.dataset_commands import app as datasets
 from denseclip_viz.cli.image_commands import (
     TABLES,
     WITH_FIGURES,
@@ -50,6 +51,7 @@ app = typer.Typer(
 )
 
 app.add_typer(world, name="toyworld")
+app.add_typer(datasets, name="datasets")
 
 FOLDER = Path("denseclip-viz-notebooks")
 

@@ -21,6 +21,7 @@ OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME} | {
 """Arguments of Python, and the options that they are here. A switch stands for the one value that a message advises."""
 OTHERS = {
     "models()": "denseclip-viz models",
+    "dcv.datasets.layouts()": "denseclip-viz datasets",
     "toyworld.vocabulary()": "denseclip-viz toyworld vocabulary",
     "batch_size": "the number of images",  # as many as there are, up to eight, are one batch
     "PIL.Image.open it, image.seek(0), pass image.copy()": "save it as a file of its own",

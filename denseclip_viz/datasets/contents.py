@@ -42,33 +42,37 @@ def look_into(layout: Layout, root: Path, split: str, classes: Sequence[str]) ->
     word = layout.word(split)
     if faults := misplaced(layout, root, word):
         return Contents([], faults)
-    masks, several = _masks(layout, root, word), [masks.ids for masks in layout.masks]
     first = next(folder for folder in _under(root, layout.images, word) if folder.is_dir())
-    images, faults = _images(first, layout.suffix)
-    listed = root / layout.list_file.format(split=word) if layout.list_file else None
-    if listed is None:
-        names = sorted(images.keys() | masks.keys())
-    else:
-        names, wrong = _listed(listed)
+    masks, (images, faults) = _masks(layout, root, word), _images(first, layout.suffix)
+    names, listed = sorted(images.keys() | masks.keys()), layout.list_file.format(split=word)
+    if listed:
+        names, wrong = _listed(root / listed)
         faults += wrong
     items = []
     for name in names:
         image, mask = images.get(name), masks.get(name)
-        if image is None:
-            why = f", but {listed} names it" if listed else f", but its mask {mask and mask[0]} is there"
-            missing = first / f"{name}{layout.suffix or '.jpg'}"
-            faults.append(Fault(missing, f"is missing{why}", "Copy it again, or take its name out."))
-        if mask is None:
-            expected = _under(root, [f"{each.folder}/{name}{each.suffix}" for each in layout.masks], word)
-            other = "".join(f", and so is {file.name}" for file in expected[1:] if file.name != expected[0].name)
-            faults.append(Fault(expected[0], f"is missing{other}; it is the mask of {name}", layout.advice))
         if image is not None and mask is not None:
             file, at = mask
-            ids: Ids = several[at] or tuple(range(len(classes)))
+            ids: Ids = layout.masks[at].ids or tuple(range(len(classes)))
             items.append(Item(name, image, file, partial(read_labels, file, ids, layout.advice)))
+        elif image is not None:
+            faults.append(_maskless(name, layout, root, word))
+        else:
+            why = f"but its mask {mask[0].relative_to(root)} is there" if mask else "and so is its mask"
+            why += f", and {listed} names it" * bool(listed)
+            missing = first / f"{name}{layout.suffix or '.jpg'}"
+            faults.append(Fault(missing, f"is missing, {why}", "Copy it again, or take its name out."))
     if not names and not faults:
-        faults = [Fault(listed or first, "names no image" if listed else "holds no images", _splits(layout, root))]
+        what, place = ("names no image", root / listed) if listed else ("holds no images", first)
+        faults = [Fault(place, what, _splits(layout, root))]
     return Contents(items, faults)
+
+
+def _maskless(name: str, layout: Layout, root: Path, word: str) -> Fault:
+    """Say which files would be the mask of an image that has none."""
+    files = _under(root, [f"{each.folder}/{name}{each.suffix}" for each in layout.masks], word)
+    others = "".join(f", and so is {file.name}" for file in files[1:] if file.name != files[0].name)
+    return Fault(files[0], f"is missing{others}; it is the mask of {name}", layout.advice)
 
 
 def misplaced(layout: Layout, root: Path, word: str) -> list[Fault]:

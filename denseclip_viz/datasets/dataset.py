@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denseclip_viz.datasets.example import Example
+from denseclip_viz.validation import many
 
 
 class Item(NamedTuple):
@@ -48,8 +49,8 @@ class Dataset(Sequence[Example]):
         >>> import denseclip_viz as dcv, tempfile
         >>> with tempfile.TemporaryDirectory() as place:
         ...     dataset = dcv.datasets.read("folder", dcv.toyworld.export(f"{place}/toy", 3, size=64))
-        ...     len(dataset), dataset[:2][1].labels.shape, dataset.background
-        (3, (64, 64), None)
+        ...     dataset[:2], dataset[1].labels.shape, dataset.background
+        (<folder: 2 images, 52 classes>, (64, 64), None)
     """
 
     name: str
@@ -58,6 +59,10 @@ class Dataset(Sequence[Example]):
     names: tuple[tuple[str, ...], ...]
     background: int | None
     items: tuple[Item, ...]
+
+    def __repr__(self) -> str:
+        named = " ".join(filter(None, (self.name, self.split)))
+        return f"<{named}: {many(len(self), 'image')}, {len(self.classes)} class{'es' * (len(self.classes) != 1)}>"
 
     def __len__(self) -> int:
         return len(self.items)

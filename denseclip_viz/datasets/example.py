@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, repeat
-from operator import length_hint
 from typing import Any
 from unicodedata import normalize
 
@@ -14,12 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denseclip_viz import arguments
-from denseclip_viz.errors import PromptError
 
 Masks = Mapping[str, NDArray[np.bool_]]
 CLASSES = "classes.txt"
-EachMasks = Iterable[Masks] | Callable[[Any], Masks]
-_OVER: Any = object()
 _ARTICLE = re.compile(r"^(a|an|the)\s+", re.IGNORECASE)
 
 
@@ -79,42 +74,6 @@ def examples(dataset: Iterable[Any]) -> Iterator[Example]:
             yield Example("", item, labels=item.labels(), classes=classes or tuple(item.classes))
         else:
             yield Example("", item)
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Images with their masks beside them, each pair made when its turn comes.
-
-    Attributes:
-        images: Images of any kind.
-        masks: `{prompt: (row, column) bool}` of each in their order, or a function of the image; None without any.
-    """
-
-    images: Iterable[Any]
-    masks: EachMasks | None
-
-    def __length_hint__(self) -> int:
-        return length_hint(self.images)
-
-    def __iter__(self) -> Iterator[Example]:
-        images, masks = arguments.require_several(self.images), self.masks
-        if isinstance(masks, Mapping):
-            got, fix = "One dict of masks for several images", "Pass a list of dicts, or a function of the image."
-            raise PromptError(got, expected="a dict of masks for each image", fix=fix)
-        if masks is None or callable(masks):
-            yield from (Example("", image, masks and masks(image)) for image in images)
-            return
-        rest, count = chain(masks, repeat(_OVER)), 0
-        for count, (image, each) in enumerate(zip(images, rest), 1):  # noqa: B905
-            if each is _OVER:
-                raise _unequal(f"More images than masks (masks end after {count - 1})")
-            yield Example("", image, each)
-        if next(rest) is not _OVER:
-            raise _unequal(f"More masks than images (images end after {count})")
-
-
-def _unequal(got: str) -> PromptError:
-    return PromptError(got, expected="a dict of masks for each image, in their order", fix="Pass {} for none.")
 
 
 def classes_named(prompts: Iterable[str], classes: Sequence[str]) -> dict[str, int]:

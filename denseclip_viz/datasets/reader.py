@@ -124,11 +124,15 @@ def _look(layout: Layout, root: Path, split: str) -> tuple[Contents, tuple[str, 
 
 
 def _refusal(faults: Sequence[Fault], layout: Layout, root: Path, split: str) -> DatasetError:
-    listed = "; ".join(f"{fault.file} {fault.fault}" for fault in faults[:_SHOWN])
+    listed = "; ".join(f"{_below(fault.file, root)} {fault.fault}" for fault in faults[:_SHOWN])
     more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
     got = f"{layout.name} in {root} has {many(len(faults), 'fault')}: {listed}{more}"
     fixes = dict.fromkeys(fault.fix for fault in faults[:_SHOWN])
     return DatasetError(got, expected=layout.places(split), fix=" ".join(fixes))
+
+
+def _below(file: Path, root: Path) -> Path:
+    return file.relative_to(root) if file != root and file.is_relative_to(root) else file
 
 
 def _opened(item: Item) -> list[Fault]:

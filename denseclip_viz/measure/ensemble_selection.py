@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.datasets.example import EachMasks, Example, Paired
+from denseclip_viz.datasets.example import Example
+from denseclip_viz.datasets.paired import EachMasks, Paired
 from denseclip_viz.errors import ImageError, OutOfMemoryError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.measure.bootstrap import intervals
@@ -144,9 +145,10 @@ def select_templates(
     draws = Draws(interval, resamples, seed)
     _check(most, held_out)
     candidates = template_candidates(model, Prompts.of(prompts), weights=weights, progress=progress)
-    metric = map_metric(score, model, candidates, threshold=threshold, masks=masks is not None)
+    given = Paired(images, masks)
+    metric = map_metric(score, model, candidates, threshold=threshold, masks=given.judged)
     options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
-    held, given = _Held(metric, candidates), Paired(images, masks)
+    held = _Held(metric, candidates)
     result = run(model, given, candidates, held, options, unreadable=unreadable, progress=progress)
     choosing, judging = _parts(held.images, held_out, seed)
     stopped = bool(result.attrs["stopped"])

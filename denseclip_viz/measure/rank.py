@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.datasets.example import EachMasks, Paired
+from denseclip_viz.datasets.paired import EachMasks, Paired
 from denseclip_viz.errors import ImageError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.measure.bootstrap import intervals, intervals_to_best
@@ -57,7 +57,7 @@ def rank_templates(
 
     Args:
         model: A loaded model.
-        images: Anything `model.trace_many` takes, also a generator.
+        images: Anything `model.trace_many` takes, also a generator; of `datasets.read`, with its own masks.
         prompts: With two templates or more; those marked absent are in none of the images.
         masks: For each image `{prompt: (row, column) bool}`, as an iterable in their order or as a function of the
             image. Prompts without a mask there are not judged there; a prompt that is not in an image has a mask
@@ -99,9 +99,9 @@ def rank_templates(
     """
     candidates = template_candidates(model, Prompts.of(prompts), weights=weights, progress=progress)
     draws = Draws(interval, resamples, seed)
-    metric = map_metric(score, model, candidates, threshold=threshold, masks=masks is not None)
-    options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
     given, each = Paired(images, masks), WithEnsembles(candidates)
+    metric = map_metric(score, model, candidates, threshold=threshold, masks=given.judged)
+    options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
     scores = run(model, given, each, metric, options, store=store, unreadable=unreadable, progress=progress)
     return ranking_of(scores, candidates, metric.name, draws)
 
@@ -168,9 +168,9 @@ def rank_synonyms(
     """
     candidates = synonym_candidates(model, synonyms, others=others, absent=absent, template=template)
     draws = Draws(interval, resamples, seed)
-    metric = map_metric(score, model, candidates, threshold=threshold, masks=masks is not None)
-    options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
     given, each = Paired(images, masks), WithEnsembles(candidates)
+    metric = map_metric(score, model, candidates, threshold=threshold, masks=given.judged)
+    options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
     scores = run(model, given, each, metric, options, store=store, unreadable=unreadable, progress=progress)
     return ranking_of(scores, candidates, metric.name, draws)
 
