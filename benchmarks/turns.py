@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import open_clip
 import torch
 from PIL import Image
 
 import denseclip_viz as dcv
 from denseclip_viz.clip.forward import embed
+from denseclip_viz.clip.towers import tower_of
 
 PROMPTS = ["a cat", "a dog", "grass", "a road", "the sky"]
 Works = dict[str, Callable[[], object]]
@@ -32,7 +34,10 @@ def prepare(name: str, side: str) -> tuple[dcv.Model, Image.Image, dcv.Whole | N
     fit = None if size == model.preprocess.size[0] else dcv.Whole(short=size)
     pixels = model.trace(image, geometry=fit).pixels
     assert pixels is not None
-    return model, image, fit, {"encode_image": lambda: embed(model.tower, pixels[None])}
+    # at another size than its own a tower cannot run plainly, so one that is made for that size does
+    plain = model.clip if fit is None else open_clip.create_model(name, force_image_size=pixels.shape[-1])
+    tower = tower_of(plain.eval())
+    return model, image, fit, {"encode_image": lambda: embed(tower, pixels[None])}
 
 
 def report(title: str, works: Works, rounds: int, *, fewer: Mapping[str, int] | None = None) -> None:

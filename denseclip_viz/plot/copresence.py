@@ -119,7 +119,7 @@ def _leaks(ax: Axes, leakage: xr.DataArray, draws: Draws, *, last: bool) -> None
         at, y = CONDITIONS.index(condition), [row + 0.5]
         ends: Any = {"linewidth": 1.6, "solid_capstyle": "butt", "gid": f"{condition} interval"}
         ax.plot(np.clip([low[at], high[at]], 0, 1), y * 2, color=look["color"], **ends)
-        ax.plot([middle[at]], y, **look, linestyle="none", gid=condition, zorder=3)
+        ax.plot([middle[at]], y, **look, linestyle="none", gid=condition, zorder=3, clip_on=False)
     ax.text(1.04, 0.5, number(float(middle[1]), 2), ha="left", va="center", **plain(SMALL, TOGETHER))
 
 
@@ -134,7 +134,7 @@ def _distances(ax: Axes, leakage: xr.DataArray, result: xr.Dataset, *, last: boo
         cells = [together[(result["size"].values == size) & (result["distance"].values == one)] for one in far]
         means = [cell.mean() if len(cell) else np.nan for cell in cells]
         wide = SIZES[round(rank * (len(SIZES) - 1) / max(len(sizes) - 1, 1))]
-        look: Any = {"color": TOGETHER, "linewidth": wide, "marker": "o", "markersize": 1.5 + wide}
+        look: Any = {"color": TOGETHER, "linewidth": wide, "marker": "o", "markersize": 1.5 + wide, "clip_on": False}
         ax.plot(range(len(far)), means, gid=f"size {size:g}", **look)
     if last:
         for at, one in enumerate(far):
@@ -148,13 +148,25 @@ def _quadrants(ax: Axes, share: xr.DataArray, draws: Draws, *, last: bool) -> No
     ax.set(xlim=(0.7, max(len(named), 1) + 0.3), ylim=(0, 1))
     ax.axhline(CHANCE[1], color=GREY, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
     _box(ax)
-    ax.plot(named, 1 / named, color=GREY, linestyle="none", marker=".", markersize=3.5, gid="most", zorder=1)
+    ax.plot(
+        named, 1 / named, color=GREY, linestyle="none", marker=".", markersize=3.5, gid="most", zorder=1, clip_on=False
+    )
     ends = []
     for wording, colour in zip(WORDINGS, (EACH, JOINT), strict=True):
         if len(values := share.sel(wording=wording).values):
             middle, low, high = _means(values, draws)
             ax.fill_between(named, low, high, color=colour, alpha=0.25, linewidth=0)
-            ax.plot(named, middle, color=colour, linewidth=1.6, marker="o", markersize=3, gid=wording, zorder=3)
+            ax.plot(
+                named,
+                middle,
+                color=colour,
+                linewidth=1.6,
+                marker="o",
+                markersize=3,
+                gid=wording,
+                zorder=3,
+                clip_on=False,
+            )
             ends.append((float(middle[-1]), colour))
     below = -1.0
     for value, colour in sorted(ends):

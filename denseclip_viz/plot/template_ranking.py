@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from denseclip_viz.errors import LayerError
 from denseclip_viz.plot.scales import PALETTE
@@ -20,6 +22,7 @@ ROW, NAMES = 0.22, 3.0  # inches: of a row, of names
 AXIS, MEAN, APART, NUMBERS = 2.0, 0.8, 2.0, 1.85  # inches: of the means, their numbers, the differences, their numbers
 HEAD, AGAIN, FOOT = 0.74, 0.16, 0.36  # inches: above the rows, more if scales are said there too, below
 LONG, GUIDE = 30, 5  # rows from which scales are said above too; rows from one guide to the next
+ROUND = MaxNLocator(3, steps=[1, 2, 5, 10])  # values that an axis says
 TIED, BEHIND = PALETTE[0], "#8a8a8a"  # within noise of the best; behind by more than noise
 
 
@@ -110,15 +113,18 @@ def _dots(ax: Axes, ranking: Ranking, columns: tuple[str, str, str], kinds: tupl
 
 
 def value_axis(ax: Axes, low: float, high: float, rows: int) -> tuple[float, float]:
-    """Set the limits and say three values, below the rows and above many; returns the limits."""
-    room = 0.06 * max(high - low, 1e-6)
-    ax.set(xlim=(low - room, high + room), ylim=(rows, 0))
-    for value, align in ((low, "left"), ((low + high) / 2, "center"), (high, "right")):
+    """Set the limits and say a few round values, below the rows and above many; returns the limits."""
+    room = 0.06 * max(high - low, 0.01)
+    left, right = low - room, high + room
+    ax.set(xlim=(left, right), ylim=(rows, 0))
+    ticks = [float(value) for value in ROUND.tick_values(left, right) if left <= value <= right]
+    decimals = max(0, -math.floor(math.log10(ticks[1] - ticks[0]) + 1e-6))
+    for value in ticks:
         ax.axvline(value, color=FAINT, linewidth=0.6, zorder=0)
-        _say(ax, value, rows + 0.2, number(value, 3), align, "top", GREY)
+        _say(ax, value, rows + 0.2, number(value, decimals), "center", "top", GREY)
         if rows >= LONG:
-            _say(ax, value, -0.3, number(value, 3), align, "bottom", GREY)
-    return low - room, high + room
+            _say(ax, value, -0.3, number(value, decimals), "center", "bottom", GREY)
+    return left, right
 
 
 def _say(ax: Axes, x: float, y: float, text: str, align: str, side: str, colour: str) -> None:

@@ -258,6 +258,8 @@ def test_the_table_averages_over_scenes_and_refuses_one_image(tiny):
 def test_the_figure_says_what_the_numbers_say(tiny):
     result = dcv.measure.copresence(tiny, methods=["value", "vanilla"], pairs=TAXIS, **QUICK)
     figure = dcv.plot.copresence(result)
+    dots = [line for ax in figure.axes for line in ax.lines if line.get_marker() not in ("None", None, "")]
+    assert dots and not any(dot.get_clip_on() for dot in dots)  # one that lies at 0 or 1 is whole
     mean = result.leakage.mean(("scene", "prompt"))
     order = np.argsort(mean.sel(condition="together").values)
     for condition in leakage.CONDITIONS:

@@ -18,6 +18,7 @@ from denseclip_viz.errors import LayerError, PromptError
 from denseclip_viz.measure.candidates import TextCandidates, WithEnsembles
 from denseclip_viz.measure.map_checks import columns_of
 from denseclip_viz.measure.rank import Draws, ranking_of
+from denseclip_viz.plot.sheet import GREY
 
 NAMES = ("a photo of {}.", "{}", "사진 속의 {}", f"{fake_results.LONG} {{}}")
 ATTRS = {"model": "RN50", "weights": "openai", "weights_hash": "3f1d2c4b00", "random_weights": 0}
@@ -193,6 +194,16 @@ def test_a_ladder_shows_each_rung_with_its_interval_and_tells_gains_from_noise()
     assert "40 images" in said and "95% intervals" in said and "mlp off" in said and "value path" not in said
     assert "+0.050   (+0.040 … +0.070)" in said and "+0.0002" in said and "−0.040" in said
     assert with_gid(drawn, "no gain")[0].get_xdata() == [0, 0]
+
+
+@pytest.mark.parametrize("name", ["ladder", "ladders of three towers", "ranking", "ranking of eighty"])
+def test_axes_say_round_numbers_at_even_steps(name):
+    drawn = DRAWN[name]()
+    for ax in drawn.axes:
+        said = {t.get_text(): t.get_position()[0] for t in ax.texts if t.get_color() == GREY}
+        assert all(float(text.replace("−", "-")) == pytest.approx(at, abs=1e-12) for text, at in said.items())
+        steps = np.diff(sorted(said.values()))
+        assert np.allclose(steps, steps[:1]) and all(f"{step:.0e}"[0] in "125" for step in steps)
 
 
 def test_a_ladder_without_masks_has_no_miou():
