@@ -1,5 +1,6 @@
 from . import attribution as attribution
 from . import datasets as datasets
+from . import features as features
 from . import maps as maps
 from . import measure as measure
 from . import plot as plot

@@ -1,0 +1,255 @@
+"""Images to a store of features: each encoded once, in batches that are the same however the work is split."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import length_hint
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from denseclip_viz import arguments
+from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.errors import ImageError, OutputError, warn
+from denseclip_viz.features.feature_store import FeatureStore
+from denseclip_viz.features.image_identity import identify
+from denseclip_viz.features.manifest import StoredImage
+from denseclip_viz.features.store_writer import StoreWriter, opened
+from denseclip_viz.fingerprint import fingerprint
+from denseclip_viz.geometry import fit_from
+from denseclip_viz.images import ImageLike
+from denseclip_viz.progress import bar, traced_beside
+from denseclip_viz.trace import Trace
+from denseclip_viz.validation import check_path, one_of
+
+if TYPE_CHECKING:
+    from denseclip_viz.model import FitLike, Model, PathLike
+
+KINDS = ("global", "dense")
+DTYPES = {"float16": torch.float16, "float32": torch.float32}
+_FACTS = ("model", "activation", "dtype", "switches", "preset")
+
+
+class Item(NamedTuple):
+    """An image to be encoded, and what it is known by."""
+
+    image: ImageLike
+    stored: StoredImage
+
+
+Unreadable = Callable[[ImageLike, ImageError], object]
+
+
+@guarded
+def encode(
+    model: Model,
+    images: Iterable[ImageLike],
+    folder: str | os.PathLike[str],
+    *,
+    path: PathLike | None = None,
+    geometry: FitLike | None = None,
+    keep: Sequence[str] = KINDS,
+    dtype: str = "float16",
+    batch_size: int = 8,
+    unreadable: Unreadable | None = None,
+    progress: bool = True,
+) -> FeatureStore:
+    """Encode images once, into a store that texts are compared with later, without the model's image tower.
+
+    Each batch is on the disk before the next is begun: a kill at any moment loses the batch in flight and no other,
+    and the same call goes on behind it, to the same bytes. Images that come later are added, and the last batch, where
+    it was not full, is encoded again with them, so that it does not matter in how many calls they came. A file that
+    has changed is encoded again, with a warning; one that could not be read is not tried again until it changes.
+
+    Args:
+        model: A loaded model.
+        images: Files are known by their paths, and by size, time and content; others by their pixels. Each is stored
+            once, in the order in which they first came.
+        folder: A new folder, or a store that the same model, path, geometry, `keep`, `dtype` and batches have begun.
+        path: As for `Model.trace`; several in a list come of the same pass.
+        geometry: As for `Model.trace`.
+        keep: `"global"` embeddings, `"dense"` features, or both. Attention and contributions are not kept.
+        dtype: `"float16"`, or `"float32"`, twice as large. Unit vectors are kept in it, their lengths in fp32.
+        batch_size: Images in one forward pass, and in one file of the store.
+        unreadable: Called with an image that cannot be read and its error; by default a warning names it.
+        progress: Show a bar where somebody can see it.
+
+    Returns:
+        The store, of everything that is in it.
+
+    Warns:
+        UserWarning: an image cannot be read, or has changed since it was encoded.
+
+    Raises:
+        OutputError: a store of something else, one that another process writes to, or a full disk.
+        ImageError: no image that can be read.
+
+    Example:
+        >>> import tempfile, denseclip_viz as dcv
+        >>> scenes = [dcv.toyworld.scene(text, size=64) for text in ("a red car", "a taxi")]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     dcv.features.encode(dcv.load(), scenes, folder, progress=False).names
+        ('scene 64 x 64', 'scene 64 x 64')
+    """
+    place = check_path(folder, "the folder")
+    options = {"path": path, "geometry": geometry, "batch_size": arguments.check_batch_size(batch_size)}
+    kinds = _kinds(keep)
+    one_of(dtype, tuple(DTYPES), "dtype", error=OutputError)
+    paths, question = _question(model, options, kinds, dtype)
+    provenance = {**model.provenance, "path": ", ".join(paths), "tower": model.tower.family}
+    about = {"provenance": provenance, "paths": paths, "path_axis": _is_list(path), "keep": kinds, "dtype": dtype}
+    leave_out = unreadable or _warn_of
+    total = length_hint(images) or None
+    with opened(place, question, about) as writer, bar("images", wanted=progress, total=total) as advance:
+        for batch in _batches(writer, images, batch_size, leave_out, lambda done: advance(done, total or 0)):
+            _encode_batch(model, writer, batch, kinds, DTYPES[dtype], leave_out, options)
+    store = FeatureStore(place)
+    if not len(store):
+        got, expected = "Images of which none can be read", "at least one"
+        raise ImageError(got, expected=expected, fix="Look at the paths.")
+    return store
+
+
+def _batches(
+    writer: StoreWriter,
+    images: Iterable[ImageLike],
+    size: int,
+    unreadable: Unreadable,
+    advance: Callable[[int], object],
+) -> Iterator[list[Item]]:
+    """Give what is not stored yet in batches, the first of them behind what a batch that was not full holds."""
+    waiting: list[Item] = []
+    for done, image in enumerate(arguments.require_several(images)):
+        item = _fresh(writer, arguments.refuse_trace(image), unreadable)
+        if item is not None and item.stored.key not in {other.stored.key for other in waiting}:
+            waiting = waiting or _unfilled(writer, size)
+            waiting.append(item)
+        if len(waiting) == size:
+            yield waiting
+            waiting = []
+        advance(done + 1)
+    if waiting:
+        yield waiting
+
+
+def _fresh(writer: StoreWriter, image: ImageLike, unreadable: Unreadable) -> Item | None:
+    """Look an image up: None of one that is stored, or that could not be read and is the same still."""
+    try:
+        stored = identify(image, known=writer.manifest.images)
+    except ImageError as error:  # an image in memory that is none
+        unreadable(image, error)
+        return None
+    before = writer.manifest.images.get(stored.key)
+    if before is None or before.digest != stored.digest:
+        if before is not None and before.shard:
+            warn(f"{before.name} has changed since it was encoded: encoded again.")
+        return Item(image, stored)
+    if before.unread:
+        got, expected, fix = before.unread
+        unreadable(image, ImageError(got, expected=expected, fix=fix))
+        return None
+    return None if before.shard else Item(image, stored)
+
+
+def _unfilled(writer: StoreWriter, size: int) -> list[Item]:
+    """Take the last batch up again where it was not full, and all of it is there as it was."""
+    batch = writer.manifest.batch
+    again = [identify(image.file, writer.manifest.images) for image in batch if image.file]
+    same = [image.digest for image in again] == [image.digest for image in batch]
+    counts = all(writer.manifest.images[image.key] is image for image in batch)
+    return [Item(image.file, image) for image in batch] if len(batch) < size and same and counts else []
+
+
+def _encode_batch(
+    model: Model,
+    writer: StoreWriter,
+    batch: list[Item],
+    keep: Sequence[str],
+    dtype: torch.dtype,
+    unreadable: Unreadable,
+    options: Mapping[str, Any],
+) -> None:
+    """Trace the images of a batch together, and write what is kept of them."""
+    stored = {item.stored.key: item.stored for item in batch}
+    traces: list[Trace] = []
+
+    def leave_out(item: Item, error: ImageError) -> None:
+        stored[item.stored.key] = item.stored._replace(unread=(error.got, error.expected, error.fix))
+        unreadable(item.image, error)
+
+    fed = ((item.image, item) for item in batch if not item.stored.unread)
+    for item, trace in traced_beside(model, fed, leave_out, **options):
+        caution = str(trace.provenance.get("caution", ""))
+        stored[item.stored.key] = item.stored._replace(geometry=trace.geometry, caution=caution)
+        traces.append(trace)
+    tensors, error = packed(traces, keep, dtype) if traces else ({}, 0.0)
+    writer.add(list(stored.values()), tensors, error)
+
+
+def packed(traces: Sequence[Trace], keep: Sequence[str], dtype: torch.dtype) -> tuple[dict[str, Tensor], float]:
+    """Lay features out as a shard holds them, `(image, D)` and `(position, D)` of each path.
+
+    Returns:
+        Unit vectors and, in fp32, their lengths, by name; and the largest distance of a vector as stored from the one
+        in full precision: no cosine with any text is farther off.
+
+    Raises:
+        ImageError: features that are not finite.
+    """
+    features: dict[str, list[Tensor]] = {"global": [trace.global_embedding[None] for trace in traces]}
+    for i, path in enumerate(traces[0].paths):
+        several = [trace.dense[i] if trace.has_path_axis else trace.dense for trace in traces]
+        features[f"dense: {path}"] = [dense.flatten(0, 1) for dense in several]
+    tensors, error = dict[str, Tensor](), 0.0
+    for name in (name for name in features if name.partition(":")[0] in keep):
+        rows = torch.cat(features[name])
+        if not bool(rows.isfinite().all()):
+            got, fix = f"{name} features of {traces[0].name} or its batch hold NaN or infinity", "Load it in fp32."
+            raise ImageError(got, expected="a model whose features are finite", fix=fix)
+        unit = F.normalize(rows, dim=-1)
+        tensors[name], tensors[f"{name}: length"] = unit.to(dtype), rows.norm(dim=-1).float()
+        off = F.normalize(tensors[name].to(unit.dtype), dim=-1) - unit
+        error = max(error, float(off.norm(dim=-1).max()))
+    return tensors, error
+
+
+def _question(
+    model: Model, options: Mapping[str, Any], keep: tuple[str, ...], dtype: str
+) -> tuple[list[str], dict[str, tuple[str, str]]]:
+    """List all that decides the numbers: the fingerprint of each part, and what to call it."""
+    paths = arguments.choose_paths("value" if options["path"] is None else options["path"])
+    listed = paths if isinstance(paths, tuple) else (paths,)
+    fit = fit_from("native" if options["geometry"] is None else options["geometry"])
+    facts = {name: str(model.provenance.get(name, "")) for name in _FACTS}
+    weights = model.clip.visual if hasattr(model.clip, "visual") else model.clip
+    parts: dict[str, tuple[object, str]] = {
+        "preparation of images": (model.preprocess, str(model.provenance.get("preprocess", ""))),
+        "model": (facts, ", ".join(filter(None, [facts["model"], facts["activation"], facts["dtype"]]))),
+        "weights": (weights, f"{model.provenance.get('weights', '')} ({model.provenance.get('weights_hash', '')})"),
+        "path": (paths, ", ".join(path.name for path in listed)),
+        "geometry": (fit, str(fit)),
+        "keep": (keep, ", ".join(keep)),
+        "dtype": (dtype, dtype),
+        "batch_size": (options["batch_size"], str(options["batch_size"])),
+    }
+    question = {what: (fingerprint(part), words) for what, (part, words) in parts.items()}
+    return [path.name for path in listed], question
+
+
+def _kinds(keep: Sequence[str]) -> tuple[str, ...]:
+    asked = {keep} if isinstance(keep, str) else set(keep)
+    if not asked or not asked <= set(KINDS):
+        got, expected = f"keep={keep!r}", f"some of {', '.join(KINDS)}"
+        raise OutputError(got, expected=expected, fix="Leave it out for both.")
+    return tuple(kind for kind in KINDS if kind in asked)
+
+
+def _is_list(path: object) -> bool:
+    return isinstance(arguments.choose_paths("value" if path is None else path), tuple)
+
+
+def _warn_of(_: ImageLike, error: ImageError) -> None:
+    warn(f"Left out: {error}")

@@ -1,0 +1,266 @@
+"""A store of features, opened: what is in it, and texts against it."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
+from denseclip_viz.features.feature_rows import FeatureRows
+from denseclip_viz.features.feature_shards import Shard, ShardReader, damaged, verify_shard
+from denseclip_viz.features.image_identity import identify
+from denseclip_viz.features.manifest import Manifest, StoredImage
+from denseclip_viz.features.stored_trace import StoredTrace
+from denseclip_viz.html import repr_html
+from denseclip_viz.maps.similarity import named, similarity
+from denseclip_viz.model import Model
+from denseclip_viz.prompts import Prompts
+from denseclip_viz.validation import check_path, many, short_name
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from denseclip_viz.model import PromptsLike
+
+Texts = Model | Tensor
+"""A model, which encodes the prompts, or their vectors `(template, prompt, D)`, of any length."""
+
+
+@guarded
+class FeatureStore:
+    """Features of images on disk; see `encode` for what is in it.
+
+    Of each image the unit vectors of its global embedding and of its dense features, with their lengths: cosines with
+    any text, maps, searches, segmentations and shares are made of these. Contributions, attention, gap, layers and
+    keys are not in it: they need the image.
+
+    Args:
+        folder: What `encode` was given.
+
+    Attributes:
+        folder: Where it is.
+        images: What is known of each image, but for those that could not be read.
+        unread: Those.
+        provenance: Model, weights, preprocessing, path and versions.
+        paths: The paths to dense features.
+        keep: What is kept: `"global"`, `"dense"`.
+        dtype: In which numbers.
+        rows: The numbers themselves.
+
+    Raises:
+        OutputError: no store, or a damaged one.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = check_path(folder, "the folder")
+        manifest = Manifest(self.folder)
+        header, images = manifest.header, manifest.images.values()
+        if not header:
+            got = f"{short_name(self.folder)} is no store of features yet"
+            raise OutputError(got, expected="one that a batch was written to", fix="Encode images into it.")
+        self.images: tuple[StoredImage, ...] = tuple(image for image in images if image.shard)
+        self.unread: tuple[StoredImage, ...] = tuple(image for image in images if image.unread)
+        self.provenance: dict[str, str | int] = header["provenance"]
+        self.paths: tuple[str, ...] = tuple(header["paths"])
+        self.keep: tuple[str, ...] = tuple(header["keep"])
+        self.dtype: str = header["dtype"]
+        self._path_axis: bool = header["path_axis"]
+        self.rows = FeatureRows(self.images, self.keep, self.paths, ShardReader(self.folder))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The images' names, in the order in which they came."""
+        return tuple(image.name for image in self.images)
+
+    @cached_property
+    def shards(self) -> tuple[Shard, ...]:
+        """The files that count."""
+        return tuple(dict.fromkeys(image.shard for image in self.images if image.shard))
+
+    @property
+    def error(self) -> float:
+        """How far a stored unit vector is from the one in full precision at most: no cosine is farther off."""
+        return max((shard.error for shard in self.shards), default=0.0)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on disk."""
+        return sum(shard.bytes for shard in self.shards)
+
+    def find(self, image: int | str | os.PathLike[str]) -> int:
+        """Find the number of an image by its path, by its name where no other has it, or by the number itself.
+
+        Raises:
+            ImageError: it is not in the store, or the name is that of several.
+        """
+        if isinstance(image, int):
+            if 0 <= image < len(self):
+                return image
+            got, expected = f"image number {image} of a store of {len(self)}", f"a number from 0 to {len(self) - 1}"
+            raise ImageError(got, expected=expected, fix="store.names lists the images in their order.")
+        text = os.fspath(image)
+        numbers = self._numbers.get(os.path.abspath(text)) or self._numbers.get(text) or []
+        if len(numbers) != 1:
+            got = f"{short_name(text)} is {'the name of several images' if numbers else 'not'} in the store"
+            raise ImageError(got, expected="an image that was encoded", fix="Pass its path, or its number.")
+        return numbers[0]
+
+    def trace(self, image: int | str | os.PathLike[str]) -> StoredTrace:
+        """Take what is kept of an image, in the place of its trace; no forward pass is made.
+
+        `Model.similarity`, `classify` and `segment` take it as any trace.
+
+        Raises:
+            ImageError: it is not in the store.
+            OutputError: its file of features is damaged.
+        """
+        number = self.find(image)
+        stored, tensors = self.images[number], dict[str, Tensor]()
+        assert stored.geometry is not None
+        if "global" in self.keep:
+            tensors["global_embedding"] = self.rows.raw(number, "global")[0]
+        if "dense" in self.keep:
+            each = torch.stack([self.rows.raw(number, "dense", path) for path in self.paths])
+            dense = each.unflatten(1, stored.geometry.grid)
+            tensors["dense"] = dense if self._path_axis else dense[0]
+        provenance = {**self.provenance, "features": f"stored as {self.dtype}"}
+        provenance |= {"caution": stored.caution} if stored.caution else {}
+        facts: dict[str, Any] = {"geometry": stored.geometry, "name": stored.name, "file": stored.file}
+        return StoredTrace(tensors, **facts, provenance=provenance, paths=self.paths)
+
+    def similarity(self, image: int | str | os.PathLike[str], texts: Texts, prompts: PromptsLike) -> xr.DataArray:
+        """Compare the dense features of an image with every prompt in every template.
+
+        Args:
+            image: Its path, name or number.
+            texts: The model that encoded the images, or the prompts' vectors `(template, prompt, D)`.
+            prompts: Texts, or `Prompts`.
+
+        Returns:
+            What `Model.similarity` returns, but for the error that the store states.
+
+        Raises:
+            PromptError: vectors that do not fit the prompts, or the store.
+            LayerError: another model, or a store without dense features.
+        """
+        chosen = Prompts.of(prompts)
+        trace, vectors = self.trace(image), self.vectors(texts, chosen)
+        return similarity(trace, vectors, chosen)
+
+    def scores(self, texts: Texts, prompts: PromptsLike) -> xr.DataArray:
+        """Compare the global embedding of every image with every prompt in every template.
+
+        Returns:
+            Raw cosines `(image, template, prompt)`, all at once in memory; `features.search` needs less.
+
+        Raises:
+            PromptError: vectors that do not fit the prompts, or the store.
+            LayerError: another model, or a store without global embeddings.
+        """
+        import xarray as xr
+
+        chosen = Prompts.of(prompts)
+        vectors = self.vectors(texts, chosen)
+        scores = np.empty((len(self), *vectors.shape[:2]), np.float32)
+        for block in self.rows.blocks("global"):
+            product = block.rows @ vectors.flatten(0, 1).T
+            scores[block.images.start : block.images.stop] = product.clamp(-1, 1).unflatten(1, vectors.shape[:2])
+        coords: dict[str, Any] = {"image": list(self.names), "template": list(chosen.templates)}
+        coords |= {"prompt": list(chosen.prompts), "absent": ("prompt", np.array(chosen.absent))}
+        attrs = {**self.provenance, **named("global embeddings against text")}
+        return xr.DataArray(scores, dims=("image", "template", "prompt"), coords=coords, name="score", attrs=attrs)
+
+    def verify(self) -> tuple[str, ...]:
+        """Read all of the store, and compare each file with its checksum.
+
+        Returns:
+            The paths of images whose file has changed since, or is not there.
+
+        Raises:
+            OutputError: files that are not what was written, by their names.
+        """
+        broken = [shard for shard in self.shards if not verify_shard(self.folder, shard)]
+        if broken:
+            raise damaged(broken)
+        return tuple(image.file for image in self.images if image.file and not _is_as_it_was(image))
+
+    def vectors(self, texts: Texts, prompts: Prompts) -> Tensor:
+        """Give the prompts' unit vectors `(template, prompt, D)` in fp32, of the model that encoded the images.
+
+        Raises:
+            LayerError: another model.
+            PromptError: vectors of another shape.
+        """
+        if isinstance(texts, Model):
+            theirs, mine = (
+                [str(facts.get(k)) for k in ("model", "weights_hash")] for facts in (texts.provenance, self.provenance)
+            )
+            if theirs != mine:
+                got, expected = f"texts of {' '.join(theirs)}", f"those of {' '.join(mine)}, which encoded the images"
+                raise LayerError(got, expected=expected, fix="Load that model.")
+            return F.normalize(texts.texts.encode(prompts).float(), dim=-1)
+        due = (len(prompts.templates), len(prompts), self.rows.width)
+        if not isinstance(texts, Tensor) or tuple(texts.shape) != due:
+            got = f"vectors of shape {tuple(getattr(texts, 'shape', ()))}"
+            raise PromptError(got, expected=f"(template, prompt, D): {due}", fix="Or pass the model that encodes them.")
+        return F.normalize(texts.float(), dim=-1)
+
+    @cached_property
+    def _numbers(self) -> dict[str, list[int]]:
+        numbers: dict[str, list[int]] = {}
+        for number, image in enumerate(self.images):
+            for key in {image.file, image.name} - {""}:
+                numbers.setdefault(key, []).append(number)
+        return numbers
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        size = f"{self.nbytes / 1e6:.1f} MB, {self.dtype}, cosines within {self.error:.1e}"
+        unread = f", {len(self.unread)} unread" if self.unread else ""
+        what = f"{' and '.join(self.keep)} of {self.provenance.get('model')}, {', '.join(self.paths)}"
+        return f"FeatureStore({many(len(self), 'image')}{unread}, {what}: {size})"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "images": f"{len(self)}" + (f", and {len(self.unread)} that cannot be read" if self.unread else ""),
+            "model": f"{self.provenance.get('model')}, {self.provenance.get('weights')}",
+            "kept": f"{' and '.join(self.keep)}; {', '.join(self.paths)}",
+            "numbers": f"{self.dtype}; no cosine is farther off than {self.error:.1e}",
+            "on disk": f"{self.nbytes / 1e6:.1f} MB in {many(len(self.shards), 'file')}",
+        }
+        return repr_html("Store of features", facts, after="store.similarity(image, model, prompts)")
+
+
+@guarded
+def open_store(folder: str | os.PathLike[str]) -> FeatureStore:
+    """Open a store of features; nothing of it is read but the list of images.
+
+    Returns:
+        The store.
+
+    Raises:
+        OutputError: no store, or a damaged one.
+
+    Example:
+        >>> import tempfile, denseclip_viz as dcv
+        >>> model, scene = dcv.load(), dcv.toyworld.scene("a red car on grass", size=64)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = dcv.features.encode(model, [scene], folder, progress=False)
+        ...     store = open_store(folder)
+        ...     store.similarity(0, model, ["a red car", "grass"]).shape
+        (1, 2, 8, 8)
+    """
+    return FeatureStore(folder)
+
+
+def _is_as_it_was(image: StoredImage) -> bool:
+    return identify(image.file, {}).digest == image.digest

@@ -1,0 +1,391 @@
+"""A store of features: images encoded once, exact about its error, never half-written."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from judge import held
+from PIL import Image
+from test_broken_places import almost_full
+
+import denseclip_viz as dcv
+from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
+from denseclip_viz.features.best_rows import BestRows
+
+encode, search = dcv.features.encode, dcv.features.search
+PROMPTS = dcv.Prompts(["a taxi", "grass"], ["{}", "a photo of {}"])
+posix = pytest.mark.skipif(os.name != "posix", reason="limits and signals of POSIX")
+
+
+def picture(path, size=(40, 32), seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def folder_of(place, count=7):
+    """Images of two sizes, one of a single pixel, names of several scripts, and one file that is none."""
+    place.mkdir()
+    names = ["eins.png", "δύο.png", "三.png", "four.png", "cinq é.png", "6.png", "🐈.png", "acht.png", "9.png"]
+    sizes = [(40, 32), (64, 48), (1, 1)]
+    files = [picture(place / name, sizes[i % 3], i) for i, name in enumerate(names[: count - 1])]
+    (place / "broken.png").write_bytes(b"no image")
+    return [*files[:3], place / "broken.png", *files[3:]]
+
+
+@pytest.fixture(scope="module")
+def vit(load_tiny):
+    return load_tiny("vit")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return folder_of(tmp_path_factory.mktemp("pictures") / "all")
+
+
+def quietly(model, images, place, **options):
+    options = {"batch_size": 3, "geometry": "whole", "progress": False, "unreadable": lambda *_: None} | options
+    return encode(model, images, place, **options)
+
+
+@pytest.fixture(scope="module")
+def store(vit, files, tmp_path_factory):
+    return quietly(vit, files, tmp_path_factory.mktemp("store") / "a", path=["value", "vanilla"])
+
+
+def content(place):
+    """All that counts of a store: each image's facts and numbers, and the bytes of its shards."""
+    opened = dcv.features.open_store(place)
+    facts = [image._replace(shard=None) for image in (*opened.images, *opened.unread)]
+    return facts, {shard.file: (place / shard.file).read_bytes() for shard in opened.shards}
+
+
+# What is in it
+
+
+def test_a_map_of_a_store_is_the_model_s_within_the_error_that_the_store_states(vit, store, files):
+    assert 0 < store.error < 5e-4 and f"{store.error:.1e}" in repr(store)
+    for file in (files[0], files[1], files[2]):
+        trace = vit.trace(file, path=["value", "vanilla"], geometry="whole")
+        ours, theirs = store.similarity(file, vit, PROMPTS), vit.similarity(trace, PROMPTS)
+        assert float(abs(ours - theirs).max()) <= store.error + 1e-6
+        xr.testing.assert_equal(ours.drop_vars([]).coords.to_dataset(), theirs.coords.to_dataset())
+        assert ours.attrs.pop("features") == "stored as float16" and ours.attrs == theirs.attrs
+
+
+def test_in_single_precision_the_error_is_rounding(vit, files, tmp_path):
+    exact = quietly(vit, files, tmp_path / "store", dtype="float32")
+    assert exact.error < 1e-6
+    ours = exact.similarity(files[4], vit, PROMPTS)
+    assert float(abs(ours - vit.similarity(vit.trace(files[4], geometry="whole"), PROMPTS)).max()) < 1e-6
+
+
+def test_the_stated_error_bounds_the_cosine_with_any_text_and_is_no_looser_than_it_must_be(vit, store, files):
+    true = torch.nn.functional.normalize(vit.trace(files[1], geometry="whole").dense.flatten(0, 1), dim=-1)
+    kept = torch.nn.functional.normalize(store.trace(files[1]).dense[0].flatten(0, 1), dim=-1)
+    worst = torch.nn.functional.normalize(kept - true, dim=-1)  # the text that sees the difference best
+    seen = ((kept - true) * worst).sum(-1).max()
+    assert store.error / 4 < float(seen) <= store.error + 1e-6
+
+
+def test_a_stored_trace_serves_whatever_needs_features_alone(vit, store, files):
+    stored, trace = store.trace(files[0]).with_path("value"), vit.trace(files[0], geometry="whole")
+    torch.testing.assert_close(stored.global_embedding, trace.global_embedding, rtol=0, atol=2e-3)
+    assert stored.geometry == trace.geometry and stored.name == trace.name
+    np.testing.assert_array_equal(stored.image, trace.image)
+    shares = vit.classify(stored, PROMPTS)
+    np.testing.assert_allclose(shares, vit.classify(trace, PROMPTS), atol=0.02)
+    assert vit.segment(stored, PROMPTS).labels.shape == trace.geometry.image
+    with pytest.raises(LayerError, match="contributions of .* from a store"):
+        vit.compare(stored, PROMPTS)
+
+
+def test_images_are_known_by_path_name_and_number_and_others_are_refused(store, files):
+    assert store.find(str(files[1])) == store.find("δύο.png") == store.find(1) == 1
+    assert len(store) == 6 and store.unread[0].name == "broken.png"
+    for nobody in ("broken.png", "nobody.png", -1, 6):
+        held(lambda image=nobody: store.trace(image), ImageError)
+
+
+def test_scenes_and_arrays_are_known_by_their_pixels(vit, tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    store = quietly(vit, [array, array.copy(), array[::-1]], tmp_path / "store")
+    assert len(store) == 2
+    held(lambda: store.trace(0).image, ImageError)
+    assert len(quietly(vit, [array[:, ::-1], array], tmp_path / "store")) == 3
+
+
+@pytest.mark.parametrize("keep", ["global", "dense"])
+def test_what_is_not_kept_is_refused_by_name(vit, files, tmp_path, keep):
+    store, other = quietly(vit, files, tmp_path / keep, keep=keep), {"global": "dense", "dense": "global"}[keep]
+    assert search(store, vit, PROMPTS, k=2, by=keep).sizes["rank"] == 2
+    held(lambda: search(store, vit, PROMPTS, by=other), LayerError)
+    held(lambda: store.similarity(0, vit, PROMPTS) if keep == "global" else store.scores(vit, PROMPTS), LayerError)
+
+
+def test_tiles_are_kept_on_one_grid(vit, tmp_path):
+    file = picture(tmp_path / "wide.png", (40, 100))
+    store = quietly(vit, [file], tmp_path / "store", geometry="tiles", batch_size=2)
+    maps = vit.similarity(vit.trace(file, geometry="tiles", batch_size=2), PROMPTS)
+    assert float(abs(store.similarity(0, vit, PROMPTS) - maps).max()) <= store.error + 1e-6
+
+
+# Search
+
+
+def test_search_is_what_sorting_all_scores_gives(vit, store):
+    found, scores = search(store, vit, PROMPTS, k=4), store.scores(vit, PROMPTS)
+    order = np.argsort(-scores.values, axis=0, kind="stable")[:4]
+    np.testing.assert_array_equal(found.number, order.transpose(1, 2, 0))
+    np.testing.assert_allclose(found.score, np.take_along_axis(scores.values, order, 0).transpose(1, 2, 0), atol=1e-6)
+    assert found.image.values[0, 0, 0] == store.names[order[0, 0, 0]]
+
+
+def test_search_by_dense_finds_the_peaks_of_the_maps(vit, store):
+    found = search(store, vit, PROMPTS, k=9, by="dense", path="vanilla")
+    assert found.sizes["rank"] == len(store)
+    for number in range(len(store)):
+        maps = store.similarity(number, vit, PROMPTS).sel(path="vanilla")
+        for template, prompt in np.ndindex(2, 2):
+            one, line = maps[template, prompt], found.isel(template=template, prompt=prompt)
+            line = line.isel(rank=line.number.values.tolist().index(number))
+            np.testing.assert_allclose(line.score, one.max(), atol=1e-6)
+            np.testing.assert_allclose(one.sel(y=line.y, x=line.x), one.max(), atol=1e-6)
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_the_best_rows_are_those_of_a_stable_sort_however_blocks_are_cut(data):
+    rows, columns = data.draw(st.integers(1, 200)), data.draw(st.integers(1, 6))
+    levels, most = data.draw(st.sampled_from([1, 2, 5, 1000])), data.draw(st.integers(1, 40))
+    seed = data.draw(st.integers(0, 99))
+    scores = np.random.default_rng(seed).integers(-levels, levels + 1, (rows, columns)).astype(np.float32)
+    best, start = BestRows(columns, min(most, rows)), 0
+    while start < rows:
+        stop = start + data.draw(st.integers(1, 90))
+        best.add(scores[start:stop], first=start)
+        start = stop
+    np.testing.assert_array_equal(best.numbers, np.argsort(-scores, axis=0, kind="stable")[:most].T)
+    np.testing.assert_array_equal(best.scores, -np.sort(-scores, axis=0)[:most].T)
+
+
+def test_given_vectors_serve_without_a_model_and_others_are_refused(vit, load_tiny, store):
+    vectors = vit.texts.encode(PROMPTS)
+    xr.testing.assert_equal(search(store, 4 * vectors, PROMPTS), search(store, vit, PROMPTS))
+    held(lambda: search(store, vectors[:1], PROMPTS), PromptError)
+    held(lambda: search(store, load_tiny("resnet"), PROMPTS), LayerError)
+    held(lambda: search(store, vit, PROMPTS, k=0), PromptError)
+    held(lambda: search(store, vit, PROMPTS, by="peak"), PromptError)
+
+
+# However the work is split
+
+
+@settings(max_examples=8)
+@given(cuts=st.lists(st.integers(1, 7), max_size=4), apart=st.booleans(), batch=st.sampled_from([1, 3, 8]))
+def test_any_split_over_calls_gives_the_same_bytes(vit, files, tmp_path_factory, cuts, apart, batch):
+    place = tmp_path_factory.mktemp("split")
+    quietly(vit, files, place / "whole", batch_size=batch)
+    ends = sorted({*cuts, 7})
+    for start, end in zip([0, *ends], ends, strict=False):
+        part = files[start:end] if apart else files[:end]
+        with suppress(ImageError):  # of a first call with nothing but the broken one
+            quietly(vit, part, place / "parts", batch_size=batch)
+    assert content(place / "parts") == content(place / "whole")
+
+
+KILLED = """
+import os, random, signal, sys, time, warnings
+from pathlib import Path
+import denseclip_viz as dcv
+warnings.simplefilter("ignore")
+folder, place, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+model, images = dcv.load(folder, device="cpu"), sorted(Path(sys.argv[4]).iterdir())
+def run(store):
+    dcv.features.encode(model, images, store, batch_size=2, progress=False)
+def content(store):
+    return {str(p.relative_to(store)): p.read_bytes() for p in sorted(store.rglob("*")) if p.is_file()}
+run(place / "whole")
+began = time.monotonic()
+run(place / "again")
+lasted, killed = time.monotonic() - began, 0
+for moment in range(8):
+    store = place / str(moment)
+    for _ in range(2):
+        if not (child := os.fork()):
+            run(store)
+            os._exit(0)
+        time.sleep(random.Random(seed + moment).uniform(0, lasted))
+        os.kill(child, signal.SIGKILL)
+        killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    run(store)
+    assert content(store) == content(place / "whole"), moment
+print("killed", killed)
+"""
+
+
+@posix
+def test_a_kill_at_any_moment_changes_no_byte(model_folder, tmp_path):
+    (tmp_path / "images").mkdir()
+    for i in range(16):
+        picture(tmp_path / "images" / f"{i:02d}.png", seed=i)
+    seed = random.randrange(1000)
+    call = [sys.executable, "-c", KILLED, str(model_folder("vit")), str(tmp_path), str(seed), str(tmp_path / "images")]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (seed, done.stderr[-800:])
+    assert int(done.stdout.split()[1]) >= 3
+
+
+def test_a_second_call_encodes_nothing_and_tries_nothing_broken_again(vit, files, tmp_path, monkeypatch):
+    quietly(vit, files, tmp_path / "store")
+    before, named = content(tmp_path / "store"), []
+    monkeypatch.setattr("denseclip_viz.model.trace_all", lambda *_, **__: pytest.fail("encoded again"))
+    quietly(vit, files, tmp_path / "store", unreadable=lambda image, error: named.append((image, str(error))))
+    assert content(tmp_path / "store") == before
+    assert [image for image, _ in named] == [files[3]] and "broken.png" in named[0][1]
+
+
+def test_a_changed_image_is_encoded_again_with_a_word_and_one_touched_is_not(vit, tmp_path):
+    files = folder_of(tmp_path / "images")
+    store = quietly(vit, files, tmp_path / "store")
+    before = store.similarity(1, vit, PROMPTS)
+    os.utime(files[0], (1, 1))
+    picture(files[1], seed=99)
+    assert store.verify() == (str(files[1]),)
+    with pytest.warns(UserWarning, match="δύο.png has changed since it was encoded"):
+        again = quietly(vit, files, tmp_path / "store")
+    assert again.names == store.names and again.verify() == ()
+    after = again.similarity(1, vit, PROMPTS)
+    assert after.shape != before.shape or not np.allclose(after, before)
+    fresh = vit.similarity(vit.trace(files[1], geometry="whole"), PROMPTS)
+    assert float(abs(after - fresh).max()) <= again.error + 1e-6
+    found = search(again, vit, PROMPTS, k=6)
+    np.testing.assert_array_equal(np.sort(found.number, -1), np.broadcast_to(np.arange(6), (2, 2, 6)))
+
+
+def test_a_broken_image_that_was_mended_is_encoded(vit, tmp_path):
+    files = folder_of(tmp_path / "images")
+    quietly(vit, files, tmp_path / "store")
+    picture(files[3])
+    store = quietly(vit, files, tmp_path / "store")
+    assert len(store) == 7 and not store.unread and store.find("broken.png") == 3
+
+
+# What is refused
+
+
+OTHERS = {
+    "model": {"model": "resnet"},
+    "weights": {"model": "changed"},
+    "path": {"path": "vanilla"},
+    "geometry": {"geometry": "native"},
+    "keep": {"keep": "dense"},
+    "dtype": {"dtype": "float32"},
+    "batch_size": {"batch_size": 2},
+    "preparation of images": {"model": "prepared"},
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_store_is_of_one_question(vit, load_tiny, files, tmp_path, what):
+    quietly(vit, files, tmp_path / "store")
+    before, options = content(tmp_path / "store"), dict(OTHERS[what])
+    kind = options.pop("model", "vit")
+    made = {"changed": lambda: load_tiny("vit"), "prepared": lambda: load_tiny("vit", mean=(0.5, 0.4, 0.5))}
+    model = vit if kind == "vit" else made.get(kind, lambda: load_tiny(kind))()
+    if kind == "changed":
+        with torch.no_grad():
+            next(iter(model.clip.visual.parameters())).flatten()[0] += 1e-3
+    with pytest.raises(OutputError, match=f"another [^:]*{what}"):
+        quietly(model, files, tmp_path / "store", **options)
+    assert content(tmp_path / "store") == before
+
+
+@pytest.mark.parametrize("at", [0.001, 0.3, 0.6, 0.95])
+def test_a_flipped_byte_is_noticed_and_its_file_named_and_mended(vit, files, tmp_path, at):
+    store = quietly(vit, files, tmp_path / "store")
+    before, shard = content(tmp_path / "store"), store.shards[1]
+    place = tmp_path / "store" / shard.file
+    damaged = bytearray(place.read_bytes())
+    damaged[int(at * len(damaged))] ^= 1
+    place.write_bytes(damaged)
+    fresh = dcv.features.open_store(tmp_path / "store")
+    with pytest.raises(OutputError, match=Path(shard.file).name):
+        fresh.verify()
+    if at > 0.1:
+        with pytest.raises(OutputError, match=Path(shard.file).name):
+            [fresh.trace(number) for number in range(6)]
+    place.unlink()
+    with pytest.warns(UserWarning, match="1 shard .* cannot be found: encoded again"):
+        mended = quietly(vit, files, tmp_path / "store")
+    assert mended.verify() == () and mended.names == store.names
+    facts = [[(image.number, image.digest) for image in kept] for kept, _ in (before, content(tmp_path / "store"))]
+    assert facts[0] == facts[1]
+
+
+@posix
+def test_a_disk_that_fills_is_said_and_what_was_written_stays(vit, files, tmp_path):
+    quietly(vit, files[:3], tmp_path / "store")
+    before = content(tmp_path / "store")
+    with almost_full(2000), pytest.raises(OutputError, match="cannot be written"):
+        quietly(vit, files, tmp_path / "store")
+    assert content(tmp_path / "store") == before
+    quietly(vit, files, tmp_path / "store")
+    quietly(vit, files, tmp_path / "whole")
+    assert content(tmp_path / "store") == content(tmp_path / "whole")
+
+
+def test_a_second_writer_is_refused(vit, files, tmp_path):
+    refused = []
+
+    def nested(image, error):
+        with pytest.raises(OutputError, match="another process writes"):
+            quietly(vit, files, tmp_path / "store")
+        refused.append(image)
+
+    quietly(vit, files, tmp_path / "store", unreadable=nested)
+    assert refused == [files[3]]
+
+
+def test_other_folders_and_files_are_no_stores(vit, files, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "json").mkdir()
+    (tmp_path / "json" / "manifest.jsonl").write_text('{"a": 1}\n')
+    for name in ("full", "file", "json"):
+        held(lambda name=name: quietly(vit, files, tmp_path / name), OutputError)
+        held(lambda name=name: dcv.features.open_store(tmp_path / name), OutputError)
+    assert (tmp_path / "full" / "thesis.txt").read_text() == "mine" and os.listdir(tmp_path / "full") != []
+    held(lambda: dcv.features.open_store(tmp_path / "nothing"), OutputError)
+    held(lambda: quietly(vit, [], tmp_path / "empty"), ImageError)
+    held(lambda: quietly(vit, files[3:4], tmp_path / "broken"), ImageError)
+    held(lambda: quietly(vit, "eins.png", tmp_path / "one"), ImageError)
+    held(lambda: quietly(vit, files, "a\0b"), OutputError)
+    for options in ({"keep": ()}, {"keep": "attention"}, {"dtype": "int8"}):
+        held(lambda options=options: quietly(vit, files, tmp_path / "x", **options), OutputError)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="nobody keeps root from writing")
+def test_a_folder_that_nobody_may_write_to_is_said(vit, files, tmp_path):
+    tmp_path.chmod(0o500)
+    held(lambda: quietly(vit, files, tmp_path / "store"), OutputError)
+
+
+def test_what_is_half_a_line_is_cut_off_and_readers_do_not_mind(vit, files, tmp_path):
+    store = quietly(vit, files, tmp_path / "store")
+    with open(tmp_path / "store" / "manifest.jsonl", "ab") as file:
+        file.write(json.dumps({"shard": None}).encode()[:7])
+    assert dcv.features.open_store(tmp_path / "store").names == store.names
+    assert quietly(vit, files, tmp_path / "store").names == store.names
+    assert all(map(json.loads, (tmp_path / "store" / "manifest.jsonl").read_text().splitlines()))
