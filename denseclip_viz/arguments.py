@@ -6,16 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.forward import ForwardOptions
 from denseclip_viz.clip.hooks import match
+from denseclip_viz.clip.load.checkpoints import choose_device
 from denseclip_viz.clip.paths import choose_path
+from denseclip_viz.clip.preparation import Preparation
 from denseclip_viz.clip.towers import Tower
+from denseclip_viz.clip.tracing import Tracing
 from denseclip_viz.errors import GeometryError, ImageError, LayerError, PromptError, WeightsError
-from denseclip_viz.presets import Preset
-from denseclip_viz.trace import Trace
+from denseclip_viz.geometry import Fit, Preprocess, fit_from
+from denseclip_viz.presets import Preset, preset_named
+from denseclip_viz.trace import PARTS, Trace
 from denseclip_viz.validation import is_whole
 
 Item = TypeVar("Item")
@@ -53,8 +58,45 @@ def pick_layers(layers: object, names: Sequence[str]) -> list[str]:
     return list(names) if patterns == ["all"] else match(patterns, names)
 
 
+def tracing(
+    tower: Tower,
+    preprocess: Preprocess,
+    provenance: Mapping[str, str | int],
+    done: set[str],
+    workers: object,
+    *,
+    preset: str | Preset | None,
+    geometry: str | Fit | None,
+    device: str | torch.device,
+    batch_size: object,
+    **wanted: object,
+) -> Tracing:
+    """Put together how images become traces; what is not given is the preset's.
+
+    Raises:
+        DenseclipVizError: an option that cannot be.
+    """
+    paper = preset_named(preset)
+    options = forward_options(tower, paper, **wanted)
+    preparation = Preparation(
+        tower=tower,
+        fit=fit_from(paper.geometry if geometry is None else geometry),
+        preprocess=preprocess,
+        provenance={**provenance, "path": ", ".join(options.names), "tower": tower.family},
+        shown="image" in options.parts,
+    )
+    return Tracing(
+        preparation=preparation,
+        options=options,
+        batch_size=check_batch_size(batch_size),
+        workers=check_workers(workers),
+        device=choose_device(device),
+        done=done,
+    )
+
+
 def forward_options(
-    tower: Tower, paper: Preset, *, layers: object, attention: object, keys: object, path: object
+    tower: Tower, paper: Preset, *, layers: object, attention: object, keys: object, path: object, keep: object
 ) -> ForwardOptions:
     """Put together what a trace asks of the tower; what is not given is the preset's.
 
@@ -68,7 +110,41 @@ def forward_options(
         path=choose_paths(paper.path if path is None else path),
         layers=tuple(match(taps, list(tower.taps()))) if taps else (),
         keys=check_keys(keys) or paper.keys.get(tower.family, ""),
+        parts=choose_parts(keep),
     )
+
+
+def choose_parts(keep: object) -> frozenset[str]:
+    """Choose the parts of a trace: all by default, else those that are named, and the global embedding.
+
+    Raises:
+        LayerError: a name of no part.
+
+    Example:
+        >>> sorted(choose_parts(["dense"]))
+        ['dense', 'global']
+    """
+    listed = list(PARTS) if keep is None else [keep] if isinstance(keep, str) else _listed(keep)
+    if listed is None or not all(isinstance(part, str) and part in PARTS for part in listed):
+        expected, fix = f"some of {', '.join(PARTS)}", "Leave it out for all; layers= and keys= keep what they name."
+        raise LayerError(f"keep={reprlib.repr(keep)}", expected=expected, fix=fix)
+    return frozenset(["global", *listed])
+
+
+def check_workers(count: object) -> int | None:
+    """Refuse a number of threads that is no whole number from 0.
+
+    Raises:
+        LayerError: it is not.
+
+    Example:
+        >>> check_workers(4)
+        4
+    """
+    if count is not None and not is_whole(count, 0):
+        got, expected = f"workers={reprlib.repr(count)}", "a whole number of threads, 0 for none"
+        raise LayerError(got, expected=expected, fix="Leave it out: how many pays depends on the device.")
+    return count
 
 
 def check_keys(kind: object) -> str:
@@ -210,6 +286,9 @@ def require_nonzero(trace: Trace) -> Trace:
 def require_same_model(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) -> Trace:
     """Refuse a trace of another model, whose features lie in another space, and options that come too late.
 
+    Returns:
+        The trace, on the CPU.
+
     Raises:
         LayerError: another model made it.
         GeometryError: a geometry was asked for, but the image was fitted already.
@@ -222,7 +301,7 @@ def require_same_model(trace: Trace, provenance: Mapping[str, str | int], *, geo
     if geometry is not None:
         got = f"geometry={reprlib.repr(geometry)} for a trace, whose image was fitted already"
         raise GeometryError(got, expected="none with a trace", fix="Pass the image, or trace with that geometry.")
-    return trace
+    return trace.to("cpu")
 
 
 def _listed(value: object) -> list[str] | None:

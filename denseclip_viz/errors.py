@@ -34,7 +34,9 @@ class DenseclipVizError(Exception):
 
 
 class ImageError(DenseclipVizError):
-    """An image that cannot be read, or that would not be read rightly."""
+    """An image that cannot be read, or that would not be read rightly; `place` is its number among many."""
+
+    place: int | None = None
 
 
 class DatasetError(DenseclipVizError):

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from denseclip_viz import arguments
 from denseclip_viz.clip import summary
 from denseclip_viz.clip.dense_path import DensePath
-from denseclip_viz.clip.forward import check_once, embed, prepare, trace_all
+from denseclip_viz.clip.forward import embed
 from denseclip_viz.clip.hooks import Recording, record
 from denseclip_viz.clip.load.checkpoints import Loaded
 from denseclip_viz.clip.paths import paths_of
@@ -21,8 +22,8 @@ from denseclip_viz.clip.text.disk_cache import Cache
 from denseclip_viz.clip.text.encode import encode_texts, ensemble
 from denseclip_viz.clip.towers import Tower, logit_bias, logit_scale, tower_of
 from denseclip_viz.errors import ImageError
-from denseclip_viz.geometry import Fit, fit_from
-from denseclip_viz.images import ImageLike, readable
+from denseclip_viz.geometry import Fit
+from denseclip_viz.images import ImageLike
 from denseclip_viz.maps import comparison, segment, similarity
 from denseclip_viz.maps.layer_maps import with_layers
 from denseclip_viz.presets import Preset, preset_named
@@ -94,27 +95,31 @@ class Model:
         keys: str = "",
         path: PathLike | None = None,
         preset: str | Preset | None = None,
+        keep: str | Sequence[str] | None = None,
+        device: str | torch.device = "cpu",
         batch_size: int = 8,
     ) -> Trace:
         """Open one image in one forward pass.
 
         Args:
             image: A path, a PIL image, an array `(row, column, rgb)`, or a scene.
-            geometry: `"native"` (the model's own resize and crop; the default), `"whole"`, `"tiles"`, or
-                `Native()`, `Whole(short=512)`, `Tiles(overlap=0.5)`.
+            geometry: `"native"` (the model's own crop, the default), `"whole"`, `"tiles"`, or `Whole(short=512)` …
             layers: Taps to keep: names, wildcards, negative indices; `"all"` layers, or `"*"`, every tap.
             attention: Layers whose attention to keep, per head, as taps `LAYER.attention`.
             keys: `"key"` to keep the pool's keys, `"projected"` for the official ViT variant.
             path: The path to dense features, by name or as `DensePath(...)`; several in a list come of the same
                 forward pass, and `Trace.dense` gets an axis for them.
             preset: `"maskclip-paper"` for the paper's geometry, path and keys where they are not given.
+            keep: Which of `dense, attention, contributions, even, pixels, image` beside `global`; by default all.
+                Without contributions and even, the first image alone is checked to recompose.
+            device: Where the trace is to be.
             batch_size: Images, or windows of tiles, in one forward pass.
 
         Returns:
             Global embedding, dense features, attention, contributions, rest, and what was asked for.
 
         Raises:
-            DenseclipVizError: bad input, a tower that is not what it was taken for, or an image that does not fit.
+            DenseclipVizError: bad input, a tower that is not what it seems, or an image that does not fit.
 
         Example:
             >>> import denseclip_viz as dcv
@@ -123,7 +128,8 @@ class Model:
             (('value', 'vanilla'), torch.Size([2, 8, 8, 128]))
         """
         options: dict[str, Any] = {"geometry": geometry, "layers": layers, "attention": attention, "keys": keys}
-        (trace,) = self.trace_many([image], **options, path=path, preset=preset, batch_size=batch_size)
+        options |= {"path": path, "preset": preset, "keep": keep, "device": device, "batch_size": batch_size}
+        (trace,) = self.trace_many([image], **options, workers=0)
         return trace
 
     def trace_many(
@@ -136,13 +142,17 @@ class Model:
         keys: str = "",
         path: PathLike | None = None,
         preset: str | Preset | None = None,
+        keep: str | Sequence[str] | None = None,
+        device: str | torch.device = "cpu",
         batch_size: int = 8,
+        workers: int | None = None,
         unreadable: Callable[[ImageLike, ImageError], object] | None = None,
     ) -> Iterator[Trace]:
-        """Open images one after the other, in batches; memory is bounded by the batch.
+        """Open images one after the other, in batches; memory is bounded by a few batches.
 
         Options are those of `trace`. `unreadable` is called with an image that cannot be read and its error, and the
-        work goes on without it; by default the error is raised.
+        work goes on without it; by default the error is raised. `workers` threads read files and prepare images, about
+        a batch ahead. With `device="cuda"` the traces of a batch share its memory: clone what outlives it.
 
         Returns:
             Traces in the order of the images, each when it is asked for.
@@ -153,18 +163,10 @@ class Model:
             >>> [trace.attention.shape for trace in dcv.load().trace_many(scenes)]
             [torch.Size([12, 8, 8]), torch.Size([12, 8, 8])]
         """
-        paper = preset_named(preset)
-        fit = fit_from(geometry if geometry is not None else paper.geometry)
-        batch_size = arguments.check_batch_size(batch_size)
-        options = arguments.forward_options(self.tower, paper, layers=layers, attention=attention, keys=keys, path=path)
-        provenance = {**self.provenance, "path": ", ".join(options.names), "tower": self.tower.family}
-        common: dict[str, Any] = {"preprocess": self.preprocess, "options": options, "provenance": provenance}
-        untraced = map(arguments.refuse_trace, arguments.require_several(images))
-        facts: dict[str, Any] = {"preprocess": self.preprocess, "provenance": self.provenance}
-        prepared = (prepare(self.tower, *pair, fit, **facts) for pair in readable(untraced, unreadable))
-        for trace in trace_all(self.tower, prepared, batch_size=batch_size, **common):
-            check_once(trace, self.tower, self.checked)
-            yield trace
+        options: dict[str, Any] = {"geometry": geometry, "layers": layers, "attention": attention, "keys": keys}
+        options |= {"path": path, "preset": preset, "keep": keep, "device": device, "batch_size": batch_size}
+        tracing = arguments.tracing(self.tower, self.preprocess, self.provenance, self.checked, workers, **options)
+        yield from tracing.traces(map(arguments.refuse_trace, arguments.require_several(images)), unreadable)
 
     def record(self, *patterns: str) -> AbstractContextManager[Recording]:
         """Record named taps while the tower runs: `with model.record("layer*") as recorded: …`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -56,15 +55,15 @@ def traced_beside(
     An image that cannot be read is left out: `unreadable` is called with what is beside it, and the error. Options are
     those of `Model.trace_many`.
     """
-    waiting: deque[Beside] = deque()
+    waiting: dict[int | None, Beside] = {}
 
     def feed() -> Iterator[Any]:
-        for image, beside in images:
-            waiting.append(beside)
+        for place, (image, beside) in enumerate(images):
+            waiting[place] = beside
             yield image
 
     def left_out(_: Any, error: ImageError) -> None:
-        unreadable(waiting.pop(), error)  # an image is read before the next one is fed
+        unreadable(waiting.pop(error.place), error)
 
     for trace in model.trace_many(feed(), unreadable=left_out, **options):
-        yield waiting.popleft(), trace
+        yield waiting.pop(trace.place), trace

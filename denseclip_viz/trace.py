@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from denseclip_viz.errors import LayerError
 from denseclip_viz.geometry import Geometry
 from denseclip_viz.html import format_shape, join_names, repr_html, thumbnail
+
+PARTS = {
+    "global": ("global_embedding",),
+    "dense": ("dense",),
+    "attention": ("attention",),
+    "contributions": ("contributions", "rest"),
+    "even": ("even", "even_rest"),
+    "pixels": ("pixels",),
+    "image": ("image",),
+}
+"""What `keep=` of a trace names, and the attributes that each holds; layers and keys have options of their own."""
 
 
 class Fitted(Protocol):
@@ -33,7 +45,8 @@ class Fitted(Protocol):
 class Trace:
     """One image, one forward pass, opened.
 
-    All tensors are on the CPU, in fp32 (fp64 for an fp64 model).
+    All tensors are on the CPU unless another device was asked for, in fp32 (fp64 for an fp64 model). To ask for what
+    was not kept is a LayerError.
 
     Attributes:
         global_embedding: `(D,)`, what `encode_image` returns, not normalised. For tiles: the mean over windows.
@@ -52,6 +65,8 @@ class Trace:
         layers: What taps recorded, as the tower made it: `(C, y, x)` or `(token, C)`.
         pixels: `(3, H, W)`, the tower's input; `None` for tiles.
         paths: The paths to dense features, in the order of the axis if there is one.
+        parts: Which of `PARTS` were kept.
+        place: The image's number among those that came with it, from 0.
 
     Example:
         >>> import torch
@@ -76,13 +91,51 @@ class Trace:
     provenance: Mapping[str, str | int] = field(default_factory=dict)
     keys: Tensor | None = None
     layers: Mapping[str, Tensor] = field(default_factory=dict)
-    pixels: Tensor | None = None
+    pixels: Tensor | None = field(default_factory=type(None))  # None, but none of the class: see `__getattr__`
     paths: tuple[str, ...] = ("value",)
+    parts: frozenset[str] = frozenset(PARTS)
+    place: int = 0
+
+    def __post_init__(self) -> None:
+        for part in PARTS.keys() - self.parts:
+            for name in PARTS[part]:
+                del vars(self)[name]  # so that asking for it is asking `__getattr__`
+
+    def __getattr__(self, name: str) -> Any:
+        part = next((part for part, names in PARTS.items() if name in names), None)
+        if part is None or name in vars(self):
+            raise AttributeError(f"a trace has no {name!r}")
+        raise LayerError(
+            f"{name} of a trace of {self.name} that did not keep it",
+            expected=f"one of what it kept: {', '.join(part for part in PARTS if part in self.parts)}",
+            fix=f"Trace the image again and name it: keep=({part!r}, …), or leave keep out for all.",
+        )
+
+    def _with(self, **changes: Any) -> Trace:
+        return Trace(**{**dict.fromkeys(name for names in PARTS.values() for name in names), **vars(self), **changes})
+
+    def to(self, device: str | torch.device) -> Trace:
+        """Bring all tensors to a device; where they are there, give the trace itself.
+
+        Example:
+            >>> import denseclip_viz as dcv
+            >>> dcv.load().trace(dcv.toyworld.scene("a taxi", size=64)).to("cpu").dense.device.type
+            'cpu'
+        """
+        if all(tensor.device == torch.device(device) for tensor in self.tensors().values()):
+            return self
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, Mapping):
+                return {name: moved(one) for name, one in value.items()}
+            return value.to(device) if isinstance(value, Tensor) else value
+
+        return self._with(**{name: moved(value) for name, value in vars(self).items() if name != "provenance"})
 
     @property
     def has_path_axis(self) -> bool:
         """Whether dense features are those of a list of paths."""
-        return self.dense.ndim == 4
+        return "dense" in self.parts and self.dense.ndim == 4
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -116,7 +169,7 @@ class Trace:
         if not self.has_path_axis:
             return self
         one = self.dense[self.paths.index(name)].clone()
-        return replace(self, dense=one, paths=(name,), provenance={**self.provenance, "path": name})
+        return self._with(dense=one, paths=(name,), provenance={**self.provenance, "path": name})
 
     def one_path(self, what: str) -> Trace:
         """Refuse several paths where `what` is due of one, and take the axis off a list of one.
@@ -137,29 +190,27 @@ class Trace:
             >>> list(dcv.load().trace(dcv.toyworld.scene("a taxi", size=64)).tensors())[:2]
             ['global_embedding', 'dense']
         """
-        lean = {
-            "global_embedding": self.global_embedding,
-            "dense": self.dense,
-            "attention": self.attention,
-            "contributions": self.contributions,
-            "even": self.even,
-        }
-        rest = {f"rest: {name}": term for name, term in self.rest.items()}
-        rest |= {f"even rest: {name}": term for name, term in self.even_rest.items()}
-        more = {name: value for name, value in (("keys", self.keys), ("pixels", self.pixels)) if value is not None}
+        single = ("global_embedding", "dense", "attention", "contributions", "even")
+        lean = {name: vars(self)[name] for name in single if name in vars(self)}
+        rest = {f"rest: {name}": term for name, term in vars(self).get("rest", {}).items()}
+        rest |= {f"even rest: {name}": term for name, term in vars(self).get("even_rest", {}).items()}
+        more = {name: value for name in ("keys", "pixels") if (value := vars(self).get(name)) is not None}
         return {**lean, **rest, **more, **self.layers}
 
     @property
     def nbytes(self) -> int:
         """Bytes held, the image included."""
-        return sum(t.element_size() * t.nelement() for t in self.tensors().values()) + self.image.nbytes
+        return sum(t.element_size() * t.nelement() for t in self.tensors().values()) + (
+            self.image.nbytes if "image" in self.parts else 0
+        )
 
     def __repr__(self) -> str:
         y, x = self.geometry.grid
         layers = f", layers {', '.join(self.names)}" if self.names else ""
+        heads = f", {self.attention.shape[0]} heads" if "attention" in self.parts else ""
         return (
             f"Trace({self.name}: {self.provenance.get('model', 'model')}, {self.geometry.mode}, grid {y} x {x}, "
-            f"D {len(self.global_embedding)}, {self.attention.shape[0]} heads{layers}, {self.nbytes / 1e6:.1f} MB)"
+            f"D {len(self.global_embedding)}{heads}{layers}, {self.nbytes / 1e6:.1f} MB)"
         )
 
     def _repr_html_(self) -> str:
@@ -174,18 +225,20 @@ class Trace:
                 ("contributions", "y, x, D"),
                 ("even", "y, x, D"),
             )
+            if name in vars(self)
         }
         facts = {
             "model": f"{self.provenance.get('model', '')}, {self.provenance.get('weights', '')}".strip(", "),
             "grid": f"{y} × {x} positions on {height} × {width} pixels, {self.geometry.mode}",
             **sizes,
-            "rest (D each)": ", ".join(self.rest),
+            "rest (D each)": ", ".join(vars(self).get("rest", {})),
             "keys (y, x, C)": format_shape(self.keys.shape) if self.keys is not None else "",
             "layers": join_names(
                 [f"{name} {format_shape(tensor.shape)}" for name, tensor in self.layers.items()], most=5
             ),
             "memory": f"{self.nbytes / 1e6:.1f} MB",
         }
-        after, preview = "model.compare(trace, prompts)", thumbnail(self.image)
+        preview = thumbnail(self.image) if "image" in self.parts else ""
+        after = f"model.{'compare' if set(PARTS) == self.parts else 'similarity'}(trace, prompts)"
         random = "random weights: only the mechanics show" if self.provenance.get("random_weights") else ""
         return repr_html(f"Trace of {self.name}", facts, image=preview, after=after, warning=random)

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from denseclip_viz import arguments
-from denseclip_viz.clip.forward import check_once, differentiable, prepare
+from denseclip_viz.clip.forward import ForwardOptions, check_once, differentiable
 from denseclip_viz.clip.memory import memory_guard
+from denseclip_viz.clip.preparation import Preparation, warn_once
 from denseclip_viz.clip.towers import Tower
 from denseclip_viz.clip.towers.pool_row import PoolRow
 from denseclip_viz.clip.towers.tower import Streams, Wanted, check_recomposition
 from denseclip_viz.errors import LayerError
-from denseclip_viz.geometry import Geometry, fit_from, pixels
-from denseclip_viz.images import ImageLike, display, readable
+from denseclip_viz.geometry import Geometry, fit_from
+from denseclip_viz.images import ImageLike
 from denseclip_viz.presets import PRESETS
 from denseclip_viz.trace import Fitted, Trace
 
@@ -75,17 +76,17 @@ def fit_image(model: Model, image: ImageLike | Trace, geometry: FitLike | None =
         fitted = arguments.require_same_model(image, model.provenance, geometry=geometry)
     else:
         fit = fit_from(PRESETS[""].geometry if geometry is None else geometry)
-        ((named, upright),) = readable([image])
         facts = {**model.provenance, "tower": model.tower.family}
-        planned = prepare(model.tower, named, upright, fit, preprocess=model.preprocess, provenance=facts)
-        facts |= {"caution": planned.caution} if planned.caution else {}
-        tiled = planned.geometry.mode == "tiles"
-        inputs = None if tiled else torch.from_numpy(pixels(upright, planned.geometry, model.preprocess))
-        fitted = Unopened(planned.geometry, display(upright), planned.name, facts, inputs)
+        prepared = Preparation(tower=model.tower, fit=fit, preprocess=model.preprocess, provenance=facts).of(image)
+        inputs = None if prepared.inputs is None else torch.from_numpy(prepared.inputs)
+        assert prepared.image is not None
+        fitted = Unopened(prepared.geometry, prepared.image, prepared.name, prepared.provenance, inputs)
     if fitted.pixels is None:
         got, fix = f"attributions of {fitted.name} in tiles", "Take geometry='whole'."
         raise LayerError(got, expected="a single window, seen whole by one pass", fix=fix)
-    check_once(fitted, model.tower, model.checked)
+    native = fitted.geometry.mode == "native"
+    check_once(model.tower, fitted.pixels[None], ForwardOptions(), model.checked, native=native)
+    warn_once(fitted.provenance, model.checked)
     return fitted
 
 

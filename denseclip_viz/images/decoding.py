@@ -1,7 +1,6 @@
 """What Pillow opens, as 8 bits, upright, with the meaning that its file gives to its numbers."""
 
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,6 +50,7 @@ def decoded(image: Image.Image, name: str) -> Image.Image:
             check_page(_page(image), name)
         key = _colour_key(image, name)
         image.load()
+        check_size(image.height, image.width, name)  # again: an icon is as large as the image in it
         # after load(): TIFF turns itself there and forgets the tag
         turn = dict(enumerate(_TURNS, start=2)).get(image.getexif().get(ExifTags.Base.Orientation, 1))
         still = plain(_eight_bit(image, name, key))
@@ -59,11 +59,13 @@ def decoded(image: Image.Image, name: str) -> Image.Image:
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Make of Pillow's many exceptions, and its warning about huge images, one that names the image."""
+    """Make of Pillow's many exceptions one that names the image.
+
+    Its warning about huge images is left alone: `check_size` refuses them, and filters of warnings are the whole
+    process's, so no thread that reads may touch them.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
+        yield
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise _too_large(name) from None
     except UnidentifiedImageError as error:

@@ -5,7 +5,6 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, Union
 
@@ -49,7 +48,20 @@ def read(image: ImageLike) -> Image.Image:
         >>> read(np.zeros((2, 3), np.uint8)).size
         (3, 2)
     """
-    source = _unwrapped(image)
+    upright, remark = read_remarked(image)
+    if remark:
+        warnings.warn(remark, UserWarning, stacklevel=2)
+    return upright
+
+
+def read_remarked(image: ImageLike) -> tuple[Image.Image, str]:
+    """Read an image as `read` does, and give what it warns of, or nothing: a thread of its own says it to nobody.
+
+    Example:
+        >>> read_remarked(np.zeros((2, 3), np.uint8))[1]
+        ''
+    """
+    source, remark = unwrapped(image), ""
     name = _name(source)
     if isinstance(source, (str, os.PathLike)):
         upright = _from_file(source, name)
@@ -60,36 +72,13 @@ def read(image: ImageLike) -> Image.Image:
     else:
         raise ImageError(f"The image is {name}", expected="a path, PIL image or NumPy array", fix=_way_in(source))
     if upright.mode == "RGBA":
-        warnings.warn(f"{name} is transparent in places: drawn over white.", UserWarning, stacklevel=2)
+        remark = f"{name} is transparent in places: drawn over white."
         white = Image.new("RGB", upright.size, "white")
         white.paste(upright, mask=upright)
         upright = white
     # a kept EXIF orientation would turn the upright image again; a comment tells a drawn scene from other images
     upright.info = {key: value for key, value in upright.info.items() if key == "comment"}
-    return upright
-
-
-def readable(
-    images: Iterable[ImageLike], unreadable: Callable[[ImageLike, ImageError], object] | None = None
-) -> Iterator[tuple[ImageLike, Image.Image]]:
-    """Read images one after the other, each when its turn comes; give each as it came and as `read` gives it.
-
-    `unreadable` is called with an image that cannot be read and its error, and it is left out; by default the error
-    is raised.
-
-    Example:
-        >>> [upright.size for _, upright in readable(["nothing.png", np.zeros((2, 3), np.uint8)], lambda *_: None)]
-        [(3, 2)]
-    """
-    for image in images:
-        try:
-            upright = read(image)
-        except ImageError as error:
-            if unreadable is None:
-                raise
-            unreadable(image, error)
-        else:
-            yield image, upright
+    return upright, remark
 
 
 def from_bytes(content: bytes, *, name: str) -> Image.Image:
@@ -134,7 +123,7 @@ def describe(image: object) -> str:
         >>> describe(Path("holiday/cat.jpg")), describe(np.zeros((480, 640, 3)))
         ('cat.jpg', 'array 480 x 640')
     """
-    source = _unwrapped(image)
+    source = unwrapped(image)
     path = getattr(source, "filename", None) if isinstance(source, Image.Image) else source
     if isinstance(path, (str, os.PathLike)) and (name := Path(os.fsdecode(path)).name):
         return short_name(name)
@@ -142,7 +131,13 @@ def describe(image: object) -> str:
     return kind if source is image else kind.replace("array", type(image).__name__.lower(), 1)
 
 
-def _unwrapped(image: object) -> object:
+def unwrapped(image: object) -> object:
+    """Give the image that something carries along, or itself where it carries none.
+
+    Example:
+        >>> unwrapped("cat.jpg")
+        'cat.jpg'
+    """
     direct = isinstance(image, (str, os.PathLike, Image.Image, np.ndarray))
     return image if direct else getattr(image, "image", image)
 

@@ -48,6 +48,7 @@ def gradient_maps(
         taps = tower.taps()
         with record(taps, layers, raw=True) as recorded, _FrozenNorms():
             parts = decompose(tower, inputs, ForwardOptions(path=path))
+        assert parts.dense is not None
         whole = F.normalize(parts.embedding[0], dim=-1) @ texts.T
         dense = (F.normalize(parts.dense[0], dim=-1) @ texts.T).mean((0, 1))
         activations = [(taps[name], recorded[name]) for name in recorded]

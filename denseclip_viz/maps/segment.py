@@ -91,7 +91,8 @@ def segment(
         name: (dims[-values.ndim :], values, number if name.startswith("probabilit") else {})
         for name, values in answer.items()
     }
-    data["image"] = (("image_row", "image_column", "rgb"), trace.image)
+    if "image" in trace.parts:
+        data["image"] = (("image_row", "image_column", "rgb"), trace.image)
     attrs = {**attributes(trace), **about, "background": words}
     attrs |= {"refinement": _describe(denoise, smooth)} | ({"cosine_cut": cut} if cut > NO_CUT else {})
     return xr.Dataset(data, coords={"label": names}, attrs=attrs)

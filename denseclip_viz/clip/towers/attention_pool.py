@@ -9,7 +9,7 @@ Source: DenseCLIP (arXiv 2112.01071v1) section 3; open_clip/modified_resnet.py.
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -84,16 +84,21 @@ class AttentionPoolTower:
             mode = InterceptAttention(parts.on_attention, swap={id(pool.positional_embedding): positional})
             stack.enter_context(active_in(pool, mode))
             embedding = pooled_of(visual(pixels))
-        terms, dense, even = parts.shared_out()
         pooling = Pooling(
             embedding=embedding,
             attention=parts.weights[..., 1:].unflatten(-1, grid),
+            keys=pool.k_proj.forward(parts.tokens).unflatten(1, grid) if wanted.keys else None,
+            layers=dict(recorded),
+        )
+        if not wanted.shared:
+            return pooling, parts.streams(parts.projected(parts.plain), wanted.blocks)
+        terms, dense, even = parts.shared_out()
+        pooling = replace(
+            pooling,
             contributions=terms[:, 1:].unflatten(1, grid),
             even=even[:, 1:].unflatten(1, grid),
             rest={"mean token": terms[:, 0], "bias": pool.c_proj.bias.detach().expand_as(embedding)},
             even_rest={"mean token": even[:, 0]},
-            keys=pool.k_proj.forward(parts.tokens).unflatten(1, grid) if wanted.keys else None,
-            layers=dict(recorded),
         )
         return pooling, parts.streams(dense, wanted.blocks)
 
@@ -188,23 +193,24 @@ class PoolPass:
         terms, plain, offset = _project_together(project.weight, own, self.plain, self.offset)
         return terms, plain + project.bias, (_with_mean(plain) + offset) / own.shape[1]
 
+    def projected(self, merged: Tensor) -> Tensor:
+        """Project heads as `shared_out` does, the bias behind the product: to the same last bits."""
+        project: nn.Linear = self.pool.c_proj
+        return F.linear(merged, project.weight) + project.bias
+
     def streams(self, dense: Tensor, blocks: Sequence[int]) -> Streams:
         """Give values as they were projected beside the terms; others go the same way when they are asked for.
 
         Of `blocks` there is one, number 0: the pool itself.
         """
         project: nn.Linear = self.pool.c_proj
-
-        def projected(merged: Tensor) -> Tensor:  # the bias behind the product, as in `shared_out`: the same last bits
-            return F.linear(merged, project.weight) + project.bias
-
         call = self._call(self.placed)
 
         def attended(_path: str) -> Tensor:
-            return projected(merge_heads(call.attended()[:, :, 1:]))
+            return self.projected(merge_heads(call.attended()[:, :, 1:]))
 
         def placed() -> Tensor:
-            return projected(merge_heads(self.values[:, :, 1:]))
+            return self.projected(merge_heads(self.values[:, :, 1:]))
 
         def look() -> tuple[Tensor, Tensor]:
             return call.part("query", slice(0, 1))[:, :, 0], call.part("key", slice(None))

@@ -64,22 +64,26 @@ class AttentionRecord:
         """Give `(image, head, token, channel)`: the first query's answer, and every other token's own value."""
         return torch.cat([self.weights[:, :, None] @ self.values, self.values[:, :, 1:]], dim=2)
 
-    def shared_out(self, behind: Sequence[Step], grid: tuple[int, int]) -> dict[str, Any]:
+    def shared_out(self, behind: Sequence[Step], grid: tuple[int, int], *, shared: bool) -> dict[str, Any]:
         """Share the first query's answer out: `attention, contributions, even, rest, even_rest` of a `Pooling`.
 
         Args:
             behind: What stands behind the heads.
             grid: The positions, `(y, x)`, which are the last of the tokens.
+            shared: More than the attention is wanted.
         """
         count = self.values.shape[2]
         prefix = count - grid[0] * grid[1]
+        attention = self.weights[..., prefix:].unflatten(-1, grid)
+        if not shared:
+            return {"attention": attention}
         own, alike = self.weights[..., None] * self.values, self.values / count
         rows = merge_heads(torch.cat([own, alike], dim=2))  # one product for both: reading the weight is what costs
         rows, rest = propagate_terms(rows, behind, true=merge_heads(own.sum(2, keepdim=True)))
         terms, even = rows.split(count, dim=1)
         before, even_before = ({"class token": t[:, :prefix].sum(1)} if prefix else {} for t in (terms, even))
         return {
-            "attention": self.weights[..., prefix:].unflatten(-1, grid),
+            "attention": attention,
             "contributions": terms[:, prefix:].unflatten(1, grid),
             "even": even[:, prefix:].unflatten(1, grid),
             "rest": {**before, **rest},

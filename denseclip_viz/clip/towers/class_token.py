@@ -74,7 +74,7 @@ class ClassTokenTower(TransformerTower):
             embedding=embedding,
             keys=pool.keys(trunk.prefix, block.project, wanted.keys).unflatten(1, grid) if wanted.keys else None,
             layers=dict(recorded),
-            **pool.shared_out(self._behind(block, pool.entering[:, :1]), grid),
+            **pool.shared_out(self._behind(block, pool.entering[:, :1]), grid, shared=wanted.shared),
         )
         passes |= {number: pool for number in wanted.blocks if number not in passes}
         return pooling, self._streams(block, pool, passes)

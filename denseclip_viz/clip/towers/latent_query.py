@@ -64,7 +64,7 @@ class LatentQueryTower(TransformerTower):
             if wanted.keys
             else None,
             layers=dict(recorded),
-            **record_of_pool.shared_out(self._behind(pool), grid),
+            **record_of_pool.shared_out(self._behind(pool), grid, shared=wanted.shared),
         )
         return pooling, self._streams(record_of_pool, pool, positions)
 

@@ -132,7 +132,9 @@ class MeanPoolTower:
             embedding = pooled_of(self.visual(pixels))
         tokens = _positions(averaged[-1], parts.trunk)
         streams = replace(_streams(tokens, parts), pool=_row(tokens, parts, gradients=wanted.gradients))
-        return _pooling(embedding, tokens, grid, parts.behind, dict(recorded)), streams
+        even = tokens.new_full((len(tokens), 1, *grid), 1 / tokens.shape[1])
+        pooling = Pooling(embedding=embedding, attention=even, layers=dict(recorded))
+        return _shared_out(pooling, tokens, grid, parts.behind) if wanted.shared else pooling, streams
 
     def layers_to_record(self, layers: Sequence[str]) -> tuple[str, ...]:
         """Need the stream behind each block; maps are read by gradients."""
@@ -163,21 +165,10 @@ def _row(tokens: Tensor, parts: MeanParts, *, gradients: bool) -> PoolRow:
         return PoolRow(reads, reads, even, reads[:, None], head=parts.behind)
 
 
-def _pooling(
-    embedding: Tensor, tokens: Tensor, grid: tuple[int, int], behind: tuple[Step, ...], layers: dict[str, Tensor]
-) -> Pooling:
+def _shared_out(pooling: Pooling, tokens: Tensor, grid: tuple[int, int], behind: tuple[Step, ...]) -> Pooling:
     """Take a mean over positions apart."""
-    count = tokens.shape[1]
-    terms, rest = propagate_terms(tokens / count, behind)
-    return Pooling(
-        embedding=embedding,
-        attention=tokens.new_full((len(tokens), 1, *grid), 1 / count),
-        contributions=terms.unflatten(1, grid),
-        even=terms.unflatten(1, grid),
-        rest=rest,
-        even_rest={},
-        layers=layers,
-    )
+    terms, rest = propagate_terms(tokens / tokens.shape[1], behind)
+    return replace(pooling, contributions=terms.unflatten(1, grid), even=terms.unflatten(1, grid), rest=rest)
 
 
 def mean_parts(visual: Any) -> MeanParts:

@@ -121,6 +121,7 @@ class Pooling:
         contributions: `(image, y, x, D)`, each position's term of the embedding.
         even: `(image, y, x, D)`, what the terms would be if the pool looked at all its tokens alike, and all behind it
             stayed as it is: 1/L in every head for its L tokens, those on no position among them.
+            Both are None, and the rest empty, where they are not `shared` out.
         rest: Terms that belong to no position, `(image, D)` each.
         even_rest: Those of the rest that the pool looks at, as they would be then.
         keys: `(image, y, x, C)`, if asked for.
@@ -129,10 +130,10 @@ class Pooling:
 
     embedding: Tensor
     attention: Tensor
-    contributions: Tensor
-    even: Tensor
-    rest: Mapping[str, Tensor]
-    even_rest: Mapping[str, Tensor]
+    contributions: Tensor | None = None
+    even: Tensor | None = None
+    rest: Mapping[str, Tensor] = field(default_factory=dict)
+    even_rest: Mapping[str, Tensor] = field(default_factory=dict)
     keys: Tensor | None = None
     layers: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -150,6 +151,7 @@ class Wanted:
         blocks: Numbers of the transformer blocks that paths are made of, in a tower with the switch `blocks`.
         gradients: The pool's weights and values hang on what it reads, though the pass itself keeps no graph.
         weighed: These blocks attend by weights that the rest of the pass hangs on, where the pass keeps a graph.
+        shared: The embedding is shared out to positions: contributions, an even look, and the rest.
     """
 
     layers: Sequence[str] = ()
@@ -159,6 +161,7 @@ class Wanted:
     blocks: Sequence[int] = ()
     gradients: bool = False
     weighed: bool = False
+    shared: bool = True
 
 
 LEAN = Wanted()
@@ -294,17 +297,26 @@ def _bicubic(before: int, after: int, antialias: bool, like: Tensor) -> Tensor:
     return F.interpolate(identity, size, mode="bicubic", antialias=antialias, align_corners=False)[0, 0]
 
 
-def check_recomposition(pooling: Pooling, family: str) -> float:
-    """Check that contributions and rest sum to the embedding; return the largest relative residual.
+def recomposition_miss(pooling: Pooling) -> Tensor:
+    """Give how far contributions and rest miss the embedding, the largest relative residual, where the tensors are.
 
-    Raises:
-        RecompositionError: they do not, so the tower is not what it was taken for.
+    Of an embedding that is not shared out, 0, and NaN if it is not finite.
     """
+    if pooling.contributions is None:
+        return (pooling.embedding - pooling.embedding).amax().double()
     terms = [pooling.contributions.double().sum((1, 2)), *(term.double() for term in pooling.rest.values())]
     residual = torch.stack(terms).sum(0) - pooling.embedding.double()
     largest = torch.stack([pooling.embedding.double(), *terms]).abs().amax((0, 2))
-    relative = float((residual.abs().amax(1) / largest.clamp_min(1e-300)).max())
-    dtype = pooling.embedding.dtype
+    return (residual.abs().amax(1) / largest.clamp_min(1e-300)).max()
+
+
+def check_miss(miss: Tensor, dtype: torch.dtype, family: str) -> float:
+    """Check what `recomposition_miss` gave of a tower of this dtype.
+
+    Raises:
+        RecompositionError: it is too much, so the tower is not what it was taken for.
+    """
+    relative = float(miss)
     if not relative <= TOLERANCE[dtype]:
         raise RecompositionError(
             f"contributions and rest miss the embedding by {relative:.1e} (relative)",
@@ -312,3 +324,12 @@ def check_recomposition(pooling: Pooling, family: str) -> float:
             fix="Check the weights for NaN or infinity; if the tower was modified, it is not supported as it is.",
         )
     return relative
+
+
+def check_recomposition(pooling: Pooling, family: str) -> float:
+    """Check that contributions and rest sum to the embedding; return the largest relative residual.
+
+    Raises:
+        RecompositionError: they do not, so the tower is not what it was taken for.
+    """
+    return check_miss(recomposition_miss(pooling), pooling.embedding.dtype, family)
