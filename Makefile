@@ -53,6 +53,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/segment.py
 	$(BIN)/python benchmarks/gap.py
 	$(BIN)/python benchmarks/text.py
+	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/widget.py
 
 clean:

@@ -55,6 +55,13 @@ class Tracing:
         """The image tower."""
         return self.preparation.tower
 
+    @property
+    def threads(self) -> int:
+        """How many threads prepare images."""
+        if self.workers is not None:
+            return self.workers
+        return min(cores(), MOST_WORKERS) if next(self.tower.visual.parameters()).is_cuda else 1
+
     def traces(
         self, images: Iterable[ImageLike], unreadable: Callable[[ImageLike, ImageError], object] | None = None
     ) -> Iterator[Trace]:
@@ -63,12 +70,10 @@ class Tracing:
         Beside a GPU three things go on at once: threads prepare a batch, the GPU works on the one before, and the one
         before that is copied out and taken apart.
         """
-        parameter = next(self.tower.visual.parameters())
-        waits = parameter.is_cuda
-        workers = (min(cores(), MOST_WORKERS) if waits else 1) if self.workers is None else self.workers
-        with threads(workers) as pool:
+        waits = next(self.tower.visual.parameters()).is_cuda
+        with threads(self.threads) as pool:
             beside = pool if waits else None
-            most = workers if isinstance(self.preparation.fit, Tiles) else self.batch_size
+            most = self.threads if isinstance(self.preparation.fit, Tiles) else self.batch_size
             prepared = self.preparation.of_many(images, unreadable, pool, most)
             stacked = ahead(partial(_stacked, pinned=waits), self._batches(prepared), beside, most=1)
             for traces in ahead(operator.methodcaller("traces"), map(self._begun, stacked), beside, most=1):
