@@ -1,3 +1,5 @@
+from .corrupted import corrupted as corrupted
+from .corruptions import corruptions as corruptions
 from .dataset import Dataset as Dataset
 from .example import Example as Example
 from .layouts import Layout as Layout

@@ -9,6 +9,7 @@ from operator import length_hint
 from typing import Any
 
 from denseclip_viz import arguments
+from denseclip_viz.datasets.corrupted import CorruptedImages
 from denseclip_viz.datasets.dataset import Dataset
 from denseclip_viz.datasets.example import Example, Masks, examples
 from denseclip_viz.errors import PromptError
@@ -33,7 +34,7 @@ class Paired:
     @property
     def judged(self) -> bool:
         """Say whether there are masks: those given, or a data set's own."""
-        return self.masks is not None or isinstance(self.images, Dataset)
+        return self.masks is not None or isinstance(self.images, Dataset | CorruptedImages)
 
     def __length_hint__(self) -> int:
         return length_hint(self.images)
