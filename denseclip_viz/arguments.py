@@ -80,7 +80,7 @@ def tracing(
     options = forward_options(tower, paper, **wanted)
     preparation = Preparation(
         tower=tower,
-        fit=fit_from(paper.geometry if geometry is None else geometry),
+        fit=fit_from(paper.fit(tower.family) if geometry is None else geometry),
         preprocess=preprocess,
         provenance={**provenance, "path": ", ".join(options.names), "tower": tower.family},
         shown="image" in options.parts,

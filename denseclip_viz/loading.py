@@ -50,12 +50,12 @@ def load(
             What a file does not say of its training, all tags of the name say, or a warning names the choices.
         device: `"cpu"`, `"cuda"`, `"cuda:1"`, `"mps"`; a GPU when there is one.
         dtype: `"fp32"` (default), `"bf16"`, `"fp16"` (not on the CPU), `"fp64"`, or the torch dtype.
-        preset: `"maskclip-paper"`: what the official code does to CLIP (`denseclip_viz.presets.PRESETS`).
+        preset: `"maskclip-paper"`, `"sclip"`, …: what published code does to CLIP (`denseclip_viz.presets.PRESETS`).
         activation: `"gelu"` or `"quickgelu"` in both towers, `"image-gelu"` or `"image-quickgelu"` in one.
         layer_norm_eps: The epsilon of the image tower's LayerNorms.
         mean: What is taken off each channel (red, green, blue), pixels in 0..1.
         std: What each channel is divided by.
-        interpolation: How images are resized: `"bicubic"` or `"bilinear"`.
+        interpolation: How images are resized: `"bicubic"`, `"bilinear"`, or `"bilinear-opencv"`, as mmseg does.
         resize_mode: `"shortest"` (the rest is cropped), `"longest"` (the rest is padded) or `"squash"`.
         tokenizer: Of a model in memory, unless it is CLIP's own.
         preprocess: Of a model in memory: the transform for inference that came with it, or a dict like open_clip's

@@ -75,7 +75,7 @@ def fit_image(model: Model, image: ImageLike | Trace, geometry: FitLike | None =
     if isinstance(image, Trace):
         fitted = arguments.require_same_model(image, model.provenance, geometry=geometry)
     else:
-        fit = fit_from(PRESETS[""].geometry if geometry is None else geometry)
+        fit = fit_from(PRESETS[""].fit("") if geometry is None else geometry)
         facts = {**model.provenance, "tower": model.tower.family}
         prepared = Preparation(tower=model.tower, fit=fit, preprocess=model.preprocess, provenance=facts).of(image)
         inputs = None if prepared.inputs is None else torch.from_numpy(prepared.inputs)

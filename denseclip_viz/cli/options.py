@@ -75,7 +75,7 @@ class ModelOptions:
     ] = None
     std: Annotated[str | None, _model_option("--std", text="What each channel is divided by.", metavar="R,G,B")] = None
     interpolation: Annotated[
-        str | None, _model_option("--interpolation", text="How images are resized: bicubic or bilinear.")
+        str | None, _model_option("--interpolation", text="How images are resized: bicubic, bilinear, bilinear-opencv.")
     ] = None
     resize_mode: Annotated[
         str | None,

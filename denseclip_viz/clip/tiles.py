@@ -74,7 +74,7 @@ class TileSums:
         count, parts = len(self.geometry.windows), vars(decomposition)
         blended, shared = ("dense", "keys"), ("contributions", "even", "attention")
         for i, (top, left) in enumerate(corners):
-            y, x = top // self.geometry.cell[0], left // self.geometry.cell[1]
+            y, x = self.geometry.first_cell((top, left))
             place = (..., slice(y, y + self.blend.shape[0]), slice(x, x + self.blend.shape[1]), slice(None))
             self.share[place] += self.blend
             for name in blended:

@@ -127,7 +127,9 @@ class Geometry:
     `offset` is the (top, left) of the input in the resized image, negative where padded before it.
     `windows` are (top, left) in the input. `stretch` draws the grid over the unpadded image, as the
     official MaskCLIP code does. `shift` is (down, right), in input pixels, from the middle of a cell's square
-    to the middle of what it sees: 0 unless a tower pads one side only. GeometryError if the numbers cannot be.
+    to the middle of what it sees: 0 unless a tower pads one side only. With `apart` the grid is that of every
+    window beside that of the next, as each was seen; drawing takes their mean where they lie over each other.
+    GeometryError if the numbers cannot be.
 
     Example:
         >>> from denseclip_viz.geometry import Preprocess, Whole
@@ -147,12 +149,14 @@ class Geometry:
     window: Size | None = None
     stretch: bool = False
     shift: tuple[float, float] = (0.0, 0.0)
+    apart: bool = False
 
     def __post_init__(self) -> None:
         one_of(self.mode, ("native", "whole", "tiles"), "mode")
         for name in ("image", "resized", "input", "cell"):
             pair(getattr(self, name), name)
         pair(self.offset, "offset", least=-(2**31))
+        _check_windows(self)
         if np.shape(self.shift) != (2,) or not np.isfinite(self.shift).all():
             fix = "Give (0.0, 0.0) where cells see what lies around their middle."
             raise GeometryError(f"shift={self.shift!r}", expected="two numbers (down, right)", fix=fix)
@@ -163,12 +167,28 @@ class Geometry:
             got = f"The {self.mode} input of an image of {self.image} px is {self.input} px"
             expected = f"at most {MAX_PIXELS / 1e6:.1f} million pixels"
             raise GeometryError(got, expected=expected, fix=f"Make the longer side {SIDES[1]} or less.")
-        _check_windows(self)
 
     @property
     def grid(self) -> Size:
         """Cells (y, x); a rest of the input that fills no cell is not seen, as in a convolution."""
+        if self.apart:
+            return self._cells(0) * len(self.starts(0)), self._cells(1) * len(self.starts(1))
         return self.input[0] // self.cell[0], self.input[1] // self.cell[1]
+
+    def starts(self, axis: int) -> list[int]:
+        """List where windows begin along y (axis 0) or x (axis 1), in pixels of the input."""
+        return sorted({at[axis] for at in self.windows})
+
+    def first_cell(self, window: Size) -> Size:
+        """Say at which cell (y, x) of the grid the cells of a window begin."""
+        if self.apart:
+            y, x = (self.starts(i).index(window[i]) * self._cells(i) for i in (0, 1))
+            return y, x
+        return window[0] // self.cell[0], window[1] // self.cell[1]
+
+    def _cells(self, axis: int) -> int:
+        """Count the cells of one window."""
+        return 0 if self.window is None else self.window[axis] // self.cell[axis]
 
     @property
     def y(self) -> Floats:
@@ -195,6 +215,9 @@ class Geometry:
 
     def edges(self, axis: int) -> Floats:
         """Return edges of the cells along y (axis 0) or x (axis 1) in original pixels, one more than cells."""
+        if self.apart:
+            got, fix = "Windows that are kept apart, whose cells lie over each other", "Take Tiles() without apart."
+            raise GeometryError(got, expected="one grid, to be drawn or measured cell by cell", fix=fix)
         cells = np.arange(self.grid[axis] + 1)
         if self.stretch:
             return cells * self.image[axis] / self.grid[axis]
@@ -203,7 +226,7 @@ class Geometry:
     def sight(self, axis: int) -> tuple[float, float]:
         """Return from where to where along y (axis 0) or x (axis 1) the model saw the original image, in its pixels."""
         image = float(self.image[axis])
-        if self.stretch:
+        if self.stretch or self.apart:
             return 0.0, image
         overlap = self.shift != (0.0, 0.0)  # then the rest that fills no cell of its own is seen too
         used = self.input[axis] if overlap else self.grid[axis] * self.cell[axis]
@@ -211,6 +234,9 @@ class Geometry:
         return max(float(first), 0.0), min(float(last), image)
 
     def _centres(self, axis: int) -> Floats:
+        if self.apart:
+            middles = (np.arange(self._cells(axis)) + 0.5) * self.cell[axis]
+            return self._drawn(axis, np.concatenate([start + middles for start in self.starts(axis)])) - 0.5
         edges = self.edges(axis)
         return (edges[1:] + edges[:-1] - 1) / 2
 
@@ -242,7 +268,7 @@ class Geometry:
 
 
 def _check_windows(geometry: Geometry) -> None:
-    if geometry.windows == () and geometry.window is None:
+    if geometry.windows == () and geometry.window is None and not geometry.apart:
         return
     if not isinstance(geometry.windows, tuple):
         got, expected = f"windows={geometry.windows!r}", "a tuple of (top, left)"
@@ -251,7 +277,8 @@ def _check_windows(geometry: Geometry) -> None:
     for at in geometry.windows:
         top, left = pair(at, "window position", least=0)
         on_lattice = top % geometry.cell[0] == 0 and left % geometry.cell[1] == 0
-        if not on_lattice or top + size[0] > geometry.input[0] or left + size[1] > geometry.input[1]:
+        inside = top + size[0] <= geometry.input[0] and left + size[1] <= geometry.input[1]
+        if not inside or not (on_lattice or geometry.apart):
             expected = f"a multiple of the cell {geometry.cell} inside the input {geometry.input}"
             raise GeometryError(f"A window at {at}", expected=expected, fix="Plan it with Tiles().")
 
@@ -261,7 +288,7 @@ def _tuples(value: Any) -> Any:
 
 
 def blend_weights(geometry: Geometry) -> tuple[Floats, Floats]:
-    """Weigh a window's cells along y and x: a triangle, 1 in the middle, never 0.
+    """Weigh a window's cells along y and x: a triangle, 1 in the middle, never 0; all alike where windows are apart.
 
     GeometryError if the geometry has no windows.
     """
@@ -270,4 +297,6 @@ def blend_weights(geometry: Geometry) -> tuple[Floats, Floats]:
         raise GeometryError(got, expected="one of tiles", fix="Plan it with Tiles().")
     y, x = (np.arange(n // c) for n, c in zip(geometry.window, geometry.cell, strict=True))
     y, x = np.minimum(y, y[::-1]) + 1, np.minimum(x, x[::-1]) + 1
+    if geometry.apart:
+        return np.ones(len(y)), np.ones(len(x))
     return y / y.max(), x / x.max()

@@ -10,16 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denseclip_viz.errors import GeometryError
-from denseclip_viz.geometry.cells import SIDES, Geometry
+from denseclip_viz.geometry.cells import SIDES, Geometry, between
 from denseclip_viz.validation import Size, is_number, is_whole, one_of, pair
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
+OPENCV = "bilinear-opencv"
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """What a model expects of its images, as in open_clip's `PreprocessCfg`; GeometryError if it cannot be.
+
+    "bilinear-opencv" is bilinear from four pixels also where an image shrinks, as OpenCV and with it mmseg resize; of
+    Pillow's filters, "bilinear" and "bicubic", each then reads all pixels that it covers.
 
     With `before_crop` the image is squashed to that size, or its shortest side brought to it, and the middle cropped to
     `size` as transformers' image processors do it.
@@ -35,7 +41,7 @@ class Preprocess:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", pair(self.size, "model input size"))
-        one_of(self.interpolation, ("bicubic", "bilinear", "random"), "interpolation")
+        one_of(self.interpolation, ("bicubic", "bilinear", OPENCV, "random"), "interpolation")
         one_of(self.resize_mode, ("shortest", "longest", "squash"), "resize_mode")
         if np.shape(self.mean) != (3,) or np.shape(self.std) != (3,) or min(self.std) <= 0:
             got, expected = f"mean={self.mean!r}, std={self.std!r}", "three numbers each, std above 0"
@@ -73,7 +79,9 @@ class Whole:
     """The whole image, its ratio kept, the short or long side at N px (default: the model's short side).
 
     With both, neither is exceeded, as in mmseg's (2048, 512). Padded below and right to whole cells, never
-    cropped. `stretch` draws the map as the official MaskCLIP code does. GeometryError outside 32..2048.
+    cropped; with `pad="even"` only by the one pixel that ResNets' first convolution adds to an odd side, and a
+    rest that fills no cell is none. `stretch` draws the map as the official MaskCLIP code does. GeometryError outside
+    32..2048.
 
     Example:
         >>> clip = Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
@@ -84,16 +92,18 @@ class Whole:
     short: int | None = None
     long: int | None = None
     stretch: bool = False
+    pad: str = "cells"
 
     def __post_init__(self) -> None:
         _check_sides(self.short, self.long)
+        one_of(self.pad, ("cells", "even"), "pad")
 
     def plan(self, image: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
         """Plan how an image of this size is fitted."""
         image, cell = pair(image, "image"), pair(cell, "cell")
         short = min(preprocess.size) if self.short is None and self.long is None else self.short
         resized = _scaled(image, _scale(image, short, self.long))
-        padded = _to_cells(resized, cell)
+        padded = _to_cells(resized, cell if self.pad == "cells" else (2, 2))
         return Geometry("whole", image, resized, (0, 0), padded, cell, stretch=self.stretch)
 
 
@@ -105,6 +115,11 @@ class Tiles:
     the padded end, so every cell is covered. GeometryError for a window that is not whole cells, an overlap
     outside 0..0.9, or sides outside 32..2048.
 
+    `apart` is for numbers as papers report them, as mmseg's slide inference: nothing is padded, windows stand at any
+    pixel, each keeps its own cells, and the mean of overlapping windows is taken where pixels are named, alike for all.
+    Such maps can be segmented and measured, not drawn on one grid. A side shorter than a window has windows of whole
+    cells.
+
     Example:
         >>> clip = Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
         >>> Tiles().plan((224, 400), preprocess=clip, cell=(32, 32)).windows
@@ -115,9 +130,11 @@ class Tiles:
     overlap: float = 0.5
     short: int | None = None
     long: int | None = None
+    apart: bool = False
 
     def __post_init__(self) -> None:
         _check_sides(self.short, self.long)
+        one_of(self.apart, (False, True), "apart")
         if not is_number(self.overlap, 0, 0.9):
             got, fix = f"overlap={self.overlap!r}", "Half a window, 0.5, is usual."
             raise GeometryError(got, expected="a share from 0 to 0.9", fix=fix)
@@ -130,11 +147,19 @@ class Tiles:
         if self.short is not None or self.long is not None:
             scale = _scale(image, self.short, self.long)
         resized = _scaled(image, scale)
+        if self.apart:
+            return self._apart(image, resized, cell, window)
         padded = _to_cells((max(resized[0], window[0]), max(resized[1], window[1])), cell)
         # checked before the windows are counted out: there could be millions
         plain = Geometry("tiles", image, resized, (0, 0), padded, cell)
         tops, lefts = (_starts(padded[i], window[i], cell[i], self.overlap) for i in (0, 1))
         return replace(plain, windows=tuple(product(tops, lefts)), window=window)
+
+    def _apart(self, image: Size, resized: Size, cell: Size, window: Size) -> Geometry:
+        sides = [min(window[i], resized[i] // cell[i] * cell[i]) for i in (0, 1)]
+        tops, lefts = (_starts(resized[i], sides[i], 1, self.overlap) if sides[i] else [] for i in (0, 1))
+        corners = tuple(product(tops, lefts))
+        return Geometry("tiles", image, resized, (0, 0), resized, cell, corners, (sides[0], sides[1]), apart=True)
 
 
 Fit = Native | Whole | Tiles
@@ -222,7 +247,11 @@ def pixels(image: Image.Image, geometry: Geometry, preprocess: Preprocess) -> ND
     if geometry.mode == "native":
         out[:] = (np.float32(preprocess.fill_color) / np.float32(255) - mean) / std
     (top, bottom), (left, right) = _shown(geometry, 0), _shown(geometry, 1)
-    part = _resized_part(image, geometry, (left, top, right, bottom), _resample(geometry, preprocess))
+    box = (left, top, right, bottom)
+    if preprocess.interpolation == OPENCV:
+        part = _four_pixels(np.asarray(image), geometry.resized)[top:bottom, left:right]
+    else:
+        part = _resized_part(image, geometry, box, _resample(geometry, preprocess))
     y, x = top - geometry.offset[0], left - geometry.offset[1]
     inside = out[:, y : y + bottom - top, x : x + right - left]
     inside[:] = part.transpose(2, 0, 1)
@@ -245,6 +274,15 @@ def _resample(geometry: Geometry, preprocess: Preprocess) -> Image.Resampling:
     oblong = preprocess.resize_mode == "shortest" and preprocess.size[0] != preprocess.size[1]
     bilinear = preprocess.interpolation == "bilinear" and not (geometry.mode == "native" and oblong)
     return Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
+
+
+def _four_pixels(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """Resize (row, column, rgb) from the four pixels around each place, rounded: what OpenCV does to one grey level."""
+    rows, columns = ((np.arange(n) + 0.5) * old / n - 0.5 for n, old in zip(size, image.shape, strict=False))
+    tall = between(image.reshape(len(image), -1).astype(np.float64), rows).reshape(size[0], -1, 3)
+    wide = between(tall.swapaxes(0, 1).reshape(tall.shape[1], -1), columns).reshape(size[1], size[0], 3)
+    resized: NDArray[np.uint8] = np.floor(wide + (0.5 + 1e-9)).astype(np.uint8).swapaxes(0, 1)  # halves go up
+    return resized
 
 
 def _resized_part(

@@ -15,14 +15,14 @@ def weights(geometry: Geometry, rows: int, columns: int) -> Weights:
 
     Returns:
         `y` (row, grid y), `x` (column, grid x), rows sum to 1; `visible_rows`, `visible_columns`: False where
-        the model saw nothing and the weights only hold the edge. With `stretch` in two steps, as the official
-        code: grid to resized image to drawn image. GeometryError for a size that cannot be.
+        the model saw nothing and the weights only hold the edge. With `stretch`, or windows kept apart, in two
+        steps, as the official code: to the resized image, to the drawn one. GeometryError for a size that cannot be.
     """
     rows, columns = pair((rows, columns), "drawn image (rows, columns)")
-    weights = geometry.placement().weights(rows, columns)
-    if not geometry.stretch:
-        return weights
-    return weights._replace(y=_two_steps(geometry, 0, rows), x=_two_steps(geometry, 1, columns))
+    if geometry.stretch or geometry.apart:
+        y, x = _two_steps(geometry, 0, rows), _two_steps(geometry, 1, columns)
+        return Weights(y, x, np.ones(rows, dtype=bool), np.ones(columns, dtype=bool))
+    return geometry.placement().weights(rows, columns)
 
 
 def upsample(maps: NDArray[Any], geometry: Geometry, rows: int | None = None, columns: int | None = None) -> Floats:
@@ -64,7 +64,16 @@ def downsample_mask(mask: NDArray[np.bool_], geometry: Geometry) -> Floats:
 
 
 def _two_steps(geometry: Geometry, axis: int, n: int) -> Floats:
-    """Weigh by way of the resized image: the official code draws the grid there first."""
-    resized, cells = geometry.resized[axis], geometry.grid[axis]
-    matrix = between(np.eye(cells), (np.arange(resized) + 0.5) / resized * cells - 0.5)
-    return between(matrix, (np.arange(n) + 0.5) / n * resized - 0.5)
+    """Weigh by way of the resized image, where each window's map is drawn over its own pixels, and their mean taken.
+
+    Rows and columns part, as bilinear weights do: windows are every start along y with every start along x.
+    """
+    resized, starts = geometry.resized[axis], geometry.starts(axis) if geometry.apart else [0]
+    side = geometry.window[axis] if geometry.apart and geometry.window else resized
+    cells = geometry.grid[axis] // len(starts)
+    one = between(np.eye(cells), (np.arange(side) + 0.5) / side * cells - 0.5)
+    drawn = np.zeros((resized, len(starts), cells))
+    for at, start in enumerate(starts):
+        drawn[start : start + side, at] = one
+    drawn /= drawn.sum((1, 2), keepdims=True)
+    return between(drawn.reshape(resized, -1), (np.arange(n) + 0.5) / n * resized - 0.5)

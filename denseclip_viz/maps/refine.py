@@ -36,8 +36,7 @@ def prompt_denoising(scores: Tensor, threshold: float = 0.5) -> tuple[Tensor, Te
         >>> prompt_denoising(scores)[1].tolist()
         [True, True, False]
     """
-    _check_threshold("prompt denoising", threshold)
-    is_left = torch.softmax(SCALE * scores, dim=0).flatten(1).amax(1) >= threshold
+    is_left = left_by_denoising(scores, threshold)
     if not is_left.any():
         warnings.warn(
             f"prompt denoising removed every prompt: none reaches probability {threshold:g} anywhere. "
@@ -45,6 +44,12 @@ def prompt_denoising(scores: Tensor, threshold: float = 0.5) -> tuple[Tensor, Te
             stacklevel=2,
         )
     return torch.where(is_left[:, None, None], scores, torch.full_like(scores, REMOVED)), is_left
+
+
+def left_by_denoising(scores: Tensor, threshold: float) -> Tensor:
+    """Tell which prompts reach a probability somewhere, `(prompt,)`, of raw cosines `(prompt, y, x)`."""
+    _check_threshold("prompt denoising", threshold)
+    return torch.softmax(SCALE * scores, dim=0).flatten(1).amax(1) >= threshold
 
 
 @guarded

@@ -61,13 +61,13 @@ def segment(
     """
     import xarray as xr
 
-    rule, denoise, (rows, columns) = Background.of(background), _checked(denoise, smooth), _size(size, trace)
+    rule, denoise, (rows, columns) = Background.of(background), checked(denoise, smooth), _size(size, trace)
     rule = rule.joined([name for name, hides in zip(prompts.prompts, prompts.background, strict=True) if hides])
     names, away = prompts.named(absent=False), np.array(prompts.absent)
     hidden, maps = rule.hidden(names), cosine_maps(trace.dense, vectors[None])[0]
     cut = rule.cut(maps[away].numpy())
     words = rule.words(formula, cut, alone=_is_alone(names, formula, rule, cut, independent=independent))
-    scores, cosines = _refined(trace, maps[~away], denoise, smooth)
+    scores, cosines = refined(trace, maps[~away], denoise, smooth)
     if smooth and formula.name == "softmax":
         # smoothed scores are sums of probabilities, not cosines: the official code takes their plain softmax
         formula = replace(formula, scale=1.0)
@@ -98,7 +98,8 @@ def segment(
     return xr.Dataset(data, coords={"label": names}, attrs=attrs)
 
 
-def _checked(denoise: float, smooth: str) -> float:
+def checked(denoise: float, smooth: str) -> float:
+    """Refuse refinements that cannot be, by a PromptError; give the threshold."""
     if not isinstance(smooth, str) or smooth not in NORMALISATIONS:
         got = f"smooth={reprlib.repr(smooth)}"
         raise PromptError(got, expected="'cosine', 'official' or '' for none", fix="Try smooth='cosine'.")
@@ -118,8 +119,12 @@ def _size(size: tuple[int, int] | None, trace: Trace) -> tuple[int, int]:
     return rows, columns
 
 
-def _refined(trace: Trace, cosines: Tensor, denoise: float, smooth: str) -> tuple[Tensor, Tensor]:
-    """Refine cosines (prompt, y, x) to scores, and lower those of prompts that denoising removed."""
+def refined(trace: Trace, cosines: Tensor, denoise: float, smooth: str) -> tuple[Tensor, Tensor]:
+    """Refine cosines (prompt, y, x) to scores, and lower those of prompts that denoising removed.
+
+    Raises:
+        LayerError: smoothing without keys, or of windows that are kept apart.
+    """
     if denoise:
         cosines, _ = prompt_denoising(cosines, denoise)
     if not smooth:
@@ -128,6 +133,9 @@ def _refined(trace: Trace, cosines: Tensor, denoise: float, smooth: str) -> tupl
         got, expected = "key smoothing of a trace without keys", "a trace that holds the pool's keys"
         fix = "Trace with keys='key' (or keys='projected', as the official code does for ViTs)."
         raise LayerError(got, expected=expected, fix=fix)
+    if trace.geometry.apart:
+        got, fix = "key smoothing of windows that are kept apart", "Take geometry='whole', or leave smooth out."
+        raise LayerError(got, expected="keys of one grid", fix=fix)
     return key_smoothing(cosines, trace.keys, normalisation=smooth), cosines
 
 

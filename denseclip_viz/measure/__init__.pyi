@@ -7,6 +7,7 @@ from .candidates import ensemble as ensemble
 from .candidates import path_candidates as path_candidates
 from .candidates import synonym_candidates as synonym_candidates
 from .candidates import template_candidates as template_candidates
+from .class_scores import segmentation_table as segmentation_table
 from .ensemble_selection import EnsembleSelection as EnsembleSelection
 from .ensemble_selection import select_templates as select_templates
 from .evaluation import evaluate as evaluate
@@ -16,6 +17,7 @@ from .leakage import copresence as copresence
 from .leakage import copresence_table as copresence_table
 from .map_faithfulness import faithfulness as faithfulness
 from .map_faithfulness import faithfulness_table as faithfulness_table
+from .protocol import evaluate_segmentation as evaluate_segmentation
 from .rank import Ranking as Ranking
 from .rank import rank_synonyms as rank_synonyms
 from .rank import rank_templates as rank_templates

@@ -40,6 +40,10 @@ Measure = Callable[[Any, Example, Trace], Any]
 `{name: (axes, numbers)}`."""
 
 
+Collect = Callable[[ResultStore, list[str], int], "xr.Dataset"]
+"""From what is known of each image, the candidates' names and whether it was stopped, to what is returned."""
+
+
 @guarded
 def evaluate(
     model: Model,
@@ -101,7 +105,17 @@ def evaluate(
         classes = tuple(getattr(dataset, "classes", ()))
         measure = map_metric(metric, model, candidates, threshold=threshold, classes=classes, option="metric")
     options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
-    result = run(model, dataset, candidates, measure, options, store=store, unreadable=unreadable, progress=progress)
+    return whole(
+        run(model, dataset, candidates, measure, options, store=store, unreadable=unreadable, progress=progress)
+    )
+
+
+def whole(result: xr.Dataset) -> xr.Dataset:
+    """Refuse a result without images, and warn of one that was interrupted.
+
+    Raises:
+        ImageError: there is none that could be read.
+    """
     if not result.sizes["image"]:
         got, expected = "A data set without an image that can be read", "at least one"
         raise ImageError(got, expected=expected, fix="Look at the paths.")
@@ -120,10 +134,12 @@ def run(
     store: str | os.PathLike[str] | None = None,
     unreadable: Callable[[Any, ImageError], object] | None = None,
     progress: bool = True,
+    collect: Collect | None = None,
 ) -> xr.Dataset:
     """Do what `evaluate` does, without its warning of an interrupt, and without images too.
 
-    Options that are None are left to the candidates, or to `Model.trace_many`.
+    Options that are None are left to the candidates, or to `Model.trace_many`. `collect` makes a data set of what is
+    known, where an image's numbers are not to be laid beside the others': they are sums, or of no common shape.
 
     Raises:
         KeyboardInterrupt: before any image was done.
@@ -146,7 +162,7 @@ def run(
         stopped = 1
         if not results.images:
             raise
-    return _dataset(results, names, stopped)
+    return (collect or _dataset)(results, names, stopped)
 
 
 def _groups(dataset: Iterable[Any], size: int) -> Iterator[list[tuple[int, Example]]]:

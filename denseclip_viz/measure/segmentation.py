@@ -132,7 +132,7 @@ def label_pixels(scores: Tensor, geometry: Geometry) -> NDArray[np.int16]:
 
     A class with -100 is removed; -1 stands where every class is, or the model saw nothing.
     """
-    chosen = contenders(scores)
+    chosen = contenders(scores, geometry)
     y, x, rows, columns = weights(geometry, *geometry.image)
     down, across = (torch.from_numpy(np.nan_to_num(w)).to(scores.dtype) for w in (y, x))
     best, place = (down @ (scores[chosen] @ across.T)).max(0)
@@ -141,18 +141,21 @@ def label_pixels(scores: Tensor, geometry: Geometry) -> NDArray[np.int16]:
     return labels
 
 
-def contenders(scores: Tensor) -> Tensor:
+def contenders(scores: Tensor, geometry: Geometry | None = None) -> Tensor:
     """Find the classes that can be the best one somewhere between cells; the others need not be drawn.
 
     Between four cells a class is never above its highest corner, and the best one never below the highest of all
-    lowest corners.
+    lowest corners. Drawn in two steps a pixel can mix two neighbouring fours; the mean over windows mixes any.
 
     Example:
         >>> contenders(torch.tensor([[[0.9, 0.1]], [[0.2, 0.3]], [[0.1, 0.05]]])).tolist()
         [0, 1]
     """
+    if geometry is not None and geometry.apart:
+        return torch.arange(len(scores))
+    reach = 3 if geometry is not None and geometry.stretch else 2
     padded = F.pad(scores[None], (1, 1, 1, 1), mode="replicate")[0]
-    highest, lowest = F.max_pool2d(padded, 2, stride=1), -F.max_pool2d(-padded, 2, stride=1)
+    highest, lowest = F.max_pool2d(padded, reach, stride=1), -F.max_pool2d(-padded, reach, stride=1)
     able = highest >= lowest.amax(0) - _ROUNDING
     return able.flatten(1).any(1).nonzero()[:, 0]
 

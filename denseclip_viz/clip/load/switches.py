@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from denseclip_viz.errors import ModelNameError
+from denseclip_viz.geometry.fit import OPENCV
 from denseclip_viz.presets import PRESETS
 from denseclip_viz.validation import is_number
 
@@ -15,7 +16,7 @@ GATES = {"QuickGELU": "quickgelu", "GELU": "gelu", "GELUActivation": "gelu", "Ne
 _WORDS = {
     "preset": tuple(filter(None, PRESETS)),
     "activation": ("gelu", "quickgelu", "image-gelu", "image-quickgelu"),
-    "interpolation": ("bicubic", "bilinear"),
+    "interpolation": ("bicubic", "bilinear", OPENCV),
     "resize_mode": ("shortest", "longest", "squash"),
 }
 
@@ -81,7 +82,7 @@ def find_switches(
         layer_norm_eps=layer_norm_eps or base.layer_norm_eps,
         mean=base.mean if mean is None else _channels(mean, "mean", above=-math.inf),
         std=base.std if std is None else _channels(std, "std", above=0.0),
-        interpolation=interpolation,
+        interpolation=interpolation or base.interpolation,
         resize_mode=resize_mode,
         requested=frozenset(name for name, value in single.items() if value is not None),
     )

@@ -20,16 +20,8 @@ from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, has_hooks, on_forward, record
 from denseclip_viz.clip.towers.attention_record import merge_heads
 from denseclip_viz.clip.towers.pool_row import PoolRow
-from denseclip_viz.clip.towers.tower import (
-    LEAN,
-    BlockPass,
-    Pooling,
-    Streams,
-    Wanted,
-    grid_of,
-    pooled_of,
-    resize_positional,
-)
+from denseclip_viz.clip.towers.tower import LEAN, BlockPass, Pooling, Streams, Wanted, pooled_of, resize_positional
+from denseclip_viz.errors import GeometryError
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -55,7 +47,7 @@ class AttentionPoolTower:
 
     def resizes_positions(self, pixels: Tensor) -> bool:
         """Resize the pool's table where the grid is not its own square."""
-        rows, columns = grid_of(pixels, self.cell)
+        rows, columns = _grid_of(pixels)
         pool: Any = self.visual.get_submodule("attnpool")
         return rows != columns or rows * columns + 1 != len(pool.positional_embedding)
 
@@ -74,7 +66,7 @@ class AttentionPoolTower:
     def forward(self, pixels: Tensor, wanted: Wanted = LEAN) -> tuple[Pooling, Streams]:
         """Run the tower once; its pool is computed for the one query whose answer it keeps."""
         visual: Any = self.visual
-        pool, grid = visual.attnpool, grid_of(pixels, self.cell)
+        pool, grid = visual.attnpool, _grid_of(pixels)
         positional = resize_positional(pool.positional_embedding, grid, antialias=wanted.antialias)
         parts = PoolPass(pool, positional, gradients=wanted.gradients)
         with ExitStack() as stack:
@@ -128,6 +120,15 @@ class AttentionPoolTower:
     def read(self, recorded: Mapping[str, Tensor], layer: str) -> tuple[Tensor, Streams]:
         """Refuse: inner layers of a ResNet have no way into text space."""
         raise TypeError("a ResNet's inner layers are read by gradients")
+
+
+def _grid_of(pixels: Tensor) -> tuple[int, int]:
+    """Count cells as five halvings do: the first rounds up, the others down."""
+    rows, columns = ((side + side % 2) // 32 for side in pixels.shape[-2:])
+    if not rows or not columns:
+        got, expected = f"an input of {pixels.shape[-2]} x {pixels.shape[-1]} pixels", "at least one cell of 32 x 32"
+        raise GeometryError(got, expected=expected, fix="Resize the image to more pixels.")
+    return rows, columns
 
 
 class PoolPass:

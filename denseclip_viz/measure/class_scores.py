@@ -1,0 +1,85 @@
+"""From counts of pixels to what papers report: IoU of classes, its mean, accuracies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.measure.ladder import over_classes
+from denseclip_viz.measure.segmentation import Counts
+from denseclip_viz.measure.store import ResultStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+NO_CLASS = "no class"
+
+
+def summary(classes: tuple[str, ...], results: ResultStore, names: list[str], stopped: int) -> xr.Dataset:
+    """Sum the counts of all images, and divide."""
+    import xarray as xr
+
+    known = [results.images[place] for place in sorted(results.images)]
+    counts = np.zeros((len(names), len(classes), len(classes) + 1), dtype=np.int64)
+    emptied = np.zeros(len(names), dtype=np.int64)
+    for _, values in known:
+        counts.reshape(-1)[values["cells"][1]] += values["pixels"][1]  # a cell is there once an image
+        emptied += values["emptied"][1]
+    data = {"confusion": (("candidate", "true", "given"), counts), "emptied": (("candidate",), emptied)}
+    coords = {"candidate": names, "class": list(classes), "true": list(classes), "given": [*classes, NO_CLASS]}
+    unread = [name for name, _ in results.unread.values()]
+    attrs = {**results.attrs, "unread": unread, "stopped": stopped}
+    return xr.Dataset(data | divided(counts), {**coords, "image": [name for name, _ in known]}, attrs)
+
+
+def divided(counts: Counts) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Divide confusions `(candidate, true, given)` as mmseg does: a class that is only given has IoU 0.
+
+    Example:
+        >>> scores = divided(np.array([[[3, 1, 0], [0, 4, 0]]]))
+        >>> {name: values.round(2).tolist() for name, (_, values) in scores.items()}
+        {'iou': [[0.75, 0.8]], 'miou': [0.78], 'accuracy': [0.88], 'mean_accuracy': [0.88]}
+    """
+    square = counts[..., :-1]
+    both, true = np.diagonal(square, axis1=1, axis2=2), counts.sum(-1)
+    either = true + square.sum(-2) - both
+    iou = np.where(either > 0, both / np.maximum(either, 1), np.nan)
+    hits = np.where(true > 0, both / np.maximum(true, 1), np.nan)
+    return {
+        "iou": (("candidate", "class"), iou),
+        "miou": (("candidate",), over_classes(iou)),
+        "accuracy": (("candidate",), both.sum(-1) / np.maximum(true.sum(-1), 1)),
+        "mean_accuracy": (("candidate",), over_classes(hits)),
+    }
+
+
+@guarded
+def segmentation_table(measured: xr.Dataset) -> pd.DataFrame:
+    """Say of every class how well it was found.
+
+    Args:
+        measured: What `evaluate_segmentation` returns.
+
+    Returns:
+        A row for each candidate and class: `iou`, `accuracy` (of its pixels, the share that was given it), and how many
+        `pixels` it has.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> scenes = dcv.toyworld.dataset(1, "test", size=64)
+        >>> measured = dcv.measure.evaluate_segmentation(dcv.load(), scenes, progress=False)
+        >>> segmentation_table(measured).columns.tolist()
+        ['candidate', 'class', 'iou', 'accuracy', 'pixels']
+    """
+    import xarray as xr
+
+    counts = measured["confusion"].to_numpy()
+    true, axes = counts.sum(-1), ("candidate", "class")
+    hits = np.diagonal(counts[..., :-1], axis1=1, axis2=2)
+    accuracy = np.where(true > 0, hits / np.maximum(true, 1), np.nan)
+    data = {"iou": measured["iou"], "accuracy": (axes, accuracy), "pixels": (axes, true)}
+    table: pd.DataFrame = xr.Dataset(data).to_dataframe().reset_index()
+    return table
