@@ -178,6 +178,13 @@ def similarity(**options) -> xr.DataArray:
     return both.dense.assign_attrs(both.attrs)
 
 
+def attributed(**options) -> xr.Dataset:
+    """A comparison with two attributions of it: one without a sign, one with, far weaker and in another unit."""
+    both = comparison(**options)
+    maps = xr.concat([both.dense**2, both.gap * 1e-3], dim=xr.DataArray(["grad-cam", "rollout"], dims="candidate"))
+    return both.assign(attribution=maps.assign_coords(unit=("candidate", ["cosine", "share"])))
+
+
 def segmentation(*, labels=("car", "grass", "sky", "sun", "giraffe"), size=(240, 360), mode="whole", random_weights=0):
     """Make a segmentation of the scene; "giraffe" is nowhere, and a part is background."""
     where, shown = geometry(size, mode=mode), image(size).astype(int)

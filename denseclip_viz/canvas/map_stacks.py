@@ -11,6 +11,7 @@ from denseclip_viz.canvas.encoding import quantize
 from denseclip_viz.canvas.state import MEAN, OUTPUT, PICKED_BY
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot import scales
+from denseclip_viz.plot.attribution_maps import scale_of
 from denseclip_viz.plot.compare import QUESTIONS
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.scales import Scale
@@ -22,7 +23,7 @@ GRADIENT_VIEWS = {  # variable, and what its maps are
     "contribution": ("layer_global_gradient", "what made the score?"),
 }
 Key = tuple[str, ...]
-"""What maps on one scale have in common: view, layer, unit, axes."""
+"""What maps on one scale have in common: view, layer, unit, axes, and the method of an attribution."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,12 @@ class Stack:
     scale: Scale
     title: str
     baseline: tuple[float, ...] = ()
+    method: str = ""
 
     @property
     def key(self) -> Key:
         """Name what it shares its scale with, in other results."""
-        return self.view, self.layer, self.scale.unit, *self.axes
+        return self.view, self.layer, self.scale.unit, *self.axes, *filter(None, [self.method])
 
     def pack(self, name: str) -> tuple[dict[str, Any], bytes]:
         """Describe it for the browser, and pack its maps into the buffer of a name."""
@@ -63,8 +65,8 @@ class Stack:
 def maps_by_state(stacks: Sequence[Stack], choices: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     """List which maps a state shows: stack and first map, by layer, view and the choice that it is picked by.
 
-    That is the path of dense maps and the head of attention. Segments are drawn from dense maps that are cosines. The
-    first view of a layer is what a view that it lacks gives way to.
+    That is the path of dense maps, the head of attention, the method of attributions. Segments are drawn from dense
+    maps that are cosines. The first view of a layer is what a view that it lacks gives way to.
     """
     table: dict[str, dict[str, list[list[int]]]] = {}
     for layer, view in dict.fromkeys((stack.layer, stack.view) for stack in stacks):
@@ -72,6 +74,8 @@ def maps_by_state(stacks: Sequence[Stack], choices: Mapping[str, Sequence[Any]])
         names = choices.get(PICKED_BY.get(view, ""), [""])
         if view == "attention":
             entries = [_of_head(stacks, own, at, names) for at in range(len(names))]
+        elif view == "attribution":
+            entries = [[number, 0] for number in own]
         else:
             maps = stacks[own[0]].values[..., 0, 0].size
             apart = maps // len(names) if layer == OUTPUT else 0  # inner layers are read along one path
@@ -100,11 +104,12 @@ def stacks_of(result: xr.Dataset) -> Iterator[Stack]:
     """Read the maps of a comparison or of similarities, that of the dense map first.
 
     Args:
-        result: With `dense` (template, prompt, y, x), behind an axis `path` or without, and any of `contribution`,
-            `gap`, `attention`, `attention_heads` and the variables of layers.
+        result: With `dense` (template, prompt, y, x), behind an axis `path` or without, `attribution` behind an axis
+            `candidate`, or both, and any of `contribution`, `gap`, `attention`, `attention_heads` and the variables of
+            layers.
     """
     where = placement(result)
-    yield from _dense(result, where)
+    yield from _dense(result, where) if "dense" in result else ()
     for name in ("contribution", "gap"):
         if name in result:
             maps, scale = text_values(result[name]), scales.of_view(name, result[name])
@@ -114,6 +119,12 @@ def stacks_of(result: xr.Dataset) -> Iterator[Stack]:
             maps = result[name].transpose(*axes, "y", "x").to_numpy()
             scale = scales.of_view("attention", maps)
             yield Stack(part, "attention", OUTPUT, axes, maps, where, scale, QUESTIONS["attention"])
+    for at in range(result.sizes["candidate"] if "attribution" in result else 0):
+        maps, name = result["attribution"].isel(candidate=at), str(result["candidate"][at].item())
+        question, values = f"{name}: {QUESTIONS['contribution']}", text_values(maps)
+        yield Stack(
+            "attribution", "attribution", OUTPUT, TEXT, values, where, scale_of(maps), question, _baseline(maps), name
+        )
     yield from _gradients(result)
 
 

@@ -47,6 +47,7 @@ def save_html(
     layer: str | None = None,
     view: str | None = None,
     head: int | str | None = None,
+    method: str | None = None,
     opacity: float = OPACITY,
     threshold: float | None = None,
     colours: str = AUTO,
@@ -57,8 +58,8 @@ def save_html(
     """Write a page that shows results as the canvas does: one file, that opens from disk without a network.
 
     Args:
-        results: What `Model.compare`, `Model.similarity` or `Model.segment` returned, or several of them, which stand
-            side by side.
+        results: What `Model.compare`, `Model.similarity`, `Model.segment` or `attribution.attribute` returned, or several
+            of them, which stand side by side.
         file: Where to; ends in .html.
         title: Heading; the image's name by default.
         notes: Text below it; line breaks are kept.
@@ -72,12 +73,13 @@ def save_html(
         like: More results that the scales cover, as for `Canvas`.
         locked: Names of controls that are not shown.
         force: Replace a file that is there.
-        prompt: Which one to start with; the first by default, as for the next five.
+        prompt: Which one to start with; the first by default, as for the next six.
         template: Which one, or "ensemble" for the mean of the maps.
         path: Which path, of a result of several.
         layer: "output" for the pooling itself, or an inner layer.
-        view: "dense", "contribution", "attention", "gap" or "segments".
+        view: "dense", "contribution", "attention", "gap", "attribution" or "segments".
         head: A head's number, or "mean".
+        method: Which attribution, of a result with several.
         opacity: Of the map, 0 to 1.
         threshold: In the view's units: what is below it is not coloured.
         colours: A colour map's name, or "auto" for each view's own.
@@ -101,7 +103,15 @@ def save_html(
         ...     save_html(both, f"{folder}/taxi.html", view="gap").name
         'taxi.html'
     """
-    start = {"prompt": prompt, "template": template, "path": path, "layer": layer, "view": view, "head": head}
+    start = {
+        "prompt": prompt,
+        "template": template,
+        "path": path,
+        "layer": layer,
+        "view": view,
+        "head": head,
+        "method": method,
+    }
     look = {"opacity": opacity, "threshold": threshold, "colours": colours, "interpolation": interpolation}
     given = {name: value for name, value in start.items() if value is not None}
     state = {**given, **look, "hover": hover, "pinned": pinned}

@@ -30,8 +30,9 @@ from denseclip_viz.plot.scales import Limits, Scale, covering, label_colour, lim
 from denseclip_viz.plot.sheet import is_random, provenance
 from denseclip_viz.trace import Trace
 
-PARTS = ("contribution", "gap", "attention", "heads", "layers", "cells", "image")
+PARTS = ("contribution", "gap", "attention", "heads", "attribution", "layers", "cells", "image")
 Result = xr.Dataset | xr.DataArray
+AXES = {"dense": "path", "attribution": "candidate"}  # that maps of texts may have in front
 ROWS_COLUMNS = (("top", "bottom", "rows"), ("left", "right", "columns"))
 NO_FACTS = ("geometry", "caution")  # attributes that have a place of their own
 LIMIT = 32.0  # MB that a notebook's browser is asked to hold for one canvas
@@ -118,7 +119,7 @@ def pack_result(
     leave_out: Sequence[str] = (),
     limit: float = LIMIT,
 ) -> Payload:
-    """Pack a comparison, similarities or a segmentation for the browser; its numbers print as the true ones do.
+    """Pack a comparison, similarities, attributions or a segmentation for the browser; numbers print as the true ones.
 
     `features` is its trace: it gives the image where the result has none, and the dense features as unit vectors, so
     that a cell can be compared with all others. `leave_out` holds some of `PARTS`, `limit` is in MB.
@@ -241,7 +242,7 @@ def _labels(whole: xr.Dataset, where: Placement) -> tuple[dict[str, Any], bytes]
 
 def _choices(whole: xr.Dataset, meta: Mapping[str, Any]) -> dict[str, list[Any]]:
     """List what the state may name, of what is there."""
-    views = {stack["view"] for stack in meta["stacks"]} | {"segments"}
+    views = {stack["view"] for stack in meta["stacks"]} | ({"segments"} if {"dense", "labels"} & set(whole) else set())
     templates = [str(name) for name in whole["template"].to_numpy()] if "labels" not in whole else [ENSEMBLE]
     heads = any(stack["axes"] == ["head"] for stack in meta["stacks"])
     mean = any(stack["view"] == "attention" and not stack["axes"] for stack in meta["stacks"])
@@ -251,6 +252,7 @@ def _choices(whole: xr.Dataset, meta: Mapping[str, Any]) -> dict[str, list[Any]]
         "path": [str(name) for name in np.atleast_1d(whole["path"].to_numpy())] if "path" in whole.coords else [""],
         "layer": list(dict.fromkeys([OUTPUT, *(stack["layer"] for stack in meta["stacks"])])),
         "view": [view for view in VIEWS if view in views],
+        "method": [str(name) for name in whole["candidate"].to_numpy()] if "attribution" in whole else [""],
         "head": [MEAN] * (mean or not heads) + (whole["head"].to_numpy().tolist() if heads else []),
     }
 
@@ -270,22 +272,36 @@ def _too_large(packed: Payload, limit: float) -> OutputError:
 
 
 def as_dataset(result: object) -> xr.Dataset:
-    """Take a comparison, similarities as one of dense maps only, or a segmentation; LayerError for the rest."""
+    """Take a comparison, similarities or attributions as one of these maps only, or a segmentation.
+
+    Raises:
+        LayerError: Something else, or attributions beside a comparison of other positions or prompts.
+    """
     if isinstance(result, xr.DataArray) and {"y", "x"} <= set(result.dims):
-        result = result.to_dataset(name="dense").assign_attrs(result.attrs)
+        name = "attribution" if "candidate" in result.dims else "dense"
+        result = result.to_dataset(name=name).assign_attrs(result.attrs)
     if isinstance(result, xr.Dataset):
         whole = with_axes(result)
-        dims = {name: set(whole[name].dims) for name in ("dense", "labels") if name in whole}
-        if dims.get("labels") == {"row", "column"} or dims.get("dense", set()) - {"path"} == {*TEXT, "y", "x"}:
-            return whole
+        dims = {name: set(whole[name].dims) for name in ("dense", "attribution", "labels") if name in whole}
+        by_text = [dims[name] - {axis} for name, axis in AXES.items() if name in dims]
+        if dims.get("labels") == {"row", "column"} or (by_text and all(axes == {*TEXT, "y", "x"} for axes in by_text)):
+            return _matched(whole)
     kind = f"an object of type {type(result).__name__}"
     if isinstance(result, xr.DataArray):
         kind = f"a DataArray with axes {', '.join(map(str, result.dims)) or 'none'}"
     if isinstance(result, xr.Dataset):
         kind = f"a Dataset of {', '.join(map(str, result.data_vars)) or 'nothing'}"
-    expected = "what model.compare, model.similarity or model.segment return"
+    expected = "what model.compare, model.similarity, model.segment or attribution.attribute return"
     fix = "Pass the result itself, with its axes template, prompt, y, x."
     raise LayerError(f"A canvas cannot show {kind}", expected=expected, fix=fix)
+
+
+def _matched(whole: xr.Dataset) -> xr.Dataset:
+    """Refuse attributions that xarray took for those of other positions or prompts: it leaves them empty."""
+    if "attribution" in whole and "dense" in whole and bool(whole["attribution"].isnull().any()):
+        got, fix = "Attributions of other positions, templates or prompts", "Make them of the very trace and prompts."
+        raise LayerError(got, expected="those of the comparison beside them", fix=fix)
+    return whole
 
 
 def check_trace(features: Trace | None, whole: xr.Dataset) -> None:

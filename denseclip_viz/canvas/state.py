@@ -12,8 +12,8 @@ MEAN = "mean"  # of attention over heads
 OUTPUT = "output"  # the pooling layer itself, as a choice beside the inner layers
 AUTO = "auto"  # each view in its own colours
 SEQUENTIAL, DIVERGING = ("viridis", "magma", "cividis"), ("RdBu_r", "PuOr_r")  # matplotlib's names
-VIEWS = ("dense", "contribution", "attention", "gap", "segments")
-PICKED_BY = {"dense": "path", "segments": "path", "attention": "head"}
+VIEWS = ("dense", "contribution", "attention", "gap", "attribution", "segments")
+PICKED_BY = {"dense": "path", "segments": "path", "attention": "head", "attribution": "method"}
 """What chooses among the maps of a view, beside prompt and template."""
 DEFAULTS: dict[str, Any] = {
     "prompt": "",
@@ -22,6 +22,7 @@ DEFAULTS: dict[str, Any] = {
     "layer": OUTPUT,
     "view": "dense",
     "head": MEAN,
+    "method": "",
     "opacity": OPACITY,
     "threshold": None,
     "colours": AUTO,
@@ -113,6 +114,7 @@ _TYPES: dict[str, _Rule] = {
     "layer": _TEXT,
     "view": (f"one of {', '.join(VIEWS)}", lambda value: value in VIEWS, str),
     "head": ("a head's number, or 'mean'", lambda v: v == MEAN or is_number(v), lambda v: v if v == MEAN else int(v)),
+    "method": _TEXT,
     "opacity": ("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1, float),
     "threshold": ("a number, or None", lambda v: v is None or is_number(v), lambda v: None if v is None else float(v)),
     "colours": (f"one of {', '.join(_COLOURS)}", lambda value: value in _COLOURS, str),

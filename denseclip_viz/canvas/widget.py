@@ -23,7 +23,8 @@ class Canvas(CheckedWidget):
     """An image with its maps; everything that moves, moves in the browser.
 
     Args:
-        result: What `Model.compare`, `Model.similarity` or `Model.segment` returned; nothing yet by default.
+        result: What `Model.compare`, `Model.similarity`, `Model.segment` or `attribution.attribute` returned; nothing
+            yet by default. `both.assign(attribution=maps)` shows attributions beside a comparison of the same trace.
         trace: The trace that it came from: gives a `similarity` its image, and lets a hovered cell be compared
             with all other cells.
         limits: Lowest and highest value of the dense scale, or of any view's: `{"dense": (0, 0.4)}`. What lies beyond
@@ -32,12 +33,13 @@ class Canvas(CheckedWidget):
         leave_out: Parts that a large result is sent without, for example `["layers"]`; see `pack_result`.
         still: Add a still image for places that show no widgets.
         locked: Names of controls that are not shown, for teachers.
-        prompt: Which one to start with; the first by default, as for the next five.
+        prompt: Which one to start with; the first by default, as for the next six.
         template: Which one, or "ensemble" for the mean of the maps.
         path: Which path, of a result of several.
         layer: "output" for the pooling itself, or an inner layer.
-        view: "dense", "contribution", "attention", "gap" or "segments".
+        view: "dense", "contribution", "attention", "gap", "attribution" or "segments".
         head: A head's number, or "mean".
+        method: Which attribution, of a result with several.
         opacity: Of the map, 0 to 1.
         threshold: In the view's units: what is below it is not coloured.
         colours: A colour map's name, or "auto" for each view's own.
@@ -91,6 +93,7 @@ class Canvas(CheckedWidget):
         layer: str | None = None,
         view: str | None = None,
         head: int | str | None = None,
+        method: str | None = None,
         opacity: float = OPACITY,
         threshold: float | None = None,
         colours: str = AUTO,
@@ -106,7 +109,15 @@ class Canvas(CheckedWidget):
         super().__init__(locked=list(locked))
         if result is not None:
             self.show(result, trace=trace, limits=limits, like=like, leave_out=leave_out)
-        start = {"prompt": prompt, "template": template, "path": path, "layer": layer, "view": view, "head": head}
+        start = {
+            "prompt": prompt,
+            "template": template,
+            "path": path,
+            "layer": layer,
+            "view": view,
+            "head": head,
+            "method": method,
+        }
         look = {"opacity": opacity, "threshold": threshold, "colours": colours, "interpolation": interpolation}
         given = {name: value for name, value in start.items() if value is not None}
         self.state = {**given, **look, "hover": hover, "pinned": pinned}

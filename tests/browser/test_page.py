@@ -129,6 +129,28 @@ def test_bars_say_what_numpy_says_in_every_cell_template_and_view(show, street):
                 assert shown.bars() == {name: f"{value:.{decimals}f}" for name, value in values}
 
 
+def test_attributions_switch_in_the_browser_and_the_scale_follows_the_method(show, offline_page):
+    both = fake_results.attributed()
+    shown = show(both, view="attribution")
+    control = shown.root.locator("[data-control=method]")
+    for method, unit in (("rollout", "share"), ("grad-cam", "cosine")):
+        shown.select("method", method)
+        own = both.attribution.sel(candidate=method).isel(template=0)
+        assert shown.peak() == peak_of(own[0].values)
+        y, x = shown.peak()
+        read = {name: float(value) for name, value in shown.bars().items()}
+        assert read == pytest.approx(dict(zip(own.prompt.values, own[:, y, x].values, strict=True)), abs=1e-3)
+        assert shown.root.locator(".dcv-unit").inner_text().split("\n") == [f"{method}: what made the score?", unit]
+        shown.slide("threshold", float(abs(own).max()) / 2)
+        assert shown.root.locator(".dcv-limit").inner_text() != "off"
+    shown.select("method", "rollout")  # a threshold is a number of one scale
+    assert shown.root.locator(".dcv-limit").inner_text() == "off"
+    assert control.is_visible()
+    image(offline_page, "page-attributions")
+    shown.select("view", "dense")
+    assert control.is_hidden()
+
+
 def test_prompt_template_and_view_redraw_and_the_peak_is_where_numpy_has_it(show, street):
     _, both = street
     shown, seen = show(both), []

@@ -229,7 +229,7 @@ def test_too_much_is_refused_with_what_to_leave_out():
 
 @pytest.mark.parametrize("part", PARTS)
 def test_each_part_can_be_left_out(part):
-    both = fake_results.comparison(layers="vit")
+    both = fake_results.attributed(layers="vit")
     whole = pack_result(both, features=fake_results.trace(both))
     without = pack_result(both, features=fake_results.trace(both), leave_out=[part])
     assert without.megabytes < whole.megabytes
@@ -277,6 +277,38 @@ def test_one_path_leaves_no_choice_and_the_other_views_hang_on_none():
     for view in ("contribution", "gap", "attention"):
         states = [{**shown.meta["start"], "view": view, "path": path} for path in ("value", "sclip")]
         assert shown.select(states[0]) == shown.select(states[1])
+
+
+def test_each_attribution_has_its_maps_on_a_scale_of_its_own():
+    both = fake_results.attributed(templates=2)
+    shown = pack_result(both)
+    assert shown.choices["method"] == ["grad-cam", "rollout"] and "attribution" in shown.choices["view"]
+    for method, template, prompt in itertools.product(both.candidate.values, both.template.values, both.prompt.values):
+        own = both.attribution.sel(candidate=method, template=template)
+        state = {**shown.meta["start"], "view": "attribution", "method": method, "template": template, "prompt": prompt}
+        stack, at = shown.select(state)
+        maps, reach = numbers_of(shown, stack).reshape(-1, *own.shape[1:]), float(abs(both.attribution).max())
+        assert np.allclose(maps[at], own.sel(prompt=prompt), atol=1e-4 * reach)
+        assert stack["title"] == f"{method}: what made the score?" and stack["diverging"] == (method == "rollout")
+        assert stack["unit"] == {"grad-cam": "cosine", "rollout": "share"}[method]
+        assert stack["high"] == pytest.approx(float(abs(both.attribution.sel(candidate=method)).max()))
+        assert shown.baseline(state) == pytest.approx(float(own[own.absent.values].max()))
+
+
+def test_attributions_are_shown_by_themselves_too_and_compared_on_scales_of_their_method():
+    maps = fake_results.attributed().attribution.assign_attrs(fake_results.comparison().attrs)
+    shown = pack_result(maps)
+    assert shown.choices["view"] == ["attribution"] and shown.meta["start"]["method"] == "grad-cam"
+    wider = shown.on_scales([pack_result(maps * 2).scales])
+    assert [stack["high"] for stack in wider.meta["stacks"]] == [2 * stack["high"] for stack in shown.meta["stacks"]]
+
+
+@pytest.mark.parametrize("axis", ["y", "prompt"])
+def test_attributions_of_other_positions_or_prompts_are_refused(axis):
+    both = fake_results.attributed()
+    other = both.attribution.isel({axis: slice(1, None)})
+    with pytest.raises(LayerError, match="Attributions of other positions, templates or prompts"):
+        pack_result(both.drop_vars("attribution").assign(attribution=other))
 
 
 def test_cells_come_along_every_path_of_the_trace():

@@ -92,7 +92,7 @@ function listenToControls(view) {
     const act = ({ target }) => change(view, { [name]: read(target) });
     view.parts.controls[name].addEventListener(event, act);
   };
-  for (const name of ["view", "prompt", "template", "path", "layer", "head"]) {
+  for (const name of ["view", "prompt", "template", "path", "layer", "head", "method"]) {
     on(name, "change", ({ value }) => view.data.choices[name].find((offered) => String(offered) === value));
   }
   on("colours", "change", ({ value }) => value);

@@ -1,6 +1,6 @@
 // DOM: the elements of a canvas, and its controls.
 
-const SELECTS = ["view", "prompt", "template", "path", "layer", "head", "colours"];
+const SELECTS = ["view", "prompt", "template", "path", "layer", "head", "method", "colours"];
 const SWITCHES = { interpolation: "cells", hover: "cells like this one" };
 
 function makeParts(el) {
@@ -81,6 +81,7 @@ function hiddenControls({ data, state, shown, model }) {
     layer: isOne("layer"),
     path: isOne("path") || state.layer !== OUTPUT || !(state.hover || data.pickedBy[state.view] === "path"),
     head: state.view !== "attention" || isOne("head"),
+    method: state.view !== "attribution" || isOne("method"),
     hover: !cells,
     colours: !shown,
     interpolation: data.labels && !shown, // labels are pixels
