@@ -38,7 +38,7 @@ def instances(layout: Layout, root: Path, split: str) -> tuple[Contents, tuple[s
         numbers = sorted((int(each["id"]), str(each["name"])) for each in said_by["categories"])
         known = {number: at for at, (number, _) in enumerate(numbers, 1)}
         inside = _contents(said_by, file, folder, known, layout.advice)
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         why = f"cannot be read as COCO's instances ({type(error).__name__}: {error})"
         return Contents([], [Fault(file, why, "Write images, annotations and categories.")]), ()
     return inside, ("background", *(name for _, name in numbers))

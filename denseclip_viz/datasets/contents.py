@@ -135,8 +135,9 @@ def _images(folder: Path, suffix: str) -> tuple[dict[str, Path], list[Fault]]:
         if not file.lower().endswith(suffix.lower() or IMAGES):
             continue
         name = file[: -len(suffix)] if suffix else os.path.splitext(file)[0]
-        if images.setdefault(name, folder / file) != folder / file:
+        if name in images:
             faults.append(Fault(folder / file, f"has the name of {images[name]}", "Rename one of them and its mask."))
+        images.setdefault(name, folder / file)
     return images, faults
 
 
