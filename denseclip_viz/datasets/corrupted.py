@@ -32,13 +32,13 @@ class CorruptedImages(Sequence[Example]):
 
     @property
     def name(self) -> str:
-        """Name the data set and what was done to it."""
-        return f"{self.dataset.name}, {self.corruption} {self.level}"
+        """Name the data set: what is chosen by it, as by presets, stays as it is."""
+        return self.dataset.name
 
     @property
     def split(self) -> str:
-        """Say which images these are."""
-        return self.dataset.split
+        """Say which images these are, and what was done to them."""
+        return f"{self.dataset.split}, {self.corruption} {self.level}".removeprefix(", ")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -96,8 +96,8 @@ def corrupted(dataset: Dataset | Scenes, corruption: str, level: int) -> Corrupt
     Example:
         >>> import denseclip_viz as dcv
         >>> noisy = corrupted(dcv.toyworld.dataset(3, "test", size=64), "shot_noise", 3)
-        >>> noisy.name, len(noisy), noisy[2].image.shape
-        ('toyworld, shot_noise 3', 3, (64, 64, 3))
+        >>> noisy.name, noisy.split, noisy[2].image.shape
+        ('toyworld', 'test, shot_noise 3', (64, 64, 3))
     """
     checked(corruption, level)
     return CorruptedImages(dataset, corruption, level)

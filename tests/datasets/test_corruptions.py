@@ -97,7 +97,8 @@ def test_any_part_in_any_order_gives_the_same_pixels(corruption, tmp_path):
     moved = dcv.datasets.corrupted(dcv.datasets.read("voc21", tmp_path / "there"), corruption, 2)
     assert np.array_equal(moved[1].image, whole[1])
     assert all(np.array_equal(a.labels, b.labels) for a, b in zip(clean, noisy, strict=True))
-    assert (noisy.classes, noisy.names, noisy.background) == (clean.classes, clean.names, 0)
+    assert (noisy.name, noisy.classes, noisy.names, noisy.background) == ("voc21", clean.classes, clean.names, 0)
+    assert noisy.split == f"val, {corruption} 2"
     with pytest.raises(IndexError):
         noisy[3]
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from contests import quietly
+from miniatures import made
 
 import denseclip_viz as dcv
 
@@ -36,6 +37,18 @@ def test_a_folder_is_judged_as_the_scenes_that_it_was_made_of(vit, scenes, folde
         quietly(dcv.measure.evaluate, vit, each, templates, "shared_precision") for each in (folder, scenes)
     )
     assert np.array_equal(ours.score, theirs.score, equal_nan=True) and bool(ours.score.notnull().any())
+
+
+def test_pixels_are_counted_as_in_memory_and_ignored_ones_are_not(vit, scenes, folder, tmp_path):
+    ours, theirs = (dcv.measure.evaluate_segmentation(vit, each, progress=False) for each in (folder, scenes))
+    assert np.array_equal(ours.confusion, theirs.confusion) and ours.confusion.sum() == 4 * 64 * 64
+    made("voc21", tmp_path)
+    voc = dcv.datasets.read("voc21", tmp_path, names="sclip")
+    noisy = dcv.datasets.corrupted(voc, "shot_noise", 1)
+    counted = sum((example.labels >= 0).sum() for example in voc)
+    for dataset in (voc, noisy):  # the preset knows either by its name
+        measured = dcv.measure.evaluate_segmentation(vit, dataset, preset="clip", progress=False)
+        assert measured.confusion.sum() == counted and measured.attrs["background"] == 0
 
 
 def test_templates_are_ranked_and_chosen_by_a_data_set_s_own_masks(vit, folder, prompts):
