@@ -94,7 +94,11 @@ def misplaced(layout: Layout, root: Path, word: str) -> list[Fault]:
 
 
 def _missing(layout: Layout, root: Path, word: str) -> list[tuple[str, ...]]:
-    return [each for each in layout.choices(word) if not any((root / place).exists() for place in each)]
+    return [each for each in layout.choices(word) if not any(_is_there(root / place) for place in each)]
+
+
+def _is_there(place: Path) -> bool:
+    return place.is_file() if place.suffix in (".txt", ".json") else place.is_dir()
 
 
 def _nearby(root: Path, depth: int = 3, most: int = 500) -> Iterator[Path]:

@@ -58,7 +58,7 @@ def read(
         ('folder', 2, ('sky', 'night sky'))
     """
     layout, root, split = _asked(name, folder, split)
-    inside, classes, called = _look(layout, root, split)
+    inside, classes, called = _looked(layout, root, split)
     if inside.faults:
         raise _refusal(inside.faults, layout, root, split)
     if names is not None:
@@ -90,7 +90,7 @@ def check(
     import pandas as pd
 
     layout, root, split = _asked(name, folder, split)
-    (items, faults), _, _ = _look(layout, root, split)
+    (items, faults), _, _ = _looked(layout, root, split)
     with bar("images", wanted=progress, total=len(items)) as advance:
         for done, item in enumerate(items, 1):
             faults += _opened(item)
@@ -102,6 +102,15 @@ def check(
 def _asked(name: str | Layout, folder: str | os.PathLike[str], split: str | None) -> tuple[Layout, Path, str]:
     layout = layout_named(name)
     return layout, check_path(folder, "folder").expanduser(), next(iter(layout.splits), "") if split is None else split
+
+
+def _looked(layout: Layout, root: Path, split: str) -> tuple[Contents, tuple[str, ...], Names]:
+    """Look into a folder; one that may not be looked into is a fault."""
+    try:
+        return _look(layout, root, split)
+    except OSError as error:
+        why = f"cannot be looked into ({error.strerror or type(error).__name__})"
+        return Contents([], [Fault(Path(error.filename or root), why, "Check its permissions.")]), (), ()
 
 
 def _look(layout: Layout, root: Path, split: str) -> tuple[Contents, tuple[str, ...], Names]:

@@ -1,6 +1,7 @@
 """A fault planted in each miniature is named with its file, before anything runs."""
 
 import json
+import os
 import re
 import shutil
 
@@ -153,6 +154,29 @@ def test_a_split_that_is_not_there_is_told_which_are(tmp_path):
         dcv.datasets.read("voc21", tmp_path / "voc", "test")
     with pytest.raises(DatasetError, match=r"images/test is missing.*Splits there: val, train\."):
         dcv.datasets.read("ade150", tmp_path / "ade", "test")
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path, monkeypatch):
+    made("voc21", tmp_path)
+    plain = os.scandir
+
+    def scandir(folder):
+        if str(folder).endswith("JPEGImages"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return plain(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    table = dcv.datasets.check("voc21", tmp_path, progress=False)
+    assert table[["file", "fault"]].values.tolist() == [
+        [f"{tmp_path}/JPEGImages", "cannot be looked into (Permission denied)"]
+    ]
+
+
+def test_a_file_in_the_place_of_a_folder_is_none(tmp_path):
+    made("voc21", tmp_path)
+    shutil.rmtree(tmp_path / "JPEGImages")
+    (tmp_path / "JPEGImages").write_text("a link that Git has checked out as text")
+    assert dcv.datasets.check("voc21", tmp_path)["fault"].tolist() == ["is missing"]
 
 
 def test_of_many_faults_the_first_ten_are_listed_and_the_rest_counted(tmp_path):

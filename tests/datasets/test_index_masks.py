@@ -1,0 +1,41 @@
+"""Ids of pixels become places in the classes, whatever the table and the kind of PNG."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from denseclip_viz.datasets.index_masks import read_labels
+from denseclip_viz.errors import ImageError
+
+IDS = st.lists(st.one_of(st.none(), st.integers(-1, 30)), min_size=1, max_size=300)
+RAW = st.lists(st.one_of(st.integers(0, 40), st.sampled_from([254, 255, 256, 299, 300, 65535])), min_size=1, max_size=6)
+
+
+@given(ids=IDS, raw=RAW)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_pixel_is_what_the_table_says_or_the_mask_is_refused(tmp_path, ids, raw):
+    file, ids = tmp_path / "mask.png", tuple(ids)
+    Image.fromarray(np.array([raw], np.uint16 if max(raw) > 255 else np.uint8)).save(file)
+    places = [ids[each] if each < len(ids) else -1 if each == 255 else None for each in raw]
+    if None in places:
+        wrong = min(each for each, place in zip(raw, places, strict=True) if place is None)
+        with pytest.raises(ImageError, match=rf"mask.png has the ids? {wrong}\b"):
+            read_labels(file, ids)
+    else:
+        assert read_labels(file, ids).tolist() == [places]
+
+
+def test_a_palette_is_not_looked_at(tmp_path):
+    image = Image.frombytes("P", (2, 1), bytes([1, 2]))
+    image.putpalette([9, 9, 9] * 256)
+    image.save(tmp_path / "mask.png")
+    assert read_labels(tmp_path / "mask.png", (0, 1, 2)).tolist() == [[1, 2]]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "1", "LA"])
+def test_a_mask_of_another_kind_is_refused_with_what_to_do(mode, tmp_path):
+    Image.new(mode, (2, 2)).save(tmp_path / "mask.png")
+    with pytest.raises(ImageError, match=f"is an image in mode {mode}. .* Take the others."):
+        read_labels(tmp_path / "mask.png", (0, 1), "Take the others.")
