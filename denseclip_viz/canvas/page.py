@@ -58,8 +58,8 @@ def save_html(
     """Write a page that shows results as the canvas does: one file, that opens from disk without a network.
 
     Args:
-        results: What `Model.compare`, `Model.similarity`, `Model.segment` or `attribution.attribute` returned, or several
-            of them, which stand side by side.
+        results: What `Model.compare`, `Model.similarity`, `Model.segment` or `attribution.attribute` returned, or a
+            list of them, which stand side by side.
         file: Where to; ends in .html.
         title: Heading; the image's name by default.
         notes: Text below it; line breaks are kept.

@@ -1,10 +1,8 @@
-from .attribution_candidates import attribution_candidates as attribution_candidates
 from .bootstrap import intervals as intervals
 from .bootstrap import intervals_to_best as intervals_to_best
 from .bootstrap import resampled as resampled
 from .candidates import Candidates as Candidates
 from .candidates import ensemble as ensemble
-from .candidates import path_candidates as path_candidates
 from .candidates import synonym_candidates as synonym_candidates
 from .candidates import template_candidates as template_candidates
 from .class_scores import segmentation_table as segmentation_table
@@ -17,6 +15,8 @@ from .leakage import copresence as copresence
 from .leakage import copresence_table as copresence_table
 from .map_faithfulness import faithfulness as faithfulness
 from .map_faithfulness import faithfulness_table as faithfulness_table
+from .map_methods import attribution_candidates as attribution_candidates
+from .map_methods import path_candidates as path_candidates
 from .protocol import evaluate_segmentation as evaluate_segmentation
 from .rank import Ranking as Ranking
 from .rank import rank_synonyms as rank_synonyms

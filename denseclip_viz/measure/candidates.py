@@ -12,9 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz import arguments
-from denseclip_viz.clip.dense_path import DensePath
-from denseclip_viz.clip.paths import paths_together
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble as ensemble
 from denseclip_viz.errors import PromptError
@@ -183,71 +180,6 @@ def synonym_candidates(
     rivals, away = ((values[0], *values[len(named) :]) for values in (everything.prompts, everything.absent))
     judged = (True, *[False] * (len(rivals) - 1))
     return TextCandidates("synonym", named.prompts, rivals, away, judged, vectors)
-
-
-@dataclass(frozen=True)
-class PathCandidates:
-    """Dense paths, compared on one forward pass of each image.
-
-    Attributes:
-        paths: The paths.
-        prompts: `(prompt,)`.
-        absent: `(prompt,)`, which prompts are known not to be in any image.
-        vectors: `(prompt, D)`, each the mean of its templates, of length 1.
-    """
-
-    paths: tuple[DensePath, ...]
-    prompts: tuple[str, ...]
-    absent: tuple[bool, ...]
-    vectors: Tensor
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Their names."""
-        return tuple(path.name for path in self.paths)
-
-    @property
-    def trace_options(self) -> Mapping[str, Any]:
-        """All paths of one pass."""
-        return {"path": list(self.paths)}
-
-    def maps(self, trace: Trace) -> Floats:
-        """Compare every position of every path with every prompt: raw cosines."""
-        return np.asarray(torch.stack([_cosines(dense, self.vectors) for dense in trace.dense]).numpy())
-
-
-@guarded
-def path_candidates(
-    model: Model, prompts: Prompts, paths: Sequence[str | DensePath] | None = None, *, progress: bool = False
-) -> PathCandidates:
-    """Compare recipes of dense features, from one forward pass an image: which sees the prompts best.
-
-    Args:
-        model: A loaded model.
-        prompts: Several templates of a prompt are one mean vector.
-        paths: Names, or `DensePath`s of your own; by default all that the model offers, but for what resizes positions
-            in another way than the model does.
-        progress: Show a bar while texts are encoded.
-
-    Returns:
-        Candidates for `evaluate`, one for each path.
-
-    Raises:
-        LayerError: A path that there is not, or none.
-
-    Example:
-        >>> import denseclip_viz as dcv
-        >>> model, prompts = dcv.load(), dcv.Prompts(["a taxi", "a road"])
-        >>> paths = dcv.measure.path_candidates(model, prompts, ["value", "vanilla"])
-        >>> scenes = dcv.toyworld.dataset(2, "test", size=128)
-        >>> dcv.measure.evaluate(model, scenes, paths, "margin_runner_up", progress=False).candidate.values.tolist()
-        ['value', 'vanilla']
-    """
-    chosen = arguments.choose_paths(list(paths_together(model.tower) if paths is None else paths))
-    assert isinstance(chosen, tuple)
-    with bar("texts", wanted=progress) as advance:
-        vectors = ensemble(model.texts.encode(prompts, progress=advance))
-    return PathCandidates(chosen, prompts.prompts, prompts.absent, vectors)
 
 
 def _over(maps: Floats, vectors: Floats) -> Floats:

@@ -11,15 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz.attribution.attributions import attribution_maps, offered
+from denseclip_viz import arguments
+from denseclip_viz.attribution.attributions import attribution_maps, choose_methods, offered
 from denseclip_viz.clip.dense_path import DensePath
-from denseclip_viz.clip.paths import PATHS, choose_path
+from denseclip_viz.clip.paths import PATHS, choose_path, paths_together
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.errors import GeometryError, LayerError
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.model import Model
+from denseclip_viz.progress import bar
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 from denseclip_viz.validation import refuse_twice
@@ -120,7 +123,7 @@ class MapMethods:
     vectors: Tensor
 
     @classmethod
-    def of(cls, model: Model, prompts: Prompts, methods: Methods) -> MapMethods:
+    def of(cls, model: Model, prompts: Prompts, methods: Methods, *, progress: bool = False) -> MapMethods:
         """Find ways by their names; all that the model has by default, and the placebo `random`.
 
         Raises:
@@ -128,11 +131,12 @@ class MapMethods:
         """
         chosen: Any = method_names(model) if methods is None else methods
         alone = isinstance(chosen, str | DensePath) or callable(chosen)
-        named = tuple(_method(model, method) for method in ([chosen] if alone else chosen))
+        named = tuple(method_named(model, method) for method in ([chosen] if alone else chosen))
         if not named:
             raise LayerError("No methods", expected=_known(model), fix="Name one, or leave methods out for all.")
         refuse_twice([method.name for method in named], "methods")
-        vectors = ensemble(model.texts.encode(prompts))
+        with bar("texts", wanted=progress) as advance:
+            vectors = ensemble(model.texts.encode(prompts, progress=advance))
         return cls(model, named, prompts.prompts, prompts.absent, vectors)
 
     @property
@@ -158,13 +162,16 @@ class MapMethods:
         """Make maps of any texts' vectors, by a model and a trace of its own.
 
         Raises:
-            GeometryError: a trace of tiles, or maps that are not on its grid.
+            GeometryError: a trace of tiles where a way is no path, or maps that are not on its grid.
         """
-        if trace.pixels is None:
+        if trace.pixels is None and not all(method.path for method in self.methods):
             got, fix = "A trace of tiles", "Take geometry='native' or geometry='whole'."
             raise GeometryError(got, expected="one input that gradients and changed pixels go through", fix=fix)
         attributed = [method.name for method in self.methods if method.attribution]
-        together = attribution_maps(model.tower, trace.pixels, vectors, attributed) if attributed else {}
+        pixels = trace.pixels
+        together = (
+            attribution_maps(model.tower, pixels, vectors, attributed) if attributed and pixels is not None else {}
+        )
         every = [together[one.name] if one.attribution else one.draw(model, trace, vectors) for one in self.methods]
         maps = [np.asarray(each, dtype=np.float64) for each in every]
         shape = (len(vectors), *trace.geometry.grid)
@@ -181,7 +188,81 @@ def method_names(model: Model) -> tuple[str, ...]:
     return (*paths, *VIEWS, *offered(model.tower), "random")
 
 
-def _method(model: Model, method: str | DensePath | Draw) -> MapMethod:
+@guarded
+def path_candidates(
+    model: Model, prompts: Prompts, paths: Sequence[str | DensePath] | None = None, *, progress: bool = False
+) -> MapMethods:
+    """Compare recipes of dense features, from one forward pass an image: which sees the prompts best.
+
+    Args:
+        model: A loaded model.
+        prompts: Several templates of a prompt are one mean vector.
+        paths: Names, or `DensePath`s of your own; by default all that the model offers, but for what resizes positions
+            in another way than the model does.
+        progress: Show a bar while texts are encoded.
+
+    Returns:
+        Candidates for `evaluate`, one for each path.
+
+    Raises:
+        LayerError: A path that there is not, or none.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> model, prompts = dcv.load(), dcv.Prompts(["a taxi", "a road"])
+        >>> paths = dcv.measure.path_candidates(model, prompts, ["value", "vanilla"])
+        >>> scenes = dcv.toyworld.dataset(2, "test", size=128)
+        >>> dcv.measure.evaluate(model, scenes, paths, "margin_runner_up", progress=False).candidate.values.tolist()
+        ['value', 'vanilla']
+    """
+    chosen = arguments.choose_paths(list(paths_together(model.tower) if paths is None else paths))
+    assert isinstance(chosen, tuple)
+    return MapMethods.of(model, prompts, chosen, progress=progress)
+
+
+@guarded
+def attribution_candidates(
+    model: Model, prompts: Prompts, methods: str | Sequence[str] | None = None, *, progress: bool = False
+) -> MapMethods:
+    """Compare attributions: which method's maps find the prompts best; all are made of one pass beside the trace.
+
+    A metric that ranks positions or prompts within a map is fair to all; one that cuts at a number is not, since each
+    method has units of its own.
+
+    Args:
+        model: A loaded model.
+        prompts: Several templates of a prompt are one mean vector.
+        methods: Names; all that the model offers by default (`attribution.methods`).
+        progress: Show a bar while texts are encoded.
+
+    Returns:
+        Candidates for `evaluate`, one for each method.
+
+    Raises:
+        LayerError: A method that the model does not offer, or none.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> model, prompts = dcv.load(), dcv.Prompts(["a taxi", "a road"])
+        >>> candidates = dcv.measure.attribution_candidates(model, prompts, ["grad-cam", "relevance"])
+        >>> scenes = dcv.toyworld.dataset(2, "test", size=128)
+        >>> dcv.measure.evaluate(model, scenes, candidates, "pointing_hit", progress=False).candidate.values.tolist()
+        ['grad-cam', 'relevance']
+    """
+    return MapMethods.of(model, prompts, choose_methods(model.tower, methods), progress=progress)
+
+
+def method_named(model: Model, method: str | DensePath | Draw) -> MapMethod:
+    """Find one way by its name.
+
+    Raises:
+        LayerError: a way that there is not.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> method_named(dcv.load(), "grad-cam").attribution
+        True
+    """
     if isinstance(method, DensePath) or (isinstance(method, str) and method in model.paths):
         path = choose_path(method)
         return MapMethod(path.name, of_path(path), path)

@@ -19,9 +19,9 @@ from torch import Tensor
 from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.datasets.example import Example
 from denseclip_viz.measure import segmentation
-from denseclip_viz.measure.attribution_candidates import AttributionCandidates
 from denseclip_viz.measure.candidates import VALUE, Baselines, TextCandidates
 from denseclip_viz.measure.evaluation import run
+from denseclip_viz.measure.map_methods import MapMethods, method_named
 from denseclip_viz.measure.segmentation import Labels, mean, most_confused, pixel_areas, share_right
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
@@ -70,7 +70,8 @@ def report(
     progress(f"segmentation and naming of {n} scenes")
     measured = run(model, scenes, candidates, measure_scene, {}, progress=False)
     progress(f"Grad-CAM of {min(n, slow)} scenes")
-    grad_cam = AttributionCandidates(model.tower, ("grad-cam",), CLASSES, candidates.ensembled)
+    ways, present = (method_named(model, "grad-cam"),), (False,) * len(CLASSES)
+    grad_cam = MapMethods(model, ways, CLASSES, present, candidates.ensembled)
     cams = run(model, scenes[:slow], grad_cam, pixel_areas, {}, progress=False)
     progress("retrieval")
     seeds, embeddings = measured["seed"].values.tolist(), torch.from_numpy(measured["embedding"].values)

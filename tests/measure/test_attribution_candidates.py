@@ -5,7 +5,7 @@ import pytest
 from contests import PROMPTS, blobs, images
 
 import denseclip_viz as dcv
-from denseclip_viz.errors import LayerError
+from denseclip_viz.errors import GeometryError, LayerError
 
 
 @pytest.fixture(scope="module")
@@ -45,5 +45,5 @@ def test_what_cannot_be_is_refused(tiny):
     with pytest.raises(LayerError, match="some of gradient-x-activation"):
         dcv.measure.attribution_candidates(tiny, PROMPTS, ["saliency"])
     candidates = dcv.measure.attribution_candidates(tiny, PROMPTS, "relevance")
-    with pytest.raises(LayerError, match="geometry='whole'"):
+    with pytest.raises(GeometryError, match="geometry='whole'"):
         candidates.maps(tiny.trace(images(1)[0], geometry="tiles"))

@@ -48,3 +48,9 @@ def test_by_default_all_paths_of_the_model_that_one_pass_of_any_size_can_give(ti
 def test_paths_that_there_are_not_are_refused(tiny, paths):
     with pytest.raises(LayerError, match="path"):
         dcv.measure.path_candidates(tiny, PROMPTS, paths)
+
+
+def test_paths_are_compared_on_tiles_too(tiny):
+    candidates = dcv.measure.path_candidates(tiny, PROMPTS, ["value", "sclip"])
+    trace = tiny.trace(images(1)[0], geometry="tiles", **candidates.trace_options)
+    assert candidates.maps(trace).shape == (2, len(PROMPTS), *trace.geometry.grid)

@@ -155,9 +155,7 @@ def test_the_first_scenes_alone_get_grad_cam(model, monkeypatch):
     monkeypatch.setattr(report_module, "run", first)
     measured = report(model, n=3, slow=2, size=168)
     on = {type(given[2]).__name__: len(list(given[1])) for given in evaluated[:2]}
-    assert (
-        on == {"Baselines": 3, "AttributionCandidates": 2} and measured["mIoU"]["Grad-CAM, first scenes"]["scenes"] == 2
-    )
+    assert on == {"Baselines": 3, "MapMethods": 2} and measured["mIoU"]["Grad-CAM, first scenes"]["scenes"] == 2
 
 
 def main_kinds(scenes):
