@@ -12,6 +12,7 @@ import numpy as np
 from denseclip_viz.datasets.corruptions import checked, corrupt
 from denseclip_viz.datasets.dataset import Dataset
 from denseclip_viz.datasets.example import Example, examples
+from denseclip_viz.errors import ImageError
 from denseclip_viz.images import read
 from denseclip_viz.toyworld import Scenes
 
@@ -70,7 +71,10 @@ class CorruptedImages(Sequence[Example]):
         return map(self._change, examples(dataset))
 
     def _change(self, example: Example) -> Example:
-        pixels = np.asarray(read(example.image))
+        try:
+            pixels = np.asarray(read(example.image))
+        except ImageError:
+            return example  # whoever reads it is told so, and leaves it out by its name
         whose = example.name.encode() or pixels.tobytes()
         seed = sha256(f"{self.corruption} {self.level} ".encode() + whose).digest()
         return replace(example, image=corrupt(pixels, self.corruption, self.level, list(seed)))

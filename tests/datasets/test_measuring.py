@@ -51,6 +51,15 @@ def test_pixels_are_counted_as_in_memory_and_ignored_ones_are_not(vit, scenes, f
         assert measured.confusion.sum() == counted and measured.attrs["background"] == 0
 
 
+def test_an_image_that_cannot_be_read_is_left_out_by_name_also_of_a_corrupted_data_set(vit, tmp_path):
+    made("voc21", tmp_path)
+    (tmp_path / "JPEGImages/b.jpg").write_bytes(b"")
+    dataset = dcv.datasets.corrupted(dcv.datasets.read("voc21", tmp_path), "jpeg", 1)
+    with pytest.warns(UserWarning, match="Left out: .*b.jpg is empty"):
+        measured = dcv.measure.evaluate_segmentation(vit, dataset, progress=False)
+    assert measured.attrs["unread"] == ["b"]
+
+
 def test_templates_are_ranked_and_chosen_by_a_data_set_s_own_masks(vit, folder, prompts):
     asked = dcv.Prompts(prompts, ["{}", "a photo of {}", "{} there"])
     ranking = quietly(dcv.measure.rank_templates, vit, folder, asked)
