@@ -17,7 +17,7 @@ from denseclip_viz.datasets.example import Example
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.maps.comparison import spearman
 from denseclip_viz.measure.changed_inputs import embed_inputs, flipped, redrawn, shifted, trace_inputs
-from denseclip_viz.measure.map_methods import MapMethod, MapMethods
+from denseclip_viz.measure.map_methods import MapMethod, MapMethods, one_input
 from denseclip_viz.measure.map_scores import Floats, GroundTruth, cell_areas, truth_on_grid
 from denseclip_viz.measure.perturbation import (
     ORDERS,
@@ -139,6 +139,7 @@ class MapChecks:
 
     def __call__(self, maps: Floats, example: Example, trace: Trace) -> Values:
         """Give `value` (candidate, column) and `curve` (candidate, fill, order, score, fraction)."""
+        one_input(trace)
         shown, columns = Shown.of(self.methods, example, trace), columns_of(self.fills)
         axes = ("candidate", "fill", "order", "score", "fraction")
         if not shown.present.any():

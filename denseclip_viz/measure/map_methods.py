@@ -164,9 +164,8 @@ class MapMethods:
         Raises:
             GeometryError: a trace of tiles where a way is no path, or maps that are not on its grid.
         """
-        if trace.pixels is None and not all(method.path for method in self.methods):
-            got, fix = "A trace of tiles", "Take geometry='native' or geometry='whole'."
-            raise GeometryError(got, expected="one input that gradients and changed pixels go through", fix=fix)
+        if not all(method.path for method in self.methods):
+            one_input(trace)
         attributed = [method.name for method in self.methods if method.attribution]
         pixels = trace.pixels
         together = (
@@ -180,6 +179,23 @@ class MapMethods:
                 got, expected = f"Maps of {name!r} of shape {each.shape}", f"(prompt, y, x) = {shape}"
                 raise GeometryError(got, expected=expected, fix="Bring them to the grid of the trace.")
         return np.stack(maps)
+
+
+def one_input(trace: Trace) -> Tensor:
+    """Give the input of the tower that a trace is of.
+
+    Raises:
+        GeometryError: a trace of tiles.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> one_input(dcv.load().trace(dcv.toyworld.scene("a taxi", size=64))).shape
+        torch.Size([3, 256, 256])
+    """
+    if trace.pixels is None:
+        got, fix = "A trace of tiles", "Take geometry='native' or geometry='whole'."
+        raise GeometryError(got, expected="one input that gradients and changed pixels go through", fix=fix)
+    return trace.pixels
 
 
 def method_names(model: Model) -> tuple[str, ...]:
