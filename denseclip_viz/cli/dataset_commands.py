@@ -56,7 +56,7 @@ def check(
         for fix in dict.fromkeys(faults["fix"]):
             say(fix)
         if len(faults):
-            say(many(len(faults), "fault"))
+            say(f"{many(len(faults), 'fault')} in {folder}")
             raise typer.Exit(1)
         dataset = read(name, folder, split)
         named = " ".join(filter(None, (name, dataset.split)))

@@ -78,7 +78,7 @@ def check(
         progress: Whether to show a bar, where somebody can see it.
 
     Returns:
-        A row a fault: the file, what is wrong, what to do. No rows: all is well.
+        A row a fault: the file, as a path below the folder, what is wrong, what to do. No rows: all is well.
 
     Raises:
         DatasetError: no such layout.
@@ -95,7 +95,9 @@ def check(
         for done, item in enumerate(items, 1):
             faults += _opened(item)
             advance(done, len(items))
-    table: pd.DataFrame = pd.DataFrame([(str(file), *rest) for file, *rest in faults], columns=list(Fault._fields))
+    table: pd.DataFrame = pd.DataFrame(
+        [(str(_below(file, root)), *rest) for file, *rest in faults], columns=list(Fault._fields)
+    )
     return table
 
 
@@ -162,5 +164,5 @@ def _opened(item: Item) -> list[Fault]:
         if stored.size[::-1] == labels.shape:
             turned = ", which its EXIF tag turns"
     height, width = labels.shape
-    got = f"is {height} x {width} pixels, its image {item.image} is {size[0]} x {size[1]}{turned}"
+    got = f"is {height} x {width} pixels, its image {item.image.name} is {size[0]} x {size[1]}{turned}"
     return [*faults, Fault(item.truth, got, "Take both from one source.")]

@@ -36,9 +36,9 @@ def test_faults_are_listed_file_by_file_and_exit_with_1(tmp_path):
     result = command("check", "voc21", tmp_path, "--split", "val")
     lines = result.stdout.splitlines()
     assert result.exit_code == 1 and len(lines) == 2
-    assert lines[0].startswith(f"{tmp_path}/JPEGImages/b.jpg is missing")
-    assert lines[1] == f"{tmp_path}/SegmentationClass/c.png has the id 21, which is no class"
-    assert result.stderr.endswith("2 faults\n")
+    assert lines[0].startswith("JPEGImages/b.jpg is missing")
+    assert lines[1] == "SegmentationClass/c.png has the id 21, which is no class"
+    assert result.stderr.endswith(f"2 faults in {tmp_path}\n")
 
 
 def test_an_unknown_layout_is_refused_in_one_line(tmp_path):

@@ -61,7 +61,7 @@ PLANTED = {
     "a mask of another data set": ("voc21", put("SegmentationClass/a.png", MASK + 59), "SegmentationClass/a.png",
         "has the id 59, which is no class", False),
     "an image on its side": ("voc21", turned, "SegmentationClass/a.png",
-        "is 5 x 7 pixels, its image .*a.jpg is 7 x 5, which its EXIF tag turns", False),
+        "is 5 x 7 pixels, its image a.jpg is 7 x 5, which its EXIF tag turns", False),
     "a mask of SBD": ("voc20aug", remove("SegmentationClassAug/b.png"), "SegmentationClass/b.png", "is missing", True),
     "a broken mask of SBD": ("voc21aug", cut("SegmentationClassAug/c.png"), "SegmentationClassAug/c.png",
         "cannot be read", False),
@@ -69,7 +69,7 @@ PLANTED = {
         "has the id 60, which is no class", False),
     "the masks of Context": ("context60", move(CONTEXT, "trainval"), CONTEXT, "is missing", True),
     "a mask of another size": ("context60", put(f"{CONTEXT}/a.png", MASK.T.copy()), f"{CONTEXT}/a.png",
-        "is 7 x 5 pixels, its image .*a.jpg is 5 x 7$", False),
+        "is 7 x 5 pixels, its image a.jpg is 5 x 7$", False),
     "an id that names no stuff": ("coco-stuff, pixel maps", put(f"{COCO}.png", MASK + 11), f"{COCO}.png",
         "has the id 11, which is no class", False),
     "an image of stuff": ("coco-stuff, converted", remove("images/val2017/000000000139.jpg"),
@@ -113,7 +113,7 @@ def test_a_planted_fault_is_named_with_its_file(planted, tmp_path):
     assert check().empty
     plant(tmp_path / "data")
     table = check()
-    assert table["file"].tolist() == [str(tmp_path / "data" / file)]
+    assert table["file"].tolist() == [file]
     assert re.search(message, table["fault"][0]) and table["fix"][0].endswith(".")
     if cheap:
         with pytest.raises(DatasetError, match=f"has 1 fault: {re.escape(file)} "):
@@ -167,9 +167,7 @@ def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", scandir)
     table = dcv.datasets.check("voc21", tmp_path, progress=False)
-    assert table[["file", "fault"]].values.tolist() == [
-        [f"{tmp_path}/JPEGImages", "cannot be looked into (Permission denied)"]
-    ]
+    assert table[["file", "fault"]].values.tolist() == [["JPEGImages", "cannot be looked into (Permission denied)"]]
 
 
 def test_a_file_in_the_place_of_a_folder_is_none(tmp_path):
@@ -221,4 +219,4 @@ def test_a_fault_in_coco_s_json_is_named(plant, file, message, tmp_path):
     instances(tmp_path)
     plant(tmp_path)
     table = dcv.datasets.check("coco-json", tmp_path, progress=False)
-    assert table["file"].tolist() == [str(tmp_path / file)] and message in table["fault"][0]
+    assert table["file"].tolist() == [file] and message in table["fault"][0]
