@@ -54,6 +54,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/gap.py
 	$(BIN)/python benchmarks/text.py
 	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/finer.py
 	$(BIN)/python benchmarks/widget.py
 
 clean:

@@ -2,9 +2,9 @@
 
 Images are JPEG files of 400 × 300, written first. `loading` is all that makes a batch of inputs of files, with the same
 threads and no model; `encode_image` is the tower on inputs that are on its device, waited for batch by batch. Works
-take turns, images a second are medians of wall time, and behind them stand the ratio over the longer of the two, what is
-above 1 being what the device waits, and CPU time over that of both, which other work on the machine disturbs less. On a
-GPU fp32 and fp16 are measured, and traces that stay there (`device="cuda"`).
+take turns. Images a second are medians of wall time; `wall` is that over the longer of the two, and what is above 1 the
+device waits; `CPU` is CPU time over that of both together, which other work on the machine disturbs less. On a GPU fp32
+and fp16 are measured, and traces that stay there (`device="cuda"`).
 Without names RN50 and ViT-B-16 of random weights, and the bundled models. A GPU takes about three minutes.
 Usage: python benchmarks/throughput.py [--images N] [--batch N …] [--rounds N] [--device D] [--threads N] [NAME …]
 """

@@ -171,6 +171,21 @@ class Trace:
         one = self.dense[self.paths.index(name)].clone()
         return self._with(dense=one, paths=(name,), provenance={**self.provenance, "path": name})
 
+    def on_grid(self, dense: Tensor, geometry: Geometry, how: str) -> Trace:
+        """Take dense features of another grid, made in a way that `provenance["finer"]` says; the old grid's parts go.
+
+        Example:
+            >>> import denseclip_viz as dcv
+            >>> from dataclasses import replace
+            >>> trace = dcv.load().trace(dcv.toyworld.scene("a taxi", size=128))
+            >>> wide = trace.dense.repeat_interleave(2, 0).repeat_interleave(2, 1)
+            >>> sorted(trace.on_grid(wide, replace(trace.geometry, cell=(8, 8)), "repeated").parts)
+            ['dense', 'global', 'image', 'pixels']
+        """
+        whole = self.parts & {"global", "dense", "pixels", "image"}
+        provenance = {**self.provenance, "finer": how}
+        return self._with(dense=dense, geometry=geometry, parts=whole, keys=None, layers={}, provenance=provenance)
+
     def one_path(self, what: str) -> Trace:
         """Refuse several paths where `what` is due of one, and take the axis off a list of one.
 

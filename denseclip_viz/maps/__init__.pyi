@@ -1,3 +1,6 @@
+from .finer import guided as guided
+from .finer import shifted as shifted
+from .finer import upsampled as upsampled
 from .propagation import propagate as propagate
 from .refine import key_smoothing as key_smoothing
 from .refine import prompt_denoising as prompt_denoising

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import denseclip_viz as dcv
 from denseclip_viz.clip import tracing
-from denseclip_viz.clip.forward import ForwardOptions, run
+from denseclip_viz.clip.forward import ForwardOptions, embed, run
 from denseclip_viz.clip.tracing import Tracing
 from denseclip_viz.errors import ImageError, LayerError, RecompositionError
 from denseclip_viz.progress import traced_beside
@@ -110,6 +110,9 @@ def test_what_is_not_kept_is_not_computed(load_tiny, kind):
     with Launches() as lean:
         decomposition, _ = run(tower, inputs, ForwardOptions(parts=frozenset(LEAN)))
     assert decomposition.contributions is None and lean.count < every.count
+    with Launches() as plain:
+        embed(tower, inputs)
+    assert lean.count <= plain.count + 24  # dense features, the finite check, and what a fused attention hides
     with Launches() as pooled:
         assert run(tower, inputs, ForwardOptions(parts=frozenset(["global"])))[0].dense is None
     assert pooled.count <= lean.count  # where the tower makes dense features beside the pooled one, nothing is saved
