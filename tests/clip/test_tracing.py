@@ -174,8 +174,7 @@ def on_fake_gpu(visual, dtype):
     return visual
 
 
-@pytest.mark.parametrize("kind", ["resnet", "vit"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(("kind", "dtype"), [("resnet", torch.float32), ("vit", torch.float16)])
 def test_a_batch_is_copied_to_a_gpu_once_and_back_once_a_kind_however_many_images(
     load_tiny, images, gpu, kind, dtype, monkeypatch
 ):
