@@ -13,12 +13,13 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
 from denseclip_viz.cli import options as opt
 from denseclip_viz.cli.dataset_commands import app as datasets
+from denseclip_viz.cli.evaluate_commands import evaluate
 from denseclip_viz.cli.image_commands import (
     TABLES,
     WITH_FIGURES,
@@ -125,8 +126,11 @@ def segment(
     smooth: Annotated[str, typer.Option(help="Key smoothing: cosine, official, or none.")] = "none",
     labels: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="An indexed PNG of the image's size: 0 background, 1 the first prompt, …; 255 not seen."),
+        typer.Option(
+            help="png: of the image's size, 0 background, 1 the first prompt, …; 255 not seen. json: COCO's RLE."
+        ),
     ] = None,
+    palette: Annotated[Literal["own", "voc"], typer.Option(help="The colours of such a png.")] = "own",
     out: opt.Out = None,
     force: opt.Force = False,
 ) -> None:
@@ -137,7 +141,7 @@ def segment(
         prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
         rule, one = _background(background, cosine, prompts), opt.paths_of(path)
         check_out(out, files, WITH_FIGURES, force=force)
-        also = _label_writer(labels, out, files, prompts, force=force)
+        also = _label_writer(labels, out, files, prompts, palette=palette, force=force)
         loaded, smooth = model.load(), "" if smooth == "none" else smooth
         options: dict[str, Any] = {"denoise": denoise, "smooth": smooth, "background": rule, "formula": formula}
         work = partial(loaded.segment, prompts=prompts, **options)
@@ -203,6 +207,7 @@ def layers(
 
 
 app.command()(templates)
+app.command()(evaluate)
 
 
 @app.command()
@@ -262,18 +267,19 @@ def main() -> None:
 
 
 def _label_writer(
-    labels: str | None, out: str | None, files: Sequence[Path], prompts: Prompts, *, force: bool
+    labels: str | None, out: str | None, files: Sequence[Path], prompts: Prompts, *, palette: str, force: bool
 ) -> Callable[[Any, Path], object]:
     """Check, before any work, where label images go; give what writes that of an image."""
     if labels is None:
         return lambda result, image: None
     from denseclip_viz.plot.save_labels import ENDINGS, check_count, save_labels
 
-    check_count(len(prompts.named(absent=False)))
+    if not labels.lower().endswith(".json"):
+        check_count(len(prompts.named(absent=False)))
     check_out(labels, files, ENDINGS, force=force)
     if labels == out:
         raise OutputError(f"--labels {labels} and --out {out}", expected="two names", fix="Change one of them.")
-    return lambda result, image: save_labels(result, named(labels, image), force=force)
+    return lambda result, image: save_labels(result, named(labels, image), palette=palette, force=force)
 
 
 def _background(rules: Sequence[str], cosine: float | None, prompts: Prompts) -> Background:

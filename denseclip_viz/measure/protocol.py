@@ -28,6 +28,7 @@ from denseclip_viz.measure.class_scores import summary
 from denseclip_viz.measure.evaluation import run, whole
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.pixel_classes import NO_CLASS, PixelRule, is_removed
+from denseclip_viz.measure.published_figures import Run, beside
 from denseclip_viz.measure.segmentation import Labels, confusion
 from denseclip_viz.presets import Preset, preset_named
 from denseclip_viz.prompts import Prompts
@@ -109,7 +110,7 @@ def evaluate_segmentation(
     Warns:
         UserWarning: As `evaluate`.
 
-    Source: mmseg's `intersect_and_union`; reference/maskclip.md sections 1.3 to 1.6 and 3.
+    Source: mmseg's `intersect_and_union`; chongzhou96/MaskCLIP, decode_heads/maskclip_head.py.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -118,7 +119,8 @@ def evaluate_segmentation(
         >>> measured.confusion.sum().item() == 2 * 2 * 64 * 64, measured.miou.dims
         (True, ('candidate',))
     """
-    asked = preset_named(preset).on(str(getattr(dataset, "name", "")))
+    name = str(getattr(dataset, "name", ""))
+    asked = preset_named(preset).on(name)
     given: dict[str, Any] = {"geometry": geometry, "path": path, "denoise": denoise, "smooth": smooth}
     given |= {"scale": scale, "area": area, "templates": templates, "below": background}
     asked = replace(asked, **{name: value for name, value in given.items() if value is not None})
@@ -129,8 +131,12 @@ def evaluate_segmentation(
     options = {"geometry": asked.fit(model.tower.family), "batch_size": batch_size}
     others: dict[str, Any] = {"store": store, "unreadable": unreadable, "progress": progress}
     result = whole(run(model, dataset, candidates, measure, options, collect=partial(summary, classes), **others))
-    about = {"preset": preset if isinstance(preset, str) else "", "dataset": getattr(dataset, "name", ""), **options}
-    result.attrs |= described(asked, words, measure.rule, articles=articles, **about)
+    about = {"preset": preset if isinstance(preset, str) else "", "articles": articles}
+    about |= {"dataset": name, "split": str(getattr(dataset, "split", ""))}
+    result.attrs |= described(asked, words, measure.rule, **about, **options)
+    exact = replace(asked, below=measure.rule.below)
+    this = Run(exact, model.tower.family, result.sizes["image"], words, model.provenance, **about)
+    result.attrs["published"] = "\n".join(beside(this, candidates.names))
     return result
 
 
@@ -173,8 +179,8 @@ class NamedClasses:
 
     @property
     def trace_options(self) -> Mapping[str, Any]:
-        """All paths of one pass, with keys where they smooth."""
-        return {"path": list(self.paths), **({"keys": self.keys} if self.smooth else {})}
+        """Dense features of all paths of one pass, and nothing else; keys where they smooth."""
+        return {"path": list(self.paths), "keep": "dense", **({"keys": self.keys} if self.smooth else {})}
 
     def maps(self, trace: Trace) -> Floats:
         """Score every name along every path, `(path, name, y, x)`; -100 everywhere where denoising leaves none."""

@@ -1,0 +1,145 @@
+"""`denseclip-viz evaluate voc21 --folder VOC2012 -m ViT-B-16 -w openai --preset sclip`: mIoU as papers report it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+
+import numpy as np
+import typer
+
+from denseclip_viz.cli import image_commands as runs
+from denseclip_viz.cli import options as opt
+from denseclip_viz.cli.printed import print_table, print_written, say
+from denseclip_viz.errors import DatasetError, PromptError
+from denseclip_viz.files import check_target, save_bytes, save_data, save_table
+from denseclip_viz.validation import is_number
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from denseclip_viz.datasets import Dataset
+    from denseclip_viz.toyworld import Scenes
+
+ENDINGS = (".csv", ".json", ".nc")
+TOYWORLD, SCENES = "toyworld", 200
+SCORES = {"miou": "mIoU", "accuracy": "pixel accuracy", "mean_accuracy": "mean accuracy"}
+
+
+@opt.with_model
+def evaluate(
+    dataset: Annotated[str, typer.Argument(help="voc21, ade150, … (denseclip-viz datasets lists them), or toyworld.")],
+    model: opt.ModelOptions,
+    folder: Annotated[Optional[Path], typer.Option(help="The data set's; toyworld has none.")] = None,  # noqa: UP045
+    split: Annotated[Optional[str], typer.Option(help="Which images; val by default.")] = None,  # noqa: UP045
+    names: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="What classes are called: maskclip, sclip, proxyclip, or a text file, a class a line."),
+    ] = None,
+    limit: Annotated[Optional[int], typer.Option(min=1, help="The first so many images alone.")] = None,  # noqa: UP045
+    path: opt.PathList = [],  # noqa: B006  typer copies it
+    template: opt.Templates = [],  # noqa: B006
+    geometry: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--geometry", "-g", help="native, whole, tiles, whole:512; the preset's by default."),
+    ] = None,
+    background: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Pixels whose best name has a lower probability are background."),
+    ] = None,
+    scale: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="What cosines are multiplied by before that softmax."),
+    ] = None,
+    denoise: Annotated[Optional[float], typer.Option(help="Threshold of prompt denoising.")] = None,  # noqa: UP045
+    smooth: Annotated[
+        Literal["cosine", "official", "none"] | None, typer.Option(help="Key smoothing; the preset's by default.")
+    ] = None,
+    store: Annotated[Optional[Path], typer.Option(help="A file from which a killed run goes on.")] = None,  # noqa: UP045
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 8,
+    out: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--out", "-o", help="csv: a row a class; json: all scores; nc: those and the confusion."),
+    ] = None,
+    force: opt.Force = False,
+) -> None:
+    """Measure segmentation on a data set: IoU of every class, mIoU, accuracies, and what was published beside them."""
+    from denseclip_viz.measure.protocol import evaluate_segmentation
+
+    with runs.one_line_errors():
+        if out is not None:
+            check_target(out, ENDINGS, force=force)
+        if background is not None and not is_number(background, 0, 1):
+            got, fix = f"--background {background:g}", "Try --background 0.3."
+            raise PromptError(got, expected="a probability from 0 to 1", fix=fix)
+        paths, fit = opt.paths_of(path, several=True), None if geometry is None else opt.fit_of(geometry)
+        images: Any = _dataset(dataset, folder, split, names)
+        images, loaded = images[:limit] if limit else images, model.load()
+        skipped = runs.Skipped(len(images))
+        options: dict[str, Any] = {"path": paths, "geometry": fit, "background": background, "scale": scale}
+        options |= {"templates": (template[0] if len(template) == 1 else template) or None, "denoise": denoise}
+        options |= {"smooth": "" if smooth == "none" else smooth, "store": store, "batch_size": batch_size}
+        measured = evaluate_segmentation(loaded, images, preset=model.preset, unreadable=skipped, **options)
+        show(measured)
+        if out is not None:
+            print_written([keep(measured, out, force=force)])
+        if measured.attrs["stopped"]:
+            raise KeyboardInterrupt
+        skipped.end()
+
+
+def _dataset(name: str, folder: Path | None, split: str | None, names: str | None) -> Dataset | Scenes:
+    if name == TOYWORLD:
+        from denseclip_viz.toyworld import dataset
+
+        if folder is not None or names is not None:
+            got, fix = f"--{'names' if folder is None else 'folder'} for toyworld", "Leave it out."
+            raise DatasetError(got, expected="none: its scenes are drawn, their classes have names", fix=fix)
+        return dataset(SCENES, split or "test")
+    from denseclip_viz.datasets import read
+
+    if folder is None:
+        raise DatasetError(f"{name} without a folder", expected="where it is", fix="Pass --folder FOLDER.")
+    return read(name, folder, split, names=names)
+
+
+def show(measured: xr.Dataset) -> None:
+    """Print IoU by class, a column a path, then the means, and what was published."""
+    counts = measured["confusion"].sum(["true", "given"])
+    table = measured["iou"].to_pandas().T.rename_axis(columns=None).reset_index()
+    table = table[measured["confusion"].isel(candidate=0).sum("given").to_numpy() > 0]
+    paths = [str(name) for name in measured["candidate"].to_numpy()]
+    print_table(table.assign(random_weights=bool(measured.attrs.get("random_weights", 0))))
+    for name, noun in SCORES.items():
+        values = (f"{path} {float(value):.4f}" for path, value in zip(paths, measured[name].to_numpy(), strict=True))
+        typer.echo(f"{noun}: {', '.join(values)}")
+    typer.echo(f"{measured.sizes['image']} images, {int(counts[0])} pixels of {len(table)} classes")
+    for path, ious in zip(paths, measured["iou"].to_numpy(), strict=True):
+        if over := int(np.isfinite(ious).sum()) - len(table):
+            typer.echo(f"{path}: {over} more classes given that no image has: IoU 0, counted in mIoU")
+    for path, count in zip(paths, measured["emptied"].to_numpy().tolist(), strict=True):
+        if count:
+            say(f"{path}: in {count} images denoising left no name; all their pixels are of the first class.")
+    for line in measured.attrs["published"].splitlines():
+        typer.echo(line)
+
+
+def keep(measured: xr.Dataset, out: str, *, force: bool) -> Path:
+    """Write what was measured, in the format of the ending."""
+    from denseclip_viz.measure.class_scores import segmentation_table
+
+    if out.lower().endswith(".nc"):
+        return save_data(measured, out, force=force)
+    if out.lower().endswith(".csv"):
+        return save_table(segmentation_table(measured), out, force=force)
+    scores = [_scores(measured.sel(candidate=path)) for path in measured["candidate"].to_numpy()]
+    text = json.dumps({"candidates": scores, **measured.attrs}, indent=1, ensure_ascii=False)
+    return save_bytes(text.encode(), out, ENDINGS, force=force)
+
+
+def _scores(measured: xr.Dataset) -> dict[str, Any]:
+    """List what one candidate has; null where a class is neither true nor given."""
+    ious = zip(measured["class"].to_numpy(), measured["iou"].to_numpy().tolist(), strict=True)
+    means = {name: float(measured[name]) for name in SCORES}
+    return {"path": str(measured["candidate"].item()), **means, "iou": {str(c): v if v == v else None for c, v in ious}}

@@ -1,0 +1,74 @@
+"""`denseclip-viz evaluate`, as people type it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from denseclip_viz.toyworld import export
+
+
+@pytest.fixture
+def evaluate(run):
+    return lambda *words, **options: run("evaluate", *words, prompts=(), **options)
+
+
+def test_a_folder_is_measured_and_written_in_three_formats(evaluate, here):
+    folder = export(here / "toy", 3, size=64)
+    line = ("folder", "--folder", folder, "--path", "value", "--path", "vanilla", "-g", "whole:64")
+    first = evaluate(*line, "--out", "scores.csv")
+    evaluate(*line, "--out", "scores.json")
+    evaluate(*line, "--out", "counts.nc")
+    table, scores = pd.read_csv(here / "scores.csv"), json.loads((here / "scores.json").read_text())
+    with xr.open_dataset(here / "counts.nc") as counts:
+        assert counts.confusion.sum().item() == 2 * 3 * 64 * 64
+        assert [each["path"] for each in scores["candidates"]] == ["value", "vanilla"]
+        for each, miou in zip(scores["candidates"], counts.miou.values, strict=True):
+            assert each["miou"] == miou and f"{each['path']} {miou:.4f}" in first.stdout
+            ious = table[table["candidate"] == each["path"]].set_index("class")["iou"]
+            assert np.nanmean(ious) == pytest.approx(miou) and None in each["iou"].values()
+    assert "3 images, 12288 pixels" in first.stdout and "IoU 0, counted in mIoU" in first.stdout
+
+
+def test_the_bundled_world_needs_no_folder_and_a_store_goes_on(evaluate, here):
+    line = (
+        "toyworld",
+        "--limit",
+        "2",
+        "-g",
+        "whole:64",
+        "--store",
+        "counts.jsonl",
+        "--denoise",
+        "1",
+        "--smooth",
+        "official",
+    )
+    first = evaluate(*line)
+    assert (here / "counts.jsonl").read_bytes().count(b'"pixels"') == 2
+    again = evaluate(*line)
+    assert again.stdout == first.stdout and "2 images, 51200 pixels" in first.stdout
+    assert "value: in 2 images denoising left no name" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("voc21",), "voc21 without a folder.*Pass --folder FOLDER"),
+        (("toyworld", "--folder", "."), "--folder for toyworld"),
+        (("voc22", "--folder", "."), "no layout 'voc22'"),
+        (("toyworld", "--preset", "sclp"), "--preset.*sclp"),
+        (("toyworld", "--out", "scores.txt"), "ends in '.txt'"),
+        (("toyworld", "--path", "sclp"), "path 'sclp' is unknown"),
+        (("toyworld", "--limit", "1", "--scale", "0"), "--scale 0.*above 0"),
+        (("toyworld", "--limit", "1", "--background", "2"), "background 2.*a probability"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(refused, words, said):
+    import re
+
+    assert re.search(said, refused("evaluate", *words, prompts=()))
