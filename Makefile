@@ -55,6 +55,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/text.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/finer.py
+	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/widget.py
 
 clean:

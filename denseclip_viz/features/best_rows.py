@@ -7,7 +7,7 @@ Scores = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 COLUMNS = 512  # at most: the number of a column takes nine bits of a key that is sorted by
 _ENTRIES = 22  # bits for the place of an entry
-_CHUNK = 16  # rows of which first the highest is looked at: most hold nothing that counts
+_CHUNK = 32  # rows of which first the highest is looked at: most hold nothing that counts
 
 
 class BestRows:
@@ -53,8 +53,8 @@ class BestRows:
         if len(scores) > most and np.isneginf(floor).any():  # below are more than `most` of this block
             among = highest if whole >= most else scores
             floor = np.nextafter(np.partition(among, -most, axis=0)[-most], np.float32(-np.inf))
-        chunks, columns = np.nonzero(highest > floor)
-        hits, offsets = np.nonzero(chunked[chunks, :, columns] > floor[columns, None])
+        chunks, columns = np.divmod(np.flatnonzero(highest > floor), scores.shape[1])
+        hits, offsets = np.divmod(np.flatnonzero(chunked[chunks, :, columns] > floor[columns, None]), _CHUNK)
         last, beside = np.nonzero(rest > floor)
         rows = np.concatenate([chunks[hits] * _CHUNK + offsets, last + whole * _CHUNK])
         return rows, np.concatenate([columns[hits], beside])

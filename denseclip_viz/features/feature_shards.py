@@ -109,7 +109,7 @@ class ShardReader:
 
     def _mapped(self, shard: Shard, name: str) -> Tensor:
         try:
-            with safe_open(self._store / shard.file, "pt") as file:
+            with safe_open(os.path.join(self._store, shard.file), "pt") as file:
                 tensor: Tensor = file.get_tensor(name)
         except (OSError, SafetensorError) as error:
             raise damaged([shard]) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,13 +96,13 @@ def _labelled(store: FeatureStore, prompts: Prompts, by: str, scores: Any, numbe
 
     dims = ("template", "prompt", "rank")
     data: dict[str, Any] = {"score": (dims, scores, named(f"{by} features against text")), "number": (dims, numbers)}
-    listed = [store.images[number] for number in numbers.ravel()]
-    for name, texts in {"image": [i.name for i in listed], "file": [i.file for i in listed]}.items():
-        data[name] = (dims, np.array(texts, dtype=object).reshape(numbers.shape))
+    for name, field in {"image": "name", "file": "file"}.items():
+        data[name] = (dims, np.array(list(map(attrgetter(field), store.images)), dtype=object)[numbers])
     if by == "dense":
-        centres = [_centre(image.geometry, place) for image, place in zip(listed, places.ravel(), strict=True)]
+        pairs = zip(numbers.ravel(), places.ravel(), strict=True)
+        centres = np.array([_centre(store.images[number].geometry, place) for number, place in pairs])
         for axis, name in enumerate(("y", "x")):
-            data[name] = (dims, np.array(centres)[:, axis].reshape(numbers.shape), {"units": "pixels"})
+            data[name] = (dims, centres[:, axis].reshape(numbers.shape), {"units": "pixels"})
     coords: dict[str, Any] = {"template": list(prompts.templates), "prompt": list(prompts.prompts)}
     coords |= {"rank": np.arange(1, scores.shape[-1] + 1), "absent": ("prompt", np.array(prompts.absent, dtype=bool))}
     attrs = {**store.provenance, "by": by, "images": len(store), "error": store.error}
