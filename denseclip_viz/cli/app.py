@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
+from denseclip_viz.cli import feature_commands
 from denseclip_viz.cli import options as opt
 from denseclip_viz.cli.dataset_commands import app as datasets
 from denseclip_viz.cli.evaluate_commands import evaluate
@@ -208,6 +209,8 @@ def layers(
 
 app.command()(templates)
 app.command()(evaluate)
+app.command()(feature_commands.encode)
+app.command()(feature_commands.search)
 
 
 @app.command()

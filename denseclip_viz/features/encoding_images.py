@@ -233,7 +233,7 @@ def _question(
         "geometry": (fit, str(fit)),
         "keep": (keep, ", ".join(keep)),
         "dtype": (dtype, dtype),
-        "batch_size": (options["batch_size"], str(options["batch_size"])),
+        "size of batches": (options["batch_size"], str(options["batch_size"])),
     }
     question = {what: (fingerprint(part), words) for what, (part, words) in parts.items()}
     return [path.name for path in listed], question

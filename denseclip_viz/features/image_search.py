@@ -79,6 +79,11 @@ def search(
     return _labelled(store, chosen, by, scores.clip(-1, 1), numbers, places)
 
 
+def lowest(store: FeatureStore, vectors: Tensor, path: str | None = None) -> float:
+    """Find the lowest cosine of texts, unit vectors `(text, D)`, with any position of any image."""
+    return float(min((block.rows @ vectors.T).min() for block in store.rows.blocks("dense", path)))
+
+
 def _scored(block: Block, texts: Tensor, room: Tensor) -> dict[str, Any]:
     """Score the images of a block: their rows, or the highest of their positions, with its place on the grid."""
     shape = (len(block.rows), len(texts))

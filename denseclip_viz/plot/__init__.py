@@ -1,15 +1,16 @@
 """Figures that are kept: each function returns what it drew, and pyplot never hears of it.
 
 `compare`, `grid`, `paths`, `attributions`, `layers`, `heads`, `segments`, `template_ranking`, `ladder`, `faithfulness`,
-`copresence`, `interventions`, `disagreement` and `words` make whole figures of results, `bars`, `confusion` and
-`gallery` of any numbers and labels; `map` draws one panel on any axes. `save` writes a figure, `save_labels` a
-segmentation as a label image.
+`copresence`, `interventions`, `disagreement` and `words` make whole figures of results, `contact_sheet` of a store of
+features, `bars`, `confusion` and `gallery` of any numbers and labels; `map` draws one panel on any axes. `save` writes
+a figure, `save_labels` a segmentation as a label image.
 """
 
 from denseclip_viz.plot.attribution_maps import attributions
 from denseclip_viz.plot.bars import Bar, bars
 from denseclip_viz.plot.compare import compare
 from denseclip_viz.plot.confusion import confusion
+from denseclip_viz.plot.contact_sheets import contact_sheet
 from denseclip_viz.plot.copresence import copresence
 from denseclip_viz.plot.disagreement import disagreement
 from denseclip_viz.plot.faithfulness import faithfulness
@@ -34,6 +35,7 @@ __all__ = [
     "bars",
     "compare",
     "confusion",
+    "contact_sheet",
     "copresence",
     "disagreement",
     "faithfulness",

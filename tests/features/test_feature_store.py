@@ -291,7 +291,7 @@ OTHERS = {
     "geometry": {"geometry": "native"},
     "keep": {"keep": "dense"},
     "dtype": {"dtype": "float32"},
-    "batch_size": {"batch_size": 2},
+    "size of batches": {"batch_size": 2},
     "preparation of images": {"model": "prepared"},
 }
 

@@ -1,0 +1,118 @@
+"""`denseclip-viz encode FOLDER --out STORE` and `denseclip-viz search STORE -p "a red car"`: texts over many images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
+
+import typer
+
+from denseclip_viz.cli import image_commands as runs
+from denseclip_viz.cli import options as opt
+from denseclip_viz.cli.printed import print_table, print_written, say
+from denseclip_viz.errors import OutputError
+from denseclip_viz.files import FIGURES, check_target, save_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+ENDINGS = (".csv", *FIGURES)
+
+
+@opt.with_model
+def encode(
+    images: opt.Images,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The store: a new folder, or one to go on with.")],
+    model: opt.ModelOptions,
+    geometry: opt.Fit = "native",
+    path: opt.PathList = [],  # noqa: B006  typer copies it
+    keep: Annotated[
+        list[str], typer.Option(help="global or dense; both by default. Global alone is some hundred times smaller.")
+    ] = [],  # noqa: B006
+    numbers: Annotated[
+        Literal["float16", "float32"], typer.Option(help="What features are stored in; the error is stated.")
+    ] = "float16",
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Images in one pass, and in one file.")] = 8,
+) -> None:
+    """Encode images once, into a store that `search` works on without the images.
+
+    The same call goes on where a stopped or killed one was, and adds images that are new.
+    """
+    from denseclip_viz.features import encode as encode_images
+
+    with runs.one_line_errors():
+        fit, files, paths = opt.fit_of(geometry), runs.find(images), opt.paths_of(path, several=True)
+        loaded, skipped = model.load(), runs.Skipped(len(files))
+        options: dict[str, Any] = {"geometry": fit, "path": paths, "dtype": numbers, "batch_size": batch_size}
+        options |= {"keep": keep} if keep else {}
+        options["unreadable"] = skipped
+        try:
+            store = encode_images(loaded, files, out, **options)
+        except KeyboardInterrupt:
+            say(f"stopped; the same command goes on behind the batches that are in {out}")
+            raise
+        typer.echo(store)
+        skipped.end()
+
+
+@opt.with_model
+def search(
+    store: Annotated[Path, typer.Argument(help="What `encode` wrote.")],
+    prompt: opt.PromptList,
+    model: opt.ModelOptions,
+    template: opt.Templates = [],  # noqa: B006
+    articles: opt.Articles = "as written",
+    absent: opt.Absent = [],  # noqa: B006
+    top: Annotated[int, typer.Option(help="How many images.")] = 20,
+    by: Annotated[
+        Literal["global", "dense"], typer.Option(help="The cosine with the whole image, or at the peak of its map.")
+    ] = "dense",
+    page: Annotated[int, typer.Option(help="Which page of a contact sheet.")] = 1,
+    out: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--out", "-o", help="csv: table; png, svg, pdf: a contact sheet of one prompt's maps."),
+    ] = None,
+    force: opt.Force = False,
+) -> None:
+    """Find the images of a store in which prompts score highest, and where; no image is encoded."""
+    from denseclip_viz.features import open_store
+    from denseclip_viz.features import search as search_store
+
+    with runs.one_line_errors():
+        prompts, opened = opt.prompts_of(prompt, template, absent, articles), open_store(store)
+        if out is not None:
+            check_target(out, ENDINGS, force=force)
+        if is_figure := out is not None and not out.lower().endswith(".csv"):
+            _check_sheet(prompt, prompts.templates, by)
+        loaded = model.load()
+        table = table_of(search_store(opened, loaded, prompts, k=top, by=by))
+        print_table(table.drop(columns=["file", "number"]))
+        if out is None:
+            return
+        if not is_figure:
+            print_written([save_table(table, out, force=force)])
+            return
+        from denseclip_viz import plot
+
+        options: dict[str, Any] = {"template": prompts.templates[0], "absent": absent, "page": page, "per_page": top}
+        print_written([plot.save(plot.contact_sheet(opened, loaded, prompt[0], **options), out, force=force)])
+
+
+def table_of(hits: xr.Dataset) -> pd.DataFrame:
+    """Lay the hits of a search out, a line each, without those of absent prompts."""
+    columns = ["prompt", "template", "rank", "image", "score", *(name for name in ("y", "x") if name in hits)]
+    frame = hits.isel(prompt=~hits.absent.to_numpy()).to_dataframe(dim_order=["prompt", "template", "rank"])
+    facts = {name: hits.attrs.get(name, 0) for name in ("model", "weights", "weights_hash", "random_weights")}
+    table: pd.DataFrame = frame.reset_index()[[*columns, "file", "number"]].assign(**facts)
+    return table
+
+
+def _check_sheet(prompt: list[str], templates: tuple[str, ...], by: str) -> None:
+    """Refuse, before any work, a sheet of several prompts or templates, or one that is not of maps."""
+    if len(prompt) > 1 or len(templates) > 1:
+        got, fix = f"a contact sheet of {len(prompt)} prompts in {len(templates)} templates", "Make one for each."
+        raise OutputError(got, expected="one prompt in one template", fix=fix)
+    if by != "dense":
+        got, fix = f"a contact sheet by {by}", "Leave --by out, or write a table."
+        raise OutputError(got, expected="one by dense: it shows maps", fix=fix)
