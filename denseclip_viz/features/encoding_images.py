@@ -105,7 +105,7 @@ def encode(
     total = length_hint(images) or None
     with opened(place, question, about) as writer, bar("images", wanted=progress, total=total) as advance:
         for batch in _batches(writer, images, batch_size, leave_out, lambda done: advance(done, total or 0)):
-            _encode_batch(model, writer, batch, kinds, DTYPES[dtype], leave_out, options)
+            _encode_batch(model, writer, batch, DTYPES[dtype], leave_out, options | {"keep": kinds})
     store = FeatureStore(place)
     if not len(store):
         got, expected = "Images of which none can be read", "at least one"
@@ -167,7 +167,6 @@ def _encode_batch(
     model: Model,
     writer: StoreWriter,
     batch: list[Item],
-    keep: Sequence[str],
     dtype: torch.dtype,
     unreadable: Unreadable,
     options: Mapping[str, Any],
@@ -185,11 +184,11 @@ def _encode_batch(
         caution = str(trace.provenance.get("caution", ""))
         stored[item.stored.key] = item.stored._replace(geometry=trace.geometry, caution=caution)
         traces.append(trace)
-    tensors, error = packed(traces, keep, dtype) if traces else ({}, 0.0)
+    tensors, error = packed(traces, dtype) if traces else ({}, 0.0)
     writer.add(list(stored.values()), tensors, error)
 
 
-def packed(traces: Sequence[Trace], keep: Sequence[str], dtype: torch.dtype) -> tuple[dict[str, Tensor], float]:
+def packed(traces: Sequence[Trace], dtype: torch.dtype) -> tuple[dict[str, Tensor], float]:
     """Lay features out as a shard holds them, `(image, D)` and `(position, D)` of each path.
 
     Returns:
@@ -199,12 +198,14 @@ def packed(traces: Sequence[Trace], keep: Sequence[str], dtype: torch.dtype) -> 
     Raises:
         ImageError: features that are not finite.
     """
-    features: dict[str, list[Tensor]] = {"global": [trace.global_embedding[None] for trace in traces]}
-    for i, path in enumerate(traces[0].paths):
+    features: dict[str, list[Tensor]] = {}
+    if "global" in traces[0].parts:
+        features["global"] = [trace.global_embedding[None] for trace in traces]
+    for i, path in enumerate(traces[0].paths if "dense" in traces[0].parts else ()):
         several = [trace.dense[i] if trace.has_path_axis else trace.dense for trace in traces]
         features[f"dense: {path}"] = [dense.flatten(0, 1) for dense in several]
     tensors, error = dict[str, Tensor](), 0.0
-    for name in (name for name in features if name.partition(":")[0] in keep):
+    for name in features:
         rows = torch.cat(features[name])
         if not bool(rows.isfinite().all()):
             got, fix = f"{name} features of {traces[0].name} or its batch hold NaN or infinity", "Load it in fp32."

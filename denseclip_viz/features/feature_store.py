@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,11 +19,12 @@ from denseclip_viz.features.feature_rows import FeatureRows
 from denseclip_viz.features.feature_shards import Shard, ShardReader, damaged, verify_shard
 from denseclip_viz.features.image_identity import identify
 from denseclip_viz.features.manifest import Manifest, StoredImage
-from denseclip_viz.features.stored_trace import StoredTrace
 from denseclip_viz.html import repr_html
+from denseclip_viz.images import display, read
 from denseclip_viz.maps.similarity import named, similarity
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
+from denseclip_viz.trace import PARTS, Trace
 from denseclip_viz.validation import check_path, many, short_name
 
 if TYPE_CHECKING:
@@ -112,28 +115,41 @@ class FeatureStore:
             raise ImageError(got, expected="an image that was encoded", fix="Pass its path, or its number.")
         return numbers[0]
 
-    def trace(self, image: int | str | os.PathLike[str]) -> StoredTrace:
-        """Take what is kept of an image, in the place of its trace; no forward pass is made.
+    def trace(self, image: int | str | os.PathLike[str]) -> Trace:
+        """Take what is kept of an image as its trace; no forward pass is made.
 
-        `Model.similarity`, `classify` and `segment` take it as any trace.
+        `Model.similarity`, `classify` and `segment` take it as any trace. It has no image: `read_image` gives that.
 
         Raises:
             ImageError: it is not in the store.
             OutputError: its file of features is damaged.
         """
         number = self.find(image)
-        stored, tensors = self.images[number], dict[str, Tensor]()
+        stored, values = self.images[number], dict[str, Any]()
         assert stored.geometry is not None
         if "global" in self.keep:
-            tensors["global_embedding"] = self.rows.raw(number, "global")[0]
+            values["global_embedding"] = self.rows.raw(number, "global")[0]
         if "dense" in self.keep:
             each = torch.stack([self.rows.raw(number, "dense", path) for path in self.paths])
             dense = each.unflatten(1, stored.geometry.grid)
-            tensors["dense"] = dense if self._path_axis else dense[0]
+            values["dense"] = dense if self._path_axis else dense[0]
         provenance = {**self.provenance, "features": f"stored as {self.dtype}"}
         provenance |= {"caution": stored.caution} if stored.caution else {}
-        facts: dict[str, Any] = {"geometry": stored.geometry, "name": stored.name, "file": stored.file}
-        return StoredTrace(tensors, **facts, provenance=provenance, paths=self.paths)
+        values |= {"geometry": stored.geometry, "name": stored.name, "provenance": provenance}
+        missing = dict.fromkeys(chain(*PARTS.values()))
+        return Trace(**{**missing, **values}, paths=self.paths, parts=frozenset(self.keep))
+
+    def read_image(self, image: int | str | os.PathLike[str]) -> NDArray[np.uint8]:
+        """Read an image from its file, for figures: `(row, column, rgb)`, at most 1024 px long.
+
+        Raises:
+            ImageError: it is not in the store, its file cannot be read, or it was in memory.
+        """
+        stored = self.images[self.find(image)]
+        if not stored.file:
+            got, fix = f"{stored.name} was in memory when it was encoded, and is not kept", "Pass the image yourself."
+            raise ImageError(got, expected="an image file", fix=fix)
+        return display(read(stored.file))
 
     def similarity(self, image: int | str | os.PathLike[str], texts: Texts, prompts: PromptsLike) -> xr.DataArray:
         """Compare the dense features of an image with every prompt in every template.

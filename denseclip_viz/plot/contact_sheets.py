@@ -132,5 +132,5 @@ def _name(on: Sheet, left: float, top: float, name: str, score: float, *, is_low
 
 def _image(store: FeatureStore, which: int) -> Any:
     with suppress(ImageError):  # a map without its image still says where
-        return panels.reduced(store.trace(which).image)
+        return panels.reduced(store.read_image(which))
     return None
