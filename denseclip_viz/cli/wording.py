@@ -14,10 +14,11 @@ _SAME = (
     *(field.name for field in fields(ModelOptions)), "absent", "articles", "background", "cosine", "denoise", "force",
     "formula", "geometry", "minutes", "names", "palette", "path", "scale", "scenes", "score", "size", "smooth", "split",
     "threshold",
+    "formula", "geometry", "keep", "minutes", "page", "path", "scenes", "score", "size", "smooth", "split", "threshold",
 )  # fmt: skip
 OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME} | {
     "name": "--model", "pretrained": "--weights", "prompts": "--prompt", "templates": "--template",
-    "layers": "--layer", "resume": "--restart",
+    "layers": "--layer", "resume": "--restart", "k": "--top", "per_page": "--top",
 }  # fmt: skip
 """Arguments of Python, and the options that they are here. A switch stands for the one value that a message advises."""
 OTHERS = {

@@ -39,7 +39,7 @@ def test_a_stopped_encode_says_how_to_go_on(run, many, monkeypatch):
 
 @pytest.mark.parametrize("options", [
     ["-p", "grass", "-p", "sky", "-o", "sheet.png"], ["-p", "grass", "--by", "global", "-o", "sheet.png"],
-    ["-p", "grass", "-o", "table.xyz"], ["-p", "grass", "--top", "0"],
+    ["-p", "grass", "-o", "table.xyz"], ["-p", "grass", "--top", "0"], ["-p", "grass", "--page", "9", "-o", "s.png"],
 ])  # fmt: skip
 def test_what_cannot_be_is_one_line(run, many, options):
     run("encode", many, "-o", "store", prompts=())
