@@ -12,9 +12,8 @@ from denseclip_viz.cli.options import ModelOptions
 
 _SAME = (
     *(field.name for field in fields(ModelOptions)), "absent", "articles", "background", "cosine", "denoise", "force",
-    "formula", "geometry", "minutes", "names", "palette", "path", "scale", "scenes", "score", "size", "smooth", "split",
-    "threshold",
-    "formula", "geometry", "keep", "minutes", "page", "path", "scenes", "score", "size", "smooth", "split", "threshold",
+    "formula", "geometry", "keep", "minutes", "names", "page", "palette", "path", "scale", "scenes", "score", "size",
+    "smooth", "split", "threshold",
 )  # fmt: skip
 OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME} | {
     "name": "--model", "pretrained": "--weights", "prompts": "--prompt", "templates": "--template",
