@@ -2,7 +2,8 @@
 
 A region is what is seen of a thing or a stuff: cells that it covers by more than 30 %, read with the prompt of its own
 name. It gets less if its share of the attention is below its share of the cells. Its ring are the cells next to it. The
-old gap, for comparison, was dense minus contribution, each in standard deviations.
+old gap, for comparison, was dense minus contribution, each in standard deviations. A ring may be positive as the rest of
+the image is (most stuff in bundled-vit): a halo is a ring that is so more often than what lies beyond it.
 Usage: python benchmarks/gap.py [SCENES]
 """
 
@@ -43,10 +44,12 @@ def regions(model: dcv.Model, scenes: dcv.toyworld.Scenes) -> Iterator[dict[str,
             ring = binary_dilation(own, np.ones((3, 3))) & ~own
             if not (own.any() and ring.any()):
                 continue
+            beyond = ~own & ~ring
             row = {"scene": number, "thing": at < len(scene.things), "less": share[own].sum() < own.mean()}
             for which, maps in gaps.items():
                 gap, strongest = maps.sel(prompt=prompt).values[0], float(abs(maps).max())
                 row |= {f"{which}gap": gap[own].mean(), f"{which}ring": gap[ring].mean() > 0}
+                row |= {f"{which}beyond": gap[beyond].mean() > 0 if beyond.any() else np.nan}
                 row |= {f"{which}halo": (gap[ring] > VISIBLE * strongest).mean()}
             yield row
 
@@ -67,6 +70,8 @@ def numbers(table: pd.DataFrame, which: str) -> dict[str, float]:
         "things with a positive mean gap": float((things[f"{which}gap"] > 0).mean()),
         "rings with a positive mean gap": float(table[f"{which}ring"].mean()),
         "… around things": float(things[f"{which}ring"].mean()),
+        "… around stuff": float(stuff[f"{which}ring"].mean()),
+        "what lies beyond, with a positive mean gap": float(table[f"{which}beyond"].astype(float).mean()),
         "ring cells that look orange, around things": float(things[f"{which}halo"].mean()),
     }
 
