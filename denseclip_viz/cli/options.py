@@ -62,7 +62,7 @@ class ModelOptions:
     device: Annotated[str | None, _model_option("--device", text="cpu, cuda, …")] = None
     dtype: Annotated[str | None, _model_option("--dtype", text="fp32 (default), bf16, fp16 or fp64.")] = None
     preset: Annotated[
-        str | None, _model_option("--preset", text="maskclip-paper: what the official code does to CLIP.")
+        str | None, _model_option("--preset", text="maskclip-paper, sclip, sc-clip: what published code does.")
     ] = None
     activation: Annotated[
         str | None, _model_option("--activation", text="gelu, quickgelu; image-gelu, image-quickgelu for one tower.")

@@ -30,7 +30,7 @@ def summary(classes: tuple[str, ...], results: ResultStore, names: list[str], st
         emptied += values["emptied"][1]
     data = {"confusion": (("candidate", "true", "given"), counts), "emptied": (("candidate",), emptied)}
     coords = {"candidate": names, "class": list(classes), "true": list(classes), "given": [*classes, NO_CLASS]}
-    unread = [name for name, _ in results.unread.values()]
+    unread = [results.unread[place][0] for place in sorted(results.unread)]
     attrs = {**results.attrs, "unread": unread, "stopped": stopped}
     return xr.Dataset(data | divided(counts), {**coords, "image": [name for name, _ in known]}, attrs)
 
