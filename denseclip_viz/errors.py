@@ -85,6 +85,10 @@ class OutputError(DenseclipVizError):
     """A place that cannot be written, a file that would be overwritten, or an ending that names no format."""
 
 
+class WorkerError(DenseclipVizError):
+    """Workers that there are not, that cannot be sent what is asked of them, or that end in the middle of it."""
+
+
 class UntrainedImageWarning(UserWarning):
     """An image of another kind than all that the model was trained on."""
 

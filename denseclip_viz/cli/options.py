@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_type_hints
@@ -39,6 +39,17 @@ Out = Annotated[
     typer.Option("--out", "-o", help="png, svg, pdf: figure; nc: all data; csv: table. {name} for many images."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
+Engine = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        help="Where images are measured: here by default; processes, ray, or ray://HOST:PORT.",
+        rich_help_panel="Workers",
+    ),
+]
+Workers = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(help="How many worker processes, or workers of Ray.", rich_help_panel="Workers"),
+]
 LayerList = Annotated[list[str], typer.Option("--layer", "-l", help="Layers: names, wildcards, -1 from the end.")]
 
 
@@ -157,6 +168,24 @@ def paths_of(paths: Sequence[str], *, several: bool = False) -> Any:
         got, fix = f"--path {' --path '.join(paths)}", "Run it once for each, or compare them: denseclip-viz compare."
         raise LayerError(got, expected="one path here", fix=fix)
     return list(paths) if len(paths) > 1 else paths[0]
+
+
+def engine_of(engine: str | None, workers: int | None) -> Any:
+    """Read where images are measured: `--workers` alone are processes.
+
+    Raises:
+        WorkerError: There is no such engine, or number.
+
+    Example:
+        >>> engine_of(None, None), engine_of(None, 4), engine_of("ray", 4).workers
+        (None, Processes(workers=4, threads=None), 4)
+    """
+    from denseclip_viz.measure.engines import engine_of as read
+
+    if engine is None and workers is None:
+        return None
+    kind: Any = read(int(engine) if engine and engine.isdecimal() else engine or "processes")
+    return kind if workers is None else replace(kind, workers=workers)
 
 
 def fit_of(text: str) -> Any:

@@ -57,6 +57,8 @@ def templates(
     ] = None,
     geometry: opt.Fit = "native",
     path: opt.OnePath = [],  # noqa: B006
+    engine: opt.Engine = None,
+    workers: opt.Workers = None,
     out: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--out", "-o", help="csv: table; html: table and figures in one file; png, svg, pdf: figure."),
@@ -73,9 +75,12 @@ def templates(
             opt.fit_of(geometry),
             runs.find(images),
         )
-        one = opt.paths_of(path)
+        one, where = opt.paths_of(path), opt.engine_of(engine, workers)
         if len(files) > 1:
             refuse_one(list(prompts.templates), "ranking")
+        elif where is not None:
+            got, fix = "Workers for one image", "Leave --engine and --workers out, or pass a folder."
+            raise PromptError(got, expected="several images to share out", fix=fix)
         if out is not None:
             check_target(out, ENDINGS, force=force)
             runs.refuse_input(out, files, fix="Choose another name.")
@@ -86,7 +91,7 @@ def templates(
             result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=fit, path=one)
         else:
             options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": fit, "path": one}
-            options["unreadable"] = skipped
+            options |= {"unreadable": skipped, "engine": where}
             result = _several(loaded, files, prompts, truth, **options)
         _keep(result, out, force=force)
         if result.stopped:

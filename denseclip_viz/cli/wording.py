@@ -11,9 +11,9 @@ from dataclasses import fields
 from denseclip_viz.cli.options import ModelOptions
 
 _SAME = (
-    *(field.name for field in fields(ModelOptions)), "absent", "articles", "background", "cosine", "denoise", "force",
-    "formula", "geometry", "keep", "minutes", "names", "page", "palette", "path", "scale", "scenes", "score", "size",
-    "smooth", "split", "threshold",
+    *(field.name for field in fields(ModelOptions)), "absent", "articles", "background", "cosine", "denoise", "engine",
+    "force", "formula", "geometry", "keep", "minutes", "names", "page", "palette", "path", "scale", "scenes", "score",
+    "size", "smooth", "split", "threshold", "workers",
 )  # fmt: skip
 OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME} | {
     "name": "--model", "pretrained": "--weights", "prompts": "--prompt", "templates": "--template",

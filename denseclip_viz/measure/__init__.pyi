@@ -17,10 +17,12 @@ from .map_faithfulness import faithfulness as faithfulness
 from .map_faithfulness import faithfulness_table as faithfulness_table
 from .map_methods import attribution_candidates as attribution_candidates
 from .map_methods import path_candidates as path_candidates
+from .processes import Processes as Processes
 from .protocol import evaluate_segmentation as evaluate_segmentation
 from .rank import Ranking as Ranking
 from .rank import rank_synonyms as rank_synonyms
 from .rank import rank_templates as rank_templates
+from .ray_workers import Ray as Ray
 from .segmentation import confusion as confusion
 from .segmentation import intersection_over_union as intersection_over_union
 from .template_table import disagreement as disagreement

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from operator import length_hint
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,28 +16,23 @@ from denseclip_viz import arguments
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.datasets.example import Example, examples
 from denseclip_viz.errors import ImageError, PromptError, warn
-from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.geometry import Native, Tiles, Whole
-from denseclip_viz.images import describe
 from denseclip_viz.measure.candidates import Candidates
+from denseclip_viz.measure.engines import Engine, engine_of, results_of
+from denseclip_viz.measure.group_work import Group, GroupWork, Measure, Unread, digest_of, on_gpu
 from denseclip_viz.measure.map_scores import Floats, MapScores, flat_scores, truth_on_grid
 from denseclip_viz.measure.metrics import METRICS
 from denseclip_viz.measure.store import ResultStore, Values
 from denseclip_viz.measure.template_table import number_of
 from denseclip_viz.presets import Preset
-from denseclip_viz.progress import bar, traced_beside
+from denseclip_viz.progress import bar
 from denseclip_viz.trace import Trace
-from denseclip_viz.validation import many
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from denseclip_viz.clip.dense_path import DensePath
     from denseclip_viz.model import Model
-
-Measure = Callable[[Any, Example, Trace], Any]
-"""From `(candidate, prompt, y, x)`, what is true and the trace to a number for each candidate, or to several by name:
-`{name: (axes, numbers)}`."""
 
 
 Collect = Callable[[ResultStore, list[str], int], "xr.Dataset"]
@@ -58,6 +53,7 @@ def evaluate(
     preset: str | Preset | None = None,
     batch_size: int = 8,
     unreadable: Callable[[Any, ImageError], object] | None = None,
+    engine: Engine | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Score every candidate on every image; one forward pass of an image serves all of them.
@@ -79,6 +75,9 @@ def evaluate(
         preset: As for `Model.trace_many`.
         batch_size: As for `Model.trace_many`.
         unreadable: Called with an image that cannot be read and its error; by default a warning names it.
+        engine: Where images are measured: here; `4` or "processes", in as many worker processes; "ray" or
+            "ray://HOST:PORT", by workers of Ray; `Processes` and `Ray` say more. Numbers are the same bit for bit. The
+            images of a batch go to a worker together, and a batch whose worker is killed is done again.
         progress: Show a bar where somebody can see it.
 
     Returns:
@@ -92,6 +91,7 @@ def evaluate(
         PromptError: a metric that there is not or that lacks masks or prompts, or masks of no prompt.
         ImageError: no image that can be read, or masks that do not fit.
         OutputError: a store that holds another model's, other candidates' or another metric's results.
+        WorkerError: an engine that there is not, what cannot be sent to a worker, or a batch that ends three of them.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -105,9 +105,8 @@ def evaluate(
         classes = tuple(getattr(dataset, "classes", ()))
         measure = map_metric(metric, model, candidates, threshold=threshold, classes=classes, option="metric")
     options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
-    return whole(
-        run(model, dataset, candidates, measure, options, store=store, unreadable=unreadable, progress=progress)
-    )
+    more: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}
+    return whole(run(model, dataset, candidates, measure, options, **more))
 
 
 def whole(result: xr.Dataset) -> xr.Dataset:
@@ -133,6 +132,7 @@ def run(
     *,
     store: str | os.PathLike[str] | None = None,
     unreadable: Callable[[Any, ImageError], object] | None = None,
+    engine: Engine | None = None,
     progress: bool = True,
     collect: Collect | None = None,
 ) -> xr.Dataset:
@@ -148,15 +148,20 @@ def run(
     names, total = list(candidates.names), length_hint(dataset) or None
     question = {"model": model, "candidates": candidates, "metric": measure, "options": options}
     results, stopped = ResultStore(store, question), 0
+    left_out, where = unreadable or _leave_out, engine_of(engine)
+    work = GroupWork(model, candidates, tuple(names), measure, options, digests=store is not None)
+    size = arguments.check_batch_size(options.get("batch_size", 8))
+    done = results_of(where, work, _groups(dataset, size, results, left_out), gpu=on_gpu(model))
     try:
-        with bar("images", wanted=progress, total=total) as advance:
-            for group in _groups(dataset, arguments.check_batch_size(options.get("batch_size", 8))):
-                for place, example, trace in _traced(model, group, results, unreadable or _leave_out, options):
-                    asked = candidates.for_example(example) if hasattr(candidates, "for_example") else candidates
-                    values = _values(asked.maps(trace), names, measure, place, example, trace)
-                    digest = "" if store is None else _digest(example)
-                    results.add_attrs(trace.provenance)
-                    results.add(place, example.name or trace.name, values, digest=digest)
+        with bar("images", wanted=progress, total=total) as advance, closing(done):
+            for group, outcomes in done:
+                for outcome in outcomes:
+                    if isinstance(outcome, Unread):
+                        results.add_unread(outcome.place, outcome.name, outcome.error)
+                        left_out(group.image(outcome.place), outcome.error)
+                        continue
+                    results.add_attrs(outcome.place, outcome.provenance)
+                    results.add(outcome.place, outcome.name, outcome.values, digest=outcome.digest)
                     advance(len(results.images), total or 0)
     except KeyboardInterrupt:
         stopped = 1
@@ -165,60 +170,28 @@ def run(
     return (collect or _dataset)(results, names, stopped)
 
 
-def _groups(dataset: Iterable[Any], size: int) -> Iterator[list[tuple[int, Example]]]:
-    """Go through a data set in batches that begin at the same images whatever was done before.
+def _groups(
+    dataset: Iterable[Any], size: int, results: ResultStore, unreadable: Callable[[Any, ImageError], object]
+) -> Iterator[Group]:
+    """Go through a data set in batches that begin at the same images whatever was done before; give those to be done.
 
     What is done together decides the last bit of floats: a batch that a kill has cut is done again as it was.
     """
     numbered = enumerate(examples(dataset))
-    while group := list(islice(numbered, size)):
-        yield group
-
-
-def _traced(
-    model: Model,
-    group: list[tuple[int, Example]],
-    results: ResultStore,
-    unreadable: Callable[[Any, ImageError], object],
-    options: Mapping[str, Any],
-) -> Iterator[tuple[int, Example, Trace]]:
-    """Trace the images of a batch whose numbers are not known yet, with those beside them that are."""
-    if results.path is not None:
-        for place, example in group:
-            results.check(place, _digest(example) if place in results.images else "")
-
-    def leave_out(beside: tuple[int, Example], error: ImageError) -> None:
-        results.add_unread(beside[0], beside[1].name or describe(beside[1].image), error)
-        unreadable(beside[1].image, error)
-
-    for place, example in group:
-        if place in results.unread:
-            unreadable(example.image, results.unread[place][1])
-    if all(place in results.images or place in results.unread for place, _ in group):
-        return
-    fed = ((example.image, (place, example)) for place, example in group if place not in results.unread)
-    for (place, example), trace in traced_beside(model, fed, leave_out, **options):
-        if place not in results.images:
-            yield place, example, trace
+    while members := list(islice(numbered, size)):
+        for place, example in members if results.path is not None else ():
+            results.check(place, digest_of(example) if place in results.images else "")
+        for place, example in members:
+            if place in results.unread:
+                unreadable(example.image, results.unread[place][1])
+        able = tuple(member for member in members if member[0] not in results.unread)
+        group = Group(able, frozenset(place for place, _ in able if place not in results.images))
+        if group.wanted:
+            yield group
 
 
 def _leave_out(_: Any, error: ImageError) -> None:
     warn(f"Left out: {error}")
-
-
-def _values(maps: Any, names: list[str], measure: Measure, place: int, example: Example, trace: Trace) -> Values:
-    """Measure the maps of one image; what is wrong with its masks is said with its place."""
-    maps = np.asarray(maps)
-    if maps.ndim != 4 or len(maps) != len(names):
-        got, expected = f"Maps of shape {maps.shape}", f"(candidate, prompt, y, x) with {many(len(names), 'candidate')}"
-        raise PromptError(got, expected=expected, fix="Look at what maps(trace) returns.")
-    try:
-        numbers = measure(maps, example, trace)
-    except (PromptError, ImageError) as error:
-        what = f"masks of image {place} ({example.name or trace.name}): {error.got}"
-        raise type(error)(what, expected=error.expected, fix=error.fix) from error
-    named = numbers if isinstance(numbers, Mapping) else {"score": (("candidate",), numbers)}
-    return {name: (tuple(axes), np.asarray(array)) for name, (axes, array) in named.items()}
 
 
 def _dataset(results: ResultStore, names: list[str], stopped: int) -> xr.Dataset:
@@ -231,20 +204,8 @@ def _dataset(results: ResultStore, names: list[str], stopped: int) -> xr.Dataset
         for name, (axes, array) in (known[0][1] if known else empty).items()
     }
     coords = {"image": [name for name, _ in known], "candidate": names}
-    unread = [name for name, _ in results.unread.values()]
+    unread = [results.unread[place][0] for place in sorted(results.unread)]
     return xr.Dataset(data, coords=coords, attrs={**results.attrs, "unread": unread, "stopped": stopped})
-
-
-def _digest(example: Example) -> str:
-    """Fingerprint an image as it is stored, and what is true of it."""
-    image = getattr(example.image, "image", example.image)
-    if isinstance(image, (str, os.PathLike)):
-        try:
-            image = Path(image).read_bytes()
-        except OSError:
-            image = os.fspath(image)
-    pixels = image if isinstance(image, str | bytes) else np.asarray(image)
-    return fingerprint([pixels, example.masks, example.labels])
 
 
 @dataclass(frozen=True)

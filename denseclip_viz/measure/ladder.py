@@ -16,6 +16,7 @@ from denseclip_viz.datasets.example import Example
 from denseclip_viz.errors import ImageError, LayerError, PromptError
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.measure.bootstrap import ends_of, intervals, resampled
+from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import evaluate
 from denseclip_viz.measure.map_methods import path_candidates
 from denseclip_viz.measure.map_scores import Floats
@@ -51,6 +52,7 @@ def ladder(
     geometry: str | Native | Whole | Tiles | None = None,
     batch_size: int = 8,
     unreadable: Callable[[Any, ImageError], object] | None = None,
+    engine: Engine | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Climb from the value path to a published one, a switch a rung, and measure what each switch changes.
@@ -73,6 +75,7 @@ def ladder(
         geometry: As for `Model.trace_many`.
         batch_size: As for `Model.trace_many`.
         unreadable: As for `evaluate`.
+        engine: As for `evaluate`; what passes cost is measured here.
         progress: Show a bar where somebody can see it.
 
     Returns:
@@ -103,6 +106,7 @@ def ladder(
     steps = Steps(candidates.prompts, candidates.absent)
     cost = costs(model, chosen, turns)
     options: dict[str, Any] = {"geometry": geometry, "batch_size": batch_size, "unreadable": unreadable}
+    options["engine"] = engine
     measured = evaluate(model, dataset, candidates, steps, store=store, progress=progress, **options)
     if measured.sizes["image"] < 2:
         raise ImageError("A ladder on one image", expected="at least two, to say how much is noise", fix="Pass more.")

@@ -15,6 +15,7 @@ from denseclip_viz.errors import PromptError, warn
 from denseclip_viz.maps.tables import with_source
 from denseclip_viz.measure.arrangements import MOSAIC, MOST, PAIR, Arrangement, Arrangements, Photos, World, levels_of
 from denseclip_viz.measure.bootstrap import intervals
+from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import run
 from denseclip_viz.measure.map_methods import Draw, MapMethods
 from denseclip_viz.measure.map_scores import Floats, cell_areas, truth_on_grid
@@ -53,6 +54,7 @@ def copresence(
     templates: Any = "none",
     store: str | os.PathLike[str] | None = None,
     batch_size: int = 8,
+    engine: Engine | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Ask whether each prompt's map stays on its own thing where its sibling stands in the same image.
@@ -85,6 +87,7 @@ def copresence(
         templates: As for `Prompts`; several are one mean vector.
         store: As for `evaluate`.
         batch_size: As for `Model.trace_many`.
+        engine: As for `evaluate`.
         progress: Show a bar where somebody can see it.
 
     Returns:
@@ -116,7 +119,7 @@ def copresence(
     dataset = Arrangements(cast, scenes, mosaics, levels_of(distances, sizes))
     each = EachItsPrompts(model, None if methods is None else tuple(methods), templates, cast.names[0])
     options = {"batch_size": batch_size}
-    measured = run(model, dataset, each, regions, options, store=store, progress=progress)
+    measured = run(model, dataset, each, regions, options, store=store, engine=engine, progress=progress)
     result = answers(measured)
     if measured.attrs["stopped"]:
         if not result.sizes["scene"] + result.sizes["mosaic"]:

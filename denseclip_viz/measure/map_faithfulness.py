@@ -11,6 +11,7 @@ import numpy as np
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import ImageError, LayerError, PromptError, warn
 from denseclip_viz.measure.bootstrap import intervals
+from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import evaluate
 from denseclip_viz.measure.map_checks import MapChecks, columns_of
 from denseclip_viz.measure.map_methods import PLACEBOS, MapMethods, Methods
@@ -48,6 +49,7 @@ def faithfulness(
     preset: str | Preset | None = None,
     batch_size: int = 8,
     unreadable: Callable[[Any, ImageError], object] | None = None,
+    engine: Engine | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Hold ways to a map of a prompt to account on the same images: which of them to believe.
@@ -93,6 +95,7 @@ def faithfulness(
         preset: As for `Model.trace_many`.
         batch_size: Images, and changed images, in one forward pass.
         unreadable: As for `evaluate`.
+        engine: As for `evaluate`; `seconds` are those of the workers.
         progress: Show a bar where somebody can see it.
 
     Returns:
@@ -133,6 +136,7 @@ def faithfulness(
         preset=preset,
         batch_size=batch_size,
         unreadable=unreadable,
+        engine=engine,
         progress=progress,
     )
     return _summed_up(result, checks, draws)

@@ -16,6 +16,7 @@ from denseclip_viz.errors import ImageError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.measure.bootstrap import intervals, intervals_to_best
 from denseclip_viz.measure.candidates import TextCandidates, WithEnsembles, synonym_candidates, template_candidates
+from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import map_metric, run
 from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Prompts
@@ -48,6 +49,7 @@ def rank_templates(
     preset: str | Preset | None = None,
     batch_size: int = 8,
     unreadable: Callable[[Any, ImageError], object] | None = None,
+    engine: Engine | None = None,
     progress: bool = True,
 ) -> Ranking:
     """Rank templates by how well they see the prompts, over many images.
@@ -75,6 +77,7 @@ def rank_templates(
         preset: As for `Model.trace_many`.
         batch_size: As for `Model.trace_many`.
         unreadable: As for `evaluate`.
+        engine: As for `evaluate`.
         progress: Show a bar where somebody can see it.
 
     Returns:
@@ -102,7 +105,8 @@ def rank_templates(
     given, each = Paired(images, masks), WithEnsembles(candidates)
     metric = map_metric(score, model, candidates, threshold=threshold, masks=given.judged)
     options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
-    scores = run(model, given, each, metric, options, store=store, unreadable=unreadable, progress=progress)
+    more: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}
+    scores = run(model, given, each, metric, options, **more)
     return ranking_of(scores, candidates, metric.name, draws)
 
 
@@ -127,6 +131,7 @@ def rank_synonyms(
     preset: str | Preset | None = None,
     batch_size: int = 8,
     unreadable: Callable[[Any, ImageError], object] | None = None,
+    engine: Engine | None = None,
     progress: bool = True,
 ) -> Ranking:
     """Rank prompts that mean the same thing: synonyms, adjectives, word order, languages of a multilingual tower.
@@ -151,6 +156,7 @@ def rank_synonyms(
         preset: As for `rank_templates`.
         batch_size: As for `rank_templates`.
         unreadable: As for `rank_templates`.
+        engine: As for `evaluate`.
         progress: As for `rank_templates`.
 
     Returns:
@@ -171,7 +177,8 @@ def rank_synonyms(
     given, each = Paired(images, masks), WithEnsembles(candidates)
     metric = map_metric(score, model, candidates, threshold=threshold, masks=given.judged)
     options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
-    scores = run(model, given, each, metric, options, store=store, unreadable=unreadable, progress=progress)
+    more: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}
+    scores = run(model, given, each, metric, options, **more)
     return ranking_of(scores, candidates, metric.name, draws)
 
 

@@ -1,6 +1,7 @@
 """Results kept image by image: in memory, or in a file that a killed run goes on from."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ class ResultStore:
         self.images: dict[int, tuple[str, Values]] = {}
         self.unread: dict[int, tuple[str, ImageError]] = {}
         self.attrs: dict[str, Any] = {}
+        self._first = math.inf  # the place of the image whose attrs they are
         self.path = None if path is None else Path(path)
         self._digests: dict[int, str] = {}
         if self.path is not None:
@@ -60,11 +62,13 @@ class ResultStore:
         self.unread[place] = name, error
         self._write({"image": place, "name": name, "unread": [error.got, error.expected, error.fix]})
 
-    def add_attrs(self, attrs: Mapping[str, Any]) -> None:
-        """Keep where the numbers come from; the first ones count."""
-        if not self.attrs:
-            self.attrs = dict(attrs)
-            self._write({"attrs": self.attrs})
+    def add_attrs(self, place: int, attrs: Mapping[str, Any]) -> None:
+        """Keep where the numbers come from; those of the first image in the data set count, whenever they come."""
+        if place < self._first:
+            self._first = place
+            if self.attrs != attrs:
+                self.attrs = dict(attrs)
+                self._write({"attrs": self.attrs, "image": place})
 
     def check(self, place: int, digest: str) -> None:
         """Refuse an image that is not the one whose numbers are kept.
@@ -96,7 +100,7 @@ class ResultStore:
 
     def _take(self, record: dict[str, Any]) -> None:
         if "attrs" in record:
-            self.attrs = record["attrs"]
+            self.attrs, self._first = record["attrs"], record["image"]
         elif "unread" in record:
             got, expected, fix = record["unread"]
             self.unread[record["image"]] = record["name"], ImageError(got, expected=expected, fix=fix)

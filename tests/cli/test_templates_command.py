@@ -163,3 +163,21 @@ def test_the_command_is_light_until_it_is_run():
     heavy = "('torch', 'pandas', 'matplotlib')"
     code = f"import sys, {commands.__name__}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_workers_give_the_ranking_of_one_process(run, here, toy, there):
+    given = (*SAID, "--masks", toy / "masks", "--out")
+    run("templates", toy / "images", *given, "here.csv", prompts=there)
+    run("templates", toy / "images", *given, "workers.csv", "--workers", "1", prompts=there)
+    assert (here / "here.csv").read_bytes() == (here / "workers.csv").read_bytes()
+
+
+def test_workers_that_cannot_be_are_refused_before_the_model_is_loaded(run, here, toy):
+    for options, words in (
+        (("--engine", "dask"), ("--engine dask", "ray://HOST:PORT", "Try --engine 2")),
+        (("--workers", "0"), ("--workers 0", "a whole number from 1")),
+    ):
+        result = run("templates", toy / "images", *SAID, *options, "--model", "nobody", code=2, model=None)
+        assert all(word in result.stderr for word in words)
+    result = run("templates", "street.jpg", *SAID, "--workers", "2", code=2)
+    assert "Workers for one image" in result.stderr

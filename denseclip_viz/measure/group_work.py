@@ -1,0 +1,144 @@
+"""What `evaluate` does with the images that are traced together: the one unit of work, in any process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.datasets.example import Example
+from denseclip_viz.errors import ImageError, PromptError
+from denseclip_viz.fingerprint import fingerprint
+from denseclip_viz.images import describe
+from denseclip_viz.measure.candidates import Candidates
+from denseclip_viz.measure.store import Values
+from denseclip_viz.progress import traced_beside
+from denseclip_viz.trace import Trace
+from denseclip_viz.validation import many
+
+if TYPE_CHECKING:
+    from denseclip_viz.model import Model
+
+Measure = Callable[[Any, Example, Trace], Any]
+"""From `(candidate, prompt, y, x)`, what is true and the trace to a number for each candidate, or to several by name:
+`{name: (axes, numbers)}`."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbours in a data set.
+
+    Attributes:
+        members: `(place, example)`, all that are traced.
+        wanted: Places of those that are measured; the others are known already.
+    """
+
+    members: tuple[tuple[int, Example], ...]
+    wanted: frozenset[int]
+
+    def image(self, place: int) -> Any:
+        """Give the image at a place."""
+        return dict(self.members)[place].image
+
+    def __str__(self) -> str:
+        return f"images {self.members[0][0]} to {self.members[-1][0]}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The numbers of one image; `digest` is of the image and its masks, if that is asked for."""
+
+    place: int
+    name: str
+    values: Values
+    provenance: Mapping[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Unread:
+    """An image that cannot be read."""
+
+    place: int
+    name: str
+    error: ImageError
+
+
+@dataclass(frozen=True)
+class GroupWork:
+    """Trace a group and measure what is wanted of it.
+
+    Attributes:
+        model: A loaded model.
+        candidates: As for `evaluate`.
+        names: Theirs.
+        measure: As for `evaluate`.
+        options: Of `Model.trace_many`.
+        digests: Whether to fingerprint images.
+    """
+
+    model: Model
+    candidates: Candidates
+    names: tuple[str, ...]
+    measure: Measure
+    options: Mapping[str, Any]
+    digests: bool
+
+    @guarded
+    def __call__(self, group: Group) -> Iterator[Measured | Unread]:
+        """Give the outcome of each image that is wanted, in their order, and of each that cannot be read."""
+        unread: list[Unread] = []
+
+        def leave_out(member: tuple[int, Example], error: ImageError) -> None:
+            unread.append(Unread(member[0], member[1].name or describe(member[1].image), error))
+
+        fed = ((example.image, (place, example)) for place, example in group.members)
+        for (place, example), trace in traced_beside(self.model, fed, leave_out, **self.options):
+            while unread:
+                yield unread.pop(0)
+            if place in group.wanted:
+                yield self._measured(place, example, trace)
+        yield from unread
+
+    def _measured(self, place: int, example: Example, trace: Trace) -> Measured:
+        candidates = self.candidates
+        asked = candidates.for_example(example) if hasattr(candidates, "for_example") else candidates
+        values = self._values(np.asarray(asked.maps(trace)), place, example, trace)
+        digest = digest_of(example) if self.digests else ""
+        return Measured(place, example.name or trace.name, values, trace.provenance, digest)
+
+    def _values(self, maps: np.ndarray, place: int, example: Example, trace: Trace) -> Values:
+        """Measure the maps of one image; what is wrong with its masks is said with its place."""
+        if maps.ndim != 4 or len(maps) != len(self.names):
+            count = many(len(self.names), "candidate")
+            got, expected = f"Maps of shape {maps.shape}", f"(candidate, prompt, y, x) with {count}"
+            raise PromptError(got, expected=expected, fix="Look at what maps(trace) returns.")
+        try:
+            numbers = self.measure(maps, example, trace)
+        except (PromptError, ImageError) as error:
+            what = f"masks of image {place} ({example.name or trace.name}): {error.got}"
+            raise type(error)(what, expected=error.expected, fix=error.fix) from error
+        named = numbers if isinstance(numbers, Mapping) else {"score": (("candidate",), numbers)}
+        return {name: (tuple(axes), np.asarray(array)) for name, (axes, array) in named.items()}
+
+
+def on_gpu(model: Model) -> bool:
+    """Say whether a model is on a GPU."""
+    return next(model.clip.parameters()).is_cuda
+
+
+def digest_of(example: Example) -> str:
+    """Fingerprint an image as it is stored, and what is true of it."""
+    image = getattr(example.image, "image", example.image)
+    if isinstance(image, (str, os.PathLike)):
+        try:
+            image = Path(image).read_bytes()
+        except OSError:
+            image = os.fspath(image)
+    pixels = image if isinstance(image, str | bytes) else np.asarray(image)
+    return fingerprint([pixels, example.masks, example.labels])
