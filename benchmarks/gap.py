@@ -2,8 +2,8 @@
 
 A region is what is seen of a thing or a stuff: cells that it covers by more than 30 %, read with the prompt of its own
 name. It gets less if its share of the attention is below its share of the cells. Its ring are the cells next to it. The
-old gap, for comparison, was dense minus contribution, each in standard deviations. A ring may be positive as the rest of
-the image is (most stuff in bundled-vit): a halo is a ring that is so more often than what lies beyond it.
+old gap, for comparison, was dense minus contribution, each in standard deviations. A ring may be positive as the rest
+of the image is (most stuff in bundled-vit): a halo is a ring that is so more often than what lies beyond it.
 Usage: python benchmarks/gap.py [SCENES]
 """
 

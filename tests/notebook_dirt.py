@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 
-LARGEST, LINES = 1_000_000, 6
+LARGEST, LINES, WIDEST = 1_000_000, 6, 10
 PATHS = re.compile(r"""(?<![\w./:])(?:/(?:home|Users|tmp|root|work|opt|usr|var|mnt|srv)/[\w.-]+|[A-Z]:\\[\w.-]+)""")
 DATA = re.compile(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=\s]+")
 ADDRESS = re.compile(r"\bat 0x[0-9a-f]{6,}")
@@ -113,6 +113,9 @@ def _of_output(output):
         yield "a live widget's id, for which JupyterLab shows an error instead of the still image"
     if set(data) == {"text/plain"} and WIDGET.match(data["text/plain"]):
         yield "a widget without a still image"
+    rows = re.findall(r"<tr\b.*?</tr>", data.get("text/html", ""), re.DOTALL)
+    if (columns := max((len(re.findall(r"<t[hd]\b", row)) for row in rows), default=0)) > WIDEST:
+        yield f"a table of {columns} columns, which runs off the page at more than {WIDEST}"
     texts = [output.get("text", ""), *(value for mime, value in data.items() if mime.startswith("text/"))]
     yield from (line for text in texts for line in _of_text(text))
 

@@ -208,6 +208,12 @@ def test_classify_says_why_it_takes_no_path(run):
     assert "which no --path changes" in " ".join(run("classify", "--help", model="", prompts=()).stdout.split())
 
 
+@pytest.mark.parametrize(("terminal", "said"), [("1", True), ("0", False)])
+def test_a_terminal_is_told_that_a_model_is_loading_and_a_file_is_not(run, monkeypatch, terminal, said):
+    monkeypatch.setenv("TTY_COMPATIBLE", terminal)
+    assert ("loading" in run("classify", "street.jpg").stderr) == said
+
+
 @pytest.mark.parametrize("command", ["compare", "segment", "layers"])
 def test_a_path_that_there_is_not_is_refused_before_any_work(refused, no_model, command):
     assert "path 'nothing' is unknown" in refused(command, "street.jpg", "--path", "nothing")

@@ -57,6 +57,7 @@ def test_a_lesson_as_it_should_be_has_no_dirt(lesson, tmp_path):
     (shown({"text/plain": "C:\\Users\\me"}), "a path of one machine, C:\\Users"),
     (shown({"text/html": "<img src='/tmp/a.png'>"}), "a path of one machine, /tmp/a.png"),
     (shown({"text/html": "<script src='https://example.invalid/a.js'></script>"}), "fetched from the network"),
+    (shown({"text/html": f"<table><tr>{'<th>a</th>' * 11}</tr></table>"}), "a table of 11 columns"),
     (shown({"text/plain": "<f at 0x7f3a2b1c>"}), "an address in memory"),
     (shown({"text/plain": "VBox(children=(Label(value='a'),))"}), "a widget without a still image"),
     (shown({VIEW: {"model_id": "1"}, "image/png": "aaaa"}), "a live widget's id"),
