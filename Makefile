@@ -56,6 +56,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/finer.py
 	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/widget.py
 
 clean:

@@ -58,6 +58,8 @@ def evaluate(
     ] = None,
     store: Annotated[Optional[Path], typer.Option(help="A file from which a killed run goes on.")] = None,  # noqa: UP045
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 8,
+    engine: opt.Engine = None,
+    workers: opt.Workers = None,
     out: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--out", "-o", help="csv: a row a class; json: all scores; nc: those and the confusion."),
@@ -74,13 +76,15 @@ def evaluate(
             got, fix = f"--background {background:g}", "Try --background 0.3."
             raise PromptError(got, expected="a probability from 0 to 1", fix=fix)
         paths, fit = opt.paths_of(path, several=True), None if geometry is None else opt.fit_of(geometry)
+        where = opt.engine_of(engine, workers)
         images: Any = _dataset(dataset, folder, split, names)
         images, loaded = images[:limit] if limit else images, model.load()
         skipped = runs.Skipped(len(images))
         options: dict[str, Any] = {"path": paths, "geometry": fit, "background": background, "scale": scale}
         options |= {"templates": (template[0] if len(template) == 1 else template) or None, "denoise": denoise}
         options |= {"smooth": "" if smooth == "none" else smooth, "store": store, "batch_size": batch_size}
-        measured = evaluate_segmentation(loaded, images, preset=model.preset, unreadable=skipped, **options)
+        options |= {"unreadable": skipped, "engine": where}
+        measured = evaluate_segmentation(loaded, images, preset=model.preset, **options)
         show(measured)
         if out is not None:
             print_written([keep(measured, out, force=force)])

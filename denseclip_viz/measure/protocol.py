@@ -25,6 +25,7 @@ from denseclip_viz.maps.refine import REMOVED, left_by_denoising
 from denseclip_viz.maps.segment import NO_CUT, Background, checked, refined
 from denseclip_viz.maps.similarity import choose_formula, cosine_maps
 from denseclip_viz.measure.class_scores import summary
+from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import run, whole
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.pixel_classes import NO_CLASS, PixelRule, is_removed
@@ -64,6 +65,7 @@ def evaluate_segmentation(
     store: str | os.PathLike[str] | None = None,
     batch_size: int = 8,
     unreadable: Callable[[Any, ImageError], object] | None = None,
+    engine: Engine | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Name every pixel of every image by its best class, and count which class was taken for which.
@@ -94,6 +96,7 @@ def evaluate_segmentation(
         store: As for `evaluate`: a file from which a killed run goes on.
         batch_size: As for `Model.trace_many`.
         unreadable: As for `evaluate`.
+        engine: As for `evaluate`.
         progress: Show a bar where somebody can see it.
 
     Returns:
@@ -129,7 +132,7 @@ def evaluate_segmentation(
     candidates = NamedClasses.of(model, words, asked, articles)
     measure = PixelCounts(_rule(model, asked, dataset, words, formula), len(classes))
     options = {"geometry": asked.fit(model.tower.family), "batch_size": batch_size}
-    others: dict[str, Any] = {"store": store, "unreadable": unreadable, "progress": progress}
+    others: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}
     result = whole(run(model, dataset, candidates, measure, options, collect=partial(summary, classes), **others))
     about = {"preset": preset if isinstance(preset, str) else "", "articles": articles}
     about |= {"dataset": name, "split": str(getattr(dataset, "split", ""))}

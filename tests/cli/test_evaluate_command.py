@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from denseclip_viz.measure import evaluation
+from denseclip_viz.measure.ray_workers import Ray
 from denseclip_viz.toyworld import export
 
 
@@ -55,6 +57,13 @@ def test_the_bundled_world_needs_no_folder_and_a_store_goes_on(evaluate, here):
     assert "value: in 2 images denoising left no name" in again.stderr
 
 
+def test_workers_of_the_command_line_are_those_of_the_loop(evaluate, monkeypatch):
+    asked = []
+    monkeypatch.setattr(evaluation, "engine_of", asked.append)  # which then measures here
+    evaluate("toyworld", "--limit", "1", "-g", "whole:64", "--engine", "ray", "--workers", "3")
+    assert asked == [Ray(workers=3)]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -64,6 +73,7 @@ def test_the_bundled_world_needs_no_folder_and_a_store_goes_on(evaluate, here):
         (("toyworld", "--preset", "sclp"), "--preset.*sclp"),
         (("toyworld", "--out", "scores.txt"), "ends in '.txt'"),
         (("toyworld", "--path", "sclp"), "path 'sclp' is unknown"),
+        (("toyworld", "--workers", "0"), "--workers 0"),
         (("toyworld", "--limit", "1", "--scale", "0"), "--scale 0.*above 0"),
         (("toyworld", "--limit", "1", "--background", "2"), "background 2.*a probability"),
     ],
