@@ -14,7 +14,7 @@ from denseclip_viz.features.feature_shards import Shard, ShardReader
 from denseclip_viz.features.manifest import StoredImage
 from denseclip_viz.validation import Size
 
-ROWS = 4096  # vectors that are in memory at once, in fp32: 8 MB of width 512
+ROWS = 8192  # vectors that are in memory at once, in fp32: 16 MB of width 512
 
 
 class Block(NamedTuple):
