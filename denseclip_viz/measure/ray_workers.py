@@ -15,8 +15,13 @@ from denseclip_viz.measure.processes import available_cpus, refuse_numbers
 from denseclip_viz.measure.remote_work import RemoteWork, WorkerDied, module_folders
 from denseclip_viz.validation import is_number
 
-# nothing is sent to Ray's makers, and a GPU that a worker did not ask for is not hidden from it
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+# nothing is sent to Ray's makers; a GPU that a worker did not ask for is not hidden from it; and on a busy machine
+# a helper of its own may take longer to begin than the 15 s that newer versions give it
+_OWN = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_agent_register_timeout_ms": "120000",
+}
 _OBJECTS = 256 * 2**20  # bytes of Ray's object store beside the model: groups and answers
 
 
@@ -82,8 +87,8 @@ class Ray:
             cpus, memory = max(available_cpus(), (self.workers or 1) * threads), _OBJECTS + 2 * size
             options |= {"num_cpus": cpus, "object_store_memory": memory, "include_dashboard": False}
             fix = 'Try again when this machine has less to do, or take engine="processes".'
-        before = {name: os.environ.get(name) for name in _QUIET}
-        os.environ.update(_QUIET if self.address is None else {})
+        before = {name: os.environ.get(name) for name in _OWN}
+        os.environ.update(_OWN if self.address is None else {})
         try:
             ray.init(self.address or "local", **options)
         except Exception as error:

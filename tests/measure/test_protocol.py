@@ -172,6 +172,7 @@ def question():
     return dcv.load("bundled-resnet"), dcv.toyworld.dataset(10, "test", size=64), options
 
 
+@pytest.mark.slow  # a process of its own
 def test_a_killed_run_goes_on_to_the_same_integers(tmp_path):
     store, here = tmp_path / "counts.jsonl", os.path.dirname(__file__)
     environment = {**os.environ, "PYTHONPATH": os.path.dirname(here)}
