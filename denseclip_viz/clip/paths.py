@@ -6,7 +6,7 @@
 
 A is the identity for the value path ("attend to yourself alone"), or the attention of a path (`self_attention`). A row
 of the table says which parts of the sum it keeps. All rows are made of one forward pass: no path changes what the
-tower computes. Source: reference/paths.md section 1; MaskCLIP's official vit.py (`return_qkv`).
+tower computes. Source: MaskCLIP's official vit.py (`return_qkv`).
 """
 
 from collections.abc import Mapping, Sequence

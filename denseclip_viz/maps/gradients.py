@@ -39,7 +39,7 @@ def gradient_maps(
     Returns:
         `{layer: (global, dense)}`, each `(template, prompt, y, x)` on the layer's own grid, in cosine units.
 
-    Source: gradient × activation, Shrikumar et al. (arXiv 1605.01713); reference/paths.md section 2; frozen norms, Ali
+    Source: gradient × activation, Shrikumar et al. (arXiv 1605.01713); frozen norms, Ali
     et al. (arXiv 2202.07304) section 3.
     """
     tower, inputs = differentiable(tower, pixels)
