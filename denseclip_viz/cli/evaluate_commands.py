@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
@@ -38,6 +39,10 @@ def evaluate(
         typer.Option(help="What classes are called: maskclip, sclip, proxyclip, or a text file, a class a line."),
     ] = None,
     limit: Annotated[Optional[int], typer.Option(min=1, help="The first so many images alone.")] = None,  # noqa: UP045
+    corruption: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Corrupt the images first: KIND:LEVEL, as in gaussian_noise:3; levels are 1 to 5."),
+    ] = None,
     path: opt.PathList = [],  # noqa: B006  typer copies it
     template: opt.Templates = [],  # noqa: B006
     geometry: Annotated[
@@ -78,7 +83,8 @@ def evaluate(
         paths, fit = opt.paths_of(path, several=True), None if geometry is None else opt.fit_of(geometry)
         where = opt.engine_of(engine, workers)
         images: Any = _dataset(dataset, folder, split, names)
-        images, loaded = images[:limit] if limit else images, model.load()
+        images = _corrupted(images[:limit] if limit else images, corruption)
+        loaded = model.load()
         skipped = runs.Skipped(len(images))
         options: dict[str, Any] = {"path": paths, "geometry": fit, "background": background, "scale": scale}
         options |= {"templates": (template[0] if len(template) == 1 else template) or None, "denoise": denoise}
@@ -106,6 +112,18 @@ def _dataset(name: str, folder: Path | None, split: str | None, names: str | Non
     if folder is None:
         raise DatasetError(f"{name} without a folder", expected="where it is", fix="Pass --folder FOLDER.")
     return read(name, folder, split, names=names)
+
+
+def _corrupted(images: Dataset | Scenes, corruption: str | None) -> Sequence[Any]:
+    from denseclip_viz.datasets import corrupted, corruptions
+
+    if corruption is None:
+        return images
+    (kind, _, level), kinds = corruption.partition(":"), list(corruptions().index)
+    if kind not in kinds or level not in ("1", "2", "3", "4", "5"):
+        got, expected = f"--corruption {corruption}", f"one of {', '.join(kinds)}, a colon, and a level from 1 to 5"
+        raise DatasetError(got, expected=expected, fix="Try --corruption gaussian_noise:3.")
+    return corrupted(images, kind, int(level))
 
 
 def show(measured: xr.Dataset) -> None:

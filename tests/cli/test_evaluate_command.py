@@ -57,6 +57,14 @@ def test_the_bundled_world_needs_no_folder_and_a_store_goes_on(evaluate, here):
     assert "value: in 2 images denoising left no name" in again.stderr
 
 
+def test_a_corruption_is_done_to_the_images_and_named_in_what_is_kept(evaluate, here):
+    line = ("toyworld", "--limit", "2", "-g", "whole:64")
+    plain = evaluate(*line)
+    noisy = evaluate(*line, "--corruption", "gaussian_noise:5", "--out", "noisy.json")
+    assert noisy.stdout.splitlines()[:-1] != plain.stdout.splitlines()
+    assert json.loads((here / "noisy.json").read_text())["split"] == "test, gaussian_noise 5"
+
+
 def test_workers_of_the_command_line_are_those_of_the_loop(evaluate, monkeypatch):
     asked = []
     monkeypatch.setattr(evaluation, "engine_of", asked.append)  # which then measures here
@@ -74,6 +82,7 @@ def test_workers_of_the_command_line_are_those_of_the_loop(evaluate, monkeypatch
         (("toyworld", "--out", "scores.txt"), "ends in '.txt'"),
         (("toyworld", "--path", "sclp"), "path 'sclp' is unknown"),
         (("toyworld", "--workers", "0"), "--workers 0"),
+        (("toyworld", "--corruption", "gaussian_noise:6"), "--corruption gaussian_noise:6.*a level from 1 to 5"),
         (("toyworld", "--limit", "1", "--scale", "0"), "--scale 0.*above 0"),
         (("toyworld", "--limit", "1", "--background", "2"), "background 2.*a probability"),
     ],
