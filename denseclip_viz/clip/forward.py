@@ -16,6 +16,8 @@ from denseclip_viz.clip.towers.tower import TOLERANCE, Pooling, Wanted, check_mi
 from denseclip_viz.errors import RecompositionError
 from denseclip_viz.trace import PARTS
 
+KNOB = "batch_size or the geometry's size"  # what decides how much memory a pass takes
+
 
 @dataclass(frozen=True)
 class ForwardOptions:
@@ -63,11 +65,14 @@ class Decomposition(Pooling):
     paths: tuple[str, ...]
 
 
-def embed(tower: Tower, pixels: Tensor) -> Tensor:
-    """Run a tower as it is on preprocessed pixels `(image, 3, H, W)`, without gradients: `(image, D)`."""
+def embed(tower: Tower, pixels: Tensor, *, knob: str = "the number of images") -> Tensor:
+    """Run a tower as it is on preprocessed pixels `(image, 3, H, W)`, without gradients: `(image, D)`.
+
+    `knob` is what to turn down where memory ends.
+    """
     check_eval(tower.visual)
     parameter = next(tower.visual.parameters())
-    with torch.no_grad(), memory_guard("the number of images"):
+    with torch.no_grad(), memory_guard(knob):
         return pooled_of(tower.visual(pixels.to(parameter.device, parameter.dtype)))
 
 
@@ -112,7 +117,7 @@ def run(tower: Tower, inputs: Tensor, options: ForwardOptions) -> tuple[Decompos
     """
     check_eval(tower.visual)
     parameter = next(tower.visual.parameters())
-    with torch.no_grad(), memory_guard("batch_size or the geometry's size"):
+    with torch.no_grad(), memory_guard(KNOB):
         whole = decompose(uncompiled(tower).at(inputs), inputs.to(parameter.device, parameter.dtype), options)
         miss = recomposition_miss(whole)
         return each_tensor(whole, lambda t: t.detach() if t.dtype == torch.float64 else t.detach().float()), miss
@@ -171,7 +176,7 @@ def check_against_forward(tower: Tower, inputs: Tensor) -> None:
     """
     parameter = next(tower.visual.parameters())
     inputs = inputs.to(parameter.device, parameter.dtype)
-    plain = embed(tower, inputs)
+    plain = embed(tower, inputs, knob=KNOB)
     with torch.no_grad():
         recorded = uncompiled(tower).forward(inputs, Wanted(alone=True))[0].embedding
     miss = float((plain - recorded).abs().max() / plain.abs().max().clamp_min(1e-30))

@@ -101,9 +101,9 @@ def test_a_image_that_cannot_be_read_is_said_and_left_out_of_the_ranking(run, he
 
 
 def test_an_interrupt_writes_what_was_done_and_says_so(run, here, many, monkeypatch):
-    from denseclip_viz.measure import evaluation
+    from denseclip_viz.measure import group_work
 
-    plain = evaluation.traced_beside
+    plain = group_work.traced_beside
 
     def stopped(*arguments, **options):
         for at, one in enumerate(plain(*arguments, **options)):
@@ -111,7 +111,7 @@ def test_an_interrupt_writes_what_was_done_and_says_so(run, here, many, monkeypa
                 raise KeyboardInterrupt
             yield one
 
-    monkeypatch.setattr(evaluation, "traced_beside", stopped)
+    monkeypatch.setattr(group_work, "traced_beside", stopped)
     result = run("templates", many, *SAID, "--out", "rank.csv", code=130)
     assert set(pd.read_csv(here / "rank.csv")["images"]) == {2} and "Interrupted" in result.stderr
     assert list(here.glob(".*part")) == []
