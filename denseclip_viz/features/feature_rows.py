@@ -74,7 +74,10 @@ class FeatureRows:
         name = self._name(kind, path)
         for images, grid in self._neighbours(kind):
             rows = [self.reader.read(shard, name)[start:stop] for shard, start, stop in self._pieces(kind, images)]
-            yield Block(images, grid, F.normalize(torch.cat(rows).float(), dim=-1))
+            units = torch.cat(rows).float()  # rounded to what they are kept in, so not quite of length one
+            yield Block(
+                images, grid, units.div_(torch.linalg.vector_norm(units, dim=-1, keepdim=True).clamp_min_(1e-12))
+            )
 
     def _name(self, kind: str, path: str | None = None) -> str:
         """Name the tensor of a kind, and a path."""
