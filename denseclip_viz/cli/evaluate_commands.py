@@ -115,15 +115,16 @@ def _dataset(name: str, folder: Path | None, split: str | None, names: str | Non
 
 
 def _corrupted(images: Dataset | Scenes, corruption: str | None) -> Sequence[Any]:
-    from denseclip_viz.datasets import corrupted, corruptions
+    from denseclip_viz.datasets import corrupted
 
     if corruption is None:
         return images
-    (kind, _, level), kinds = corruption.partition(":"), list(corruptions().index)
-    if kind not in kinds or level not in ("1", "2", "3", "4", "5"):
-        got, expected = f"--corruption {corruption}", f"one of {', '.join(kinds)}, a colon, and a level from 1 to 5"
-        raise DatasetError(got, expected=expected, fix="Try --corruption gaussian_noise:3.")
-    return corrupted(images, kind, int(level))
+    kind, _, level = corruption.partition(":")
+    try:
+        return corrupted(images, kind, int(level) if level.isdecimal() else 0)
+    except DatasetError as error:
+        fix = "Try --corruption gaussian_noise:3."
+        raise DatasetError(f"--corruption {corruption}", expected=error.expected, fix=fix) from error
 
 
 def show(measured: xr.Dataset) -> None:
