@@ -13,7 +13,7 @@ import xarray as xr
 
 from denseclip_viz.canvas import module, style
 from denseclip_viz.canvas.payload import Payload, Result, on_one_scale, pack_result, scales_of
-from denseclip_viz.canvas.state import AUTO, checked_controls, completed
+from denseclip_viz.canvas.state import AUTO, checked_controls, completed, opening
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import OutputError
 from denseclip_viz.files import atomic_write, check_target
@@ -103,18 +103,21 @@ def save_html(
         ...     save_html(both, f"{folder}/taxi.html", view="gap").name
         'taxi.html'
     """
-    start = {
-        "prompt": prompt,
-        "template": template,
-        "path": path,
-        "layer": layer,
-        "view": view,
-        "head": head,
-        "method": method,
-    }
-    look = {"opacity": opacity, "threshold": threshold, "colours": colours, "interpolation": interpolation}
-    given = {name: value for name, value in start.items() if value is not None}
-    state = {**given, **look, "hover": hover, "pinned": pinned}
+    state = opening(
+        prompt=prompt,
+        template=template,
+        path=path,
+        layer=layer,
+        view=view,
+        head=head,
+        method=method,
+        opacity=opacity,
+        threshold=threshold,
+        colours=colours,
+        interpolation=interpolation,
+        hover=hover,
+        pinned=pinned,
+    )
     is_one = isinstance(results, xr.Dataset | xr.DataArray | str) or not isinstance(results, Iterable)
     several: list[Any] = [results] if is_one else list(results)
     traces = [trace] * len(several) if trace is None or isinstance(trace, Trace) else list(trace)

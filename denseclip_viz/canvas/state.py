@@ -32,6 +32,13 @@ DEFAULTS: dict[str, Any] = {
 }
 CONTROLS = tuple(name for name in DEFAULTS if name != "pinned")  # what `locked` may name
 
+CHOICES = ("prompt", "template", "path", "layer", "view", "head", "method")  # None leaves each to the result
+
+
+def opening(**asked: Any) -> dict[str, Any]:
+    """Take what a canvas or a page is asked to begin with, without choices that are left to the result."""
+    return {name: value for name, value in asked.items() if value is not None or name not in CHOICES}
+
 
 def completed(
     given: Mapping[str, Any],

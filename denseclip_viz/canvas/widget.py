@@ -12,7 +12,7 @@ from denseclip_viz.canvas import module, style
 from denseclip_viz.canvas.messages import CheckedWidget
 from denseclip_viz.canvas.payload import Payload, Result, moved_cell, pack_result, scales_of
 from denseclip_viz.canvas.snapshot import snapshot
-from denseclip_viz.canvas.state import AUTO, DEFAULTS, carry_over, checked_controls, completed
+from denseclip_viz.canvas.state import AUTO, DEFAULTS, carry_over, checked_controls, completed, opening
 from denseclip_viz.errors import LayerError
 from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.scales import OPACITY, Limits
@@ -109,18 +109,21 @@ class Canvas(CheckedWidget):
         super().__init__(locked=list(locked))
         if result is not None:
             self.show(result, trace=trace, limits=limits, like=like, leave_out=leave_out)
-        start = {
-            "prompt": prompt,
-            "template": template,
-            "path": path,
-            "layer": layer,
-            "view": view,
-            "head": head,
-            "method": method,
-        }
-        look = {"opacity": opacity, "threshold": threshold, "colours": colours, "interpolation": interpolation}
-        given = {name: value for name, value in start.items() if value is not None}
-        self.state = {**given, **look, "hover": hover, "pinned": pinned}
+        self.state = opening(
+            prompt=prompt,
+            template=template,
+            path=path,
+            layer=layer,
+            view=view,
+            head=head,
+            method=method,
+            opacity=opacity,
+            threshold=threshold,
+            colours=colours,
+            interpolation=interpolation,
+            hover=hover,
+            pinned=pinned,
+        )
 
     def show(
         self,
