@@ -226,6 +226,9 @@ class FeatureStore:
         if not isinstance(texts, Tensor) or tuple(texts.shape) != due:
             got = f"vectors of shape {tuple(getattr(texts, 'shape', ()))}"
             raise PromptError(got, expected=f"(template, prompt, D): {due}", fix="Or pass the model that encodes them.")
+        if not texts.isfinite().all():
+            got, fix = "vectors with NaN or infinite numbers", "Look at what made them."
+            raise PromptError(got, expected="finite numbers", fix=fix)
         return F.normalize(texts.float(), dim=-1)
 
     @cached_property

@@ -164,6 +164,7 @@ def test_given_vectors_serve_without_a_model_and_others_are_refused(vit, load_ti
     held(lambda: search(store, vectors[:1], PROMPTS), PromptError)
     held(lambda: search(store, load_tiny("resnet"), PROMPTS), LayerError)
     held(lambda: search(store, vit, PROMPTS, k=0), PromptError)
+    held(lambda: search(store, torch.full((2, len(PROMPTS), store.rows.width), torch.nan), PROMPTS), PromptError)
     held(lambda: search(store, vit, PROMPTS, by="peak"), PromptError)
 
 
