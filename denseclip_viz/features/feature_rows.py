@@ -79,6 +79,10 @@ class FeatureRows:
                 images, grid, units.div_(torch.linalg.vector_norm(units, dim=-1, keepdim=True).clamp_min_(1e-12))
             )
 
+    def check(self, kind: str, path: str | None = None) -> None:
+        """Raise a LayerError where the store does not hold features of a kind, or along a path."""
+        self._name(kind, path)
+
     def _name(self, kind: str, path: str | None = None) -> str:
         """Name the tensor of a kind, and a path."""
         if kind not in self.keep:
