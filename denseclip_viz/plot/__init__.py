@@ -1,9 +1,9 @@
 """Figures that are kept: each function returns what it drew, and pyplot never hears of it.
 
 `compare`, `grid`, `paths`, `attributions`, `layers`, `heads`, `segments`, `template_ranking`, `ladder`, `faithfulness`,
-`copresence`, `interventions`, `disagreement` and `words` make whole figures of results, `contact_sheet` of a store of
-features, `bars`, `confusion` and `gallery` of any numbers and labels; `map` draws one panel on any axes. `save` writes
-a figure, `save_labels` a segmentation as a label image.
+`copresence`, `interventions`, `disagreement` and `words` make whole figures of results, `contact_sheet` and
+`embedding_map` of a store of features, `bars`, `confusion` and `gallery` of any numbers and labels; `map` draws one
+panel on any axes. `save` writes a figure, `save_labels` a segmentation as a label image.
 """
 
 from denseclip_viz.plot.attribution_maps import attributions
@@ -13,6 +13,7 @@ from denseclip_viz.plot.confusion import confusion
 from denseclip_viz.plot.contact_sheets import contact_sheet
 from denseclip_viz.plot.copresence import copresence
 from denseclip_viz.plot.disagreement import disagreement
+from denseclip_viz.plot.embedding_maps import embedding_map
 from denseclip_viz.plot.faithfulness import faithfulness
 from denseclip_viz.plot.gallery import Row, gallery
 from denseclip_viz.plot.grid import grid
@@ -38,6 +39,7 @@ __all__ = [
     "contact_sheet",
     "copresence",
     "disagreement",
+    "embedding_map",
     "faithfulness",
     "gallery",
     "grid",

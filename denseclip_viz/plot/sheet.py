@@ -139,7 +139,17 @@ class Sheet:
             shown = self.fit(line, width=self.width - 2 * MARGIN, size=TINY)[0]
             self.write(MARGIN, top + i * LINE, shown, size=TINY, colour=GREY)
 
-    def entry(self, left: float, top: float, name: str, colour: Colour | None, note: str, *, width: float) -> None:
+    def entry(
+        self,
+        left: float,
+        top: float,
+        name: str,
+        colour: Colour | None,
+        note: str,
+        *,
+        width: float,
+        opacity: float = LABEL_OPACITY,
+    ) -> None:
         """Write one line of a legend: a swatch as the colour looks over a middle grey, the name, a note at the end.
 
         A name without a colour is that of what has no label.
@@ -147,7 +157,7 @@ class Sheet:
         corner = (left / self.width, 1 - (top + 0.115) / self.height)
         swatch = Rectangle(corner, 0.16 / self.width, 0.13 / self.height, transform=self.figure.transFigure)
         grey = to_rgb(BEHIND)
-        mixed = [LABEL_OPACITY * c + (1 - LABEL_OPACITY) * g for c, g in zip(colour or grey, grey, strict=True)]
+        mixed = [opacity * c + (1 - opacity) * g for c, g in zip(colour or grey, grey, strict=True)]
         swatch.set(facecolor=mixed if colour else "white", edgecolor=FAINT, linewidth=0.6)
         self.figure.add_artist(swatch)
         room = width - 0.25 - self.width_of(note, size=BODY) - 0.1 * bool(note)
