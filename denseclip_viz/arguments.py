@@ -63,12 +63,12 @@ def tracing(
     preprocess: Preprocess,
     provenance: Mapping[str, str | int],
     done: set[str],
-    workers: object,
+    workers: object = None,
     *,
-    preset: str | Preset | None,
-    geometry: str | Fit | None,
-    device: str | torch.device,
-    batch_size: object,
+    preset: str | Preset | None = None,
+    geometry: str | Fit | None = None,
+    device: str | torch.device = "cpu",
+    batch_size: object = 8,
     **wanted: object,
 ) -> Tracing:
     """Put together how images become traces; what is not given is the preset's.
@@ -96,7 +96,14 @@ def tracing(
 
 
 def forward_options(
-    tower: Tower, paper: Preset, *, layers: object, attention: object, keys: object, path: object, keep: object
+    tower: Tower,
+    paper: Preset,
+    *,
+    layers: object = (),
+    attention: object = (),
+    keys: object = "",
+    path: object = None,
+    keep: object = None,
 ) -> ForwardOptions:
     """Put together what a trace asks of the tower; what is not given is the preset's.
 

@@ -166,7 +166,7 @@ class Model:
         options: dict[str, Any] = {"geometry": geometry, "layers": layers, "attention": attention, "keys": keys}
         options |= {"path": path, "preset": preset, "keep": keep, "device": device, "batch_size": batch_size}
         tracing = arguments.tracing(self.tower, self.preprocess, self.provenance, self.checked, workers, **options)
-        yield from tracing.traces(map(arguments.refuse_trace, arguments.require_several(images)), unreadable)
+        yield from tracing.traces([map(arguments.refuse_trace, arguments.require_several(images))], unreadable)
 
     def record(self, *patterns: str) -> AbstractContextManager[Recording]:
         """Record named taps while the tower runs: `with model.record("layer*") as recorded: …`.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from denseclip_viz import arguments
+from denseclip_viz.clip.surroundings import guarded
 
 if TYPE_CHECKING:
     from denseclip_viz.errors import ImageError
@@ -44,26 +48,32 @@ def bar(what: str, *, wanted: bool, total: int | None = None) -> Iterator[Advanc
             shown.close()
 
 
+@guarded
 def traced_beside(
     model: Model,
-    images: Iterable[tuple[Any, Beside]],
+    groups: Iterable[Iterable[tuple[Any, Beside]]],
     unreadable: Callable[[Beside, ImageError], object],
     **options: Any,
-) -> Iterator[tuple[Beside, Trace]]:
+) -> Generator[tuple[Beside, Trace]]:
     """Trace images that each have something beside them, and give each trace with that; memory stays bounded.
+
+    Images of two groups never share a forward pass. All groups are one stream: while the model is at work on one, the
+    next is asked for and its images are prepared.
 
     An image that cannot be read is left out: `unreadable` is called with what is beside it, and the error. Options are
     those of `Model.trace_many`.
     """
     waiting: dict[int | None, Beside] = {}
+    places = itertools.count()
 
-    def feed() -> Iterator[Any]:
-        for place, (image, beside) in enumerate(images):
-            waiting[place] = beside
-            yield image
+    def fed(group: Iterable[tuple[Any, Beside]]) -> Iterator[Any]:
+        for image, beside in group:
+            waiting[next(places)] = beside
+            yield arguments.refuse_trace(image)
 
     def left_out(_: Any, error: ImageError) -> None:
         unreadable(waiting.pop(error.place), error)
 
-    for trace in model.trace_many(feed(), unreadable=left_out, **options):
+    tracing = arguments.tracing(model.tower, model.preprocess, model.provenance, model.checked, **options)
+    for trace in tracing.traces(map(fed, groups), left_out):
         yield waiting.pop(trace.place), trace

@@ -24,16 +24,18 @@ class Squares:
     def __init__(self, folder, once=(), always=()):
         self.folder, self.once, self.always = folder, once, always
 
-    def __call__(self, group):
-        for number in group.numbers:
-            if number in self.always or (number in self.once and first_time(self.folder, number)):
-                os.kill(os.getpid(), signal.SIGKILL)
-            if number == 0:
-                raise ZeroDivisionError("no number")
-            if number == 9:
-                warnings.warn("nine", FutureWarning, stacklevel=1)
-                print("printed by a worker")
-            yield number**2
+    def __call__(self, groups):
+        return ((group, self.square(number)) for group in groups for number in group.numbers)
+
+    def square(self, number):
+        if number in self.always or (number in self.once and first_time(self.folder, number)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if number == 0:
+            raise ZeroDivisionError("no number")
+        if number == 9:
+            warnings.warn("nine", FutureWarning, stacklevel=1)
+            print("printed by a worker")
+        return number**2
 
 
 class Counts:

@@ -17,7 +17,6 @@ from denseclip_viz.cli.printed import print_table, print_written, say
 from denseclip_viz.cli.wording import in_options
 from denseclip_viz.errors import DenseclipVizError, ImageError, OutputError
 from denseclip_viz.files import FIGURES, IMAGES, check_target, save_data, save_table
-from denseclip_viz.progress import traced_beside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,11 +160,13 @@ def run(
     from rich.console import Console
     from rich.progress import track
 
+    from denseclip_viz.progress import traced_beside
+
     progress = Console(stderr=True)
     silent = len(files) == 1 or not progress.is_terminal
     tables, skipped, written = [], Skipped(len(files)), list[object]()
     fed = ((path, path) for path in files)
-    traces = traced_beside(loaded, fed, skipped, batch_size=1 if len(files) == 1 else 8, **options)
+    traces = traced_beside(loaded, [fed], skipped, batch_size=1 if len(files) == 1 else 8, **options)
     try:
         for path, trace in track(traces, "images", len(files), console=progress, disable=silent):
             result = command.work(trace)

@@ -30,6 +30,7 @@ class Prepared:
         upright: The image itself, of tiles.
         remark: What reading it would have warned of.
         place: Its number among those that came with it.
+        group: The number of its group: images of two groups are never in one batch.
     """
 
     geometry: Geometry
@@ -40,6 +41,7 @@ class Prepared:
     upright: Image.Image | None
     remark: str = ""
     place: int = 0
+    group: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +63,18 @@ class Preparation:
 
     def of_many(
         self,
-        images: Iterable[ImageLike],
+        groups: Iterable[Iterable[ImageLike]],
         unreadable: Callable[[ImageLike, ImageError], object] | None,
         pool: Pool,
         most: int,
     ) -> Iterator[Prepared]:
-        """Prepare images in order, in threads if there are any, `most` further than what was taken.
+        """Prepare images of groups in order, in threads if there are any, `most` further than what was taken.
 
         `unreadable` is called, in the caller's thread and in its turn, with an image that cannot be read and its error,
         and it is left out; by default the error is raised. The error has the `place` of the image.
         """
-        begun = ((place, image, _if_in_memory(image)) for place, image in enumerate(images))
+        numbered = ((group, image) for group, images in enumerate(groups) for image in images)
+        begun = ((place, group, image, _if_in_memory(image)) for place, (group, image) in enumerate(numbered))
         for image, outcome in ahead(self._outcome, begun, pool, most):
             if isinstance(outcome, Prepared):
                 if outcome.remark:
@@ -82,12 +85,12 @@ class Preparation:
             else:
                 unreadable(image, outcome)
 
-    def _outcome(self, begun: tuple[int, ImageLike, Reading | ImageError | None]) -> tuple[ImageLike, Outcome]:
-        place, image, reading = begun
+    def _outcome(self, begun: tuple[int, int, ImageLike, Reading | ImageError | None]) -> tuple[ImageLike, Outcome]:
+        place, group, image, reading = begun
         try:
             reading = read_remarked(image) if reading is None else reading
             if not isinstance(reading, ImageError):
-                return image, replace(self._prepared(image, reading), place=place)
+                return image, replace(self._prepared(image, reading), place=place, group=group)
         except ImageError as error:
             reading = error
         reading.place = place

@@ -63,9 +63,12 @@ class Tracing:
         return min(cores(), MOST_WORKERS) if next(self.tower.visual.parameters()).is_cuda else 1
 
     def traces(
-        self, images: Iterable[ImageLike], unreadable: Callable[[ImageLike, ImageError], object] | None = None
+        self, groups: Iterable[Iterable[ImageLike]], unreadable: Callable[[ImageLike, ImageError], object] | None = None
     ) -> Iterator[Trace]:
-        """Trace images in order: neighbours whose inputs have one size together, tiled ones each alone.
+        """Trace images in order: neighbours in a group whose inputs have one size together, tiled ones each alone.
+
+        Where groups end changes which images share a pass, and so the last bit of floats, but not how the work flows:
+        while a batch is at work, the next one is prepared, of the same group or not.
 
         Beside a GPU three things go on at once: threads prepare a batch, the GPU works on the one before, and the one
         before that is copied out and taken apart.
@@ -74,15 +77,16 @@ class Tracing:
         with threads(self.threads) as pool:
             beside = pool if waits else None
             most = self.threads if isinstance(self.preparation.fit, Tiles) else self.batch_size
-            prepared = self.preparation.of_many(images, unreadable, pool, most)
+            prepared = self.preparation.of_many(groups, unreadable, pool, most)
             stacked = ahead(partial(_stacked, pinned=waits), self._batches(prepared), beside, most=1)
             for traces in ahead(operator.methodcaller("traces"), map(self._begun, stacked), beside, most=1):
                 yield from traces
 
     def _batches(self, prepared: Iterable[Prepared]) -> Iterator[Batch]:
         images = of_one_image(prepared, self.options.paths, lambda p: p.inputs is None)
-        for (mode, _), group in itertools.groupby(images, key=lambda p: (p.geometry.mode, p.geometry.input)):
-            while batch := list(itertools.islice(group, 1 if mode == "tiles" else self.batch_size)):
+        alike = itertools.groupby(images, key=lambda p: (p.geometry.mode, p.geometry.input, p.group))
+        for (mode, *_), several in alike:
+            while batch := list(itertools.islice(several, 1 if mode == "tiles" else self.batch_size)):
                 for one in batch:
                     warn_once(one.provenance, self.done)
                 yield batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz import arguments
+from denseclip_viz.clip.prefetch import ahead, threads
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import ImageError, OutputError, warn
 from denseclip_viz.features.feature_store import FeatureStore
@@ -20,7 +22,7 @@ from denseclip_viz.features.manifest import StoredImage
 from denseclip_viz.features.store_writer import StoreWriter, opened
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.geometry import fit_from
-from denseclip_viz.images import ImageLike
+from denseclip_viz.images import ImageLike, unwrapped
 from denseclip_viz.progress import bar, traced_beside
 from denseclip_viz.trace import Trace
 from denseclip_viz.validation import check_path, one_of
@@ -40,7 +42,40 @@ class Item(NamedTuple):
     stored: StoredImage
 
 
+class Batch:
+    """Images that are encoded together, and what has come of it.
+
+    Args:
+        items: Those images, and what could not be read when they were encoded before.
+    """
+
+    def __init__(self, items: list[Item]) -> None:
+        self.stored = {item.stored.key: item.stored for item in items}
+        self.fed = [(item.image, (self, item)) for item in items if not item.stored.unread]
+        self.traces: list[Trace] = []
+        self.left = len(self.fed)
+
+    def add(self, item: Item, trace: Trace) -> None:
+        """Take what an image gave."""
+        caution = str(trace.provenance.get("caution", ""))
+        self._known(item, geometry=trace.geometry, caution=caution)
+        self.traces.append(trace)
+
+    def leave_out(self, item: Item, error: ImageError) -> None:
+        """Note that an image cannot be read."""
+        self._known(item, unread=(error.got, error.expected, error.fix))
+
+    def _known(self, item: Item, **facts: Any) -> None:
+        self.stored[item.stored.key] = item.stored._replace(**facts)
+        self.left -= 1
+
+    def write(self, writer: StoreWriter, dtype: torch.dtype) -> None:
+        """Keep all of it."""
+        writer.add(list(self.stored.values()), *(packed(self.traces, dtype) if self.traces else ({}, 0.0)))
+
+
 Unreadable = Callable[[ImageLike, ImageError], object]
+Begun = tuple[ImageLike, Mapping[str, StoredImage], StoredImage | ImageError | None]
 
 
 @guarded
@@ -59,10 +94,11 @@ def encode(
 ) -> FeatureStore:
     """Encode images once, into a store that texts are compared with later, without the model's image tower.
 
-    Each batch is on the disk before the next is begun: a kill at any moment loses the batch in flight and no other,
-    and the same call goes on behind it, to the same bytes. Images that come later are added, and the last batch, where
-    it was not full, is encoded again with them, so that it does not matter in how many calls they came. A file that
-    has changed is encoded again, with a warning; one that could not be read is not tried again until it changes.
+    A batch is written as soon as it is encoded, while images of the next are read: a kill at any moment loses what is
+    in flight and no other batch, and the same call goes on behind it, to the same bytes. Images that come later are
+    added, and the last batch, where it was not full, is encoded again with them, so that it does not matter in how many
+    calls they came. A file that has changed is encoded again, with a warning; one that could not be read is not tried
+    again until it changes.
 
     Args:
         model: A loaded model.
@@ -104,8 +140,8 @@ def encode(
     leave_out = unreadable or _warn_of
     total = length_hint(images) or None
     with opened(place, question, about) as writer, bar("images", wanted=progress, total=total) as advance:
-        for batch in _batches(writer, images, batch_size, leave_out, lambda done: advance(done, total or 0)):
-            _encode_batch(model, writer, batch, DTYPES[dtype], leave_out, options | {"keep": kinds})
+        batches = _batches(writer, images, batch_size, leave_out, lambda done: advance(done, total or 0))
+        _encode(model, writer, batches, DTYPES[dtype], leave_out, options | {"keep": kinds})
     store = FeatureStore(place)
     if not len(store):
         got, expected = "Images of which none can be read", "at least one"
@@ -119,28 +155,47 @@ def _batches(
     size: int,
     unreadable: Unreadable,
     advance: Callable[[int], object],
-) -> Iterator[list[Item]]:
+) -> Iterator[Batch]:
     """Give what is not stored yet in batches, the first of them behind what a batch that was not full holds."""
     waiting: list[Item] = []
-    for done, image in enumerate(arguments.require_several(images)):
-        item = _fresh(writer, arguments.refuse_trace(image), unreadable)
-        if item is not None and item.stored.key not in {other.stored.key for other in waiting}:
-            waiting = waiting or _unfilled(writer, size)
-            waiting.append(item)
-        if len(waiting) == size:
-            yield waiting
-            waiting = []
-        advance(done + 1)
-    if waiting:
-        yield waiting
+    given: set[str] = set()
+    with threads(1) as pool:
+        identified = ahead(_identified, _begun(images, writer.manifest.images), pool, most=size)
+        for done, (image, stored) in enumerate(identified):
+            item = _fresh(writer, image, stored, unreadable)
+            if item is not None and item.stored.key not in given:
+                waiting = waiting or ([] if given else _unfilled(writer, size))
+                waiting.append(item)
+                given.add(item.stored.key)
+            if len(waiting) == size:
+                yield Batch(waiting)
+                waiting = []
+            advance(done + 1)
+        if waiting:
+            yield Batch(waiting)
 
 
-def _fresh(writer: StoreWriter, image: ImageLike, unreadable: Unreadable) -> Item | None:
-    """Look an image up: None of one that is stored, or that could not be read and is the same still."""
+def _begun(images: Iterable[ImageLike], known: Mapping[str, StoredImage]) -> Iterator[Begun]:
+    """Identify what is in memory at once: whoever passes it may change or close it. Leave files to a thread."""
+    for image in map(arguments.refuse_trace, arguments.require_several(images)):
+        begun = image, known, None
+        yield begun if isinstance(unwrapped(image), str | os.PathLike) else (image, known, _identified(begun)[1])
+
+
+def _identified(begun: Begun) -> tuple[ImageLike, StoredImage | ImageError]:
+    image, known, outcome = begun
     try:
-        stored = identify(image, known=writer.manifest.images)
+        return image, outcome or identify(image, known)
     except ImageError as error:  # an image in memory that is none
-        unreadable(image, error)
+        return image, error
+
+
+def _fresh(
+    writer: StoreWriter, image: ImageLike, stored: StoredImage | ImageError, unreadable: Unreadable
+) -> Item | None:
+    """Look an image up: None of one that is stored, or that could not be read and is the same still."""
+    if isinstance(stored, ImageError):
+        unreadable(image, stored)
         return None
     before = writer.manifest.images.get(stored.key)
     if before is None or before.digest != stored.digest:
@@ -163,29 +218,33 @@ def _unfilled(writer: StoreWriter, size: int) -> list[Item]:
     return [Item(image.file, image) for image in batch] if len(batch) < size and same and counts else []
 
 
-def _encode_batch(
+def _encode(
     model: Model,
     writer: StoreWriter,
-    batch: list[Item],
+    batches: Iterable[Batch],
     dtype: torch.dtype,
     unreadable: Unreadable,
     options: Mapping[str, Any],
 ) -> None:
-    """Trace the images of a batch together, and write what is kept of them."""
-    stored = {item.stored.key: item.stored for item in batch}
-    traces: list[Trace] = []
+    """Trace the images of each batch together, and write in order what is kept of them."""
+    begun: deque[Batch] = deque()
 
-    def leave_out(item: Item, error: ImageError) -> None:
-        stored[item.stored.key] = item.stored._replace(unread=(error.got, error.expected, error.fix))
+    def fed() -> Iterator[list[tuple[ImageLike, tuple[Batch, Item]]]]:
+        for batch in batches:
+            begun.append(batch)
+            yield batch.fed
+
+    def leave_out(beside: tuple[Batch, Item], error: ImageError) -> None:
+        batch, item = beside
+        batch.leave_out(item, error)
         unreadable(item.image, error)
 
-    fed = ((item.image, item) for item in batch if not item.stored.unread)
-    for item, trace in traced_beside(model, fed, leave_out, **options):
-        caution = str(trace.provenance.get("caution", ""))
-        stored[item.stored.key] = item.stored._replace(geometry=trace.geometry, caution=caution)
-        traces.append(trace)
-    tensors, error = packed(traces, dtype) if traces else ({}, 0.0)
-    writer.add(list(stored.values()), tensors, error)
+    for (batch, item), trace in traced_beside(model, fed(), leave_out, **options):
+        batch.add(item, trace)
+        while begun and not begun[0].left:
+            begun.popleft().write(writer, dtype)
+    for batch in begun:
+        batch.write(writer, dtype)
 
 
 def packed(traces: Sequence[Trace], dtype: torch.dtype) -> tuple[dict[str, Tensor], float]:

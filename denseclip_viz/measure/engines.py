@@ -75,27 +75,25 @@ def engine_of(engine: Engine | None) -> Kind | None:
 
 def results_of(
     engine: Kind | None, work: Work, groups: Iterable[Group], *, gpu: bool = False
-) -> Generator[tuple[Group, Iterable[Any]]]:
-    """Do work group by group, and give each group with its outcomes; those of other processes in the order they come.
+) -> Generator[tuple[Group, Any]]:
+    """Do work on groups, and give each outcome with its group; those of other processes in the order they come.
 
     A group whose worker dies is done again by another one. Of an error in a group, what came before it is given, then
     what the other workers are at, then the error is raised.
 
     Args:
-        engine: Where; None for this process, where the outcomes of a group come one by one.
-        work: What is done with a group. For other processes it is sent once to each.
+        engine: Where; None for this process, where all groups are one stream of work.
+        work: What is done with groups. For other processes it is sent once to each, and gets one group after another.
         groups: Read ahead by at most one for each worker; each says what it is by `str`.
         gpu: Whether the work holds a model on a GPU.
 
     Raises:
         WorkerError: A group that ended `TRIES` workers, or something that cannot be sent.
     """
-    if engine is None:
-        return ((group, work(group)) for group in groups)
-    return _elsewhere(engine, work, groups, gpu)
+    return work(groups) if engine is None else _elsewhere(engine, work, groups, gpu)
 
 
-def _elsewhere(engine: Kind, work: Work, groups: Iterable[Any], gpu: bool) -> Generator[tuple[Any, list[Any]]]:
+def _elsewhere(engine: Kind, work: Work, groups: Iterable[Any], gpu: bool) -> Generator[tuple[Any, Any]]:
     threads = engine.threads or torch.get_num_threads()
     state = {change: getattr(torch, known)() for known, change in _TORCH} | {"set_num_threads": threads}
     payload = packed(partial(_begun, state, work), "The model, the candidates or the metric")
@@ -108,7 +106,7 @@ def _elsewhere(engine: Kind, work: Work, groups: Iterable[Any], gpu: bool) -> Ge
                     if (text, kind) not in warned:
                         warned.add((text, kind))
                         warn(text, kind)
-                yield group, answer.outcomes
+                yield from ((group, outcome) for outcome in answer.outcomes)
         finally:
             staff.stop()
 

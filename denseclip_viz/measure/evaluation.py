@@ -58,8 +58,8 @@ def evaluate(
 ) -> xr.Dataset:
     """Score every candidate on every image; one forward pass of an image serves all of them.
 
-    Images are read, looked at and let go one batch after the other; what stays is the numbers. An interrupt keeps
-    what was done, and says so.
+    Images are read, looked at and let go one batch after the other, the next one while the model is at work on this;
+    what stays is the numbers. An interrupt keeps what was done, and says so.
 
     Args:
         model: A loaded model.
@@ -154,15 +154,14 @@ def run(
     done = results_of(where, work, _groups(dataset, size, results, left_out), gpu=on_gpu(model))
     try:
         with bar("images", wanted=progress, total=total) as advance, closing(done):
-            for group, outcomes in done:
-                for outcome in outcomes:
-                    if isinstance(outcome, Unread):
-                        results.add_unread(outcome.place, outcome.name, outcome.error)
-                        left_out(group.image(outcome.place), outcome.error)
-                        continue
-                    results.add_attrs(outcome.place, outcome.provenance)
-                    results.add(outcome.place, outcome.name, outcome.values, digest=outcome.digest)
-                    advance(len(results.images), total or 0)
+            for group, outcome in done:
+                if isinstance(outcome, Unread):
+                    results.add_unread(outcome.place, outcome.name, outcome.error)
+                    left_out(group.image(outcome.place), outcome.error)
+                    continue
+                results.add_attrs(outcome.place, outcome.provenance)
+                results.add(outcome.place, outcome.name, outcome.values, digest=outcome.digest)
+                advance(len(results.images), total or 0)
     except KeyboardInterrupt:
         stopped = 1
         if not results.images:

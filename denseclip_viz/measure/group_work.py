@@ -1,9 +1,10 @@
-"""What `evaluate` does with the images that are traced together: the one unit of work, in any process."""
+"""What `evaluate` does with groups of images, the one unit of work, in any process."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,9 +70,12 @@ class Unread:
     error: ImageError
 
 
+Outcome = Measured | Unread
+
+
 @dataclass(frozen=True)
 class GroupWork:
-    """Trace a group and measure what is wanted of it.
+    """Trace groups and measure what is wanted of them.
 
     Attributes:
         model: A loaded model.
@@ -90,19 +94,21 @@ class GroupWork:
     digests: bool
 
     @guarded
-    def __call__(self, group: Group) -> Iterator[Measured | Unread]:
+    def __call__(self, groups: Iterable[Group]) -> Generator[tuple[Group, Outcome]]:
         """Give the outcome of each image that is wanted, in their order, and of each that cannot be read."""
-        unread: list[Unread] = []
+        unread: list[tuple[Group, Outcome]] = []
 
-        def leave_out(member: tuple[int, Example], error: ImageError) -> None:
-            unread.append(Unread(member[0], member[1].name or describe(member[1].image), error))
+        def leave_out(beside: tuple[Group, int, Example], error: ImageError) -> None:
+            group, place, example = beside
+            unread.append((group, Unread(place, example.name or describe(example.image), error)))
 
-        fed = ((example.image, (place, example)) for place, example in group.members)
-        for (place, example), trace in traced_beside(self.model, fed, leave_out, **self.options):
-            while unread:
-                yield unread.pop(0)
-            if place in group.wanted:
-                yield self._measured(place, example, trace)
+        fed = (((example.image, (group, place, example)) for place, example in group.members) for group in groups)
+        with closing(traced_beside(self.model, fed, leave_out, **self.options)) as traced:
+            for (group, place, example), trace in traced:
+                while unread:
+                    yield unread.pop(0)
+                if place in group.wanted:
+                    yield group, self._measured(place, example, trace)
         yield from unread
 
     def _measured(self, place: int, example: Example, trace: Trace) -> Measured:

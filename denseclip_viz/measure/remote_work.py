@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,8 @@ import cloudpickle
 
 from denseclip_viz.errors import WorkerError, first_line
 
-Work = Callable[[Any], Iterable[Any]]
-"""What is done with one group: it gives an outcome for each member."""
+Work = Callable[[Iterable[Any]], Generator[tuple[Any, Any]]]
+"""What is done with groups, one after the other: it gives outcomes, each with its group."""
 
 
 class WorkerDied(Exception):
@@ -89,7 +89,7 @@ class RemoteWork:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                for outcome in self._begun()(cloudpickle.loads(group)):
+                for _, outcome in self._begun()([cloudpickle.loads(group)]):
                     answer.outcomes.append(outcome)
             except Exception as error:  # noqa: BLE001  raised again by who asked
                 answer.error, answer.where = _sendable(error), traceback.format_exc()

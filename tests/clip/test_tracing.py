@@ -247,7 +247,7 @@ def test_what_is_beside_an_image_stays_beside_it_though_others_are_left_out(load
     model, out = load_tiny("resnet"), []
     pairs = [(broken, "a"), (images[0], "b"), (images[0], "c"), (broken, "d"), (broken, "e"), (images[3], "f")]
     options = {"batch_size": 2, "workers": 4}
-    traced = list(traced_beside(model, pairs, lambda beside, error: out.append(beside), **options))
+    traced = list(traced_beside(model, [pairs], lambda beside, error: out.append(beside), **options))
     assert [beside for beside, _ in traced] == ["b", "c", "f"] and out == ["a", "d", "e"]
     assert [trace.name for _, trace in traced] == ["0.jpg", "0.jpg", "3.jpg"]
 

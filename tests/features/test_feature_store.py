@@ -230,9 +230,7 @@ def test_a_kill_at_any_moment_changes_no_byte(model_folder, tmp_path):
 def test_a_second_call_encodes_nothing_and_tries_nothing_broken_again(vit, files, tmp_path, monkeypatch):
     quietly(vit, files, tmp_path / "store")
     before, named = content(tmp_path / "store"), []
-    monkeypatch.setattr(
-        "denseclip_viz.features.encoding_images.traced_beside", lambda *_, **__: pytest.fail("encoded again")
-    )
+    monkeypatch.setattr("denseclip_viz.clip.tracing.run", lambda *_: pytest.fail("encoded again"))
     quietly(vit, files, tmp_path / "store", unreadable=lambda image, error: named.append((image, str(error))))
     assert content(tmp_path / "store") == before
     assert [image for image, _ in named] == [files[3]] and "broken.png" in named[0][1]

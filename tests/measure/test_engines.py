@@ -68,7 +68,7 @@ def test_an_error_comes_with_the_workers_traceback_after_what_was_done_before_it
         for _, answer in office.answers([Numbers(1, 2), Numbers(3, 0), Numbers(4)]):
             done += answer.outcomes
     assert {1, 4, 9} <= set(done)
-    assert isinstance(caught.value.__cause__, WorkerTraceback) and "in __call__" in str(caught.value.__cause__)
+    assert isinstance(caught.value.__cause__, WorkerTraceback) and "in square" in str(caught.value.__cause__)
 
 
 def test_what_a_worker_prints_is_no_answer_and_its_warnings_are_heard_here(tmp_path, capfd):
@@ -114,9 +114,9 @@ def test_what_cannot_be_sent_is_refused_before_any_worker_starts(monkeypatch):
     monkeypatch.setattr(processes, "Process", None)
     lock = Lock()
 
-    def work(group):
+    def work(groups):
         with lock:
-            yield from group.numbers
+            yield from ((group, group.numbers) for group in groups)
 
     with pytest.raises(WorkerError, match=r"metric cannot be sent to a worker \(.*lock.*without an engine"):
         list(results_of(Processes(2), work, TENS))
@@ -146,15 +146,15 @@ def test_each_worker_sees_a_gpu_of_its_own(monkeypatch):
 def test_work_in_a_worker_runs_with_the_settings_of_the_process_that_sends_it():
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
 
-    def settings(group):
-        yield torch.get_num_threads(), torch.get_float32_matmul_precision()
+    def settings(groups):
+        yield from ((group, (torch.get_num_threads(), torch.get_float32_matmul_precision())) for group in groups)
 
     try:
         torch.set_num_threads(2)
         torch.set_float32_matmul_precision("high")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of two threads on one CPU
-            ((_, (there,)),) = results_of(Processes(1), settings, [Numbers(1)])
+            ((_, there),) = results_of(Processes(1), settings, [Numbers(1)])
     finally:
         torch.set_num_threads(before[0])
         torch.set_float32_matmul_precision(before[1])
