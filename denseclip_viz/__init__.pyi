@@ -11,6 +11,7 @@ from .canvas.widget import Canvas as Canvas
 from .canvas.widget import link as link
 from .clip.load.models import models as models
 from .errors import DenseclipVizError as DenseclipVizError
+from .explorers.atlas import atlas as atlas
 from .explorers.explorer import explore as explore
 from .explorers.layer_lens import layer_lens as layer_lens
 from .explorers.template_lab import template_lab as template_lab

@@ -27,6 +27,8 @@ SIDES, COLUMNS, LEGEND = {1: 4.4, 2: 3.6}, 3, 1.9  # inches: of one panel, of tw
 HALO, UNLABELLED = "#8a8a8a", "#ffffff"  # around points, so that light ones are seen on paper; without a label
 MOST_DOTS, PIXELS = 30_000, 900  # more points become pixels: a million dots take minutes
 Codes = npt.NDArray[np.int64]
+Labels = tuple[Codes, tuple[str, ...]]
+"""Of each point the number of its label, -1 for none, and the names."""
 Floats = npt.NDArray[np.floating[Any]]
 
 
@@ -81,9 +83,24 @@ def embedding_map(
         raise PromptError("Neither prompts nor labels", expected="something to colour points by", fix=fix)
     layout = project(store) if layout is None else layout
     scores = _scores(store, layout, texts, Prompts(prompts, template, absent=absent)) if prompts else None
-    codes, names = label_codes(store, layout, labels) if labels is not None else (None, ())
-    heads = ["labels"] * (codes is not None) + list(prompts)
-    on = Sheet(layout.attrs, [*heads, *absent, *names], figure=figure)
+    coded = None if labels is None else label_codes(store, layout, labels)
+    return map_figure(layout, scores=scores, labels=coded, figure=figure)
+
+
+def map_figure(
+    layout: xr.Dataset,
+    *,
+    scores: xr.DataArray | None = None,
+    labels: Labels | None = None,
+    figure: Figure | None = None,
+) -> Figure:
+    """Draw a layout by scores `(prompt, point)`, of which absent prompts are the baseline, and by labels."""
+    prompts = [] if scores is None else list(map(str, scores["prompt"].to_numpy()))
+    shown = (
+        [] if scores is None else [text for text, absent in zip(prompts, scores["absent"], strict=True) if not absent]
+    )
+    heads, names = ["labels"] * (labels is not None) + shown, () if labels is None else labels[1]
+    on = Sheet(layout.attrs, [*heads, *prompts, *names], figure=figure)
     columns, rows = min(COLUMNS, len(heads)), math.ceil(len(heads) / COLUMNS)
     side = SIDES.get(len(heads), 2.9)
     shape: dict[str, Any] = {"columns": columns, "rows": rows, "row_head": NAME, "gap": (0.2, 0.1 + AXIS)}
@@ -94,18 +111,17 @@ def embedding_map(
     for at, head in enumerate(heads):
         _head(on, lattice, at, head, layout)
     axes = [lattice.panel_at(on, *divmod(at, columns)) for at in range(len(heads))]
-    if codes is not None:
-        draw_points(axes[0], layout, codes, label_scale(len(names)))
-        _legend(on, codes, names, width - LEGEND, lattice.top + NAME)
+    if labels is not None:
+        draw_points(axes[0], layout, labels[0], label_scale(len(names)))
+        _legend(on, labels[0], names, width - LEGEND, lattice.top + NAME)
     if scores is not None:
         scale, baseline = score_scale(scores)
-        for ax, values in zip(axes[codes is not None :], scores, strict=False):
+        for ax, values in zip(axes[-len(shown) :], scores[~scores["absent"].to_numpy()], strict=True):
             draw_points(ax, layout, values.to_numpy(), scale)
-        scales.draw_bar(
-            on.place(lattice.width - MARGIN - BAR, on.top + 0.26, BAR, 0.09), scale, opacity=1, baseline=baseline
-        )
+        bar = on.place(lattice.width - MARGIN - BAR, on.top + 0.26, BAR, 0.09)
+        scales.draw_bar(bar, scale, opacity=1, baseline=baseline)
     on.title(on.fit(_title(layout), width=lattice.width - 2 * MARGIN - BAR, size=TITLE)[0])
-    on.note(MARGIN, on.top + 0.22, _coloured(prompts, codes is not None))
+    on.note(MARGIN, on.top + 0.22, _coloured(shown, labels is not None))
     on.footer(lattice.bottom, *captions)
     return on.figure
 
@@ -143,7 +159,7 @@ def score_scale(scores: xr.DataArray) -> tuple[scales.Scale, float | None]:
     return scales.of_view("dense", scores[~absent], also=[] if baseline is None else [baseline]), baseline
 
 
-def label_codes(store: FeatureStore, layout: xr.Dataset, labels: Sequence[str]) -> tuple[Codes, tuple[str, ...]]:
+def label_codes(store: FeatureStore, layout: xr.Dataset, labels: Sequence[str]) -> Labels:
     """Give the labels of points as numbers of their names, which are sorted; -1 where there is none.
 
     Raises:
@@ -168,6 +184,13 @@ def label_scale(count: int) -> ListedColormap:
     return ListedColormap([to_rgb(UNLABELLED), *map(scales.label_colour, range(count))])
 
 
+def window(layout: xr.Dataset) -> tuple[npt.NDArray[np.float64], float]:
+    """Give the middle and half the side of the square that is shown: one unit on both axes, and a margin."""
+    places = layout["place"].to_numpy().astype(float)
+    low, high = places.min(0), places.max(0)
+    return (low + high) / 2, 0.54 * (float((high - low).max()) or 1.0)
+
+
 def draw_points(ax: Axes, layout: xr.Dataset, values: Floats | Codes, colours: scales.Scale | ListedColormap) -> None:
     """Draw points on bare axes, in an order that chance gives, with a halo; as pixels where there are many."""
     order = np.random.default_rng(SEED).permutation(layout.sizes["point"])
@@ -175,8 +198,7 @@ def draw_points(ax: Axes, layout: xr.Dataset, values: Floats | Codes, colours: s
     look: dict[str, Any] = {"cmap": colours, "vmin": -1.5, "vmax": getattr(colours, "N", 0) - 1.5}
     if isinstance(colours, scales.Scale):
         look = {"cmap": colours.colours, "vmin": colours.low, "vmax": colours.high}
-    low, high = at.min(0), at.max(0)
-    middle, reach = (low + high) / 2, 0.54 * (float((high - low).max()) or 1.0)  # one unit on both axes
+    middle, reach = window(layout)
     ax.set(xlim=(middle[0] - reach, middle[0] + reach), ylim=(middle[1] - reach, middle[1] + reach), aspect="equal")
     ax.set_axis_on()
     ax.set(xticks=[], yticks=[])
