@@ -2,7 +2,7 @@
 // points are selected; everything that came from outside goes in as text. `make` and others are in the canvas' base.js.
 
 const DOTS = 30000; // more points become single pixels, as in figures
-const NEAR = 10, FAINT = 0.2; // CSS pixels within which a click hits a point; opacity beside a selection
+const NEAR = 10, FAINT = 0.3; // CSS pixels within which a click hits a point; opacity beside a selection
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const HELP = "Drag around points or click one; Shift adds. Keys: arrows walk, Space selects, + and 0 zoom, Escape clears.";
 

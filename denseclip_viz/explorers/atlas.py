@@ -24,6 +24,7 @@ from denseclip_viz.features.projection import point_scores, project
 from denseclip_viz.plot import scales
 from denseclip_viz.plot.embedding_maps import (
     UNLABELLED,
+    Labels,
     axis_label,
     facts,
     label_codes,
@@ -45,7 +46,7 @@ PER_PAGE = 24  # images of a selection at once
 FINEST = 65535  # coordinates go to the page as 16 bits: a screen has fewer pixels
 
 
-class Atlas(CheckedWidget):
+class AtlasPanel(CheckedWidget):
     """What `atlas` returns: a map in the browser, and the images of its selection.
 
     Attributes:
@@ -76,22 +77,20 @@ class Atlas(CheckedWidget):
         self,
         store: FeatureStore,
         texts: Texts,
-        prompt: str,
+        prompts: Prompts,
         *,
         layout: xr.Dataset,
-        template: str,
-        absent: Sequence[str],
-        labels: Sequence[str] | None,
+        scores: xr.DataArray,
+        labels: Labels | None,
     ) -> None:
-        self.store, self.projected, self.scores = store, layout, _scores(store, layout, texts, prompt, template, absent)
-        self._texts, self._template, self._absent = texts, template, tuple(absent)
-        self._labels = None if labels is None else label_codes(store, layout, labels)
+        self.store, self.projected, self.scores = store, layout, scores
+        self._texts, self._prompts, self._labels = texts, prompts, labels
         self._images, self._scale = PointImages(store, layout), score_scale(self.scores)[0]
         self._lock = threading.RLock()
         options: dict[str, Any] = {"on_error": self._fail, "lock": self._lock}
         self._worker = Worker(on_progress=lambda text, share: None, **options)
         self._aside = Worker(on_progress=lambda text, share: None, **options)
-        super().__init__(prompt=prompt)
+        super().__init__(prompt=prompts.prompts[0])
         self._map = self._described()
         self._colour()
         self._show_selection()
@@ -163,12 +162,13 @@ class Atlas(CheckedWidget):
 
     def _ask(self) -> None:
         """Colour by another prompt, beside the notebook's own thread: the text is encoded, no image is."""
-        prompt = self.prompt
+        prompt, before = self.prompt, self._prompts
         self.status, self.status_kind = "comparing …", "busy"
 
         def work(report: Report) -> tuple[xr.DataArray, str]:
             with shown_elsewhere() as warned:
-                scores = _scores(self.store, self.projected, self._texts, prompt, self._template, self._absent)
+                prompts = Prompts([prompt], before.templates, absent=before.named(absent=True))
+                scores = point_scores(self.store, self.projected, self._texts, prompts)[0]
             return scores, " ".join(warned)
 
         def then(result: tuple[xr.DataArray, str]) -> None:
@@ -244,7 +244,7 @@ class Atlas(CheckedWidget):
 
     def __repr__(self) -> str:
         return (
-            f"Atlas({many(self.projected.sizes['point'], 'point')} by {self.prompt!r}, {len(self.selection)} selected)"
+            f"atlas({many(self.projected.sizes['point'], 'point')} by {self.prompt!r}, {len(self.selection)} selected)"
         )
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
@@ -266,7 +266,7 @@ def atlas(
     labels: Sequence[str] | None = None,
     template: str = "{}",
     absent: Sequence[str] = (),
-) -> Atlas:
+) -> AtlasPanel:
     """Open a map of a store's images or positions: draw around points, and see their images.
 
     Another prompt colours the points anew, without an image being encoded; the scale of raw cosines covers all prompts
@@ -298,14 +298,9 @@ def atlas(
         ...     images = atlas(store, model, "a house")
         >>> images.selection = [4, 0]
         >>> images.selected.number.values.tolist(), images
-        ([0, 4], Atlas(6 points by 'a house', 2 selected))
+        ([0, 4], atlas(6 points by 'a house', 2 selected))
     """
-    layout = project(store) if layout is None else layout
-    return Atlas(store, texts, prompt, layout=layout, template=template, absent=absent, labels=labels)
-
-
-def _scores(
-    store: FeatureStore, layout: xr.Dataset, texts: Texts, prompt: str, template: str, absent: Sequence[str]
-) -> xr.DataArray:
-    scores: xr.DataArray = point_scores(store, layout, texts, Prompts([prompt], template, absent=absent))[0]
-    return scores
+    layout, prompts = project(store) if layout is None else layout, Prompts([prompt], template, absent=absent)
+    scores = point_scores(store, layout, texts, prompts)[0]
+    coded = None if labels is None else label_codes(store, layout, labels)
+    return AtlasPanel(store, texts, prompts, layout=layout, scores=scores, labels=coded)
