@@ -91,6 +91,7 @@ def project(
     return xr.Dataset(data, coords=coords, attrs=attrs)
 
 
+@guarded
 def point_scores(store: FeatureStore, layout: xr.Dataset, texts: Texts, prompts: PromptsLike) -> xr.DataArray:
     """Compare every point of a layout with every prompt in every template: raw cosines `(template, prompt, point)`."""
     import xarray as xr

@@ -5,6 +5,7 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 from feature_stores import folder_of, quietly
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -141,6 +142,15 @@ def test_of_positions_all_but_the_selected_ones_are_faded(vit, store):
     inside = change[: int(height) - 4, : int(width) - 4]
     assert inside.mean() < 25 < 60 < change[int(height) + 4 :].mean()
     cells.close()
+
+
+def test_an_atlas_is_the_same_whatever_torch_is_set_to_around_it(vit, store, images):
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        opened = dcv.atlas(store, vit, "a taxi", absent=["grass"])
+        assert opened._paint == images._paint and opened._map == images._map
+        opened.prompt = images.prompt = "grass on a road"
+    assert opened._paint == images._paint
+    opened.close()
 
 
 def test_a_prompt_that_cannot_be_used_is_an_error_in_the_line_and_changes_nothing(images):
