@@ -31,9 +31,18 @@ class PointMap {
     this.radius = clamp(Math.sqrt(5000 / count) / 2 + 1, 1.6, 5);
   }
 
-  place(point) { // in CSS pixels, y downwards
+  // In CSS pixels, y downwards: of one point, or of all, since a million pairs take long to make.
+  place(point) {
     const { left, top, side } = this.zoom, scale = this.over.clientWidth / side;
     return [(this.places[2 * point] / 65535 - left) * scale, (1 - this.places[2 * point + 1] / 65535 - top) * scale];
+  }
+
+  each(act) {
+    const { left, top, side } = this.zoom, scale = this.over.clientWidth / side, { places, order, count } = this;
+    for (let i = 0; i < count; i++) {
+      const point = order[i], x = places[2 * point] / 65535, y = 1 - places[2 * point + 1] / 65535;
+      act(point, (x - left) * scale, (y - top) * scale);
+    }
   }
 
   // Points as dots with a halo, so that light ones are seen on paper and dark ones at night; as pixels where there are
@@ -60,16 +69,17 @@ class PointMap {
 
   paintPixels(context, size, dense, codes, table) {
     const image = context.createImageData(size, size), pixels = new Uint32Array(image.data.buffer), wide = Math.round(dense);
-    const alpha = this.any ? Math.round(255 * FAINT) : 255, scale = dense;
+    const alpha = this.any ? Math.round(255 * FAINT) : 255;
     const rgb = Uint32Array.from({ length: 256 }, (_, i) => table[3 * i] | (table[3 * i + 1] << 8) | (table[3 * i + 2] << 16));
     for (const pass of this.any ? [0, 1] : [0]) {
       const opaque = (pass ? 255 : alpha) << 24;
-      for (const point of this.order) {
-        if (this.any && this.chosen[point] !== pass) continue;
-        const [x, y] = this.place(point), left = Math.floor(x * scale), top = Math.floor(y * scale);
-        if (left < 0 || top < 0 || left + wide > size || top + wide > size) continue;
-        for (let row = 0; row < wide; row++) pixels.fill(rgb[codes[point]] | opaque, (top + row) * size + left, (top + row) * size + left + wide);
-      }
+      this.each((point, x, y) => {
+        const left = Math.floor(x * dense), top = Math.floor(y * dense);
+        if ((this.any && this.chosen[point] !== pass) || left < 0 || top < 0 || left + wide > size || top + wide > size) return;
+        for (let row = top; row < top + wide; row++) {
+          for (let column = left; column < left + wide; column++) pixels[row * size + column] = rgb[codes[point]] | opaque;
+        }
+      });
     }
     context.putImageData(image, 0, 0);
   }
@@ -99,10 +109,13 @@ class PointMap {
 
   nearest(x, y, cost = (dx, dy) => Math.hypot(dx, dy)) {
     let best = Infinity, found = -1;
-    for (let point = 0; point < this.count; point++) {
-      const [px, py] = this.place(point), distance = cost(px - x, py - y);
-      if (distance < best) [best, found] = [distance, point];
-    }
+    this.each((point, px, py) => {
+      const distance = cost(px - x, py - y);
+      if (distance < best) {
+        best = distance;
+        found = point;
+      }
+    });
     return [found, best];
   }
 
@@ -114,10 +127,9 @@ class PointMap {
     context.closePath();
     context.fill("evenodd");
     const { data } = context.getImageData(0, 0, side, side), points = [];
-    for (let point = 0; point < this.count; point++) {
-      const [x, y] = this.place(point).map(Math.floor);
-      if (x >= 0 && y >= 0 && x < side && y < side && data[4 * (y * side + x) + 3] > 127) points.push(point);
-    }
+    this.each((point, x, y) => {
+      if (x >= 0 && y >= 0 && x < side && y < side && data[4 * (Math.floor(y) * side + Math.floor(x)) + 3] > 127) points.push(point);
+    });
     return points;
   }
 
@@ -143,7 +155,7 @@ function partsOf() {
   const button = (name, text) => make("button", `dcvx-plain ${name}`, { type: "button" }, text);
   const input = make("input", "dcvx-prompt", { type: "text", spellcheck: "false", "data-lm-suppress-shortcuts": "true" });
   const choice = make("select", "dcvx-choice", { "aria-label": "colour by" }, ...["cosine", "labels"].map((by) => make("option", "", {}, by)));
-  const over = make("canvas", "dcvx-over", { tabindex: "0", role: "application", title: HELP, "data-lm-suppress-shortcuts": "true" });
+  const over = make("canvas", "dcvx-over", { tabindex: "0", role: "application", "data-lm-suppress-shortcuts": "true" });
   const base = make("canvas", "dcvx-base", { "aria-hidden": "true" }), card = make("div", "dcvx-card", { "aria-live": "polite" });
   const below = make("div", "dcvx-axis"), beside = make("div", "dcvx-axis dcvx-beside");
   const stage = make("div", "dcvx-stage", {}, base, over, card);
@@ -152,7 +164,7 @@ function partsOf() {
   const sheet = make("section", "dcvx-sheet", { "aria-label": "selected images" }), stamp = make("div", "dcvx-stamp");
   const head = make("div", "dcvx-asked", {}, make("label", "", {}, "colour by the cosine with ", input), choice, scale);
   const map = make("div", "dcvx-map", {}, beside, stage, make("div"), below);
-  const left = make("div", "", {}, map, make("div", "dcvx-tools", {}, zoom, whole, clear));
+  const left = make("div", "", {}, map, make("div", "dcvx-tools", {}, zoom, whole, clear), make("p", "dcvx-help", {}, HELP), facts);
   return { input, choice, over, base, card, below, beside, stage, zoom, whole, clear, scale, status, facts, sheet, stamp, left, head };
 }
 
@@ -194,14 +206,14 @@ function showSheet(view) {
     button.addEventListener("click", () => view.point(tile.point));
     return button;
   }));
-  sheet.replaceChildren(head, tiles.length ? list : make("p", "", {}, HELP));
+  sheet.replaceChildren(head, list);
   sheet.dataset.tiles = tiles.length;
 }
 
 function render({ model, el }) {
   const parts = partsOf(), map = new PointMap(parts.base, parts.over), view = { model, parts };
   el.classList.add("dcvx-atlas");
-  el.append(parts.stamp, parts.head, parts.status, make("div", "dcvx-body", {}, parts.left, parts.sheet), parts.facts);
+  el.append(parts.stamp, parts.head, parts.status, make("div", "dcvx-body", {}, parts.left, parts.sheet));
   let pen = null, asked = 0;
 
   view.set = (name, value) => {
@@ -316,8 +328,9 @@ function render({ model, el }) {
   });
   const around = (point) => {
     const [x, y] = map.place(point), reach = map.over.clientWidth / 4;
-    const near = map.order.filter((other) => map.place(other).every((at, axis) => Math.abs(at - [x, y][axis]) < reach));
-    return [...near];
+    const near = [];
+    map.each((other, px, py) => Math.max(Math.abs(px - x), Math.abs(py - y)) < reach && near.push(other));
+    return near;
   };
   const listen = { zoom: () => map.show([...chosen()]), whole: () => map.show([]), clear: () => select([]) };
   for (const [name, act] of Object.entries(listen)) {

@@ -211,8 +211,10 @@ class AtlasPanel(CheckedWidget):
 
     def _show_selection(self) -> None:
         self._selected = np.array(self.selection, dtype="<u4").tobytes()
-        self._page = 0
-        self._lay_sheet()
+        if self._page:
+            self._page = 0  # which lays the sheet
+        else:
+            self._lay_sheet()
 
     def _lay_sheet(self) -> None:
         """Send the images of one page of the selection, the highest cosine first."""
