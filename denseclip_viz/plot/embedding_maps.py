@@ -138,7 +138,8 @@ def facts(layout: xr.Dataset) -> list[str]:
     k, judged = known["neighbours"], known["judged"]
     some = f", judged on {judged} points drawn at random" if judged < count else ""
     return [
-        f"Points: {points}{sample}, each by its {what}; {known['projection']} of unit vectors.{held}",
+        f"Points: {points}{sample}, each by its {what}; {known['projection']} of unit vectors.{held}"
+        " Where some lie over others, chance says which is on top.",
         f"Distances here are not cosines: of a point's {k} nearest here {known['neighbours_kept']:.0%} are among"
         f" its {k} nearest by cosine (by chance {k / (judged - 1):.1%}); trustworthiness"
         f" {known['trustworthiness']:.2f} (by chance 0.50){some}.",

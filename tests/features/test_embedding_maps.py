@@ -54,8 +54,10 @@ def test_axes_say_their_share_and_the_figure_says_what_it_is_not(vit, store):
     words = texts(figure)
     for axis, share in enumerate(layout.share.values.tolist()):
         assert f"component {axis + 1}: {share:.1%} of the variance" in words
-    assert "not cosines" in words and f"trustworthiness {layout.attrs['trustworthiness']:.2f}" in words.replace(
-        "\n", " "
+    assert (
+        "not cosines" in words
+        and "chance says which is on top" in words.replace("\n", " ")
+        and f"trustworthiness {layout.attrs['trustworthiness']:.2f}" in words.replace("\n", " ")
     )
     assert f"{layout.attrs['neighbours_kept']:.0%} are among" in words and "vit0" in words
     ax = figure.axes[0]
