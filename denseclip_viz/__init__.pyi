@@ -4,6 +4,7 @@ from . import features as features
 from . import maps as maps
 from . import measure as measure
 from . import plot as plot
+from . import plus as plus
 from . import prompts as prompts
 from . import toyworld as toyworld
 from .canvas.page import save_html as save_html

@@ -11,7 +11,7 @@ NAMES = (
     "load models Model Trace Prompts Whole Tiles explore template_lab layer_lens atlas Canvas link save_html"
     " show_versions DenseclipVizError"
 ).split()
-SPACES = ("attribution", "datasets", "features", "prompts", "maps", "measure", "plot", "toyworld")
+SPACES = ("attribution", "datasets", "features", "prompts", "maps", "measure", "plot", "plus", "toyworld")
 
 
 def surface():
@@ -24,7 +24,7 @@ def surface():
     return {name: thing for name, thing in things.items() if inspect.isroutine(thing) or name in NAMES}
 
 
-def test_the_surface_is_sixteen_names_and_eight_namespaces():
+def test_the_surface_is_sixteen_names_and_nine_namespaces():
     assert sorted(dcv.__all__) == sorted((*NAMES, *SPACES))
 
 

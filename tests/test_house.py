@@ -9,8 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "denseclip_viz"
 # A room imports only from the left; an import inside a function or for types alone counts too.
 ROOMS = (
     "errors versions validation files html images prompts geometry presets toyworld trace clip maps"
-    " arguments model loading fingerprint progress datasets attribution features measure train plot canvas explorers"
-    " cli __main__"
+    " arguments model loading fingerprint progress datasets attribution features measure train plus plot canvas"
+    " explorers cli __main__"
 ).split()
 NO_NAMES = set("said came told made found seen heard laid gone kept way".split())
 NAMED = (ast.Name, ast.Attribute, ast.arg, ast.keyword, ast.FunctionDef, ast.ClassDef, ast.alias)
