@@ -1,0 +1,2 @@
+from .schedules import SCHEDULES as SCHEDULES
+from .schedules import Schedule as Schedule
