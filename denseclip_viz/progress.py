@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from denseclip_viz import arguments
+from denseclip_viz.clip.preparation import nothing
 from denseclip_viz.clip.surroundings import guarded
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def traced_beside(
     model: Model,
     groups: Iterable[Iterable[tuple[Any, Beside]]],
     unreadable: Callable[[Beside, ImageError], object],
+    first: Callable[[Beside], object] = nothing,
     **options: Any,
 ) -> Generator[tuple[Beside, Trace]]:
     """Trace images that each have something beside them, and give each trace with that; memory stays bounded.
@@ -60,8 +62,9 @@ def traced_beside(
     Images of two groups never share a forward pass. All groups are one stream: while the model is at work on one, the
     next is asked for and its images are prepared.
 
-    An image that cannot be read is left out: `unreadable` is called with what is beside it, and the error. Options are
-    those of `Model.trace_many`.
+    An image that cannot be read is left out: `unreadable` is called with what is beside it, and the error. So is one
+    for which `first` raises an `ImageError`: it is called with what is beside the image before that is read, there too.
+    Options are those of `Model.trace_many`.
     """
     waiting: dict[int | None, Beside] = {}
     places = itertools.count()
@@ -75,5 +78,5 @@ def traced_beside(
         unreadable(waiting.pop(error.place), error)
 
     tracing = arguments.tracing(model.tower, model.preprocess, model.provenance, model.checked, **options)
-    for trace in tracing.traces(map(fed, groups), left_out):
+    for trace in tracing.traces(map(fed, groups), left_out, lambda place: first(waiting[place])):
         yield waiting.pop(trace.place), trace

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,10 @@ class Prepared:
     group: int = 0
 
 
+def nothing(_: object) -> None:
+    """Do nothing before an image is read."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preparation:
     """How images are brought to a tower's input."""
@@ -67,15 +72,19 @@ class Preparation:
         unreadable: Callable[[ImageLike, ImageError], object] | None,
         pool: Pool,
         most: int,
+        first: Callable[[int], object] = nothing,
     ) -> Iterator[Prepared]:
         """Prepare images of groups in order, in threads if there are any, `most` further than what was taken.
+
+        `first` is called where an image is prepared, with its place and before the image is read: its `ImageError` is
+        the image's.
 
         `unreadable` is called, in the caller's thread and in its turn, with an image that cannot be read and its error,
         and it is left out; by default the error is raised. The error has the `place` of the image.
         """
         numbered = ((group, image) for group, images in enumerate(groups) for image in images)
         begun = ((place, group, image, _if_in_memory(image)) for place, (group, image) in enumerate(numbered))
-        for image, outcome in ahead(self._outcome, begun, pool, most):
+        for image, outcome in ahead(partial(self._outcome, first), begun, pool, most):
             if isinstance(outcome, Prepared):
                 if outcome.remark:
                     warn(outcome.remark)
@@ -85,9 +94,12 @@ class Preparation:
             else:
                 unreadable(image, outcome)
 
-    def _outcome(self, begun: tuple[int, int, ImageLike, Reading | ImageError | None]) -> tuple[ImageLike, Outcome]:
+    def _outcome(
+        self, first: Callable[[int], object], begun: tuple[int, int, ImageLike, Reading | ImageError | None]
+    ) -> tuple[ImageLike, Outcome]:
         place, group, image, reading = begun
         try:
+            first(place)
             reading = read_remarked(image) if reading is None else reading
             if not isinstance(reading, ImageError):
                 return image, replace(self._prepared(image, reading), place=place, group=group)

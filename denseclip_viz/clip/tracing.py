@@ -16,7 +16,7 @@ from torch import Tensor
 from denseclip_viz.clip.forward import Decomposition, ForwardOptions, check_once, each_tensor, run
 from denseclip_viz.clip.given import of_one_image
 from denseclip_viz.clip.prefetch import ahead, cores, threads
-from denseclip_viz.clip.preparation import Preparation, Prepared, warn_once
+from denseclip_viz.clip.preparation import Preparation, Prepared, nothing, warn_once
 from denseclip_viz.clip.tiles import decompose_tiles
 from denseclip_viz.clip.towers import Tower
 from denseclip_viz.clip.towers.tower import check_miss
@@ -63,7 +63,10 @@ class Tracing:
         return min(cores(), MOST_WORKERS) if next(self.tower.visual.parameters()).is_cuda else 1
 
     def traces(
-        self, groups: Iterable[Iterable[ImageLike]], unreadable: Callable[[ImageLike, ImageError], object] | None = None
+        self,
+        groups: Iterable[Iterable[ImageLike]],
+        unreadable: Callable[[ImageLike, ImageError], object] | None = None,
+        first: Callable[[int], object] = nothing,
     ) -> Iterator[Trace]:
         """Trace images in order: neighbours in a group whose inputs have one size together, tiled ones each alone.
 
@@ -77,7 +80,7 @@ class Tracing:
         with threads(self.threads) as pool:
             beside = pool if waits else None
             most = self.threads if isinstance(self.preparation.fit, Tiles) else self.batch_size
-            prepared = self.preparation.of_many(groups, unreadable, pool, most)
+            prepared = self.preparation.of_many(groups, unreadable, pool, most, first)
             stacked = ahead(partial(_stacked, pinned=waits), self._batches(prepared), beside, most=1)
             for traces in ahead(operator.methodcaller("traces"), map(self._begun, stacked), beside, most=1):
                 yield from traces

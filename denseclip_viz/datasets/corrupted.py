@@ -11,7 +11,7 @@ import numpy as np
 
 from denseclip_viz.datasets.corruptions import checked, corrupt
 from denseclip_viz.datasets.dataset import Dataset
-from denseclip_viz.datasets.example import Example, examples
+from denseclip_viz.datasets.example import Example, changed, examples
 from denseclip_viz.errors import ImageError
 from denseclip_viz.images import read
 from denseclip_viz.toyworld import Scenes
@@ -77,7 +77,7 @@ class CorruptedImages(Sequence[Example]):
             return example  # whoever reads it is told so, and leaves it out by its name
         whose = example.name.encode() or pixels.tobytes()
         seed = sha256(f"{self.corruption} {self.level} ".encode() + whose).digest()
-        return replace(example, image=corrupt(pixels, self.corruption, self.level, list(seed)))
+        return changed(example, image=corrupt(pixels, self.corruption, self.level, list(seed)))
 
 
 def corrupted(dataset: Dataset | Scenes, corruption: str, level: int) -> CorruptedImages:

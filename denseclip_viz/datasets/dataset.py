@@ -32,7 +32,7 @@ class Item(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset(Sequence[Example]):
-    """Images whose every pixel has a class or is ignored; each is read when its turn comes.
+    """Images whose every pixel has a class or is ignored; each is read when it is asked for.
 
     It can be counted, gone through, indexed and cut: `dataset[:100]` is a data set too.
 
@@ -77,7 +77,7 @@ class Dataset(Sequence[Example]):
         if isinstance(item, slice):
             return replace(self, items=self.items[item])
         one = self.items[item]
-        return Example(one.name, one.image, labels=one.labels(), classes=self.classes)
+        return Example(one.name, one.image, labels=one.labels, classes=self.classes)
 
     def __iter__(self) -> Iterator[Example]:
         return (self[at] for at in range(len(self)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, overload
 from unicodedata import normalize
 
 import numpy as np
@@ -14,8 +15,33 @@ from numpy.typing import NDArray
 from denseclip_viz import arguments
 
 Masks = Mapping[str, NDArray[np.bool_]]
+Truth = TypeVar("Truth")
 CLASSES = "classes.txt"
 _ARTICLE = re.compile(r"^(a|an|the)\s+", re.IGNORECASE)
+
+
+class Late(Generic[Truth]):
+    """A field that is given as it is, or as a function, which is called once, when it is first asked for."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    @overload
+    def __get__(self, one: None, owner: type) -> None: ...
+
+    @overload
+    def __get__(self, one: object, owner: type) -> Truth | None: ...
+
+    def __get__(self, one: object, owner: type) -> Truth | None:
+        if one is None:
+            return None  # what a field is by default
+        value: Any = vars(one)[self._name]
+        truth: Truth | None = value() if callable(value) else value
+        vars(one)[self._name] = truth
+        return truth
+
+    def __set__(self, one: object, value: Any) -> None:
+        vars(one)[self._name] = value
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +53,9 @@ class Example:
     Attributes:
         name: Its name in results; the image's own when empty.
         image: Anything that `Model.trace` takes.
-        masks: `{prompt: (row, column) bool}`, of the upright image.
-        labels: `(row, column)`, places in `classes`; negative ones are no class.
+        masks: `{prompt: (row, column) bool}`, of the upright image; or a function that reads them, as for labels.
+        labels: `(row, column)`, places in `classes`; negative ones are no class. Or a function without arguments that
+            reads them: where it raises an `ImageError`, the image is left out as one that cannot be read.
         classes: The data set's; filled in where it is gone through.
 
     Example:
@@ -40,8 +67,8 @@ class Example:
 
     name: str
     image: Any
-    masks: Masks | None = None
-    labels: NDArray[np.integer[Any]] | None = None
+    masks: Late[Masks] = Late()
+    labels: Late[NDArray[np.integer[Any]]] = Late()
     classes: tuple[str, ...] = ()
 
     def masks_of(self, prompts: Iterable[str]) -> Masks | None:
@@ -50,11 +77,32 @@ class Example:
             return self.masks
         return {prompt: self.labels == at for prompt, at in classes_named(prompts, self.classes).items()}
 
+    def read(self) -> None:
+        """Read what is true of it, where that is not read yet.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        _ = self.masks, self.labels
+
+
+def changed(example: Example, **fields: Any) -> Example:
+    """Give an example another image or other classes; what is not read yet is not read for it.
+
+    Example:
+        >>> changed(Example("tiny", "tiny.png", labels=lambda: 1 / 0), classes=("sky",)).classes
+        ('sky',)
+    """
+    other = copy(example)
+    vars(other).update(fields)
+    return other
+
 
 def examples(dataset: Iterable[Any]) -> Iterator[Example]:
     """Go through a data set: examples, pairs of an image and its masks, scenes of the bundled world, or bare images.
 
-    It has `classes` if its labels need them. Each example is made when its turn comes.
+    It has `classes` if its labels need them. Each example is made when its turn comes, and its masks and labels are
+    read when they are asked for.
 
     Raises:
         ImageError: one image where several are due.
@@ -67,11 +115,11 @@ def examples(dataset: Iterable[Any]) -> Iterator[Example]:
     classes = tuple(getattr(dataset, "classes", ()))
     for item in arguments.require_several(dataset):
         if isinstance(item, Example):
-            yield replace(item, classes=item.classes or classes)
+            yield changed(item, classes=item.classes or classes)
         elif isinstance(item, tuple) and len(item) == 2:
             yield Example("", *item, classes=classes)
         elif callable(getattr(item, "labels", None)):
-            yield Example("", item, labels=item.labels(), classes=classes or tuple(item.classes))
+            yield Example("", item, labels=item.labels, classes=classes or tuple(item.classes))
         else:
             yield Example("", item)
 

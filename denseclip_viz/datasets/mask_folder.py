@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ class MaskFolder:
         return len(self.images)
 
     def __iter__(self) -> Iterator[Example]:
-        return (Example("", image, labels=self.labels(image), classes=self.classes) for image in self.images)
+        return (Example("", image, labels=partial(self.labels, image), classes=self.classes) for image in self.images)
 
     def __call__(self, image: Path) -> dict[str, NDArray[np.bool_]]:
         """Read the masks of one image."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, repeat
 from operator import length_hint
 from typing import Any
@@ -48,7 +49,7 @@ class Paired:
             yield from examples(images)
             return
         if masks is None or callable(masks):
-            yield from (Example("", image, masks and masks(image)) for image in images)
+            yield from (Example("", image, masks and partial(masks, image)) for image in images)
             return
         rest, count = chain(masks, repeat(_OVER)), 0
         for count, (image, each) in enumerate(zip(images, rest), 1):  # noqa: B905

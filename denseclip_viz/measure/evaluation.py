@@ -74,7 +74,8 @@ def evaluate(
         path: As for `Model.trace_many`.
         preset: As for `Model.trace_many`.
         batch_size: As for `Model.trace_many`.
-        unreadable: Called with an image that cannot be read and its error; by default a warning names it.
+        unreadable: Called with an image that cannot be read, or whose masks cannot, and its error; by default a warning
+            names it.
         engine: Where images are measured: here; `4` or "processes", in as many worker processes; "ray" or
             "ray://HOST:PORT", by workers of Ray; `Processes` and `Ray` say more. Numbers are the same bit for bit. The
             images of a batch go to a worker together, and a batch whose worker is killed is done again.
@@ -85,7 +86,7 @@ def evaluate(
         itself. `attrs` hold model, weights, path and versions, `unread` images, and whether it was `stopped`.
 
     Warns:
-        UserWarning: an image cannot be read and is left out, or the run was interrupted.
+        UserWarning: an image or its masks cannot be read and it is left out, or the run was interrupted.
 
     Raises:
         PromptError: a metric that there is not or that lacks masks or prompts, or masks of no prompt.

@@ -63,7 +63,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Unread:
-    """An image that cannot be read."""
+    """An image that cannot be read, or whose masks cannot."""
 
     place: int
     name: str
@@ -103,7 +103,7 @@ class GroupWork:
             unread.append((group, Unread(place, example.name or describe(example.image), error)))
 
         fed = (((example.image, (group, place, example)) for place, example in group.members) for group in groups)
-        with closing(traced_beside(self.model, fed, leave_out, **self.options)) as traced:
+        with closing(traced_beside(self.model, fed, leave_out, _read_truth, **self.options)) as traced:
             for (group, place, example), trace in traced:
                 while unread:
                     yield unread.pop(0)
@@ -133,13 +133,17 @@ class GroupWork:
         return {name: (tuple(axes), np.asarray(array)) for name, (axes, array) in named.items()}
 
 
+def _read_truth(beside: tuple[Group, int, Example]) -> None:
+    beside[-1].read()
+
+
 def on_gpu(model: Model) -> bool:
     """Say whether a model is on a GPU."""
     return next(model.clip.parameters()).is_cuda
 
 
 def digest_of(example: Example) -> str:
-    """Fingerprint an image as it is stored, and what is true of it."""
+    """Fingerprint an image as it is stored, and what is true of it, or why that cannot be read any more."""
     image = getattr(example.image, "image", example.image)
     if isinstance(image, (str, os.PathLike)):
         try:
@@ -147,4 +151,7 @@ def digest_of(example: Example) -> str:
         except OSError:
             image = os.fspath(image)
     pixels = image if isinstance(image, str | bytes) else np.asarray(image)
-    return fingerprint([pixels, example.masks, example.labels])
+    try:
+        return fingerprint([pixels, example.masks, example.labels])
+    except ImageError as error:
+        return fingerprint([pixels, str(error)])

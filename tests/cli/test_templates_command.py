@@ -145,15 +145,19 @@ def test_bad_input_is_one_line_before_any_model_is_loaded(refused, here, many, n
     assert re.search(said, refused("templates", *(many if word == "IMAGES" else word for word in words)))
 
 
-@pytest.mark.parametrize(("odd", "said"), [("RGB", "in mode RGB"), ("L", "of shape"), ("text", "cannot be read")])
-def test_masks_that_do_not_fit_are_refused_by_name(run, toy, there, odd, said):
+MASKS = [("RGB", "in mode RGB", 1), ("L", "of shape", 2), ("text", "cannot be read", 1)]
+
+
+@pytest.mark.parametrize(("odd", "said", "code"), MASKS)
+def test_masks_that_cannot_be_read_are_left_out_and_those_that_do_not_fit_refused(run, toy, there, odd, said, code):
     file = sorted((toy / "masks").iterdir())[1]
     if odd == "text":
         file.write_text("no image")
     else:
         Image.new(odd, (64, 60)).save(file)
-    result = run("templates", toy / "images", *SAID, "--masks", toy / "masks", prompts=there, code=2)
+    result = run("templates", toy / "images", *SAID, "--masks", toy / "masks", prompts=there, code=code)
     assert said in result.stderr and "Traceback" not in result.stderr
+    assert ("left out: " in result.stderr and "images could not be read" in result.stderr) == (code == 1)
 
 
 def test_the_command_is_light_until_it_is_run():

@@ -122,13 +122,15 @@ def test_a_planted_fault_is_named_with_its_file(planted, tmp_path):
         assert len(dcv.datasets.read(miniature.layout, tmp_path / "data", miniature.split))
 
 
-def test_a_mask_that_was_not_checked_is_refused_when_its_turn_comes(tmp_path):
+def test_a_mask_that_was_not_checked_is_refused_when_it_is_asked_for(tmp_path):
     made("voc21", tmp_path)
     write(tmp_path / "SegmentationClass/b.png", MASK + 59)
     dataset = iter(dcv.datasets.read("voc21", tmp_path))
-    next(dataset)
-    with pytest.raises(ImageError, match=r"b.png has the id 59, which is no class. Expected ids from 0 to 20"):
-        next(dataset)
+    assert next(dataset).labels is not None
+    unchecked = next(dataset)
+    for _ in range(2):
+        with pytest.raises(ImageError, match=r"b.png has the id 59, which is no class. Expected ids from 0 to 20"):
+            _ = unchecked.labels
 
 
 @pytest.mark.parametrize("inside", [".", "VOCdevkit", "VOCdevkit/VOC2012/JPEGImages"])
