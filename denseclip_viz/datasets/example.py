@@ -55,7 +55,8 @@ class Example:
         image: Anything that `Model.trace` takes.
         masks: `{prompt: (row, column) bool}`, of the upright image; or a function that reads them, as for labels.
         labels: `(row, column)`, places in `classes`; negative ones are no class. Or a function without arguments that
-            reads them: where it raises an `ImageError`, the image is left out as one that cannot be read.
+            reads them, in a thread where images are read in one: where it raises an `ImageError`, the image is left
+            out as one that cannot be read.
         classes: The data set's; filled in where it is gone through.
 
     Example:

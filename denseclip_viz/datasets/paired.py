@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, repeat
 from operator import length_hint
 from typing import Any
@@ -13,7 +12,7 @@ from denseclip_viz import arguments
 from denseclip_viz.datasets.corrupted import CorruptedImages
 from denseclip_viz.datasets.dataset import Dataset
 from denseclip_viz.datasets.example import Example, Masks, examples
-from denseclip_viz.errors import PromptError
+from denseclip_viz.errors import ImageError, PromptError
 
 EachMasks = Iterable[Masks] | Callable[[Any], Masks]
 _OVER: Any = object()
@@ -49,7 +48,7 @@ class Paired:
             yield from examples(images)
             return
         if masks is None or callable(masks):
-            yield from (Example("", image, masks and partial(masks, image)) for image in images)
+            yield from (Example("", image, masks and _outcome(masks, image)) for image in images)
             return
         rest, count = chain(masks, repeat(_OVER)), 0
         for count, (image, each) in enumerate(zip(images, rest), 1):  # noqa: B905
@@ -58,6 +57,19 @@ class Paired:
             yield Example("", image, each)
         if next(rest) is not _OVER:
             raise _unequal(f"More masks than images (images end after {count})")
+
+
+def _outcome(masks: Callable[[Any], Masks], image: Any) -> Masks | Callable[[], Masks]:
+    """Call a function of the user's here, in its turn and in his thread; keep its error for whoever asks for masks."""
+    try:
+        return masks(image)
+    except ImageError as error:
+        failed = error
+
+    def refuse() -> Masks:
+        raise failed
+
+    return refuse
 
 
 def _unequal(got: str) -> PromptError:

@@ -178,7 +178,7 @@ def test_a_run_goes_on_from_its_store_and_an_interrupt_keeps_what_was_done(tiny,
         raise KeyboardInterrupt
 
     with pytest.warns(UserWarning, match="the 2 images until then"):
-        part = dcv.measure.ladder(tiny, until(2), NAMES, time=0, store=tmp_path / "l", batch_size=2, progress=False)
+        part = dcv.measure.ladder(tiny, until(4), NAMES, time=0, store=tmp_path / "l", batch_size=2, progress=False)
     assert part.sizes["image"] == 2 and part.attrs["stopped"]
     whole = climb(tiny, store=tmp_path / "l", batch_size=2)
     xr.testing.assert_equal(whole.areas, climb(tiny, batch_size=2).areas)
