@@ -171,8 +171,10 @@ class Trace:
         one = self.dense[self.paths.index(name)].clone()
         return self._with(dense=one, paths=(name,), provenance={**self.provenance, "path": name})
 
-    def on_grid(self, dense: Tensor, geometry: Geometry, how: str) -> Trace:
+    def on_grid(self, dense: Tensor, geometry: Geometry, how: str, *, path: str = "") -> Trace:
         """Take dense features of another grid, made in a way that `provenance["finer"]` says; the old grid's parts go.
+
+        A `path` names what made features that are none of the tower's own.
 
         Example:
             >>> import denseclip_viz as dcv
@@ -184,7 +186,10 @@ class Trace:
         """
         whole = self.parts & {"global", "dense", "pixels", "image"}
         provenance = {**self.provenance, "finer": how}
-        return self._with(dense=dense, geometry=geometry, parts=whole, keys=None, layers={}, provenance=provenance)
+        changes: dict[str, Any] = {"dense": dense, "geometry": geometry, "parts": whole, "keys": None, "layers": {}}
+        if path:
+            changes["paths"], provenance["path"] = (path,), path
+        return self._with(**changes, provenance=provenance)
 
     def one_path(self, what: str) -> Trace:
         """Refuse several paths where `what` is due of one, and take the axis off a list of one.

@@ -1,2 +1,4 @@
 from .schedules import SCHEDULES as SCHEDULES
 from .schedules import Schedule as Schedule
+from .student import Student as Student
+from .student import load as load
