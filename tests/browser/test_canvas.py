@@ -1,21 +1,30 @@
 """The canvas in a real JupyterLab: the browser and the kernel tell each other what they must, and no more."""
 
 import pytest
+from watch import image, watched
 
 MADE = """import denseclip_viz as dcv
 model = dcv.load()
 prompts = dcv.Prompts(["a taxi", "a limousine", "a road"], ["{}", "a photo of {}"], absent=["a whale"])
 both = model.compare(dcv.toyworld.scene("a red taxi left of a limousine on a road", 256), prompts)
 other = model.compare(dcv.toyworld.scene("a cat on grass", 256), ["a cat", "a road"])"""
-ONE = "canvas = dcv.Canvas(both, view='dense')\ncanvas"
-TWO = """import ipywidgets
+# One cell for each test, which alone uses what stands there.
+CELLS = {
+    "told": "told = dcv.Canvas(both, view='dense')\ntold",
+    "shown": "shown = dcv.Canvas(both, view='dense')\nshown",
+    "linked": """import ipywidgets
 left, right = dcv.Canvas(both), dcv.Canvas(both, view='gap')
 dcv.link(left, right)
-ipywidgets.HBox([left, right])"""
+ipywidgets.HBox([left, right])""",
+    "first": "twice = dcv.Canvas(both, view='dense')\ntwice",
+    "second": "twice",
+    "typed": "typed = dcv.Canvas(both, view='dense')\ntyped",
+    "coloured": "dcv.Canvas(both, view='dense')",
+}
 
 
 class Side:
-    """One canvas of a notebook."""
+    """One canvas of the notebook, by its place among all of them."""
 
     def __init__(self, page, at):
         self.page, self.at, self.root = page, at, page.locator(".dcv-canvas").nth(at)
@@ -31,17 +40,29 @@ class Side:
         return box["x"] + (x + 0.5) / cells * box["width"], box["y"] + (y + 0.5) / cells * box["height"]
 
 
-@pytest.fixture
-def opened(lab, page):
-    """Open a notebook of these cells and run it: gives its canvases."""
-
-    def call(*sources):
-        lab.open(page, lab.write("canvas.ipynb", MADE, *sources))
+@pytest.fixture(scope="module")
+def notebook(lab, chromium):
+    """All canvases in one notebook, run once: a page and a kernel take longer to start than the tests to run."""
+    with watched(chromium, name="canvas") as page:
+        lab.open(page, lab.write("canvas.ipynb", MADE, *CELLS.values()))
         lab.run_all(page)
-        page.locator(".dcv-canvas").first.wait_for()
-        return [Side(page, at) for at in range(page.locator(".dcv-canvas").count())]
+        yield page
+    lab.end_kernels()
 
-    return call
+
+@pytest.fixture
+def page(notebook, request):
+    """The page, watched for this test alone."""
+    yield notebook
+    image(notebook, request.node.name)
+    notebook.watch.check()
+
+
+@pytest.fixture
+def canvases(page):
+    """Give the canvases of a cell."""
+    cells = [name for name in CELLS for _ in range(1 + (name == "linked"))]
+    return lambda cell: [Side(page, at) for at, name in enumerate(cells) if name == cell]
 
 
 def hears(lab, page, expression, value):
@@ -52,33 +73,33 @@ def hears(lab, page, expression, value):
     raise AssertionError(f"{expression} is {lab.ask(page, expression)!r}, not {value!r}")
 
 
-def test_pins_and_choices_reach_the_kernel_and_its_choices_the_browser(opened, lab, page):
-    (one,) = opened(ONE)
+def test_pins_and_choices_reach_the_kernel_and_its_choices_the_browser(canvases, lab, page):
+    (one,) = canvases("told")
     page.mouse.click(*one.place(5, 3))
-    hears(lab, page, "canvas.state['pinned']", [5, 3])
+    hears(lab, page, "told.state['pinned']", [5, 3])
     one.root.locator(".dcv-prompt").select_option("a road")
-    hears(lab, page, "[canvas.state['prompt'], canvas.state['pinned']]", ["a road", [5, 3]])
-    lab.ask(page, "setattr(canvas, 'state', {'view': 'gap', 'opacity': 0.25})")
+    hears(lab, page, "[told.state['prompt'], told.state['pinned']]", ["a road", [5, 3]])
+    lab.ask(page, "setattr(told, 'state', {'view': 'gap', 'opacity': 0.25})")
     one.wait("n.querySelector('.dcv-view').value === 'gap' && n.querySelector('.dcv-opacity').value === '0.25'")
     assert one.root.locator(".dcv-prompt").input_value() == "a road"
 
 
-def test_another_result_keeps_the_prompt_and_status_is_one_line(opened, lab, page):
-    (one,) = opened(ONE)
+def test_another_result_keeps_the_prompt_and_status_is_one_line(canvases, lab, page):
+    (one,) = canvases("shown")
     one.root.locator(".dcv-prompt").select_option("a road")
-    hears(lab, page, "canvas.state['prompt']", "a road")
+    hears(lab, page, "shown.state['prompt']", "a road")
     before = int(one.root.get_attribute("data-version"))
-    lab.ask(page, "canvas.show(other)")
+    lab.ask(page, "shown.show(other)")
     one.wait("n.querySelectorAll('.dcv-bar').length === 2 && Number(n.dataset.version) > arg", before)
     assert one.root.locator(".dcv-prompt").input_value() == "a road"
     peak = "list(map(int, divmod(int(other.dense[0, 1].argmax()), 8)))"
     assert one.root.get_attribute("data-peak") == ",".join(map(str, lab.ask(page, peak)))
-    lab.ask(page, "[setattr(canvas, 'status', '<b>no</b> luck'), setattr(canvas, 'status_kind', 'error')]")
+    lab.ask(page, "[setattr(shown, 'status', '<b>no</b> luck'), setattr(shown, 'status_kind', 'error')]")
     one.wait("n.querySelector('.dcv-status').textContent === '<b>no</b> luck'")
 
 
-def test_linked_canvases_move_together_without_the_kernel(opened, lab, page):
-    left, right = opened(TWO)
+def test_linked_canvases_move_together_without_the_kernel(canvases, lab, page):
+    left, right = canvases("linked")
     assert min(side.root.bounding_box()["width"] for side in (left, right)) > 280
     page.mouse.move(*left.place(6, 2))
     right.wait("n.dataset.cell === '6,2'")
@@ -88,33 +109,32 @@ def test_linked_canvases_move_together_without_the_kernel(opened, lab, page):
     hears(lab, page, told, ["a limousine", "a limousine", "gap"])
 
 
-def test_two_views_of_one_canvas_show_the_same(opened, page):
-    first, second = opened(ONE, "canvas")
+def test_two_views_of_one_canvas_show_the_same(canvases):
+    (first,), (second,) = canvases("first"), canvases("second")
     first.root.locator(".dcv-template").select_option("ensemble")
     second.wait("n.querySelector('.dcv-template').value === 'ensemble'")
 
 
-def test_the_keyboard_belongs_to_the_canvas_and_not_to_the_notebook(opened, lab, page):
-    (one,) = opened(ONE)
+def test_the_keyboard_belongs_to_the_canvas_and_not_to_the_notebook(canvases, lab, page):
+    (one,) = canvases("typed")
     image = one.root.locator(".dcv-image")
     image.focus()
     start = one.root.get_attribute("data-cell")
     for key in ("ArrowUp", "ArrowUp", "Enter"):
         image.press(key)
     y, x = map(int, start.split(","))
-    hears(lab, page, "canvas.state['pinned']", [y - 2, x])
+    hears(lab, page, "typed.state['pinned']", [y - 2, x])
     assert page.evaluate("() => document.activeElement.className") == "dcv-image"
 
 
-def test_a_stored_notebook_has_a_still_and_no_widget_state(opened, lab, page):
-    opened(ONE)
+def test_a_stored_notebook_has_a_still_and_no_widget_state(lab, page):
     outputs = lab.cells(page)[1]["outputs"]
     assert outputs[0]["data"]["image/png"] if isinstance(outputs[0], dict) else "image/png" in str(outputs)
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_the_canvas_takes_the_colours_of_the_notebook(opened, page, theme):
-    (one,) = opened(ONE)
+def test_the_canvas_takes_the_colours_of_the_notebook(canvases, page, theme):
+    (one,) = canvases("coloured")
     page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", theme)
     wanted = str(theme.endswith("Light")).lower()
     page.wait_for_function("wanted => document.body.dataset.jpThemeLight === wanted", arg=wanted)
