@@ -201,16 +201,16 @@ class TextBank:
 
     def _refuse_alike(self, prompts: Prompts, vectors: Tensor, truncate: bool) -> None:
         """Refuse two prompts with the same token ids; only texts whose vectors are alike need to be read again."""
-        context = context_length(self._clip, self._tokenizer)
+        context, prompt_index = context_length(self._clip, self._tokenizer), prompts.prompt_index
         for template, rows in zip(prompts.templates, vectors, strict=True):
-            if not (suspects := alike(rows, prompts.prompt_index)):
+            if not (suspects := alike(rows, prompt_index)):
                 continue
             filled = prompts.texts_of(template)
             ids = token_ids(self._tokenizer, [filled[at] for at in suspects], context=context, truncate=truncate)
             owners: dict[tuple[int, ...], int] = {}
             for at, row in zip(suspects, ids.tolist(), strict=True):
                 first = owners.setdefault(tuple(row), at)
-                one, other = (prompts.prompts[prompts.prompt_index[place]] for place in (first, at))
+                one, other = (prompts.prompts[prompt_index[place]] for place in (first, at))
                 if one != other:
                     raise _read_alike(one, other, filled[first], filled[at], template)
 

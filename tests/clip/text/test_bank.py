@@ -274,6 +274,15 @@ def test_sameness_is_that_of_tokens_not_of_vectors():
     assert TextBank(clip, TOKENIZER).encode(["a taxi", "a cab"]).shape == (1, 2, 8)
 
 
+def test_many_prompts_of_nearly_the_same_vector_cost_no_more_each_than_few(monkeypatch):
+    clip, lists = build(), []
+    torch.nn.init.constant_(clip.token_embedding.weight, 0.3)
+    whose = Prompts.prompt_index.fget
+    monkeypatch.setattr(Prompts, "prompt_index", property(lambda prompts: lists.append(1) or whose(prompts)))
+    TextBank(clip, TOKENIZER).encode([f"thing {number}" for number in range(40)])
+    assert len(lists) < 10, "the list of all prompts is made again for each of them"
+
+
 def test_a_text_may_come_in_two_templates_and_a_synonym_in_two_spellings_but_not_in_two_prompts():
     bank = TextBank(CLIP, TOKENIZER)
     assert bank.encode(Prompts(["taxi", "see taxi"], ["{}", "see {}"])).shape == (2, 2, 8)
