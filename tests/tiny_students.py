@@ -31,7 +31,7 @@ def main(folder: str) -> None:
     """Train in a process that can be killed at any moment; keep every step."""
     learning.build = tiny
     torch.set_num_threads(1)
-    learning.train(dcv.load(), dcv.toyworld.dataset(12, size=64), folder, steps=16, guided=8, every=0, **QUICK)
+    dcv.plus.train(dcv.load(), dcv.toyworld.dataset(12, size=64), folder, steps=16, guided=8, every=0, **QUICK)
 
 
 if __name__ == "__main__":

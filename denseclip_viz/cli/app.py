@@ -34,6 +34,7 @@ from denseclip_viz.cli.image_commands import (
     plotted,
     run,
 )
+from denseclip_viz.cli.plus_commands import app as plus
 from denseclip_viz.cli.template_commands import templates
 from denseclip_viz.cli.toyworld_commands import app as world
 from denseclip_viz.errors import OutputError, PromptError
@@ -54,6 +55,7 @@ app = typer.Typer(
 
 app.add_typer(world, name="toyworld")
 app.add_typer(datasets, name="datasets")
+app.add_typer(plus, name="plus")
 
 FOLDER = Path("denseclip-viz-notebooks")
 

@@ -82,7 +82,7 @@ def evaluate(
             raise PromptError(got, expected="a probability from 0 to 1", fix=fix)
         paths, fit = opt.paths_of(path, several=True), None if geometry is None else opt.fit_of(geometry)
         where = opt.engine_of(engine, workers)
-        images: Any = _dataset(dataset, folder, split, names)
+        images: Any = images_of(dataset, folder, split, names)
         images = _corrupted(images[:limit] if limit else images, corruption)
         loaded = model.load()
         skipped = runs.Skipped(len(images))
@@ -99,14 +99,17 @@ def evaluate(
         skipped.end()
 
 
-def _dataset(name: str, folder: Path | None, split: str | None, names: str | None) -> Dataset | Scenes:
+def images_of(
+    name: str, folder: Path | None, split: str | None, names: str | None, *, scenes: int = SCENES
+) -> Dataset | Scenes:
+    """Open the data set that is named, or so many scenes of the bundled world."""
     if name == TOYWORLD:
         from denseclip_viz.toyworld import dataset
 
         if folder is not None or names is not None:
             got, fix = f"--{'names' if folder is None else 'folder'} for toyworld", "Leave it out."
             raise DatasetError(got, expected="none: its scenes are drawn, their classes have names", fix=fix)
-        return dataset(SCENES, split or "test")
+        return dataset(scenes, split or "test")
     from denseclip_viz.datasets import read
 
     if folder is None:

@@ -11,9 +11,11 @@ from dataclasses import fields
 from denseclip_viz.cli.options import ModelOptions
 
 _SAME = (
-    *(field.name for field in fields(ModelOptions)), "absent", "articles", "background", "cosine", "denoise", "engine",
-    "force", "formula", "geometry", "keep", "minutes", "names", "page", "palette", "path", "scale", "scenes", "score",
-    "size", "smooth", "split", "threshold", "workers",
+    *(field.name for field in fields(ModelOptions)),
+    "absent", "articles", "background", "batch", "confidence", "cosine", "crop", "denoise", "engine", "force",
+    "formula", "geometry", "guided", "keep", "labels", "minutes", "names", "network", "page", "palette", "path",
+    "precision", "scale", "scenes", "schedule", "score", "seed", "size", "smooth", "split", "steps", "threshold",
+    "unseen", "workers",
 )  # fmt: skip
 OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME} | {
     "name": "--model", "pretrained": "--weights", "prompts": "--prompt", "templates": "--template",

@@ -1,9 +1,9 @@
 """Figures that are kept: each function returns what it drew, and pyplot never hears of it.
 
 `compare`, `grid`, `paths`, `attributions`, `layers`, `heads`, `segments`, `template_ranking`, `ladder`, `faithfulness`,
-`copresence`, `interventions`, `disagreement` and `words` make whole figures of results, `contact_sheet` and
-`embedding_map` of a store of features, `bars`, `confusion` and `gallery` of any numbers and labels; `map` draws one
-panel on any axes. `save` writes a figure, `save_labels` a segmentation as a label image.
+`copresence`, `interventions`, `disagreement`, `training_curves` and `words` make whole figures of results,
+`contact_sheet` and `embedding_map` of a store of features, `bars`, `confusion` and `gallery` of any numbers and labels;
+`map` draws one panel on any axes. `save` writes a figure, `save_labels` a segmentation as a label image.
 """
 
 from denseclip_viz.plot.attribution_maps import attributions
@@ -27,6 +27,7 @@ from denseclip_viz.plot.save_labels import save_labels
 from denseclip_viz.plot.segments import segments
 from denseclip_viz.plot.sheet import save
 from denseclip_viz.plot.template_ranking import template_ranking
+from denseclip_viz.plot.training_curves import training_curves
 from denseclip_viz.plot.words import words
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "save_labels",
     "segments",
     "template_ranking",
+    "training_curves",
     "words",
 ]
 

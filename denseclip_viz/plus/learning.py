@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from denseclip_viz.model import Model
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
-Unreadable = Callable[[ImageLike, ImageError], object]
+Unreadable = Callable[[Any, ImageError], object]
 
 
 @guarded
@@ -94,7 +94,7 @@ def train(
         labels: "none": no label is read. "ignored": only where nothing is to be learned, as published numbers were
             made. "seen": all but those of `unseen` classes.
         unseen: Classes whose labels are not used; they alone compete for their pixels (transductive zero-shot).
-        network: As for `plus.build`: "clip-fpn", "deeplabv3-resnet50", "smp:Unet:resnet18", …
+        network: "clip-fpn", "deeplabv3-resnet50", "smp:Unet:resnet18", …
         weights: A file of its backbone's weights; by default its own or random ones. Nothing is downloaded.
         steps: How many; by fewer a schedule is compressed.
         guided: How many of them, the first, learn from the teacher; the others from the student's own labels.
@@ -122,6 +122,14 @@ def train(
         KeyboardInterrupt: After the step at hand, which is kept.
 
     Source: Zhou, Loy, Dai (arXiv 2112.01071), DenseCLIP+ / MaskCLIP+.
+
+    Example:
+        >>> import denseclip_viz as dcv, tempfile
+        >>> model, scenes = dcv.load(), dcv.toyworld.dataset(4, size=64)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     student = dcv.plus.train(model, scenes, folder, steps=1, batch=1, crop=64, classes=["grass", "sky"])
+        >>> student.training["settings"]["schedule"]["labels"]
+        'none'
     """
     given: dict[str, Any] = {
         "labels": labels,

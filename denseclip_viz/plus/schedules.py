@@ -208,5 +208,5 @@ def schedule_named(preset: str | Schedule) -> Schedule:
     """
     if isinstance(preset, Schedule):
         return preset
-    one_of(preset, tuple(SCHEDULES), "preset", error=PromptError)
+    one_of(preset, tuple(SCHEDULES), "schedule", error=PromptError)
     return SCHEDULES[preset]

@@ -46,7 +46,7 @@ def quick(monkeypatch, model, tmp_path):
 
     def run(dataset=None, folder=tmp_path / "run", **options):
         scenes = dcv.toyworld.dataset(8, size=64) if dataset is None else dataset
-        return learning.train(model, scenes, folder, **{"steps": 3, **QUICK, **options})
+        return dcv.plus.train(model, scenes, folder, **{"steps": 3, **QUICK, **options})
 
     return run
 
@@ -353,4 +353,4 @@ def test_only_the_image_of_an_item_is_read(tmp_path):
 def test_a_teacher_that_is_not_made_for_such_images_is_told_of(monkeypatch, tmp_path):
     monkeypatch.setattr(learning, "build", tiny)
     with pytest.warns(UntrainedImageWarning, match="trained on"):
-        learning.train(dcv.load(), [np.zeros((64, 64, 3), np.uint8)], tmp_path, classes=NAMES, steps=1, **QUICK)
+        dcv.plus.train(dcv.load(), [np.zeros((64, 64, 3), np.uint8)], tmp_path, classes=NAMES, steps=1, **QUICK)

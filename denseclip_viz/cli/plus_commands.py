@@ -1,0 +1,130 @@
+"""`denseclip-viz plus train voc20aug RUN STUDENT --folder VOC2012 --schedule voc20`: segmenters taught by CLIP."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+
+import typer
+
+from denseclip_viz.cli import evaluate_commands as measured_commands
+from denseclip_viz.cli import image_commands as runs
+from denseclip_viz.cli import options as opt
+from denseclip_viz.cli.printed import print_written
+from denseclip_viz.errors import OutputError
+from denseclip_viz.files import check_target
+from denseclip_viz.validation import short_name
+
+app = typer.Typer(help="DenseCLIP+: teach a segmenter by CLIP's maps, with no label; measure it.", no_args_is_help=True)
+
+DataSet = Annotated[str, typer.Argument(help="voc20aug, … (denseclip-viz datasets lists them), or toyworld.")]
+Folder = Annotated[Optional[Path], typer.Option(help="The data set's; toyworld has none.")]  # noqa: UP045
+Limit = Annotated[Optional[int], typer.Option(min=1, help="The first so many images alone.")]  # noqa: UP045
+SCENES = 3000
+
+
+@app.command()
+@opt.with_model
+def train(
+    dataset: DataSet,
+    run: Annotated[Path, typer.Argument(help="Where the checkpoint is kept; a later call goes on to the same bits.")],
+    student: Annotated[Path, typer.Argument(help="A new folder for the student.")],
+    model: opt.ModelOptions,
+    folder: Folder = None,
+    split: Annotated[Optional[str], typer.Option(help="Which images; train by default.")] = None,  # noqa: UP045
+    limit: Limit = None,
+    schedule: Annotated[
+        str, typer.Option(help="toyworld, voc20, context59, cityscapes, coco-stuff, ade150; NAME-zero-shot.")
+    ] = "toyworld",
+    network: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="clip-fpn, deeplabv3-resnet50, smp:Unet:resnet18, …; the schedule's by default."),
+    ] = None,
+    backbone: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A file of the network's backbone weights; nothing is downloaded."),
+    ] = None,
+    labels: Annotated[
+        Literal["none", "ignored", "seen"] | None, typer.Option(help="Which labels are read; the schedule's.")
+    ] = None,
+    unseen: Annotated[list[str], typer.Option(help="A class whose labels are not used; repeat for more.")] = [],  # noqa: B006
+    steps: Annotated[Optional[int], typer.Option(help="How many.")] = None,  # noqa: UP045
+    guided: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="How many of them CLIP leads; then the student teaches itself."),
+    ] = None,
+    batch: Annotated[Optional[int], typer.Option(help="Images a step.")] = None,  # noqa: UP045
+    crop: Annotated[Optional[int], typer.Option(help="Pixels a side.")] = None,  # noqa: UP045
+    path: opt.OnePath = [],  # noqa: B006
+    template: opt.Templates = [],  # noqa: B006
+    confidence: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Pixels whose best name has a lower probability are not learned from."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first weights, the order, the crops.")] = 0,
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="bf16: products in bfloat16.")] = "fp32",
+    on: Annotated[str, typer.Option(help="Where the student learns: cpu, or a GPU such as cuda.")] = "cpu",
+    restart: Annotated[bool, typer.Option("--restart", help="Start over, whatever RUN holds.")] = False,
+) -> None:
+    """Teach a segmenter by CLIP's own maps; without labels unless asked. A killed run goes on by the same command."""
+    from denseclip_viz.plus.learning import train as learn
+
+    with runs.one_line_errors():
+        if os.path.lexists(student):
+            got, fix = f"{short_name(student)} is there already", "Name another one, or remove it first."
+            raise OutputError(got, expected="a new folder for the student", fix=fix)
+        one = opt.paths_of(path)
+        images = measured_commands.images_of(dataset, folder, split or "train", None, scenes=SCENES)
+        images, loaded = images[:limit] if limit else images, model.load()
+        skipped = runs.Skipped(len(images))
+        options: dict[str, Any] = {"labels": labels, "unseen": unseen or None, "steps": steps, "guided": guided}
+        options |= {"batch": batch, "crop": crop, "path": one, "confidence": confidence, "network": network}
+        options |= {"templates": (template[0] if len(template) == 1 else template) or None, "weights": backbone}
+        options |= {"seed": seed, "precision": precision, "device": on, "resume": not restart}
+        taught = learn(loaded, images, run, preset=schedule, unreadable=skipped, **options)
+        print_written([taught.save(student)])
+        skipped.end()
+
+
+@app.command()
+@opt.with_model
+def evaluate(
+    student: Annotated[Path, typer.Argument(help="The folder of a student.")],
+    dataset: DataSet,
+    model: opt.ModelOptions,
+    folder: Folder = None,
+    split: Annotated[Optional[str], typer.Option(help="Which images; val by default.")] = None,  # noqa: UP045
+    limit: Limit = None,
+    geometry: opt.Fit = "native",
+    path: opt.OnePath = [],  # noqa: B006
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 8,
+    out: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--out", "-o", help="csv: a row a class; json: all scores; nc: those and the confusion."),
+    ] = None,
+    force: opt.Force = False,
+) -> None:
+    """Measure a student beside its teacher: IoU of every class, mIoU, and of zero-shot training seen, unseen, hIoU."""
+    from denseclip_viz.plus.student import load
+    from denseclip_viz.plus.student_scores import evaluate as measure
+
+    with runs.one_line_errors():
+        if out is not None:
+            check_target(out, measured_commands.ENDINGS, force=force)
+        fit, one = opt.fit_of(geometry), opt.paths_of(path) or "value"
+        images = measured_commands.images_of(dataset, folder, split, None)
+        taught, loaded = load(student), model.load()
+        images = images[:limit] if limit else images
+        skipped = runs.Skipped(len(images))
+        options: dict[str, Any] = {"path": one, "geometry": fit, "batch_size": batch_size, "unreadable": skipped}
+        result = measure(taught, loaded, images, **options)
+        result.attrs.setdefault("published", "")
+        measured_commands.show(result)
+        for name in ("seen", "unseen", "hiou"):
+            if name in result:
+                values = zip(result["candidate"].to_numpy(), result[name].to_numpy(), strict=True)
+                typer.echo(f"{name}: {', '.join(f'{who} {value:.4f}' for who, value in values)}")
+        if out is not None:
+            print_written([measured_commands.keep(result, out, force=force)])
+        skipped.end()

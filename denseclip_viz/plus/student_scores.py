@@ -1,0 +1,156 @@
+"""A student beside its teacher on labelled images: IoU of classes, and of those seen and unseen in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from denseclip_viz.clip.dense_path import DensePath
+from denseclip_viz.clip.paths import choose_path
+from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.clip.text.encode import ensemble
+from denseclip_viz.datasets import Example
+from denseclip_viz.errors import ImageError, PromptError
+from denseclip_viz.geometry import Fit
+from denseclip_viz.maps.similarity import choose_formula, cosine_maps
+from denseclip_viz.measure.class_scores import summary
+from denseclip_viz.measure.evaluation import run, whole
+from denseclip_viz.measure.ladder import over_classes
+from denseclip_viz.measure.map_scores import Floats
+from denseclip_viz.measure.pixel_classes import PixelRule
+from denseclip_viz.measure.protocol import NamedClasses, PixelCounts
+from denseclip_viz.plus.student import Student
+from denseclip_viz.prompts import Prompts
+from denseclip_viz.trace import Trace
+from denseclip_viz.validation import some
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from denseclip_viz.model import Model
+
+STUDENT = "student"
+
+
+@guarded
+def evaluate(
+    student: Student,
+    model: Model,
+    dataset: Iterable[Any],
+    *,
+    prompts: Prompts | None = None,
+    path: str | DensePath = "value",
+    geometry: str | Fit | None = None,
+    batch_size: int = 8,
+    unreadable: Callable[[Any, ImageError], object] | None = None,
+    progress: bool = True,
+) -> xr.Dataset:
+    """Measure a student and its teacher on the same labelled images with the same texts.
+
+    Args:
+        student: The student.
+        model: Its teacher.
+        dataset: As for `measure.evaluate_segmentation`; the student's classes are among its classes, by their names.
+        prompts: Other words than the student learned, which its features can be compared with too; names of classes.
+        path: The teacher's path.
+        geometry: As for `Model.trace`.
+        batch_size: As for `Model.trace_many`.
+        unreadable: As for `measure.evaluate`.
+        progress: Show bars where somebody can see them.
+
+    Returns:
+        As `measure.evaluate_segmentation`, for the path and "student". Where classes were unseen in training also
+        `seen` and `unseen`, mIoU of each, and `hiou`, 2 · seen · unseen / (seen + unseen).
+
+    Raises:
+        PromptError: Classes that the data set does not have.
+        ImageError: No image that can be read, or labels that do not fit it.
+
+    Example:
+        >>> import denseclip_viz as dcv, tempfile
+        >>> model, scenes = dcv.load(), dcv.toyworld.dataset(2, size=64)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     student = dcv.plus.train(model, scenes, folder, steps=1, batch=1, crop=64)
+        >>> evaluate(student, model, scenes, progress=False).candidate.values.tolist()
+        ['value', 'student']
+    """
+    import xarray as xr
+
+    classes = tuple(getattr(dataset, "classes", ()))
+    words, vectors = (student.prompts, student.vectors) if prompts is None else (prompts, None)
+    if foreign := set(words.prompts) - set(classes):
+        got, fix = f"classes {some(foreign)} that no label has", "Pass prompts= with the names of its classes."
+        raise PromptError(got, expected=f"some of {some(classes, most=12)}", fix=fix)
+    vectors = ensemble(model.texts.encode(words)).float() if vectors is None else vectors
+    rule = PixelRule(
+        owners=tuple(classes.index(name) for name in words.prompts),
+        formula=choose_formula(None, model.logit_scale, model.logit_bias),
+    )
+    options = {"geometry": geometry, "batch_size": batch_size}
+    both: dict[Any, PixelCounts] = {
+        NamedClasses((choose_path(path),), words.prompts, vectors): PixelCounts(rule, len(classes)),
+        Taught(student, vectors): FinePixelCounts(rule, len(classes)),
+    }
+    more: dict[str, Any] = {"unreadable": unreadable, "progress": progress, "collect": partial(summary, classes)}
+    parts = [whole(run(model, dataset, who, measure, options, **more)) for who, measure in both.items()]
+    result = xr.concat(parts, "candidate", data_vars="minimal", join="exact", combine_attrs="override")
+    unseen = student.training.get("settings", {}).get("schedule", {}).get("unseen", ())
+    return result.assign(seen_and_unseen(result, unseen)) if unseen else result
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """A student's cosines with texts, as a candidate: `vectors` are `(class, D)`, unit vectors."""
+
+    student: Student
+    vectors: Tensor
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One."""
+        return (STUDENT,)
+
+    @property
+    def trace_options(self) -> Mapping[str, Any]:
+        """What a student's trace is made of."""
+        return {"keep": ["dense", "pixels"]}
+
+    def maps(self, trace: Trace) -> Floats:
+        """Score every class on the student's grid, `(1, class, Y, X)`."""
+        return np.asarray(cosine_maps(self.student.trace(trace).dense, self.vectors[None]).numpy())
+
+
+@dataclass(frozen=True)
+class FinePixelCounts(PixelCounts):
+    """What `PixelCounts` measures, of maps on a grid of their own."""
+
+    def __call__(self, maps: Floats, example: Example, trace: Trace) -> dict[str, tuple[tuple[str, ...], Any]]:
+        """Count on the grid that the maps have."""
+        cell = tuple(-(-side // n) for side, n in zip(trace.geometry.input, maps.shape[-2:], strict=True))
+        geometry = replace(trace.geometry, cell=(cell[0], cell[1]))
+        return super().__call__(maps, example, trace.on_grid(trace.dense, geometry, STUDENT))
+
+
+def seen_and_unseen(measured: xr.Dataset, unseen: Iterable[str]) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Average IoU `(candidate, class)` over classes that were seen in training, over the others, and over both evenly.
+
+    Source: Xian et al., arXiv 1707.00600: the harmonic mean of generalised zero-shot learning.
+
+    Example:
+        >>> import xarray as xr
+        >>> iou = xr.DataArray([[0.6, 0.3]], dims=("candidate", "class"), coords={"class": ["sky", "sheep"]})
+        >>> {name: round(float(value[0]), 3) for name, (_, value) in seen_and_unseen({"iou": iou}, ["sheep"]).items()}
+        {'seen': 0.6, 'unseen': 0.3, 'hiou': 0.4}
+    """
+    is_unseen = np.isin(measured["iou"]["class"].to_numpy(), list(unseen))
+    ious = measured["iou"].to_numpy()
+    labelled, other = over_classes(ious[:, ~is_unseen]), over_classes(ious[:, is_unseen])
+    total = labelled + other
+    both = np.where(total > 0, 2 * labelled * other / np.where(total > 0, total, 1), 0.0)
+    values = {"seen": labelled, "unseen": other, "hiou": np.where(np.isfinite(total), both, np.nan)}
+    return {name: (("candidate",), value) for name, value in values.items()}

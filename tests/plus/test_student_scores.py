@@ -1,0 +1,82 @@
+"""A student beside its teacher: the same counts as the general protocol, and means over seen and unseen classes."""
+
+import numpy as np
+import pytest
+from tiny_students import QUICK
+from typer.testing import CliRunner
+
+import denseclip_viz as dcv
+from denseclip_viz.cli.app import app
+from denseclip_viz.errors import LayerError, PromptError
+from denseclip_viz.plus.student_scores import seen_and_unseen
+
+UNSEEN = ["grass", "fox"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return dcv.load()
+
+
+@pytest.fixture(scope="module")
+def student(model, tmp_path_factory):
+    scenes, folder = dcv.toyworld.dataset(4, size=64), tmp_path_factory.mktemp("run")
+    return dcv.plus.train(model, scenes, folder, steps=2, labels="seen", unseen=UNSEEN, **QUICK)
+
+
+def test_the_teacher_is_measured_as_the_protocol_measures_it(student, model):
+    scenes = dcv.toyworld.dataset(2, "test", size=64)
+    both = dcv.plus.evaluate(student, model, scenes, geometry=dcv.Whole(short=64), progress=False)
+    alone = dcv.measure.evaluate_segmentation(model, scenes, geometry=dcv.Whole(short=64), progress=False)
+    assert np.array_equal(both.confusion[0], alone.confusion[0])
+    assert both.confusion.sum(("true", "given")).values.tolist() == [2 * 64 * 64] * 2
+
+
+def test_a_student_is_measured_pixel_by_pixel_on_its_own_grid(student, model):
+    (scene,) = scenes = dcv.toyworld.dataset(1, "test", size=64)
+    both = dcv.plus.evaluate(student, model, scenes, geometry=dcv.Whole(short=64), progress=False)
+    trace = student.trace(model.trace(scene, geometry=dcv.Whole(short=64)))
+    labels = model.segment(trace, student.prompts).labels.values
+    assert both.confusion[1].values.trace() == (labels == scene.labels()).sum()
+
+
+def test_the_harmonic_mean_is_of_seen_and_unseen_classes(student, model):
+    scenes = dcv.toyworld.dataset(3, "test", size=64)
+    both = dcv.plus.evaluate(student, model, scenes, geometry=dcv.Whole(short=64), progress=False)
+    iou = both.iou.to_pandas().loc["value"]
+    labelled, other = iou.drop(UNSEEN).mean(), iou[UNSEEN].mean()
+    assert both.hiou.values[0] == pytest.approx(2 * labelled * other / (labelled + other), rel=1e-12)
+
+
+def test_nothing_right_has_a_harmonic_mean_of_nought(student, model):
+    import xarray as xr
+
+    iou = xr.DataArray([[0.0, 0.0]], dims=("candidate", "class"), coords={"class": ["sky", "sheep"]})
+    assert seen_and_unseen({"iou": iou}, ["sheep"])["hiou"][1].tolist() == [0.0]
+
+
+def test_other_words_than_those_learned_can_be_measured(student, model):
+    scenes = dcv.toyworld.dataset(1, "test", size=64)
+    options = {"geometry": dcv.Whole(short=64), "progress": False}
+    both = dcv.plus.evaluate(student, model, scenes, prompts=dcv.Prompts(["grass", "sky"]), **options)
+    assert set(both["class"].values[both.confusion.sum(("candidate", "true"))[:-1] > 0]) <= {"grass", "sky"}
+    with pytest.raises(PromptError, match="no label has"):
+        dcv.plus.evaluate(student, model, scenes, prompts=dcv.Prompts(["a red car"]), **options)
+
+
+def test_curves_are_drawn_with_what_was_read(student):
+    figure = dcv.plot.training_curves(student)
+    assert [line.get_gid() for ax in figure.axes for line in ax.lines if line.get_gid()][0] == "loss"
+    with pytest.raises(LayerError, match="without curves"):
+        dcv.plot.training_curves(type("Bare", (), {"training": {}})())
+
+
+def test_the_command_line_trains_goes_on_and_measures(tmp_path):
+    run, saved = str(tmp_path / "run"), str(tmp_path / "student")
+    options = ["--limit", "2", "--steps", "1", "--batch", "1", "--crop", "64"]
+    done = CliRunner().invoke(app, ["plus", "train", "toyworld", run, saved, *options])
+    assert done.exit_code == 0, done.output
+    assert CliRunner().invoke(app, ["plus", "train", "toyworld", run, saved, *options]).exit_code == 2
+    measured = CliRunner().invoke(app, ["plus", "evaluate", saved, "toyworld", "--limit", "1", "-g", "whole:64"])
+    assert measured.exit_code == 0, measured.output
+    assert "mIoU: value" in measured.output and "student" in measured.output
