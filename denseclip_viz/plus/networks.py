@@ -104,11 +104,19 @@ class _DilatedSum(nn.Module):
         return torch.stack([branch(features) for branch in self.branches]).sum(0)
 
 
-def _clip_fpn(name: str, dimension: int, structure: Mapping[str, Any]) -> nn.Module:
-    from segmentation_models_pytorch.decoders.fpn.decoder import FPNDecoder
+def _library() -> Any:
+    try:
+        import segmentation_models_pytorch as smp
+    except ImportError as error:
+        got, fix = "A student without segmentation-models-pytorch", 'Run pip install "denseclip_viz[plus]".'
+        raise ModelNameError(got, expected="that library, whose decoders it stands on", fix=fix) from error
+    return smp
 
+
+def _clip_fpn(name: str, dimension: int, structure: Mapping[str, Any]) -> nn.Module:
+    smp = _library()
     backbone = Stages(**structure)
-    decoder = FPNDecoder(
+    decoder = smp.decoders.fpn.decoder.FPNDecoder(
         backbone.channels,
         encoder_depth=5,
         pyramid_channels=_PYRAMID,
@@ -130,8 +138,7 @@ def _deeplab(name: str, dimension: int, structure: Mapping[str, Any]) -> nn.Modu
 
 
 def _smp(name: str, dimension: int, structure: Mapping[str, Any]) -> nn.Module:
-    import segmentation_models_pytorch as smp
-
+    smp = _library()
     _, decoder, encoder = (*name.split(":", 2), "", "")[:3]
     if decoder not in _DECODERS:
         expected, fix = f"smp:DECODER:ENCODER with one of {', '.join(_DECODERS)}", "Try 'smp:FPN:resnet18'."

@@ -97,6 +97,14 @@ def test_a_student_is_open_to_words_that_it_was_never_taught(model, trace, stude
     assert maps.shape[1:] == (3, 16, 16) and maps.attrs["path"] == "student" and float(abs(maps).max()) <= 1
 
 
+def test_teacher_and_student_stand_side_by_side_on_one_page_and_in_figures(model, trace, student, tmp_path):
+    prompts, fine = student.prompts, student.trace(trace)
+    both = [model.compare(trace, prompts), model.similarity(fine, prompts)]
+    page = dcv.save_html(both, tmp_path / "both.html", trace=[trace, fine]).read_text()
+    assert page.count("<script") >= 1 and "student" in page
+    assert dcv.plot.grid(both[1]).axes and dcv.plot.segments(model.segment(fine, prompts)).axes
+
+
 def test_the_model_and_the_trace_are_the_same_after_it(model, trace, student):
     before = {name: tensor.clone() for name, tensor in model.clip.state_dict().items()}
     dense = trace.dense.clone()
