@@ -31,7 +31,7 @@ tests: $(VENV)/.installed
 
 # after the others and apart from them: the browser's driver keeps an event loop in its thread
 browser: $(VENV)/.installed
-	$(PYTEST) tests/browser
+	$(BIN)/python -m pytest tests/browser
 
 # uv resolves torch and torchvision together, from one index, into an environment of its own
 $(VENV)/.installed: pyproject.toml
