@@ -89,6 +89,31 @@ def train(
 
 @app.command()
 @opt.with_model
+def predict(
+    student: Annotated[Path, typer.Argument(help="The folder of a student.")],
+    images: opt.Images,
+    model: opt.ModelOptions,
+    labels: Annotated[
+        str, typer.Option(help="png of the image's size: 1 the first class; json: COCO's RLE. {name} for many.")
+    ] = "{name}-labels.png",
+    geometry: opt.Fit = "whole",
+    force: opt.Force = False,
+) -> None:
+    """Name every pixel of images by the best of a student's classes, and write label images."""
+    from denseclip_viz.plot.save_labels import ENDINGS, save_labels
+    from denseclip_viz.plus.student import load
+
+    with runs.one_line_errors():
+        fit, files = opt.fit_of(geometry), runs.find(images)
+        runs.check_out(labels, files, ENDINGS, force=force)
+        taught, loaded = load(student), model.load()
+        for file in files:
+            (named,) = taught.predict(loaded, [file], geometry=fit)
+            print_written([save_labels(named, runs.named(labels, file), force=force)])
+
+
+@app.command()
+@opt.with_model
 def evaluate(
     student: Annotated[Path, typer.Argument(help="The folder of a student.")],
     dataset: DataSet,

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from tiny_students import QUICK
 from typer.testing import CliRunner
 
@@ -9,8 +11,16 @@ import denseclip_viz as dcv
 from denseclip_viz.cli.app import app
 from denseclip_viz.errors import LayerError, PromptError
 from denseclip_viz.plus.student_scores import seen_and_unseen
+from denseclip_viz.toyworld.scenes import DRAWN
 
 UNSEEN = ["grass", "fox"]
+
+
+def drawn():
+    """Mark an image as one of the bundled world."""
+    info = PngInfo()
+    info.add_text("comment", DRAWN)
+    return info
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +90,11 @@ def test_the_command_line_trains_goes_on_and_measures(tmp_path):
     measured = CliRunner().invoke(app, ["plus", "evaluate", saved, "toyworld", "--limit", "1", "-g", "whole:64"])
     assert measured.exit_code == 0, measured.output
     assert "mIoU: value" in measured.output and "student" in measured.output
+    image, labels = tmp_path / "scene.png", tmp_path / "scene-labels.png"
+    Image.fromarray(dcv.toyworld.scene("a taxi on grass", size=64).image).save(image, pnginfo=drawn())
+    written = CliRunner().invoke(
+        app, ["plus", "predict", saved, str(image), "--labels", str(tmp_path / "{name}-labels.png"), "-g", "whole:64"]
+    )
+    assert written.exit_code == 0, written.output
+    with Image.open(labels) as opened:
+        assert opened.size == (64, 64)
