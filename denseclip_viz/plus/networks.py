@@ -1,6 +1,7 @@
 """Networks of students: from a tower's own input `(image, 3, H, W)` to features `(image, D, h, w)` in text space.
 
-    clip-fpn              the teacher's own ResNet, copied and free to learn, below a feature pyramid; its stride is 4
+    clip-fpn              the teacher's own ResNet and value path, copied and free to learn, and what a feature pyramid
+                          of stride 4 adds to them: nothing at first, so that the student begins as its teacher
     deeplabv2-resnet101   the published student: stride 8, four dilated convolutions, summed; also resnet50
     deeplabv3-resnet101   torchvision's, also resnet50 and mobilenet
     smp:FPN:resnet18      segmentation-models-pytorch: any of its decoders that convolve, on any of its encoders
@@ -24,13 +25,13 @@ from denseclip_viz.clip.load.file_kinds import read_file
 from denseclip_viz.clip.load.weights import hash_start, local_file
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.towers import Tower
-from denseclip_viz.clip.towers.stages import Stages, body_weights, structure_of
+from denseclip_viz.clip.towers.stages import Stages, ValuePath, body_weights, structure_of, value_weights
 from denseclip_viz.errors import ModelNameError, WeightsError, warn
 from denseclip_viz.validation import short, some
 
 _MULTIPLE = 32  # pixels: the coarsest grid inside any of these networks
 _DECODERS = "DeepLabV3 DeepLabV3Plus FPN Linknet MAnet UPerNet Unet UnetPlusPlus".split()  # of smp, for any size
-_PYRAMID, _SEGMENTATION = 192, 96  # channels of the pyramid on a copied tower
+_PYRAMID, _SEGMENTATION = 128, 64  # channels of the pyramid on a copied tower
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,20 @@ class _Pyramid(nn.Module):
         return self.head(self.decoder(levels))  # type: ignore[no-any-return]
 
 
+class _ValueAndPyramid(_Pyramid):
+    """Add what a pyramid gives to the value path of what it stands on."""
+
+    def __init__(self, decoder: nn.Module, head: nn.Conv2d, value: ValuePath) -> None:
+        super().__init__(decoder, head)
+        self.value = value
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)  # type: ignore[arg-type]
+
+    def forward(self, seen: list[Tensor]) -> Tensor:
+        added = super().forward(seen)
+        return added + F.interpolate(self.value(seen[-1]), added.shape[-2:], mode="bilinear", align_corners=False)
+
+
 class _Picked(nn.Module):
     """Give the last of what torchvision's backbones name to what stands on them."""
 
@@ -124,7 +139,8 @@ def _clip_fpn(name: str, dimension: int, structure: Mapping[str, Any]) -> nn.Mod
         dropout=0.0,
         merge_policy="cat",
     )
-    return TextSpaceNetwork(backbone, _Pyramid(decoder, nn.Conv2d(decoder.out_channels, dimension, 1)))
+    head, value = nn.Conv2d(decoder.out_channels, dimension, 1), ValuePath(backbone.channels[-1], dimension)
+    return TextSpaceNetwork(backbone, _ValueAndPyramid(decoder, head, value))
 
 
 def _deeplab(name: str, dimension: int, structure: Mapping[str, Any]) -> nn.Module:
@@ -210,12 +226,16 @@ def build(
         fix = "Leave weights out, or choose another network, such as 'smp:FPN:resnet18'."
         raise WeightsError(got, expected="a tower to copy, whose weights it begins with", fix=fix)
     facts = {"name": name, "dimension": dimension, "structure": structure_of(teacher) if copies and teacher else {}}
+    if copies and teacher and (own := len(value_weights(teacher)["c_proj.bias"])) != dimension:
+        got = f"{dimension} dimensions for clip-fpn of embeddings of {own}"
+        raise WeightsError(got, expected="the teacher's own", fix=f"Pass dimension={own}.")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = rebuild(facts)
     facts |= {"seed": seed, "stride": network.stride}
     if copies and teacher:
         network.backbone.visual.load_state_dict(body_weights(teacher))
+        network.rest.value.load_state_dict(value_weights(teacher))
         return Built(network, {**facts, "backbone": "the teacher's own"})
     if weights is None:
         warn(f"{name} begins with random weights: it learns slowly. Give weights=, a file of its backbone's.")

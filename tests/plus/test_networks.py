@@ -69,9 +69,19 @@ def test_a_seed_decides_every_weight_and_leaves_the_callers_chance_alone():
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_copy_of_the_teacher_begins_as_the_teacher_also_while_it_learns(model):
+    network = build("clip-fpn", 128, teacher=model.tower).network
+    trace = model.trace(dcv.toyworld.scene("a red car on grass", size=128))
+    dense = torch.nn.functional.interpolate(trace.dense.movedim(-1, 0)[None], scale_factor=8, mode="bilinear")
+    statistics = {name: tensor.clone() for name, tensor in network.named_buffers()}
+    assert network.training
+    torch.testing.assert_close(network(trace.pixels[None]).detach(), dense, rtol=1e-5, atol=1e-4)
+    assert all(torch.equal(tensor, statistics[name]) for name, tensor in network.named_buffers())
+
+
 @pytest.mark.filterwarnings("ignore:.*random weights")
 def test_a_network_is_built_anew_of_its_facts(model):
-    for built in (build(SMALL, 4), build("clip-fpn", 4, teacher=model.tower)):
+    for built in (build(SMALL, 4), build("clip-fpn", 128, teacher=model.tower)):
         rebuild(built.facts).load_state_dict(built.network.state_dict())
 
 
@@ -99,6 +109,8 @@ def test_a_copy_needs_a_resnet_to_copy(model):
     with pytest.raises(WeightsError, match="without a teacher"):
         build("clip-fpn", 4)
     with pytest.raises(WeightsError, match="weights for clip-fpn"):
-        build("clip-fpn", 4, teacher=model.tower, weights="any.safetensors")
+        build("clip-fpn", 128, teacher=model.tower, weights="any.safetensors")
+    with pytest.raises(WeightsError, match="4 dimensions for clip-fpn of embeddings of 128"):
+        build("clip-fpn", 4, teacher=model.tower)
     with pytest.raises(UnsupportedTowerError, match="Choose another network"):
         build("clip-fpn", 128, teacher=dcv.load("bundled-vit").tower)

@@ -1,4 +1,4 @@
-"""A tower's body without its pool, as a network of its own that may learn: what its stem and its stages see."""
+"""A tower's body, and its value path, as parts of a network of its own that may learn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from denseclip_viz.errors import UnsupportedTowerError
 
 
 class Stages(nn.Module):
-    """The convolutions of a `ModifiedResNet`.
+    """The convolutions of a `ModifiedResNet`; the statistics of its norms stay what they are, also while it learns.
 
     Args:
         blocks: How many there are in each stage.
@@ -35,6 +35,15 @@ class Stages(nn.Module):
         self.visual = ModifiedResNet(list(blocks), output_dim=1, heads=1, image_size=32, width=width)
         self.visual.attnpool = nn.Identity()
         self.channels = [3, width, *(width * 4 * 2**stage for stage in range(4))]
+        self.train()
+
+    def train(self, mode: bool = True) -> Stages:
+        """Leave norms in eval mode: a few crops would give worse statistics than those that CLIP was trained with."""
+        super().train(mode)
+        for part in self.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.training = False
+        return self
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Give the input itself, what the stem sees before it is halved once more, and each stage."""
@@ -50,6 +59,27 @@ class Stages(nn.Module):
         return levels
 
 
+class ValuePath(nn.Module):
+    """The pool's value and output projections at every position: dense features in text space.
+
+    Source: DenseCLIP (arXiv 2112.01071v1) section 3.
+
+    Example:
+        >>> import torch
+        >>> ValuePath(8, 4)(torch.zeros(1, 8, 2, 3)).shape
+        torch.Size([1, 4, 2, 3])
+    """
+
+    def __init__(self, channels: int, dimension: int) -> None:
+        super().__init__()
+        self.v_proj, self.c_proj = nn.Linear(channels, channels), nn.Linear(channels, dimension)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Project `(image, C, y, x)` to `(image, D, y, x)`."""
+        dense: Tensor = self.c_proj(self.v_proj(seen.movedim(1, -1))).movedim(-1, 1)
+        return dense
+
+
 def structure_of(tower: Tower) -> dict[str, Any]:
     """Say how large the `Stages` of a tower are.
 
@@ -61,6 +91,12 @@ def structure_of(tower: Tower) -> dict[str, Any]:
         raise UnsupportedTowerError(got, expected="a ResNet with CLIP's attention pool", fix=fix)
     visual: Any = tower.visual
     return {"blocks": [len(getattr(visual, stage)) for stage in STAGES], "width": visual.conv3.out_channels}
+
+
+def value_weights(tower: Tower) -> Mapping[str, Tensor]:
+    """Copy the weights of a tower's `ValuePath`."""
+    pool = tower.visual.get_submodule("attnpool").state_dict()
+    return {name: value.detach().clone() for name, value in pool.items() if name.startswith(("v_proj.", "c_proj."))}
 
 
 def body_weights(tower: Tower) -> Mapping[str, Tensor]:
