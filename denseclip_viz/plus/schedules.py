@@ -189,7 +189,7 @@ SCHEDULES: dict[str, Schedule] = {
     "coco-stuff-zero-shot": Schedule(steps=80000, guided=8000, unseen=_STUFF_UNSEEN, **_LABELLED),
     # Features of the bundled ResNet are about 80 long: a scale of 0.6 makes its cosines count about 50 times.
     "toyworld": Schedule(
-        steps=700, batch=8, optimizer="adamw", rate=5e-4, least=0.0, warm_up=20, decay=0.01, crop=(256, 256),
+        steps=500, batch=8, optimizer="adamw", rate=5e-4, least=0.0, warm_up=20, decay=0.01, crop=(256, 256),
         short=256, ratio=(1.0, 1.0), photometric=False, grid=4, scale=0.6, network="clip-fpn", refinement="guided",
         radius=2,
     ),
