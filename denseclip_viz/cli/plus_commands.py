@@ -153,3 +153,18 @@ def evaluate(
         if out is not None:
             print_written([measured_commands.keep(result, out, force=force)])
         skipped.end()
+
+
+@app.command()
+def export(
+    student: Annotated[Path, typer.Argument(help="The folder of a student.")],
+    file: Annotated[Path, typer.Argument(help="Where to write it, ending in .onnx.")],
+    force: opt.Force = False,
+) -> None:
+    """Write a student as an ONNX file: pixels to features and cosines, checked against the student's own answers."""
+    from denseclip_viz.plus.onnx_export import ENDINGS, export_onnx
+    from denseclip_viz.plus.student import load
+
+    with runs.one_line_errors():
+        check_target(file, ENDINGS, force=force)
+        print_written([export_onnx(load(student), file, force=force)])

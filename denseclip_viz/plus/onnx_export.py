@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from denseclip_viz.plus.student import Student
 
 MISS = 1e-4  # of the largest feature: what two engines may differ by
-_ENDINGS, _MULTIPLE = (".onnx",), 32
+ENDINGS, _MULTIPLE = (".onnx",), 32
 _CHECKED = ((1, 64, 64), (2, 96, 160))  # inputs that the file is run on: one, and more of another shape
 
 
@@ -68,7 +68,7 @@ def export_onnx(student: Student, file: str | os.PathLike[str], *, force: bool =
         Traceback (most recent call last):
         denseclip_viz.errors.OutputError: student.pt ends in '.pt'. Expected one of .onnx. ...
     """
-    check_target(file, _ENDINGS, force=force)
+    check_target(file, ENDINGS, force=force)
     onnx = _library()
     check_eval(student.built.network, fix="Call student.built.network.eval().")
     answers = _Answers(student.built.network, student.vectors).eval()
@@ -93,7 +93,7 @@ def export_onnx(student: Student, file: str | os.PathLike[str], *, force: bool =
     if (miss := difference(content, answers)) > MISS:
         got, fix = f"an ONNX file whose answers differ by {miss:.1e} of the largest", "Report the network's name."
         raise OutputError(got, expected=f"at most {MISS:.0e}", fix=fix)
-    return save_bytes(content, file, _ENDINGS, force=force)
+    return save_bytes(content, file, ENDINGS, force=force)
 
 
 _AXES = (("images", 1024), ("rows", 512), ("columns", 512))

@@ -9,10 +9,13 @@ import onnxruntime
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 import denseclip_viz as dcv
+from denseclip_viz.cli.app import app
 from denseclip_viz.errors import OutputError
 from denseclip_viz.plus import onnx_export
+from denseclip_viz.plus import student as student_module
 from denseclip_viz.plus.networks import Built, build
 from denseclip_viz.plus.student import Student
 
@@ -95,3 +98,17 @@ def test_without_its_libraries_it_says_what_to_install(student, tmp_path, monkey
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(OutputError, match=r"denseclip_viz\[onnx\]"):
         dcv.plus.export_onnx(student, tmp_path / "student.onnx")
+
+
+@pytest.mark.slow  # torch goes through the network once more
+def test_the_command_line_exports_a_student_and_refuses_before_it_opens_one(student, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(student_module, "load", lambda folder: opened.append(folder) or student)
+    target = tmp_path / "student.onnx"
+    line = ["plus", "export", "taught", str(target)]
+    done = CliRunner().invoke(app, line)
+    assert done.exit_code == 0 and "student.onnx" in done.output, done.output
+    agrees(student, target)
+    again = CliRunner().invoke(app, line)
+    assert again.exit_code == 2 and "is there already" in again.stderr and len(opened) == 1
+    assert CliRunner().invoke(app, [*line[:3], str(tmp_path / "student.pt")]).exit_code == 2 and len(opened) == 1
