@@ -91,9 +91,9 @@ class _ValueAndPyramid(_Pyramid):
         nn.init.zeros_(head.weight)
         nn.init.zeros_(head.bias)  # type: ignore[arg-type]
 
-    def forward(self, seen: list[Tensor]) -> Tensor:
-        added = super().forward(seen)
-        return added + F.interpolate(self.value(seen[-1]), added.shape[-2:], mode="bilinear", align_corners=False)
+    def forward(self, stages: list[Tensor]) -> Tensor:
+        added = super().forward(stages)
+        return added + F.interpolate(self.value(stages[-1]), added.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class _Picked(nn.Module):

@@ -74,9 +74,9 @@ class ValuePath(nn.Module):
         super().__init__()
         self.v_proj, self.c_proj = nn.Linear(channels, channels), nn.Linear(channels, dimension)
 
-    def forward(self, seen: Tensor) -> Tensor:
+    def forward(self, last: Tensor) -> Tensor:
         """Project `(image, C, y, x)` to `(image, D, y, x)`."""
-        dense: Tensor = self.c_proj(self.v_proj(seen.movedim(1, -1))).movedim(-1, 1)
+        dense: Tensor = self.c_proj(self.v_proj(last.movedim(1, -1))).movedim(-1, 1)
         return dense
 
 
