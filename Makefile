@@ -4,18 +4,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-# Two tests at a time, and whoever is done first takes over what the other still has.
-PYTEST = $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal -m '$(MARKED)'
-MARKED ?= not every
-
-.PHONY: test test-all check lint tests browser demo lab notebooks images bench clean
+.PHONY: test test-all check lint tests browser every demo lab notebooks images bench clean
 
 test: check
 	$(MAKE) browser
 
-# and every configuration of every tower, not one of each structure
-test-all:
-	$(MAKE) test MARKED=
+# and every configuration of every tower, not one of each structure: beside the browser, which leaves most of a core
+test-all: check
+	$(MAKE) --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) browser every
 
 # mypy takes a core for most of a minute: beside the tests, which leave some of one when they begin and end
 check: $(VENV)/.installed
@@ -27,11 +23,14 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 tests: $(VENV)/.installed
-	$(PYTEST) --ignore=tests/browser
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --ignore=tests/browser
 
 # after the others and apart from them: the browser's driver keeps an event loop in its thread
 browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser
+
+every: $(VENV)/.installed
+	$(BIN)/python -m pytest -m every
 
 # uv resolves torch and torchvision together, from one index, into an environment of its own
 $(VENV)/.installed: pyproject.toml
