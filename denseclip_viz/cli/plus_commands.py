@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
@@ -14,7 +15,14 @@ from denseclip_viz.cli import options as opt
 from denseclip_viz.cli.printed import print_written
 from denseclip_viz.errors import OutputError
 from denseclip_viz.files import check_target
+from denseclip_viz.html import join_names
 from denseclip_viz.validation import short_name
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from denseclip_viz.plus.student import Student
+    from denseclip_viz.prompts import Prompts
 
 app = typer.Typer(help="DenseCLIP+: teach a segmenter by CLIP's maps, with no label; measure it.", no_args_is_help=True)
 
@@ -168,3 +176,72 @@ def export(
     with runs.one_line_errors():
         check_target(file, ENDINGS, force=force)
         print_written([export_onnx(load(student), file, force=force)])
+
+
+@app.command()
+@opt.with_model
+def show(
+    student: Annotated[Path, typer.Argument(help="The folder of a student.")],
+    image: Annotated[Path, typer.Argument(help="An image file.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="html: one page, which opens anywhere without a network.")],
+    model: opt.ModelOptions,
+    prompt: Annotated[
+        list[str], typer.Option("--prompt", "-p", help="Any words; the student's classes by default; repeat for more.")
+    ] = [],  # noqa: B006
+    template: opt.Templates = [],  # noqa: B006
+    absent: opt.Absent = [],  # noqa: B006
+    geometry: opt.Fit = "whole",
+    path: opt.OnePath = [],  # noqa: B006
+    force: opt.Force = False,
+) -> None:
+    """Show a teacher's maps and its student's of the same words: one page, side by side, on one colour scale."""
+    from denseclip_viz.canvas.page import save_html
+    from denseclip_viz.plus.student import load
+
+    with runs.one_line_errors():
+        runs.check_out(out, runs.find([image]), (".html",), force=force)
+        fit, one, taught = opt.fit_of(geometry), opt.paths_of(path) or "value", load(student)
+        words = _words(taught, prompt, template, absent)
+        loaded = model.load()
+        trace = loaded.trace(image, geometry=fit, path=one, keep=("dense", "pixels", "image"))
+        traces = [trace, taught.trace(trace)]
+        maps = [loaded.similarity(each, words) for each in traces]
+        _check_size(maps)
+        options: dict[str, Any] = {"notes": _notes(taught, words, str(one)), "prompt": words.prompts[0]}
+        if not prompt:  # of many classes begin with one that is likely there
+            peaks = maps[1].max(("template", "y", "x")).where(~maps[1]["absent"])
+            options["prompt"] = str(peaks.idxmax("prompt").item())
+        options |= {"trace": traces, "leave_out": ["cells"], "limit_mb": 2 * _PAGE, "force": force}
+        print_written([save_html(maps, runs.named(out, image), **options)])
+
+
+_PAGE = 8.0  # MB of the maps of a page: more is slow to open
+
+
+def _words(taught: Student, prompt: list[str], template: list[str], absent: list[str]) -> Prompts:
+    """Say words as the student's classes were said, unless templates are given; by default those classes."""
+    from denseclip_viz.prompts import Prompts
+
+    own = taught.prompts
+    named: Any = prompt or dict(zip(own.prompts, own.synonyms, strict=True))
+    if template:
+        return Prompts(named, template[0] if len(template) == 1 else template, absent=absent)
+    return Prompts(named, own.templates, absent=absent, articles=own.articles, plural=own.plural)
+
+
+def _notes(taught: Student, words: Prompts, path: str) -> str:
+    """Say which maps are whose, and which words the student did not learn, in whatever name it knows them."""
+    taught_texts = {text for texts in taught.prompts.texts for text in texts}
+    new = [name for name in words.prompts if taught_texts.isdisjoint(words.sent(words.templates[0], name))]
+    known = f"First the teacher along its {path} path, then the student ({taught.built.facts['name']})."
+    learned = f"Not among the {len(taught.prompts)} classes that it learned"
+    return f"{known}\n{learned}: {join_names(new, most=12)}." if new else known
+
+
+def _check_size(maps: Sequence[xr.DataArray]) -> None:
+    """Refuse a page of too many maps in the words of the command line: two bytes a number, in base64."""
+    size = sum(each.size for each in maps) * 2 * 4 / 3 / 1e6
+    if size > _PAGE:
+        got = f"{maps[0].sizes['prompt']} prompts in {maps[0].sizes['template']} templates, {size:.1f} MB in a page"
+        fix = "Name some of them by --prompt, one way of saying them by --template, or a smaller --geometry."
+        raise OutputError(got, expected=f"at most {_PAGE:g} MB", fix=fix)

@@ -87,6 +87,13 @@ class Student:
 
         Raises:
             LayerError: A trace of another model, of tiles, or without pixels; a network in training mode.
+
+        Teacher and student side by side, of any words, on one scale, as a page and as a figure:
+
+            traces = [trace, student.trace(trace)]
+            maps = [model.similarity(each, ["a taxi", "a whale"]) for each in traces]
+            dcv.save_html(maps, "student.html", trace=traces)
+            dcv.plot.grid(maps[1], like=maps[0], image=trace.image)
         """
         self.require_teacher(trace.provenance, f"a trace of {trace.name}")
         check_eval(self.built.network, fix="Call student.built.network.eval().")
