@@ -17,6 +17,15 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
+def commands():
+    """Every command of the command line, one a line."""
+    lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("denseclip-viz")]
+
+
+SHORT = " --steps 2 --batch 1 --crop 64 --limit 2"  # a training of minutes, in seconds
+
+
 @pytest.mark.slow
 def test_the_notebook_lines_run(tmp_path, monkeypatch, image_file):
     monkeypatch.chdir(tmp_path)
@@ -34,12 +43,49 @@ def test_the_command_lines_run(tmp_path, monkeypatch, image_file):
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "street.jpg").write_bytes(image_file.read_bytes())
-    lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("denseclip-viz")]
+    lines = [line for line in commands() if "--folder" not in line]
     assert len(lines) >= 7
     for line in lines:
-        result = CliRunner().invoke(app, shlex.split(line)[1:])
+        short = SHORT if line.startswith("denseclip-viz plus train") else ""
+        result = CliRunner().invoke(app, shlex.split(line + short)[1:])
         assert result.exit_code == 0, (line, result.output)
-    assert {"street.png", "labels.png", "shares.csv", "layers.pdf"} <= {path.name for path in tmp_path.iterdir()}
+    written = {"street.png", "labels.png", "shares.csv", "layers.pdf", "beside.html"}
+    assert written <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_the_commands_for_real_data_ask_for_what_they_say(tmp_path, monkeypatch):
+    """With a folder that is not there, and everything before it in place: the data set, the split, the schedule."""
+    from denseclip_viz import datasets, loading
+    from denseclip_viz.cli.app import app
+    from denseclip_viz.plus import learning, schedules, student, student_scores
+
+    monkeypatch.chdir(tmp_path)
+    asked = {}
+
+    class Stop(Exception):
+        pass
+
+    def learn(model, images, folder, *, preset, **options):
+        asked["train"] = schedules.SCHEDULES[preset].with_changes({"labels": options["labels"]})
+        asked["options"] = options
+        raise Stop
+
+    def measure(taught, model, images, **options):
+        asked["fit"] = options["geometry"]
+        raise Stop
+
+    monkeypatch.setattr(datasets, "read", lambda *given, **_: asked.setdefault("read", []).append(given) or [None])
+    monkeypatch.setattr(loading, "load", lambda name, **given: asked.setdefault(name, given["pretrained"]))
+    monkeypatch.setattr(learning, "train", learn)
+    monkeypatch.setattr(student, "load", lambda folder: None)
+    monkeypatch.setattr(student_scores, "evaluate", measure)
+    for line in (line for line in commands() if "--folder" in line):
+        assert isinstance(CliRunner().invoke(app, shlex.split(line)[1:]).exception, Stop), line
+    assert asked["read"] == [("voc20aug", Path("VOC2012"), "trainaug"), ("voc20", Path("VOC2012"), None)]
+    assert (asked["train"].steps, asked["train"].led, asked["train"].labels) == (2000, 2000, "ignored")
+    assert asked["RN50"] == "openai" and asked["options"]["templates"] == "maskclip-85"
+    assert asked["options"]["device"] == "cuda" and asked["options"]["weights"] == Path("resnet101.pth")
+    assert asked["fit"].short == 512
 
 
 def test_the_make_targets_of_the_readme_exist_and_ci_runs_them():
