@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from make_notebooks import NOTEBOOKS, STILLS, VIEW, kinds, stored
 
-TOGETHER = 240  # seconds of one core, importing the package included
+TOGETHER = 300  # seconds of one core, importing the package included
 NAMES = sorted(path.name for path in NOTEBOOKS.glob("*.ipynb"))
 # A widget that JupyterLab could not draw says so in words, in the widget's place.
 UNDRAWN = """() => [...document.querySelectorAll('.jp-OutputArea-output')].map(node => node.textContent)
@@ -47,4 +47,4 @@ def test_a_notebook_opens_with_its_answers_hidden_runs_and_shows_what_is_stored(
         file.write(f"{seconds:7.1f} {name}\n")
     lines = spent.read_text().splitlines()
     together = sum(float(line.split()[0]) for line in lines)
-    assert together < TOGETHER, "all notebooks together take less than four minutes:\n" + "\n".join(lines)
+    assert together < TOGETHER, "all notebooks together take less than five minutes:\n" + "\n".join(lines)
