@@ -33,6 +33,7 @@ OTHERS = {
     "merge_and_unload().save_pretrained(FOLDER)": "with peft's merge_and_unload, in Python",
     "go to model.encode_image; here pass the image itself": "are no image",
     "Or pass a DensePath(...)": "Pick one of them",
+    "Student.save wrote them": "denseclip-viz plus train writes them",
     "Trace with": "Pass",
     "Trace twice": "Run it twice",
     "'official' or '' for none": "'official' or 'none'",

@@ -93,6 +93,11 @@ toyworld report empty
 toyworld export there.csv 3
 toyworld export new 3 --split none
 toyworld export new 3 --size 5
+plus show empty street.jpg -o page.html
+plus show empty street.jpg -o page.png
+plus show empty nothing.jpg -o page.html
+plus export empty student.onnx
+plus export empty student.pt
 """
 WARNED = """
 compare street.jpg -p 'a giraffe' -p grass
