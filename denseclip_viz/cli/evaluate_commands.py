@@ -87,7 +87,7 @@ def evaluate(
         loaded = model.load()
         skipped = runs.Skipped(len(images))
         options: dict[str, Any] = {"path": paths, "geometry": fit, "background": background, "scale": scale}
-        options |= {"templates": (template[0] if len(template) == 1 else template) or None, "denoise": denoise}
+        options |= {"templates": opt.templates_of(template), "denoise": denoise}
         options |= {"smooth": "" if smooth == "none" else smooth, "store": store, "batch_size": batch_size}
         options |= {"unreadable": skipped, "engine": where}
         measured = evaluate_segmentation(loaded, images, preset=model.preset, **options)

@@ -148,6 +148,16 @@ def prompts_of(
     return Prompts(prompts, chosen, absent=absent, articles=articles)
 
 
+def templates_of(templates: Sequence[str]) -> Any:
+    """Read which templates there are to be: None for the default, one or a set by its name, or a list.
+
+    Example:
+        >>> templates_of([]), templates_of(["imagenet-80"]), templates_of(["{}", "a {}"])
+        (None, 'imagenet-80', ['{}', 'a {}'])
+    """
+    return (templates[0] if len(templates) == 1 else templates) or None
+
+
 def paths_of(paths: Sequence[str], *, several: bool = False) -> Any:
     """Read which paths to dense features there are to be: None for the default, one by its name, or a list.
 

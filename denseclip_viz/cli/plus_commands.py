@@ -88,7 +88,7 @@ def train(
         skipped = runs.Skipped(len(images))
         options: dict[str, Any] = {"labels": labels, "unseen": unseen or None, "steps": steps, "guided": guided}
         options |= {"batch": batch, "crop": crop, "path": one, "confidence": confidence, "network": network}
-        options |= {"templates": (template[0] if len(template) == 1 else template) or None, "weights": backbone}
+        options |= {"templates": opt.templates_of(template), "weights": backbone}
         options |= {"seed": seed, "precision": precision, "device": on, "resume": not restart}
         taught = learn(loaded, images, run, preset=schedule, unreadable=skipped, **options)
         print_written([taught.save(student)])
@@ -225,7 +225,7 @@ def _words(taught: Student, prompt: list[str], template: list[str], absent: list
     own = taught.prompts
     named: Any = prompt or dict(zip(own.prompts, own.synonyms, strict=True))
     if template:
-        return Prompts(named, template[0] if len(template) == 1 else template, absent=absent)
+        return Prompts(named, opt.templates_of(template), absent=absent)
     return Prompts(named, own.templates, absent=absent, articles=own.articles, plural=own.plural)
 
 

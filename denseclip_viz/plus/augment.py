@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.clip.preparation import caution_of
-from denseclip_viz.datasets.dataset import Dataset
-from denseclip_viz.datasets.example import examples
+from denseclip_viz.datasets.example import Example, examples
 from denseclip_viz.errors import ImageError
 from denseclip_viz.geometry import Preprocess
 from denseclip_viz.images import ImageLike, describe, read_remarked
@@ -74,10 +73,11 @@ class Crops:
         first, unread = self._image_of(step * self.schedule.batch + place), []
         for more in range(len(self.dataset)):
             at = (first + more) % len(self.dataset)
-            image = image_at(self.dataset, at)
+            example = example_at(self.dataset, at)
+            image = example.image
             try:
                 upright = read_remarked(image)[0]
-                labels = self._labels(at, upright.height, upright.width)
+                labels = self._labels(example, upright.height, upright.width)
             except ImageError as error:
                 unread.append((image, error))
                 continue
@@ -91,10 +91,9 @@ class Crops:
         pass_, at = divmod(number, len(self.dataset))
         return int(_order(self.seed, pass_, len(self.dataset))[at])
 
-    def _labels(self, at: int, height: int, width: int) -> Labels:
+    def _labels(self, example: Example, height: int, width: int) -> Labels:
         if self.schedule.labels == "none":
             return np.full((height, width), OPEN, np.int16)
-        (example,) = examples([self.dataset[at]])
         labels = example.labels
         if labels is None or labels.shape != (height, width):
             got = f"labels {getattr(labels, 'shape', None)} of {describe(example.image)}, {height} x {width}"
@@ -108,17 +107,14 @@ def _order(seed: int, pass_: int, count: int) -> NDArray[np.intp]:
     return np.argsort(stream(seed, _ORDER, pass_).random(count), kind="stable")
 
 
-def image_at(dataset: Sequence[Any], at: int) -> Any:
-    """Give an image of a data set, and read nothing else of it.
+def example_at(dataset: Sequence[Any], at: int) -> Example:
+    """Give an example of a data set; what is true of it is read when it is asked for.
 
     Example:
-        >>> image_at(["street.jpg"], 0)
+        >>> example_at(["street.jpg"], 0).image
         'street.jpg'
     """
-    if isinstance(dataset, Dataset):  # whose items read their labels when they are taken
-        return dataset.items[at].image
-    item = dataset[at]
-    return item[0] if isinstance(item, tuple) and len(item) == 2 else item
+    return next(examples([dataset[at]]))
 
 
 def augmented(image: Image.Image, labels: Labels, schedule: Schedule, preprocess: Preprocess, rng: Rng) -> Crop:

@@ -24,7 +24,7 @@ from denseclip_viz.measure.ladder import over_classes
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.pixel_classes import PixelRule
 from denseclip_viz.measure.protocol import NamedClasses, PixelCounts
-from denseclip_viz.plus.student import Student
+from denseclip_viz.plus.student import PATH, Student
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 from denseclip_viz.validation import some
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from denseclip_viz.model import Model
-
-STUDENT = "student"
 
 
 @guarded
@@ -113,7 +111,7 @@ class Taught:
     @property
     def names(self) -> tuple[str, ...]:
         """One."""
-        return (STUDENT,)
+        return (PATH,)
 
     @property
     def trace_options(self) -> Mapping[str, Any]:
@@ -133,7 +131,7 @@ class FinePixelCounts(PixelCounts):
         """Count on the grid that the maps have."""
         cell = tuple(-(-side // n) for side, n in zip(trace.geometry.input, maps.shape[-2:], strict=True))
         geometry = replace(trace.geometry, cell=(cell[0], cell[1]))
-        return super().__call__(maps, example, trace.on_grid(trace.dense, geometry, STUDENT))
+        return super().__call__(maps, example, trace.on_grid(trace.dense, geometry, PATH))
 
 
 def seen_and_unseen(measured: xr.Dataset, unseen: Iterable[str]) -> dict[str, tuple[tuple[str, ...], Any]]:

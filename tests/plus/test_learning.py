@@ -22,7 +22,7 @@ from denseclip_viz.datasets.dataset import Dataset, Item
 from denseclip_viz.datasets.layouts import LAYOUTS
 from denseclip_viz.errors import DenseclipVizError, ImageError, PromptError, UntrainedImageWarning, WeightsError
 from denseclip_viz.plus import learning
-from denseclip_viz.plus.augment import Crops, augmented, image_at
+from denseclip_viz.plus.augment import Crops, augmented, example_at
 from denseclip_viz.plus.pseudo_labels import IGNORED, OPEN, Teacher, filled, own_labels
 from denseclip_viz.plus.schedules import SCHEDULES, Schedule
 from denseclip_viz.plus.training_run import TrainingRun, mean_loss
@@ -347,7 +347,7 @@ def test_what_cannot_be_is_refused_by_name(quick, wrong):
 
 
 def test_only_the_image_of_an_item_is_read(tmp_path):
-    assert image_at(folder_dataset(tmp_path, never), 2) == tmp_path / "2.png"
+    assert example_at(folder_dataset(tmp_path, never), 2).image == tmp_path / "2.png"
 
 
 def test_a_teacher_that_is_not_made_for_such_images_is_told_of(monkeypatch, tmp_path):
