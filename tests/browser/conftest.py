@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from lab import running
-from watch import HOW_TO_GET_IT, chromium_path, launch, required, watched
+from watch import HOW_TO_GET_IT, chromium_path, image, launch, required, watched
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SKIPPED = []
@@ -67,6 +67,14 @@ def open_page(chromium, request):
 def page(open_page):
     """A page of 1280 × 900 pixels that fails the test on anything that should not happen on it."""
     return open_page()
+
+
+@pytest.fixture
+def page_of_notebook(notebook, request):
+    """The page of a module's `notebook`, which runs once for all its tests, watched for this test alone."""
+    yield notebook
+    image(notebook, request.node.name)
+    notebook.watch.check()
 
 
 @pytest.fixture

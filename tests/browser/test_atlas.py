@@ -5,7 +5,7 @@ import math
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
-from watch import SETTLED, image, watched
+from watch import SETTLED, watched
 
 from denseclip_viz.toyworld import scene
 
@@ -39,10 +39,8 @@ def notebook(lab, chromium):
 
 
 @pytest.fixture
-def page(notebook, request):
-    yield notebook
-    image(notebook, request.node.name)
-    notebook.watch.check()
+def page(page_of_notebook):
+    return page_of_notebook
 
 
 def place(lab, page, point):

@@ -1,7 +1,7 @@
 """The canvas in a real JupyterLab: the browser and the kernel tell each other what they must, and no more."""
 
 import pytest
-from watch import image, watched
+from watch import watched
 
 MADE = """import denseclip_viz as dcv
 model = dcv.load()
@@ -51,11 +51,8 @@ def notebook(lab, chromium):
 
 
 @pytest.fixture
-def page(notebook, request):
-    """The page, watched for this test alone."""
-    yield notebook
-    image(notebook, request.node.name)
-    notebook.watch.check()
+def page(page_of_notebook):
+    return page_of_notebook
 
 
 @pytest.fixture

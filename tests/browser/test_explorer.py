@@ -107,11 +107,8 @@ def notebook(lab, chromium):
 
 
 @pytest.fixture
-def page(notebook, request):
-    """The page, watched for this test alone."""
-    yield notebook
-    image(notebook, request.node.name)
-    notebook.watch.check()
+def page(page_of_notebook):
+    return page_of_notebook
 
 
 @pytest.fixture
