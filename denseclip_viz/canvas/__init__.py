@@ -6,7 +6,7 @@ Here are the module and the style that a notebook and the offline page get.
 from pathlib import Path
 
 WEB = Path(__file__).parent / "web"
-MODULE = ("base", "unpack", "selection", "geometry", "raster", "dom", "readout", "drawing", "canvas")
+MODULE = ("base", "unpack", "selection", "geometry", "raster", "masks", "dom", "readout", "drawing", "canvas")
 
 
 def module(*more: str) -> str:

@@ -1,6 +1,7 @@
 """Numbers, images and labels as the bytes that the browser reads."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,6 +100,24 @@ def label_file(labels: npt.NDArray[np.integer], probability: npt.ArrayLike) -> t
     shares = np.nan_to_num(np.asarray(probability, dtype=np.float64)[some, some])
     colours: Bytes = np.stack([numbers >> 8, numbers & 255, np.rint(shares * 255)], axis=-1).astype(np.uint8)
     return (colours.shape[0], colours.shape[1]), png(colours)
+
+
+def mask_files(masks: npt.NDArray[np.bool_]) -> list[bytes]:
+    """Write masks (label, row, column) as colours of PNGs, 24 to a file: a bit each, those of red first.
+
+    Of more than 1024 pixels a side those are sent that `label_file` sends.
+    """
+    step = -(-max(masks.shape[1:]) // LONGEST)
+    some = slice(step // 2, None, step)
+    bits = np.packbits(masks[:, some, some], axis=0, bitorder="little")  # (byte, row, column)
+    full = np.concatenate([bits, np.zeros((-len(bits) % 3, *bits.shape[1:]), np.uint8)])
+    return [png(np.moveaxis(full[at : at + 3], 0, -1)) for at in range(0, len(full), 3)]
+
+
+def read_masks(files: Sequence[Image.Image]) -> npt.NDArray[np.bool_]:
+    """Read the masks (label, row, column) that `mask_files` wrote, with empty ones up to a multiple of 24."""
+    bits = np.concatenate([np.moveaxis(np.asarray(file), -1, 0) for file in files])
+    return np.unpackbits(bits, axis=0, bitorder="little").astype(bool)
 
 
 def read_labels(file: Image.Image) -> npt.NDArray[np.integer]:

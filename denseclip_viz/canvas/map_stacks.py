@@ -66,7 +66,8 @@ def maps_by_state(stacks: Sequence[Stack], choices: Mapping[str, Sequence[Any]])
     """List which maps a state shows: stack and first map, by layer, view and the choice that it is picked by.
 
     That is the path of dense maps, the head of attention, the method of attributions. Segments are drawn from dense
-    maps that are cosines. The first view of a layer is what a view that it lacks gives way to.
+    maps that are cosines, masks where absent prompts give these a cut. The first view of a layer is what a view that
+    it lacks gives way to.
     """
     table: dict[str, dict[str, list[list[int]]]] = {}
     for layer, view in dict.fromkeys((stack.layer, stack.view) for stack in stacks):
@@ -82,8 +83,9 @@ def maps_by_state(stacks: Sequence[Stack], choices: Mapping[str, Sequence[Any]])
             entries = [[own[0], at * apart] for at in range(len(names))]
         table.setdefault(layer, {})[view] = entries
         if view == "dense" and not stacks[own[0]].scale.is_diverging:
-            table[layer]["segments"] = entries
-    return table or {OUTPUT: {"segments": []}}
+            drawn = ("segments", "masks") if stacks[own[0]].baseline else ("segments",)
+            table[layer] |= dict.fromkeys(drawn, entries)
+    return table or {OUTPUT: {view: [] for view in choices["view"]}}
 
 
 def _of_head(stacks: Sequence[Stack], own: Sequence[int], at: int, heads: Sequence[Any]) -> list[int]:

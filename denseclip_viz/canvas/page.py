@@ -77,7 +77,7 @@ def save_html(
         template: Which one, or "ensemble" for the mean of the maps.
         path: Which path, of a result of several.
         layer: "output" for the pooling itself, or an inner layer.
-        view: "dense", "contribution", "attention", "gap", "attribution" or "segments".
+        view: "dense", "contribution", "attention", "gap", "attribution", "segments" or "masks".
         head: A head's number, or "mean".
         method: Which attribution, of a result with several.
         opacity: Of the map, 0 to 1.

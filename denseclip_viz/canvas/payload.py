@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from denseclip_viz.canvas.encoding import image_file, label_file
+from denseclip_viz.canvas.encoding import image_file, label_file, mask_files
 from denseclip_viz.canvas.map_stacks import TEXT, Key, maps_by_state, stacks_of, text_values, with_axes
 from denseclip_viz.canvas.state import (
     DEFAULTS,
@@ -27,6 +27,7 @@ from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.raster import LOOK, colour_tables
 from denseclip_viz.plot.scales import Limits, Scale, covering, label_colour, limited, limits_by_view
+from denseclip_viz.plot.segments import STRIPES
 from denseclip_viz.plot.sheet import is_random, provenance
 from denseclip_viz.trace import Trace
 
@@ -140,7 +141,8 @@ def pack_result(
         described, buffers[name] = stack.pack(name)
         meta["stacks"].append(described)
     if "labels" in whole:
-        meta["labels"], buffers["labels"] = _labels(whole, where)
+        meta["labels"], files = _labels(whole, where)
+        buffers |= files
     if features is not None and "cells" not in leave_out:
         meta["features"], buffers["cells"] = _cells(features)
     image = whole["image"].to_numpy() if "image" in whole else None if features is None else features.image
@@ -208,7 +210,7 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
         "prompts": [{"name": name, "absent": bool(is_so)} for name, is_so in zip(names, absent, strict=True)],
         "palette": [[round(255 * part) for part in label_colour(i)] for i in range(len(names))],
         "tables": {"sequential": list(SEQUENTIAL), "diverging": list(DIVERGING)},
-        "look": LOOK,
+        "look": {**LOOK, "stripes": STRIPES},
         "scores": None if scores is None else np.round(scores.astype(float), 6).tolist(),
         "size": list(where.image),
         "visible": list(where.visible),
@@ -230,19 +232,20 @@ def _cells(features: Trace) -> tuple[dict[str, Any], bytes]:
     return about, vectors.numpy().astype("<f2").tobytes()
 
 
-def _labels(whole: xr.Dataset, where: Placement) -> tuple[dict[str, Any], bytes]:
+def _labels(whole: xr.Dataset, where: Placement) -> tuple[dict[str, Any], dict[str, bytes]]:
     labels = whole["labels"].transpose("row", "column").to_numpy()
     known = whole["probability"].transpose("row", "column").to_numpy() if "probability" in whole else None
     shape, file = label_file(labels, np.zeros(labels.shape) if known is None else known)
     notes = {name: str(whole.attrs.get(name, "")) for name in ("background", "refinement")}
     grid = where._replace(grid=shape, box=(0, 0, *where.image)).to_dict()
     number = "" if known is None else str(whole["probability"].attrs.get("long_name", "probability"))
-    return {**notes, "grid": grid, "probability": number}, file
+    masks = mask_files(whole["masks"].transpose("label", "row", "column").to_numpy()) if "masks" in whole else []
+    files = {"labels": file} | {f"masks {i}": data for i, data in enumerate(masks)}
+    return {**notes, "grid": grid, "probability": number, "files": list(files)}, files
 
 
 def _choices(whole: xr.Dataset, meta: Mapping[str, Any]) -> dict[str, list[Any]]:
     """List what the state may name, of what is there."""
-    views = {stack["view"] for stack in meta["stacks"]} | ({"segments"} if {"dense", "labels"} & set(whole) else set())
     templates = [str(name) for name in whole["template"].to_numpy()] if "labels" not in whole else [ENSEMBLE]
     heads = any(stack["axes"] == ["head"] for stack in meta["stacks"])
     mean = any(stack["view"] == "attention" and not stack["axes"] for stack in meta["stacks"])
@@ -251,10 +254,19 @@ def _choices(whole: xr.Dataset, meta: Mapping[str, Any]) -> dict[str, list[Any]]
         "template": templates + [ENSEMBLE] * (len(templates) > 1),
         "path": [str(name) for name in np.atleast_1d(whole["path"].to_numpy())] if "path" in whole.coords else [""],
         "layer": list(dict.fromkeys([OUTPUT, *(stack["layer"] for stack in meta["stacks"])])),
-        "view": [view for view in VIEWS if view in views],
+        "view": _views(whole, meta["stacks"]),
         "method": [str(name) for name in whole["candidate"].to_numpy()] if "attribution" in whole else [""],
         "head": [MEAN] * (mean or not heads) + (whole["head"].to_numpy().tolist() if heads else []),
     }
+
+
+def _views(whole: xr.Dataset, stacks: Sequence[Mapping[str, Any]]) -> list[str]:
+    """List the views that there are; of a segmentation with independent masks these come first."""
+    if "labels" in whole:
+        return ["masks", "segments"] if "masks" in whole else ["segments"]
+    there = {stack["view"] for stack in stacks} | ({"segments"} if "dense" in whole else set())
+    there |= {"masks"} if any(stack["baseline"] and stack["view"] == "dense" for stack in stacks) else set()
+    return [view for view in VIEWS if view in there]
 
 
 def _too_large(packed: Payload, limit: float) -> OutputError:

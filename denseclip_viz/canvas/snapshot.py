@@ -10,13 +10,14 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from denseclip_viz.canvas.encoding import Quantized, read_labels
+from denseclip_viz.canvas.encoding import Quantized, read_labels, read_masks
 from denseclip_viz.canvas.payload import Payload
 from denseclip_viz.canvas.state import MEAN, OUTPUT
 from denseclip_viz.geometry import Placement
 from denseclip_viz.maps.segment import NO_CUT
 from denseclip_viz.plot.raster import UNSEEN, Bytes, Colour, Floats, overlay, paint_labels
 from denseclip_viz.plot.scales import draw_bar, label_colour
+from denseclip_viz.plot.segments import striped
 from denseclip_viz.plot.sheet import DPI, ENTRY, LINE, MARGIN, SMALL, TITLE, Sheet
 from denseclip_viz.plot.text import isolated
 
@@ -84,7 +85,7 @@ def _possible(shown: Payload, state: Mapping[str, Any]) -> dict[str, Any]:
 def _words(shown: Payload, state: Mapping[str, Any], labels: Labels | None) -> tuple[str, str]:
     """Say what is shown: a prompt, a head or segments; and of which template and layer, where there are several."""
     if labels is not None:
-        return "segments", ""
+        return state["view"], ""
     stack, _ = shown.select(_possible(shown, state))
     head = "mean of heads" if state["head"] == MEAN else f"head {state['head']}"
     template = state["template"] if stack["axes"] and stack["axes"][0] == "template" else "{}"
@@ -112,20 +113,26 @@ def _draw_scale(sheet: Sheet, shown: Payload, state: Mapping[str, Any], top: flo
 
 
 def _labels(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> Labels | None:
+    """Label pixels, those of several masks in turn, -1 for none; nothing for a map."""
     if "labels" in shown.buffers:
-        file = Image.open(io.BytesIO(shown.buffers["labels"])).resize((columns, rows), Image.Resampling.NEAREST)
-        return read_labels(file)
-    return _strongest(shown, state, rows, columns) if state["view"] == "segments" else None
+        names = shown.meta["labels"]["files"]
+        files = [Image.open(io.BytesIO(shown.buffers[name])) for name in names]
+        labels, *masks = [file.resize((columns, rows), Image.Resampling.NEAREST) for file in files]
+        return striped(read_masks(masks)) if state["view"] == "masks" else read_labels(labels)
+    if state["view"] not in ("segments", "masks"):
+        return None
+    numbers, maps, cut = _present(shown, state, rows, columns)
+    best = striped(maps > cut) if state["view"] == "masks" else np.where(maps.max(0) > cut, maps.argmax(0), -1)
+    return np.where(best < 0, -1, np.take(numbers, best))
 
 
-def _strongest(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> npt.NDArray[np.integer]:
-    """Name pixels by the strongest of the prompts that are not absent, where it exceeds those; -1 elsewhere."""
+def _present(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> tuple[list[int], Floats, float]:
+    """Give the prompts that are not absent, their maps (prompt, row, column), and the cosine that they must exceed."""
     numbers = [at for at, prompt in enumerate(shown.meta["prompts"]) if not prompt["absent"]]
     names = [shown.choices["prompt"][at] for at in numbers]
     maps = np.stack([_maps(shown, {**state, "prompt": name}, rows, columns) for name in names])
     baseline = shown.baseline({**state, "prompt": names[0]})
-    least = NO_CUT if baseline is None else baseline
-    return np.where(np.nan_to_num(maps, nan=NO_CUT).max(0) > least, np.take(numbers, maps.argmax(0)), -1)
+    return numbers, np.nan_to_num(maps, nan=NO_CUT), NO_CUT if baseline is None else baseline
 
 
 def _maps(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> Floats:

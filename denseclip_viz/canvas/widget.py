@@ -37,7 +37,7 @@ class Canvas(CheckedWidget):
         template: Which one, or "ensemble" for the mean of the maps.
         path: Which path, of a result of several.
         layer: "output" for the pooling itself, or an inner layer.
-        view: "dense", "contribution", "attention", "gap", "attribution" or "segments".
+        view: "dense", "contribution", "attention", "gap", "attribution", "segments" or "masks".
         head: A head's number, or "mean".
         method: Which attribution, of a result with several.
         opacity: Of the map, 0 to 1.
@@ -179,7 +179,7 @@ class Canvas(CheckedWidget):
         if self._shown is None:
             return "Canvas(nothing to show yet)"
         state, title = self.state, self._shown.meta["title"]
-        of = "" if state["view"] in ("attention", "segments") else f" of {state['prompt']!r}"
+        of = "" if state["view"] in ("attention", "segments", "masks") else f" of {state['prompt']!r}"
         return f"Canvas({title}: {state['view']}{of}, template {state['template']!r}, layer {state['layer']})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:

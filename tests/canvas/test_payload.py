@@ -332,7 +332,7 @@ def test_a_table_names_the_maps_of_every_layer_view_and_head():
         for view, entries in views.items():
             assert len(entries) == len(meta["choices"].get(meta["pickedBy"].get(view), [""]))
             named = [meta["stacks"][number] for number, _ in entries]
-            assert {stack["view"] for stack in named} == {"dense" if view == "segments" else view}
+            assert {stack["view"] for stack in named} == {"dense" if view in ("segments", "masks") else view}
             assert {stack["layer"] for stack in named} == {layer}
     attention = [(meta["stacks"][number]["axes"], first) for number, first in meta["maps"]["output"]["attention"]]
     assert attention == [([], 0), *((["head"], head) for head in range(8))]

@@ -216,3 +216,17 @@ def test_users_text_can_only_become_text():
         assert way not in text, way
     assert "http" not in module()
     assert len(module().splitlines()) < 1000
+
+
+def test_the_still_of_masks_gives_a_pixel_to_several_or_to_none():
+    both = fake_results.comparison(prompts=fake_results.MANY)
+    segmentation = fake_results.segmentation()
+    masks = np.stack([segmentation.labels.to_numpy() == i for i in range(30)])
+    masks[[25, 1]] |= masks[0]
+    names = [f"thing {i}" for i in range(30)]
+    several = segmentation.drop_vars("label").assign_coords(label=names)
+    canvas = dcv.Canvas(several.assign(masks=(("label", "row", "column"), masks)))
+    assert canvas.state["view"] == "masks" and {"masks", "thing 25", "thing 1"} <= set(said_by(canvas))
+    assert np.abs(still_of(canvas) - still_of(dcv.Canvas(several))).mean() > 1
+    best, all_of_them = (still_of(dcv.Canvas(both, view=view)) for view in ("segments", "masks"))
+    assert np.abs(best - all_of_them).mean() > 1

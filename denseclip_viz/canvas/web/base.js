@@ -1,7 +1,6 @@
 // One canvas: an image, a map over it, and everything that moves. It is given all maps at once and draws from them;
 // the kernel is told what was chosen, and is asked for nothing. What users typed reaches the page as text, never as
-// markup. These files are one ES module, put together as they are: base, unpack, selection, geometry, raster, dom,
-// readout, drawing, canvas. What figures and stills follow too (which maps a state shows, where cells lie, how images
+// markup. These files are one ES module, put together as they are, in the order of canvas/__init__.py. What figures and stills follow too (which maps a state shows, where cells lie, how images
 // are softened, what is written on scales) is worked out once in Python and comes as data.
 
 // Base: what the thumbnails of the explorers need too. A text given to `make` can only become text.

@@ -150,19 +150,24 @@ async function load(view) {
 async function decode({ image, labels }, buffers) {
   const plain = { colorSpaceConversion: "none" };
   const file = (name, type) => createImageBitmap(new Blob([bytesOf(buffers[name])], { type }), plain);
-  const files = [image && file("image", image), labels && file("labels", "image/png")];
-  const [bitmap, drawn] = await Promise.all(files);
-  return { bitmap, labels: drawn && readLabels(drawn) };
+  const files = [image && file("image", image), ...(labels?.files ?? []).map((name) => file(name, "image/png"))];
+  const [bitmap, ...drawn] = await Promise.all(files);
+  return { bitmap, labels: labels && readLabels(...drawn.map(numbersIn)) };
+}
+
+// The three bytes of each pixel as one number.
+function numbersIn(bitmap) {
+  const ctx = surface(bitmap.width, bitmap.height).getContext("2d", { willReadFrequently: true });
+  ctx.drawImage(bitmap, 0, 0);
+  const { data } = ctx.getImageData(0, 0, bitmap.width, bitmap.height);
+  bitmap.close();
+  return Uint32Array.from({ length: data.length / 4 }, (_, i) => data[4 * i] | (data[4 * i + 1] << 8) | (data[4 * i + 2] << 16));
 }
 
 // Labels come as the colours of an image: red and green hold the label + 1, blue its probability.
-function readLabels(bitmap) {
-  const ctx = surface(bitmap.width, bitmap.height).getContext("2d", { willReadFrequently: true });
-  ctx.drawImage(bitmap, 0, 0);
-  const { data } = ctx.getImageData(0, 0, bitmap.width, bitmap.height), count = bitmap.width * bitmap.height;
-  bitmap.close();
-  const numbers = Int16Array.from({ length: count }, (_, i) => data[4 * i] * 256 + data[4 * i + 1] - 1);
-  return { numbers, probability: Float32Array.from({ length: count }, (_, i) => data[4 * i + 2] / 255) };
+function readLabels(colours, ...masks) {
+  const numbers = Int16Array.from(colours, (colour) => (colour & 255) * 256 + ((colour >> 8) & 255) - 1);
+  return { numbers, probability: Float32Array.from(colours, (colour) => (colour >> 16) / 255), masks };
 }
 
 // As many pixels as the screen has, and new backgrounds where their number changed.

@@ -24,7 +24,7 @@ function shownMap(view) {
     const at = indexOf(data.features.grid, cell), values = likeness(data, at, state.path);
     return { ...data.features, decimals: 3, key: `cell ${at} ${state.path}`, values: () => values, read: (other) => values[other] };
   }
-  if (state.view === "segments") return null;
+  if (state.view in HEADINGS) return null;
   const key = `map ${data.stacks.indexOf(stack)} ${map}`;
   return { ...stack, key, values: () => mapOf(stack, map), read: (other) => valueAt(stack, map, other) };
 }
@@ -32,7 +32,7 @@ function shownMap(view) {
 // Colours the map, or the labels, unless they are as they were.
 function paintOver(view) {
   const { data, state, shown, over, image } = view, colours = shown && coloursOf(data, state, shown);
-  const what = shown ? [shown.key, colours, state.threshold] : ["labels", state.layer, state.template, state.path];
+  const what = shown ? [shown.key, colours, state.threshold] : [state.view, state.layer, state.template, state.path];
   const wanted = [...what, state.interpolation].join("|");
   if (view.painted === wanted) return;
   view.painted = wanted;
@@ -41,6 +41,10 @@ function paintOver(view) {
     const where = placesOf(data, shown.grid, width, height, state.interpolation === "nearest");
     const table = inks(data.tables[colours], shown, state.threshold);
     shade(out, width, where, shown.values(), shown.grid.columns, shown, table);
+  } else if (state.view === "masks") {
+    const owners = ownersOf(view, width, height);
+    paintLabels(out, owners.drawn, width, data.palette, owners.sets);
+    view.shares = owners.shares;
   } else view.shares = paintLabels(out, labelsOf(view, width, height), width, data.palette);
   over.getContext("2d").putImageData(image, 0, 0);
 }
@@ -53,7 +57,7 @@ function labelsOf({ data, state, stack, labels }, width, height) {
   if (data.labels) nearestLabels(drawn, width, where, labels.numbers, grid.columns);
   else {
     const numbers = presentOf(data), baseline = baselineOf(data, state, stack);
-    const maps = numbers.map((i) => mapOf(stack, selected(data, { ...state, prompt: data.choices.prompt[i] }).map));
+    const maps = numbers.map((i) => mapOf(stack, promptMap(data, state, i)));
     if (baseline !== undefined) {
       numbers.unshift(UNNAMED);
       maps.unshift(new Float32Array(cellsIn(stack)).fill(baseline));
@@ -62,6 +66,19 @@ function labelsOf({ data, state, stack, labels }, width, height) {
     for (let at = 0; at < drawn.length; at++) if (drawn[at] >= 0) drawn[at] = numbers[drawn[at]];
   }
   return drawn;
+}
+
+// Every prompt by itself: who owns a pixel, drawn in turns, and how much of what was seen each one owns.
+function ownersOf({ data, state, stack, labels }, width, height) {
+  const { grid } = data.labels ?? stack, nearest = data.labels || state.interpolation === "nearest";
+  const where = placesOf(data, grid, width, height, nearest), owned = makeOwned(width, height, data.prompts.length, data.look.stripes);
+  if (data.labels) ownByMasks(owned, where, labels.masks, grid.columns);
+  else {
+    const numbers = presentOf(data), maps = numbers.map((i) => mapOf(stack, promptMap(data, state, i)));
+    ownAbove(owned, where, maps, numbers, baselineOf(data, state, stack), grid.columns);
+  }
+  const seen = (where.down.to - where.down.from) * (where.across.to - where.across.from);
+  return { ...owned, shares: Array.from(owned.counts, (count) => count / Math.max(seen, 1)) };
 }
 
 function compose({ data, parts, state, backs, over }) {

@@ -15,7 +15,7 @@ function spotOf({ data, state, pointed, peak, stack }) {
 function showScale({ data, state, parts, shown }) {
   parts.scale.classList.toggle("dcv-bare", !shown); // labels have a heading and no scale
   if (!shown) {
-    parts.unit.firstChild.textContent = SEGMENTS;
+    parts.unit.firstChild.textContent = HEADINGS[state.view];
     parts.unit.lastChild.textContent = "share of the image";
     return;
   }
@@ -53,19 +53,22 @@ function showCaption(view) {
   const { data, state, parts, stack, shown } = view;
   const byText = isByText(stack), head = state.head === MEAN ? "mean of heads" : `head ${state.head}`;
   const isLikeness = shown && !shown.view, own = byText ? state.prompt : head;
-  const name = isLikeness ? shown.title : state.view === "segments" ? "segments" : own;
+  const name = isLikeness ? shown.title : state.view in HEADINGS ? state.view : own;
   const words = make("span", "", {}, captionOf(view, byText).filter(Boolean).join(" · "));
   parts.caption.replaceChildren(make("b", "", { dir: "auto" }, name), words);
-  const what = isLikeness ? shown.title : shown ? `${shown.view} map, ${name}` : "segments";
+  const what = isLikeness ? shown.title : shown ? `${shown.view} map, ${name}` : state.view;
   parts.image.setAttribute("aria-label", `${data.title}: ${what}. Arrow keys move, Enter pins.`);
 }
 
 function captionOf({ data, state, stack, peak, shown }, byText) {
-  if (data.labels) return [data.labels.background, data.labels.refinement === "none" ? "" : data.labels.refinement];
+  if (data.labels) {
+    const { background, refinement } = data.labels, several = state.view === "masks" && SEVERAL;
+    return [background, refinement === "none" ? "" : refinement, several];
+  }
   const { rows, columns } = stack.grid; // of an inner layer they may be others than the output's
   const words = [stack.layer === OUTPUT ? "" : `${stack.layer}, ${rows} × ${columns} cells: ${data.reading}`];
   if (stack.view === "dense" && data.choices.path.length > 1 && !words[0]) words.push(`${state.path} path`);
-  if (state.view === "segments") words.push(ruleOf(data, state, stack));
+  if (state.view in HEADINGS) words.push(ruleOf(data, state, stack));
   if (!shown?.view) return words;
   const score = data.scores?.[templateOf(data, state)][data.choices.prompt.indexOf(state.prompt)];
   if (byText && score !== undefined) words.unshift(`whole image ${pretty(score, 3)}`);
@@ -73,8 +76,11 @@ function captionOf({ data, state, stack, peak, shown }, byText) {
   return words;
 }
 
+const SEVERAL = "a place may have several names, or none";
+
 function ruleOf(data, state, stack) {
   const baseline = baselineOf(data, state, stack);
+  if (state.view === "masks") return `each prompt above the absent prompts’ ${pretty(baseline, stack.decimals)} · ${SEVERAL}`;
   if (baseline !== undefined) return `best prompt, above the absent prompts’ ${pretty(baseline, stack.decimals)}`;
   return presentOf(data).length > 1 ? "best of the prompts given" : "one prompt alone has no competitor";
 }
@@ -117,10 +123,18 @@ function tell(view) {
 }
 
 // What the map in sight says there, for those who hear the page: the bars say it to the eye.
-function spokenAt({ data, shown, labels }, grid, cell) {
-  const at = indexOf(grid, cell);
+function spokenAt({ data, state, shown, labels, stack }, grid, cell) {
+  const at = indexOf(grid, cell), names = data.choices.prompt;
   if (shown) return pretty(shown.read(at), shown.decimals);
-  return data.labels ? data.choices.prompt[labels.numbers[at]] ?? "background" : "";
+  if (state.view === "masks") return ownersAt({ data, state, labels, stack }, at).map((i) => names[i]).join(", ") || "none";
+  return data.labels ? names[labels.numbers[at]] ?? "background" : "";
+}
+
+// The prompts whose mask holds a cell of the grid that is drawn.
+function ownersAt({ data, state, labels, stack }, at) {
+  if (data.labels) return data.choices.prompt.flatMap((_, i) => (isIn(labels.masks, i, at) ? [i] : []));
+  const cut = baselineOf(data, state, stack);
+  return presentOf(data).filter((i) => valueAt(stack, promptMap(data, state, i), at) > cut);
 }
 
 function tellValues(view, cell) {
@@ -146,7 +160,8 @@ function tellLabels(view, cell) {
   const { data, rows, labels, shares, parts, shown } = view;
   const at = cell ? indexOf(data.labels.grid, cell) : -1, label = labels.numbers[at];
   rows.forEach((bar, i) => {
-    tellBar(bar, i === label && data.labels.probability ? labels.probability[at] : NaN, 2, [0, 1], i === label);
+    const isHere = cell && view.state.view === "masks" ? isIn(labels.masks, i, at) : i === label;
+    tellBar(bar, i === label && data.labels.probability ? labels.probability[at] : NaN, 2, [0, 1], isHere);
     bar.whole.hidden = true;
     bar.share.textContent = shown ? "" : `${Math.round(100 * shares[i])}%`;
   });

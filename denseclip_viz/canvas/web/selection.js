@@ -20,6 +20,8 @@ function selected(data, state) {
 
 const isByText = (stack) => stack?.axes.length === 2; // one map for each template and prompt
 
+const promptMap = (data, state, i) => selected(data, { ...state, prompt: data.choices.prompt[i] }).map;
+
 const templateOf = ({ choices }, { template }) => choices.template.indexOf(template);
 
 // The places of the prompts that may be in the image, and the highest cosine of those that are not.

@@ -5,7 +5,7 @@ const UNSEEN = -2, UNNAMED = -1; // labels of pixels
 const COLOURFUL = 0.3; // below this opacity the image's own colours come back
 const LARGEST = 2048, FINEST = 1408; // longest side in device pixels: of the canvas, of a map before it is enlarged
 const QUIET = 150; // ms without a choice before the kernel is told
-const SEGMENTS = "which text wins where?";
+const HEADINGS = { segments: "which text wins where?", masks: "where is each text?" }; // of what is drawn as labels
 const BUS = "denseclip-viz";
 const OUTPUT = "output", ENSEMBLE = "ensemble", MEAN = "mean", AUTO = "auto";
 
