@@ -1,76 +1,31 @@
 """The controls that need the model: their widgets, what is typed into them, and which of them a teacher has locked."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
-import traitlets
 
-from denseclip_viz.canvas.messages import CheckedWidget
+from denseclip_viz.attribution.attributions import METHODS
 from denseclip_viz.canvas.state import CONTROLS as CANVAS_CONTROLS
-from denseclip_viz.errors import ImageError, PromptError, shown_elsewhere
-from denseclip_viz.explorers.session import VALUE, ImageSource, Paths, Query
-from denseclip_viz.explorers.status import HERE
-from denseclip_viz.prompts import TEMPLATE_SETS, Prompts, template_set
-from denseclip_viz.prompts.articles import two_articles
-from denseclip_viz.validation import is_number, refuse_twice, short, strings
+from denseclip_viz.errors import PromptError, shown_elsewhere
+from denseclip_viz.explorers.query import VALUE, ImageSource, Paths, Query
+from denseclip_viz.explorers.session import EFFECTS
+from denseclip_viz.explorers.typed_prompts import OWN, TEMPLATE_CHOICES, one_line_of, read_prompts, template_choice
+from denseclip_viz.explorers.upload import Upload
+from denseclip_viz.prompts import Prompts
+from denseclip_viz.validation import short
 
 TEXTS = ("prompts", "absent", "templates")  # what every explorer has
 GEOMETRIES = (("the model's own crop", "native"), ("the whole image", "whole"), ("tiles, finer cells", "tiles"))
-OWN = "own"
-TEMPLATE_CHOICES = (
-    ("as typed", "none"),
-    ("one: a photo of a …", "single"),
-    ("scene, 5", "scene"),
-    ("ImageNet, 7", "imagenet-7"),
-    ("ImageNet, 80", "imagenet-80"),
-    ("MaskCLIP, 85", "maskclip-85"),
-    ("my own …", OWN),
-)
-CHOICES = ("model", "geometry", "paths", "smooth", "denoise")
-MOST_BYTES = 8 * 10**6  # of an uploaded file: a notebook server drops the connection at messages of 10 MiB
+CHOICES = ("model", "geometry", "paths", "attributions", "smooth", "denoise")
+ATTRIBUTIONS: dict[str, tuple[str, ...] | None] = {
+    "none": (),
+    **{name: (name,) for name in (*METHODS, EFFECTS)},
+    "all of the model": None,
+}
 LOOKS = {"style": {"description_width": "68px"}, "layout": {"width": "auto"}}
 LATE = 2.0  # seconds
-
-
-class Upload(CheckedWidget):
-    """A button and a place to drop an image file on; the browser refuses what is too large to be sent.
-
-    Attributes:
-        content: The bytes of a file that was sent; empty again once they were taken.
-        name: Its name; empty again with them.
-        shown: The name of the file that is looked at.
-        refused: Name and size of a file that was not sent, for the message.
-        limit: The most bytes.
-    """
-
-    _esm = (HERE / "upload.js").read_text("utf-8")
-    content = traitlets.CBytes(b"").tag(sync=True, echo_update=False)  # not sent back again
-    name = traitlets.Unicode("").tag(sync=True)
-    shown = traitlets.Unicode("").tag(sync=True)
-    refused = traitlets.Dict().tag(sync=True)
-    limit = traitlets.Int(MOST_BYTES).tag(sync=True)
-
-    def take(self) -> ImageSource:
-        """Take the file, so that neither kernel nor page hold it any longer."""
-        taken = ImageSource(bytes(self.content), self.name)
-        self.content, self.name = b"", ""
-        return taken
-
-    @traitlets.validate("refused")
-    def _check_refused(self, proposal: Any) -> Any:
-        size, name = (proposal["value"].get(key) for key in ("size", "name"))
-        if proposal["value"] and not (is_number(size) and isinstance(name, str)):
-            raise traitlets.TraitError("a refused file has a name and a size")
-        return proposal["value"]
-
-    def refusal(self) -> ImageError:
-        """Say that the last file was too large to be sent."""
-        expected = f"at most {self.limit / 1e6:.0f} MB, as it goes through the notebook's connection"
-        fix = "Shrink it, or open it from a cell with explorer.look_at(path)."
-        got = f"{self.refused['name']} has {int(self.refused['size']) / 1e6:.1f} MB"
-        return ImageError(got, expected=expected, fix=fix)
 
 
 class Controls:
@@ -92,17 +47,18 @@ class Controls:
     ) -> None:
         self._showing = False
         self._before, self._last, self._clicked = prompts, prompts.templates, float("-inf")
-        present, absent = (list(map(_one_line, prompts.named(absent=wanted))) for wanted in (False, True))
+        present, absent = (list(map(one_line_of, prompts.named(absent=wanted))) for wanted in (False, True))
         chosen = template_choice(prompts.templates)
         lines = min(max(4, len(present)), 10)
         self.prompts = _area("prompts", "\n".join(present), "a taxi; Enter looks again", rows=lines)
         self.absent = _area("absent", "\n".join(absent), "what is surely not there: the baseline", rows=2)
         self.templates = _choice("templates", TEMPLATE_CHOICES, chosen)
         self.own = _area("", "\n".join(prompts.templates) if chosen == OWN else "", "a photo of {}.", rows=3)
-        self.model = _choice("model", [(name, name) for name in models], models[0])
+        self.model = _choice("model", _same(models), models[0])
         self.geometry = _choice("fit", GEOMETRIES, "native")
-        self._paths = path_choices(paths)
-        self.paths = _choice("paths", [(name, name) for name in self._paths], self._named(paths))
+        self._meanings: dict[str, dict[str, Any]] = {"paths": dict(path_choices(paths)), "attributions": ATTRIBUTIONS}
+        self.paths = _choice("paths", _same(self._meanings["paths"]), self._named("paths", paths))
+        self.attributions = _choice("attribution", _same(ATTRIBUTIONS), "none")
         self.smooth = _check("key smoothing", "positions with like keys share their segments")
         self.denoise = _check("prompt denoising", "prompts that are likely nowhere are left out")
         self.image = Upload()
@@ -129,21 +85,26 @@ class Controls:
         with shown_elsewhere() as warned:
             prompts = read_prompts(self._before, **typed)
         self._last = prompts.templates
-        choices = {name: getattr(self, name).value for name in CHOICES} | {"paths": self._paths[self.paths.value]}
-        return Query(image, prompts=prompts, layers=layers, warned=tuple(warned), **choices)
+        chosen = {name: getattr(self, name).value for name in CHOICES}
+        meant = {
+            name: self._meanings[name][value] if name in self._meanings else value for name, value in chosen.items()
+        }
+        return Query(image, prompts=prompts, layers=layers, warned=tuple(warned), **meant)
 
     def show(self, query: Query) -> None:
         """Let choices say what is shown, without asking for it; what is being typed stays."""
         self._showing = True
         try:
             for name in CHOICES:
-                getattr(self, name).value = self._named(query.paths) if name == "paths" else getattr(query, name)
+                getattr(self, name).value = self._named(name, getattr(query, name))
             self.templates.value = template_choice(query.prompts.templates)
         finally:
             self._showing = False
 
-    def _named(self, paths: Paths) -> str:
-        return next(name for name, chosen in self._paths.items() if chosen is paths)
+    def _named(self, name: str, value: Any) -> Any:
+        """Name a value as its choice does."""
+        named = self._meanings.get(name)
+        return value if named is None else next(choice for choice, meant in named.items() if meant == value)
 
     def on_query(self, ask: Callable[[], None]) -> None:
         """Call back when something is to be looked at: Run, Enter in a text, another choice."""
@@ -193,6 +154,7 @@ class Controls:
             "image": [upload],
             "geometry": [self.geometry],
             "paths": [self.paths],
+            "attributions": [self.attributions],
             "refinement": [refine],
             "run": [buttons],
         }
@@ -210,6 +172,10 @@ def _area(label: str, text: str, hint: str, *, rows: int) -> widgets.Textarea:
 
 def _choice(label: str, options: Sequence[tuple[str, str]], value: str) -> widgets.Dropdown:
     return widgets.Dropdown(options=list(options), value=value, description=label, **LOOKS)
+
+
+def _same(names: Iterable[str]) -> list[tuple[str, str]]:
+    return [(name, name) for name in names]
 
 
 def _check(label: str, hint: str) -> widgets.Checkbox:
@@ -235,20 +201,6 @@ def sort_locks(names: str | Sequence[str], controls: Sequence[str]) -> tuple[tup
     return beside, canvas
 
 
-def read_lines(text: str) -> tuple[str, ...]:
-    """Read a list as it is typed, one a line, commas and quotes included; blank lines are none.
-
-    Example:
-        >>> read_lines("a taxi, parked" + chr(10) * 2 + " a road ")
-        ('a taxi, parked', 'a road')
-    """
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
-
-
-def _one_line(name: str) -> str:
-    return " ".join(name.split())
-
-
 def path_choices(paths: Paths) -> dict[str, Paths]:
     """Name the paths to choose from: the value path, those that were given, and all of the model.
 
@@ -259,54 +211,3 @@ def path_choices(paths: Paths) -> dict[str, Paths]:
     """
     given = {", ".join(path.name for path in paths): paths} if paths is not None and paths is not VALUE else {}
     return {"the value path": VALUE, **given, "all of the model": None}
-
-
-def template_choice(templates: tuple[str, ...]) -> str:
-    """Find the name of a set of templates; `"own"` where it is none.
-
-    Example:
-        >>> template_choice(("{}",)), template_choice(("my {}",))
-        ('none', 'own')
-    """
-    return next((name for name in TEMPLATE_SETS if template_set(name) == tuple(templates)), OWN)
-
-
-def _own_templates(text: str) -> tuple[str, ...]:
-    if lines := read_lines(text):
-        return lines
-    fix = 'Write one a line, "a photo of {}." say, or choose a set.'
-    raise PromptError("No templates of your own are typed", expected='lines with one "{}" each', fix=fix)
-
-
-def read_prompts(before: Prompts, *, prompts: str, absent: str, templates: str, own: str = "") -> Prompts:
-    """Make prompts of what is typed, one a line; synonyms, marks and switches stay for the names that were there.
-
-    Where a template and a prompt both bring an article, articles are set right, as they are for plain texts.
-
-    Raises:
-        PromptError: Nothing is typed, something twice, or what `Prompts` refuses.
-
-    Example:
-        >>> read_prompts(Prompts("x"), prompts="a taxi", absent="a whale", templates="none")
-        Prompts(2 prompts × 1 template = 2 texts, absent: 'a whale'; first: 'a taxi')
-    """
-    known = {_one_line(name): name for name in before.prompts}  # one that a cell gave may have more white space
-    names, missing = ([known.get(line, line) for line in read_lines(text)] for text in (prompts, absent))
-    if not names:
-        raise PromptError("No prompt is typed", expected="at least one, such as: a taxi", fix="Write one a line.")
-    for lines, what in ((names, "prompts"), (missing, "absent")):
-        refuse_twice(strings(lines, what), what)  # in a mapping they have no places
-    synonyms = dict(zip(before.prompts, before.synonyms, strict=True))
-    hidden = [name for name, is_so in zip(before.prompts, before.background, strict=True) if is_so and name in names]
-    texts_of = {name: synonyms.get(name, (name,)) for name in (*names, *missing)}
-    chosen = _own_templates(own) if templates == OWN else template_set(templates)
-    texts = (text for named in texts_of.values() for text in named)
-    twice = two_articles(chosen, texts, plural=before.plural) is not None
-    return Prompts(
-        {name: texts_of[name] for name in names},
-        chosen,
-        absent={name: texts_of[name] for name in missing},
-        background={name: texts_of[name] for name in hidden},
-        articles="right" if twice else before.articles,
-        plural=before.plural,
-    )

@@ -13,7 +13,9 @@ from denseclip_viz.arguments import choose_paths
 from denseclip_viz.canvas.widget import Canvas
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.explorers.controls import TEXTS, Controls, sort_locks
-from denseclip_viz.explorers.session import VALUE, ImageSource, Models, Query, Result, Session
+from denseclip_viz.explorers.multiples import show_multiples
+from denseclip_viz.explorers.query import VALUE, ImageSource, Query, Result
+from denseclip_viz.explorers.session import Models, Session
 from denseclip_viz.explorers.status import StatusLine
 from denseclip_viz.explorers.thumbnails import Thumbnails
 from denseclip_viz.explorers.worker import Worker
@@ -27,6 +29,7 @@ from denseclip_viz.trace import Trace
 
 WORDS = "a large red taxi left of a limousine on a road"
 ABSENT = ("whale", "castle", "penguin")  # the first that a scene does not hold is its baseline
+EXPLORE = (*TEXTS, "model", "image", "geometry", "paths", "attributions", "refinement", "run")
 ANYWHERE = ("a car", "a tree", "a house", "the sky")
 
 
@@ -38,6 +41,7 @@ class ExplorerSpec:
     controls: tuple[str, ...]
     layers: str = ""
     below: tuple[widgets.Widget, ...] = ()
+    is_lab: bool = False  # the small maps below are what it is for, and stand beside the image
     show: Callable[[Panel], None] = lambda panel: None  # called when it shows another result, for what stands below
 
 
@@ -68,7 +72,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         below = widgets.HBox(list(spec.below))
         super().__init__([self._top(), below])
         self.add_class("dcv-explorer")
-        if spec.below:
+        if spec.is_lab:
             self.add_class("dcvx-lab")
         below.add_class("dcvx-below")
         self._show(result)
@@ -180,7 +184,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         query = self.controls.query(image, layers=self._spec.layers)
         self.controls.stop.disabled = False
         self.status.show("looking", "busy")
-        self._worker.start(lambda report: self._session.run(query, report), self.safe_callback(self._show))
+        self._worker.start(lambda report: self._session.run([query], report)[0], self.safe_callback(self._show))
 
     def _show(self, result: Result) -> None:
         self._showing = True  # what moves on the canvas now moves with the result
@@ -205,9 +209,10 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _draw(self, result: Result) -> None:
         """Show refined segments alone on the canvas; behind them the view comes back that was there before."""
         refined, view = self._refined, self.canvas.state["view"]
+        asked = result.query.attributions not in ((), self.shown.query.attributions)
         if result.segments is None:
             self.canvas.show(result.comparison, trace=result.trace)
-            self.canvas.state = {"view": self._view} if refined else {}
+            self.canvas.state = {"view": "attribution"} if asked else {"view": self._view} if refined else {}
         else:
             self.canvas.show(result.segments, trace=result.trace)
             self._view = self._view if refined else view
@@ -256,7 +261,7 @@ def explore(
         paths: To dense features, all of the one pass: names, a list, or "all" of the model. A switch above the image
             shows one or the other without the model.
         lock: Controls that are not shown, for teachers: "prompts", "absent", "templates", "model", "image",
-            "geometry", "paths", "refinement", "run", and those of the canvas, such as "view" or "opacity".
+            "geometry", "paths", "attributions", "refinement", "run", and those of the canvas, such as "view".
 
     Returns:
         The widget; what it shows is in `result` and `trace`, its canvas in `canvas`.
@@ -271,8 +276,17 @@ def explore(
         4
     """
     image, prompts = with_defaults(image, prompts)
-    spec = ExplorerSpec("explore", (*TEXTS, "model", "image", "geometry", "paths", "refinement", "run"))
-    return open_panel(spec, model, image, prompts, lock=lock, paths=paths)
+    tiles = Thumbnails()
+
+    def show() -> None:
+        show_multiples(panel.shown, panel.canvas.state, tiles)
+
+    spec = ExplorerSpec(
+        "explore", EXPLORE, below=(tiles,), show=lambda panel: show_multiples(panel.shown, panel.canvas.state, tiles)
+    )
+    panel = open_panel(spec, model, image, prompts, lock=lock, paths=paths)
+    panel.link_thumbnails(tiles, show)
+    return panel
 
 
 def with_defaults(image: ImageLike | None, prompts: Prompts | Named | None) -> tuple[ImageLike, Prompts]:
@@ -311,7 +325,7 @@ def open_panel(
     chosen = VALUE if paths == "value" else None if paths == "all" else choose_paths(paths)
     chosen = (chosen,) if isinstance(chosen, DensePath) else chosen
     query = Query(ImageSource(image), session.names[0], prompts, layers=spec.layers, paths=chosen)
-    result = session.run(query, lambda text, share: None)
+    (result,) = session.run([query], lambda text, share: None)
     return Panel(spec, session, result, hidden=hidden, locked=locked)
 
 

@@ -7,9 +7,10 @@ import torch
 import xarray as xr
 
 from denseclip_viz.canvas.map_stacks import TEXT, Stack, stacks_of
-from denseclip_viz.canvas.state import ENSEMBLE, MEAN, OUTPUT
+from denseclip_viz.canvas.state import MEAN, OUTPUT
 from denseclip_viz.explorers.controls import TEXTS
 from denseclip_viz.explorers.explorer import ExplorerSpec, Panel, open_panel, with_defaults
+from denseclip_viz.explorers.multiples import place_in
 from denseclip_viz.explorers.session import Models
 from denseclip_viz.explorers.thumbnails import Thumbnail, ThumbnailGrid, Thumbnails
 from denseclip_viz.images import ImageLike
@@ -51,7 +52,9 @@ def layer_lens(
     """
     image, prompts = with_defaults(image, prompts)
     tiles = Thumbnails()
-    spec = ExplorerSpec("layer_lens", CONTROLS, layers="all", below=(tiles,), show=lambda panel: _show(panel, tiles))
+    spec = ExplorerSpec(
+        "layer_lens", CONTROLS, layers="all", below=(tiles,), show=lambda panel: _show(panel, tiles), is_lab=True
+    )
     lens = open_panel(spec, model, image, prompts, lock=lock)
     lens.link_thumbnails(tiles, lambda: _show(lens, tiles))
     return lens
@@ -65,7 +68,7 @@ def _show(panel: Panel, tiles: Thumbnails) -> None:
 
 
 def _layers(both: xr.Dataset, all_stacks: Sequence[Stack], state: dict[str, Any]) -> ThumbnailGrid:
-    template, prompt = _place(both, state)
+    template, prompt = place_in(both, state)
     names = [*map(str, both["layer"].to_numpy()), OUTPUT]
     rows, tiles, unit = [], [], ""
     for view, title in ROWS:
@@ -85,13 +88,6 @@ def _layers(both: xr.Dataset, all_stacks: Sequence[Stack], state: dict[str, Any]
         curves=_curves(both, all_stacks, template, prompt),
         apart=int(is_gradient),
     )
-
-
-def _place(both: xr.Dataset, state: dict[str, Any]) -> tuple[int, int]:
-    """Return where the canvas' template and prompt stand in a stack; the mean over templates comes last."""
-    templates = [str(name) for name in both["template"].to_numpy()]
-    template = len(templates) if state["template"] == ENSEMBLE else templates.index(state["template"])
-    return template, [str(name) for name in both["prompt"].to_numpy()].index(state["prompt"])
 
 
 def _tile(stack: Stack | None, template: int, prompt: int, name: str) -> Thumbnail | None:

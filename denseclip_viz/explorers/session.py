@@ -1,97 +1,53 @@
-"""The models and the one image of an explorer: a new query is answered out of the trace that is there."""
+"""The models and images of an explorer: a new query is answered out of the traces that are there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from denseclip_viz.attribution.attributions import attribute, offered
+from denseclip_viz.attribution.effects import direct_effects
 from denseclip_viz.clip.dense_path import DensePath
-from denseclip_viz.clip.load.bundled import WarningTokenizer, unknown_words
-from denseclip_viz.clip.paths import PATHS, paths_together
-from denseclip_viz.clip.text.tokenize import unread
+from denseclip_viz.clip.paths import choose_path, paths_together
 from denseclip_viz.errors import ModelNameError, shown_elsewhere
+from denseclip_viz.explorers.notices import note_of, status_of, warning_of
+from denseclip_viz.explorers.query import Query, Result
+from denseclip_viz.explorers.recent import Recent
 from denseclip_viz.explorers.worker import Report
-from denseclip_viz.images import ImageLike, describe, from_bytes
 from denseclip_viz.loading import load
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
-from denseclip_viz.prompts.articles import fill
 from denseclip_viz.trace import Trace
-from denseclip_viz.validation import many, short
+from denseclip_viz.validation import many
 
 if TYPE_CHECKING:
     import xarray as xr
 
 BUNDLED = ("bundled-resnet", "bundled-vit", "bundled-vit-cls")
 DENOISE = 0.5  # MaskCLIP's threshold
-Paths = tuple[DensePath, ...] | None
-"""Paths to dense features; None for all that the model has."""
-VALUE: Paths = (PATHS["value"],)
+MEMORY = 256e6  # bytes of traces, and as many of results, that an explorer holds
+SMALL = 256e6  # bytes of models that are given as names, together: more of them make room for each other
+EFFECTS = "direct-effects"
 Models = Model | str | Mapping[str, Model | str] | Sequence[Model | str] | None
 
 
-@dataclass(frozen=True, eq=False)
-class ImageSource:
-    """An image to look at: something that `Model.trace` takes, or the bytes of a file with its name."""
-
-    source: ImageLike | bytes
-    name: str = ""
-
-    def image(self) -> ImageLike:
-        """Decode bytes; everything else is the model's to read."""
-        return from_bytes(self.source, name=self.name) if isinstance(self.source, bytes) else self.source
-
-
-@dataclass(frozen=True, eq=False)
-class Query:
-    """What is to be shown: prompts on an image, by one of the models, with segments refined or not."""
-
-    image: ImageSource
-    model: str
-    prompts: Prompts
-    geometry: str = "native"  # how the image is fitted to the model's input: or "whole", "tiles"
-    smooth: bool = False
-    denoise: bool = False
-    layers: str = ""  # which to read too, as for `Model.compare`
-    paths: Paths = VALUE
-    warned: tuple[str, ...] = ()  # what the prompts, as they are typed, are warned of
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """What a query was answered with; `status` tells in one line what was shown to what."""
-
-    query: Query
-    comparison: xr.Dataset
-    segments: xr.Dataset | None  # where refinement was chosen
-    trace: Trace
-    model: Model
-    status: str
-    warning: str = ""  # what has to be known about it
-    note: str = ""  # how the prompts were read
-
-    def sent(self, template: str, prompt: str) -> str:
-        """Say which text was sent for a prompt in a template, or in the mean of all, where it is not the prompt."""
-        prompts = self.query.prompts
-        templates = [template] if template in prompts.templates else prompts.templates
-        first, *others = (text for one in templates for text in prompts.sent(one, prompt))
-        if others:
-            return f"sent: “{first}” and {len(others)} more"
-        return "" if first == prompt else f"sent: “{first}”"
-
-
 class Session:
-    """Answer queries; one forward pass for each image, model, geometry and choice of paths; the last trace is held.
+    """Answer queries; one forward pass for each image, model, geometry and choice of paths, as long as it is held.
 
-    A model that is given as a name is loaded on its first query, and makes room for the next one.
+    What was shown last is held, traces and results, as far as memory is granted. A model that is given as a name is
+    loaded on its first query; a large one makes room for the next, with what it answered.
+
+    Attributes:
+        passes: Images that were traced, and attributions that were made: what ran an image encoder.
     """
 
     def __init__(self, models: Models = None) -> None:
         self._models = models_by_name(models)
-        self._loaded: tuple[str, Model] | None = None
-        self._warned: list[str] = []  # while it was loaded
-        self._traced: tuple[tuple[Any, ...], Trace] | None = None
+        self._loaded: dict[str, Model] = {}
+        self._warned: dict[str, list[str]] = {}  # while they were loaded
+        self._traces = Recent[tuple[Any, ...], Trace](MEMORY, size=lambda trace: trace.nbytes)
+        self._attributions = Recent[tuple[Any, ...], "xr.DataArray"](MEMORY, size=lambda maps: int(maps.nbytes))
+        self._results = Recent[Query, Result](MEMORY, size=lambda result: result.nbytes)
         self.passes = 0
 
     @property
@@ -99,51 +55,127 @@ class Session:
         """The models there are."""
         return list(self._models)
 
-    def model(self, name: str) -> Model:
-        """Get a model, and load it if it was given as a name."""
+    def model(self, name: str, *beside: str) -> Model:
+        """Get a model, and load it if it was given as a name; those that are needed beside it stay."""
         model = self._models[name]
         if isinstance(model, Model):
             return model
-        if self._loaded is None or self._loaded[0] != name:
-            self._loaded = None  # before the next is loaded: two may not fit into memory
-            with shown_elsewhere() as self._warned:
-                self._loaded = (name, load(model))
-        return self._loaded[1]
+        if name not in self._loaded:
+            self._make_room(beside)
+            with shown_elsewhere() as warned:
+                self._loaded[name] = load(model)
+            self._warned[name] = warned
+        return self._loaded[name]
 
-    def run(self, query: Query, report: Report) -> Result:
-        """Answer a query, with a new forward pass only where image, model or geometry are new."""
+    def _make_room(self, needed: Sequence[str]) -> None:
+        """Let go of models before the next is loaded, with what holds them, unless all are small."""
+        if sum(map(_size, self._loaded.values())) > SMALL:
+            self._loaded = {name: model for name, model in self._loaded.items() if name in needed}
+            self._results.forget(lambda query: query.model not in (*needed, *self._loaded))
+
+    def run(self, queries: Sequence[Query], report: Report) -> list[Result]:
+        """Answer queries that are shown together; a new forward pass only where image, model or geometry are new."""
         with shown_elsewhere():
-            return self._run(query, report)
+            names = [query.model for query in queries]
+            for query in queries:
+                report(f"loading {query.model}", 0.0)
+                self.model(query.model, *names)
+            return [self._results.get(query) or self._answer(query, queries, report) for query in queries]
 
-    def _run(self, query: Query, report: Report) -> Result:
-        report(f"loading {query.model}", 0.0)
+    def _answer(self, query: Query, together: Sequence[Query], report: Report) -> Result:
         model = self.model(query.model)
-        trace = self.trace(query, report)
+        trace = self._trace(query, together, report)
         _encode_texts(model, query.prompts, report)
         report("comparing", 0.9)
         comparison = model.compare(trace, query.prompts, layers=query.layers or ())
+        if query.attributions != ():
+            comparison = comparison.assign(attribution=self._attribution(query, trace, report))
         segments = _segments(model, trace, query) if query.smooth or query.denoise else None
-        status = _status(query, trace)
-        loading = self._warned if isinstance(self._models[query.model], str) else []
-        warning = " ".join(filter(None, [*loading, _warning(model, query, trace, segments)]))
-        return Result(query, comparison, segments, trace, model, status, warning, _note(query.prompts))
+        status = status_of(query, trace)
+        warning = " ".join(
+            filter(None, [*self._warned.get(query.model, []), warning_of(model, query, trace, segments)])
+        )
+        result = Result(query, comparison, segments, trace, model, status, warning, note_of(query.prompts))
+        self._results[query] = result
+        return result
 
-    def trace(self, query: Query, report: Report) -> Trace:
-        """Trace the image, unless the trace that is held has what is needed."""
-        model = self.model(query.model)
-        key = (query.image, query.model, query.geometry, id(query.paths))
+    def _trace(self, query: Query, together: Sequence[Query], report: Report) -> Trace:
+        """Trace the image, unless a trace that is held has what is needed; along two paths at once for two sides."""
+        model, paths = self.model(query.model), self._paths(query)
         layers = model.layers_to_record(query.layers) if query.layers else ()
-        keys = "key" if query.smooth else ""
-        if self._traced is not None and self._traced[0] == key:
-            trace = self._traced[1]
-            if set(layers) <= set(trace.names) and not (keys and trace.keys is None):
-                return trace
-        report("looking at the image", 0.1)
-        paths = paths_together(model.tower) if query.paths is None else query.paths
-        path: Any = list(paths) if len(paths) > 1 else paths[0]  # one has no axis
-        trace = model.trace(query.image.image(), geometry=query.geometry, layers=layers, keys=keys, path=path)
-        self._traced, self.passes = (key, trace), self.passes + 1
-        return trace
+        trace = self._held(query, paths, layers)
+        if trace is None:
+            report("looking at the image", 0.1)
+            paths_too = self._shared(paths, [other for other in together if self._base(other) == self._base(query)])
+            path: Any = list(paths_too) if len(paths_too) > 1 else paths_too[0]  # one has no axis
+            options: dict[str, Any] = {"layers": layers, "keys": "key" if query.smooth else "", "path": path}
+            key = (*self._base(query), paths_too)
+            trace = model.trace(query.image.image(), geometry=query.geometry, **options)
+            self._traces[key] = trace
+            self.passes += 1
+        return trace.with_path(paths[0].name) if len(paths) == 1 else trace
+
+    def _held(self, query: Query, paths: tuple[DensePath, ...], layers: Sequence[str]) -> Trace | None:
+        """Find a trace that has these paths, layers, and keys where they are smoothed by."""
+        for key in self._traces:
+            *base, held = key
+            if tuple(base) == self._base(query) and (paths == held or (len(paths) == 1 and paths[0] in held)):
+                trace = self._traces.get(key)
+                if (
+                    trace is not None
+                    and set(layers) <= set(trace.names)
+                    and (trace.keys is not None or not query.smooth)
+                ):
+                    return trace
+        return None
+
+    def _shared(self, paths: tuple[DensePath, ...], beside: Sequence[Query]) -> tuple[DensePath, ...]:
+        """Add to a path those that stand beside it, as far as one pass gives them all."""
+        together = set(paths_together(self.model(beside[0].model).tower))
+        every = tuple(dict.fromkeys((*paths, *(path for query in beside for path in self._paths(query)))))
+        return every if len(paths) == 1 and {path.name for path in every} <= together else paths
+
+    def _base(self, query: Query) -> tuple[Any, ...]:
+        return query.image, query.model, self.model(query.model).provenance["weights_hash"], query.geometry
+
+    def _paths(self, query: Query) -> tuple[DensePath, ...]:
+        if query.paths is not None:
+            return query.paths
+        return tuple(map(choose_path, paths_together(self.model(query.model).tower)))
+
+    def _attribution(self, query: Query, trace: Trace, report: Report) -> xr.DataArray:
+        """Make attributions of the very trace, unless they are held."""
+        key = (*self._base(query), query.prompts, query.attributions)
+        maps = self._attributions.get(key)
+        if maps is None:
+            report("going back through the image encoder", 0.92)
+            maps = self._attributions[key] = attributions(self.model(query.model), trace, query)
+            self.passes += 1
+        return maps
+
+
+def attributions(model: Model, trace: Trace, query: Query) -> xr.DataArray:
+    """Make the attributions that a query names, with direct effects among them; all that the tower offers for None.
+
+    Raises:
+        LayerError: One that the tower does not offer, or an image in tiles.
+    """
+    import xarray as xr
+
+    names = query.attributions
+    if names is None:
+        names = (*offered(model.tower), *([EFFECTS] if "pool.attention" in model.tower.taps() else []))
+    maps = []
+    if methods := [name for name in names if name != EFFECTS]:
+        maps.append(attribute(model, trace, query.prompts, methods))
+    if EFFECTS in names:
+        summed = direct_effects(model, trace, query.prompts)["position"].sum("layer", keep_attrs=True)
+        maps.append(summed.expand_dims(candidate=[EFFECTS]).assign_coords(unit=("candidate", ["cosine"])))
+    return maps[0] if len(maps) == 1 else xr.concat(maps, "candidate", combine_attrs="override")
+
+
+def _size(model: Model) -> int:
+    return sum(tensor.nbytes for tensor in model.clip.state_dict().values())
 
 
 def _encode_texts(model: Model, prompts: Prompts, report: Report) -> None:
@@ -165,54 +197,6 @@ def _segments(model: Model, trace: Trace, query: Query) -> xr.Dataset:
         denoise=DENOISE if query.denoise else 0.0,
         size=trace.image.shape[:2],
     )
-
-
-def _status(query: Query, trace: Trace) -> str:
-    y, x = trace.geometry.grid
-    refined = [name for name, on in (("denoised", query.denoise), ("smoothed", query.smooth)) if on]
-    along = f" along {trace.paths[0]}" if trace.has_path_axis else ""
-    parts = [
-        query.image.name or describe(query.image.source),
-        query.model,
-        f"{y} × {x} cells, {query.geometry}",
-        f"{many(len(query.prompts), 'prompt')} × {many(len(query.prompts.templates), 'template')}",
-        *([many(len(trace.paths), "path")] if trace.has_path_axis else []),
-        *([f"segments {' and '.join(refined)}{along}"] if refined else []),
-    ]
-    return " · ".join(parts)
-
-
-def _warning(model: Model, query: Query, trace: Trace, segments: xr.Dataset | None) -> str:
-    """Write what the package would warn of on the command line."""
-    warnings = [*query.warned, *([str(trace.provenance["caution"])] if "caution" in trace.provenance else [])]
-    if isinstance(model.tokenizer, WarningTokenizer):
-        texts = (text for row in query.prompts.texts for text in row)
-        unknown = list(dict.fromkeys(word for text in texts for word in unknown_words(text)))
-        more = f" and {len(unknown) - 4} more" if len(unknown) > 4 else ""
-        if unknown:
-            words = ", ".join(short(word) for word in unknown[:4])
-            warnings.append(f"{query.model} has never read {words}{more}: what it says of that means nothing.")
-    elif apart := unread(model.tokenizer, (text for row in query.prompts.texts for text in row)):
-        warnings.append(apart)
-    if segments is not None and bool((segments["labels"] < 0).all()):
-        by_cut, rule = "cosine_cut" in segments.attrs, segments.attrs["background"]
-        removed = "Prompt denoising removed every prompt: none is likely anywhere."
-        warnings.append(f"No pixel is named. {rule.capitalize()}." if by_cut else removed)
-    elif segments is not None and segments.sizes["label"] == 1 and "cosine_cut" not in segments.attrs:
-        warnings.append("One prompt alone has no competitor: name others beside it, or absent ones.")
-    return " ".join(warnings)
-
-
-def _note(prompts: Prompts) -> str:
-    """Say how the prompts were read, where people may mean them, or Python take them, otherwise."""
-    listed = next((name for name in prompts.prompts if "," in name), "")
-    notes = [f"“{listed}” is one prompt; several go one a line."] if listed else []
-    names = [text for synonyms in prompts.synonyms for text in synonyms]
-    written = [fill(one, text, articles=False, plural=prompts.plural) for one in prompts.templates for text in names]
-    sent = [text for row in prompts.texts for text in row]
-    if changed := next((pair for pair in zip(sent, written, strict=True) if pair[0] != pair[1]), None):
-        notes.append('Articles are set right, as with articles="right" in Python: “{}”, not “{}”.'.format(*changed))
-    return " ".join(notes)
 
 
 def models_by_name(models: Models) -> dict[str, Model | str]:

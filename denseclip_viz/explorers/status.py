@@ -11,7 +11,7 @@ from denseclip_viz.canvas.messages import CheckedWidget
 from denseclip_viz.errors import DenseclipVizError
 from denseclip_viz.explorers.control_words import in_controls
 
-LONGEST = 220  # characters of a notice: some eight lines beside the image
+LONGEST = 260  # characters of a notice: some nine lines beside the image
 HERE = Path(__file__).parent  # its files are read here: anywidget keeps every widget that was given a path
 
 

@@ -109,7 +109,7 @@ def template_lab(
     lab = _Lab(Thumbnails(), Thumbnails(), masks)
     lab.words.add_class("dcvx-aside")
     below = (lab.grid, lab.words)
-    spec = ExplorerSpec("template_lab", CONTROLS, below=below, show=lambda panel: _show(panel, lab))
+    spec = ExplorerSpec("template_lab", CONTROLS, below=below, show=lambda panel: _show(panel, lab), is_lab=True)
     panel = open_panel(spec, model, image, prompts, lock=lock)
     panel.link_thumbnails(lab.grid, lambda: _start_words(panel, lab))
     return panel

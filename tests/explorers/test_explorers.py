@@ -15,7 +15,8 @@ from state import fingerprint
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import DenseclipVizError, PromptError
-from denseclip_viz.explorers.controls import MOST_BYTES
+from denseclip_viz.explorers import session
+from denseclip_viz.explorers.upload import MOST_BYTES
 from denseclip_viz.explorers.worker import Worker
 
 PROMPTS = ["a taxi", "a road"]
@@ -508,7 +509,9 @@ def test_a_run_in_the_thread_gives_the_numbers_of_the_command(opened, small, ima
 # what is left behind
 
 
-def test_after_fifty_images_only_the_last_trace_lives(opened):
+def test_after_fifty_images_only_the_last_trace_lives_where_memory_has_no_room_for_more(small, image_file, monkeypatch):
+    monkeypatch.setattr(session, "MEMORY", 1)
+    opened = dcv.explore(small, image_file, dcv.Prompts(PROMPTS))
     seen, threads = [weakref.ref(opened.trace)], set(threading.enumerate())
 
     async def steps():
@@ -521,6 +524,7 @@ def test_after_fifty_images_only_the_last_trace_lives(opened):
     gc.collect()
     assert [ref() is not None for ref in seen] == [False] * 50 + [True]
     assert threads_that_stay(threads) == threads
+    opened.close()
 
 
 def test_a_closed_explorer_lets_model_and_trace_go(load_tiny, image_file):
