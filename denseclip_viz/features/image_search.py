@@ -14,7 +14,7 @@ from denseclip_viz.errors import PromptError
 from denseclip_viz.features.best_rows import COLUMNS, BestRows
 from denseclip_viz.features.feature_rows import Block
 from denseclip_viz.features.feature_store import FeatureStore, Texts
-from denseclip_viz.maps.similarity import named
+from denseclip_viz.maps.similarity import PLACES, named
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.validation import is_whole, one_of
 
@@ -107,7 +107,7 @@ def _labelled(store: FeatureStore, prompts: Prompts, by: str, scores: Any, numbe
         pairs = zip(numbers.ravel(), places.ravel(), strict=True)
         centres = np.array([_centre(store.images[number].geometry, place) for number, place in pairs])
         for axis, name in enumerate(("y", "x")):
-            data[name] = (dims, centres[:, axis].reshape(numbers.shape), {"units": "pixels"})
+            data[name] = (dims, centres[:, axis].reshape(numbers.shape), PLACES[name])
     coords: dict[str, Any] = {"template": list(prompts.templates), "prompt": list(prompts.prompts)}
     coords |= {"rank": np.arange(1, scores.shape[-1] + 1), "absent": ("prompt", np.array(prompts.absent, dtype=bool))}
     attrs = {**store.provenance, "by": by, "images": len(store), "error": store.error}

@@ -86,7 +86,7 @@ def segment(
             independent=independent,
         )
     about, dims = described(prompts, formula), ("label", "row", "column")
-    number = {"long_name": about.pop("long_name")}
+    number = {name: about.pop(name) for name in ("long_name", "units")}
     data: dict[str, Any] = {
         name: (dims[-values.ndim :], values, number if name.startswith("probabilit") else {})
         for name, values in answer.items()

@@ -26,6 +26,8 @@ def named(long_name: str, units: str = "cosine") -> dict[str, str | int]:
 
 
 DENSE = named("dense features against text")
+PLACES = {"y": named("from the top of the image", "px"), "x": named("from its left", "px")}
+"""Of pixel centres in the upright image."""
 
 
 @guarded
@@ -139,9 +141,13 @@ def classify(trace: Trace, vectors: Tensor, prompts: Prompts, formula: Formula) 
     texts, away = F.normalize(vectors.to(trace.dense.dtype), dim=-1), np.array(prompts.absent)
     cosines = (texts @ F.normalize(trace.global_embedding, dim=0)).clamp(-1, 1).numpy()
     names, dims = prompts.named(absent=False), ("template", "prompt")
-    coords: dict[str, Any] = {"template": list(prompts.templates), "prompt": names, "cosine": (dims, cosines[:, ~away])}
+    coords: dict[str, Any] = {
+        "template": list(prompts.templates),
+        "prompt": names,
+        "cosine": (dims, cosines[:, ~away], named("global embedding against text")),
+    }
     if away.any():
-        coords["absent_baseline"] = ("template", cosines[:, away].max(1))
+        coords["absent_baseline"] = ("template", cosines[:, away].max(1), named("highest of the absent prompts"))
     if formula.name == "softmax" and len(names) == 1:
         warn_of_no_rival(names[0])
     values = formula.probabilities(cosines[:, ~away], axis=-1)
@@ -151,7 +157,7 @@ def classify(trace: Trace, vectors: Tensor, prompts: Prompts, formula: Formula) 
 
 def described(prompts: Prompts, formula: Formula) -> dict[str, str | float]:
     """Say what probabilities are, and of which prompts the baseline is; safe for netCDF."""
-    attrs: dict[str, str | float] = {"formula": formula.name, "long_name": LONG_NAMES[formula.name]}
+    attrs: dict[str, str | float] = {"formula": formula.name, **named(LONG_NAMES[formula.name], "1")}
     attrs |= {"scale": formula.scale} | ({"bias": formula.bias} if formula.name == "sigmoid" else {})
     absent = ", ".join(prompts.named(absent=True))
     return attrs | ({"absent": absent} if absent else {})
@@ -170,8 +176,8 @@ def coordinates(trace: Fitted, prompts: Prompts) -> dict[str, Any]:
         "prompt": list(prompts.prompts),
         "absent": ("prompt", np.asarray(prompts.absent, dtype=bool)),
         "background": ("prompt", np.asarray(prompts.background, dtype=bool)),
-        "y": np.asarray(trace.geometry.y),
-        "x": np.asarray(trace.geometry.x),
+        "y": ("y", np.asarray(trace.geometry.y), PLACES["y"]),
+        "x": ("x", np.asarray(trace.geometry.x), PLACES["x"]),
     }
 
 

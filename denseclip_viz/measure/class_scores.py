@@ -8,6 +8,7 @@ import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.measure.ladder import over_classes
+from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.measure.segmentation import Counts
 from denseclip_viz.measure.store import ResultStore
 
@@ -32,7 +33,8 @@ def summary(classes: tuple[str, ...], results: ResultStore, names: list[str], st
     coords = {"candidate": names, "class": list(classes), "true": list(classes), "given": [*classes, NO_CLASS]}
     unread = [results.unread[place][0] for place in sorted(results.unread)]
     attrs = {**results.attrs, "unread": unread, "stopped": stopped}
-    return xr.Dataset(data | divided(counts), {**coords, "image": [name for name, _ in known]}, attrs)
+    measured = xr.Dataset(data | divided(counts), {**coords, "image": [name for name, _ in known]}, attrs)
+    return with_quantities(measured)
 
 
 def divided(counts: Counts) -> dict[str, tuple[tuple[str, ...], Any]]:

@@ -22,6 +22,7 @@ from denseclip_viz.measure.engines import Engine, engine_of, results_of
 from denseclip_viz.measure.group_work import Group, GroupWork, Measure, Unread, digest_of, on_gpu
 from denseclip_viz.measure.map_scores import Floats, MapScores, flat_scores, truth_on_grid
 from denseclip_viz.measure.metrics import METRICS
+from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.measure.store import ResultStore, Values
 from denseclip_viz.measure.template_table import number_of
 from denseclip_viz.presets import Preset
@@ -205,7 +206,8 @@ def _dataset(results: ResultStore, names: list[str], stopped: int) -> xr.Dataset
     }
     coords = {"image": [name for name, _ in known], "candidate": names}
     unread = [results.unread[place][0] for place in sorted(results.unread)]
-    return xr.Dataset(data, coords=coords, attrs={**results.attrs, "unread": unread, "stopped": stopped})
+    attrs = {**results.attrs, "unread": unread, "stopped": stopped}
+    return with_quantities(xr.Dataset(data, coords=coords, attrs=attrs))
 
 
 @dataclass(frozen=True)

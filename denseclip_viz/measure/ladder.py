@@ -20,6 +20,7 @@ from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import evaluate
 from denseclip_viz.measure.map_methods import path_candidates
 from denseclip_viz.measure.map_scores import Floats
+from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.measure.rank import Draws
 from denseclip_viz.measure.rungs import costs, differences, offered_rungs
 from denseclip_viz.measure.segmentation import Labels, areas_iou, areas_of
@@ -242,7 +243,8 @@ def _summary(
     if len(cost):
         data["cost"] = (("turn", "rung"), cost)
     coords["changed"] = ("rung", list(rungs.values()))
-    return xr.Dataset(data, coords=coords, attrs={**measured.attrs, "interval": draws.interval, **again})
+    attrs = {**measured.attrs, "interval": draws.interval, **again}
+    return with_quantities(xr.Dataset(data, coords=coords, attrs=attrs))
 
 
 def _mious(areas: Floats, draws: Draws) -> dict[str, tuple[Floats, Floats, Floats]]:

@@ -19,6 +19,7 @@ from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import run
 from denseclip_viz.measure.map_methods import Draw, MapMethods
 from denseclip_viz.measure.map_scores import Floats, cell_areas, truth_on_grid
+from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.measure.rank import Draws
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.validation import is_number, is_whole
@@ -292,7 +293,7 @@ def answers(measured: xr.Dataset) -> xr.Dataset:
     coords: dict[str, Any] = {"candidate": measured["candidate"].values, "condition": list(CONDITIONS)}
     coords |= {"part": list(PARTS), "on": list(PARTS[:2]), "wording": list(WORDINGS), "named": range(1, MOST + 1)}
     attrs = {name: value for name, value in measured.attrs.items() if name != "unread"}
-    return xr.Dataset({**_pairs(measured), **_mosaics(measured)}, coords=coords, attrs=attrs)
+    return with_quantities(xr.Dataset({**_pairs(measured), **_mosaics(measured)}, coords=coords, attrs=attrs))
 
 
 def _pairs(measured: xr.Dataset) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from denseclip_viz.measure.map_checks import MapChecks, columns_of
 from denseclip_viz.measure.map_methods import PLACEBOS, MapMethods, Methods
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.perturbation import FILLS, ORDERS
+from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.measure.rank import Draws
 from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Named, Prompts
@@ -216,7 +217,7 @@ def _summed_up(result: xr.Dataset, checks: MapChecks, draws: Draws) -> xr.Datase
     facts = {"interval": draws.interval, "steps": checks.steps, "seed": checks.seed, "not_computed": missing}
     named = result.assign_coords(places).assign(data)
     summed_up: xr.Dataset = named.assign_attrs(facts, prompts=list(checks.methods.prompts))
-    return summed_up
+    return with_quantities(summed_up)
 
 
 def _over_images(values: Floats, draws: Draws) -> tuple[Floats, Floats, Floats, Floats]:

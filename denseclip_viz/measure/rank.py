@@ -18,6 +18,7 @@ from denseclip_viz.measure.bootstrap import intervals, intervals_to_best
 from denseclip_viz.measure.candidates import TextCandidates, WithEnsembles, synonym_candidates, template_candidates
 from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import map_metric, run
+from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.validation import is_number, is_whole
@@ -290,7 +291,7 @@ def split(result: xr.Dataset, candidates: TextCandidates, score: str) -> xr.Data
     coords = {"image": result["image"].values[judged], candidates.noun: list(candidates.names)}
     source = {name: value for name, value in result.attrs.items() if name not in ("unread", "stopped")}
     more = {"number": score, "images_not_judged": int((~judged).sum()), "prompts": list(candidates.prompts)}
-    return xr.Dataset(data, coords=coords, attrs={**source, **more})
+    return with_quantities(xr.Dataset(data, coords=coords, attrs={**source, **more}))
 
 
 def table_of(scores: xr.Dataset, candidates: TextCandidates, draws: Draws) -> pd.DataFrame:

@@ -14,9 +14,10 @@ from denseclip_viz.clip.text.encode import context_length
 from denseclip_viz.clip.text.tokenize import token_ids
 from denseclip_viz.clip.text.word_tokens import token_shares, word_places, words_of
 from denseclip_viz.errors import PromptError
-from denseclip_viz.maps.similarity import attributes
+from denseclip_viz.maps.similarity import attributes, named
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.metrics import correlation
+from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 
@@ -53,7 +54,7 @@ def word_attribution(
         gradient: Leave the second answer out with False.
 
     Returns:
-        `similarity` (template, y, x), cosines of the whole prompt; `without` and `change` = similarity - without
+        `dense` (template, y, x), cosines of the whole prompt; `without` and `change` = dense - without
         (template, word, y, x); `peak_change` (template, word), the highest cosine with the word less that without it;
         `same_map` (template, word), Pearson correlation of the two maps; and with gradients `gradient`
         (template, word, y, x), `gradient_rest` (template, y, x) of all other tokens, begin and end included, and
@@ -84,7 +85,7 @@ def word_attribution(
     data: dict[str, Any] = {
         "dense": whole,
         "without": (_WORDS, without),
-        "change": (_WORDS, full - without),
+        "change": (_WORDS, full - without, named("what a word adds to dense features against text")),
         "peak_change": (_WORDS[:2], full.max((-2, -1)) - without.max((-2, -1))),
         "same_map": (_WORDS[:2], correlation(*(maps.reshape(*maps.shape[:2], -1) for maps in (full, without)))),
     }
@@ -92,7 +93,7 @@ def word_attribution(
         data |= _gradients(model, trace, prompts, whole.values)
     data["image"] = (("row", "column", "rgb"), trace.image)
     attrs = {**attributes(trace), "prompt": prompt}
-    return xr.Dataset(data, coords={"word": words}, attrs=attrs)
+    return with_quantities(xr.Dataset(data, coords={"word": words}, attrs=attrs))
 
 
 def _one(prompt: str, templates: Any, articles: str) -> Prompts:
