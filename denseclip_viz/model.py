@@ -33,6 +33,7 @@ from denseclip_viz.trace import Trace
 if TYPE_CHECKING:
     import xarray as xr
 
+Asked = ImageLike | Trace
 PromptsLike = Prompts | Named
 FitLike = str | Fit
 PathLike = str | DensePath | Sequence[str | DensePath]
@@ -107,8 +108,7 @@ class Model:
             layers: Taps to keep: names, wildcards, negative indices; `"all"` layers, or `"*"`, every tap.
             attention: Layers whose attention to keep, per head, as taps `LAYER.attention`.
             keys: `"key"` to keep the pool's keys, `"projected"` for the official ViT variant.
-            path: The path to dense features, by name or as `DensePath(...)`; several in a list come of the same
-                forward pass, and `Trace.dense` gets an axis for them.
+            path: The path to dense features, by name or as `DensePath(...)`; a list, of one pass, gives dense an axis.
             preset: `"maskclip-paper"` for the paper's geometry, path and keys where they are not given.
             keep: Which of `dense, attention, contributions, even, pixels, image` beside `global`; by default all.
                 Without contributions and even, the first image alone is checked to recompose.
@@ -169,10 +169,7 @@ class Model:
         yield from tracing.traces([map(arguments.refuse_trace, arguments.require_several(images))], unreadable)
 
     def record(self, *patterns: str) -> AbstractContextManager[Recording]:
-        """Record named taps while the tower runs: `with model.record("layer*") as recorded: …`.
-
-        Args:
-            *patterns: Names, wildcards, negative indices; `model.taps` lists the names.
+        """Record taps while the tower runs: names that `model.taps` lists, wildcards, negative indices.
 
         Returns:
             A context that gives a mapping from names of taps to what they saw last; one that is silent is an error.
@@ -220,8 +217,8 @@ class Model:
         """
         return encode_texts(self.clip, self.tokenizer, arguments.list_texts(texts), truncate=truncate)
 
-    def similarity(self, image: ImageLike | Trace, prompts: PromptsLike) -> xr.DataArray:
-        """Compare dense features with every prompt in every template.
+    def similarity(self, image: Asked, prompts: PromptsLike, *, geometry: FitLike | None = None) -> xr.DataArray:
+        """Compare dense features with every prompt in every template; `geometry` as for `trace`, with an image.
 
         Returns:
             Raw cosines `(template, prompt, y, x)`, behind a `path` axis if the trace has one.
@@ -232,16 +229,17 @@ class Model:
             ('template', 'prompt', 'y', 'x')
         """
         prompts = Prompts.of(prompts)
-        return similarity.similarity(self._trace_of(image), self.texts.encode(prompts), prompts)
+        return similarity.similarity(self._trace_of(image, geometry=geometry), self.texts.encode(prompts), prompts)
 
     def compare(
-        self, image: ImageLike | Trace, prompts: PromptsLike, *, layers: str | Sequence[str] = ()
+        self, image: Asked, prompts: PromptsLike, *, geometry: FitLike | None = None, layers: str | Sequence[str] = ()
     ) -> xr.Dataset:
         """Compare the pooled answer with the dense map, prompt by prompt, and layer by layer if asked.
 
         Args:
             image: A trace, or an image to trace with what is needed.
             prompts: Texts, or `Prompts`.
+            geometry: As for `trace`, with an image.
             layers: Layers to read too: names, wildcards, negative indices, or `"all"`. A transformer's are read in
                 text space and must be in the trace (`model.layers_to_record(layers)`); those of a ResNet, ConvNeXt,
                 FastViT or Swin are read by gradients, in one further pass.
@@ -256,13 +254,13 @@ class Model:
             True
         """
         prompts, wanted = Prompts.of(prompts), arguments.pick_layers(layers, self.layers)
-        trace = arguments.require_nonzero(self._trace_of(image, layers=self.tower.layers_to_record(wanted)))
-        both = comparison.compare(trace, vectors := self.texts.encode(prompts), prompts)
+        trace = self._trace_of(image, geometry=geometry, layers=self.tower.layers_to_record(wanted))
+        both = comparison.compare(arguments.require_nonzero(trace), vectors := self.texts.encode(prompts), prompts)
         return with_layers(both, self.tower, trace, vectors, wanted) if wanted else both
 
     def segment(
         self,
-        image: ImageLike | Trace,
+        image: Asked,
         prompts: PromptsLike,
         *,
         geometry: FitLike | None = None,
@@ -303,17 +301,19 @@ class Model:
         """
         paper, prompts = preset_named(preset), Prompts.of(prompts)
         chosen = similarity.choose_formula(formula, self.logit_scale, self.logit_bias)
-        smooth = paper.smooth if smooth is None else smooth
-        keys = (paper.keys.get(self.tower.family) or "key") if isinstance(smooth, str) and smooth else ""
+        keys = paper.keys_for(self.tower.family, smooth := paper.smooth if smooth is None else smooth)
         trace = self._trace_of(image, preset=preset, geometry=geometry, keys=keys).one_path("a segmentation")
         options: dict[str, Any] = {"background": background, "soft": soft, "independent": independent, "size": size}
         options |= {"denoise": paper.denoise if denoise is None else denoise, "smooth": smooth}
         return segment.segment(trace, ensemble(self.texts.encode(prompts)), prompts, chosen, **options)
 
-    def classify(self, image: ImageLike | Trace, prompts: PromptsLike, *, formula: str | None = None) -> xr.DataArray:
+    def classify(
+        self, image: Asked, prompts: PromptsLike, *, geometry: FitLike | None = None, formula: str | None = None
+    ) -> xr.DataArray:
         """Give the whole image's probability of each prompt; absent ones take no share, and are the baseline.
 
-        `formula`: "softmax", shares of the prompts given, or "sigmoid", each by itself; by default as it was trained.
+        `geometry` is as for `trace`; `formula` "softmax" (shares of the prompts given) or "sigmoid" (each by itself),
+        by default as the model was trained.
 
         Returns:
             `(template, prompt)`, with the coordinates `cosine` and, of absent prompts, `absent_baseline`.
@@ -325,8 +325,8 @@ class Model:
             (['a red car'], 'share of the prompts given (softmax)')
         """
         chosen = similarity.choose_formula(formula, self.logit_scale, self.logit_bias)
-        prompts, trace = Prompts.of(prompts), arguments.require_nonzero(self._trace_of(image))
-        return similarity.classify(trace, self.texts.encode(prompts), prompts, chosen)
+        prompts, trace = Prompts.of(prompts), self._trace_of(image, geometry=geometry)
+        return similarity.classify(arguments.require_nonzero(trace), self.texts.encode(prompts), prompts, chosen)
 
     def layers_to_record(self, layers: str | Sequence[str]) -> tuple[str, ...]:
         """Return the taps to give to `trace` so that `compare` can read these layers; none where gradients read them.
@@ -344,7 +344,7 @@ class Model:
     def _repr_html_(self) -> str:
         return summary.html_card(self.provenance, self.tower, self.clip, self.preprocess.size)
 
-    def _trace_of(self, image: ImageLike | Trace, **options: Any) -> Trace:
+    def _trace_of(self, image: Asked, **options: Any) -> Trace:
         if isinstance(image, Trace):
             return arguments.require_same_model(image, self.provenance, geometry=options.get("geometry"))
         return self.trace(image, **options)

@@ -65,6 +65,15 @@ class Preset:
             return self.geometry.get(family, self.geometry[""])
         return self.geometry
 
+    def keys_for(self, family: str, smooth: object) -> str:
+        """Say which keys such a smoothing takes in a tower of this family, for `trace(keys=)`.
+
+        Example:
+            >>> PRESETS["maskclip-paper"].keys_for("ViT class token", "official"), Preset().keys_for("plain mean", "")
+            ('projected', '')
+        """
+        return self.keys.get(family) or "key" if isinstance(smooth, str) and smooth else ""
+
     def on(self, dataset: str) -> "Preset":
         """Say what it is on a data set; "voc21aug" has the images of "voc21" to be measured on.
 

@@ -1,13 +1,19 @@
 """What is installed: the first thing to read when something does not fit."""
 
 import platform
+import shutil
+import subprocess
 from importlib import metadata
 
+from packaging.requirements import Requirement
+
 PACKAGES = "denseclip_viz torch torchvision open_clip_torch timm transformers numpy pillow xarray matplotlib".split()
+_GPUS = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+MISFIT = "install both again, from one index, in one command"
 
 
 def show_versions() -> str:
-    """Say the versions, one a line, and whether torch and torchvision fit each other.
+    """Say the versions, one a line, and whether torch and torchvision are of one build; none of them is imported.
 
     Returns:
         The text; the command `denseclip-viz versions` prints it.
@@ -16,10 +22,8 @@ def show_versions() -> str:
         >>> show_versions().startswith("python")
         True
     """
-    import torch
-
     facts = {"python": platform.python_version(), **{package: _version_of(package) for package in PACKAGES}}
-    facts["device"] = f"cuda ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else "cpu"
+    facts["gpu"] = _gpus()
     return "\n".join([*(f"{name:16} {fact}" for name, fact in facts.items()), _torchvision()])
 
 
@@ -30,9 +34,26 @@ def _version_of(package: str) -> str:
         return "not installed"
 
 
-def _torchvision() -> str:
+def _gpus() -> str:
+    """Ask the driver, as torch's own report does: torch would take seconds to start."""
+    if shutil.which(_GPUS[0]) is None:
+        return "no nvidia-smi"
     try:
-        import torchvision  # noqa: F401
-    except RuntimeError as error:  # torch and torchvision from different builds
-        return f"torchvision does not fit torch ({error}): install both from one index in one command"
+        asked = subprocess.run(_GPUS, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"nvidia-smi does not answer ({error})"
+    return ", ".join(asked.stdout.split("\n")).strip(", ")
+
+
+def _torchvision() -> str:
+    """Compare what the packages say of themselves: which version is due, and of which build each is (+cpu, +cu128)."""
+    torch, vision = _version_of("torch"), _version_of("torchvision")
+    if "not installed" in (torch, vision):
+        return f"torch or torchvision is missing: {MISFIT}"
+    needs = [Requirement(line) for line in metadata.requires("torchvision") or ()]
+    due = next((need.specifier for need in needs if need.name == "torch"), None)
+    if due is not None and not due.contains(torch, prereleases=True):
+        return f"torchvision {vision} is for torch {due}, but torch is {torch}: {MISFIT}"
+    if torch.partition("+")[2] != vision.partition("+")[2]:
+        return f"torch {torch} and torchvision {vision} are of two builds: {MISFIT}"
     return "torch and torchvision fit each other"

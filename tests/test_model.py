@@ -146,6 +146,16 @@ def test_a_comparison_holds_every_view_and_adds_up(model, image_file):
     assert both.attrs["model"] and both.attrs["weights_hash"] and both.attrs["path"] == "value"
 
 
+@pytest.mark.parametrize("question", ["similarity", "compare", "segment", "classify"])
+@pytest.mark.parametrize("geometry", ["whole", dcv.Tiles(overlap=0.25)])
+def test_every_question_takes_a_geometry_and_answers_as_of_such_a_trace(model, image_file, question, geometry):
+    ask = getattr(model, question)
+    answer = ask(image_file, ["a red car", "grass"], geometry=geometry)
+    assert answer.identical(ask(model.trace(image_file, geometry=geometry), ["a red car", "grass"]))
+    with pytest.raises(DenseclipVizError, match="fitted already"):
+        ask(model.trace(image_file), ["a red car", "grass"], geometry=geometry)
+
+
 def test_similarity_agrees_with_the_dense_map_of_the_comparison(model, image_file):
     trace = model.trace(image_file)
     np.testing.assert_array_equal(model.similarity(trace, PROMPTS).values, model.compare(trace, PROMPTS).dense.values)
