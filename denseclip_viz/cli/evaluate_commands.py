@@ -61,6 +61,7 @@ def evaluate(
     smooth: Annotated[
         Literal["cosine", "official", "none"] | None, typer.Option(help="Key smoothing; the preset's by default.")
     ] = None,
+    finer: opt.Finer = [],  # noqa: B006
     store: Annotated[Optional[Path], typer.Option(help="A file from which a killed run goes on.")] = None,  # noqa: UP045
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 8,
     engine: opt.Engine = None,
@@ -81,7 +82,7 @@ def evaluate(
             got, fix = f"--background {background:g}", "Try --background 0.3."
             raise PromptError(got, expected="a probability from 0 to 1", fix=fix)
         paths, fit = opt.paths_of(path, several=True), None if geometry is None else opt.fit_of(geometry)
-        where = opt.engine_of(engine, workers)
+        where, grids = opt.engine_of(engine, workers), opt.finer_of(finer)
         images: Any = images_of(dataset, folder, split, names)
         images = _corrupted(images[:limit] if limit else images, corruption)
         loaded = model.load()
@@ -89,7 +90,7 @@ def evaluate(
         options: dict[str, Any] = {"path": paths, "geometry": fit, "background": background, "scale": scale}
         options |= {"templates": opt.templates_of(template), "denoise": denoise}
         options |= {"smooth": "" if smooth == "none" else smooth, "store": store, "batch_size": batch_size}
-        options |= {"unreadable": skipped, "engine": where}
+        options |= {"unreadable": skipped, "engine": where, "finer": grids}
         measured = evaluate_segmentation(loaded, images, preset=model.preset, **options)
         show(measured)
         if out is not None:

@@ -34,6 +34,9 @@ PathList = Annotated[
 OnePath = Annotated[
     list[str], typer.Option("--path", help="How dense features are made: value (the default), sclip, …")
 ]
+Finer = Annotated[
+    list[str], typer.Option("--finer", help="A finer grid beside the own: guided, shifted, guided:8; repeat for more.")
+]
 Out = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--out", "-o", help="png, svg, pdf: figure; nc: all data; csv: table. {name} for many images."),
@@ -178,6 +181,28 @@ def paths_of(paths: Sequence[str], *, several: bool = False) -> Any:
         got, fix = f"--path {' --path '.join(paths)}", "Run it once for each, or compare them: denseclip-viz compare."
         raise LayerError(got, expected="one path here", fix=fix)
     return list(paths) if len(paths) > 1 else paths[0]
+
+
+def finer_of(finer: Sequence[str]) -> list[str]:
+    """Read which finer grids there are to be.
+
+    Raises:
+        GeometryError: There is no such grid.
+
+    Example:
+        >>> finer_of(["guided", "shifted:4"])
+        ['guided', 'shifted:4']
+    """
+    from denseclip_viz.errors import GeometryError
+    from denseclip_viz.maps.finer_choice import choose_finer
+
+    try:
+        return [one.name for one in choose_finer(list(finer))]
+    except GeometryError as error:
+        expected = "guided or shifted, each once, with a factor where one is wanted: guided:8"
+        raise GeometryError(
+            f"--finer {' --finer '.join(finer)}", expected=expected, fix="Try --finer guided."
+        ) from error
 
 
 def engine_of(engine: str | None, workers: int | None) -> Any:

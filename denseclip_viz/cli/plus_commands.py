@@ -131,6 +131,7 @@ def evaluate(
     limit: Limit = None,
     geometry: opt.Fit = "native",
     path: opt.OnePath = [],  # noqa: B006
+    finer: opt.Finer = [],  # noqa: B006
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 8,
     out: Annotated[
         Optional[str],  # noqa: UP045
@@ -145,12 +146,13 @@ def evaluate(
     with runs.one_line_errors():
         if out is not None:
             check_target(out, measured_commands.ENDINGS, force=force)
-        fit, one = opt.fit_of(geometry), opt.paths_of(path) or "value"
+        fit, one, grids = opt.fit_of(geometry), opt.paths_of(path) or "value", opt.finer_of(finer)
         images = measured_commands.images_of(dataset, folder, split, None)
         taught, loaded = load(student), model.load()
         images = images[:limit] if limit else images
         skipped = runs.Skipped(len(images))
         options: dict[str, Any] = {"path": one, "geometry": fit, "batch_size": batch_size, "unreadable": skipped}
+        options["finer"] = grids
         result = measure(taught, loaded, images, **options)
         result.attrs.setdefault("published", "")
         measured_commands.show(result)

@@ -20,21 +20,19 @@ NO_CLASS = "no class"
 
 
 def summary(classes: tuple[str, ...], results: ResultStore, names: list[str], stopped: int) -> xr.Dataset:
-    """Sum the counts of all images, and divide."""
+    """Divide the counts of all images, added up."""
     import xarray as xr
 
-    known = [results.images[place] for place in sorted(results.images)]
-    counts = np.zeros((len(names), len(classes), len(classes) + 1), dtype=np.int64)
-    emptied = np.zeros(len(names), dtype=np.int64)
-    for _, values in known:
-        counts.reshape(-1)[values["cells"][1]] += values["pixels"][1]  # a cell is there once an image
-        emptied += values["emptied"][1]
+    counts, emptied = (
+        results.sums[name][1] if results.sums else np.zeros((len(names), *shape), dtype=np.int64)
+        for name, shape in (("confusion", (len(classes), len(classes) + 1)), ("emptied", ()))
+    )
     data = {"confusion": (("candidate", "true", "given"), counts), "emptied": (("candidate",), emptied)}
     coords = {"candidate": names, "class": list(classes), "true": list(classes), "given": [*classes, NO_CLASS]}
+    images = [results.images[place][0] for place in sorted(results.images)]
     unread = [results.unread[place][0] for place in sorted(results.unread)]
     attrs = {**results.attrs, "unread": unread, "stopped": stopped}
-    measured = xr.Dataset(data | divided(counts), {**coords, "image": [name for name, _ in known]}, attrs)
-    return with_quantities(measured)
+    return with_quantities(xr.Dataset(data | divided(counts), {**coords, "image": images}, attrs))
 
 
 def divided(counts: Counts) -> dict[str, tuple[tuple[str, ...], Any]]:

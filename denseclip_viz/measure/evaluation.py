@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -15,8 +15,9 @@ import numpy as np
 from denseclip_viz import arguments
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.datasets.example import Example, examples
-from denseclip_viz.errors import ImageError, PromptError, warn
+from denseclip_viz.errors import ImageError, LayerError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
+from denseclip_viz.maps.finer_choice import Finer, FinerLike, choose_finer
 from denseclip_viz.measure.candidates import Candidates
 from denseclip_viz.measure.engines import Engine, engine_of, results_of
 from denseclip_viz.measure.group_work import Group, GroupWork, Measure, Unread, digest_of, on_gpu
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 Collect = Callable[[ResultStore, list[str], int], "xr.Dataset"]
-"""From what is known of each image, the candidates' names and whether it was stopped, to what is returned."""
+"""From the sums over images, the candidates' names and whether it was stopped, to what is returned."""
 
 
 @guarded
@@ -52,6 +53,7 @@ def evaluate(
     geometry: str | Native | Whole | Tiles | None = None,
     path: str | DensePath | None = None,
     preset: str | Preset | None = None,
+    finer: FinerLike | None = None,
     batch_size: int = 8,
     unreadable: Callable[[Any, ImageError], object] | None = None,
     engine: Engine | None = None,
@@ -74,6 +76,10 @@ def evaluate(
         geometry: As for `Model.trace_many`.
         path: As for `Model.trace_many`.
         preset: As for `Model.trace_many`.
+        finer: Finer grids on which every candidate is scored again, of the same pass: "guided", "shifted", a factor
+            behind it as in "guided:8", a function that makes such a trace of one (`maps.upsampled` by an upsampler of
+            your own), a `plus.Student`, whose features stand in the place of the path's; several in a list, or by
+            names of your own.
         batch_size: As for `Model.trace_many`.
         unreadable: Called with an image that cannot be read, or whose masks cannot, and its error; by default a warning
             names it.
@@ -108,6 +114,7 @@ def evaluate(
         measure = map_metric(metric, model, candidates, threshold=threshold, classes=classes, option="metric")
     options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
     more: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}
+    more["finer"] = finer
     return whole(run(model, dataset, candidates, measure, options, **more))
 
 
@@ -132,6 +139,7 @@ def run(
     measure: Measure,
     options: Mapping[str, Any],
     *,
+    finer: FinerLike | None = None,
     store: str | os.PathLike[str] | None = None,
     unreadable: Callable[[Any, ImageError], object] | None = None,
     engine: Engine | None = None,
@@ -140,18 +148,21 @@ def run(
 ) -> xr.Dataset:
     """Do what `evaluate` does, without its warning of an interrupt, and without images too.
 
-    Options that are None are left to the candidates, or to `Model.trace_many`. `collect` makes a data set of what is
-    known, where an image's numbers are not to be laid beside the others': they are sums, or of no common shape.
+    Options that are None are left to the candidates, or to `Model.trace_many`. `collect` makes a data set of sums over
+    images: then an image's own numbers are kept in a file at most.
 
     Raises:
         KeyboardInterrupt: before any image was done.
+        LayerError: several paths, and a student in the place of one.
     """
     options = {**getattr(candidates, "trace_options", {}), **{k: v for k, v in options.items() if v is not None}}
-    names, total = list(candidates.names), length_hint(dataset) or None
-    question = {"model": model, "candidates": candidates, "metric": measure, "options": options}
-    results, stopped = ResultStore(store, question), 0
+    chosen, total = choose_finer(finer), length_hint(dataset) or None
+    own = tuple(candidates.names)
+    names, options = _with_finer(own, chosen, options)
+    question = {"model": model, "candidates": candidates, "metric": measure, "options": options, "finer": chosen}
+    results, stopped = ResultStore(store, question, summed=collect is not None), 0
     left_out, where = unreadable or _leave_out, engine_of(engine)
-    work = GroupWork(model, candidates, tuple(names), measure, options, digests=store is not None)
+    work = GroupWork(model, candidates, own, measure, options, digests=store is not None, finer=chosen)
     size = arguments.check_batch_size(options.get("batch_size", 8))
     done = results_of(where, work, _groups(dataset, size, results, left_out), gpu=on_gpu(model))
     try:
@@ -169,6 +180,22 @@ def run(
         if not results.images:
             raise
     return (collect or _dataset)(results, names, stopped)
+
+
+def _with_finer(
+    own: Sequence[str], finer: Sequence[Finer], options: Mapping[str, Any]
+) -> tuple[list[str], Mapping[str, Any]]:
+    """Name candidates on every grid, and have traces keep what finer grids are made of."""
+    if not finer:
+        return list(own), options
+    traced = arguments.choose_paths(options.get("path", "value"))
+    paths = [path.name for path in (traced if isinstance(traced, tuple) else (traced,))]
+    if len(paths) > 1 and (successors := [one.name for one in finer if one.replaces]):
+        got = f"{successors[0]}, which takes the place of a path, beside {len(paths)} paths"
+        raise LayerError(got, expected="one path", fix=f"Try path={paths[0]!r}.")
+    if options.get("keep") is not None:
+        options = {**options, "keep": sorted(arguments.choose_parts(options["keep"]) | {"pixels"})}
+    return [*own, *(name for one in finer for name in one.names(own, paths))], options
 
 
 def _groups(

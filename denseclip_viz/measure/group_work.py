@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from denseclip_viz.datasets.example import Example
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.images import describe
+from denseclip_viz.maps.finer_choice import Finer
 from denseclip_viz.measure.candidates import Candidates
 from denseclip_viz.measure.store import Values
 from denseclip_viz.progress import traced_beside
@@ -84,6 +85,7 @@ class GroupWork:
         measure: As for `evaluate`.
         options: Of `Model.trace_many`.
         digests: Whether to fingerprint images.
+        finer: Grids on which candidates are asked and measured again, of the same pass.
     """
 
     model: Model
@@ -92,6 +94,7 @@ class GroupWork:
     measure: Measure
     options: Mapping[str, Any]
     digests: bool
+    finer: tuple[Finer, ...] = ()
 
     @guarded
     def __call__(self, groups: Iterable[Group]) -> Generator[tuple[Group, Outcome]]:
@@ -114,9 +117,14 @@ class GroupWork:
     def _measured(self, place: int, example: Example, trace: Trace) -> Measured:
         candidates = self.candidates
         asked = candidates.for_example(example) if hasattr(candidates, "for_example") else candidates
-        values = self._values(np.asarray(asked.maps(trace)), place, example, trace)
+        views = (trace, *(one.of(self.model, trace) for one in self.finer))
+        values = joined([self._values(np.asarray(asked.maps(view)), place, example, view) for view in views])
         digest = digest_of(example) if self.digests else ""
-        return Measured(place, example.name or trace.name, values, trace.provenance, digest)
+        provenance = dict(trace.provenance)
+        if self.finer:
+            ways = zip(self.finer, views[1:], strict=True)
+            provenance["finer"] = "; ".join(str(view.provenance.get("finer", one.name)) for one, view in ways)
+        return Measured(place, example.name or trace.name, values, provenance, digest)
 
     def _values(self, maps: np.ndarray, place: int, example: Example, trace: Trace) -> Values:
         """Measure the maps of one image; what is wrong with its masks is said with its place."""
@@ -131,6 +139,24 @@ class GroupWork:
             raise type(error)(what, expected=error.expected, fix=error.fix) from error
         named = numbers if isinstance(numbers, Mapping) else {"score": (("candidate",), numbers)}
         return {name: (tuple(axes), np.asarray(array)) for name, (axes, array) in named.items()}
+
+
+def joined(parts: Sequence[Values]) -> Values:
+    """Lay numbers of candidates on one grid behind those on another.
+
+    Raises:
+        PromptError: A number of all candidates together.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    for name, (axes, _) in parts[0].items():
+        if "candidate" not in axes:
+            got, fix = f"{name}, a number of all candidates together, on finer grids too", "Leave finer out."
+            raise PromptError(got, expected="a metric that gives each candidate a number", fix=fix)
+    return {
+        name: (axes, np.concatenate([part[name][1] for part in parts], axes.index("candidate")))
+        for name, (axes, _) in parts[0].items()
+    }
 
 
 def _read_truth(beside: tuple[Group, int, Example]) -> None:

@@ -21,6 +21,7 @@ from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.datasets import Example
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.geometry import Fit
+from denseclip_viz.maps.finer_choice import Finer, FinerLike, choose_finer
 from denseclip_viz.maps.refine import REMOVED, left_by_denoising
 from denseclip_viz.maps.segment import NO_CUT, Background, checked, refined
 from denseclip_viz.maps.similarity import choose_formula, cosine_maps
@@ -62,6 +63,7 @@ def evaluate_segmentation(
     scale: float | None = None,
     denoise: float | None = None,
     smooth: str | None = None,
+    finer: FinerLike | None = None,
     store: str | os.PathLike[str] | None = None,
     batch_size: int = 8,
     unreadable: Callable[[Any, ImageError], object] | None = None,
@@ -93,6 +95,7 @@ def evaluate_segmentation(
         denoise: Threshold of prompt denoising; where it leaves no name, all pixels are of the first class, as in the
             official code.
         smooth: `"cosine"` or `"official"` key smoothing, `""` for none.
+        finer: As for `evaluate`: finer grids on which every path is drawn and counted again, or a student.
         store: As for `evaluate`: a file from which a killed run goes on.
         batch_size: As for `Model.trace_many`.
         unreadable: As for `evaluate`.
@@ -133,6 +136,7 @@ def evaluate_segmentation(
     measure = PixelCounts(_rule(model, asked, dataset, words, formula), len(classes))
     options = {"geometry": asked.fit(model.tower.family), "batch_size": batch_size}
     others: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}
+    others["finer"] = _unsmoothed(finer, asked)
     result = whole(run(model, dataset, candidates, measure, options, collect=partial(summary, classes), **others))
     about = {"preset": preset if isinstance(preset, str) else "", "articles": articles}
     about |= {"dataset": name, "split": str(getattr(dataset, "split", ""))}
@@ -187,7 +191,8 @@ class NamedClasses:
 
     def maps(self, trace: Trace) -> Floats:
         """Score every name along every path, `(path, name, y, x)`; -100 everywhere where denoising leaves none."""
-        return np.stack([self._scores(cosine_maps(dense, self.vectors[None])[0], trace) for dense in trace.dense])
+        every = trace.dense if trace.has_path_axis else trace.dense[None]
+        return np.stack([self._scores(cosine_maps(dense, self.vectors[None])[0], trace) for dense in every])
 
     def _scores(self, cosines: Tensor, trace: Trace) -> Floats:
         if self.denoise:
@@ -200,7 +205,7 @@ class NamedClasses:
 
 @dataclass(frozen=True)
 class PixelCounts:
-    """What is measured of an image: how many pixels of each true class were given each class, where there are any.
+    """What is measured of an image: how many pixels of each true class were given each class.
 
     Attributes:
         rule: How pixels get their class.
@@ -211,16 +216,11 @@ class PixelCounts:
     classes: int
 
     def __call__(self, maps: Floats, example: Example, trace: Trace) -> dict[str, tuple[tuple[str, ...], Any]]:
-        """Count by maps `(candidate, name, y, x)`: `cells` are places in (candidate, true, given), `pixels` how many.
-
-        A matrix of 171 classes for each image would be 100 times what is in it.
-        """
+        """Count by maps `(candidate, name, y, x)`; `emptied` is 1 where denoising left no name."""
         truth = _truth(example, trace.geometry.image, self.classes)
         counts = np.stack([confusion(truth, self.rule.labels(each, trace.geometry), self.classes) for each in maps])
-        cells = np.flatnonzero(counts)
         emptied = np.array([is_removed(each) for each in maps], dtype=np.int64)
-        data: dict[str, tuple[tuple[str, ...], Any]] = {"cells": (("cell",), cells)}
-        return data | {"pixels": (("cell",), counts.reshape(-1)[cells]), "emptied": (("candidate",), emptied)}
+        return {"confusion": (("candidate", "true", "given"), counts), "emptied": (("candidate",), emptied)}
 
 
 def _classes(dataset: Iterable[Any], names: Names | None) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
@@ -242,6 +242,14 @@ def _classes(dataset: Iterable[Any], names: Names | None) -> tuple[tuple[str, ..
             got, expected=f"a name or more for each of {len(classes)}", fix="Leave names out for the data set's."
         )
     return classes, words
+
+
+def _unsmoothed(finer: FinerLike | None, asked: Preset) -> tuple[Finer, ...]:
+    chosen = choose_finer(finer)
+    if chosen and asked.smooth:
+        got, fix = f"finer grids of scores smoothed by keys ({asked.smooth})", "Smooth nothing, or take no finer grid."
+        raise PromptError(got, expected="one of the two: keys are those of the coarse grid", fix=fix)
+    return chosen
 
 
 def _rule(

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from denseclip_viz.errors import ImageError, OutputError
 from denseclip_viz.fingerprint import fingerprint
 
-FORMAT = 1
+FORMAT = 2
 Values = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
 """Numbers of one image by name, each with the names of its axes, as xarray takes them."""
 
@@ -28,9 +28,11 @@ class ResultStore:
     Args:
         path: The file, made if missing; None keeps results in memory only.
         question: All that decides the numbers, by what it is; a file holds fingerprints of it.
+        summed: Add numbers up as they come: those of each image are then in the file at most.
 
     Attributes:
-        images: `{place: (name, values)}`.
+        images: `{place: (name, values)}`, without values where they are added up.
+        sums: Those that are.
         unread: `{place: (name, error)}`, images that could not be read.
         attrs: Where the numbers come from.
 
@@ -38,8 +40,12 @@ class ResultStore:
         OutputError: a file of another question, of something else, or one that cannot be read or written.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None, question: Mapping[str, object]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str] | None, question: Mapping[str, object], *, summed: bool = False
+    ) -> None:
         self.images: dict[int, tuple[str, Values]] = {}
+        self.sums: Values = {}
+        self._summed = summed
         self.unread: dict[int, tuple[str, ImageError]] = {}
         self.attrs: dict[str, Any] = {}
         self._first = math.inf  # the place of the image whose attrs they are
@@ -52,9 +58,9 @@ class ResultStore:
 
     def add(self, place: int, name: str, values: Values, *, digest: str = "") -> None:
         """Keep the numbers of an image."""
-        self.images[place] = name, values
-        if self.path is not None:  # counts of all classes are long as lists: made for a file only
-            arrays = {key: [dims, array.dtype.str, array.tolist()] for key, (dims, array) in values.items()}
+        self._known(place, name, values)
+        if self.path is not None:  # numbers are long as lists: made for a file only
+            arrays = {key: [dims, *_listed(array)] for key, (dims, array) in values.items()}
             self._write({"image": place, "name": name, "digest": digest, "values": arrays})
 
     def add_unread(self, place: int, name: str, error: ImageError) -> None:
@@ -105,9 +111,14 @@ class ResultStore:
             got, expected, fix = record["unread"]
             self.unread[record["image"]] = record["name"], ImageError(got, expected=expected, fix=fix)
         else:
-            values = {key: (tuple(dims), np.array(data, kind)) for key, (dims, kind, data) in record["values"].items()}
-            self.images[record["image"]] = record["name"], values
+            values = {key: (tuple(dims), _array(*listed)) for key, (dims, *listed) in record["values"].items()}
+            self._known(record["image"], record["name"], values)
             self._digests[record["image"]] = record["digest"]
+
+    def _known(self, place: int, name: str, values: Values) -> None:
+        self.images[place] = name, {} if self._summed else values
+        for key, (dims, array) in values.items() if self._summed else ():
+            self.sums[key] = dims, self.sums[key][1] + array if key in self.sums else array
 
     def _write(self, record: dict[str, Any]) -> None:
         if self.path is not None:
@@ -123,6 +134,29 @@ class ResultStore:
 
     def _refused(self, what: str, expected: str) -> OutputError:
         return OutputError(f"{self.path} {what}", expected=expected, fix="Name another file as store=.")
+
+
+def _listed(array: NDArray[Any]) -> tuple[str, tuple[int, ...], list[Any], list[int] | None]:
+    """List an array: its kind, shape and numbers; of one that is mostly noughts the others, and where they are.
+
+    Example:
+        >>> _listed(np.array([[0, 7, 0]]))
+        ('<i8', (1, 3), [7], [1])
+    """
+    flat = array.reshape(-1)
+    places = np.flatnonzero(flat)
+    if array.dtype.kind not in "iu" or 2 * len(places) > len(flat):
+        return array.dtype.str, array.shape, flat.tolist(), None
+    return array.dtype.str, array.shape, flat[places].tolist(), places.tolist()
+
+
+def _array(kind: str, shape: Sequence[int], numbers: Sequence[Any], places: Sequence[int] | None) -> NDArray[Any]:
+    """Make the array that was listed."""
+    if places is None:
+        return np.array(numbers, kind).reshape(shape)
+    array = np.zeros(shape, kind)
+    array.reshape(-1)[places] = numbers
+    return array
 
 
 def _line(record: dict[str, Any]) -> bytes:

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.paths import choose_path
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble
-from denseclip_viz.datasets import Example
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.geometry import Fit
-from denseclip_viz.maps.similarity import choose_formula, cosine_maps
+from denseclip_viz.maps.finer_choice import FinerLike, choose_finer
+from denseclip_viz.maps.similarity import choose_formula
 from denseclip_viz.measure.class_scores import summary
+from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import run, whole
 from denseclip_viz.measure.ladder import over_classes
-from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.pixel_classes import PixelRule
 from denseclip_viz.measure.protocol import NamedClasses, PixelCounts
-from denseclip_viz.plus.student import PATH, Student
+from denseclip_viz.plus.student import Student
 from denseclip_viz.prompts import Prompts
-from denseclip_viz.trace import Trace
 from denseclip_viz.validation import some
 
 if TYPE_CHECKING:
@@ -44,11 +42,14 @@ def evaluate(
     prompts: Prompts | None = None,
     path: str | DensePath = "value",
     geometry: str | Fit | None = None,
+    finer: FinerLike | None = None,
+    store: str | os.PathLike[str] | None = None,
     batch_size: int = 8,
     unreadable: Callable[[Any, ImageError], object] | None = None,
+    engine: Engine | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
-    """Measure a student and its teacher on the same labelled images with the same texts.
+    """Measure a student and its teacher on the same labelled images with the same texts, in one pass of the teacher.
 
     Args:
         student: The student.
@@ -57,13 +58,16 @@ def evaluate(
         prompts: Other words than the student learned, which its features can be compared with too; names of classes.
         path: The teacher's path.
         geometry: As for `Model.trace`.
+        finer: As for `measure.evaluate`: finer grids on which the teacher is measured too, such as "guided".
+        store: As for `measure.evaluate`.
         batch_size: As for `Model.trace_many`.
         unreadable: As for `measure.evaluate`.
-        progress: Show bars where somebody can see them.
+        engine: As for `measure.evaluate`.
+        progress: Show a bar where somebody can see them.
 
     Returns:
-        As `measure.evaluate_segmentation`, for the path and "student". Where classes were unseen in training also
-        `seen` and `unseen`, mIoU of each, and `hiou`, 2 · seen · unseen / (seen + unseen).
+        As `measure.evaluate_segmentation`, for the path, its finer grids, and "student". Where classes were unseen in
+        training also `seen` and `unseen`, mIoU of each, and `hiou`, 2 · seen · unseen / (seen + unseen).
 
     Raises:
         PromptError: Classes that the data set does not have.
@@ -77,8 +81,6 @@ def evaluate(
         >>> evaluate(student, model, scenes, progress=False).candidate.values.tolist()
         ['value', 'student']
     """
-    import xarray as xr
-
     classes = tuple(getattr(dataset, "classes", ()))
     words, vectors = (student.prompts, student.vectors) if prompts is None else (prompts, None)
     if foreign := set(words.prompts) - set(classes):
@@ -89,49 +91,13 @@ def evaluate(
         owners=tuple(classes.index(name) for name in words.prompts),
         formula=choose_formula(None, model.logit_scale, model.logit_bias),
     )
+    candidates = NamedClasses((choose_path(path),), words.prompts, vectors)
     options = {"geometry": geometry, "batch_size": batch_size}
-    both: dict[Any, PixelCounts] = {
-        NamedClasses((choose_path(path),), words.prompts, vectors): PixelCounts(rule, len(classes)),
-        Taught(student, vectors): FinePixelCounts(rule, len(classes)),
-    }
-    more: dict[str, Any] = {"unreadable": unreadable, "progress": progress, "collect": partial(summary, classes)}
-    parts = [whole(run(model, dataset, who, measure, options, **more)) for who, measure in both.items()]
-    result = xr.concat(parts, "candidate", data_vars="minimal", join="exact", combine_attrs="override")
+    more: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}
+    more |= {"finer": [*choose_finer(finer), student], "collect": partial(summary, classes)}
+    result = whole(run(model, dataset, candidates, PixelCounts(rule, len(classes)), options, **more))
     unseen = student.training.get("settings", {}).get("schedule", {}).get("unseen", ())
     return result.assign(seen_and_unseen(result, unseen)) if unseen else result
-
-
-@dataclass(frozen=True, eq=False)
-class Taught:
-    """A student's cosines with texts, as a candidate: `vectors` are `(class, D)`, unit vectors."""
-
-    student: Student
-    vectors: Tensor
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """One."""
-        return (PATH,)
-
-    @property
-    def trace_options(self) -> Mapping[str, Any]:
-        """What a student's trace is made of."""
-        return {"keep": ["dense", "pixels"]}
-
-    def maps(self, trace: Trace) -> Floats:
-        """Score every class on the student's grid, `(1, class, Y, X)`."""
-        return np.asarray(cosine_maps(self.student.trace(trace).dense, self.vectors[None]).numpy())
-
-
-@dataclass(frozen=True)
-class FinePixelCounts(PixelCounts):
-    """What `PixelCounts` measures, of maps on a grid of their own."""
-
-    def __call__(self, maps: Floats, example: Example, trace: Trace) -> dict[str, tuple[tuple[str, ...], Any]]:
-        """Count on the grid that the maps have."""
-        cell = tuple(-(-side // n) for side, n in zip(trace.geometry.input, maps.shape[-2:], strict=True))
-        geometry = replace(trace.geometry, cell=(cell[0], cell[1]))
-        return super().__call__(maps, example, trace.on_grid(trace.dense, geometry, PATH))
 
 
 def seen_and_unseen(measured: xr.Dataset, unseen: Iterable[str]) -> dict[str, tuple[tuple[str, ...], Any]]:

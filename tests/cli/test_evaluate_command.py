@@ -51,7 +51,7 @@ def test_the_bundled_world_needs_no_folder_and_a_store_goes_on(evaluate, here):
         "official",
     )
     first = evaluate(*line)
-    assert (here / "counts.jsonl").read_bytes().count(b'"pixels"') == 2
+    assert (here / "counts.jsonl").read_bytes().count(b'"confusion"') == 2
     again = evaluate(*line)
     assert again.stdout == first.stdout and "2 images, 51200 pixels" in first.stdout
     assert "value: in 2 images denoising left no name" in again.stderr
@@ -63,6 +63,13 @@ def test_a_corruption_is_done_to_the_images_and_named_in_what_is_kept(evaluate, 
     noisy = evaluate(*line, "--corruption", "gaussian_noise:5", "--out", "noisy.json")
     assert noisy.stdout.splitlines()[:-1] != plain.stdout.splitlines()
     assert json.loads((here / "noisy.json").read_text())["split"] == "test, gaussian_noise 5"
+
+
+def test_a_finer_grid_is_a_column_beside_the_own(evaluate, refused):
+    measured = evaluate("toyworld", "--limit", "1", "-g", "whole:64", "--finer", "guided", "--finer", "shifted")
+    for name in ("mIoU: value ", ", value, guided ", ", value, shifted "):
+        assert name in measured.stdout
+    assert "guided or shifted, each once" in refused("evaluate", "toyworld", "--finer", "sharp", prompts=())
 
 
 def test_workers_of_the_command_line_are_those_of_the_loop(evaluate, monkeypatch):

@@ -182,7 +182,7 @@ def test_a_killed_run_goes_on_to_the_same_integers(tmp_path):
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert 1 <= store.read_bytes().count(b'"pixels"') < 10
+    assert 1 <= store.read_bytes().count(b'"confusion"') < 10
     model, scenes, options = question()
     resumed = evaluate_segmentation(model, scenes, store=store, **options)
     xr.testing.assert_identical(resumed, evaluate_segmentation(model, scenes, **options))

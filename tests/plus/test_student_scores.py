@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 import denseclip_viz as dcv
 from denseclip_viz.cli.app import app
+from denseclip_viz.clip import tracing
 from denseclip_viz.errors import LayerError, PromptError
 from denseclip_viz.plus.student_scores import seen_and_unseen
 from denseclip_viz.toyworld.scenes import DRAWN
@@ -48,6 +49,17 @@ def test_a_student_is_measured_pixel_by_pixel_on_its_own_grid(student, model):
     trace = student.trace(model.trace(scene, geometry=dcv.Whole(short=64)))
     labels = model.segment(trace, student.prompts).labels.values
     assert both.confusion[1].values.trace() == (labels == scene.labels()).sum()
+
+
+def test_teacher_guided_teacher_and_student_are_counted_of_one_pass(student, model, monkeypatch):
+    passes, plain = [], tracing.run
+    monkeypatch.setattr(tracing, "run", lambda *given: passes.append(len(given[1])) or plain(*given))
+    scenes = dcv.toyworld.dataset(3, "test", size=64)
+    all_three = dcv.plus.evaluate(
+        student, model, scenes, finer="guided", geometry="whole", batch_size=2, progress=False
+    )
+    assert all_three.candidate.values.tolist() == ["value", "value, guided", "student"] and passes == [2, 1]
+    assert "guided, 4 x 4, radius 1, epsilon 0.01; student" in all_three.attrs["finer"]
 
 
 def test_the_harmonic_mean_is_of_seen_and_unseen_classes(student, model):
