@@ -1,7 +1,7 @@
 """What a finer grid is worth: mIoU of the bundled world's unseen scenes, drawn bilinearly, guided, shifted, and both.
 
 The same texts and pixels for all, one trace an image, labels at the image's size; behind each mIoU the gain over the
-bilinear map with its 95 % interval over images, and milliseconds an image beside those of the trace.
+bilinear map with its 95 % interval over images, and milliseconds an image of making the grid.
 Usage: python benchmarks/finer.py [SCENES] [MODEL …]
 """
 
@@ -9,27 +9,33 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 
 import denseclip_viz as dcv
-from denseclip_viz.datasets.example import examples
-from denseclip_viz.maps import cosine_maps, guided, shifted
-from denseclip_viz.measure.segmentation import areas_iou, areas_of
+from denseclip_viz.clip.paths import choose_path
+from denseclip_viz.maps import guided, shifted
+from denseclip_viz.measure.protocol import NamedClasses
+from denseclip_viz.measure.segmentation import areas_iou, pixel_areas
 from denseclip_viz.trace import Trace
 
-Way = Callable[[dcv.Model, Trace], Trace]
-WAYS: dict[str, Way] = {
-    "bilinear": lambda model, trace: trace,
-    "guided 4, radius 1, 0.01": lambda model, trace: guided(trace),
-    "guided 4, radius 1, 0.1": lambda model, trace: guided(trace, epsilon=0.1),
-    "guided 4, radius 2, 0.01": lambda model, trace: guided(trace, radius=2),
-    "shifted 2": lambda model, trace: shifted(model, trace),
-    "shifted 4": lambda model, trace: shifted(model, trace, factor=4),
-    "shifted 2, then guided 2": lambda model, trace: guided(shifted(model, trace), factor=2),
-}
+Make = Callable[[Trace], Trace]
+
+
+def ways(model: dcv.Model) -> dict[str, Make]:
+    make: dict[str, Make] = {
+        "guided 4, radius 1, 0.01": guided,
+        "guided 4, radius 1, 0.1": partial(guided, epsilon=0.1),
+        "guided 4, radius 2, 0.01": partial(guided, radius=2),
+        "shifted 2": partial(shifted, model),
+        "shifted 4": partial(shifted, model, factor=4),
+        "shifted 2, then guided 2": lambda trace: guided(shifted(model, trace), factor=2),
+    }
+    return {way: each for way, each in make.items() if way != "shifted 4" or not any(s % 8 for s in model.tower.cell)}
 
 
 def miou(areas: np.ndarray) -> float:
@@ -45,24 +51,23 @@ def gain(areas: np.ndarray, plain: np.ndarray) -> tuple[float, float]:
 
 def report(name: str, count: int) -> None:
     model, scenes = dcv.load(name, device="cpu"), dcv.toyworld.dataset(count, "test", size=128)
-    texts = model.texts.encode(dcv.Prompts(list(scenes.classes)))
-    sides = model.tower.cell
-    ways = {way: make for way, make in WAYS.items() if way != "shifted 4" or not any(side % 8 for side in sides)}
-    areas: dict[str, list[np.ndarray]] = {way: [] for way in ways}
-    spent = dict.fromkeys(ways, 0.0)
-    for example in examples(scenes):
-        trace = model.trace(example.image, keep=("dense", "pixels"))
-        for way, make in ways.items():
-            start = time.process_time()
-            fine = make(model, trace)
-            spent[way] += time.process_time() - start
-            areas[way].append(areas_of(cosine_maps(fine.dense, texts)[0], example.labels, fine.geometry))
-    plain = np.stack(areas["bilinear"])
-    print(f"{name}, {count} scenes, cell of {sides[0]} pixels")
-    for way, each in areas.items():
-        own = np.stack(each)
-        low, high = gain(own, plain)
-        words = f"{miou(own) - miou(plain):+.4f} [{low:+.4f}, {high:+.4f}]   {spent[way] / count * 1e3:6.1f} ms"
+    spent: Counter[str] = Counter()
+
+    def timed(way: str, make: Make, trace: Trace) -> Trace:
+        start = time.process_time()
+        fine = make(trace)
+        spent[way] += time.process_time() - start
+        return fine
+
+    texts = model.texts.encode(dcv.Prompts(list(scenes.classes)))[0]
+    candidates = NamedClasses((choose_path("value"),), tuple(scenes.classes), texts)
+    finer = {way: partial(timed, way, make) for way, make in ways(model).items()}
+    measured = dcv.measure.evaluate(model, scenes, candidates, pixel_areas, finer=finer, batch_size=1, progress=False)
+    bilinear, *others = measured.areas.transpose("candidate", ...).values
+    print(f"{name}, {count} scenes, cell of {model.tower.cell[0]} pixels")
+    for way, own in {"bilinear": bilinear, **dict(zip(finer, others, strict=True))}.items():
+        low, high = gain(own, bilinear)
+        words = f"{miou(own) - miou(bilinear):+.4f} [{low:+.4f}, {high:+.4f}]   {spent[way] / count * 1e3:6.1f} ms"
         print(f"  {way:26} mIoU {miou(own):.4f}   {words}", flush=True)
 
 
