@@ -41,6 +41,7 @@ def save_html(
     like: Result | Sequence[Result] = (),
     locked: Sequence[str] = (),
     force: bool = False,
+    state: Mapping[str, Any] | str = "",
     prompt: str | None = None,
     template: str | None = None,
     path: str | None = None,
@@ -73,6 +74,8 @@ def save_html(
         like: More results that the scales cover, as for `Canvas`.
         locked: Names of controls that are not shown.
         force: Replace a file that is there.
+        state: What to start with, as `Canvas.state` has it, as the JSON that a canvas copies, or as a page's link; the
+            names below go before it.
         prompt: Which one to start with; the first by default, as for the next six.
         template: Which one, or "ensemble" for the mean of the maps.
         path: Which path, of a result of several.
@@ -103,7 +106,8 @@ def save_html(
         ...     save_html(both, f"{folder}/taxi.html", view="gap").name
         'taxi.html'
     """
-    state = opening(
+    start = opening(
+        state,
         prompt=prompt,
         template=template,
         path=path,
@@ -129,7 +133,7 @@ def save_html(
     shown = [one.on_scales(alike) for one in shown]
     shown = [one.on_scales([], limits) for one in (on_one_scale(shown) if one_scale else shown)]
     links, hidden = ["page"] if linked and len(shown) > 1 else [], checked_controls(locked)
-    models = [_values(one, state, _links=links, locked=hidden) for one in shown]
+    models = [_values(one, start, _links=links, locked=hidden) for one in shown]
     heading = title or " · ".join(dict.fromkeys(str(one.meta["title"]) for one in shown))
     text = _page(models, shown, title=heading, notes=notes)
     page = text.encode("utf-8", "backslashreplace")
@@ -154,8 +158,8 @@ def _check(several: Sequence[Result], traces: Sequence[Trace | None]) -> None:
 def _values(one: Payload, state: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """Return the values of the stand-in's model."""
     buffers = {name: base64.b64encode(data).decode() for name, data in one.buffers.items()}
-    start = completed(state, one.meta["start"], one.choices, grid=one.grid)
-    return {"meta": one.meta, "buffers": buffers, "state": start, **more}
+    own = completed(state, one.meta["start"], one.choices, grid=one.grid)
+    return {"meta": one.meta, "buffers": buffers, "state": own, **more}
 
 
 def _page(models: Sequence[Mapping[str, Any]], shown: Sequence[Payload], *, title: str, notes: str) -> str:
@@ -171,6 +175,7 @@ def _page(models: Sequence[Mapping[str, Any]], shown: Sequence[Payload], *, titl
         f'<title>{html.escape(title)}</title>\n<link rel="icon" href="data:,">\n'
         f"<style>{style('page')}</style></head>\n"
         f'<body><main{several}><h1 dir="auto">{html.escape(title)}</h1>{written}'
+        f'<p class="dcv-remark" role="status"></p>'
         f'<div class="dcv-page">{frames}</div><footer>{_provenance(shown)}</footer></main>\n'
         f'<script type="application/json" id="dcv-data">{data}</script>\n'
         f'<script type="module">{script}</script></body></html>\n'

@@ -11,6 +11,7 @@ import xarray as xr
 
 from denseclip_viz.canvas.encoding import image_file, label_file, mask_files
 from denseclip_viz.canvas.map_stacks import TEXT, Key, maps_by_state, stacks_of, text_values, with_axes
+from denseclip_viz.canvas.recipe import recipe
 from denseclip_viz.canvas.state import (
     DEFAULTS,
     DIVERGING,
@@ -148,6 +149,7 @@ def pack_result(
     image = whole["image"].to_numpy() if "image" in whole else None if features is None else features.image
     if image is not None and "image" not in leave_out:
         meta["image"], buffers["image"] = image_file(image)
+    meta["recipe"] = recipe(whole, with_trace=features is not None)
     meta["choices"] = _choices(whole, meta)
     meta["maps"] = maps_by_state(stacks, meta["choices"])
     meta["start"] = carry_over(DEFAULTS, meta["choices"])

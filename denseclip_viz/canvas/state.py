@@ -1,7 +1,10 @@
 """What a canvas shows: one flat table of named choices, checked against the result that it shows."""
 
+import json
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from denseclip_viz.errors import ImageError, LayerError, PromptError
 from denseclip_viz.plot.scales import OPACITY
@@ -30,14 +33,44 @@ DEFAULTS: dict[str, Any] = {
     "hover": False,
     "pinned": None,
 }
-CONTROLS = tuple(name for name in DEFAULTS if name != "pinned")  # what `locked` may name
+CONTROLS = (*(name for name in DEFAULTS if name != "pinned"), "keep")  # what `locked` may name
+FRAGMENT = "#state="  # of a page's link, before a state as JSON
 
 CHOICES = ("prompt", "template", "path", "layer", "view", "head", "method")  # None leaves each to the result
 
 
-def opening(**asked: Any) -> dict[str, Any]:
-    """Take what a canvas or a page is asked to begin with, without choices that are left to the result."""
-    return {name: value for name, value in asked.items() if value is not None or name not in CHOICES}
+def opening(state: Mapping[str, Any] | str = "", **asked: Any) -> dict[str, Any]:
+    """Take what a canvas or a page is asked to begin with, without choices that are left to the result.
+
+    Of a whole state those names are replaced that are asked for by themselves, otherwise than by default.
+    """
+    whole = read_state(state) if state else {}
+    left = {name: DEFAULTS[name] for name in whole} | dict.fromkeys(CHOICES)
+    return whole | {name: value for name, value in asked.items() if name not in left or value != left[name]}
+
+
+def read_state(given: Mapping[str, Any] | str) -> dict[str, Any]:
+    """Read a state: as `Canvas.state` has it, some names of it, its JSON, or a page's link that holds it.
+
+    Raises:
+        ImageError: None of these.
+
+    Example:
+        >>> read_state('{"prompt": "a road"}'), read_state("page.html#state=%7B%22hover%22%3Atrue%7D")
+        ({'prompt': 'a road'}, {'hover': True})
+    """
+    read: object = given
+    if isinstance(given, str):
+        try:
+            read = json.loads(unquote(given.split(FRAGMENT, 1)[1]) if FRAGMENT in given else given)
+        except ValueError:
+            read = None
+    if isinstance(read, list) and len(read) == 1:
+        (read,) = read
+    if isinstance(read, Mapping):
+        return {str(name): value for name, value in read.items()}
+    got, fix = f"state={reprlib.repr(given)}", "Copy it from a canvas: keep, state as JSON."
+    raise ImageError(got, expected="a state of one canvas: a dict, its JSON, or a link with #state=", fix=fix)
 
 
 def completed(

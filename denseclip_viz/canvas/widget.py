@@ -33,6 +33,8 @@ class Canvas(CheckedWidget):
         leave_out: Parts that a large result is sent without, for example `["layers"]`; see `pack_result`.
         still: Add a still image for places that show no widgets.
         locked: Names of controls that are not shown, for teachers.
+        state: What to start with, as `Canvas.state` has it, as the JSON that a canvas copies, or as a page's link; the
+            names below go before it.
         prompt: Which one to start with; the first by default, as for the next six.
         template: Which one, or "ensemble" for the mean of the maps.
         path: Which path, of a result of several.
@@ -87,6 +89,7 @@ class Canvas(CheckedWidget):
         leave_out: Sequence[str] = (),
         still: bool = True,
         locked: Sequence[str] = (),
+        state: Mapping[str, Any] | str = "",
         prompt: str | None = None,
         template: str | None = None,
         path: str | None = None,
@@ -110,6 +113,7 @@ class Canvas(CheckedWidget):
         if result is not None:
             self.show(result, trace=trace, limits=limits, like=like, leave_out=leave_out)
         self.state = opening(
+            state,
             prompt=prompt,
             template=template,
             path=path,

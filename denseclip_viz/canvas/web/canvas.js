@@ -77,6 +77,7 @@ function listen(view) {
   const { model } = view, onNews = (event) => receive(view, event);
   listenToControls(view);
   listenToImage(view);
+  listenToKeep(view);
   globalThis.addEventListener(BUS, onNews);
   const watched = { _payload: load, state: follow, locked: draw, status: say, status_kind: say };
   const acts = Object.entries(watched).map(([name, act]) => [`change:${name}`, () => act(view)]);

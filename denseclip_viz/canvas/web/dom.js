@@ -34,6 +34,7 @@ function makeControls(parts) {
   for (const [name, text] of Object.entries(SWITCHES)) {
     parts.bar.append(makeField(parts, name, text, make("input", "", { type: "checkbox" })));
   }
+  parts.bar.append(makeKeep(parts));
 }
 
 function makeScale(parts) {

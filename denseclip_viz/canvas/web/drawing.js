@@ -12,6 +12,7 @@ function draw(view) {
   showScale(view);
   showCaption(view);
   tell(view);
+  showKeep(view);
   parts.root.dataset.peak = view.peak?.join() ?? "";
   parts.root.dataset.version = ++view.version;
 }
