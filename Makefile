@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test test-all check lint tests browser every demo lab notebooks images bench clean
+.PHONY: test test-all check lint tests browser every demo docs lab notebooks images bench clean
 
 test: check
 	$(MAKE) browser
@@ -44,6 +44,10 @@ demo: $(VENV)/.installed
 	$(BIN)/denseclip-viz toyworld demo demo
 	$(BIN)/python tests/make_demo.py demo
 
+# warnings, broken links and anything that a page would ask of a network end it with an error
+docs: $(VENV)/.installed
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+
 lab: $(VENV)/.installed
 	$(BIN)/denseclip-viz lab my-notebooks
 
@@ -67,4 +71,4 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/widget.py
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -118,7 +118,8 @@ def guided_filter(coarse: Tensor, fine: Tensor, maps: Tensor, *, radius: int, ep
 def shifted(model: HasTower, trace: Trace, *, factor: int = 2) -> Trace:
     """Look at the image again, moved by each fraction of a cell, and interleave what was seen: exact, not smoothed.
 
-    The input is moved up to half a cell; its edge is repeated where it leaves. That is one pass of `factor`² inputs.
+    The input is moved up to half a cell; its edge is repeated where it leaves. That is one pass of
+    `factor ** 2` inputs.
 
     Args:
         model: The model of the trace.

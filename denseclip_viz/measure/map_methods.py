@@ -213,8 +213,8 @@ def path_candidates(
     Args:
         model: A loaded model.
         prompts: Several templates of a prompt are one mean vector.
-        paths: Names, or `DensePath`s of your own; by default all that the model offers, but for what resizes positions
-            in another way than the model does.
+        paths: Names, or each a `DensePath` of your own; by default all that the model offers, but for what resizes
+            positions in another way than the model does.
         progress: Show a bar while texts are encoded.
 
     Returns:
