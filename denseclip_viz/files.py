@@ -189,24 +189,27 @@ def save_data(result: xr.Dataset | xr.DataArray, path: str | os.PathLike[str], *
         got, expected = f"a {type(result).__name__}", "what model.compare, similarity, segment or classify return"
         raise OutputError(got, expected=expected, fix="Pass the result itself.")
     check_target(path, [".nc"], force=force)
-    try:
-        content = _netcdf(result)
-    except (ValueError, TypeError) as error:  # the null character in a text, say
-        got, fix = f"the result does not fit into netCDF ({error})", "Change that, or keep a table as .csv."
-        raise OutputError(got, expected="texts, numbers and arrays", fix=fix) from error
-    return save_bytes(content, path, [".nc"], force=force)
+    return save_bytes(netcdf(result), path, [".nc"], force=force)
 
 
-def _netcdf(result: xr.Dataset | xr.DataArray) -> memoryview:
-    """Return the file's content; HDF5 ends the process where it writes to a disk that fills."""
+def netcdf(result: xr.Dataset | xr.DataArray) -> memoryview:
+    """Return what a netCDF file of a result holds; HDF5 ends the process where it writes to a disk that fills.
+
+    Raises:
+        OutputError: Text that netCDF cannot hold.
+    """
     import h5netcdf
     import xarray as xr
     from xarray.backends import H5NetCDFStore
 
     buffer = io.BytesIO()
     dataset = result if isinstance(result, xr.Dataset) else result.to_dataset(name=result.name or _NAMELESS)
-    with h5netcdf.File(buffer, "w") as file:
-        dataset.dump_to_store(H5NetCDFStore(file))
+    try:
+        with h5netcdf.File(buffer, "w") as file:
+            dataset.dump_to_store(H5NetCDFStore(file))
+    except (ValueError, TypeError) as error:  # the null character in a text, say
+        got, fix = f"the result does not fit into netCDF ({error})", "Change that, or keep a table as .csv."
+        raise OutputError(got, expected="texts, numbers and arrays", fix=fix) from error
     return buffer.getbuffer()
 
 

@@ -1,19 +1,21 @@
 """The canvas in a notebook: a widget whose whole drawing happens in the browser, and its still image elsewhere."""
 
 import base64
+import os
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import traitlets
 import xarray as xr
 
-from denseclip_viz.canvas import module, style
+from denseclip_viz.canvas import bundle, module, style
 from denseclip_viz.canvas.messages import CheckedWidget
 from denseclip_viz.canvas.payload import Payload, Result, moved_cell, pack_result, scales_of
 from denseclip_viz.canvas.snapshot import snapshot
 from denseclip_viz.canvas.state import AUTO, DEFAULTS, carry_over, checked_controls, completed, opening
-from denseclip_viz.errors import LayerError
+from denseclip_viz.errors import LayerError, OutputError
 from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.scales import OPACITY, Limits
 from denseclip_viz.trace import Trace
@@ -104,9 +106,10 @@ class Canvas(CheckedWidget):
         hover: bool = False,
         pinned: Sequence[int] | None = None,
     ) -> None:
+        self._limits: Limits = None
+        self._leave_out: tuple[str, ...] = ()
         self._own: Payload | None = None  # on its own scales
         self._shown: Payload | None = None
-        self._limits: Limits = None
         self._on_one_scale: list[Canvas] = [self]
         self._still = still
         super().__init__(locked=list(locked))
@@ -146,16 +149,83 @@ class Canvas(CheckedWidget):
             LayerError, GeometryError, OutputError, ImageError: As for `Canvas`; what was shown stays.
         """
         own = pack_result(result, features=trace, leave_out=leave_out).on_scales(scales_of(like))
+        self._show(own, limits, tuple(leave_out))
+
+    def _show(self, own: Payload, limits: Limits, leave_out: tuple[str, ...]) -> None:
         own.on_scales([], limits)  # refused before anything changes
         pinned = self.state["pinned"] if self._own is None else moved_cell(self.state["pinned"], self._own, own)
         state = carry_over({**self.state, "pinned": pinned}, own.choices, grid=own.grid)
         with self.hold_sync():
-            self._own, self._limits = own, limits
+            self._own, self._limits, self._leave_out = own, limits, leave_out
             self._rescale()
             self.state = state
         for canvas in self._on_one_scale:
             if canvas is not self:
                 canvas._rescale()
+
+    def save(
+        self, file: str | os.PathLike[str], result: Result, *, trace: Trace | None = None, force: bool = False
+    ) -> Path:
+        """Keep what is shown, and how, as one file that `Canvas.load` opens; a canvas itself holds no result.
+
+        In it are `result.nc`, for anything that reads netCDF; `trace.nc`, dense features and image, where there is a
+        trace; and `canvas.json`, the state, the scales, and a SHA-256 of each.
+
+        Args:
+            file: Where to; ends in .zip.
+            result: The one that is shown.
+            trace: Its trace, where the canvas was given one.
+            force: Replace a file that is there.
+
+        Returns:
+            Where it was written.
+
+        Raises:
+            OutputError: As for `save_html`, or a result or a trace that is not the one that is shown.
+
+        Example:
+            >>> import tempfile, denseclip_viz as dcv
+            >>> similarity = dcv.load().similarity(dcv.toyworld.scene("a taxi on a road", 96), ["a taxi", "a road"])
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     file = dcv.Canvas(similarity, prompt="a road").save(f"{folder}/taxi.zip", similarity)
+            ...     dcv.Canvas.load(file)[0]
+            Canvas(scene 96 x 96: dense of 'a road', template '{}', layer output)
+        """
+        packed = pack_result(result, features=trace, leave_out=self._leave_out)
+        if self._own is None or packed.buffers != self._own.buffers:
+            got = "Another result or trace than the canvas shows"
+            raise OutputError(got, expected="what it was given", fix="Pass both as they went into the canvas.")
+        given = bundle.Shown(result, trace, self._own.scales, self._limits, self._leave_out)
+        return bundle.write(given, file, force=force, state=self.state, locked=self.locked, still=self._still)
+
+    @classmethod
+    def load(cls, file: str | os.PathLike[str]) -> tuple["Canvas", Result, Trace | None]:
+        """Open what `Canvas.save` wrote: the same numbers, on the same scales, in the same state; no model is needed.
+
+        Args:
+            file: Which one; nothing in it is run.
+
+        Returns:
+            The canvas, linked to no other one; the result, as a Dataset; and of the trace dense features and image,
+            or None.
+
+        Raises:
+            OutputError: No such file, or one that is damaged, changed, or of another version.
+
+        Example:
+            >>> Canvas.load("no.zip")
+            Traceback (most recent call last):
+            denseclip_viz.errors.OutputError: no.zip holds no canvas (...). Expected a file that Canvas.save wrote...
+        """
+        with bundle.refused(file):
+            given, looks = bundle.read(file)
+            packed = pack_result(given.result, features=given.trace, leave_out=given.leave_out)
+            if given.scales.keys() != packed.scales.keys():
+                raise ValueError("its scales are those of other maps")
+            canvas = cls(locked=looks["locked"], still=looks["still"])
+            canvas._show(packed.on_scales([given.scales]), given.limits, given.leave_out)
+            canvas.state = looks["state"]
+        return canvas, given.result, given.trace
 
     def _rescale(self) -> None:
         """Send what is shown, on the scales that it shares; nothing where they are as before."""
