@@ -23,6 +23,7 @@ from denseclip_viz.measure.evaluation import run, whole
 from denseclip_viz.measure.ladder import over_classes
 from denseclip_viz.measure.pixel_classes import PixelRule
 from denseclip_viz.measure.protocol import NamedClasses, PixelCounts
+from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.plus.student import Student
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.validation import some
@@ -97,7 +98,7 @@ def evaluate(
     more |= {"finer": [*choose_finer(finer), student], "collect": partial(summary, classes)}
     result = whole(run(model, dataset, candidates, PixelCounts(rule, len(classes)), options, **more))
     unseen = student.training.get("settings", {}).get("schedule", {}).get("unseen", ())
-    return result.assign(seen_and_unseen(result, unseen)) if unseen else result
+    return with_quantities(result.assign(seen_and_unseen(result, unseen))) if unseen else result
 
 
 def seen_and_unseen(measured: xr.Dataset, unseen: Iterable[str]) -> dict[str, tuple[tuple[str, ...], Any]]:

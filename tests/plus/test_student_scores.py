@@ -67,6 +67,7 @@ def test_the_harmonic_mean_is_of_seen_and_unseen_classes(student, model):
     both = dcv.plus.evaluate(student, model, scenes, geometry=dcv.Whole(short=64), progress=False)
     iou = both.iou.to_pandas().loc["value"]
     labelled, other = iou.drop(UNSEEN).mean(), iou[UNSEEN].mean()
+    assert both.hiou.attrs == {"long_name": "harmonic mean of seen and unseen", "units": "1"}
     assert both.hiou.values[0] == pytest.approx(2 * labelled * other / (labelled + other), rel=1e-12)
 
 
