@@ -14,6 +14,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "myst_nb",
+    "parts.figures",
     "parts.formulas",
     "parts.names",
     "parts.pages",
@@ -34,7 +35,7 @@ autodoc_type_aliases = {name: name for name in ("ImageLike", "PathLike", "FitLik
 autodoc_type_aliases |= {"npt.ArrayLike": "numpy.typing.ArrayLike"}
 python_maximum_signature_line_length = 72
 toc_object_entries_show_parents = "hide"
-napoleon_numpy_docstring = False
+napoleon_numpy_docstring, napoleon_use_ivar = False, True
 
 nb_execution_mode = "off"  # lessons are stored with what they printed, and a test runs them
 nb_ipywidgets_js = {}

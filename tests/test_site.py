@@ -29,6 +29,14 @@ def test_the_reference_has_each_public_name_once():
     assert sorted(name for name in set(listed) if listed.count(name) > 1) == []
 
 
+def test_the_gallery_has_each_function_that_draws():
+    drawing = set(dcv.plot.__all__) - {"Bar", "Row", "save", "save_labels"}
+    page = (DOCS / "gallery.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"```\{drawn\} (\w+)", page)) == drawing
+    assert set(re.search(r"```\{thumbnails\}\n(.*?)```", page, flags=re.DOTALL)[1].split()) == drawing
+    assert {path.stem for path in (DOCS / "figures").glob("*.py")} == drawing
+
+
 def build(folder, page):
     """Build a site of one page, checked as ours is: the code it ends with, and what it says."""
     (folder / "index.md").write_text(page, encoding="utf-8")

@@ -47,7 +47,7 @@ class Names(SphinxDirective):
         """Let autosummary make the table, and autodoc all else."""
         space = self.arguments[0]
         names = [f"{space}.{name.strip()}" for name in self.content if name.strip()]
-        table = [".. autosummary::", "   :nosignatures:", "", *(f"   {name}" for name in names), ""]
+        table = [".. autosummary::", "   :nosignatures:", "", *(f"   ~{name}" for name in names), ""]
         entries = [line for name in names for line in (*documented(name), "")]
         return self.parse_text_to_nodes("\n".join(["```{eval-rst}", *table, *entries, "```"]))
 

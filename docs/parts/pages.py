@@ -1,6 +1,7 @@
 """Pages that are made of something else: lessons of notebooks, the command line's of its own help."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -28,6 +29,14 @@ def lesson(path):
     return json.dumps(notebook, ensure_ascii=False)
 
 
+def in_full(command):
+    """Let a list of commands say all of a sentence, not the 45 letters that fit a terminal."""
+    command.get_short_help_str = partial(command.get_short_help_str, limit=200)
+    for each in getattr(command, "commands", {}).values():
+        in_full(each)
+    return command
+
+
 def write_pages(app):
     """Write what is not kept in the repository."""
     lessons = sorted(LESSONS.glob("*.ipynb"))
@@ -35,7 +44,7 @@ def write_pages(app):
         write(DOCS / "notebooks" / path.name, lesson(path))
     contents = ["", "```{toctree}", ":hidden:", *(path.stem for path in lessons), "```", ""]
     write(DOCS / "notebooks" / "README.md", (LESSONS / "README.md").read_text("utf-8") + "\n".join(contents))
-    command = typer.main.get_command(commands)
+    command = in_full(typer.main.get_command(commands))
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="denseclip-viz", title="The command line")
     write(DOCS / "command-line.md", text)
 
