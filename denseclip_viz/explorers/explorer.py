@@ -184,7 +184,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         query = self.controls.query(image, layers=self._spec.layers)
         self.controls.stop.disabled = False
         self.status.show("looking", "busy")
-        self._worker.start(lambda report: self._session.run([query], report)[0], self.safe_callback(self._show))
+        self._worker.start(lambda report: self._session.run(query, report), self.safe_callback(self._show))
 
     def _show(self, result: Result) -> None:
         self._showing = True  # what moves on the canvas now moves with the result
@@ -278,14 +278,12 @@ def explore(
     image, prompts = with_defaults(image, prompts)
     tiles = Thumbnails()
 
-    def show() -> None:
+    def show(panel: Panel) -> None:
         show_multiples(panel.shown, panel.canvas.state, tiles)
 
-    spec = ExplorerSpec(
-        "explore", EXPLORE, below=(tiles,), show=lambda panel: show_multiples(panel.shown, panel.canvas.state, tiles)
-    )
+    spec = ExplorerSpec("explore", EXPLORE, below=(tiles,), show=show)
     panel = open_panel(spec, model, image, prompts, lock=lock, paths=paths)
-    panel.link_thumbnails(tiles, show)
+    panel.link_thumbnails(tiles, lambda: show(panel))
     return panel
 
 
@@ -325,7 +323,7 @@ def open_panel(
     chosen = VALUE if paths == "value" else None if paths == "all" else choose_paths(paths)
     chosen = (chosen,) if isinstance(chosen, DensePath) else chosen
     query = Query(ImageSource(image), session.names[0], prompts, layers=spec.layers, paths=chosen)
-    (result,) = session.run([query], lambda text, share: None)
+    result = session.run(query, lambda text, share: None)
     return Panel(spec, session, result, hidden=hidden, locked=locked)
 
 

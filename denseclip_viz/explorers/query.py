@@ -61,11 +61,6 @@ class Result:
     warning: str = ""  # what has to be known about it
     note: str = ""  # how the prompts were read
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of maps and trace."""
-        return int(self.comparison.nbytes) + self.trace.nbytes
-
     def sent(self, template: str, prompt: str) -> str:
         """Say which text was sent for a prompt in a template, or in the mean of all, where it is not the prompt."""
         prompts = self.query.prompts

@@ -41,7 +41,3 @@ class Recent(Generic[Key, Value]):
 
     def __iter__(self) -> Iterator[Key]:
         return reversed(list(self._values))
-
-    def forget(self, wrong: Callable[[Key], bool]) -> None:
-        """Let go of some, by their keys."""
-        self._values = {key: value for key, value in self._values.items() if not wrong(key)}

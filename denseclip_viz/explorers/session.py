@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BUNDLED = ("bundled-resnet", "bundled-vit", "bundled-vit-cls")
 DENOISE = 0.5  # MaskCLIP's threshold
-MEMORY = 256e6  # bytes of traces, and as many of results, that an explorer holds
+MEMORY = 256e6  # bytes of traces, and as many of attributions, that an explorer holds
 SMALL = 256e6  # bytes of models that are given as names, together: more of them make room for each other
 EFFECTS = "direct-effects"
 Models = Model | str | Mapping[str, Model | str] | Sequence[Model | str] | None
@@ -34,8 +34,8 @@ Models = Model | str | Mapping[str, Model | str] | Sequence[Model | str] | None
 class Session:
     """Answer queries; one forward pass for each image, model, geometry and choice of paths, as long as it is held.
 
-    What was shown last is held, traces and results, as far as memory is granted. A model that is given as a name is
-    loaded on its first query; a large one makes room for the next, with what it answered.
+    What was shown last is held, traces and attributions, as far as memory is granted. A model that is given as a name
+    is loaded on its first query; a large one makes room for the next.
 
     Attributes:
         passes: Images that were traced, and attributions that were made: what ran an image encoder.
@@ -47,7 +47,6 @@ class Session:
         self._warned: dict[str, list[str]] = {}  # while they were loaded
         self._traces = Recent[tuple[Any, ...], Trace](MEMORY, size=lambda trace: trace.nbytes)
         self._attributions = Recent[tuple[Any, ...], "xr.DataArray"](MEMORY, size=lambda maps: int(maps.nbytes))
-        self._results = Recent[Query, Result](MEMORY, size=lambda result: result.nbytes)
         self.passes = 0
 
     @property
@@ -55,36 +54,28 @@ class Session:
         """The models there are."""
         return list(self._models)
 
-    def model(self, name: str, *beside: str) -> Model:
-        """Get a model, and load it if it was given as a name; those that are needed beside it stay."""
+    def model(self, name: str) -> Model:
+        """Get a model, and load it if it was given as a name."""
         model = self._models[name]
         if isinstance(model, Model):
             return model
         if name not in self._loaded:
-            self._make_room(beside)
+            if sum(map(_size, self._loaded.values())) > SMALL:
+                self._loaded = {}  # before the next is loaded: two may not fit into memory
             with shown_elsewhere() as warned:
                 self._loaded[name] = load(model)
             self._warned[name] = warned
         return self._loaded[name]
 
-    def _make_room(self, needed: Sequence[str]) -> None:
-        """Let go of models before the next is loaded, with what holds them, unless all are small."""
-        if sum(map(_size, self._loaded.values())) > SMALL:
-            self._loaded = {name: model for name, model in self._loaded.items() if name in needed}
-            self._results.forget(lambda query: query.model not in (*needed, *self._loaded))
-
-    def run(self, queries: Sequence[Query], report: Report) -> list[Result]:
-        """Answer queries that are shown together; a new forward pass only where image, model or geometry are new."""
+    def run(self, query: Query, report: Report) -> Result:
+        """Answer a query, with a new forward pass only where image, model or geometry are new."""
         with shown_elsewhere():
-            names = [query.model for query in queries]
-            for query in queries:
-                report(f"loading {query.model}", 0.0)
-                self.model(query.model, *names)
-            return [self._results.get(query) or self._answer(query, queries, report) for query in queries]
+            return self._answer(query, report)
 
-    def _answer(self, query: Query, together: Sequence[Query], report: Report) -> Result:
+    def _answer(self, query: Query, report: Report) -> Result:
+        report(f"loading {query.model}", 0.0)
         model = self.model(query.model)
-        trace = self._trace(query, together, report)
+        trace = self._trace(query, report)
         _encode_texts(model, query.prompts, report)
         report("comparing", 0.9)
         comparison = model.compare(trace, query.prompts, layers=query.layers or ())
@@ -95,21 +86,18 @@ class Session:
         warning = " ".join(
             filter(None, [*self._warned.get(query.model, []), warning_of(model, query, trace, segments)])
         )
-        result = Result(query, comparison, segments, trace, model, status, warning, note_of(query.prompts))
-        self._results[query] = result
-        return result
+        return Result(query, comparison, segments, trace, model, status, warning, note_of(query.prompts))
 
-    def _trace(self, query: Query, together: Sequence[Query], report: Report) -> Trace:
-        """Trace the image, unless a trace that is held has what is needed; along two paths at once for two sides."""
+    def _trace(self, query: Query, report: Report) -> Trace:
+        """Trace the image, unless a trace that is held has what is needed."""
         model, paths = self.model(query.model), self._paths(query)
         layers = model.layers_to_record(query.layers) if query.layers else ()
         trace = self._held(query, paths, layers)
         if trace is None:
             report("looking at the image", 0.1)
-            paths_too = self._shared(paths, [other for other in together if self._base(other) == self._base(query)])
-            path: Any = list(paths_too) if len(paths_too) > 1 else paths_too[0]  # one has no axis
+            path: Any = list(paths) if len(paths) > 1 else paths[0]  # one has no axis
             options: dict[str, Any] = {"layers": layers, "keys": "key" if query.smooth else "", "path": path}
-            key = (*self._base(query), paths_too)
+            key = (*self._base(query), paths)
             trace = model.trace(query.image.image(), geometry=query.geometry, **options)
             self._traces[key] = trace
             self.passes += 1
@@ -128,12 +116,6 @@ class Session:
                 ):
                     return trace
         return None
-
-    def _shared(self, paths: tuple[DensePath, ...], beside: Sequence[Query]) -> tuple[DensePath, ...]:
-        """Add to a path those that stand beside it, as far as one pass gives them all."""
-        together = set(paths_together(self.model(beside[0].model).tower))
-        every = tuple(dict.fromkeys((*paths, *(path for query in beside for path in self._paths(query)))))
-        return every if len(paths) == 1 and {path.name for path in every} <= together else paths
 
     def _base(self, query: Query) -> tuple[Any, ...]:
         return query.image, query.model, self.model(query.model).provenance["weights_hash"], query.geometry
