@@ -23,6 +23,7 @@ from denseclip_viz.canvas.payload import pack_result
 from denseclip_viz.toyworld.vocabulary import KINDS
 
 SIDE, PROMPTS, TEMPLATES = 1024, 20, ["{}", "a photo of {}"]
+MASKS = (12, 50)  # prompts
 FRAME = 676  # CSS pixels that the page gives to a square image
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
@@ -98,6 +99,18 @@ def drawing(page: Page, repeats: int) -> None:
     page.locator(".dcv-hover").check()
     timed("hover, comparing a cell with all others", "hover")
     page.locator(".dcv-hover").uncheck()
+
+
+def masks(browser: Browser, model: dcv.Model, trace: dcv.Trace, folder: Path, repeats: int) -> None:
+    """Independent masks, which overlap: the more prompts, the more sets of owners a row of pixels has."""
+    for count in MASKS:
+        names = [f"{size} {kind}" for size in ("a", "a small") for kind in KINDS if kind != "whale"][: count - 1]
+        both = model.compare(trace, dcv.Prompts(names, TEMPLATES, absent=["a whale"]))
+        page = opened(browser, dcv.save_html(both, folder / f"{count}.html", view="masks", limit_mb=64))
+        page.evaluate(TIMED, ["template", 20])
+        times = [t / 1000 for t in page.evaluate(TIMED, ["template", repeats])]
+        print(table_row(f"template, drawing masks of {count} prompts", times), flush=True)
+        page.close()
 
 
 def matplotlib_beside(both: object, repeats: int) -> None:
@@ -177,6 +190,7 @@ def main(repeats: int) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = opened(browser, dcv.save_html(both, Path(folder) / "x.html", trace=large, limit_mb=32))
         drawing(page, repeats)
+        masks(browser, model, large, Path(folder), repeats)
         matplotlib_beside(both, max(5, repeats // 20))
         new_prompts(page, model, small[0], 30)
         results = [(model.compare(trace, dcv.Prompts(names, TEMPLATES)), trace) for trace in (*small, large)]

@@ -8,6 +8,7 @@ from test_page import Shown
 import denseclip_viz as dcv
 from denseclip_viz.geometry import Geometry, upsample
 from denseclip_viz.plot.scales import label_colour
+from denseclip_viz.plot.segments import striped
 
 
 @pytest.fixture
@@ -39,7 +40,10 @@ def test_a_pixel_has_every_name_above_the_absent_prompts_or_none(show):
     absent = both.absent.to_numpy()
     owned = full[~absent] > both.dense[0].to_numpy()[absent].max()
     assert (owned.sum(0) > 1).any() and (owned.sum(0) == 0).any()
-    drawn = masks_of(pixels, (~absent).sum())
+    drawn, turn = masks_of(pixels, (~absent).sum()), striped(owned)
+    inks = np.round(255 * np.array([label_colour(i) for i in range(len(owned))]))[turn]
+    plain = (turn >= 0) & ~(pixels == 255).all(-1)  # all but the white lines
+    assert (np.abs(pixels - inks).max(-1) <= 1)[plain].mean() > 0.999 and plain.sum() > 0.98 * (turn >= 0).sum()
     assert (drawn | ~owned)[:, (owned.sum(0) > 0)].mean() > 0.98
     inked = (pixels != pixels.max(-1, keepdims=True)).any(-1)
     assert not (inked & ~drawn.any(0) & (owned.sum(0) > 0)).mean() > 0.02

@@ -184,6 +184,7 @@ function fit(view) {
   const part = Math.min(1, FINEST / Math.max(width, height));
   view.over = surface(Math.max(1, Math.round(width * part)), Math.max(1, Math.round(height * part)));
   view.image = new ImageData(view.over.width, view.over.height);
+  view.numbers = new Int32Array(view.over.width * view.over.height); // of labels, or of sets of owners
   view.painted = "";
   draw(view);
 }

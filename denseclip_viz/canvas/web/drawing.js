@@ -42,18 +42,16 @@ function paintOver(view) {
     const where = placesOf(data, shown.grid, width, height, state.interpolation === "nearest");
     const table = inks(data.tables[colours], shown, state.threshold);
     shade(out, width, where, shown.values(), shown.grid.columns, shown, table);
-  } else if (state.view === "masks") {
-    const owners = ownersOf(view, width, height);
-    paintLabels(out, owners.drawn, width, data.palette, owners.sets);
-    view.shares = owners.shares;
-  } else view.shares = paintLabels(out, labelsOf(view, width, height), width, data.palette);
+  } else if (state.view === "masks") view.shares = paintMasks(view, out, width, height);
+  else view.shares = paintLabels(out, labelsOf(view, width, height), width, data.palette);
   over.getContext("2d").putImageData(image, 0, 0);
 }
 
 // The label of every pixel: as the segmentation has it, or the prompt with the strongest dense map. Absent prompts name
 // none; the highest cosine that they have is a flat map, which a prompt has to exceed.
-function labelsOf({ data, state, stack, labels }, width, height) {
-  const drawn = new Int16Array(width * height).fill(UNSEEN), { grid } = data.labels ?? stack;
+function labelsOf({ data, state, stack, labels, numbers: drawn }, width, height) {
+  const { grid } = data.labels ?? stack;
+  drawn.fill(UNSEEN);
   const where = placesOf(data, grid, width, height, data.labels || state.interpolation === "nearest");
   if (data.labels) nearestLabels(drawn, width, where, labels.numbers, grid.columns);
   else {
@@ -69,17 +67,17 @@ function labelsOf({ data, state, stack, labels }, width, height) {
   return drawn;
 }
 
-// Every prompt by itself: who owns a pixel, drawn in turns, and how much of what was seen each one owns.
-function ownersOf({ data, state, stack, labels }, width, height) {
+// Every prompt by itself; a place may have several, or none.
+function paintMasks({ data, state, stack, labels }, out, width, height) {
   const { grid } = data.labels ?? stack, nearest = data.labels || state.interpolation === "nearest";
-  const where = placesOf(data, grid, width, height, nearest), owned = makeOwned(width, height, data.prompts.length, data.look.stripes);
-  if (data.labels) ownByMasks(owned, where, labels.masks, grid.columns);
+  const where = placesOf(data, grid, width, height, nearest), prompts = data.prompts.length;
+  let runs;
+  if (data.labels) runs = runsOfPixels(where, (labels.owners ??= ownersInFiles(labels.masks, prompts)), grid.columns);
   else {
     const numbers = presentOf(data), maps = numbers.map((i) => mapOf(stack, promptMap(data, state, i)));
-    ownAbove(owned, where, maps, numbers, baselineOf(data, state, stack), grid.columns);
+    runs = runsAbove(where, maps, baselineOf(data, state, stack), grid.columns, numbers, prompts);
   }
-  const seen = (where.down.to - where.down.from) * (where.across.to - where.across.from);
-  return { ...owned, shares: Array.from(owned.counts, (count) => count / Math.max(seen, 1)) };
+  return paintOwners(out, width, where, runs, data.palette, data.look.stripes);
 }
 
 function compose({ data, parts, state, backs, over }) {

@@ -68,17 +68,17 @@ function compareBetween(out, row, from, to, share, lines, a, b, best) {
   }
 }
 
-// Labels as pixels, with a white line between neighbours of other sets; the share of each label in what was seen.
-function paintLabels(out, labels, width, palette, sets = labels) {
+// Labels as pixels, with a white line between two; the share of each label in what was seen.
+function paintLabels(out, labels, width, palette) {
   const inkOf = new Uint32Array(palette.length + 2), counts = new Float64Array(palette.length + 2);
   palette.forEach((colour, i) => (inkOf[i + 2] = rgba(...colour))); // after those of UNSEEN and UNNAMED
   for (let row = 0; row < labels.length; row += width) {
     for (let at = row, left = UNSEEN; at < row + width; at++) {
-      const label = labels[at], own = sets[at], above = row ? sets[at - width] : UNSEEN;
-      const isEdge = (left !== own && left !== UNSEEN) || (above !== own && above !== UNSEEN);
+      const label = labels[at], above = row ? labels[at - width] : UNSEEN;
+      const isEdge = (left !== label && left !== UNSEEN) || (above !== label && above !== UNSEEN);
       counts[label + 2]++;
       out[at] = isEdge && label !== UNSEEN ? 0xffffffff : inkOf[label + 2];
-      left = own;
+      left = label;
     }
   }
   const visible = labels.length - counts[0];

@@ -34,7 +34,11 @@ function valueAt(stack, map, cell) {
   return number === stack.nothing ? NaN : (stack.first + number) / stack.perUnit;
 }
 
-const mapOf = (stack, map) => Float32Array.from({ length: cellsIn(stack) }, (_, cell) => valueAt(stack, map, cell));
+function mapOf(stack, map) {
+  const values = new Float32Array(cellsIn(stack));
+  for (let cell = 0; cell < values.length; cell++) values[cell] = valueAt(stack, map, cell);
+  return values;
+}
 
 // Cosines of one cell with all, along a path: the features are unit vectors.
 function likeness({ cells: all, features, choices }, cell, path) {
