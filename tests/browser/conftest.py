@@ -1,8 +1,11 @@
-"""A real Chromium on a real JupyterLab: `page`, `offline_page`, `open_page` and `lab`.
+"""Real browsers on a real JupyterLab: `page`, `offline_page`, `open_page`, `lab` and, below them, `browser`.
+
+A test of a page runs in every engine, one of a JupyterLab in Chromium. `@pytest.mark.chromium` leaves a test to Chromium
+alone, `@pytest.mark.firefox` asks Firefox too; `pytest tests/browser -k firefox` runs what runs there.
 
 A page fails its test on page errors, console errors, requests that leave the machine, errors in the kernel outside of
 a cell, and what a widget's output area swallowed. `page.watch.expect(pattern)` names one that is provoked on purpose.
-Without a Chromium these tests are skipped, or fail where DCV_BROWSER=required or CI says that they must run.
+Without a browser its tests are skipped, or fail where DCV_BROWSER=required or CI says that they must run.
 """
 
 from __future__ import annotations
@@ -13,30 +16,47 @@ from pathlib import Path
 
 import pytest
 from lab import running
-from watch import HOW_TO_GET_IT, chromium_path, image, launch, required, watched
+from watch import ENGINES, image, launch, required, watched
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-SKIPPED = []
+SKIPPED = set()
+
+
+def pytest_generate_tests(metafunc):
+    if "browser" in metafunc.fixturenames:
+        metafunc.parametrize("browser", _engines(metafunc), indirect=True, scope="session")
+
+
+def _engines(metafunc):
+    marks = {mark.name for mark in metafunc.definition.iter_markers()}
+    is_both = "firefox" in marks or not ("chromium" in marks or "lab" in metafunc.fixturenames)
+    return list(ENGINES) if is_both else ["chromium"]
 
 
 @pytest.fixture(scope="session")
-def chromium():
-    """One Chromium for all tests."""
-    if chromium_path() is None:
-        if required():
-            pytest.fail(HOW_TO_GET_IT)
-        SKIPPED.append(True)
-        pytest.skip(HOW_TO_GET_IT)
+def playwright():
+    """What drives the browsers, in a process of its own."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
+    with sync_playwright() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="session")
-def lab(chromium, tmp_path_factory):
+def browser(request):
+    """One browser of each engine for all tests."""
+    engine = ENGINES[request.param]
+    if engine.path() is None:
+        if required():
+            pytest.fail(engine.how_to_get_it())
+        SKIPPED.add(engine.how_to_get_it())
+        pytest.skip(engine.how_to_get_it())
+    with launch(request.getfixturevalue("playwright"), request.param) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
     """One JupyterLab for all tests, on a copy of the notebooks: `lab.open(page, name)`, `lab.run_all(page)`."""
     private = tmp_path_factory.mktemp("jupyter")
     folder = private / "notebooks"
@@ -46,7 +66,7 @@ def lab(chromium, tmp_path_factory):
 
 
 @pytest.fixture
-def open_page(chromium, request):
+def open_page(browser, request):
     """Open one more watched page: `open_page(color_scheme="dark", device_scale_factor=2)`."""
     from contextlib import ExitStack
 
@@ -55,7 +75,7 @@ def open_page(chromium, request):
 
         def call(**options):
             name = f"{request.node.name}{f'-{len(opened)}' if opened else ''}"
-            opened.append(stack.enter_context(watched(chromium, name=name, **options)))
+            opened.append(stack.enter_context(watched(browser, name=name, **options)))
             return opened[-1]
 
         yield call
@@ -87,4 +107,4 @@ def pytest_terminal_summary(terminalreporter):
     """Say loudly what was not looked at."""
     if SKIPPED:
         terminalreporter.section("THE BROWSER TESTS WERE SKIPPED", yellow=True, bold=True)
-        terminalreporter.line(f"{HOW_TO_GET_IT}{os.linesep}")
+        terminalreporter.line(os.linesep.join(sorted(SKIPPED)) + os.linesep)

@@ -25,12 +25,12 @@ COLOURED = """canvas => {
 
 
 @pytest.fixture(scope="module")
-def notebook(lab, chromium):
+def notebook(lab, browser):
     folder = lab.folder / "scenes"
     folder.mkdir()
     for number, words in enumerate(WORDS):
         Image.fromarray(scene(words, 96).image).save(folder / f"{number:02} <b>{words}.png")
-    with watched(chromium, name="atlas") as page:
+    with watched(browser, name="atlas") as page:
         lab.open(page, lab.write("atlas.ipynb", CELL))
         lab.run_all(page)
         page.wait_for_function(READY)

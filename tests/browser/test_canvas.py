@@ -41,9 +41,9 @@ class Side:
 
 
 @pytest.fixture(scope="module")
-def notebook(lab, chromium):
+def notebook(lab, browser):
     """All canvases in one notebook, run once: a page and a kernel take longer to start than the tests to run."""
-    with watched(chromium, name="canvas") as page:
+    with watched(browser, name="canvas") as page:
         lab.open(page, lab.write("canvas.ipynb", MADE, *CELLS.values()))
         lab.run_all(page)
         yield page

@@ -9,7 +9,7 @@ import pytest
 from lab import EXPLORED
 from PIL import Image
 from playwright.sync_api import expect
-from watch import SETTLED, image, watched
+from watch import SETTLED, image, slide, watched
 
 from denseclip_viz.toyworld import scene
 
@@ -95,9 +95,9 @@ def _broken(page):
 
 
 @pytest.fixture(scope="module")
-def notebook(lab, chromium):
+def notebook(lab, browser):
     """The explorer's notebook, run once for all tests here: a kernel takes longer to start than they to run."""
-    with watched(chromium, name="explorer") as page:
+    with watched(browser, name="explorer") as page:
         lab.open(page, "explorer.ipynb")
         lab.run_all(page)
         page.wait_for_function(f"() => ({EXPLORED})() || document.body.textContent.includes('{BROKEN}')")
@@ -197,13 +197,13 @@ def test_templates_switch_in_the_browser_alone(explorer, page):
 def test_opacity_and_views_redraw(explorer, page):
     explorer.type("a taxi\na road")
     shown = page.evaluate(PIXELS)
-    explorer.canvas.locator("input.dcv-opacity").fill("0")
+    slide(explorer.canvas.locator("input.dcv-opacity"), 0)
     bare = page.evaluate(PIXELS)
     assert bare != shown
     explorer.choose("view", "attention")
     assert page.evaluate(PIXELS) == bare  # with no opacity every view is the image
     explorer.choose("view", "dense")
-    explorer.canvas.locator("input.dcv-opacity").fill("0.6")
+    slide(explorer.canvas.locator("input.dcv-opacity"), 0.6)
 
 
 BOXES = """(root, selectors) => selectors.map(selector => {

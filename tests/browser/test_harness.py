@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from watch import ENGINES
 
 CONFTEST = Path(__file__).parent / "conftest.py"
 TESTS = CONFTEST.parents[1]
@@ -27,12 +28,14 @@ def pressed(lab, page, body):
     page.wait_for_function("() => document.querySelector('.t-status').textContent === 'done'")
 
 
+@pytest.mark.firefox
 def test_a_button_that_works_leaves_no_problem(lab, page):
     pressed(lab, page, "label.value = 'done'")
     assert lab.ask(page, "[label.value, 1 / 4]") == ["done", 0.25]
     page.watch.check()
 
 
+@pytest.mark.firefox
 @pytest.mark.parametrize(("body", "problem"), [
     ("label.value = 'done'; 1 / 0", "error in the kernel: ZeroDivisionError: division by zero"),
     ("label.value = 'done'; sys.stderr.write('hidden')", "standard error of a callback: hidden"),
@@ -83,7 +86,8 @@ def test_without_a_browser_the_tests_are_skipped_loudly_or_fail_where_they_must_
     (tmp_path / "browser" / "test_it.py").write_text("def test_it(page):\n    pass\n")
     line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     paths = f"{CONFTEST.parent}{os.pathsep}{TESTS}"
-    for how, code, said in (("", 0, "THE BROWSER TESTS WERE SKIPPED"), ("required", 1, "no Chromium was found")):
-        shell = {"PATH": "", "DCV_CHROMIUM": "", "DCV_BROWSER": how, "PYTHONPATH": paths}
+    for how, code, first in (("", 0, "THE BROWSER TESTS WERE SKIPPED"), ("required", 1, "Failed: no Firefox was found")):
+        shell = {"PATH": "", "DCV_BROWSER": how, "PYTHONPATH": paths} | {one.variable: "" for one in ENGINES.values()}
         done = subprocess.run(line, env=shell, capture_output=True, text=True)
-        assert (done.returncode, said in done.stdout, "apt-get install chromium" in done.stdout) == (code, True, True)
+        named = [f"apt-get install {one.package}" in done.stdout for one in ENGINES.values()]
+        assert (done.returncode, first in done.stdout, named) == (code, True, [True, True])

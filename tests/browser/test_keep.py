@@ -21,9 +21,9 @@ Object.defineProperty(navigator, "clipboard", {
 
 
 @pytest.fixture(scope="module")
-def tab(chromium):
+def tab(browser):
     """One page without a network for all tests of this file."""
-    with watched(chromium, name="keep", offline=True, accept_downloads=True) as page:
+    with watched(browser, name="keep", offline=True, accept_downloads=True) as page:
         page.add_init_script(CLIPBOARD)
         yield page
 
@@ -172,6 +172,7 @@ def test_what_a_link_names_wrongly_is_left_out_by_name(show):
     assert remark.locator("*").count() == 0
 
 
+@pytest.mark.chromium  # Firefox saves too, and its driver tells of no file that a script saves
 @pytest.mark.parametrize("view", ["dense", "segments"])
 def test_a_saved_image_says_what_is_shown_on_which_scale_and_from_where(show, tmp_path, view):
     both = fake_results.comparison(prompts=[NASTY, "grass", "the sun", "a giraffe"])
@@ -197,6 +198,21 @@ def test_a_saved_image_says_what_is_shown_on_which_scale_and_from_where(show, tm
     inside = pixels[y : y + high, x : x + wide].astype(int)
     shown_pixels = np.asarray(Image.fromarray(shown.pixels()).resize((wide, high))).astype(int)
     assert (np.abs(inside - shown_pixels).max(-1) <= 24).mean() > 0.95  # but for the marks
+
+
+def test_the_menu_stays_open_while_the_window_has_not_the_focus(show):
+    """Firefox's list of downloads takes it, as another window does: what was saved and what is copied by hand stay."""
+    shown = show(fake_results.comparison())
+    button = kept(shown, "svg")
+    button.click()
+    notice = shown.root.locator(".dcv-notice", has_text="Saved as car-a-red-car-dense.svg")
+    notice.wait_for()
+    button.focus()
+    button.evaluate("n => n.dispatchEvent(new FocusEvent('focusout', {bubbles: true}))")  # as when the window loses it
+    shown.page.evaluate("() => new Promise(requestAnimationFrame)")
+    assert notice.is_visible()
+    button.evaluate("n => n.blur()")
+    notice.wait_for(state="hidden")
 
 
 def test_without_a_clipboard_the_text_stands_there_to_be_copied(show):

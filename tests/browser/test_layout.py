@@ -56,8 +56,8 @@ IN_SIGHT = """node => {
 
 
 @pytest.fixture(scope="module")
-def notebook(lab, chromium):
-    with watched(chromium, name="layout") as page:
+def notebook(lab, browser):
+    with watched(browser, name="layout") as page:
         lab.open(page, lab.write("layout.ipynb", *CELLS))
         lab.run_all(page)
         page.wait_for_function(READY)

@@ -7,7 +7,7 @@ import fake_results
 import numpy as np
 import pytest
 from PIL import Image
-from watch import image
+from watch import image, slide
 
 import denseclip_viz as dcv
 from denseclip_viz.geometry import Geometry, upsample
@@ -51,7 +51,7 @@ class Shown:
         return self.redraws(lambda: self.root.locator(f".dcv-{name}").select_option(value))
 
     def slide(self, name, value):
-        return self.redraws(lambda: self.root.locator(f".dcv-{name}").fill(str(value)))
+        return self.redraws(lambda: slide(self.root.locator(f".dcv-{name}"), value))
 
     def tick(self, name):
         return self.redraws(lambda: self.root.locator(f".dcv-{name}").click())
@@ -77,7 +77,7 @@ class Shown:
 
 
 @pytest.fixture
-def show(request, tmp_path):
+def show(request, browser, tmp_path):
     """Write a page of results and open it: `show(result, **options)`."""
 
     def call(results, **options):
@@ -236,6 +236,7 @@ def test_one_path_leaves_no_choice(show, street):
     assert show(street[1]).root.locator("[data-control=path]").is_hidden()
 
 
+@pytest.mark.chromium  # Firefox cannot be told a theme
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_path_stands_among_the_controls_in_both_themes(show, open_page, theme, crossing):
     page = open_page(offline=True, color_scheme=theme)
@@ -510,6 +511,7 @@ def test_controls_can_be_seen_and_used_and_do_not_overlap(show, open_page, width
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.chromium  # Firefox cannot be told a theme
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_image_is_as_sharp_as_the_screen(show, open_page, theme, street):
     page = open_page(offline=True, device_scale_factor=2, color_scheme=theme)

@@ -6,10 +6,12 @@ import os
 import re
 import shutil
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 HERE = ("127.0.0.1", "localhost", "::1")
+# In both a request that leaves the machine is noted, and goes nowhere.
 FLAGS = [
     "--disable-gpu",
     "--disable-quic",
@@ -17,26 +19,58 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    # a request that leaves the machine is noted, and goes nowhere
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
 ]
-HOW_TO_GET_IT = (
-    "no Chromium was found: install it (Debian, Ubuntu: `apt-get install chromium`; elsewhere Chromium or Chrome), or "
-    "name it: DCV_CHROMIUM=/path/to/chromium"
-)
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+NOWHERE = {"http": "127.0.0.1", "http_port": 9, "ssl": "127.0.0.1", "ssl_port": 9, "type": 1}
+PREFERENCES = {
+    **{f"network.proxy.{name}": value for name, value in NOWHERE.items()},
+    "browser.download.alwaysOpenPanel": False,  # it would take the keys of the tests that follow
+}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A browser of the system's: what people call it, how it is named and got, and the options that start it."""
+
+    title: str
+    variable: str
+    package: str
+    commands: tuple[str, ...]
+    options: dict
+
+    def path(self):
+        """Where it is on this machine, or None."""
+        named = os.environ.get(self.variable)
+        return shutil.which(named) if named else next(filter(None, map(shutil.which, self.commands)), None)
+
+    def how_to_get_it(self):
+        return (
+            f"no {self.title} was found: install it (Debian, Ubuntu: `apt-get install {self.package}`), or name it: "
+            f"{self.variable}=/path/to/{self.commands[0]}"
+        )
+
+
+ENGINES = {
+    "chromium": Engine(
+        "Chromium", "DCV_CHROMIUM", "chromium",
+        ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"), {"args": FLAGS},
+    ),
+    # playwright's own Firefox is patched; this is the one that people have, driven over WebDriver BiDi
+    "firefox": Engine(
+        "Firefox", "DCV_FIREFOX", "firefox-esr", ("firefox-esr", "firefox"),
+        {"channel": "moz-firefox", "firefox_user_prefs": PREFERENCES},
+    ),
+}  # fmt: skip
 # What a widget's callback says on standard error is seen by nobody, wherever it ends up.
 SWALLOWED = """() => [...document.querySelectorAll(
     '.jupyter-widgets [data-mime-type="application/vnd.jupyter.stderr"],' +
     '.jupyter-widgets [data-mime-type="application/vnd.jupyter.error"]')].map(node => node.textContent.trim())"""
 
+SLIDE = """(node, value) => {
+    node.value = value;
+    for (const kind of ['input', 'change']) node.dispatchEvent(new Event(kind, {bubbles: true}));
+}"""
 SETTLED = "() => !(window.dcvPending?.size > 0)"  # the kernel has answered everything that the page's widgets sent
-
-
-def chromium_path():
-    """Where a Chromium is on this machine, or None."""
-    named = os.environ.get("DCV_CHROMIUM")
-    return shutil.which(named) if named else next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def required():
@@ -44,10 +78,10 @@ def required():
     return os.environ.get("DCV_BROWSER") == "required" or os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
-def launch(playwright):
-    """A headless Chromium of the system's, with a profile of its own."""
-    flags = [*FLAGS, "--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else FLAGS
-    return playwright.chromium.launch(executable_path=chromium_path(), headless=True, args=flags)
+def launch(playwright, name="chromium"):
+    """A headless browser of the system's, with a profile of its own."""
+    engine = ENGINES[name]
+    return getattr(playwright, name).launch(executable_path=engine.path(), headless=True, **engine.options)
 
 
 class Watch:
@@ -106,6 +140,11 @@ def image(page, name):
     if folder and not page.is_closed():
         Path(folder).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=Path(folder) / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-')}.png")
+
+
+def slide(control, value):
+    """Set a range, as a person does by dragging; Firefox's driver fills none."""
+    control.evaluate(SLIDE, str(value))
 
 
 def _said(line):

@@ -10,13 +10,13 @@ from pathlib import Path
 import nbformat
 import pytest
 from make_notebooks import NOTEBOOKS, STILLS, VIEW, execute, kinds, stored
-from watch import chromium_path
+from watch import ENGINES
 
 FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(chromium_path() is not None, reason="it runs in JupyterLab: tests/browser/test_notebooks.py")
+@pytest.mark.skipif(ENGINES["chromium"].path() is not None, reason="it runs in JupyterLab: tests/browser/test_notebooks.py")
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 def test_a_notebook_runs_and_shows_what_is_stored(path):
     made = [cell.outputs for cell in execute(path).cells if cell.cell_type == "code"]

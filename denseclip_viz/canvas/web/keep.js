@@ -33,7 +33,8 @@ function listenToKeep(view) {
     if (keep.open) keeps.values.textContent = KEPT.values.replace("here", WHERE[spotOf(view).origin]);
     else tellKept(view, "");
   });
-  keep.addEventListener("focusout", ({ relatedTarget }) => keep.contains(relatedTarget) || close());
+  // A window that loses the focus keeps its active element: what is to be read or copied then stays open.
+  keep.addEventListener("focusout", ({ relatedTarget }) => keep.contains(relatedTarget ?? keep.getRootNode().activeElement) || close());
   keep.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     event.stopPropagation();
