@@ -1,7 +1,7 @@
 """Real browsers on a real JupyterLab: `page`, `offline_page`, `open_page`, `lab` and, below them, `browser`.
 
-A test of a page runs in every engine, one of a JupyterLab in Chromium. `@pytest.mark.chromium` leaves a test to Chromium
-alone, `@pytest.mark.firefox` asks Firefox too; `pytest tests/browser -k firefox` runs what runs there.
+A test of a page runs in every engine, one of a JupyterLab in Chromium, unless `@pytest.mark.engines("chromium",
+"firefox")` names others; `pytest tests/browser -k firefox` runs what runs there.
 
 A page fails its test on page errors, console errors, requests that leave the machine, errors in the kernel outside of
 a cell, and what a widget's output area swallowed. `page.watch.expect(pattern)` names one that is provoked on purpose.
@@ -28,9 +28,8 @@ def pytest_generate_tests(metafunc):
 
 
 def _engines(metafunc):
-    marks = {mark.name for mark in metafunc.definition.iter_markers()}
-    is_both = "firefox" in marks or not ("chromium" in marks or "lab" in metafunc.fixturenames)
-    return list(ENGINES) if is_both else ["chromium"]
+    marker = metafunc.definition.get_closest_marker("engines")
+    return marker.args if marker else ["chromium"] if "lab" in metafunc.fixturenames else list(ENGINES)
 
 
 @pytest.fixture(scope="session")

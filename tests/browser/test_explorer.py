@@ -127,6 +127,7 @@ def lies_on(cell, mask, grid):
     return mask[rows[y] : rows[y + 1], columns[x] : columns[x + 1]].mean()
 
 
+@pytest.mark.engines("chromium", "firefox")
 def test_all_three_explorers_stand_in_the_notebook(page):
     page.wait_for_function("() => document.querySelectorAll('.dcv-explorer .dcv-canvas[data-peak]').length === 3")
     page.wait_for_function("() => document.querySelectorAll('.dcvx-tile canvas').length > 20")

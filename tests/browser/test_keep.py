@@ -172,7 +172,7 @@ def test_what_a_link_names_wrongly_is_left_out_by_name(show):
     assert remark.locator("*").count() == 0
 
 
-@pytest.mark.chromium  # Firefox saves too, and its driver tells of no file that a script saves
+@pytest.mark.engines("chromium")  # Firefox saves too, and its driver tells of no file that a script saves
 @pytest.mark.parametrize("view", ["dense", "segments"])
 def test_a_saved_image_says_what_is_shown_on_which_scale_and_from_where(show, tmp_path, view):
     both = fake_results.comparison(prompts=[NASTY, "grass", "the sun", "a giraffe"])

@@ -236,7 +236,7 @@ def test_one_path_leaves_no_choice(show, street):
     assert show(street[1]).root.locator("[data-control=path]").is_hidden()
 
 
-@pytest.mark.chromium  # Firefox cannot be told a theme
+@pytest.mark.engines("chromium")  # Firefox cannot be told a theme
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_path_stands_among_the_controls_in_both_themes(show, open_page, theme, crossing):
     page = open_page(offline=True, color_scheme=theme)
@@ -478,7 +478,7 @@ def test_what_a_user_typed_is_shown_as_text_and_runs_nothing(show, offline_page)
 
 def test_the_policy_of_the_page_stops_scripts_and_requests(show, offline_page):
     show(fake_results.comparison())
-    offline_page.watch.expect("Content Security Policy")
+    offline_page.watch.expect("Content Security Policy|page’s settings blocked")
     outcome = offline_page.evaluate(INTRUDER)
     assert outcome == ["no", "refused"]
 
@@ -511,7 +511,7 @@ def test_controls_can_be_seen_and_used_and_do_not_overlap(show, open_page, width
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.chromium  # Firefox cannot be told a theme
+@pytest.mark.engines("chromium")  # Firefox cannot be told a theme
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_image_is_as_sharp_as_the_screen(show, open_page, theme, street):
     page = open_page(offline=True, device_scale_factor=2, color_scheme=theme)

@@ -13,10 +13,11 @@ from make_notebooks import NOTEBOOKS, STILLS, VIEW, execute, kinds, stored
 from watch import ENGINES
 
 FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
+IN_A_BROWSER = "it runs in JupyterLab: tests/browser/test_notebooks.py"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(ENGINES["chromium"].path() is not None, reason="it runs in JupyterLab: tests/browser/test_notebooks.py")
+@pytest.mark.skipif(ENGINES["chromium"].path() is not None, reason=IN_A_BROWSER)
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 def test_a_notebook_runs_and_shows_what_is_stored(path):
     made = [cell.outputs for cell in execute(path).cells if cell.cell_type == "code"]
