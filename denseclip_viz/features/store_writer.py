@@ -57,9 +57,10 @@ class StoreWriter:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
-        for old in self.manifest.take(json.loads(line)):
-            with written(self.folder / old.file):
-                (self.folder / old.file).unlink(missing_ok=True)
+        replaced = {old.file for old in self.manifest.take(json.loads(line))}
+        for file_name in replaced - ({shard.file} if shard else set()):  # the same images again are the same file
+            with written(self.folder / file_name):
+                (self.folder / file_name).unlink(missing_ok=True)
 
     def _check(self, header: Mapping[str, Any]) -> None:
         asked, begun = header["question"], self.manifest.header["question"]
