@@ -24,8 +24,7 @@ from denseclip_viz.clip.towers import Tower, logit_bias, logit_scale, tower_of
 from denseclip_viz.errors import ImageError
 from denseclip_viz.geometry import Fit
 from denseclip_viz.images import ImageLike
-from denseclip_viz.maps import comparison, segment, similarity
-from denseclip_viz.maps.layer_maps import with_layers
+from denseclip_viz.maps import comparison, finer_choice, layer_maps, segment, similarity
 from denseclip_viz.presets import Preset, preset_named
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.trace import Trace
@@ -150,9 +149,9 @@ class Model:
     ) -> Iterator[Trace]:
         """Open images one after the other, in batches; memory is bounded by a few batches.
 
-        Options are those of `trace`. `unreadable` is called with an image that cannot be read and its error, and the
-        work goes on without it; by default the error is raised. `workers` threads read files and prepare images, about
-        a batch ahead. With `device="cuda"` the traces of a batch share its memory: clone what outlives it.
+        Options are those of `trace`. `unreadable` is called with an image that cannot be read and its error, which is
+        raised by default. `workers` threads prepare images a batch ahead. With `device="cuda"` the traces of a batch
+        share its memory: clone what outlives it.
 
         Returns:
             Traces in the order of the images, each when it is asked for.
@@ -240,9 +239,8 @@ class Model:
             image: A trace, or an image to trace with what is needed.
             prompts: Texts, or `Prompts`.
             geometry: As for `trace`, with an image.
-            layers: Layers to read too: names, wildcards, negative indices, or `"all"`. A transformer's are read in
-                text space and must be in the trace (`model.layers_to_record(layers)`); those of a ResNet, ConvNeXt,
-                FastViT or Swin are read by gradients, in one further pass.
+            layers: Layers to read too, as for `trace`, or `"all"`. A transformer's must be in the trace
+                (`model.layers_to_record(layers)`); those of others are read by gradients, in one further pass.
 
         Returns:
             See `maps.comparison.compare`; with layers also `layer_…` variables and `attrs["layer_readout"]`.
@@ -256,7 +254,7 @@ class Model:
         prompts, wanted = Prompts.of(prompts), arguments.pick_layers(layers, self.layers)
         trace = self._trace_of(image, geometry=geometry, layers=self.tower.layers_to_record(wanted))
         both = comparison.compare(arguments.require_nonzero(trace), vectors := self.texts.encode(prompts), prompts)
-        return with_layers(both, self.tower, trace, vectors, wanted) if wanted else both
+        return layer_maps.with_layers(both, self.tower, trace, vectors, wanted) if wanted else both
 
     def segment(
         self,
@@ -269,6 +267,7 @@ class Model:
         denoise: float | None = None,
         smooth: str | None = None,
         preset: str | Preset | None = None,
+        finer: finer_choice.OneFiner | None = None,
         soft: bool = False,
         independent: bool = False,
         size: tuple[int, int] | None = None,
@@ -287,6 +286,7 @@ class Model:
             denoise: Threshold of prompt denoising (0: none).
             smooth: `"cosine"` or `"official"` key smoothing (`""`: none).
             preset: `"maskclip-paper"`.
+            finer: A grid to draw on, of the same pass: "guided", "shifted", "guided:8", a function, a `plus.Student`.
             soft: Give `probabilities` (label, row, column) too.
             independent: Give `masks` (label, row, column) too, each prompt's own yes or no by the absolute rules.
             size: `(row, column)` of the answer; the image's own by default.
@@ -303,6 +303,7 @@ class Model:
         chosen = similarity.choose_formula(formula, self.logit_scale, self.logit_bias)
         keys = paper.keys_for(self.tower.family, smooth := paper.smooth if smooth is None else smooth)
         trace = self._trace_of(image, preset=preset, geometry=geometry, keys=keys).one_path("a segmentation")
+        trace = finer_choice.on_finer_grid(self, trace, finer, smooth)
         options: dict[str, Any] = {"background": background, "soft": soft, "independent": independent, "size": size}
         options |= {"denoise": paper.denoise if denoise is None else denoise, "smooth": smooth}
         return segment.segment(trace, ensemble(self.texts.encode(prompts)), prompts, chosen, **options)
@@ -312,8 +313,7 @@ class Model:
     ) -> xr.DataArray:
         """Give the whole image's probability of each prompt; absent ones take no share, and are the baseline.
 
-        `geometry` is as for `trace`; `formula` "softmax" (shares of the prompts given) or "sigmoid" (each by itself),
-        by default as the model was trained.
+        `geometry` as for `trace`; `formula` "softmax" (shares) or "sigmoid" (each by itself), else the model's own.
 
         Returns:
             `(template, prompt)`, with the coordinates `cosine` and, of absent prompts, `absent_baseline`.

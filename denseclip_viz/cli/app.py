@@ -127,6 +127,10 @@ def segment(
     formula: opt.Formula = None,
     denoise: Annotated[float, typer.Option(help="Threshold of prompt denoising; 0 for none.")] = 0.0,
     smooth: Annotated[str, typer.Option(help="Key smoothing: cosine, official, or none.")] = "none",
+    finer: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Draw on a finer grid: guided, shifted, or with a factor, as in guided:8."),
+    ] = None,
     labels: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -143,11 +147,12 @@ def segment(
     with one_line_errors():
         prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
         rule, one = _background(background, cosine, prompts), opt.paths_of(path)
+        grid = next(iter(opt.finer_of([finer] if finer else [])), None)
         check_out(out, files, WITH_FIGURES, force=force)
         also = _label_writer(labels, out, files, prompts, palette=palette, force=force)
         loaded, smooth = model.load(), "" if smooth == "none" else smooth
         options: dict[str, Any] = {"denoise": denoise, "smooth": smooth, "background": rule, "formula": formula}
-        work = partial(loaded.segment, prompts=prompts, **options)
+        work = partial(loaded.segment, prompts=prompts, finer=grid, **options)
         command = Command(work, plotted("segments"), segment_table, also)
         run(loaded, files, command, out=out, force=force, geometry=fit, path=one, keys="key" if smooth else "")
 

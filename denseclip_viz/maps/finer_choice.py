@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from denseclip_viz.errors import GeometryError
+from denseclip_viz.errors import GeometryError, PromptError
 from denseclip_viz.maps.finer import HasTower, guided, shifted
 from denseclip_viz.trace import Trace
 
@@ -27,11 +27,13 @@ class Finer:
         name: What it is called.
         make: From a model and a trace of it to a trace of that grid.
         replaces: Whether its features stand in the place of those of a path.
+        passes: Whether it makes passes of the model, and so takes more than a trace.
     """
 
     name: str
     make: Callable[[HasTower, Trace], Trace]
     replaces: bool = False
+    passes: bool = False
 
     def of(self, model: HasTower, trace: Trace) -> Trace:
         """Bring a trace of a model to that grid.
@@ -98,13 +100,41 @@ def choose_finer(value: FinerLike | None) -> tuple[Finer, ...]:
     return chosen
 
 
+def unsmoothed(value: FinerLike | None, smooth: str) -> tuple[Finer, ...]:
+    """Choose as `choose_finer` does, and refuse finer grids of scores that are smoothed by keys.
+
+    Raises:
+        PromptError: both are asked for.
+    """
+    chosen = choose_finer(value)
+    if chosen and smooth:
+        got, fix = f"finer grids of scores smoothed by keys ({smooth})", "Smooth nothing, or take no finer grid."
+        raise PromptError(got, expected="one of the two: keys are those of the coarse grid", fix=fix)
+    return chosen
+
+
+def on_finer_grid(model: HasTower, trace: Trace, value: FinerLike | None, smooth: str) -> Trace:
+    """Bring a trace to the one grid that an option asks for; without one it is itself.
+
+    Raises:
+        GeometryError: several grids.
+        PromptError: a grid for scores that are smoothed by keys.
+    """
+    chosen = unsmoothed(value, smooth)
+    if len(chosen) > 1:
+        got, fix = f"{len(chosen)} finer grids: {', '.join(one.name for one in chosen)}", "Ask once for each."
+        raise GeometryError(got, expected="one", fix=fix)
+    return chosen[0].of(model, trace) if chosen else trace
+
+
 def _one(name: str, value: Any) -> Finer:
     if isinstance(value, Finer):
         return value
     if isinstance(value, str):
         kind, colon, factor = value.partition(":")
         if kind in _NAMED and (not colon or factor.isdecimal()):
-            return Finer(name or value, partial(_NAMED[kind], **({"factor": int(factor)} if colon else {})))
+            make = partial(_NAMED[kind], **({"factor": int(factor)} if colon else {}))
+            return Finer(name or value, make, passes=kind == "shifted")
     elif callable(getattr(value, "trace", None)):
         return Finer(name or type(value).__name__.lower(), partial(_by, value.trace), replaces=True)
     elif callable(value):

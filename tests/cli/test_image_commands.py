@@ -125,6 +125,14 @@ def test_a_label_image_holds_the_labels_at_image_size_and_their_names(run, here,
     assert json.loads(written.text["labels"]) == names and written.text["source"].startswith("street.jpg")
 
 
+def test_labels_can_be_drawn_on_a_finer_grid(run, refused):
+    for name, finer in {"fine": ["--finer", "guided:2"], "plain": []}.items():
+        run("segment", "street.jpg", *finer, "-o", f"{name}.nc")
+    fine, plain = (xr.load_dataset(f"{name}.nc", engine="h5netcdf") for name in ("fine", "plain"))
+    assert fine.attrs["finer"].startswith("guided, 2 x 2") and "finer" not in plain.attrs
+    assert "--finer guided" in refused("segment", "street.jpg", "--finer", "sharp")
+
+
 def test_label_images_of_a_folder_have_the_names_of_their_images(run, many, here):
     run("segment", many, "--labels", "{name}-labels.png")
     assert {"a-labels.png", "b-labels.png", "c-labels.png"} < {path.name for path in here.iterdir()}

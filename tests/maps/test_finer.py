@@ -8,7 +8,7 @@ import torch
 
 import denseclip_viz as dcv
 from denseclip_viz.clip.forward import ForwardOptions, decompose_checked
-from denseclip_viz.errors import GeometryError, LayerError
+from denseclip_viz.errors import GeometryError, LayerError, PromptError
 from denseclip_viz.maps import guided, shifted, upsampled
 from denseclip_viz.maps.finer import guided_filter
 
@@ -171,3 +171,15 @@ def test_what_cannot_be_made_finer_says_why(vit, trace, image_file):
             guided(trace, **options)
     with pytest.raises(GeometryError, match="whole pixels"):
         shifted(vit, trace, factor=8)
+
+
+def test_segment_draws_on_the_grid_that_is_asked_for(vit, trace, image_file):
+    for finer, way in {"guided": guided, "shifted:4": lambda t: shifted(vit, t, factor=4)}.items():
+        asked = vit.segment(image_file, PROMPTS, geometry=dcv.Whole(short=48), finer=finer)
+        np.testing.assert_array_equal(asked.labels, vit.segment(way(trace), PROMPTS).labels)
+        np.testing.assert_array_equal(asked.labels, vit.segment(trace, PROMPTS, finer=finer).labels)
+        assert asked.attrs["finer"].startswith(finer.partition(":")[0])
+    with pytest.raises(GeometryError, match="2 finer grids: guided, shifted. Expected one"):
+        vit.segment(trace, PROMPTS, finer=["guided", "shifted"])
+    with pytest.raises(PromptError, match="smoothed by keys"):
+        vit.segment(image_file, PROMPTS, finer="guided", smooth="cosine")
