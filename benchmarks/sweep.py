@@ -29,7 +29,7 @@ from denseclip_viz.geometry import Geometry
 
 WIDTH, BATCH, POSITIONS, ROUNDS = 512, 32, 196, 5
 GRID = Geometry("native", (224, 224), (224, 224), (0, 0), (224, 224), (16, 16))
-ABOUT = {"provenance": {"model": "random"}, "paths": ["value"], "path_axis": False, "keep": ["global"]}
+ABOUT = {"provenance": {"model": "random"}, "paths": {"value": ""}, "path_axis": False, "keep": ["global"]}
 
 
 def units(count: int) -> Tensor:

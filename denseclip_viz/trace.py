@@ -105,10 +105,11 @@ class Trace:
         part = next((part for part, names in PARTS.items() if name in names), None)
         if part is None or name in vars(self):
             raise AttributeError(f"a trace has no {name!r}")
+        fix = f"Trace the image again and name it: keep=({part!r}, …), or leave keep out for all."
         raise LayerError(
             f"{name} of a trace of {self.name} that did not keep it",
             expected=f"one of what it kept: {', '.join(part for part in PARTS if part in self.parts)}",
-            fix=f"Trace the image again and name it: keep=({part!r}, …), or leave keep out for all.",
+            fix="Trace the image itself: it is not stored." if "features" in self.provenance else fix,
         )
 
     def _with(self, **changes: Any) -> Trace:
@@ -190,6 +191,18 @@ class Trace:
         if path:
             changes["paths"], provenance["path"] = (path,), path
         return self._with(**changes, provenance=provenance)
+
+    def with_pixels(self, pixels: Tensor | None, image: np.ndarray | None = None) -> Trace:
+        """Put the tower's input, and the image where it is wanted, beside features that were kept without.
+
+        Example:
+            >>> import denseclip_viz as dcv
+            >>> trace = dcv.load().trace(dcv.toyworld.scene("a taxi", size=64), keep="dense")
+            >>> sorted(trace.with_pixels(torch.zeros(3, 256, 256)).parts)
+            ['dense', 'global', 'pixels']
+        """
+        more = {"pixels"} if image is None else {"pixels", "image"}
+        return self._with(pixels=pixels, image=image, parts=self.parts | more)
 
     def one_path(self, what: str) -> Trace:
         """Refuse several paths where `what` is due of one, and take the axis off a list of one.

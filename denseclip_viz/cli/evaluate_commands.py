@@ -13,7 +13,7 @@ import typer
 from denseclip_viz.cli import image_commands as runs
 from denseclip_viz.cli import options as opt
 from denseclip_viz.cli.printed import print_table, print_written, say
-from denseclip_viz.errors import DatasetError, PromptError
+from denseclip_viz.errors import DatasetError, OutputError, PromptError
 from denseclip_viz.files import check_target, save_bytes, save_data, save_table
 from denseclip_viz.validation import is_number
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from denseclip_viz.datasets import Dataset
+    from denseclip_viz.model import Model
     from denseclip_viz.toyworld import Scenes
 
 ENDINGS = (".csv", ".json", ".nc")
@@ -62,6 +63,14 @@ def evaluate(
         Literal["cosine", "official", "none"] | None, typer.Option(help="Key smoothing; the preset's by default.")
     ] = None,
     finer: opt.Finer = [],  # noqa: B006
+    features: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A store of the images' features: they are taken from there, and no image is encoded."),
+    ] = None,
+    encode: Annotated[
+        Literal["float16", "float32"] | None,
+        typer.Option(help="Encode first what is not in --features, in these numbers."),
+    ] = None,
     store: Annotated[Optional[Path], typer.Option(help="A file from which a killed run goes on.")] = None,  # noqa: UP045
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 8,
     engine: opt.Engine = None,
@@ -85,12 +94,17 @@ def evaluate(
         where, grids = opt.engine_of(engine, workers), opt.finer_of(finer)
         images: Any = images_of(dataset, folder, split, names)
         images = _corrupted(images[:limit] if limit else images, corruption)
+        if encode is not None and features is None:
+            raise OutputError("--encode without --features", expected="where to", fix="Pass --features FOLDER.")
         loaded = model.load()
         skipped = runs.Skipped(len(images))
         options: dict[str, Any] = {"path": paths, "geometry": fit, "background": background, "scale": scale}
         options |= {"templates": opt.templates_of(template), "denoise": denoise}
         options |= {"smooth": "" if smooth == "none" else smooth, "store": store, "batch_size": batch_size}
         options |= {"unreadable": skipped, "engine": where, "finer": grids}
+        if features is not None:
+            wanted: dict[str, Any] = {"path": paths, "geometry": fit, "batch_size": batch_size, "preset": model.preset}
+            options["features"] = _stored(loaded, images, features, encode, wanted)
         measured = evaluate_segmentation(loaded, images, preset=model.preset, **options)
         show(measured)
         if out is not None:
@@ -98,6 +112,15 @@ def evaluate(
         if measured.attrs["stopped"]:
             raise KeyboardInterrupt
         skipped.end()
+
+
+def _stored(loaded: Model, images: Any, folder: Path, numbers: str | None, options: dict[str, Any]) -> Any:
+    """Open a store of features, after what is missing was encoded if that is wanted; the unreadable is told later."""
+    from denseclip_viz.features import encode, open_store
+
+    if numbers is None:
+        return open_store(folder)
+    return encode(loaded, images, folder, dtype=numbers, unreadable=lambda *_: None, **options)
 
 
 def images_of(

@@ -34,6 +34,8 @@ OTHERS = {
     "go to model.encode_image; here pass the image itself": "are no image",
     "Or pass a DensePath(...)": "Pick one of them",
     "Student.save wrote them": "denseclip-viz plus train writes them",
+    "by features.encode with the same preset, path and geometry": "by the same command with --encode float16",
+    "leave features out": "leave --features out",
     "Trace with": "Pass",
     "Trace twice": "Run it twice",
     "'official' or '' for none": "'official' or 'none'",

@@ -125,6 +125,18 @@ def examples(dataset: Iterable[Any]) -> Iterator[Example]:
             yield Example("", item)
 
 
+def image_of(item: Any) -> Any:
+    """Give the image of what a data set gives, without a look at what is true of it.
+
+    Example:
+        >>> image_of(("street.png", {})), image_of(Example("", "street.png", masks=lambda: 1 / 0))
+        ('street.png', 'street.png')
+    """
+    if isinstance(item, Example):
+        return item.image
+    return item[0] if isinstance(item, tuple) and len(item) == 2 else item
+
+
 def classes_named(prompts: Iterable[str], classes: Sequence[str]) -> dict[str, int]:
     """Find which class each prompt names: with an article or without, small letters or large.
 

@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from denseclip_viz import arguments
 from denseclip_viz.clip.prefetch import ahead, threads
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.datasets.example import image_of
 from denseclip_viz.errors import ImageError, OutputError, warn
+from denseclip_viz.features.feature_question import path_fingerprints, question_of, with_preset
 from denseclip_viz.features.feature_store import FeatureStore
 from denseclip_viz.features.image_identity import identify
 from denseclip_viz.features.manifest import StoredImage
 from denseclip_viz.features.store_writer import StoreWriter, opened
-from denseclip_viz.fingerprint import fingerprint
-from denseclip_viz.geometry import fit_from
 from denseclip_viz.images import ImageLike, unwrapped
 from denseclip_viz.progress import bar, traced_beside
 from denseclip_viz.trace import Trace
@@ -29,10 +29,10 @@ from denseclip_viz.validation import check_path, one_of
 
 if TYPE_CHECKING:
     from denseclip_viz.model import FitLike, Model, PathLike
+    from denseclip_viz.presets import Preset
 
 KINDS = ("global", "dense")
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
-_FACTS = ("model", "activation", "dtype", "switches", "preset")
 
 
 class Item(NamedTuple):
@@ -81,11 +81,12 @@ Begun = tuple[ImageLike, Mapping[str, StoredImage], StoredImage | ImageError | N
 @guarded
 def encode(
     model: Model,
-    images: Iterable[ImageLike],
+    images: Iterable[Any],
     folder: str | os.PathLike[str],
     *,
     path: PathLike | None = None,
     geometry: FitLike | None = None,
+    preset: str | Preset | None = None,
     keep: Sequence[str] = KINDS,
     dtype: str = "float16",
     batch_size: int = 8,
@@ -102,13 +103,15 @@ def encode(
 
     Args:
         model: A loaded model.
-        images: Files are known by their paths, and by size, time and content; others by their pixels. Each is stored
-            once, in the order in which they first came.
+        images: Or a data set, whose masks are not looked at. Files are known by their paths, and by size, time and
+            content; others by their pixels. Each is stored once, in the order in which they first came.
         folder: A new folder, or a store that the same model, path, geometry, `keep`, `dtype` and batches have begun.
         path: As for `Model.trace`; several in a list come of the same pass.
         geometry: As for `Model.trace`.
+        preset: As for `measure.evaluate_segmentation`: path and geometry where they are not given, on this data set.
         keep: `"global"` embeddings, `"dense"` features, or both. Attention and contributions are not kept.
-        dtype: `"float16"`, or `"float32"`, twice as large. Unit vectors are kept in it, their lengths in fp32.
+        dtype: `"float16"`: unit vectors, and their lengths in fp32; or `"float32"`, twice as large: vectors as the
+            model gives them, so that whatever is made of them is the same number.
         batch_size: Images in one forward pass, and in one file of the store.
         unreadable: Called with an image that cannot be read and its error; by default a warning names it.
         progress: Show a bar where somebody can see it.
@@ -131,10 +134,17 @@ def encode(
         ('scene 64 x 64', 'scene 64 x 64')
     """
     place = check_path(folder, "the folder")
+    path, geometry = with_preset(model, images, preset, path, geometry)
     options = {"path": path, "geometry": geometry, "batch_size": arguments.check_batch_size(batch_size)}
     kinds = _kinds(keep)
     one_of(dtype, tuple(DTYPES), "dtype", error=OutputError)
-    paths, question = _question(model, options, kinds, dtype)
+    paths = path_fingerprints(path)
+    question = question_of(model, geometry) | {
+        "path": (str(paths), ", ".join(paths)),
+        "keep": (str(kinds), ", ".join(kinds)),
+        "dtype": (dtype, dtype),
+        "size of batches": (str(batch_size), str(batch_size)),
+    }
     provenance = {**model.provenance, "path": ", ".join(paths), "tower": model.tower.family}
     about = {"provenance": provenance, "paths": paths, "path_axis": _is_list(path), "keep": kinds, "dtype": dtype}
     leave_out = unreadable or _warn_of
@@ -177,7 +187,7 @@ def _batches(
 
 def _begun(images: Iterable[ImageLike], known: Mapping[str, StoredImage]) -> Iterator[Begun]:
     """Identify what is in memory at once: whoever passes it may change or close it. Leave files to a thread."""
-    for image in map(arguments.refuse_trace, arguments.require_several(images)):
+    for image in map(arguments.refuse_trace, map(image_of, arguments.require_several(images))):
         begun = image, known, None
         yield begun if isinstance(unwrapped(image), str | os.PathLike) else (image, known, _identified(begun)[1])
 
@@ -251,8 +261,8 @@ def packed(traces: Sequence[Trace], dtype: torch.dtype) -> tuple[dict[str, Tenso
     """Lay features out as a shard holds them, `(image, D)` and `(position, D)` of each path.
 
     Returns:
-        Unit vectors and, in fp32, their lengths, by name; and the largest distance of a vector as stored from the one
-        in full precision: no cosine with any text is farther off.
+        By name the vectors as they are in fp32, or unit vectors in fp16 and, in fp32, their lengths; and the largest
+        distance of a unit vector as stored from the one in full precision: no cosine with any text is farther off.
 
     Raises:
         ImageError: features that are not finite.
@@ -270,33 +280,12 @@ def packed(traces: Sequence[Trace], dtype: torch.dtype) -> tuple[dict[str, Tenso
             got, fix = f"{name} features of {traces[0].name} or its batch hold NaN or infinity", "Load it in fp32."
             raise ImageError(got, expected="a model whose features are finite", fix=fix)
         unit = F.normalize(rows, dim=-1)
-        tensors[name], tensors[f"{name}: length"] = unit.to(dtype), rows.norm(dim=-1).float()
+        tensors[name] = (rows if dtype == torch.float32 else unit).to(dtype)
+        if dtype != torch.float32:  # whose range would not hold all lengths
+            tensors[f"{name}: length"] = rows.norm(dim=-1).float()
         off = F.normalize(tensors[name].to(unit.dtype), dim=-1) - unit
         error = max(error, float(off.norm(dim=-1).max()))
     return tensors, error
-
-
-def _question(
-    model: Model, options: Mapping[str, Any], keep: tuple[str, ...], dtype: str
-) -> tuple[list[str], dict[str, tuple[str, str]]]:
-    """List all that decides the numbers: the fingerprint of each part, and what to call it."""
-    paths = arguments.choose_paths("value" if options["path"] is None else options["path"])
-    listed = paths if isinstance(paths, tuple) else (paths,)
-    fit = fit_from("native" if options["geometry"] is None else options["geometry"])
-    facts = {name: str(model.provenance.get(name, "")) for name in _FACTS}
-    weights = model.clip.visual if hasattr(model.clip, "visual") else model.clip
-    parts: dict[str, tuple[object, str]] = {
-        "preparation of images": (model.preprocess, str(model.provenance.get("preprocess", ""))),
-        "model": (facts, ", ".join(filter(None, [facts["model"], facts["activation"], facts["dtype"]]))),
-        "weights": (weights, f"{model.provenance.get('weights', '')} ({model.provenance.get('weights_hash', '')})"),
-        "path": (paths, ", ".join(path.name for path in listed)),
-        "geometry": (fit, str(fit)),
-        "keep": (keep, ", ".join(keep)),
-        "dtype": (dtype, dtype),
-        "size of batches": (options["batch_size"], str(options["batch_size"])),
-    }
-    question = {what: (fingerprint(part), words) for what, (part, words) in parts.items()}
-    return [path.name for path in listed], question
 
 
 def _kinds(keep: Sequence[str]) -> tuple[str, ...]:
@@ -307,8 +296,8 @@ def _kinds(keep: Sequence[str]) -> tuple[str, ...]:
     return tuple(kind for kind in KINDS if kind in asked)
 
 
-def _is_list(path: object) -> bool:
-    return isinstance(arguments.choose_paths("value" if path is None else path), tuple)
+def _is_list(path: PathLike) -> bool:
+    return isinstance(arguments.choose_paths(path), tuple)
 
 
 def _warn_of(_: ImageLike, error: ImageError) -> None:

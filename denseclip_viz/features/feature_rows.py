@@ -57,8 +57,10 @@ class FeatureRows:
         """Take the vectors of an image at their own length, `(1, D)` or `(position, D)`."""
         ((shard, start, stop),) = self._pieces(kind, range(number, number + 1))
         name = self._name(kind, path)
-        unit, length = (self.reader.read(shard, each)[start:stop] for each in (name, f"{name}: length"))
-        return F.normalize(unit.float(), dim=-1) * length[:, None]
+        rows = self.reader.read(shard, name)[start:stop]
+        if (lengths := f"{name}: length") not in shard.checksums:  # they are what the model gave
+            return rows.clone()
+        return F.normalize(rows.float(), dim=-1) * self.reader.read(shard, lengths)[start:stop, None]
 
     def blocks(self, kind: str, path: str | None = None) -> Iterator[Block]:
         """Go through all images in their order, some at a time: memory is bounded by `ROWS` vectors, or one image.
@@ -74,7 +76,7 @@ class FeatureRows:
         name = self._name(kind, path)
         for images, grid in self._neighbours(kind):
             rows = [self.reader.read(shard, name)[start:stop] for shard, start, stop in self._pieces(kind, images)]
-            units = torch.cat(rows).float()  # rounded to what they are kept in, so not quite of length one
+            units = torch.cat(rows).float()  # of any length, or rounded to half precision
             yield Block(
                 images, grid, units.div_(torch.linalg.vector_norm(units, dim=-1, keepdim=True).clamp_min_(1e-12))
             )

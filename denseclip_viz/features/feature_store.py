@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,13 @@ from torch.nn import functional as F
 
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
+from denseclip_viz.features.feature_question import Question
 from denseclip_viz.features.feature_rows import FeatureRows
 from denseclip_viz.features.feature_shards import Shard, ShardReader, damaged, verify_shard
 from denseclip_viz.features.image_identity import identify
 from denseclip_viz.features.manifest import Manifest, StoredImage
 from denseclip_viz.html import repr_html
-from denseclip_viz.images import display, read
+from denseclip_viz.images import ImageLike, display, read
 from denseclip_viz.maps.similarity import named, similarity
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
@@ -40,9 +42,9 @@ Texts = Model | Tensor
 class FeatureStore:
     """Features of images on disk; see `encode` for what is in it.
 
-    Of each image the unit vectors of its global embedding and of its dense features, with their lengths: cosines with
-    any text, maps, searches, segmentations and shares are made of these. Contributions, attention, gap, layers and
-    keys are not in it: they need the image.
+    Of each image its global embedding and its dense features: cosines with any text, maps, searches, segmentations,
+    shares and whole evaluations are made of these. Contributions, attention, gap, layers and keys are not in it: they
+    need the image.
 
     Args:
         folder: What `encode` was given.
@@ -51,10 +53,13 @@ class FeatureStore:
         folder: Where it is.
         images: What is known of each image, but for those that could not be read.
         unread: Those.
+        known: All, by their key.
         provenance: Model, weights, preprocessing, path and versions.
         paths: The paths to dense features.
         keep: What is kept: `"global"`, `"dense"`.
         dtype: In which numbers.
+        question: What decides them: for each part its fingerprint, and what it is in words.
+        path_fingerprints: Of each path all its switches.
         rows: The numbers themselves.
 
     Raises:
@@ -64,14 +69,16 @@ class FeatureStore:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = check_path(folder, "the folder")
         manifest = Manifest(self.folder)
-        header, images = manifest.header, manifest.images.values()
+        header, self.known = manifest.header, manifest.images
         if not header:
             got = f"{short_name(self.folder)} is no store of features yet"
             raise OutputError(got, expected="one that a batch was written to", fix="Encode images into it.")
-        self.images: tuple[StoredImage, ...] = tuple(image for image in images if image.shard)
-        self.unread: tuple[StoredImage, ...] = tuple(image for image in images if image.unread)
+        self.images: tuple[StoredImage, ...] = tuple(image for image in self.known.values() if image.shard)
+        self.unread: tuple[StoredImage, ...] = tuple(image for image in self.known.values() if image.unread)
         self.provenance: dict[str, str | int] = header["provenance"]
-        self.paths: tuple[str, ...] = tuple(header["paths"])
+        self.question: Question = header["question"]
+        self.path_fingerprints: dict[str, str] = header["paths"]
+        self.paths: tuple[str, ...] = tuple(self.path_fingerprints)
         self.keep: tuple[str, ...] = tuple(header["keep"])
         self.dtype: str = header["dtype"]
         self._path_axis: bool = header["path_axis"]
@@ -115,29 +122,48 @@ class FeatureStore:
             raise ImageError(got, expected="an image that was encoded", fix="Pass its path, or its number.")
         return numbers[0]
 
-    def trace(self, image: int | str | os.PathLike[str]) -> Trace:
+    def recognise(self, image: ImageLike) -> int | None:
+        """Find the number of an image that is stored as it is now, its file's bytes or its pixels; else None.
+
+        Raises:
+            ImageError: it could not be read when it was encoded, or is in memory and cannot be read.
+        """
+        now = identify(image, self.known)
+        stored = self.known.get(now.key)
+        if stored is None or stored.digest != now.digest:
+            return None
+        if stored.unread:
+            got, expected, fix = stored.unread
+            raise ImageError(got, expected=expected, fix=fix)
+        return self._places.get(stored.key)
+
+    def trace(self, image: int | str | os.PathLike[str], *, path: str | Sequence[str] | None = None) -> Trace:
         """Take what is kept of an image as its trace; no forward pass is made.
 
         `Model.similarity`, `classify` and `segment` take it as any trace. It has no image: `read_image` gives that.
+        `path` names one path, or several that get an axis; by default those that were encoded, as they were.
 
         Raises:
             ImageError: it is not in the store.
+            LayerError: a path that is not.
             OutputError: its file of features is damaged.
         """
         number = self.find(image)
+        path = (list(self.paths) if self._path_axis else self.paths[0]) if path is None else path
+        paths = (path,) if isinstance(path, str) else tuple(path)
         stored, values = self.images[number], dict[str, Any]()
         assert stored.geometry is not None
         if "global" in self.keep:
             values["global_embedding"] = self.rows.raw(number, "global")[0]
         if "dense" in self.keep:
-            each = torch.stack([self.rows.raw(number, "dense", path) for path in self.paths])
+            each = torch.stack([self.rows.raw(number, "dense", one) for one in paths])
             dense = each.unflatten(1, stored.geometry.grid)
-            values["dense"] = dense if self._path_axis else dense[0]
-        provenance = {**self.provenance, "features": f"stored as {self.dtype}"}
+            values["dense"] = dense[0] if isinstance(path, str) else dense
+        provenance = {**self.provenance, "path": ", ".join(paths), "features": f"stored as {self._numbers_are}"}
         provenance |= {"caution": stored.caution} if stored.caution else {}
         values |= {"geometry": stored.geometry, "name": stored.name, "provenance": provenance}
         missing = dict.fromkeys(chain(*PARTS.values()))
-        return Trace(**{**missing, **values}, paths=self.paths, parts=frozenset(self.keep))
+        return Trace(**{**missing, **values}, paths=paths, parts=frozenset(self.keep))
 
     def read_image(self, image: int | str | os.PathLike[str]) -> NDArray[np.uint8]:
         """Read an image from its file, for figures: `(row, column, rgb)`, at most 1024 px long.
@@ -232,6 +258,14 @@ class FeatureStore:
         return F.normalize(texts.float(), dim=-1)
 
     @cached_property
+    def _numbers_are(self) -> str:
+        return self.dtype + (f", cosines within {self.error:.1e}" if self.error else "")
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {image.key: number for number, image in enumerate(self.images)}
+
+    @cached_property
     def _numbers(self) -> dict[str, list[int]]:
         numbers: dict[str, list[int]] = {}
         for number, image in enumerate(self.images):
@@ -242,8 +276,11 @@ class FeatureStore:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __reduce__(self) -> tuple[type[FeatureStore], tuple[str]]:
+        return type(self), (os.path.abspath(self.folder),)  # a worker opens it for itself
+
     def __repr__(self) -> str:
-        size = f"{self.nbytes / 1e6:.1f} MB, {self.dtype}, cosines within {self.error:.1e}"
+        size = f"{self.nbytes / 1e6:.1f} MB, {self._numbers_are}"
         unread = f", {len(self.unread)} unread" if self.unread else ""
         what = f"{' and '.join(self.keep)} of {self.provenance.get('model')}, {', '.join(self.paths)}"
         return f"FeatureStore({many(len(self), 'image')}{unread}, {what}: {size})"
@@ -253,7 +290,7 @@ class FeatureStore:
             "images": f"{len(self)}" + (f", and {len(self.unread)} that cannot be read" if self.unread else ""),
             "model": f"{self.provenance.get('model')}, {self.provenance.get('weights')}",
             "kept": f"{' and '.join(self.keep)}; {', '.join(self.paths)}",
-            "numbers": f"{self.dtype}; no cosine is farther off than {self.error:.1e}",
+            "numbers": self._numbers_are,
             "on disk": f"{self.nbytes / 1e6:.1f} MB in {many(len(self.shards), 'file')}",
         }
         return repr_html("Store of features", facts, after="store.similarity(image, model, prompts)")

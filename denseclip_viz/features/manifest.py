@@ -13,7 +13,7 @@ from denseclip_viz.features.feature_shards import Shard
 from denseclip_viz.geometry import Geometry
 from denseclip_viz.validation import short_name
 
-FORMAT = 1
+FORMAT = 2
 FILE = "manifest.jsonl"
 
 
@@ -96,10 +96,11 @@ class Manifest:
         record = json.loads(line)
         if self.header:
             self.take(record)
-        elif record["denseclip_viz_features"] == FORMAT:
+        elif (version := record["denseclip_viz_features"]) == FORMAT:
             self.header = record
         else:
-            raise ValueError(f"version {record['denseclip_viz_features']}")
+            got = f"{short_name(self.folder)} is a store of format {version!r}"
+            raise OutputError(got, expected=f"format {FORMAT}, of this version", fix="Encode into another folder.")
         self.whole += len(line)
 
     def take(self, record: Mapping[str, Any]) -> list[Shard]:

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from denseclip_viz.errors import OutputError, warn
+from denseclip_viz.features.feature_question import Question, other_parts
 from denseclip_viz.features.feature_shards import is_there, write_shard
 from denseclip_viz.features.manifest import FILE, FORMAT, Manifest, StoredImage, record_of
 from denseclip_viz.files import make_folder, written
@@ -34,7 +35,7 @@ class StoreWriter:
         OutputError: features of another question, or of something else.
     """
 
-    def __init__(self, folder: Path, question: Mapping[str, tuple[str, str]], about: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, question: Question, about: Mapping[str, Any]) -> None:
         self.folder = folder
         self._file = folder / FILE
         header = {"denseclip_viz_features": FORMAT, "question": {k: list(v) for k, v in question.items()}, **about}
@@ -64,8 +65,7 @@ class StoreWriter:
 
     def _check(self, header: Mapping[str, Any]) -> None:
         asked, begun = header["question"], self.manifest.header["question"]
-        other = [what for what, (fingerprint, _) in asked.items() if begun.get(what, [""])[0] != fingerprint]
-        if other:
+        if other := other_parts(asked, begun):
             theirs, ours = (
                 "; ".join(question.get(what, ["", "none"])[1] for what in other) for question in (begun, asked)
             )
@@ -94,7 +94,7 @@ class StoreWriter:
 
 
 @contextmanager
-def opened(folder: Path, question: Mapping[str, tuple[str, str]], about: Mapping[str, Any]) -> Iterator[StoreWriter]:
+def opened(folder: Path, question: Question, about: Mapping[str, Any]) -> Iterator[StoreWriter]:
     """Open a store for this process alone, made if it is not there.
 
     Raises:

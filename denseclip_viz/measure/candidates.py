@@ -30,10 +30,11 @@ _NOTHING = 1e-6  # the length of a sum of unit vectors that is only rounding
 
 
 class Candidates(Protocol):
-    """What `evaluate` compares on every image. Three attributes more are read where they are there.
+    """What `evaluate` compares on every image. Four attributes more are read where they are there.
 
     `trace_options`: what a trace must hold for them, as for `Model.trace_many`: `{"keys": "key"}`. `prompts`: what the
     maps are of; the data set's classes by default. `for_example(example)`: those of this image's own prompts.
+    `beyond_features`: the names of those that dense features alone do not give.
     """
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
 from operator import length_hint
 from typing import TYPE_CHECKING, Any
@@ -14,21 +13,19 @@ import numpy as np
 
 from denseclip_viz import arguments
 from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.datasets.example import Example, examples
-from denseclip_viz.errors import ImageError, LayerError, PromptError, warn
+from denseclip_viz.datasets.example import examples
+from denseclip_viz.errors import ImageError, LayerError, warn
+from denseclip_viz.features.stored_traces import Features, StoredTraces
 from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.maps.finer_choice import Finer, FinerLike, choose_finer
 from denseclip_viz.measure.candidates import Candidates
 from denseclip_viz.measure.engines import Engine, engine_of, results_of
 from denseclip_viz.measure.group_work import Group, GroupWork, Measure, Unread, digest_of, on_gpu
-from denseclip_viz.measure.map_scores import Floats, MapScores, flat_scores, truth_on_grid
-from denseclip_viz.measure.metrics import METRICS
+from denseclip_viz.measure.map_metric import map_metric
 from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.measure.store import ResultStore, Values
-from denseclip_viz.measure.template_table import number_of
 from denseclip_viz.presets import Preset
 from denseclip_viz.progress import bar
-from denseclip_viz.trace import Trace
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,6 +51,7 @@ def evaluate(
     path: str | DensePath | None = None,
     preset: str | Preset | None = None,
     finer: FinerLike | None = None,
+    features: Features | None = None,
     batch_size: int = 8,
     unreadable: Callable[[Any, ImageError], object] | None = None,
     engine: Engine | None = None,
@@ -80,6 +78,9 @@ def evaluate(
             behind it as in "guided:8", a function that makes such a trace of one (`maps.upsampled` by an upsampler of
             your own), a `plus.Student`, whose features stand in the place of the path's; several in a list, or by
             names of your own.
+        features: A store that `features.encode` filled, or its folder: dense features are taken from there, and the
+            model is asked about texts alone. Numbers are those of a run without it, bit for bit where features are
+            kept in "float32" and were encoded in the same batches. What is not in it is refused.
         batch_size: As for `Model.trace_many`.
         unreadable: Called with an image that cannot be read, or whose masks cannot, and its error; by default a warning
             names it.
@@ -114,7 +115,7 @@ def evaluate(
         measure = map_metric(metric, model, candidates, threshold=threshold, classes=classes, option="metric")
     options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
     more: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}
-    more["finer"] = finer
+    more |= {"finer": finer, "features": features}
     return whole(run(model, dataset, candidates, measure, options, **more))
 
 
@@ -140,6 +141,7 @@ def run(
     options: Mapping[str, Any],
     *,
     finer: FinerLike | None = None,
+    features: Features | None = None,
     store: str | os.PathLike[str] | None = None,
     unreadable: Callable[[Any, ImageError], object] | None = None,
     engine: Engine | None = None,
@@ -153,16 +155,18 @@ def run(
 
     Raises:
         KeyboardInterrupt: before any image was done.
-        LayerError: several paths, and a student in the place of one.
+        LayerError: several paths, and a student in the place of one; or features that lack what candidates take.
     """
     options = {**getattr(candidates, "trace_options", {}), **{k: v for k, v in options.items() if v is not None}}
     chosen, total = choose_finer(finer), length_hint(dataset) or None
     own = tuple(candidates.names)
     names, options = _with_finer(own, chosen, options)
+    stored = None if features is None else _stored(features, model, dataset, candidates, options, chosen)
     question = {"model": model, "candidates": candidates, "metric": measure, "options": options, "finer": chosen}
+    question |= {"features": stored.store.question} if stored else {}
     results, stopped = ResultStore(store, question, summed=collect is not None), 0
     left_out, where = unreadable or _leave_out, engine_of(engine)
-    work = GroupWork(model, candidates, own, measure, options, digests=store is not None, finer=chosen)
+    work = GroupWork(model, candidates, own, measure, options, digests=store is not None, finer=chosen, features=stored)
     size = arguments.check_batch_size(options.get("batch_size", 8))
     done = results_of(where, work, _groups(dataset, size, results, left_out), gpu=on_gpu(model))
     try:
@@ -180,6 +184,24 @@ def run(
         if not results.images:
             raise
     return (collect or _dataset)(results, names, stopped)
+
+
+def _stored(
+    features: Features,
+    model: Model,
+    dataset: Iterable[Any],
+    candidates: Candidates,
+    options: Mapping[str, Any],
+    finer: Sequence[Finer],
+) -> StoredTraces:
+    """Open a store in the place of passes; refuse what takes more than it has."""
+    beyond = [*getattr(candidates, "beyond_features", ()), *(one.name for one in finer if one.passes)]
+    if beyond:
+        got, fix = f"{', '.join(beyond)} of stored features", "Leave it out, or leave features out."
+        raise LayerError(got, expected="what dense features alone give", fix=fix)
+    stored = StoredTraces.of(features, model, options, pixels=bool(finer))
+    stored.check(dataset)
+    return stored
 
 
 def _with_finer(
@@ -235,94 +257,3 @@ def _dataset(results: ResultStore, names: list[str], stopped: int) -> xr.Dataset
     unread = [results.unread[place][0] for place in sorted(results.unread)]
     attrs = {**results.attrs, "unread": unread, "stopped": stopped}
     return with_quantities(xr.Dataset(data, coords=coords, attrs=attrs))
-
-
-@dataclass(frozen=True)
-class MapMetric:
-    """A number of `METRICS` as a measure: its mean over the judged prompts that have one.
-
-    Attributes:
-        name: The number.
-        prompts: `(prompt,)`, what maps are of.
-        absent: `(prompt,)`, which are known not to be in any image.
-        judged: `(prompt,)`, which count.
-        scale: What cosines are multiplied by before a softmax.
-        threshold: A cosine for "iou"; NaN for the absent baseline.
-    """
-
-    name: str
-    prompts: tuple[str, ...]
-    absent: tuple[bool, ...]
-    judged: tuple[bool, ...]
-    scale: float
-    threshold: float = float("nan")
-
-    def map_scores(self, maps: Floats, example: Example, trace: Trace) -> MapScores:
-        """Lay maps and masks out to be counted."""
-        present = [name for name, absent in zip(self.prompts, self.absent, strict=True) if not absent]
-        masks, geometry = example.masks_of(present), trace.geometry
-        if masks is None and METRICS[self.name].masks:
-            got, fix = f"{self.name} of an image without masks", "Give examples masks or labels, or choose another one."
-            raise PromptError(got, expected="masks", fix=fix)
-        truth = None if masks is None else truth_on_grid(masks, geometry, self.prompts, self.absent)
-        return flat_scores(maps, self.absent, geometry, truth, scale=self.scale, threshold=self.threshold)
-
-    def mean(self, scores: MapScores) -> Floats:
-        """Average over prompts, `(candidate,)`; NaN where no judged prompt has a number."""
-        values = METRICS[self.name].count(scores)[:, np.asarray(self.judged)]
-        known = np.isfinite(values)
-        count = known.sum(-1)
-        return np.where(count > 0, np.where(known, values, 0.0).sum(-1) / np.maximum(count, 1), np.nan)
-
-    def __call__(self, maps: Floats, example: Example, trace: Trace) -> Floats:
-        """Give one number for each candidate."""
-        return self.mean(self.map_scores(maps, example, trace))
-
-
-def map_metric(
-    name: str | None,
-    model: Model,
-    candidates: Any,
-    *,
-    threshold: float | None = None,
-    masks: bool = True,
-    classes: tuple[str, ...] = (),
-    option: str = "score",
-) -> MapMetric:
-    """Choose what to score by, and refuse what cannot be.
-
-    With masks the score is the average precision with one threshold for all prompts: it is about cosines as people
-    look at them, on one scale, so a map pays both for its own cells and for standing above or below the others'. In
-    average precision by itself a map is never too high as a whole; where each cell goes to the highest prompt, what a
-    template adds to all prompts costs nothing. Without masks it is the margin over the absent prompts, else the one
-    over the runner-up.
-
-    Candidates may have `prompts`, `absent` and `judged`; `classes` are the prompts of those that name none. `option` is
-    what the user calls the number.
-
-    Raises:
-        PromptError: a score that does not rank, that needs masks or prompts which are not there, or a threshold for
-            one that has none.
-    """
-    prompts = tuple(getattr(candidates, "prompts", classes))
-    absent = tuple(getattr(candidates, "absent", [False] * len(prompts)))
-    chosen = name or ("shared_precision" if masks else "margin_absent" if any(absent) else "margin_runner_up")
-    able = [number for number, metric in METRICS.items() if metric.ranks]
-    if not isinstance(chosen, str) or chosen not in able:
-        raise PromptError(f"{option}={name!r}", expected=f"one of {', '.join(able)}", fix="More of it must be better.")
-    baseline = chosen == "margin_absent" or (chosen == "iou" and threshold is None)
-    lacks = {
-        "masks": METRICS[chosen].masks and not masks,
-        "absent prompts": baseline and not any(absent),
-        "a second prompt": chosen == "margin_runner_up" and sum(not away for away in absent) < 2,
-        "another prompt to win against": chosen == "iou_won" and len(prompts) < 2,
-    }
-    for what in (what for what, missing in lacks.items() if missing):
-        fix = f"Pass {what}, or choose another score: {', '.join(able)}."
-        raise PromptError(f"{option}={chosen!r} without {what}", expected=what, fix=fix)
-    limit = float("nan") if threshold is None else number_of(threshold, "threshold")
-    if threshold is not None and chosen != "iou":
-        got, fix = f"threshold={threshold!r} for the score {chosen!r}", f'Pass {option}="iou", or no threshold.'
-        raise PromptError(got, expected="a score that has one", fix=fix)
-    judged = tuple(getattr(candidates, "judged", (not away for away in absent)))
-    return MapMetric(chosen, prompts, absent, judged, model.logit_scale, limit)

@@ -14,6 +14,7 @@ import numpy as np
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.datasets.example import Example
 from denseclip_viz.errors import ImageError, PromptError
+from denseclip_viz.features.stored_traces import StoredTraces
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.images import describe
 from denseclip_viz.maps.finer_choice import Finer
@@ -86,6 +87,7 @@ class GroupWork:
         options: Of `Model.trace_many`.
         digests: Whether to fingerprint images.
         finer: Grids on which candidates are asked and measured again, of the same pass.
+        features: Stored ones, in the place of passes.
     """
 
     model: Model
@@ -95,6 +97,7 @@ class GroupWork:
     options: Mapping[str, Any]
     digests: bool
     finer: tuple[Finer, ...] = ()
+    features: StoredTraces | None = None
 
     @guarded
     def __call__(self, groups: Iterable[Group]) -> Generator[tuple[Group, Outcome]]:
@@ -106,7 +109,8 @@ class GroupWork:
             unread.append((group, Unread(place, example.name or describe(example.image), error)))
 
         fed = (((example.image, (group, place, example)) for place, example in group.members) for group in groups)
-        with closing(traced_beside(self.model, fed, leave_out, _read_truth, **self.options)) as traced:
+        stored = self.features and self.features.traced_beside(fed, leave_out, _read_truth)
+        with closing(stored or traced_beside(self.model, fed, leave_out, _read_truth, **self.options)) as traced:
             for (group, place, example), trace in traced:
                 while unread:
                     yield unread.pop(0)

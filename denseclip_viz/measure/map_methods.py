@@ -154,6 +154,11 @@ class MapMethods:
         """All paths of one pass."""
         return {"path": list(self.paths)}
 
+    @property
+    def beyond_features(self) -> tuple[str, ...]:
+        """Those that take more than dense features: other parts of a pass, pixels, or gradients."""
+        return tuple(one.name for one in self.methods if one.attribution or one.name in (*VIEWS, "random"))
+
     def maps(self, trace: Trace) -> Floats:
         """Make the maps of all prompts, `(method, prompt, y, x)`."""
         return self.drawn(self.model, trace, self.vectors)
@@ -167,10 +172,8 @@ class MapMethods:
         if not all(method.path for method in self.methods):
             one_input(trace)
         attributed = [method.name for method in self.methods if method.attribution]
-        pixels = trace.pixels
-        together = (
-            attribution_maps(model.tower, pixels, vectors, attributed) if attributed and pixels is not None else {}
-        )
+        pixels = trace.pixels if attributed else None
+        together = {} if pixels is None else attribution_maps(model.tower, pixels, vectors, attributed)
         every = [together[one.name] if one.attribution else one.draw(model, trace, vectors) for one in self.methods]
         maps = [np.asarray(each, dtype=np.float64) for each in every]
         shape = (len(vectors), *trace.geometry.grid)

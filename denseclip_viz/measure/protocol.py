@@ -20,8 +20,9 @@ from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.datasets import Example
 from denseclip_viz.errors import ImageError, PromptError
+from denseclip_viz.features.stored_traces import Features
 from denseclip_viz.geometry import Fit
-from denseclip_viz.maps.finer_choice import Finer, FinerLike, choose_finer
+from denseclip_viz.maps.finer_choice import FinerLike, unsmoothed
 from denseclip_viz.maps.refine import REMOVED, left_by_denoising
 from denseclip_viz.maps.segment import NO_CUT, Background, checked, refined
 from denseclip_viz.maps.similarity import choose_formula, cosine_maps
@@ -64,6 +65,7 @@ def evaluate_segmentation(
     denoise: float | None = None,
     smooth: str | None = None,
     finer: FinerLike | None = None,
+    features: Features | None = None,
     store: str | os.PathLike[str] | None = None,
     batch_size: int = 8,
     unreadable: Callable[[Any, ImageError], object] | None = None,
@@ -96,6 +98,7 @@ def evaluate_segmentation(
             official code.
         smooth: `"cosine"` or `"official"` key smoothing, `""` for none.
         finer: As for `evaluate`: finer grids on which every path is drawn and counted again, or a student.
+        features: As for `evaluate`: a store of this data set's images, encoded with the same preset, path and geometry.
         store: As for `evaluate`: a file from which a killed run goes on.
         batch_size: As for `Model.trace_many`.
         unreadable: As for `evaluate`.
@@ -136,7 +139,7 @@ def evaluate_segmentation(
     measure = PixelCounts(_rule(model, asked, dataset, words, formula), len(classes))
     options = {"geometry": asked.fit(model.tower.family), "batch_size": batch_size}
     others: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}
-    others["finer"] = _unsmoothed(finer, asked)
+    others |= {"finer": unsmoothed(finer, asked.smooth), "features": features}
     result = whole(run(model, dataset, candidates, measure, options, collect=partial(summary, classes), **others))
     about = {"preset": preset if isinstance(preset, str) else "", "articles": articles}
     about |= {"dataset": name, "split": str(getattr(dataset, "split", ""))}
@@ -242,14 +245,6 @@ def _classes(dataset: Iterable[Any], names: Names | None) -> tuple[tuple[str, ..
             got, expected=f"a name or more for each of {len(classes)}", fix="Leave names out for the data set's."
         )
     return classes, words
-
-
-def _unsmoothed(finer: FinerLike | None, asked: Preset) -> tuple[Finer, ...]:
-    chosen = choose_finer(finer)
-    if chosen and asked.smooth:
-        got, fix = f"finer grids of scores smoothed by keys ({asked.smooth})", "Smooth nothing, or take no finer grid."
-        raise PromptError(got, expected="one of the two: keys are those of the coarse grid", fix=fix)
-    return chosen
 
 
 def _rule(

@@ -17,7 +17,8 @@ from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.measure.bootstrap import intervals, intervals_to_best
 from denseclip_viz.measure.candidates import TextCandidates, WithEnsembles, synonym_candidates, template_candidates
 from denseclip_viz.measure.engines import Engine
-from denseclip_viz.measure.evaluation import map_metric, run
+from denseclip_viz.measure.evaluation import run
+from denseclip_viz.measure.map_metric import map_metric
 from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Prompts

@@ -95,7 +95,8 @@ class ResultStore:
         try:
             first, *records = map(json.loads, whole.splitlines())
             asked = first["question"] if first["denseclip_viz"] == FORMAT else {}
-            other = [what for what, print_ in header["question"].items() if asked.get(what) != print_]
+            ours = header["question"]
+            other = [what for what in {**ours, **asked} if asked.get(what) != ours.get(what)]
             for record in records if not other else ():
                 self._take(record)
         except (ValueError, KeyError, TypeError) as error:

@@ -72,6 +72,19 @@ def test_a_finer_grid_is_a_column_beside_the_own(evaluate, refused):
     assert "guided or shifted, each once" in refused("evaluate", "toyworld", "--finer", "sharp", prompts=())
 
 
+def test_stored_features_give_the_same_lines_and_are_encoded_only_where_that_is_asked(evaluate, refused, monkeypatch):
+    line = ("toyworld", "--limit", "2", "-g", "whole:64", "--path", "value", "--path", "vanilla")
+    missing = refused("evaluate", *line, "--features", "store", prompts=())
+    assert "store is no store of features" in missing
+    assert "--encode without --features" in refused("evaluate", *line, "--encode", "float16", prompts=())
+    first = evaluate(*line, "--features", "store", "--encode", "float32")
+    assert first.stdout == evaluate(*line).stdout
+    monkeypatch.setattr("denseclip_viz.clip.tracing.run", lambda *_: pytest.fail("encoded again"))
+    assert evaluate(*line, "--features", "store").stdout == first.stdout
+    lacking = refused("evaluate", *line, "--path", "value-positional", "--features", "store", prompts=())
+    assert "which holds value, vanilla" in lacking and "by the same command with --encode float16" in lacking
+
+
 def test_workers_of_the_command_line_are_those_of_the_loop(evaluate, monkeypatch):
     asked = []
     monkeypatch.setattr(evaluation, "engine_of", asked.append)  # which then measures here

@@ -59,7 +59,10 @@ def test_a_map_of_a_store_is_the_model_s_within_the_error_that_the_store_states(
         ours, theirs = store.similarity(file, vit, PROMPTS), vit.similarity(trace, PROMPTS)
         assert float(abs(ours - theirs).max()) <= store.error + 1e-6
         xr.testing.assert_equal(ours.drop_vars([]).coords.to_dataset(), theirs.coords.to_dataset())
-        assert ours.attrs.pop("features") == "stored as float16" and ours.attrs == theirs.attrs
+        assert (
+            ours.attrs.pop("features") == f"stored as float16, cosines within {store.error:.1e}"
+            and ours.attrs == theirs.attrs
+        )
 
 
 def test_in_single_precision_the_error_is_rounding(vit, files, tmp_path):

@@ -1,0 +1,52 @@
+"""What decides the numbers of stored features: fingerprints, and what to call them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from denseclip_viz import arguments
+from denseclip_viz.fingerprint import fingerprint
+from denseclip_viz.geometry import fit_from
+from denseclip_viz.presets import Preset, preset_named
+
+if TYPE_CHECKING:
+    from denseclip_viz.model import FitLike, Model, PathLike
+
+Question = dict[str, tuple[str, str]]
+"""By the word for each part its fingerprint, and what it is in words."""
+
+_FACTS = ("model", "activation", "dtype", "switches", "preset")
+
+
+def with_preset(
+    model: Model, dataset: object, preset: str | Preset | None, path: PathLike | None, geometry: FitLike | None
+) -> tuple[PathLike, FitLike]:
+    """Choose path and geometry: what is given, else the preset's on a data set."""
+    asked = preset_named(preset).on(str(getattr(dataset, "name", "")))
+    fit = asked.fit(model.tower.family) if geometry is None else geometry
+    return asked.path if path is None else path, fit
+
+
+def question_of(model: Model, geometry: FitLike) -> Question:
+    """List what decides the numbers of every path."""
+    facts = {name: str(model.provenance.get(name, "")) for name in _FACTS}
+    weights = model.clip.visual if hasattr(model.clip, "visual") else model.clip
+    fit = fit_from(geometry)
+    parts: dict[str, tuple[object, Any]] = {
+        "preparation of images": (model.preprocess, model.provenance.get("preprocess", "")),
+        "model": (facts, ", ".join(filter(None, [facts["model"], facts["activation"], facts["dtype"]]))),
+        "weights": (weights, f"{model.provenance.get('weights', '')} ({model.provenance.get('weights_hash', '')})"),
+        "geometry": (fit, fit),
+    }
+    return {what: (fingerprint(part), str(words)) for what, (part, words) in parts.items()}
+
+
+def path_fingerprints(path: PathLike) -> dict[str, str]:
+    """List the paths that are asked for, each with a fingerprint of all its switches."""
+    chosen = arguments.choose_paths(path)
+    return {one.name: fingerprint(one) for one in (chosen if isinstance(chosen, tuple) else (chosen,))}
+
+
+def other_parts(asked: Question, stored: Question) -> list[str]:
+    """List the parts that are not the same."""
+    return [what for what, (mark, _) in asked.items() if stored.get(what, [""])[0] != mark]
