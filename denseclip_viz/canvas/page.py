@@ -55,6 +55,7 @@ def save_html(
     interpolation: Interpolation = "bilinear",
     hover: bool = False,
     pinned: Sequence[int] | None = None,
+    region: Sequence[Sequence[float]] | None = None,
 ) -> Path:
     """Write a page that shows results as the canvas does: one file, that opens from disk without a network.
 
@@ -89,6 +90,7 @@ def save_html(
         interpolation: "bilinear", or "nearest" to see the cells.
         hover: Let the map compare the cell that is pointed at with all others.
         pinned: The cell [y, x] whose values stay in sight.
+        region: The corners [y, x], in pixels of the image, of a part of it whose mean values stay in sight.
 
     Returns:
         Where it was written.
@@ -121,6 +123,7 @@ def save_html(
         interpolation=interpolation,
         hover=hover,
         pinned=pinned,
+        region=region,
     )
     is_one = isinstance(results, xr.Dataset | xr.DataArray | str) or not isinstance(results, Iterable)
     several: list[Any] = [results] if is_one else list(results)
@@ -158,7 +161,7 @@ def _check(several: Sequence[Result], traces: Sequence[Trace | None]) -> None:
 def _values(one: Payload, state: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """Return the values of the stand-in's model."""
     buffers = {name: base64.b64encode(data).decode() for name, data in one.buffers.items()}
-    own = completed(state, one.meta["start"], one.choices, grid=one.grid)
+    own = completed(state, one.meta["start"], one.choices, frame=one.frame)
     return {"meta": one.meta, "buffers": buffers, "state": own, **more}
 
 

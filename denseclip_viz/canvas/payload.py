@@ -19,8 +19,10 @@ from denseclip_viz.canvas.state import (
     MEAN,
     OUTPUT,
     PICKED_BY,
+    RULES,
     SEQUENTIAL,
     VIEWS,
+    Frame,
     carry_over,
 )
 from denseclip_viz.errors import GeometryError, LayerError, OutputError
@@ -62,9 +64,10 @@ class Payload:
         return choices
 
     @property
-    def grid(self) -> tuple[int, int]:
-        """The cells (y, x) that a pin counts: of the maps, or the pixels of the labels."""
-        return self.cells["rows"], self.cells["columns"]
+    def frame(self) -> Frame:
+        """What places in its state lie in: cells of the maps, or pixels of the labels, and the image."""
+        height, width = self.meta["size"]
+        return Frame((self.cells["rows"], self.cells["columns"]), (height, width))
 
     @property
     def cells(self) -> dict[str, Any]:
@@ -159,13 +162,18 @@ def pack_result(
     return packed
 
 
+def of_one_image(one: Payload, other: Payload) -> bool:
+    """Say whether two results are of the same image, in which a place is the same place."""
+    same = all(one.meta[name] == other.meta[name] for name in ("title", "size"))
+    return same and one.buffers.get("image") == other.buffers.get("image")
+
+
 def moved_cell(cell: Sequence[int] | None, before: Payload, after: Payload) -> list[int] | None:
     """Find the cell at the same place of the image where the grid is another; none where the image is another.
 
     A place that is not seen any more has no cell.
     """
-    same = all(before.meta[name] == after.meta[name] for name in ("title", "size"))
-    if cell is None or not same or before.buffers.get("image") != after.buffers.get("image"):
+    if cell is None or not of_one_image(before, after):
         return None
     old, new = before.cells, after.cells
     moved, (top, left, bottom, right) = [], after.meta["visible"]
@@ -219,6 +227,7 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
         "cropped": where.is_cropped,
         **dict.fromkeys(("image", "labels", "features")),
         "pickedBy": PICKED_BY,
+        "rules": RULES,
         "stacks": [],
     }
 

@@ -3,12 +3,13 @@
 import json
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from math import inf
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from denseclip_viz.errors import ImageError, LayerError, PromptError
 from denseclip_viz.plot.scales import OPACITY
-from denseclip_viz.validation import is_number
+from denseclip_viz.validation import Size, is_number
 
 ENSEMBLE = "ensemble"  # the mean of the maps over templates
 MEAN = "mean"  # of attention over heads
@@ -32,9 +33,25 @@ DEFAULTS: dict[str, Any] = {
     "interpolation": "bilinear",
     "hover": False,
     "pinned": None,
+    "region": None,
 }
 CONTROLS = (*(name for name in DEFAULTS if name != "pinned"), "keep")  # what `locked` may name
 FRAGMENT = "#state="  # of a page's link, before a state as JSON
+
+MOST_CORNERS = 400  # of a region's outline: a lasso that goes on and on still fits into a link
+RULES: dict[str, dict[str, Any]] = {
+    **{name: {"kind": "text"} for name in ("prompt", "template", "path", "layer", "method")},
+    "view": {"kind": "choice", "offered": list(VIEWS)},
+    "head": {"kind": "head"},
+    "opacity": {"kind": "number", "least": 0, "most": 1},
+    "threshold": {"kind": "number", "none": True},
+    "colours": {"kind": "choice", "offered": [AUTO, *SEQUENTIAL, *DIVERGING]},
+    "interpolation": {"kind": "choice", "offered": ["bilinear", "nearest"]},
+    "hover": {"kind": "choice", "offered": [False, True]},
+    "pinned": {"kind": "cell", "none": True},
+    "region": {"kind": "outline", "none": True, "corners": [3, MOST_CORNERS]},
+}
+"""What each name may be, of which `choices` of a result may leave less; web/state.js reads a link by the same table."""
 
 CHOICES = ("prompt", "template", "path", "layer", "view", "head", "method")  # None leaves each to the result
 
@@ -73,16 +90,23 @@ def read_state(given: Mapping[str, Any] | str) -> dict[str, Any]:
     raise ImageError(got, expected="a state of one canvas: a dict, its JSON, or a link with #state=", fix=fix)
 
 
+class Frame(NamedTuple):
+    """What places in a state lie in: the cells (y, x) that a pin counts, and the image's size (height, width)."""
+
+    grid: Size
+    image: Size
+
+
 def completed(
     given: Mapping[str, Any],
     before: Mapping[str, Any],
     choices: Mapping[str, Sequence[Any]],
     *,
-    grid: tuple[int, int] | None = None,
+    frame: Frame | None = None,
 ) -> dict[str, Any]:
     """Lay what is given over the whole state before, and refuse what cannot be.
 
-    `choices` is what the result offers for each name, empty while there is no result; `grid` are its cells (y, x).
+    `choices` is what the result offers for each name, empty while there is no result; then it has no `frame` either.
 
     Raises:
         PromptError, LayerError, ImageError: a name or a value that is not there, by what it is about.
@@ -94,22 +118,22 @@ def completed(
     for name, value in given.items():
         if name in choices:
             _check_offered(name, value, choices[name])
-    if "pinned" in given and _is_cell(given["pinned"]) and not _is_inside(given["pinned"], grid):
-        got, fix = f"Canvas state pinned={given['pinned']!r}", "Count from 0, from the top left."
-        raise ImageError(got, expected=f"a cell of the grid {grid}", fix=fix)
-    return {name: _typed(name, value) for name, value in {**before, **given}.items()}
+    typed = {name: _typed(name, value) for name, value in {**before, **given}.items()}
+    for name, place in _outside({**DEFAULTS, **{name: typed[name] for name in given}}, frame).items():
+        got, fix = f"Canvas state {name}={reprlib.repr(given[name])}", "Count from 0, from the top left."
+        raise ImageError(got, expected=place, fix=fix)
+    return typed
 
 
 def carry_over(
-    state: Mapping[str, Any], choices: Mapping[str, Sequence[Any]], *, grid: tuple[int, int] | None = None
+    state: Mapping[str, Any], choices: Mapping[str, Sequence[Any]], *, frame: Frame | None = None
 ) -> dict[str, Any]:
     """Take of a state what another result offers too, and for the rest that result's first.
 
-    A pin outside of the result's cells, `grid` (y, x), is taken out.
+    A pin outside of the result's cells, and a region that is not in its image, are taken out.
     """
     first = {name: offered[0] for name, offered in choices.items() if state[name] not in offered}
-    pinned = state["pinned"] if _is_inside(state["pinned"], grid) else None
-    return {**state, **first, "pinned": pinned}
+    return {**state, **first, **dict.fromkeys(_outside(state, frame))}
 
 
 def checked_controls(names: Sequence[str]) -> list[str]:
@@ -130,35 +154,61 @@ def _check_offered(name: str, value: Any, offered: Sequence[Any]) -> None:
 
 
 def _typed(name: str, value: Any) -> Any:
-    wanted, right, read = _TYPES[name]
-    if not right(value):
-        raise ImageError(f"Canvas state {name}={value!r}", expected=wanted, fix="See Canvas.state.")
+    rule = RULES[name]
+    if value is None and rule.get("none"):
+        return None
+    wanted, right, read = _KINDS[rule["kind"]]
+    if not right(value, rule):
+        expected = wanted.format(**rule, listed=", ".join(map(repr, rule.get("offered", ()))))
+        expected += f" from {rule['least']} to {rule['most']}" if "least" in rule else ""
+        expected += ", or None" if rule.get("none") else ""
+        raise ImageError(f"Canvas state {name}={reprlib.repr(value)}", expected=expected, fix="See Canvas.state.")
     return read(value)
 
 
-def _is_inside(cell: Any, grid: tuple[int, int] | None) -> bool:
-    return cell is None or grid is None or all(0 <= at < size for at, size in zip(cell, grid, strict=True))
+def _outside(state: Mapping[str, Any], frame: Frame | None) -> dict[str, str]:
+    """List the places of a state that are not in its frame, and what these lie in."""
+    if frame is None:
+        return {}
+    (rows, columns), (height, width) = frame
+    inside = {
+        "pinned": (f"a cell of the grid {frame.grid}", [state["pinned"] or (0, 0)], (rows - 1, columns - 1)),
+        "region": (f"places in the image of {height} x {width} pixels", state["region"] or [], (height, width)),
+    }
+    return {
+        name: place
+        for name, (place, points, ends) in inside.items()
+        if not all(0 <= at <= end for point in points for at, end in zip(point, ends, strict=True))
+    }
 
 
-def _is_cell(value: Any) -> bool:
-    return value is None or (isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value)))
+def _is_point(value: Any, check: Callable[[Any], bool] = is_number) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(map(check, value))
 
 
-_Rule = tuple[str, Callable[[Any], bool], Callable[[Any], Any]]  # what is wanted, whether it is that, how it is read
-_COLOURS = (AUTO, *SEQUENTIAL, *DIVERGING)
-_TEXT: _Rule = ("a text", lambda value: isinstance(value, str), str)
-_TYPES: dict[str, _Rule] = {
-    "prompt": _TEXT,
-    "template": _TEXT,
-    "path": _TEXT,
-    "layer": _TEXT,
-    "view": (f"one of {', '.join(VIEWS)}", lambda value: value in VIEWS, str),
-    "head": ("a head's number, or 'mean'", lambda v: v == MEAN or is_number(v), lambda v: v if v == MEAN else int(v)),
-    "method": _TEXT,
-    "opacity": ("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1, float),
-    "threshold": ("a number, or None", lambda v: v is None or is_number(v), lambda v: None if v is None else float(v)),
-    "colours": (f"one of {', '.join(_COLOURS)}", lambda value: value in _COLOURS, str),
-    "interpolation": ("'bilinear' or 'nearest'", lambda value: value in ("bilinear", "nearest"), str),
-    "hover": ("True or False", lambda value: isinstance(value, bool), bool),
-    "pinned": ("a cell [y, x], or None", _is_cell, lambda value: None if value is None else [int(n) for n in value]),
+def _is_offered(value: Any, rule: Mapping[str, Any]) -> bool:
+    return any(type(value) is type(one) and value == one for one in rule["offered"])
+
+
+def _is_outline(value: Any, rule: Mapping[str, Any]) -> bool:
+    least, most = rule["corners"]
+    return isinstance(value, list | tuple) and least <= len(value) <= most and all(map(_is_point, value))
+
+
+_Kind = tuple[str, Callable[[Any, Mapping[str, Any]], bool], Callable[[Any], Any]]  # wanted, whether it is that, read
+_KINDS: dict[str, _Kind] = {
+    "text": ("a text", lambda value, _: isinstance(value, str), str),
+    "choice": ("one of {listed}", _is_offered, lambda value: value),
+    "head": (
+        "a head's number, or 'mean'",
+        lambda v, _: v == MEAN or is_number(v),
+        lambda v: v if v == MEAN else int(v),
+    ),
+    "number": ("a number", lambda v, rule: is_number(v, rule.get("least", -inf), rule.get("most", inf)), float),
+    "cell": ("a cell [y, x]", lambda value, _: _is_point(value), lambda value: [int(at) for at in value]),
+    "outline": (
+        "{corners[0]} to {corners[1]} corners [y, x] in pixels of the image",
+        _is_outline,
+        lambda value: [[float(at) for at in point] for point in value],
+    ),
 }

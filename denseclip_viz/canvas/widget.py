@@ -12,7 +12,7 @@ import xarray as xr
 
 from denseclip_viz.canvas import bundle, module, style
 from denseclip_viz.canvas.messages import CheckedWidget
-from denseclip_viz.canvas.payload import Payload, Result, moved_cell, pack_result, scales_of
+from denseclip_viz.canvas.payload import Payload, Result, moved_cell, of_one_image, pack_result, scales_of
 from denseclip_viz.canvas.snapshot import snapshot
 from denseclip_viz.canvas.state import AUTO, DEFAULTS, carry_over, checked_controls, completed, opening
 from denseclip_viz.errors import LayerError, OutputError
@@ -50,6 +50,8 @@ class Canvas(CheckedWidget):
         interpolation: "bilinear", or "nearest" to see the cells.
         hover: Let the map compare the cell that is pointed at with all others.
         pinned: The cell [y, x] whose values stay in sight.
+        region: The corners [y, x], in pixels of the image, of a part of it whose mean values stay in sight, as
+            `maps.region_means` gives them.
 
     Attributes:
         state: What is shown, by the names above from `prompt` on. Give it some and the others stay:
@@ -105,6 +107,7 @@ class Canvas(CheckedWidget):
         interpolation: Interpolation = "bilinear",
         hover: bool = False,
         pinned: Sequence[int] | None = None,
+        region: Sequence[Sequence[float]] | None = None,
     ) -> None:
         self._limits: Limits = None
         self._leave_out: tuple[str, ...] = ()
@@ -130,6 +133,7 @@ class Canvas(CheckedWidget):
             interpolation=interpolation,
             hover=hover,
             pinned=pinned,
+            region=region,
         )
 
     def show(
@@ -143,7 +147,7 @@ class Canvas(CheckedWidget):
     ) -> None:
         """Show another result, given as for `Canvas`; prompt, template, path, layer … stay if it has them too.
 
-        A pinned cell stays at its place in the image where the cells are others, and goes with the image.
+        A pinned cell and a region stay at their place in the image where the cells are others, and go with the image.
 
         Raises:
             LayerError, GeometryError, OutputError, ImageError: As for `Canvas`; what was shown stays.
@@ -153,8 +157,11 @@ class Canvas(CheckedWidget):
 
     def _show(self, own: Payload, limits: Limits, leave_out: tuple[str, ...]) -> None:
         own.on_scales([], limits)  # refused before anything changes
-        pinned = self.state["pinned"] if self._own is None else moved_cell(self.state["pinned"], self._own, own)
-        state = carry_over({**self.state, "pinned": pinned}, own.choices, grid=own.grid)
+        state = dict(self.state)
+        if (before := self._own) is not None:
+            state["pinned"] = moved_cell(state["pinned"], before, own)
+            state["region"] = state["region"] if of_one_image(before, own) else None
+        state = carry_over(state, own.choices, frame=own.frame)
         with self.hold_sync():
             self._own, self._limits, self._leave_out = own, limits, leave_out
             self._rescale()
@@ -242,7 +249,7 @@ class Canvas(CheckedWidget):
         taken = super().read_state(state)
         if self._shown is not None and "state" in taken:
             whole = {**self.state, **taken["state"]}
-            taken["state"] = carry_over(whole, self._shown.choices, grid=self._shown.grid)
+            taken["state"] = carry_over(whole, self._shown.choices, frame=self._shown.frame)
         return taken
 
     def set_state(self, sync_data: Mapping[str, Any]) -> None:
@@ -264,8 +271,8 @@ class Canvas(CheckedWidget):
 
     @traitlets.validate("state")
     def _complete(self, proposal: Mapping[str, Any]) -> dict[str, Any]:
-        choices, grid = ({}, None) if self._shown is None else (self._shown.choices, self._shown.grid)
-        return completed(proposal["value"], self.state, choices, grid=grid)
+        choices, frame = ({}, None) if self._shown is None else (self._shown.choices, self._shown.frame)
+        return completed(proposal["value"], self.state, choices, frame=frame)
 
     @traitlets.validate("locked")
     def _check_locked(self, proposal: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,7 @@ from .finer import upsampled as upsampled
 from .propagation import propagate as propagate
 from .refine import key_smoothing as key_smoothing
 from .refine import prompt_denoising as prompt_denoising
+from .regions import region_means as region_means
 from .segment import Background as Background
 from .similarity import cosine_maps as cosine_maps
 from .tables import classify_table as classify_table

@@ -551,7 +551,7 @@ def test_a_reader_is_told_what_the_image_shows(show):
     both = fake_results.comparison()
     shown = show(both)
     label = shown.root.locator(".dcv-image").get_attribute("aria-label")
-    assert label == "car.jpg: dense map, a red car. Arrow keys move, Enter pins."
+    assert label == "car.jpg: dense map, a red car. Arrow keys move, Enter pins, Shift with arrow keys draws a box."
     assert shown.root.locator(".dcv-bar[aria-pressed=true]").get_attribute("data-prompt") == "a red car"
     shown.point(2, 3, geometry_of(both).grid)
     heard = shown.root.locator(".dcv-where[aria-live=polite]").text_content()

@@ -73,6 +73,15 @@ def test_a_pin_goes_with_its_image_and_where_its_place_is_not_seen():
     assert canvas.state["pinned"] is None
 
 
+def test_a_region_stays_in_its_image_whatever_the_cells_and_goes_with_it():
+    region = [[10, 20], [10.5, 80], [60, 50]]
+    canvas = dcv.Canvas(fake_results.comparison(), region=region)
+    canvas.show(fake_results.comparison(mode="native", cell=32))
+    assert canvas.state["region"] == region
+    canvas.show(fake_results.comparison(size=(120, 180)))
+    assert canvas.state["region"] is None
+
+
 @pytest.mark.parametrize(
     ("state", "error"),
     [
@@ -89,6 +98,9 @@ def test_a_pin_goes_with_its_image_and_where_its_place_is_not_seen():
         ({"colours": "jet"}, ImageError),
         ({"pinned": [1]}, ImageError),
         ({"pinned": [99, 0]}, ImageError),
+        ({"region": [[0, 0], [9, 9]]}, ImageError),
+        ({"region": [[0, 0], [9, 9], [999, 0]]}, ImageError),
+        ({"region": [[0, 0]] * 401}, ImageError),
         ({"interpolation": "bicubic"}, ImageError),
         ({"hover": 1}, ImageError),
         ({"colour": "viridis"}, ImageError),

@@ -10,7 +10,8 @@ function change(view, patch, { relayed = false } = {}) {
   clearTimeout(view.timer);
   view.timer = setTimeout(() => model.save_changes(), QUIET);
   const pin = patch.pinned && shareOf(data, middleOf(data, mainGrid(data), patch.pinned));
-  if (!relayed) publish(view, { patch, pin });
+  const region = patch.region?.map((place) => shareOf(data, place));
+  if (!relayed) publish(view, { patch, pin, region });
 }
 
 function point(view, place, { relayed = false } = {}) {
@@ -29,18 +30,27 @@ function pin(view, place) {
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 function press(view, event) {
-  if (ARROWS[event.key]) step(view, ARROWS[event.key]);
+  if (ARROWS[event.key] && event.shiftKey) grow(view, ARROWS[event.key]);
+  else if (ARROWS[event.key]) step(view, ARROWS[event.key]);
   else if (event.key === "Enter") pin(view, spotOf(view).place);
-  else if (event.key === "Escape") {
-    point(view, null);
-    if (view.state.pinned) change(view, { pinned: null });
-  } else return;
+  else if (event.key === "Escape") escape(view);
+  else return;
   event.preventDefault();
+}
+
+// The last thing first: what is being drawn, then the region, then the pin.
+function escape(view) {
+  const { drag: drawing, state } = view;
+  letGo(view);
+  point(view, null);
+  if (drawing) tell(view);
+  else if (state.region) change(view, { region: null });
+  else if (state.pinned) change(view, { pinned: null });
 }
 
 // One cell further, as long as it was seen; through labels, which have a cell for each pixel, in larger steps.
 function step(view, [down, right]) {
-  const { data } = view, grid = mainGrid(data), far = data.labels ? Math.ceil(grid.rows / 64) : 1;
+  const { data } = view, grid = mainGrid(data), far = stepOf(data, grid);
   const [y, x] = cellAt(data, grid, spotOf(view).place) ?? [0, 0];
   const next = [clamp(y + down * far, 0, grid.rows - 1), clamp(x + right * far, 0, grid.columns - 1)];
   if (boxOf(data, grid, ...next)) point(view, middleOf(data, grid, next));
@@ -66,10 +76,11 @@ function receive(view, { detail }) {
   send({ ...detail, links, visited });
 }
 
-function understood(data, { patch, pin }) {
+function understood(data, { patch, pin, region }) {
   const known = ([name, value]) => data.choices[name]?.includes(value) ?? true;
   const own = Object.fromEntries(Object.entries(patch).filter(known));
   if ("pinned" in own) own.pinned = pin && cellAt(data, mainGrid(data), placeAt(data, pin));
+  if ("region" in own) own.region = region?.map((place) => placeInside(data, placeAt(data, place))) ?? null;
   return own;
 }
 
@@ -109,10 +120,11 @@ function listenToImage(view) {
     const box = image.getBoundingClientRect();
     return placeAt(view.data, [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width]);
   };
-  on("pointermove", (event) => point(view, placeOf(event)));
+  on("pointermove", (event) => view.drag || point(view, placeOf(event)));
   on("pointerleave", () => point(view, null));
   on("blur", () => point(view, null));
-  on("click", (event) => pin(view, placeOf(event)));
+  on("click", (event) => view.wasDrag || pin(view, placeOf(event)));
+  listenToRegion(view, placeOf);
   on("keydown", (event) => press(view, event));
 }
 
@@ -138,7 +150,7 @@ async function load(view) {
   const data = unpack(given), { bitmap, labels } = await decode(data, given.buffers);
   if (turn !== view.turn) return bitmap?.close();
   view.bitmap?.close();
-  Object.assign(view, { given, data, bitmap, labels, pointed: null, fitted: "", loads: view.loads + 1 });
+  Object.assign(view, { given, data, bitmap, labels, pointed: null, drag: null, draft: null, fitted: "", loads: view.loads + 1 });
   view.state = resolved(view.model.get("state"), data);
   parts.root.style.setProperty("--dcv-ratio", data.size[1] / data.size[0]);
   parts.warning.textContent = data.random ? "random weights · nothing here was learned" : "";

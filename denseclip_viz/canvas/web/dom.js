@@ -10,7 +10,7 @@ function makeParts(el) {
   makeControls(parts);
   const aria = { tabindex: 0, role: "application", "aria-roledescription": "map over an image" };
   parts.image = make("canvas", "dcv-image", aria);
-  const frame = (parts.frame = make("div", "dcv-frame", {}, parts.image, parts.pin, parts.peak, parts.cell));
+  const frame = (parts.frame = make("div", "dcv-frame", {}, parts.image, makeOutline(parts), parts.pin, parts.peak, parts.cell));
   parts.stage = make("div", "dcv-stage", {}, frame, parts.caption);
   const side = make("div", "dcv-side", {}, makeScale(parts), ...makeBars(parts));
   parts.body = make("div", "dcv-body", {}, parts.stage, side);
@@ -34,7 +34,7 @@ function makeControls(parts) {
   for (const [name, text] of Object.entries(SWITCHES)) {
     parts.bar.append(makeField(parts, name, text, make("input", "", { type: "checkbox" })));
   }
-  parts.bar.append(makeKeep(parts));
+  parts.bar.append(makeTool(parts), makeKeep(parts));
 }
 
 function makeScale(parts) {

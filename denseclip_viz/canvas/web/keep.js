@@ -10,7 +10,9 @@ const KEPT = {
   link: "copy link to this",
 };
 
-const WHERE = { "": "here", pinned: "at the pin", peak: "at the peak", middle: "in the middle" };
+const WHERE = { "": "here", region: "in the region", pinned: "at the pin", peak: "at the peak", middle: "in the middle" };
+
+const FINER = 4; // decimals of a mean, more than of a value
 
 function makeKeep(parts) {
   parts.keeps = {};
@@ -96,11 +98,20 @@ function nameOf({ data, parts, state }) {
   return words.normalize("NFKC").replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 80) || "map";
 }
 
-// Numbers as they are printed, with the middle of the cell in the image's pixels, as the coordinates of the result.
+// Numbers as they are printed, with the middle of the cell in the image's pixels, as the coordinates of the result; of a
+// region the mean, finer than printed, its ends, and how many cells it is of.
 function valuesHere(view) {
-  const { data, stack, state } = view, axis = axisOf(stack), grid = mainOf(view), cell = cellAt(data, grid, spotOf(view).place);
-  const rows = !cell ? [] : view.rows.map(({ row, name }) => [name, templateIn(view), state.view, row.dataset.value, ...centreOf(grid, cell)]);
-  return csv([[axis, "template", "view", "value", "x", "y"], ...rows.filter((row) => row[3] !== "")]);
+  const { data, stack, state } = view, axis = axisOf(stack), grid = mainOf(view), spot = spotOf(view);
+  const cell = cellAt(data, grid, spot.place), about = [axis, "template", "view"], decimals = stack?.decimals ?? 2;
+  const known = view.rows.filter(({ found }) => !Number.isNaN(found.mean));
+  const rowOf = ({ name }) => [name, templateIn(view), state.view];
+  if (spot.origin !== "region") {
+    return csv([[...about, "value", "x", "y"], ...known.map((bar) => [...rowOf(bar), bar.row.dataset.value, ...centreOf(grid, cell)])]);
+  }
+  if (data.labels) return csv([[...about, "share"], ...known.map((bar) => [...rowOf(bar), bar.found.mean.toFixed(FINER)])]);
+  const numbersOf = ({ mean, least, most, count }) =>
+    [mean.toFixed(decimals + FINER), least.toFixed(decimals), most.toFixed(decimals), count];
+  return csv([[...about, "mean", "min", "max", "cells"], ...known.map((bar) => [...rowOf(bar), ...numbersOf(bar.found)])]);
 }
 
 function valuesOfMap(view) {

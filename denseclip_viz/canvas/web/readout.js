@@ -4,13 +4,18 @@ const percent = (value, [low, high]) => `${clamp(((value - low) / (high - low)) 
 const indexOf = ({ columns }, [y, x]) => y * columns + x;
 
 // Where the reader is: pointing, else the pin, else the peak. A place is [row, column] in the image's pixels.
-function spotOf({ data, state, pointed, peak, stack }) {
+function spotOf({ data, state, pointed, draft, peak, stack }) {
   if (pointed) return { place: pointed, origin: "" };
+  const outline = draft ?? state.region;
+  if (outline) return { place: middleOfAll(outline), origin: "region" };
   if (state.pinned) return { place: middleOf(data, mainGrid(data), state.pinned), origin: "pinned" };
   if (peak) return { place: middleOf(data, stack.grid, peak), origin: "peak" };
   const [top, left, bottom, right] = data.visible;
   return { place: [(top + bottom) / 2, (left + right) / 2], origin: "middle" };
 }
+
+const middleOfAll = (places) =>
+  [0, 1].map((i) => (Math.min(...places.map((place) => place[i])) + Math.max(...places.map((place) => place[i]))) / 2);
 
 function showScale({ data, state, parts, shown }) {
   parts.scale.classList.toggle("dcv-bare", !shown); // labels have a heading and no scale
@@ -57,7 +62,7 @@ function showCaption(view) {
   const words = make("span", "", {}, captionOf(view, byText).filter(Boolean).join(" · "));
   parts.caption.replaceChildren(make("b", "", { dir: "auto" }, name), words);
   const what = isLikeness ? shown.title : shown ? `${shown.view} map, ${name}` : state.view;
-  parts.image.setAttribute("aria-label", `${data.title}: ${what}. Arrow keys move, Enter pins.`);
+  parts.image.setAttribute("aria-label", `${data.title}: ${what}. Arrow keys move, Enter pins, Shift with arrow keys draws a box.`);
 }
 
 function captionOf({ data, state, stack, peak, shown }, byText) {
@@ -96,33 +101,56 @@ function buildBars(view, axis) {
 
 function makeRow(view, axis, name, i) {
   const part = (kind, ...children) => make("span", `dcv-${kind}`, {}, ...children);
-  const [swatch, fill, whole, number, share] = ["swatch", "fill", "score", "number", "share"].map((kind) => part(kind));
+  const kinds = ["swatch", "fill", "score", "range", "number", "share", "limits"];
+  const [swatch, fill, whole, range, number, share, limits] = kinds.map((kind) => part(kind));
   const text = axis === "prompt" ? name : name === MEAN ? "mean" : `head ${name}`;
   const label = make("span", "dcv-name", { title: text, dir: "auto" }, text);
   const row = make("button", "dcv-bar", { type: "button", [`data-${axis}`]: name });
   if (axis === "prompt") swatch.style.background = `rgb(${view.data.palette[i].join(" ")})`;
   row.classList.toggle("dcv-absent", axis === "prompt" && view.data.prompts[i].absent);
-  row.append(swatch, label, part("track", fill, whole), number, share);
+  row.append(swatch, label, part("track", fill, range, whole), number, share, limits);
   row.addEventListener("click", () => change(view, { [axis]: name }));
-  return { row, fill, whole, number, share, name };
+  return { row, fill, whole, range, number, share, limits, name };
 }
 
 // Everything that follows the pointer.
 function tell(view) {
   const { data, stack, parts, shown } = view, spot = spotOf(view), isLabels = data.labels && !shown;
-  const grid = (isLabels ? data.labels : shown ?? stack).grid, cell = cellAt(data, grid, spot.place);
+  const grid = (isLabels ? data.labels : shown ?? stack).grid, isRegion = spot.origin === "region";
+  const cell = isRegion ? null : cellAt(data, grid, spot.place), found = shown && readingAt(view, grid, spot)(shown.read);
   buildBars(view, stack?.view === "attention" ? "head" : "prompt");
   showMarks(view, grid, cell);
-  const place = `${isLabels ? "pixel " : ""}row ${cell?.[0]}, column ${cell?.[1]}`;
-  parts.where.textContent = cell ? [place, spokenAt(view, grid, cell), spot.origin].filter(Boolean).join(" · ") : "";
+  showOutline(view);
+  const place = isRegion ? regionWords(view, grid, found) : cell ? cellWords(view, grid, cell) : "";
+  parts.where.textContent = place && [place, isRegion ? "" : spot.origin].filter(Boolean).join(" · ");
   parts.root.dataset.cell = cell ? cell.join() : "";
-  parts.needle.hidden = !shown || !cell;
-  if (shown && cell) parts.needle.style.left = percent(shown.read(indexOf(grid, cell)), [shown.low, shown.high]);
-  if (data.labels) tellLabels(view, cellAt(data, data.labels.grid, spot.place));
-  else tellValues(view, cellAt(data, stack.grid, spot.place));
+  parts.needle.hidden = !shown || !(found.mean > -Infinity);
+  if (!parts.needle.hidden) parts.needle.style.left = percent(found.mean, [shown.low, shown.high]);
+  if (data.labels) tellLabels(view, spot);
+  else tellValues(view, spot);
 }
 
-// What the map in sight says there, for those who hear the page: the bars say it to the eye.
+// How maps of a grid are read where the reader is: the mean of a region, with its ends, or the value of one cell.
+function readingAt(view, grid, { origin, place }) {
+  if (origin === "region") return (read) => measure(regionOn(view, grid), read);
+  const cell = cellAt(view.data, grid, place);
+  return (read) => ({ mean: cell ? read(indexOf(grid, cell)) : NaN });
+}
+
+// What stands above the bars, for those who hear the page too: the bars say it to the eye.
+function cellWords(view, grid, cell) {
+  const word = view.data.labels && !view.shown ? "pixel " : "", [y, x] = cell;
+  return [`${word}row ${y}, column ${x}`, spokenAt(view, grid, cell)].filter(Boolean).join(" · ");
+}
+
+function regionWords(view, grid, found) {
+  const count = found?.count ?? regionOn(view, grid).cells.length, noun = view.data.labels && !view.shown ? "pixel" : "cell";
+  const words = `region of ${count} ${noun}${count === 1 ? "" : "s"}`;
+  return found?.count ? `${words} · mean ${pretty(found.mean, view.shown.decimals)}, ${endsOf(found, view.shown.decimals)}` : words;
+}
+
+const endsOf = ({ least, most }, decimals) => `${pretty(least, decimals)} to ${pretty(most, decimals)}`;
+
 function spokenAt({ data, state, shown, labels, stack }, grid, cell) {
   const at = indexOf(grid, cell), names = data.choices.prompt;
   if (shown) return pretty(shown.read(at), shown.decimals);
@@ -137,52 +165,70 @@ function ownersAt({ data, state, labels, stack }, at) {
   return presentOf(data).filter((i) => valueAt(stack, promptMap(data, state, i), at) > cut);
 }
 
-function tellValues(view, cell) {
+function tellValues(view, spot) {
   const { data, state, stack, rows, parts, shown } = view, heads = stack.view === "attention";
   const scores = stack.view === "dense" && stack.layer === OUTPUT && data.scores?.[templateOf(data, state)];
   const sharing = heads ? data.stacks.filter(({ view: name }) => name === "attention") : [stack];
   const ends = [Math.min(0, stack.low), Math.max(0, ...sharing.map(({ high }) => high), ...(scores || []))];
   rows.forEach((bar, i) => {
     const own = selected(data, { ...state, [heads ? "head" : "prompt"]: bar.name });
-    const value = cell ? valueAt(own.stack, own.map, indexOf(own.stack.grid, cell)) : NaN;
-    tellBar(bar, value, stack.decimals, ends, bar.name === (heads ? state.head : state.prompt));
+    const found = readingAt(view, own.stack.grid, spot)((at) => valueAt(own.stack, own.map, at));
+    tellBar(bar, found, stack.decimals, ends, bar.name === (heads ? state.head : state.prompt));
     bar.whole.hidden = !scores;
     if (scores) bar.whole.style.left = percent(scores[i], ends);
     bar.share.textContent = shown ? "" : `${Math.round(100 * view.shares[i])}%`;
   });
   parts.bars.classList.toggle("dcv-legend", !shown);
-  showNumberKey(view, stack.unit);
+  showNumberKey(view, `${stack.unit} ${spot.origin === "region" ? "in the region" : "here"}`);
   parts.key.hidden = !scores;
 }
 
-// A segmentation knows the probability of the label that it gave.
-function tellLabels(view, cell) {
-  const { data, rows, labels, shares, parts, shown } = view;
-  const at = cell ? indexOf(data.labels.grid, cell) : -1, label = labels.numbers[at];
+// A segmentation knows the probability of the label that it gave; in a region, which share each label has.
+function tellLabels(view, spot) {
+  const { data, rows, labels, shares, parts, shown, state } = view, isRegion = spot.origin === "region";
+  const cell = cellAt(data, data.labels.grid, spot.place), at = cell ? indexOf(data.labels.grid, cell) : -1;
+  const label = isRegion ? UNNAMED : labels.numbers[at], inRegion = isRegion && sharesIn(view, regionOn(view, data.labels.grid));
   rows.forEach((bar, i) => {
-    const isHere = cell && view.state.view === "masks" ? isIn(labels.masks, i, at) : i === label;
-    tellBar(bar, i === label && data.labels.probability ? labels.probability[at] : NaN, 2, [0, 1], isHere);
+    const isHere = !isRegion && (cell && state.view === "masks" ? isIn(labels.masks, i, at) : i === label);
+    const mean = isRegion ? inRegion[i] : i === label && data.labels.probability ? labels.probability[at] : NaN;
+    tellBar(bar, { mean }, 2, [0, 1], isHere);
     bar.whole.hidden = true;
     bar.share.textContent = shown ? "" : `${Math.round(100 * shares[i])}%`;
   });
   parts.bars.classList.add("dcv-legend");
-  showNumberKey(view, data.labels.probability);
+  showNumberKey(view, isRegion ? "share of the region" : data.labels.probability && `${data.labels.probability} here`);
   parts.key.hidden = true;
+}
+
+function sharesIn({ data, labels, state }, { cells, weights }) {
+  const shares = data.choices.prompt.map(() => 0), area = weights.reduce((sum, weight) => sum + weight, 0);
+  const ownersOf = (at) => (state.view === "masks" ? labels.owners.members[labels.owners.numbers[at]] : [labels.numbers[at]]);
+  cells.forEach((at, k) => ownersOf(at).forEach((i) => i >= 0 && (shares[i] += weights[k] / area)));
+  return shares;
 }
 
 // Over a legend, whose numbers are no bars on a scale.
 function showNumberKey({ parts, shown }, number) {
   parts.number.hidden = Boolean(shown);
-  parts.number.textContent = [number && `${number} here`, "% of what was seen"].filter(Boolean).join(" · ");
+  parts.number.textContent = [number, "% of what was seen"].filter(Boolean).join(" · ");
 }
 
-function tellBar({ row, fill, number }, value, decimals, ends, isCurrent) {
-  const known = !Number.isNaN(value), [from, to] = known ? [Math.min(0, value), Math.max(0, value)] : [0, 0];
+function tellBar(bar, found, decimals, ends, isCurrent) {
+  const { row, fill, number, range, limits } = bar, { mean: value, least, most, count } = found, known = !Number.isNaN(value);
+  const [from, to] = known ? [Math.min(0, value), Math.max(0, value)] : [0, 0];
+  bar.found = found;
   row.dataset.value = known ? value.toFixed(decimals) : "";
   number.textContent = known ? pretty(value, decimals) : "";
   row.setAttribute("aria-pressed", isCurrent);
-  fill.style.left = percent(from, ends);
-  fill.style.width = `${parseFloat(percent(to, ends)) - parseFloat(percent(from, ends))}%`;
+  stretch(fill, from, to, ends);
+  range.hidden = !count;
+  limits.textContent = count ? endsOf(found, decimals) : "";
+  if (count) stretch(range, least, most, ends);
+}
+
+function stretch({ style }, from, to, ends) {
+  style.left = percent(from, ends);
+  style.width = `${parseFloat(percent(to, ends)) - parseFloat(percent(from, ends))}%`;
 }
 
 function showMarks({ data, state, parts, peak, stack, shown, pointed }, grid, cell) {

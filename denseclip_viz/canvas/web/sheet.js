@@ -4,7 +4,6 @@
 const FONT = 'system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif';
 const INK = "#1f2328", SOFT = "#5b626a", ALARM = "#a3190f", TRACK = "#b4b4b4";
 const EDGE = 16, NARROWEST = 360;
-const SVG = "http://www.w3.org/2000/svg"; // a name, which nobody asks for anything
 
 const ruler = surface(1, 1).getContext("2d");
 const fontOf = ({ size, bold }) => `${bold ? 600 : 400} ${size}px ${FONT}`;
@@ -69,7 +68,11 @@ function write(sheet, text, style) {
   }
 }
 
-function drawMarks(sheet, { data, parts }, [left, top, width, height]) {
+function drawMarks(sheet, { data, state, parts }, [left, top, width, height]) {
+  if (state.region) {
+    const [rows, columns] = data.size, at = ([y, x]) => `${left + (x / columns) * width} ${top + (y / rows) * height}`;
+    sheet.items.push({ path: `M${state.region.map(at).join("L")}Z`, colour: INK });
+  }
   for (const [name, colour] of [["pin", "#fff"], ["peak", INK]]) {
     const { style, hidden } = parts[name];
     if (hidden) continue;
@@ -78,7 +81,7 @@ function drawMarks(sheet, { data, parts }, [left, top, width, height]) {
     if (name === "pin") {
       sheet.items.push({ frame: [x, y, wide, high], colour: "#0009", line: 4 });
       sheet.items.push({ frame: [x, y, wide, high], colour, line: 2 });
-    } else sheet.items.push({ cross: [x + wide / 2, y + high / 2, 5], colour });
+    } else sheet.items.push({ path: crossPath(x + wide / 2, y + high / 2, 5), colour });
   }
 }
 
@@ -126,7 +129,7 @@ function asPixels(sheet, scale) {
   return drawn;
 }
 
-function drawItem(ctx, { text, image, fill, frame, cross, box, colour, ...item }) {
+function drawItem(ctx, { text, image, fill, frame, path, box, colour, ...item }) {
   if (text !== undefined) {
     Object.assign(ctx, { font: fontOf(item), fillStyle: colour, textAlign: item.end ? "right" : item.middle ? "center" : "left" });
     ctx.fillText(text, item.x, item.y);
@@ -141,10 +144,9 @@ function drawItem(ctx, { text, image, fill, frame, cross, box, colour, ...item }
     Object.assign(ctx, { strokeStyle: colour, lineWidth: item.line });
     ctx.strokeRect(...frame);
   } else {
-    const [x, y, half] = cross;
     for (const [strokeStyle, lineWidth] of [["#fff", 4], [colour, 2]]) {
       Object.assign(ctx, { strokeStyle, lineWidth });
-      ctx.stroke(new Path2D(crossPath(x, y, half)));
+      ctx.stroke(new Path2D(path));
     }
   }
 }
@@ -162,7 +164,7 @@ function asSvg(sheet) {
   const place = ([x, y, width, height]) => ({ x, y, width, height }), { width, height } = sheet;
   const svg = node("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "font-family": FONT });
   svg.append(node("rect", { ...place([0, 0, width, height]), fill: "#fff" }));
-  for (const { text, image, fill, frame, cross, box, colour, ...item } of sheet.items) {
+  for (const { text, image, fill, frame, path, box, colour, ...item } of sheet.items) {
     if (text !== undefined) {
       const anchor = item.end ? "end" : item.middle ? "middle" : "start";
       const look = { "font-size": item.size, "font-weight": item.bold ? 600 : 400, "text-anchor": anchor, fill: colour };
@@ -173,7 +175,7 @@ function asSvg(sheet) {
     } else if (fill) svg.append(node("rect", { ...place(box), fill }));
     else if (frame) svg.append(node("rect", { ...place(frame), fill: "none", stroke: colour, "stroke-width": item.line }));
     else for (const [stroke, line] of [["#fff", 4], [colour, 2]]) {
-      svg.append(node("path", { d: crossPath(...cross), fill: "none", stroke, "stroke-width": line }));
+      svg.append(node("path", { d: path, fill: "none", stroke, "stroke-width": line }));
     }
   }
   return new XMLSerializer().serializeToString(svg);

@@ -7,26 +7,31 @@ const chosenIn = (state, start) =>
   Object.fromEntries(Object.entries(state).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(start[name])));
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
-const isCell = ({ rows, columns }, cell) =>
-  Array.isArray(cell) && cell.length === 2 && cell.every((at, i) => Number.isInteger(at) && at >= 0 && at < [rows, columns][i]);
+const isPoint = (value, ends) =>
+  Array.isArray(value) && value.length === 2 && value.every((at, i) => isNumber(at) && at >= 0 && at <= ends[i]);
+const frameOf = ({ labels, stacks }) => (labels ?? stacks[0]).grid;
 
-// What each name may be that is not chosen among those of the result, as canvas/state.py has it.
-const RULES = {
-  opacity: (value) => isNumber(value) && value >= 0 && value <= 1,
-  threshold: (value) => value === null || isNumber(value),
-  colours: (value, { tables }) => [AUTO, ...tables.sequential, ...tables.diverging].includes(value),
-  interpolation: (value) => ["bilinear", "nearest"].includes(value),
-  hover: (value) => typeof value === "boolean",
-  pinned: (value, meta) => value === null || isCell((meta.labels ?? meta.stacks[0]).grid, value),
+// The kinds of values that the rules of canvas/state.py speak of, which came as data.
+const KINDS = {
+  choice: (value, { offered }) => offered.includes(value),
+  number: (value, { least = -Infinity, most = Infinity }) => isNumber(value) && value >= least && value <= most,
+  cell: (value, _, meta) =>
+    isPoint(value, [frameOf(meta).rows - 1, frameOf(meta).columns - 1]) && value.every(Number.isInteger),
+  outline: (value, { corners: [least, most] }, { size }) =>
+    Array.isArray(value) && value.length >= least && value.length <= most && value.every((one) => isPoint(one, size)),
 };
+
+function isAllowed(name, value, meta) {
+  const { choices, rules } = meta;
+  if (Object.hasOwn(choices, name)) return choices[name].includes(value);
+  const rule = Object.hasOwn(rules, name) && rules[name];
+  return rule && ((value === null && Boolean(rule.none)) || KINDS[rule.kind](value, rule, meta));
+}
 
 // Takes what a result has, and lists the names that it has not. `given` may be anything at all.
 function readState(given, meta) {
   if (typeof given !== "object" || given === null || Array.isArray(given)) return { patch: {}, refused: ["the state"] };
-  const isRight = ([name, value]) => {
-    if (Object.hasOwn(meta.choices, name)) return meta.choices[name].includes(value);
-    return Object.hasOwn(RULES, name) && RULES[name](value, meta);
-  };
+  const isRight = ([name, value]) => isAllowed(name, value, meta);
   const entries = Object.entries(given);
   const refused = entries.filter((entry) => !isRight(entry)).map(([name]) => name.slice(0, 40));
   return { patch: Object.fromEntries(entries.filter(isRight)), refused };

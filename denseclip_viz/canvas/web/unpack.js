@@ -7,6 +7,7 @@ const LARGEST = 2048, FINEST = 1408; // longest side in device pixels: of the ca
 const QUIET = 150; // ms without a choice before the kernel is told
 const HEADINGS = { segments: "which text wins where?", masks: "where is each text?" }; // of what is drawn as labels
 const BUS = "denseclip-viz";
+const SVG = "http://www.w3.org/2000/svg"; // a name, which nobody asks for anything
 const OUTPUT = "output", ENSEMBLE = "ensemble", MEAN = "mean", AUTO = "auto";
 
 const wordsOf = (buffer) => new Uint16Array(bytesOf(buffer).slice().buffer); // a copy lies on an even address

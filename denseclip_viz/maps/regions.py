@@ -1,0 +1,112 @@
+"""Maps in a part of the image: what a box or a lasso on the canvas measures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.errors import GeometryError
+from denseclip_viz.geometry import Geometry, Placement
+
+Floats = npt.NDArray[np.floating[Any]]
+LEAST_SHARE = 1e-9  # of a cell that counts as touched; below it is rounding
+
+
+@guarded
+def region_means(
+    result: xr.Dataset | xr.DataArray, outline: Sequence[Sequence[float]], *, of: str = "dense"
+) -> xr.Dataset:
+    """Measure maps in a part of the image.
+
+    Each cell counts by the area of its part that lies in the outline and that the model saw; cells without a value
+    (NaN) do not. Of an outline that crosses itself loops of either direction count, and no part twice; within one
+    cell loops of opposite directions take from each other.
+
+    Args:
+        result: Maps (…, y, x), or a result of `Model.compare` that has them.
+        outline: Corners [y, x] in pixels of the image, edges at whole numbers; the last is joined to the first.
+        of: Which of a result's maps.
+
+    Returns:
+        `mean`, `min` and `max` over the axes that are left, in the maps' unit, NaN where no cell counts; `cells`, how
+        many do; and `weight` (y, x), the area of each in pixels.
+
+    Raises:
+        GeometryError: No outline of three corners or more, or maps that do not say where their cells lie.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> maps = dcv.load().similarity(dcv.toyworld.scene("a taxi on a road", 96), ["a taxi", "a road"])
+        >>> upper = region_means(maps, [[0, 0], [0, 96], [48, 96], [48, 0]])
+        >>> int(upper.cells), upper.mean.dims
+        (5, ('template', 'prompt'))
+    """
+    maps = result[of] if isinstance(result, xr.Dataset) else result
+    weight = cell_weights(_checked(outline), _placement(result))
+    weighed = xr.DataArray(weight, dims=("y", "x"), coords={name: maps[name] for name in ("y", "x")})
+    counted = maps.where(weighed > 0)
+    data = {
+        "mean": counted.weighted(weighed).mean(("y", "x")),
+        "min": counted.min(("y", "x")),
+        "max": counted.max(("y", "x")),
+    }
+    cells = int((weight > 0).sum())
+    return xr.Dataset({**data, "cells": cells, "weight": weighed}).assign_attrs(result.attrs)
+
+
+def cell_weights(outline: Sequence[Sequence[float]], where: Placement) -> Floats:
+    """Give the area (y, x) of each cell's part in an outline, in pixels; region.js does it by the same sum.
+
+    The area left of x and inside an outline is the sum over its sides of ∫ min(side, x) dy, by Green's theorem; a
+    cell is what lies left of its right edge and not of its left one.
+    """
+    rows, columns = (_edges(where, axis) for axis in (0, 1))
+    areas = np.zeros(where.grid)
+    for (y0, x0), (y1, x1) in zip(outline, [*outline[1:], outline[0]], strict=True):
+        if y0 == y1:
+            continue
+        ends = np.clip(rows, min(y0, y1), max(y0, y1))
+        at = x0 + (ends - y0) * (x1 - x0) / (y1 - y0)
+        areas += np.sign(y1 - y0) * np.diff(ends)[:, None] * np.diff(_mean_below(at, columns), axis=1)
+    whole = np.outer(np.diff(rows), np.diff(columns))
+    covered = np.minimum(np.abs(areas), whole)
+    return np.where(covered > LEAST_SHARE * whole, covered, 0.0)
+
+
+def _mean_below(at: Floats, edges: Floats) -> Floats:
+    """Average min(place, edge) over each piece (row) of a side, for each edge (column)."""
+    left, right = np.minimum(at[:-1], at[1:])[:, None], np.maximum(at[:-1], at[1:])[:, None]
+    upright = right - left < 1e-12
+    share = np.clip((edges - left) / np.where(upright, 1.0, right - left), 0.0, 1.0)
+    slanted = share * (left + np.minimum(right, edges)) / 2 + (1 - share) * edges
+    return np.asarray(np.where(upright, np.minimum(left, edges), slanted))
+
+
+def _edges(where: Placement, axis: int) -> Floats:
+    """Edges of cells along an axis, as far as the model saw them."""
+    edges = np.linspace(where.box[axis], where.box[axis + 2], where.grid[axis] + 1)
+    return np.clip(edges, where.visible[axis], where.visible[axis + 2])
+
+
+def _checked(outline: Sequence[Sequence[float]]) -> list[list[float]]:
+    corners = np.asarray(outline, dtype=np.float64)
+    if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3 or not np.isfinite(corners).all():
+        got, fix = f"An outline of shape {corners.shape}", "For a box pass its four corners, one after the other."
+        raise GeometryError(got, expected="three corners [y, x] or more, in pixels", fix=fix)
+    listed: list[list[float]] = corners.tolist()
+    return listed
+
+
+def _placement(result: xr.Dataset | xr.DataArray) -> Placement:
+    if "geometry" not in result.attrs:
+        got, fix = (
+            "Maps that do not say where their cells lie",
+            "Pass the result itself, or xarray.set_options(keep_attrs=True).",
+        )
+        raise GeometryError(got, expected='attrs["geometry"]', fix=fix)
+    return Geometry.from_json(str(result.attrs["geometry"])).placement()
