@@ -6,7 +6,8 @@ Here are the module and the style that a notebook and the offline page get.
 from pathlib import Path
 
 WEB = Path(__file__).parent / "web"
-MODULE = tuple("base unpack selection state geometry raster masks keep dom region readout sheet drawing canvas".split())
+FIRST = "base unpack selection state geometry raster masks".split()
+MODULE = (*FIRST, *"keep dom region contrast heat bars readout sheet drawing canvas".split())
 
 
 def module(*more: str) -> str:

@@ -59,7 +59,12 @@ class Stack:
         names = {"view": self.view, "layer": self.layer, "title": self.title, "buffer": name}
         lists = {"axes": list(self.axes), "sizes": list(shape[:-2]), "baseline": list(self.baseline)}
         where = self.where._replace(grid=(shape[-2], shape[-1]))  # a gradient's cells may be finer, or coarser
-        return {**names, **lists, **self.scale.to_dict(), **numbers.to_dict(), "grid": where.to_dict()}, numbers.bytes
+        return {**names, **lists, **drawn_by(self.scale), **numbers.to_dict(), "grid": where.to_dict()}, numbers.bytes
+
+
+def drawn_by(scale: Scale) -> dict[str, Any]:
+    """Return what the browser draws maps on a scale by, and their differences."""
+    return {**scale.to_dict(), "difference": scale.of_differences().to_dict()}
 
 
 def maps_by_state(stacks: Sequence[Stack], choices: Mapping[str, Sequence[Any]]) -> dict[str, Any]:

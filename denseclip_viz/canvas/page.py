@@ -56,6 +56,9 @@ def save_html(
     hover: bool = False,
     pinned: Sequence[int] | None = None,
     region: Sequence[Sequence[float]] | None = None,
+    versus: Sequence[Any] | None = None,
+    contrast: str = "difference",
+    split: float = 0.5,
 ) -> Path:
     """Write a page that shows results as the canvas does: one file, that opens from disk without a network.
 
@@ -91,6 +94,9 @@ def save_html(
         hover: Let the map compare the cell that is pointed at with all others.
         pinned: The cell [y, x] whose values stay in sight.
         region: The corners [y, x], in pixels of the image, of a part of it whose mean values stay in sight.
+        versus: What to compare the map with, as `["prompt", "a road"]`: another prompt, template, path, layer or head.
+        contrast: "difference" of the two, or "slider" for one beside the other.
+        split: Where the slider's line is, 0 at the left to 1.
 
     Returns:
         Where it was written.
@@ -124,6 +130,9 @@ def save_html(
         hover=hover,
         pinned=pinned,
         region=region,
+        versus=versus,
+        contrast=contrast,
+        split=split,
     )
     is_one = isinstance(results, xr.Dataset | xr.DataArray | str) or not isinstance(results, Iterable)
     several: list[Any] = [results] if is_one else list(results)

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from denseclip_viz.canvas.encoding import image_file, label_file, mask_files
-from denseclip_viz.canvas.map_stacks import TEXT, Key, maps_by_state, stacks_of, text_values, with_axes
+from denseclip_viz.canvas.map_stacks import TEXT, Key, drawn_by, maps_by_state, stacks_of, text_values, with_axes
 from denseclip_viz.canvas.recipe import recipe
 from denseclip_viz.canvas.state import (
     DEFAULTS,
@@ -86,7 +86,7 @@ class Payload:
             key: limited(covering([scales[key] for scales in listed if key in scales]), chosen.get(key[0]))
             for key in self.scales
         }
-        stacks = [{**old, **new.to_dict()} for old, new in zip(self.meta["stacks"], drawn.values(), strict=True)]
+        stacks = [{**old, **drawn_by(new)} for old, new in zip(self.meta["stacks"], drawn.values(), strict=True)]
         return Payload({**self.meta, "stacks": stacks}, self.buffers, drawn)
 
     def baseline(self, state: Mapping[str, Any]) -> float | None:

@@ -71,9 +71,30 @@ def drawn(shown: Payload, state: Mapping[str, Any]) -> tuple[Bytes, Labels | Non
     if labels is not None:
         return paint_labels(labels, image, [label_colour(i) for i in range(len(shown.meta["palette"]))]), labels
     state = _possible(shown, state)
-    stack, _ = shown.select(state)
-    scale = {name: stack[name] for name in ("low", "high", "colours")}
-    return overlay(image, _maps(shown, state, *image.shape[:2]), opacity=state["opacity"], **scale), None
+    other, (stack, _), (rows, columns, _) = _other(shown, state), shown.select(state), image.shape
+    one, differ = _maps(shown, state, rows, columns), other is not None and state["contrast"] == "difference"
+    if differ:
+        one = one - _maps(shown, other or {}, rows, columns)
+    scale = {name: (stack["difference"] if differ else stack)[name] for name in ("low", "high", "colours")}
+    pixels = overlay(image, one, opacity=state["opacity"], **scale)
+    if other is not None and not differ:  # at the right of the line
+        line = round(state["split"] * columns)
+        beside = overlay(image, _maps(shown, other, rows, columns), opacity=state["opacity"], **scale)
+        pixels = np.concatenate([pixels[:, :line], beside[:, line:]], axis=1)
+    return pixels, None
+
+
+def _other(shown: Payload, state: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Find the state of the map that is compared with, where both are on one scale, as contrast.js does."""
+    if state["versus"] is None or state["hover"]:
+        return None
+    name, value = state["versus"]
+    other = {**state, name: value}
+    if other["view"] not in shown.meta["maps"].get(other["layer"], {}):
+        return None
+    (stack, at), (beside, there) = shown.select(state), shown.select(other)
+    alike = all(stack[key] == beside[key] for key in ("unit", "low", "high", "grid"))
+    return other if alike and (stack is not beside or at != there) else None
 
 
 def _possible(shown: Payload, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +113,11 @@ def _words(shown: Payload, state: Mapping[str, Any], labels: Labels | None) -> t
     path = state["path"] if stack["view"] == "dense" and len(shown.choices["path"]) > 1 else ""
     parts = [template if template != "{}" else "", path, state["layer"] if state["layer"] != OUTPUT else ""]
     by_text = stack["axes"] == ["template", "prompt"]
-    return (state["prompt"] if by_text else head), " · ".join(filter(None, parts))
+    title = state["prompt"] if by_text else head
+    if _other(shown, _possible(shown, state)) is not None:
+        name, value = state["versus"]
+        title = f"{state[name]} {'−' if state['contrast'] == 'difference' else '|'} {value}"
+    return title, " · ".join(filter(None, parts))
 
 
 def _legend(shown: Payload, labels: Labels) -> dict[str, Colour | None]:
@@ -104,12 +129,15 @@ def _legend(shown: Payload, labels: Labels) -> dict[str, Colour | None]:
 
 
 def _draw_scale(sheet: Sheet, shown: Payload, state: Mapping[str, Any], top: float, width: float) -> None:
-    stack, _ = shown.select(_possible(shown, state))
+    state = _possible(shown, state)
+    stack, _ = shown.select(state)
     scale = list(shown.scales.values())[shown.meta["stacks"].index(stack)]
-    sheet.note(MARGIN, top, stack["title"])
+    differ = state["contrast"] == "difference" and _other(shown, state) is not None
+    scale = scale.of_differences() if differ else scale
+    sheet.note(MARGIN, top, "difference" if differ else stack["title"])
     sheet.note(MARGIN + width, top, stack["unit"], align="right")
     bar = sheet.place(MARGIN, top + 0.3, width, 0.09)
-    draw_bar(bar, scale, opacity=state["opacity"], baseline=shown.baseline(_possible(shown, state)))
+    draw_bar(bar, scale, opacity=state["opacity"], baseline=None if differ else shown.baseline(state))
 
 
 def _labels(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> Labels | None:

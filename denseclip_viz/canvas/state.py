@@ -34,8 +34,11 @@ DEFAULTS: dict[str, Any] = {
     "hover": False,
     "pinned": None,
     "region": None,
+    "versus": None,
+    "contrast": "difference",
+    "split": 0.5,
 }
-CONTROLS = (*(name for name in DEFAULTS if name != "pinned"), "keep")  # what `locked` may name
+CONTROLS = (*(name for name in DEFAULTS if name not in ("pinned", "split")), "keep")  # what `locked` may name
 FRAGMENT = "#state="  # of a page's link, before a state as JSON
 
 MOST_CORNERS = 400  # of a region's outline: a lasso that goes on and on still fits into a link
@@ -50,6 +53,9 @@ RULES: dict[str, dict[str, Any]] = {
     "hover": {"kind": "choice", "offered": [False, True]},
     "pinned": {"kind": "cell", "none": True},
     "region": {"kind": "outline", "none": True, "corners": [3, MOST_CORNERS]},
+    "versus": {"kind": "pair", "none": True, "names": ["prompt", "template", "path", "layer", "head"]},
+    "contrast": {"kind": "choice", "offered": ["difference", "slider"]},
+    "split": {"kind": "number", "least": 0, "most": 1},
 }
 """What each name may be, of which `choices` of a result may leave less; web/state.js reads a link by the same table."""
 
@@ -118,6 +124,9 @@ def completed(
     for name, value in given.items():
         if name in choices:
             _check_offered(name, value, choices[name])
+    if choices and _is_pair(given.get("versus"), RULES["versus"]):
+        name, value = given["versus"]
+        _check_offered(name, value, choices[name])
     typed = {name: _typed(name, value) for name, value in {**before, **given}.items()}
     for name, place in _outside({**DEFAULTS, **{name: typed[name] for name in given}}, frame).items():
         got, fix = f"Canvas state {name}={reprlib.repr(given[name])}", "Count from 0, from the top left."
@@ -130,10 +139,13 @@ def carry_over(
 ) -> dict[str, Any]:
     """Take of a state what another result offers too, and for the rest that result's first.
 
-    A pin outside of the result's cells, and a region that is not in its image, are taken out.
+    A pin outside of the result's cells, a region that is not in its image, and a comparison with what it does not
+    offer are taken out.
     """
     first = {name: offered[0] for name, offered in choices.items() if state[name] not in offered}
-    return {**state, **first, **dict.fromkeys(_outside(state, frame))}
+    name, value = state["versus"] or ("", None)
+    lost = {"versus": None} if choices and value not in choices.get(name, ()) else {}
+    return {**state, **first, **lost, **dict.fromkeys(_outside(state, frame))}
 
 
 def checked_controls(names: Sequence[str]) -> list[str]:
@@ -190,6 +202,10 @@ def _is_offered(value: Any, rule: Mapping[str, Any]) -> bool:
     return any(type(value) is type(one) and value == one for one in rule["offered"])
 
 
+def _is_pair(value: Any, rule: Mapping[str, Any]) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and value[0] in rule["names"]
+
+
 def _is_outline(value: Any, rule: Mapping[str, Any]) -> bool:
     least, most = rule["corners"]
     return isinstance(value, list | tuple) and least <= len(value) <= most and all(map(_is_point, value))
@@ -205,6 +221,7 @@ _KINDS: dict[str, _Kind] = {
         lambda v: v if v == MEAN else int(v),
     ),
     "number": ("a number", lambda v, rule: is_number(v, rule.get("least", -inf), rule.get("most", inf)), float),
+    "pair": ("[name, value] of another one, with a name of {names}", _is_pair, list),
     "cell": ("a cell [y, x]", lambda value, _: _is_point(value), lambda value: [int(at) for at in value]),
     "outline": (
         "{corners[0]} to {corners[1]} corners [y, x] in pixels of the image",

@@ -52,6 +52,9 @@ class Canvas(CheckedWidget):
         pinned: The cell [y, x] whose values stay in sight.
         region: The corners [y, x], in pixels of the image, of a part of it whose mean values stay in sight, as
             `maps.region_means` gives them.
+        versus: What to compare the map with, as `["prompt", "a road"]`: another prompt, template, path, layer or head.
+        contrast: "difference" of the two, or "slider" for one beside the other.
+        split: Where the slider's line is, 0 at the left to 1.
 
     Attributes:
         state: What is shown, by the names above from `prompt` on. Give it some and the others stay:
@@ -108,6 +111,9 @@ class Canvas(CheckedWidget):
         hover: bool = False,
         pinned: Sequence[int] | None = None,
         region: Sequence[Sequence[float]] | None = None,
+        versus: Sequence[Any] | None = None,
+        contrast: str = "difference",
+        split: float = 0.5,
     ) -> None:
         self._limits: Limits = None
         self._leave_out: tuple[str, ...] = ()
@@ -134,6 +140,9 @@ class Canvas(CheckedWidget):
             hover=hover,
             pinned=pinned,
             region=region,
+            versus=versus,
+            contrast=contrast,
+            split=split,
         )
 
     def show(

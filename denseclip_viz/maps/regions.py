@@ -56,7 +56,7 @@ def region_means(
         "max": counted.max(("y", "x")),
     }
     cells = int((weight > 0).sum())
-    return xr.Dataset({**data, "cells": cells, "weight": weighed}).assign_attrs(result.attrs)
+    return xr.Dataset({**data, "cells": cells, "weight": weighed}, attrs=result.attrs)
 
 
 def cell_weights(outline: Sequence[Sequence[float]], where: Placement) -> Floats:

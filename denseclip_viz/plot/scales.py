@@ -85,6 +85,10 @@ class Scale:
         (_, low), _, (_, high) = self.ticks
         return f"±{high}" if self.is_diverging else f"{low} to {high}"
 
+    def of_differences(self) -> "Scale":
+        """Return the scale of what two values on this one differ by: all of them lie on it."""
+        return Scale(self.low - self.high, self.high - self.low, CONTRIBUTION, self.unit)
+
     def to_dict(self) -> dict[str, Any]:
         """Return what the browser draws by."""
         look = {"colours": self.colours, "unit": self.unit, "diverging": self.is_diverging}

@@ -79,6 +79,15 @@ def test_pins_and_choices_reach_the_kernel_and_its_choices_the_browser(canvases,
     lab.ask(page, "setattr(told, 'state', {'view': 'gap', 'opacity': 0.25})")
     one.wait("n.querySelector('.dcv-view').value === 'gap' && n.querySelector('.dcv-opacity').value === '0.25'")
     assert one.root.locator(".dcv-prompt").input_value() == "a road"
+    page.keyboard.down("Shift")
+    page.mouse.move(*one.place(1, 1))
+    page.mouse.down()
+    page.mouse.move(*one.place(4, 5), steps=3)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    hears(lab, page, "[len(told.state['region']), told.state['pinned']]", [4, [5, 3]])
+    one.root.locator(".dcv-versus").select_option("prompt 1")
+    hears(lab, page, "told.state['versus']", ["prompt", "a limousine"])
 
 
 def test_another_result_keeps_the_prompt_and_status_is_one_line(canvases, lab, page):

@@ -11,9 +11,9 @@ import denseclip_viz as dcv
 
 
 @pytest.fixture(scope="module")
-def tab(chromium):
+def tab(browser):
     """One page without a network for all tests of this file."""
-    with watched(chromium, name="regions", offline=True, has_touch=True) as page:
+    with watched(browser, name="regions", offline=True) as page:
         page.add_init_script(CLIPBOARD)
         yield page
 
@@ -80,7 +80,9 @@ def test_a_lasso_is_measured_as_python_does(show, view):
         assert int(row["cells"]) == int(wanted.cells)
     assert f"region of {int(wanted.cells)} cells" in shown.root.locator(".dcv-where").text_content()
     assert set(shown.bars().values()) == {f"{float(value):.{decimals}f}" for value in wanted["mean"]}
-    assert shown.root.locator(".dcv-limits").first.text_content() == f"{rows[0]['min']} to {rows[0]['max']}".replace("-", "−")
+    assert shown.root.locator(".dcv-limits").first.text_content() == f"{rows[0]['min']} to {rows[0]['max']}".replace(
+        "-", "−"
+    )
 
 
 def test_shift_and_drag_draws_a_box_and_a_click_still_pins(show):
@@ -98,17 +100,21 @@ def test_shift_and_drag_draws_a_box_and_a_click_still_pins(show):
     assert drag(shown, (0.4, 0.4), (0.7, 0.7)) == outline  # without Shift or a tool a drag draws nothing
 
 
-def test_a_finger_draws_where_a_tool_is_chosen(show):
-    shown = show(fake_results.comparison())
+@pytest.mark.engines("chromium")  # whose protocol has fingers
+def test_a_finger_draws_where_a_tool_is_chosen(open_page, tmp_path):
+    page = open_page(offline=True, has_touch=True)
+    page.goto(dcv.save_html(fake_results.comparison(), tmp_path / "page.html").as_uri())
+    shown = Shown(page)
+    shown.wait("Number(n?.dataset.version) > 0")
     picture = shown.root.locator(".dcv-image")
     assert picture.evaluate("n => getComputedStyle(n).touchAction") == "pan-y"
     shown.root.locator(".dcv-region").select_option("box")
     assert picture.evaluate("n => getComputedStyle(n).touchAction") == "none"
     start, end = at(shown, 0.25, 0.25), at(shown, 0.75, 0.5)
-    touch = shown.page.context.new_cdp_session(shown.page)
+    touch = page.context.new_cdp_session(page)
     for kind, points in (("touchStart", [start]), ("touchMove", [end]), ("touchEnd", [])):
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
-    shown.page.wait_for_function("() => dcvModels[0].get('state').region")
+    page.wait_for_function("() => dcvModels[0].get('state').region")
     assert np.ravel(state_of(shown)["region"][::2]) == pytest.approx((60, 90, 180, 180), abs=1)
 
 

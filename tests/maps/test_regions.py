@@ -30,7 +30,9 @@ def test_a_box_of_whole_cells_is_their_plain_mean():
     found = dcv.maps.region_means(both, box(0, 0, 240, 360))
     assert np.allclose(found["mean"], both.dense.mean(("y", "x")))
     assert int(found.cells) == both.sizes["y"] * both.sizes["x"]
-    assert np.allclose(found["max"], both.dense.max(("y", "x"))) and np.allclose(found["min"], both.dense.min(("y", "x")))
+    assert np.allclose(found["max"], both.dense.max(("y", "x"))) and np.allclose(
+        found["min"], both.dense.min(("y", "x"))
+    )
 
 
 def test_a_cell_counts_by_the_part_that_lies_in_the_box():
@@ -69,7 +71,9 @@ def test_cells_without_a_value_are_left_out_and_an_empty_region_has_none():
     maps = fake_results.similarity(templates=1)
     holed = maps.where(maps.y > 100)
     assert np.allclose(
-        dcv.maps.region_means(holed, box(0, 0, 240, 360))["mean"], maps[..., maps.y > 100, :].mean(("y", "x")), atol=2e-3
+        dcv.maps.region_means(holed, box(0, 0, 240, 360))["mean"],
+        maps[..., maps.y > 100, :].mean(("y", "x")),
+        atol=2e-3,
     )
     empty = dcv.maps.region_means(maps, box(300, 0, 310, 9))
     assert int(empty.cells) == 0 and bool(empty["mean"].isnull().all())

@@ -89,6 +89,8 @@ function listen(view) {
   listenToControls(view);
   listenToImage(view);
   listenToKeep(view);
+  listenToBars(view);
+  listenToContrast(view);
   globalThis.addEventListener(BUS, onNews);
   const watched = { _payload: load, state: follow, locked: draw, status: say, status_kind: say };
   const acts = Object.entries(watched).map(([name, act]) => [`change:${name}`, () => act(view)]);
@@ -194,11 +196,14 @@ function fit(view) {
   Object.assign(parts.image, { width, height });
   view.backs = backgrounds(data, bitmap, width, height);
   const part = Math.min(1, FINEST / Math.max(width, height));
-  view.over = surface(Math.max(1, Math.round(width * part)), Math.max(1, Math.round(height * part)));
-  view.image = new ImageData(view.over.width, view.over.height);
-  view.numbers = new Int32Array(view.over.width * view.over.height); // of labels, or of sets of owners
-  view.painted = "";
+  view.layer = makeLayer(Math.max(1, Math.round(width * part)), Math.max(1, Math.round(height * part)));
+  view.second = null;
   draw(view);
+}
+
+// What is laid over the image, and the numbers of labels before they are colours.
+function makeLayer(width, height) {
+  return { over: surface(width, height), image: new ImageData(width, height), numbers: new Int32Array(width * height), painted: "" };
 }
 
 function render({ model, el }) {

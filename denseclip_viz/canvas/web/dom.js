@@ -10,7 +10,7 @@ function makeParts(el) {
   makeControls(parts);
   const aria = { tabindex: 0, role: "application", "aria-roledescription": "map over an image" };
   parts.image = make("canvas", "dcv-image", aria);
-  const frame = (parts.frame = make("div", "dcv-frame", {}, parts.image, makeOutline(parts), parts.pin, parts.peak, parts.cell));
+  const frame = (parts.frame = make("div", "dcv-frame", {}, parts.image, makeOutline(parts), parts.pin, parts.peak, parts.cell, ...makeSplit(parts)));
   parts.stage = make("div", "dcv-stage", {}, frame, parts.caption);
   const side = make("div", "dcv-side", {}, makeScale(parts), ...makeBars(parts));
   parts.body = make("div", "dcv-body", {}, parts.stage, side);
@@ -34,7 +34,7 @@ function makeControls(parts) {
   for (const [name, text] of Object.entries(SWITCHES)) {
     parts.bar.append(makeField(parts, name, text, make("input", "", { type: "checkbox" })));
   }
-  parts.bar.append(makeTool(parts), makeKeep(parts));
+  parts.bar.append(...makeContrast(parts), makeTool(parts), makeKeep(parts));
 }
 
 function makeScale(parts) {
@@ -49,26 +49,11 @@ function makeScale(parts) {
   return (parts.scale = make("div", "dcv-scale", {}, parts.unit, strip, parts.ticks, threshold));
 }
 
-function makeBars(parts) {
-  parts.where = make("div", "dcv-where", { "aria-live": "polite" });
-  parts.bars = make("div", "dcv-bars", { role: "group", "aria-label": "values of this cell" });
-  parts.key = make("div", "dcv-key", {}, "the whole image’s cosine");
-  parts.number = make("div", "dcv-number-key"); // what a legend's numbers and shares are
-  return [parts.where, parts.number, parts.bars, parts.key];
-}
-
 function fillSelects({ data, parts }) {
-  const { choices, prompts } = data, count = choices.template.length - 1;
-  const texts = {
-    prompt: (name, i) => (prompts[i].absent ? `${name} · absent` : name),
-    template: (name) => (name === ENSEMBLE ? `mean of ${count > 0 ? `${count} ` : ""}templates` : name),
-    head: (head) => (head === MEAN ? "mean of heads" : `head ${head}`),
-  };
+  const { choices } = data;
   for (const [name, offered] of Object.entries(choices)) {
-    const text = texts[name] ?? String;
-    parts.controls[name].replaceChildren(
-      ...offered.map((value, i) => make("option", "", { value, dir: "auto" }, text(value, i))),
-    );
+    const options = offered.map((value) => make("option", "", { value, dir: "auto" }, wordsFor(data, name, value)));
+    parts.controls[name].replaceChildren(...options);
   }
 }
 
@@ -102,6 +87,7 @@ function showControls(view) {
   controls.interpolation.checked = state.interpolation === "nearest";
   controls.hover.checked = state.hover;
   if (shown) showColours(data, state, controls.colours, shown);
+  showContrast(view);
 }
 
 function showColours({ tables }, { colours }, select, { diverging }) {

@@ -5,38 +5,48 @@ function draw(view) {
   if (!data || !view.backs) return;
   const { stack, map } = Object.assign(view, selected(data, state));
   view.peak = stack ? peakOf(data, stack.grid, mapOf(stack, map)) : null;
-  view.shown = shownMap(view);
-  paintOver(view);
+  Object.assign(view, shownMaps(view));
+  paint(view, view.layer, view.shown);
+  if (view.beside) paint(view, (view.second ??= makeLayer(view.layer.over.width, view.layer.over.height)), view.beside);
   compose(view);
   showControls(view);
   showScale(view);
   showCaption(view);
+  view.heatOf = null;
   tell(view);
+  arrange(view);
   showKeep(view);
   parts.root.dataset.peak = view.peak?.join() ?? "";
   parts.root.dataset.version = ++view.version;
 }
 
-// The map that is drawn: one of the result, or the likeness of one cell to all; null where labels are drawn instead.
-function shownMap(view) {
-  const { data, state, stack, map } = view;
+// What is drawn: a map of the result, the difference of two, one of them beside the other, or the likeness of one cell to
+// all; null where labels are drawn instead.
+function shownMaps(view) {
+  const { data, state } = view;
   const cell = state.hover && data.cells ? cellAt(data, data.features.grid, spotOf(view).place) : null;
   if (cell) {
     const at = indexOf(data.features.grid, cell), values = likeness(data, at, state.path);
-    return { ...data.features, decimals: 3, key: `cell ${at} ${state.path}`, values: () => values, read: (other) => values[other] };
+    const own = { decimals: 3, key: `cell ${at} ${state.path}`, values: () => values, read: (other) => values[other] };
+    return { shown: { ...data.features, ...own }, beside: null };
   }
-  if (state.view in HEADINGS) return null;
-  const key = `map ${data.stacks.indexOf(stack)} ${map}`;
-  return { ...stack, key, values: () => mapOf(stack, map), read: (other) => valueAt(stack, map, other) };
+  if (state.view in HEADINGS) return { shown: null, beside: null };
+  const other = otherOf(data, state), shown = mapToShow(data, view);
+  if (!other) return { shown, beside: null };
+  if (state.contrast === "difference") return { shown: differenceOf(view, other), beside: null };
+  return { shown, beside: mapToShow(data, other) };
 }
 
+const mapToShow = (data, { stack, map }) =>
+  ({ ...stack, key: `map ${data.stacks.indexOf(stack)} ${map}`, values: () => mapOf(stack, map), read: (at) => valueAt(stack, map, at) });
+
 // Colours the map, or the labels, unless they are as they were.
-function paintOver(view) {
-  const { data, state, shown, over, image } = view, colours = shown && coloursOf(data, state, shown);
+function paint(view, layer, shown) {
+  const { data, state } = view, { over, image } = layer, colours = shown && coloursOf(data, state, shown);
   const what = shown ? [shown.key, colours, state.threshold] : [state.view, state.layer, state.template, state.path];
   const wanted = [...what, state.interpolation].join("|");
-  if (view.painted === wanted) return;
-  view.painted = wanted;
+  if (layer.painted === wanted) return;
+  layer.painted = wanted;
   const { width, height } = over, out = new Uint32Array(image.data.buffer).fill(0);
   if (shown) {
     const where = placesOf(data, shown.grid, width, height, state.interpolation === "nearest");
@@ -49,7 +59,7 @@ function paintOver(view) {
 
 // The label of every pixel: as the segmentation has it, or the prompt with the strongest dense map. Absent prompts name
 // none; the highest cosine that they have is a flat map, which a prompt has to exceed.
-function labelsOf({ data, state, stack, labels, numbers: drawn }, width, height) {
+function labelsOf({ data, state, stack, labels, layer: { numbers: drawn } }, width, height) {
   const { grid } = data.labels ?? stack;
   drawn.fill(UNSEEN);
   const where = placesOf(data, grid, width, height, data.labels || state.interpolation === "nearest");
@@ -80,17 +90,22 @@ function paintMasks({ data, state, stack, labels }, out, width, height) {
   return paintOwners(out, width, where, runs, data.palette, data.look.stripes);
 }
 
-function compose({ data, parts, state, backs, over }) {
-  const { width, height } = parts.image, ctx = parts.image.getContext("2d");
-  const lay = (source, alpha) => {
+function compose({ data, parts, state, backs, layer, second, beside }) {
+  const { width, height } = parts.image, ctx = parts.image.getContext("2d"), line = width * state.split;
+  const lay = (source, alpha, from = 0, to = width) => {
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(from, 0, to - from, height);
+    ctx.clip();
     ctx.globalAlpha = alpha;
+    ctx.imageSmoothingEnabled = source === backs.colour || source === backs.grey || state.interpolation !== "nearest";
     ctx.drawImage(source, 0, 0, width, height);
+    ctx.restore();
   };
   if (state.opacity < COLOURFUL) lay(backs.colour, 1);
   lay(backs.grey, Math.min(1, state.opacity / COLOURFUL));
-  ctx.imageSmoothingEnabled = state.interpolation !== "nearest";
-  lay(over, state.opacity);
-  ctx.globalAlpha = 1;
+  lay(layer.over, state.opacity, 0, beside ? line : width);
+  if (beside) lay(second.over, state.opacity, line, width);
   outline(ctx, data, width, height);
 }
 

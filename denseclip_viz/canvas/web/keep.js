@@ -116,7 +116,7 @@ function valuesHere(view) {
 
 function valuesOfMap(view) {
   const { shown, stack, state } = view, { rows, columns } = shown.grid, axis = shown.view ? axisOf(stack) : "prompt";
-  const name = !shown.view ? "" : axis === "head" ? state.head : state.prompt, what = shown.view ?? shown.title;
+  const name = shown.name ? shown.name : !shown.view ? "" : axis === "head" ? state.head : state.prompt, what = shown.view ?? shown.title;
   const lines = Array.from({ length: rows * columns }, (_, at) => {
     const cell = [Math.floor(at / columns), at % columns], value = shown.read(at);
     return [name, shown.view ? templateIn(view) : "", what, Number.isNaN(value) ? "" : value.toFixed(shown.decimals), ...centreOf(shown.grid, cell)];

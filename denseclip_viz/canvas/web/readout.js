@@ -58,10 +58,11 @@ function showCaption(view) {
   const { data, state, parts, stack, shown } = view;
   const byText = isByText(stack), head = state.head === MEAN ? "mean of heads" : `head ${state.head}`;
   const isLikeness = shown && !shown.view, own = byText ? state.prompt : head;
-  const name = isLikeness ? shown.title : state.view in HEADINGS ? state.view : own;
+  const sides = view.beside ? sidesOf(view).join(" | ") : undefined;
+  const name = sides ?? shown?.name ?? (isLikeness ? shown.title : state.view in HEADINGS ? state.view : own);
   const words = make("span", "", {}, captionOf(view, byText).filter(Boolean).join(" · "));
   parts.caption.replaceChildren(make("b", "", { dir: "auto" }, name), words);
-  const what = isLikeness ? shown.title : shown ? `${shown.view} map, ${name}` : state.view;
+  const what = isLikeness ? [shown.title, shown.name].filter(Boolean).join(", ") : shown ? `${shown.view} map, ${name}` : state.view;
   parts.image.setAttribute("aria-label", `${data.title}: ${what}. Arrow keys move, Enter pins, Shift with arrow keys draws a box.`);
 }
 
@@ -90,49 +91,32 @@ function ruleOf(data, state, stack) {
   return presentOf(data).length > 1 ? "best of the prompts given" : "one prompt alone has no competitor";
 }
 
-// The rows below the scale: the prompts, or the heads where a map has none.
-function buildBars(view, axis) {
-  const { data, parts, loads } = view;
-  if (view.barsOf === `${loads} ${axis}`) return;
-  view.barsOf = `${loads} ${axis}`;
-  view.rows = data.choices[axis].map((name, i) => makeRow(view, axis, name, i));
-  parts.bars.replaceChildren(...view.rows.map(({ row }) => row));
-}
-
-function makeRow(view, axis, name, i) {
-  const part = (kind, ...children) => make("span", `dcv-${kind}`, {}, ...children);
-  const kinds = ["swatch", "fill", "score", "range", "number", "share", "limits"];
-  const [swatch, fill, whole, range, number, share, limits] = kinds.map((kind) => part(kind));
-  const text = axis === "prompt" ? name : name === MEAN ? "mean" : `head ${name}`;
-  const label = make("span", "dcv-name", { title: text, dir: "auto" }, text);
-  const row = make("button", "dcv-bar", { type: "button", [`data-${axis}`]: name });
-  if (axis === "prompt") swatch.style.background = `rgb(${view.data.palette[i].join(" ")})`;
-  row.classList.toggle("dcv-absent", axis === "prompt" && view.data.prompts[i].absent);
-  row.append(swatch, label, part("track", fill, range, whole), number, share, limits);
-  row.addEventListener("click", () => change(view, { [axis]: name }));
-  return { row, fill, whole, range, number, share, limits, name };
-}
-
 // Everything that follows the pointer.
 function tell(view) {
-  const { data, stack, parts, shown } = view, spot = spotOf(view), isLabels = data.labels && !shown;
+  const { data, stack, parts } = view, spot = spotOf(view), shown = shownAt(view, spot), isLabels = data.labels && !shown;
   const grid = (isLabels ? data.labels : shown ?? stack).grid, isRegion = spot.origin === "region";
   const cell = isRegion ? null : cellAt(data, grid, spot.place), found = shown && readingAt(view, grid, spot)(shown.read);
   buildBars(view, stack?.view === "attention" ? "head" : "prompt");
   showMarks(view, grid, cell);
   showOutline(view);
-  const place = isRegion ? regionWords(view, grid, found) : cell ? cellWords(view, grid, cell) : "";
+  const place = isRegion ? regionWords(view, grid, found) : cell ? cellWords({ ...view, shown }, grid, cell) : "";
   parts.where.textContent = place && [place, isRegion ? "" : spot.origin].filter(Boolean).join(" · ");
   parts.root.dataset.cell = cell ? cell.join() : "";
   parts.needle.hidden = !shown || !(found.mean > -Infinity);
   if (!parts.needle.hidden) parts.needle.style.left = percent(found.mean, [shown.low, shown.high]);
   if (data.labels) tellLabels(view, spot);
   else tellValues(view, spot);
+  tellHeat(view, spot);
+}
+
+// At the right of the line it is the other map.
+function shownAt({ beside, shown, state, data }, { place, origin }) {
+  return beside && origin !== "region" && place[1] > state.split * data.size[1] ? beside : shown;
 }
 
 // How maps of a grid are read where the reader is: the mean of a region, with its ends, or the value of one cell.
-function readingAt(view, grid, { origin, place }) {
-  if (origin === "region") return (read) => measure(regionOn(view, grid), read);
+function readingAt(view, grid, { origin, place, isWhole }) {
+  if (origin === "region") return (read) => measure(regionOn(view, grid, isWhole), read);
   const cell = cellAt(view.data, grid, place);
   return (read) => ({ mean: cell ? read(indexOf(grid, cell)) : NaN });
 }
@@ -173,12 +157,14 @@ function tellValues(view, spot) {
   rows.forEach((bar, i) => {
     const own = selected(data, { ...state, [heads ? "head" : "prompt"]: bar.name });
     const found = readingAt(view, own.stack.grid, spot)((at) => valueAt(own.stack, own.map, at));
+    bar.zero.style.left = percent(0, ends);
     tellBar(bar, found, stack.decimals, ends, bar.name === (heads ? state.head : state.prompt));
     bar.whole.hidden = !scores;
     if (scores) bar.whole.style.left = percent(scores[i], ends);
     bar.share.textContent = shown ? "" : `${Math.round(100 * view.shares[i])}%`;
   });
   parts.bars.classList.toggle("dcv-legend", !shown);
+  showAxis(view, ends, stack.decimals);
   showNumberKey(view, `${stack.unit} ${spot.origin === "region" ? "in the region" : "here"}`);
   parts.key.hidden = !scores;
 }
@@ -196,6 +182,7 @@ function tellLabels(view, spot) {
     bar.share.textContent = shown ? "" : `${Math.round(100 * shares[i])}%`;
   });
   parts.bars.classList.add("dcv-legend");
+  parts.axis.hidden = true;
   showNumberKey(view, isRegion ? "share of the region" : data.labels.probability && `${data.labels.probability} here`);
   parts.key.hidden = true;
 }
@@ -211,24 +198,6 @@ function sharesIn({ data, labels, state }, { cells, weights }) {
 function showNumberKey({ parts, shown }, number) {
   parts.number.hidden = Boolean(shown);
   parts.number.textContent = [number, "% of what was seen"].filter(Boolean).join(" · ");
-}
-
-function tellBar(bar, found, decimals, ends, isCurrent) {
-  const { row, fill, number, range, limits } = bar, { mean: value, least, most, count } = found, known = !Number.isNaN(value);
-  const [from, to] = known ? [Math.min(0, value), Math.max(0, value)] : [0, 0];
-  bar.found = found;
-  row.dataset.value = known ? value.toFixed(decimals) : "";
-  number.textContent = known ? pretty(value, decimals) : "";
-  row.setAttribute("aria-pressed", isCurrent);
-  stretch(fill, from, to, ends);
-  range.hidden = !count;
-  limits.textContent = count ? endsOf(found, decimals) : "";
-  if (count) stretch(range, least, most, ends);
-}
-
-function stretch({ style }, from, to, ends) {
-  style.left = percent(from, ends);
-  style.width = `${parseFloat(percent(to, ends)) - parseFloat(percent(from, ends))}%`;
 }
 
 function showMarks({ data, state, parts, peak, stack, shown, pointed }, grid, cell) {

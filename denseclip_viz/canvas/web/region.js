@@ -64,11 +64,11 @@ function measure({ cells, weights }, read) {
 const outlineOf = (view) => view.draft ?? view.state.region;
 
 // Measured once for an outline and a grid, however many maps are read there.
-function regionOn(view, grid) {
-  const outline = outlineOf(view), { known } = view;
-  if (known?.outline !== outline || known.data !== view.data) view.known = { outline, data: view.data, grids: new Map() };
-  const key = Object.values(grid).join(), { grids } = view.known;
-  if (!grids.has(key)) grids.set(key, coverageOf(view.data, grid, outline));
+function regionOn(view, grid, isWhole) {
+  const { data, known } = view, outline = outlineOf(view), [top, left, bottom, right] = data.visible;
+  if (known?.outline !== outline || known.data !== data) view.known = { outline, data, grids: new Map() };
+  const key = [isWhole, ...Object.values(grid)].join(), { grids } = view.known;
+  if (!grids.has(key)) grids.set(key, coverageOf(data, grid, isWhole ? boxAround([top, left], [bottom, right]) : outline));
   return grids.get(key);
 }
 

@@ -38,6 +38,7 @@ function coloursOf({ tables }, state, { diverging, colours }) {
 // A threshold is a number of one scale.
 function scaleOf(data, state) {
   const { stack } = selected(data, state);
+  if (isDifference(data, state)) return ["difference", stack.unit, stack.low, stack.high].join();
   return state.hover ? "cells" : stack ? [stack.unit, stack.low, stack.high].join() : "";
 }
 

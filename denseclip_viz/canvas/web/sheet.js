@@ -73,6 +73,10 @@ function drawMarks(sheet, { data, state, parts }, [left, top, width, height]) {
     const [rows, columns] = data.size, at = ([y, x]) => `${left + (x / columns) * width} ${top + (y / rows) * height}`;
     sheet.items.push({ path: `M${state.region.map(at).join("L")}Z`, colour: INK });
   }
+  if (!parts.split.hidden) {
+    const line = left + state.split * width;
+    sheet.items.push({ path: `M${line} ${top}L${line} ${top + height}`, colour: INK });
+  }
   for (const [name, colour] of [["pin", "#fff"], ["peak", INK]]) {
     const { style, hidden } = parts[name];
     if (hidden) continue;

@@ -15,6 +15,8 @@ const frameOf = ({ labels, stacks }) => (labels ?? stacks[0]).grid;
 const KINDS = {
   choice: (value, { offered }) => offered.includes(value),
   number: (value, { least = -Infinity, most = Infinity }) => isNumber(value) && value >= least && value <= most,
+  pair: (value, { names }, { choices }) =>
+    Array.isArray(value) && value.length === 2 && names.includes(value[0]) && choices[value[0]].includes(value[1]),
   cell: (value, _, meta) =>
     isPoint(value, [frameOf(meta).rows - 1, frameOf(meta).columns - 1]) && value.every(Number.isInteger),
   outline: (value, { corners: [least, most] }, { size }) =>
