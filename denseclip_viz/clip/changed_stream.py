@@ -125,7 +125,7 @@ def _attended_most(mixer: Mixer) -> Tensor:
     the largest share (SFP): `(image, position)`, yes or no.
     """
     block, prefix = mixer.streams.blocks[max(mixer.depth - 2, 0)], mixer.prefix
-    attention = products_of(block, "qk", None, None, prefix).weights(0, 0).mean(1)
+    attention = products_of(block, "qk", None, prefix).weights(0, 0).mean(1)
     given = ATTENDED * attention[:, 0, prefix:]
     excess = given.masked_fill(given <= attention.diagonal(dim1=-2, dim2=-1)[:, prefix:], -torch.inf)
     most = excess.topk(min(MOST, excess.shape[-1]))

@@ -7,6 +7,7 @@ Sources: GEM (arXiv 2312.00878), NACLIP (2404.08181), PEARL (2603.21528), SC-CLI
 ProxyCLIP (2408.04883), DIH-CLIP (ICCV 2025, pp. 22794-22803), written from their formulas.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,14 +53,13 @@ class Products:
         return self.query[:, :, prefix:], self.key[:, :, first:], bias
 
 
-def products_of(block: BlockPass, kind: str, iterations: int | None, near: Tensor | None, prefix: int) -> Products:
+def products_of(block: BlockPass, kind: str, near: Tensor | None, prefix: int) -> Products:
     """Make queries and keys of a kind of those of one block.
 
     Args:
         block: The block.
         kind: Two of q, k, v; or one of the aligned kinds.
-        iterations: As of a path; for tokens with their like alone.
-        near: `(token, token)` bonus of near tokens; likewise.
+        near: `(token, token)` bonus of near tokens; for tokens with their like alone.
         prefix: Tokens before the positions.
     """
     scale = block.call.scale
@@ -67,11 +67,20 @@ def products_of(block: BlockPass, kind: str, iterations: int | None, near: Tenso
         return Products(block.query, block.key, scale, block.call.bias)
     if kind.startswith("aligned"):
         return Products(*aligned(block.query, block.key, prefix, exact=kind == "aligned"), scale)
-    tokens = {"q": block.query, "k": block.key, "v": block.value}[kind[0]]
-    if iterations is None:
-        return Products(tokens, tokens, scale, near)
-    tokens = gathered(tokens, (block.length * scale).sqrt(), iterations)
+    tokens = _tokens(block, kind)
+    return Products(tokens, tokens, scale, near)
+
+
+def products_of_gathered(kinds: Sequence[tuple[BlockPass, str]], iterations: int, near: Tensor | None) -> Products:
+    """Make queries and keys of tokens that were gathered: of all blocks and kinds at once, one behind the other."""
+    tokens = torch.cat([_tokens(block, kind) for block, kind in kinds])
+    length = torch.cat([(block.length * block.call.scale).sqrt() for block, _ in kinds])
+    tokens = gathered(tokens, length, iterations)
     return Products(tokens, tokens, 1.0, near)
+
+
+def _tokens(block: BlockPass, kind: str) -> Tensor:
+    return {"q": block.query, "k": block.key, "v": block.value}[kind[0]]
 
 
 def gathered(tokens: Tensor, length: Tensor, iterations: int) -> Tensor:
@@ -83,16 +92,18 @@ def gathered(tokens: Tensor, length: Tensor, iterations: int) -> Tensor:
         >>> gathered(torch.ones(1, 1, 3, 4), torch.ones(1, 1, 1, 1), 1)[0, 0, 0]
         tensor([0.5000, 0.5000, 0.5000, 0.5000])
     """
+    tokens = tokens * _stretch(tokens, length)
     for _ in range(iterations):
-        tokens = _of_length(tokens, length)
         tokens = F.scaled_dot_product_attention(tokens, tokens, tokens, scale=1.0)
-    return _of_length(tokens, length)
+        tokens *= _stretch(tokens, length)
+    return tokens
 
 
-def _of_length(tokens: Tensor, length: Tensor) -> Tensor:
+def _stretch(tokens: Tensor, length: Tensor) -> Tensor:
+    """Give what brings tokens to a length."""
     nothing = torch.finfo(tokens.dtype).tiny ** 0.5  # over which a length can be divided: zeros stay
     scale: Tensor = length / tokens.norm(dim=-1, keepdim=True).clamp_min(nothing)
-    return tokens * scale
+    return scale
 
 
 def nearness(grid: tuple[int, int], sigma: float) -> Tensor:

@@ -8,7 +8,7 @@
 (2411.12044), PEARL (2603.21528), written from their formulas.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import reduce
 
@@ -26,6 +26,7 @@ from denseclip_viz.clip.path_attention import (
     nearness,
     of_lowest_entropy,
     products_of,
+    products_of_gathered,
 )
 from denseclip_viz.clip.towers.attention_record import merge_heads
 from denseclip_viz.clip.towers.linearize import apply
@@ -115,7 +116,7 @@ class Mixer:
         if not path.heads:
             return stream[:, prefix:]
         block = self.streams.blocks[block_numbers((number,), self.depth)[0]]
-        own, keys = (products_of(block, kind, None, None, 0).weights(0, 0) for kind in ("qk", "kk"))
+        own, keys = (products_of(block, kind, None, 0).weights(0, 0) for kind in ("qk", "kk"))
         gathers = of_lowest_entropy(keys, path.heads, own) @ merge_heads(block.value)
         return (stream + apply(block.out, gathers))[:, prefix:]
 
@@ -142,11 +143,32 @@ class Mixer:
             merged = of_lowest_entropy(attention, path.heads) @ merge_heads(into.value) / into.value.shape[1]
             return apply(into.out, merged)
         else:
-            heads = reduce(torch.add, (self._attend(path, term, into, similarity) for term in terms))
+            heads = reduce(torch.add, self._shares(path, terms, into, similarity))
         return apply(into.out, merge_heads(heads))
 
+    def _shares(
+        self, path: DensePath, terms: tuple[Term, ...], into: BlockPass, similarity: Callable[[int], Tensor]
+    ) -> Iterator[Tensor]:
+        """Give what terms add to A V of one block, `(image, head, position, channel)` each."""
+        gather = [term for term in terms if _gathers(path, term.kind)]
+        if gather:
+            yield self._gather(path, gather, into)
+        yield from (self._attend(path, term, into, similarity) for term in terms if term not in gather)
+
+    def _gather(self, path: DensePath, terms: list[Term], into: BlockPass) -> Tensor:
+        """Give the share of all terms whose tokens gather first: in one call, for each takes many small steps."""
+        sources = [(source, term) for term in terms for source in self._sources(term, into)]
+        assert path.iterations is not None
+        products = products_of_gathered(
+            [(source, term.kind) for source, term in sources], path.iterations, self._near(path)
+        )
+        mixed = products.mix(into.value.expand(len(sources), -1, -1, -1, -1).flatten(0, 1), *self._prefix(path))
+        shares = mixed.new_tensor([term.weight / max(1, len(term.blocks)) for _, term in sources])
+        share: Tensor = torch.tensordot(shares, mixed.unflatten(0, (len(sources), -1)), dims=1)
+        return share
+
     def _attend(self, path: DensePath, term: Term, into: BlockPass, similarity: Callable[[int], Tensor]) -> Tensor:
-        """Give the share of one term in A V of one block, `(image, head, position, channel)`."""
+        """Give the share of one term."""
         if not _of_products(term):
             weights = self._laid_out(path, term, similarity)
             return term.weight * (weights @ into.value[:, :, -weights.shape[-1] :])
@@ -156,8 +178,7 @@ class Mixer:
 
     def _mix(self, path: DensePath, kind: str, source: BlockPass, into: BlockPass) -> Tensor:
         """Mix the values of one block by the attention of one kind in another, or in itself."""
-        switches = (path.gaussian, path.iterations) if kind in SELF else ()
-        key = (kind, source, into, switches, path.class_key)
+        key = (kind, source, into, path.gaussian if kind in SELF else 0, path.class_key)
         if key not in self._mixed:
             prefix, first = self._prefix(path)
             self._mixed[key] = self._products(path, kind, source).mix(into.value, prefix, first)
@@ -186,15 +207,23 @@ class Mixer:
         blocks = [self.streams.blocks[number] for number in block_numbers(term.blocks, self.depth)]
         key = ("balanced", *blocks)
         if key not in self._mixed:
-            total = sum(products_of(block, "qk", None, None, 0).weights(0, 0) for block in blocks)
+            total = sum(products_of(block, "qk", None, 0).weights(0, 0) for block in blocks)
             assert isinstance(total, Tensor)
             self._mixed[key] = balanced(total)
         return self._mixed[key]
 
     def _products(self, path: DensePath, kind: str, source: BlockPass) -> Products:
-        prefix = self.prefix
-        near = F.pad(nearness(self.grid, path.gaussian), (prefix, 0, prefix, 0)) if path.gaussian else None
-        return products_of(source, kind, path.iterations, None if near is None else near.to(source.value), prefix)
+        if _gathers(path, kind):
+            assert path.iterations is not None
+            return products_of_gathered([(source, kind)], path.iterations, self._near(path))
+        return products_of(source, kind, self._near(path), self.prefix)
+
+    def _near(self, path: DensePath) -> Tensor | None:
+        """Give the bonus of near tokens, `(token, token)`."""
+        if not path.gaussian:
+            return None
+        near = F.pad(nearness(self.grid, path.gaussian), (self.prefix, 0, self.prefix, 0))
+        return near.to(self.streams.blocks[self.depth - 1].entering)
 
     def _prefix(self, path: DensePath) -> tuple[int, int]:
         """Count the tokens before the positions, and those that are not attended to."""
@@ -202,6 +231,10 @@ class Mixer:
 
     def _sources(self, term: Term, into: BlockPass) -> list[BlockPass]:
         return [self.streams.blocks[number] for number in block_numbers(term.blocks, self.depth)] or [into]
+
+
+def _gathers(path: DensePath, kind: str) -> bool:
+    return path.iterations is not None and kind in SELF
 
 
 def _of_products(term: Term) -> bool:
