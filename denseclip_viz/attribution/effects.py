@@ -126,7 +126,8 @@ def direct_effects(
         `attention` (template, prompt, layer, head); `mlp` (template, prompt, layer); `position` (template, prompt,
         layer, y, x), heads summed; `beside` (template, prompt, layer), tokens that are no positions; `rest` (template,
         prompt, term): "start", the token before the first layer, "attention bias", "bias" of the final norm and
-        projection; `score` (template, prompt); and `image`. An attention pool is one layer, "pool".
+        projection; `score` (template, prompt); and `image`. An attention pool is one layer, "pool". `position` of the
+        last layer is the contribution of `compare`; what is new are heads, and the layers before.
 
     Raises:
         LayerError: a tower that pools by a plain mean, or an image in tiles.

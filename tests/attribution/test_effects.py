@@ -152,15 +152,20 @@ def test_heads_and_positions_are_those_of_a_loop(kind):
     assert oracle.relative_error(effects["position"].flatten(2).numpy(), shifted.numpy()) > 1e-3
 
 
-def test_an_attention_pools_heads_and_positions_are_its_contributions():
-    model = dcv.load()
-    effects = dcv.attribution.direct_effects(model, SCENE, PROMPTS)
-    both = model.compare(SCENE, PROMPTS)
-    assert effects.layer.values.tolist() == ["pool"] and effects.sizes["head"] == both.sizes["head"]
-    np.testing.assert_allclose(effects.position[:, :, 0], both.contribution, atol=1e-6)
-    np.testing.assert_allclose(effects.beside[:, :, 0], both.rest.sel(term="mean token"), atol=1e-6)
-    np.testing.assert_allclose(effects.rest.sum("term"), both.rest.sel(term="bias"), atol=1e-6)
+@pytest.mark.parametrize(("name", "beside"), [("bundled-resnet", "mean token"), ("bundled-vit", "class token")])
+def test_positions_of_the_last_layer_are_contributions(name, beside):
+    model = dcv.load(name)
+    effects, both = dcv.attribution.direct_effects(model, SCENE, PROMPTS), model.compare(SCENE, PROMPTS)
+    np.testing.assert_allclose(effects.position[:, :, -1], both.contribution, atol=1e-6)
+    np.testing.assert_allclose(effects.beside[:, :, -1], both.rest.sel(term=beside), atol=1e-6)
     np.testing.assert_allclose(effects.score, both.score, atol=1e-6)
+
+
+def test_an_attention_pool_is_one_layer_whose_rest_is_its_bias():
+    model = dcv.load()
+    effects, both = dcv.attribution.direct_effects(model, SCENE, PROMPTS), model.compare(SCENE, PROMPTS)
+    assert effects.layer.values.tolist() == ["pool"] and effects.sizes["head"] == both.sizes["head"]
+    np.testing.assert_allclose(effects.rest.sum("term"), both.rest.sel(term="bias"), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["bundled-resnet", "bundled-vit"])
