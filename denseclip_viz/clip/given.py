@@ -3,7 +3,8 @@
     y = O(A V),   A of what was given: in every tower, since values of positions are all that it takes
 
 Sources: ProxyCLIP (arXiv 2408.04883), whose mean is over the image here and not over the batch; TextRegion
-(2505.23769): its mean key and a mask as attention are an even look at the region.
+(2505.23769): its mean key and a mask as attention are an even look at the region. Its code takes patches out of a
+region first that are as like what is outside; here all patches of the region count.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
