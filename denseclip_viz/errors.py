@@ -20,6 +20,7 @@ class DenseclipVizError(Exception):
         fix: What to do now.
 
     Example:
+        >>> from denseclip_viz.errors import ImageError
         >>> str(ImageError("cat.jpg is empty (0 bytes)", expected="an image file", fix="Copy it again."))
         'cat.jpg is empty (0 bytes). Expected an image file. Copy it again.'
     """

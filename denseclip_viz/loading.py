@@ -80,7 +80,8 @@ def load(
         UserWarning: a file that fits several trainings, with the switch that settles each choice.
 
     Example:
-        >>> load(device="cpu").provenance["model"]
+        >>> import denseclip_viz as dcv
+        >>> dcv.load(device="cpu").provenance["model"]
         'bundled-resnet'
     """
     place: dict[str, Any] = {"device": device, "dtype": dtype, "cache_dir": cache_dir}

@@ -147,14 +147,11 @@ class Model:
         workers: int | None = None,
         unreadable: Callable[[ImageLike, ImageError], object] | None = None,
     ) -> Iterator[Trace]:
-        """Open images one after the other, in batches; memory is bounded by a few batches.
+        """Return the traces of images, in their order, each when it is asked for; memory is bounded by a few batches.
 
         Options are those of `trace`. `unreadable` is called with an image that cannot be read and its error, which is
         raised by default. `workers` threads prepare images a batch ahead. With `device="cuda"` the traces of a batch
         share its memory: clone what outlives it.
-
-        Returns:
-            Traces in the order of the images, each when it is asked for.
 
         Example:
             >>> import denseclip_viz as dcv
@@ -184,10 +181,7 @@ class Model:
         return record(self.tower.taps(), patterns)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Embed preprocessed pixels `(image, 3, H, W)`: the tower's plain forward pass.
-
-        Returns:
-            `(image, D)`, not normalised.
+        """Return the tower's plain pass of preprocessed pixels `(image, 3, H, W)`: `(image, D)`, not normalised.
 
         Raises:
             ImageError: pixels of another shape or type, or whose embedding is not finite.
@@ -201,10 +195,7 @@ class Model:
         return arguments.require_finite(embed(self.tower, arguments.require_pixels(pixels, self.preprocess.size)))
 
     def encode_text(self, texts: Sequence[str], *, truncate: bool = False) -> Tensor:
-        """Embed plain texts.
-
-        Returns:
-            `(text, D)`, unit length.
+        """Return the unit vectors `(text, D)` of plain texts; `truncate` cuts those that are too long.
 
         Raises:
             PromptError: no list of texts, or a text that cannot be encoded as it is.
@@ -217,10 +208,10 @@ class Model:
         return encode_texts(self.clip, self.tokenizer, arguments.list_texts(texts), truncate=truncate)
 
     def similarity(self, image: Asked, prompts: PromptsLike, *, geometry: FitLike | None = None) -> xr.DataArray:
-        """Compare dense features with every prompt in every template; `geometry` as for `trace`, with an image.
+        """Return raw cosines of dense features with every prompt in every template: `(template, prompt, y, x)`.
 
-        Returns:
-            Raw cosines `(template, prompt, y, x)`, behind a `path` axis if the trace has one.
+        `image` is a trace, or an image to trace in a `geometry` as for `trace`; `prompts` are texts, or `Prompts`. The
+        maps stand behind a `path` axis if the trace has one; `y`, `x` are pixel centres in the image.
 
         Example:
             >>> import denseclip_viz as dcv
@@ -243,7 +234,13 @@ class Model:
                 (`model.layers_to_record(layers)`); those of others are read by gradients, in one further pass.
 
         Returns:
-            See `maps.comparison.compare`; with layers also `layer_…` variables and `attrs["layer_readout"]`.
+            In cosine units `dense`, `contribution` and `gap` (what an even look would add, minus what it adds), each
+            `(template, prompt, y, x)`; `score`, `even_score` of each text, and `rest`, `gap_rest` (term), what is of no
+            position: contributions and rest sum to the score, gap and its rest to even score − score. How far
+            pooled and dense agree: `crowding`, `spearman`, `same_peak`, `attention_in_top_decile` of each text,
+            `global_vs_mean_dense`, `global_vs_attended_dense`. `attention` (y, x), `attention_heads` (head, y, x), and
+            `image`. `y`, `x` are pixel centres. Of a list of paths, what hangs on them stands behind a `path` axis.
+            With layers also `layer_…` variables, and in `attrs["layer_readout"]` how they were read.
 
         Example:
             >>> import denseclip_viz as dcv
@@ -292,7 +289,8 @@ class Model:
             size: `(row, column)` of the answer; the image's own by default.
 
         Returns:
-            `labels` (row, column), -1 for background, and `probability`; see `maps.segment.segment`.
+            `labels` (row, column), numbers of `label`, the prompts' names, or -1 for background and what the tower did
+            not see; `probability` (row, column) of the best prompt; `image`; `attrs["background"]` says the rule.
 
         Example:
             >>> import denseclip_viz as dcv

@@ -69,10 +69,13 @@ class Trace:
         place: The image's number among those that came with it, from 0.
 
     Example:
+        >>> import denseclip_viz as dcv
+        >>> import numpy as np
         >>> import torch
+        >>> from denseclip_viz.geometry import Geometry
         >>> grid = Geometry("whole", image=(64, 64), resized=(64, 64), offset=(0, 0), input=(64, 64), cell=(32, 32))
         >>> cells, bias = torch.ones(2, 2, 4), torch.ones(4)
-        >>> trace = Trace(bias * 5, cells, torch.ones(1, 2, 2) / 4, cells, cells, {"bias": bias}, {}, grid,
+        >>> trace = dcv.Trace(bias * 5, cells, torch.ones(1, 2, 2) / 4, cells, cells, {"bias": bias}, {}, grid,
         ...               np.zeros((64, 64, 3), np.uint8))
         >>> bool((trace.contributions.sum((0, 1)) + trace.rest["bias"] == trace.global_embedding).all())
         True

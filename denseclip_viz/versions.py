@@ -19,7 +19,8 @@ def show_versions() -> str:
         The text; the command `denseclip-viz versions` prints it.
 
     Example:
-        >>> show_versions().startswith("python")
+        >>> import denseclip_viz as dcv
+        >>> dcv.show_versions().startswith("python")
         True
     """
     facts = {"python": platform.python_version(), **{package: _version_of(package) for package in PACKAGES}}

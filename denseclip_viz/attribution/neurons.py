@@ -56,7 +56,7 @@ def neurons(model: Model, image: ImageLike | Trace, prompts: PromptsLike, *, top
     Example:
         >>> import denseclip_viz as dcv
         >>> scene = dcv.toyworld.scene("a red car on grass", size=64)
-        >>> made = neurons(dcv.load(), scene, ["a red car"], top=3)
+        >>> made = dcv.attribution.neurons(dcv.load(), scene, ["a red car"], top=3)
         >>> made.contribution.dims, made.sizes["pair"]
         (('prompt', 'pair', 'y', 'x'), 3)
     """

@@ -69,7 +69,8 @@ def save_html(
         title: Heading; the image's name by default.
         notes: Text below it; line breaks are kept.
         trace: The trace of the result, or one for each: see `Canvas`.
-        leave_out: What to leave out of a page that is too large, such as `["layers"]`: see `pack_result`.
+        leave_out: What to leave out of a page that is too large: some of contribution, gap, attention, heads,
+            attribution, layers, cells, image.
         limit_mb: The largest page, in MB of 10^6 bytes.
         linked: Let several canvases move together.
         one_scale: Draw several results of one model on the same scales, so that their colours can be compared. False
@@ -107,11 +108,12 @@ def save_html(
         LayerError, GeometryError, PromptError, ImageError: As for `Canvas`.
 
     Example:
+        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model = dcv.load()
         >>> both = model.compare(dcv.toyworld.scene("a taxi on a road", 96), ["a taxi", "a road"])
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_html(both, f"{folder}/taxi.html", view="gap").name
+        ...     dcv.save_html(both, f"{folder}/taxi.html", view="gap").name
         'taxi.html'
     """
     start = opening(

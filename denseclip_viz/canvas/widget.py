@@ -32,7 +32,8 @@ class Canvas(CheckedWidget):
         limits: Lowest and highest value of the dense scale, or of any view's: `{"dense": (0, 0.4)}`. What lies beyond
             has the colour of the end, and the scale says so.
         like: One or more results whose values the scales cover too, so that colours can be compared.
-        leave_out: Parts that a large result is sent without, for example `["layers"]`; see `pack_result`.
+        leave_out: Parts that a large result is sent without: some of contribution, gap, attention, heads, attribution,
+            layers, cells, image.
         still: Add a still image for places that show no widgets.
         locked: Names of controls that are not shown, for teachers.
         state: What to start with, as `Canvas.state` has it, as the JSON that a canvas copies, or as a page's link; the
@@ -73,7 +74,7 @@ class Canvas(CheckedWidget):
         >>> import denseclip_viz as dcv
         >>> model = dcv.load()
         >>> both = model.compare(dcv.toyworld.scene("a taxi on a road", 96), ["a taxi", "a road"])
-        >>> Canvas(both, view="gap", opacity=0.5)
+        >>> dcv.Canvas(both, view="gap", opacity=0.5)
         Canvas(scene 96 x 96: gap of 'a taxi', template '{}', layer output)
     """
 
@@ -229,7 +230,8 @@ class Canvas(CheckedWidget):
             OutputError: No such file, or one that is damaged, changed, or of another version.
 
         Example:
-            >>> Canvas.load("no.zip")
+            >>> import denseclip_viz as dcv
+            >>> dcv.Canvas.load("no.zip")
             Traceback (most recent call last):
             denseclip_viz.errors.OutputError: no.zip holds no canvas (...). Expected a file that Canvas.save wrote...
         """
@@ -304,8 +306,9 @@ def link(first: Canvas, second: Canvas, *more: Canvas, one_scale: bool = True) -
         LayerError: One of them is no canvas; then none is linked.
 
     Example:
-        >>> left, right = Canvas(), Canvas()
-        >>> link(left, right)
+        >>> import denseclip_viz as dcv
+        >>> left, right = dcv.Canvas(), dcv.Canvas()
+        >>> dcv.link(left, right)
     """
     canvases, name = (first, second, *more), uuid.uuid4().hex
     for canvas in canvases:

@@ -99,7 +99,7 @@ def corrupted(dataset: Dataset | Scenes, corruption: str, level: int) -> Corrupt
 
     Example:
         >>> import denseclip_viz as dcv
-        >>> noisy = corrupted(dcv.toyworld.dataset(3, "test", size=64), "shot_noise", 3)
+        >>> noisy = dcv.datasets.corrupted(dcv.toyworld.dataset(3, "test", size=64), "shot_noise", 3)
         >>> noisy.name, noisy.split, noisy[2].image.shape
         ('toyworld', 'test, shot_noise 3', (64, 64, 3))
     """

@@ -150,7 +150,8 @@ def corruptions() -> pd.DataFrame:
         blur's pixels, the drops, JPEG's quality.
 
     Example:
-        >>> corruptions().loc["jpeg"].tolist()
+        >>> import denseclip_viz as dcv
+        >>> dcv.datasets.corruptions().loc["jpeg"].tolist()
         [25, 18, 15, 10, 7]
     """
     import pandas as pd

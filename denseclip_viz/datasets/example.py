@@ -60,8 +60,10 @@ class Example:
         classes: The data set's; filled in where it is gone through.
 
     Example:
+        >>> import denseclip_viz as dcv
+        >>> import numpy as np
         >>> image, labels = np.zeros((2, 2, 3), np.uint8), np.array([[0, 1], [1, 1]])
-        >>> example = Example("tiny", image, labels=labels, classes=("sky", "grass"))
+        >>> example = dcv.datasets.Example("tiny", image, labels=labels, classes=("sky", "grass"))
         >>> example.masks_of(["the grass"])["the grass"].tolist()
         [[False, True], [True, True]]
     """

@@ -254,7 +254,8 @@ def layouts() -> pd.DataFrame:
         and NACLIP with "sclip".
 
     Example:
-        >>> layouts().set_index("name").loc[["voc21", "ade150"], ["classes", "background", "images"]]
+        >>> import denseclip_viz as dcv
+        >>> dcv.datasets.layouts().set_index("name").loc[["voc21", "ade150"], ["classes", "background", "images"]]
                 classes  background                               images
         name
         voc21        21        True  val 1449, train 1464, trainval 2913

@@ -63,7 +63,9 @@ class MaskFolder:
             DatasetError: no such layout.
 
         Example:
-            >>> MaskFolder.of(Path("nowhere"), [], Prompts(["a taxi"]))
+            >>> import denseclip_viz as dcv
+            >>> from pathlib import Path
+            >>> dcv.datasets.MaskFolder.of(Path("nowhere"), [], dcv.Prompts(["a taxi"]))
             Traceback (most recent call last):
             denseclip_viz.errors.ImageError: nowhere is no folder. Expected a folder of masks with classes.txt. ...
         """

@@ -53,7 +53,7 @@ def read(
     Example:
         >>> import denseclip_viz as dcv, tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     dataset = read("folder", dcv.toyworld.export(f"{place}/toy", 2, size=64))
+        ...     dataset = dcv.datasets.read("folder", dcv.toyworld.export(f"{place}/toy", 2, size=64))
         >>> dataset.name, len(dataset), dataset.classes[:2]
         ('folder', 2, ('sky', 'night sky'))
     """
@@ -84,7 +84,8 @@ def check(
         DatasetError: no such layout.
 
     Example:
-        >>> check("voc21", "nowhere")[["file", "fault"]].values.tolist()
+        >>> import denseclip_viz as dcv
+        >>> dcv.datasets.check("voc21", "nowhere")[["file", "fault"]].values.tolist()
         [['nowhere', 'is no folder']]
     """
     import pandas as pd

@@ -293,11 +293,12 @@ def atlas(
         ImageError: fewer than three images.
 
     Example:
+        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model, scenes = dcv.load(), dcv.toyworld.dataset(6, "test", size=64)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     store = dcv.features.encode(model, scenes, folder, progress=False)
-        ...     images = atlas(store, model, "a house")
+        ...     images = dcv.atlas(store, model, "a house")
         >>> images.selection = [4, 0]
         >>> images.selected.number.values.tolist(), images
         ([0, 4], atlas(6 points by 'a house', 2 selected))

@@ -271,7 +271,8 @@ def explore(
         ImageError, ModelNameError, WeightsError: An image or model that cannot be opened.
 
     Example:
-        >>> explorer = explore(lock=["image"])
+        >>> import denseclip_viz as dcv
+        >>> explorer = dcv.explore(lock=["image"])
         >>> explorer.result.sizes["prompt"]
         4
     """

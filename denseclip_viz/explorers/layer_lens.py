@@ -46,7 +46,8 @@ def layer_lens(
         ImageError, ModelNameError, WeightsError: An image or model that cannot be opened.
 
     Example:
-        >>> lens = layer_lens("bundled-vit")
+        >>> import denseclip_viz as dcv
+        >>> lens = dcv.layer_lens("bundled-vit")
         >>> lens.result.sizes["layer"]
         4
     """

@@ -95,7 +95,8 @@ def template_lab(
         ImageError: An image that cannot be opened, or a mask of another size.
 
     Example:
-        >>> lab = template_lab(prompts=["a taxi", "a road"])
+        >>> import denseclip_viz as dcv
+        >>> lab = dcv.template_lab(prompts=["a taxi", "a road"])
         >>> lab.result.sizes["template"], lab.result.sizes["prompt"]
         (7, 2)
     """

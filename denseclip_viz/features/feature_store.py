@@ -307,11 +307,12 @@ def open_store(folder: str | os.PathLike[str]) -> FeatureStore:
         OutputError: no store, or a damaged one.
 
     Example:
+        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model, scene = dcv.load(), dcv.toyworld.scene("a red car on grass", size=64)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = dcv.features.encode(model, [scene], folder, progress=False)
-        ...     store = open_store(folder)
+        ...     store = dcv.features.open_store(folder)
         ...     store.similarity(0, model, ["a red car", "grass"]).shape
         (1, 2, 8, 8)
     """

@@ -51,12 +51,13 @@ def search(
         OutputError: a damaged file.
 
     Example:
+        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model, names = dcv.load(), ("a red car on grass", "a blue house on grass")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     scenes = [dcv.toyworld.scene(name, size=128) for name in names]
         ...     store = dcv.features.encode(model, scenes, folder, progress=False)
-        ...     search(store, model, ["a house"], k=1).number.values.tolist()
+        ...     dcv.features.search(store, model, ["a house"], k=1).number.values.tolist()
         [[[1]]]
     """
     one_of(by, ("global", "dense"), "by", error=PromptError)

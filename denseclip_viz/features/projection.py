@@ -67,11 +67,12 @@ def project(
         OutputError: a damaged file.
 
     Example:
+        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model, scenes = dcv.load(), dcv.toyworld.dataset(6, "test", size=64)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     store = dcv.features.encode(model, scenes, folder, progress=False)
-        ...     layout = project(store)
+        ...     layout = dcv.features.project(store)
         >>> layout.place.shape, bool(layout.share.sum() <= 1)
         ((6, 2), True)
     """

@@ -84,8 +84,10 @@ class Whole:
     32..2048.
 
     Example:
+        >>> import denseclip_viz as dcv
+        >>> from denseclip_viz.geometry import Preprocess
         >>> clip = Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-        >>> Whole(short=512).plan((375, 500), preprocess=clip, cell=(32, 32)).grid
+        >>> dcv.Whole(short=512).plan((375, 500), preprocess=clip, cell=(32, 32)).grid
         (16, 22)
     """
 
@@ -121,8 +123,10 @@ class Tiles:
     cells.
 
     Example:
+        >>> import denseclip_viz as dcv
+        >>> from denseclip_viz.geometry import Preprocess
         >>> clip = Preprocess((224, 224), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-        >>> Tiles().plan((224, 400), preprocess=clip, cell=(32, 32)).windows
+        >>> dcv.Tiles().plan((224, 400), preprocess=clip, cell=(32, 32)).windows
         ((0, 0), (0, 128), (0, 192))
     """
 

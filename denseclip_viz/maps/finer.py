@@ -61,7 +61,7 @@ def guided(trace: Trace, *, factor: int = 4, radius: int = 1, epsilon: float = 0
     Example:
         >>> import denseclip_viz as dcv
         >>> trace = dcv.load().trace(dcv.toyworld.scene("a red car on grass", size=128))
-        >>> trace.dense.shape, guided(trace).dense.shape
+        >>> trace.dense.shape, dcv.maps.guided(trace).dense.shape
         (torch.Size([8, 8, 128]), torch.Size([32, 32, 128]))
     """
     if not is_whole(radius, 1) or not is_number(epsilon, 0, 1e6) or not epsilon:
@@ -137,7 +137,7 @@ def shifted(model: HasTower, trace: Trace, *, factor: int = 2) -> Trace:
         >>> import denseclip_viz as dcv
         >>> model = dcv.load()
         >>> trace = model.trace(dcv.toyworld.scene("a red car on grass", size=128))
-        >>> shifted(model, trace).dense.shape
+        >>> dcv.maps.shifted(model, trace).dense.shape
         torch.Size([16, 16, 128])
     """
     cell = _fine_cell(trace, (factor, factor))
@@ -177,9 +177,11 @@ def upsampled(trace: Trace, upsampler: Upsampler, *, name: str = "") -> Trace:
         GeometryError: a grid that does not part cells into whole pixels.
 
     Example:
+        >>> import torch
         >>> import denseclip_viz as dcv
         >>> trace = dcv.load().trace(dcv.toyworld.scene("a red car on grass", size=128))
-        >>> upsampled(trace, lambda image, dense: torch.nn.functional.interpolate(dense, scale_factor=4)).dense.shape
+        >>> finer = torch.nn.Upsample(scale_factor=4)
+        >>> dcv.maps.upsampled(trace, lambda image, dense: finer(dense)).dense.shape
         torch.Size([32, 32, 128])
     """
     image = _pixels(trace)[None]

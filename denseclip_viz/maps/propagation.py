@@ -51,7 +51,10 @@ def propagate(
         LayerError: Features of other proportions, or numbers that cannot be.
 
     Example:
-        >>> propagate(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[[1.0, 0], [1, 0], [0, 1]]])).round(decimals=1)
+        >>> import denseclip_viz as dcv
+        >>> import torch
+        >>> features = torch.tensor([[[1.0, 0], [1, 0], [0, 1]]])
+        >>> dcv.maps.propagate(torch.tensor([[1.0, 0.0, 0.0]]), features).round(decimals=1)
         tensor([[10.3000,  9.7000,  0.0000]])
     """
     numbers = is_number(share, 0, 1) and share < 1 and is_number(power, 0) and is_number(decay, 0)

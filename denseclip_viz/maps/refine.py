@@ -32,8 +32,10 @@ def prompt_denoising(scores: Tensor, threshold: float = 0.5) -> tuple[Tensor, Te
         The scores, with -100 where a prompt was removed, and `(prompt,)` bool: which were kept.
 
     Example:
+        >>> import denseclip_viz as dcv
+        >>> import torch
         >>> scores = torch.tensor([[[0.30, 0.20]], [[0.20, 0.28]], [[0.10, 0.11]]])
-        >>> prompt_denoising(scores)[1].tolist()
+        >>> dcv.maps.prompt_denoising(scores)[1].tolist()
         [True, True, False]
     """
     is_left = left_by_denoising(scores, threshold)
@@ -69,7 +71,9 @@ def key_smoothing(scores: Tensor, keys: Tensor, *, threshold: float = 1.0, norma
         `(prompt, y, x)`. Rows of W do not sum to 1, so this is a score, not a probability.
 
     Example:
-        >>> key_smoothing(torch.rand(2, 1, 3), torch.rand(1, 3, 4)).shape
+        >>> import denseclip_viz as dcv
+        >>> import torch
+        >>> dcv.maps.key_smoothing(torch.rand(2, 1, 3), torch.rand(1, 3, 4)).shape
         torch.Size([2, 1, 3])
     """
     _check_threshold("key smoothing", threshold)

@@ -176,7 +176,8 @@ class Background:
             absolute, and without absent prompts nothing.
 
     Example:
-        >>> Background.of(0.4), Background.of(["sky", "grass"]).prompts
+        >>> import denseclip_viz as dcv
+        >>> dcv.maps.Background.of(0.4), dcv.maps.Background.of(["sky", "grass"]).prompts
         (Background(below=0.4, prompts=(), cosine=None, absent=True), ('sky', 'grass'))
     """
 
@@ -214,7 +215,8 @@ class Background:
         """Take further prompts for background.
 
         Example:
-            >>> Background(below=0.4).joined(["sky"]).prompts
+            >>> import denseclip_viz as dcv
+            >>> dcv.maps.Background(below=0.4).joined(["sky"]).prompts
             ('sky',)
         """
         return replace(self, prompts=tuple(dict.fromkeys([*self.prompts, *prompts])))
@@ -238,8 +240,12 @@ class Background:
         """Give the cosine that a pixel must be above, of maps (prompt, y, x) of absent prompts; `NO_CUT` for none.
 
         Example:
-            >>> Background(cosine=0.2).cut(np.array([[[0.1, 0.3]]])), Background(absent=False).cut(np.ones((1, 1, 1)))
-            (0.3, -2.0)
+            >>> import denseclip_viz as dcv
+            >>> import numpy as np
+            >>> dcv.maps.Background(cosine=0.2).cut(np.array([[[0.1, 0.3]]]))
+            0.3
+            >>> dcv.maps.Background(absent=False).cut(np.ones((1, 1, 1)))
+            -2.0
         """
         cosine = NO_CUT if self.cosine is None else self.cosine
         return max(cosine, float(absent.max())) if self.absent and absent.size else cosine

@@ -42,7 +42,9 @@ def cosine_maps(features: Tensor, vectors: Tensor) -> Tensor:
         Raw cosines in [-1, 1], `(…, template, prompt, y, x)`. A zero vector has cosine 0 with everything.
 
     Example:
-        >>> cosine_maps(torch.tensor([[[3.0, 0.0], [0.0, 2.0]]]), torch.tensor([[[1.0, 0.0]]])).tolist()
+        >>> import denseclip_viz as dcv
+        >>> import torch
+        >>> dcv.maps.cosine_maps(torch.tensor([[[3.0, 0.0], [0.0, 2.0]]]), torch.tensor([[[1.0, 0.0]]])).tolist()
         [[[[1.0, 0.0]]]]
     """
     vectors = vectors.to(features.device, features.dtype)

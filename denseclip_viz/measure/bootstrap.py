@@ -27,7 +27,9 @@ def resampled(scores: Floats, *, resamples: int = 2000, seed: int = 0) -> Floats
     Source: Efron (1979), the nonparametric bootstrap.
 
     Example:
-        >>> means = resampled(np.array([[1.0, 2.0], [3.0, 4.0]]), resamples=100)
+        >>> import denseclip_viz as dcv
+        >>> import numpy as np
+        >>> means = dcv.measure.resampled(np.array([[1.0, 2.0], [3.0, 4.0]]), resamples=100)
         >>> bool(np.allclose(means[:, 1] - means[:, 0], 1)), bool(1 <= means[:, 0].min() < means[:, 0].max() <= 3)
         (True, True)
     """
@@ -54,7 +56,9 @@ def intervals(scores: Floats, interval: float, *, resamples: int = 2000, seed: i
     narrow for small samples, and by how much.
 
     Example:
-        >>> low, high = intervals(np.linspace(0, 1, 400)[:, None], 0.95)
+        >>> import denseclip_viz as dcv
+        >>> import numpy as np
+        >>> low, high = dcv.measure.intervals(np.linspace(0, 1, 400)[:, None], 0.95)
         >>> (low.round(2).tolist(), high.round(2).tolist())  # 0.5 and 1.96 times 0.29 / 20 on either side
         ([0.47], [0.53])
     """
@@ -94,8 +98,10 @@ def intervals_to_best(
     distribution of the largest difference instead of a normal one's.
 
     Example:
+        >>> import denseclip_viz as dcv
+        >>> import numpy as np
         >>> scores = np.random.default_rng(0).normal([0.5, 0.5, 0.1], 0.1, (50, 3))
-        >>> (intervals_to_best(scores, 0.95)[1] == 0).tolist()
+        >>> (dcv.measure.intervals_to_best(scores, 0.95)[1] == 0).tolist()
         [True, True, False]
     """
     mean = scores.mean(0)

@@ -71,7 +71,7 @@ def segmentation_table(measured: xr.Dataset) -> pd.DataFrame:
         >>> import denseclip_viz as dcv
         >>> scenes = dcv.toyworld.dataset(1, "test", size=64)
         >>> measured = dcv.measure.evaluate_segmentation(dcv.load(), scenes, progress=False)
-        >>> segmentation_table(measured).columns.tolist()
+        >>> dcv.measure.segmentation_table(measured).columns.tolist()
         ['candidate', 'class', 'iou', 'accuracy', 'pixels']
     """
     import xarray as xr

@@ -97,7 +97,8 @@ def ladder(
     Example:
         >>> import denseclip_viz as dcv
         >>> scenes = dcv.toyworld.dataset(3, "test", size=64)
-        >>> climbed = ladder(dcv.load(), scenes, ["sky", "grass"], ["value", "vanilla"], time=0, progress=False)
+        >>> names, rungs = ["sky", "grass"], ["value", "vanilla"]
+        >>> climbed = dcv.measure.ladder(dcv.load(), scenes, names, rungs, time=0, progress=False)
         >>> climbed.rung.values.tolist(), climbed.changed.values.tolist()
         (['value', 'vanilla'], ['', 'attention qk'])
     """
@@ -130,8 +131,9 @@ def ladder_table(climbed: xr.Dataset) -> pd.DataFrame:
     Example:
         >>> import denseclip_viz as dcv
         >>> scenes = dcv.toyworld.dataset(3, "test", size=64)
-        >>> climbed = ladder(dcv.load(), scenes, ["sky", "grass"], ["value", "vanilla"], time=0, progress=False)
-        >>> list(ladder_table(climbed).columns[:5])
+        >>> names, rungs = ["sky", "grass"], ["value", "vanilla"]
+        >>> climbed = dcv.measure.ladder(dcv.load(), scenes, names, rungs, time=0, progress=False)
+        >>> list(dcv.measure.ladder_table(climbed).columns[:5])
         ['rung', 'changed', 'miou', 'miou_low', 'miou_high']
     """
     columns = [f"{name}{end}" for name in BETWEEN for end in ("", "_low", "_high") if name in climbed]

@@ -51,7 +51,8 @@ class Processes:
         WorkerError: Numbers that cannot be.
 
     Example:
-        >>> Processes(4, threads=1)
+        >>> import denseclip_viz as dcv
+        >>> dcv.measure.Processes(4, threads=1)
         Processes(workers=4, threads=1)
     """
 

@@ -124,7 +124,7 @@ def evaluate_segmentation(
     Example:
         >>> import denseclip_viz as dcv
         >>> model, scenes = dcv.load(), dcv.toyworld.dataset(2, "test", size=64)
-        >>> measured = evaluate_segmentation(model, scenes, path=["value", "vanilla"], progress=False)
+        >>> measured = dcv.measure.evaluate_segmentation(model, scenes, path=["value", "vanilla"], progress=False)
         >>> measured.confusion.sum().item() == 2 * 2 * 64 * 64, measured.miou.dims
         (True, ('candidate',))
     """

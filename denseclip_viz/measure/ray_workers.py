@@ -42,7 +42,8 @@ class Ray:
         WorkerError: Numbers that cannot be.
 
     Example:
-        >>> Ray(workers=4, threads=1)
+        >>> import denseclip_viz as dcv
+        >>> dcv.measure.Ray(workers=4, threads=1)
         Ray(address=None, workers=4, threads=1, gpus_per_worker=1.0)
     """
 

@@ -33,7 +33,9 @@ def confusion(truth: Labels, labels: Labels, classes: int) -> Counts:
         `(true, given)` counts, `classes` by `classes + 1`; the last column is no class.
 
     Example:
-        >>> confusion(np.array([[0, 1]]), np.array([[0, -1]]), 2).tolist()
+        >>> import denseclip_viz as dcv
+        >>> import numpy as np
+        >>> dcv.measure.confusion(np.array([[0, 1]]), np.array([[0, -1]]), 2).tolist()
         [[1, 0, 0], [0, 0, 1]]
     """
     given = np.where(labels < 0, classes, labels)
@@ -65,7 +67,9 @@ def intersection_over_union(counts: Counts) -> NDArray[np.float64]:
     Source: the Pascal VOC segmentation measure; mIoU is its mean over classes.
 
     Example:
-        >>> intersection_over_union(np.array([[3, 1, 0], [0, 4, 0]])).tolist()
+        >>> import denseclip_viz as dcv
+        >>> import numpy as np
+        >>> dcv.measure.intersection_over_union(np.array([[3, 1, 0], [0, 4, 0]])).tolist()
         [0.75, 0.8]
     """
     return areas_iou(class_areas(counts))

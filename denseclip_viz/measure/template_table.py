@@ -45,7 +45,7 @@ def templates_table(
     precision with one threshold for all prompts.
 
     A prompt without a mask may be anywhere; one that is nowhere has a mask of nothing, or is marked absent.
-    Masks are brought to the grid as shares of each cell's area: see `measure.map_scores.GroundTruth`.
+    Masks are brought to the grid as shares of each cell's area.
 
     Args:
         maps: `(template, prompt, y, x)`, what `model.similarity` returns.
@@ -63,10 +63,11 @@ def templates_table(
         GeometryError: masks, and maps that do not say where they lie.
 
     Example:
+        >>> import denseclip_viz as dcv
         >>> import xarray as xr
         >>> coords = {"template": ["a {}", "the {}"], "prompt": ["grass"]}
         >>> maps = xr.DataArray([[[[0.3, 0.1]]], [[[0.2, 0.2]]]], dims=("template", "prompt", "y", "x"), coords=coords)
-        >>> templates_table(maps)[["template", "peak", "entropy"]].round(2).values.tolist()
+        >>> dcv.measure.templates_table(maps)[["template", "peak", "entropy"]].round(2).values.tolist()
         [['a {}', 0.3, 0.0], ['the {}', 0.2, 1.0]]
     """
     import pandas as pd
@@ -98,9 +99,11 @@ def disagreement(maps: xr.DataArray, *, centred: bool = False) -> xr.DataArray:
         PromptError: one template only, or other axes.
 
     Example:
+        >>> import denseclip_viz as dcv
+        >>> import numpy as np
         >>> import xarray as xr
         >>> maps = xr.DataArray(np.array([[[[0.1, 0.3]]], [[[0.3, 0.3]]]]), dims=("template", "prompt", "y", "x"))
-        >>> disagreement(maps).values.round(3).tolist()
+        >>> dcv.measure.disagreement(maps).values.round(3).tolist()
         [[[0.1, 0.0]]]
     """
     maps = _ordered(maps)

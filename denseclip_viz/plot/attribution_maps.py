@@ -52,7 +52,7 @@ def attributions(
         >>> import denseclip_viz as dcv
         >>> model, scene = dcv.load(), dcv.toyworld.scene("a taxi on a road", 96)
         >>> maps = dcv.attribution.attribute(model, scene, ["a taxi", "a road"], ["grad-cam", "relevance"])
-        >>> [text.get_text() for text in attributions(maps).texts][:1]
+        >>> [text.get_text() for text in dcv.plot.attributions(maps).texts][:1]
         ['attributions of the global score']
     """
     if not isinstance(maps, xr.DataArray) or "candidate" not in maps.dims:

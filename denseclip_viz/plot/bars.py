@@ -60,8 +60,10 @@ def bars(
         The figure: one bar for each row and column, with its number.
 
     Example:
-        >>> rows = [[Bar("plain", {"all": 0.4}), Bar("smoothed", {"all": 0.5})]]
-        >>> drawn = bars(rows, Bar("ceiling", {"all": 0.8}), title="mIoU", subtitle="", note="", attrs={})
+        >>> import denseclip_viz as dcv
+        >>> rows = [[dcv.plot.Bar("plain", {"all": 0.4}), dcv.plot.Bar("smoothed", {"all": 0.5})]]
+        >>> ceiling = dcv.plot.Bar("ceiling", {"all": 0.8})
+        >>> drawn = dcv.plot.bars(rows, ceiling, title="mIoU", subtitle="", note="", attrs={})
         >>> [float(bar.get_width()) for bar in drawn.axes[0].patches]
         [0.4, 0.5]
     """

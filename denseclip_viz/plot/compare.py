@@ -66,8 +66,9 @@ def compare(
         >>> import denseclip_viz as dcv
         >>> model = dcv.load()
         >>> trace = model.trace(dcv.toyworld.scene("a taxi on a road", 96))
-        >>> figure = compare(model.compare(trace, ["a taxi", "a road"]))
-        >>> [text.get_text() for text in figure.texts if text.get_text() in QUESTIONS]
+        >>> both = model.compare(trace, ["a taxi", "a road"])
+        >>> figure = dcv.plot.compare(both)
+        >>> [text.get_text() for text in figure.texts if text.get_text() in both]
         ['dense', 'contribution', 'attention', 'gap']
     """
     several = select.listed(both)

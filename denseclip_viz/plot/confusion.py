@@ -48,9 +48,11 @@ def confusion(
         The figure.
 
     Example:
+        >>> import denseclip_viz as dcv
+        >>> import numpy as np
         >>> counts = np.array([[3, 1], [0, 2]])
         >>> texts = {"title": "trees", "subtitle": "", "unit": "share", "note": ""}
-        >>> drawn = confusion({"tree": (["oak", "pine"], counts)}, **texts, attrs={})
+        >>> drawn = dcv.plot.confusion({"tree": (["oak", "pine"], counts)}, **texts, attrs={})
         >>> [text.get_text() for text in drawn.axes[-1].texts]
         ['3', '1', '2']
     """

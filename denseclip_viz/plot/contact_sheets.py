@@ -59,11 +59,12 @@ def contact_sheet(
         LayerError: another model, a store without dense features, or more panels than can be drawn.
 
     Example:
+        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model, scenes = dcv.load(), [dcv.toyworld.scene(text, size=128) for text in ("a taxi", "a house")]
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     store = dcv.features.encode(model, scenes, folder, progress=False)
-        ...     len(contact_sheet(store, model, "a taxi").axes)
+        ...     len(dcv.plot.contact_sheet(store, model, "a taxi").axes)
         3
     """
     prompts = Prompts([prompt], template, absent=absent)

@@ -50,7 +50,7 @@ def copresence(result: xr.Dataset, *, interval: float = 0.95, figure: Figure | N
         >>> import denseclip_viz as dcv
         >>> model, options = dcv.load("bundled-vit"), {"scenes": 2, "mosaics": 2, "progress": False}
         >>> result = dcv.measure.copresence(model, methods=["value"], pairs=[("taxi", "limousine")], **options)
-        >>> copresence(result).axes != []
+        >>> dcv.plot.copresence(result).axes != []
         True
     """
     select.require(result, ["leakage", "share"], made_by="measure.copresence(model)")

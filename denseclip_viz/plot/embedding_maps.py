@@ -70,11 +70,12 @@ def embedding_map(
         ImageError: fewer than three images.
 
     Example:
+        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model, scenes = dcv.load(), dcv.toyworld.dataset(6, "test", size=64)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     store = dcv.features.encode(model, scenes, folder, progress=False)
-        ...     len(embedding_map(store, model, ["a car", "a house"]).axes)
+        ...     len(dcv.plot.embedding_map(store, model, ["a car", "a house"]).axes)
         3
     """
     prompts = strings(prompts, "prompts")

@@ -90,8 +90,12 @@ def gallery(
         The figure.
 
     Example:
-        >>> row = Row(np.zeros((4, 4, 3), np.uint8), "a lawn", "", (np.zeros((4, 4), int), np.eye(4, dtype=int)))
-        >>> drawn = gallery([row], ["image", "truth", "model"], ["grass", "sky"], title="x", subtitle="", attrs={})
+        >>> import denseclip_viz as dcv
+        >>> import numpy as np
+        >>> labels = np.zeros((4, 4), int), np.eye(4, dtype=int)
+        >>> row = dcv.plot.Row(np.zeros((4, 4, 3), np.uint8), "a lawn", "", labels)
+        >>> columns = ["image", "truth", "model"]
+        >>> drawn = dcv.plot.gallery([row], columns, ["grass", "sky"], title="x", subtitle="", attrs={})
         >>> len(drawn.axes)
         3
     """

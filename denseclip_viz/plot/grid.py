@@ -58,7 +58,7 @@ def grid(
         >>> model = dcv.load()
         >>> trace = model.trace(dcv.toyworld.scene("a taxi on a road", 96))
         >>> maps = model.similarity(trace, dcv.Prompts(["a taxi", "a road"], ["{}", "a photo of {}"]))
-        >>> [text.get_text() for text in grid(maps, image=trace.image).texts][:3]
+        >>> [text.get_text() for text in dcv.plot.grid(maps, image=trace.image).texts][:3]
         ['dense', 'cosine', 'a taxi']
     """
     select.one_of(normalise, ("shared", "each"), name="normalise")

@@ -35,7 +35,7 @@ def heads(both: xr.Dataset, *, interpolation: Interpolation = "bilinear", figure
         >>> import denseclip_viz as dcv
         >>> model = dcv.load()
         >>> trace = model.trace(dcv.toyworld.scene("a taxi on a road", 96))
-        >>> [text.get_text() for text in heads(model.compare(trace, ["a taxi"])).texts][0]
+        >>> [text.get_text() for text in dcv.plot.heads(model.compare(trace, ["a taxi"])).texts][0]
         'attention by head'
     """
     select.require(both, ["attention_heads", "image"], made_by="model.compare(trace, prompts)")

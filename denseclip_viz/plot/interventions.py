@@ -37,7 +37,7 @@ def interventions(result: xr.Dataset, *, figure: Figure | None = None) -> Figure
         >>> import denseclip_viz as dcv
         >>> scene = dcv.toyworld.scene("a taxi", size=64)
         >>> heads = dcv.attribution.intervene(dcv.load(), scene, ["a taxi"], "pool.attention", head="each")
-        >>> len(interventions(heads).axes)
+        >>> len(dcv.plot.interventions(heads).axes)
         2
     """
     needed = ["after", "change", "predicted", "score"]

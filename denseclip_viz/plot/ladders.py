@@ -59,7 +59,7 @@ def ladder(climbed: xr.Dataset | Sequence[xr.Dataset], *, figure: Figure | None 
         >>> scenes = dcv.toyworld.dataset(3, "test", size=64)
         >>> paths = ["value", "vanilla"]
         >>> climbed = dcv.measure.ladder(dcv.load(), scenes, ["sky", "grass"], paths, time=0, progress=False)
-        >>> [text.get_text() for text in ladder(climbed).texts if text.get_text() in ("mIoU", "Δ map", "time")]
+        >>> [text.get_text() for text in dcv.plot.ladder(climbed).texts if text.get_text() in ("mIoU", "Δ map", "time")]
         ['mIoU', 'Δ map']
     """
     several = select.listed(climbed)

@@ -73,7 +73,7 @@ def layers(
         >>> model = dcv.load()
         >>> trace = model.trace(dcv.toyworld.scene("a taxi on a road", 96), layers="all")
         >>> both = model.compare(trace, ["a taxi"], layers="all")
-        >>> [text.get_text() for text in layers(both).texts][0]
+        >>> [text.get_text() for text in dcv.plot.layers(both).texts][0]
         'layers'
     """
     if not any(name in both for name in BLOCKS):

@@ -55,7 +55,7 @@ def paths(
         >>> import denseclip_viz as dcv
         >>> model = dcv.load()
         >>> trace = model.trace(dcv.toyworld.scene("a taxi on a road", 96), path=["value", "vanilla"])
-        >>> [text.get_text() for text in paths(model.compare(trace, ["a taxi", "a road"])).texts][:4]
+        >>> [text.get_text() for text in dcv.plot.paths(model.compare(trace, ["a taxi", "a road"])).texts][:4]
         ['a taxi', 'cosine', 'value', 'vanilla']
     """
     select.one_of(normalise, ("shared", "each"), name="normalise")

@@ -49,10 +49,12 @@ def save_labels(
             labels, which a byte cannot number.
 
     Example:
+        >>> from PIL import Image
+        >>> import numpy as np
         >>> import denseclip_viz as dcv, tempfile
         >>> found = dcv.load().segment(dcv.toyworld.scene("a taxi on a road", 96), ["a taxi", "a road"])
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = save_labels(found, f"{folder}/labels.png")
+        ...     file = dcv.plot.save_labels(found, f"{folder}/labels.png")
         ...     bool((np.array(Image.open(file)) == found.labels + 1).all()), Image.open(file).text["labels"]
         (True, '{"0": "background", "1": "a taxi", "2": "a road", "255": "not seen"}')
     """

@@ -39,7 +39,7 @@ def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figur
         >>> import denseclip_viz as dcv
         >>> model = dcv.load()
         >>> labels = model.segment(dcv.toyworld.scene("a taxi on a road", 96), ["a taxi", "a road"])
-        >>> [text.get_text() for text in segments(labels).texts][:2]
+        >>> [text.get_text() for text in dcv.plot.segments(labels).texts][:2]
         ['segments', 'a road']
     """
     select.require(segmentation, ["labels", "image"], made_by="model.segment(trace, prompts)")

@@ -290,7 +290,9 @@ def save(figure: Figure, path: str | os.PathLike[str], *, force: bool = False) -
         OutputError: Another ending, no such folder, or a file that is there already and no `force`.
 
     Example:
-        >>> save(Figure(), "figure.xyz")
+        >>> import denseclip_viz as dcv
+        >>> from matplotlib.figure import Figure
+        >>> dcv.plot.save(Figure(), "figure.xyz")
         Traceback (most recent call last):
         denseclip_viz.errors.OutputError: figure.xyz ends in '.xyz'. Expected one of .png, .svg, .pdf. ...
     """

@@ -43,7 +43,7 @@ def training_curves(student: Student, *, figure: Figure | None = None) -> Figure
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     scenes = dcv.toyworld.dataset(2, size=64)
         ...     student = dcv.plus.train(dcv.load(), scenes, folder, steps=2, batch=1, crop=64)
-        >>> len(training_curves(student).axes)
+        >>> len(dcv.plot.training_curves(student).axes)
         3
     """
     training = student.training

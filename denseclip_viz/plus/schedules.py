@@ -130,7 +130,8 @@ class Schedule:
         Source: mmcv's `PolyLrUpdaterHook`, by iteration.
 
         Example:
-            >>> schedule = Schedule(steps=2000)
+            >>> import denseclip_viz as dcv
+            >>> schedule = dcv.plus.Schedule(steps=2000)
             >>> schedule.rate_at(0), round(schedule.rate_at(1000), 6)
             (0.01, 0.005405)
         """
@@ -141,7 +142,8 @@ class Schedule:
         """Take over what is not None; fewer steps have fewer of the teacher's, in the same share.
 
         Example:
-            >>> SCHEDULES["voc20-zero-shot"].with_changes({"steps": 100, "batch": None}).guided
+            >>> import denseclip_viz as dcv
+            >>> dcv.plus.SCHEDULES["voc20-zero-shot"].with_changes({"steps": 100, "batch": None}).guided
             10
         """
         given = {name: value for name, value in given.items() if value is not None}
@@ -153,7 +155,8 @@ class Schedule:
         """Give all of it as what JSON holds.
 
         Example:
-            >>> Schedule(steps=5).facts()["crop"]
+            >>> import denseclip_viz as dcv
+            >>> dcv.plus.Schedule(steps=5).facts()["crop"]
             [512, 512]
         """
         plain = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -64,7 +64,7 @@ class Student:
         >>> model, prompts = dcv.load(), dcv.Prompts(["grass", "sky"])
         >>> built = build("clip-fpn", 128, teacher=model.tower)
         >>> _ = built.network.eval()
-        >>> student = Student(built, prompts, model.texts.encode(prompts)[0], model.provenance)
+        >>> student = dcv.plus.Student(built, prompts, model.texts.encode(prompts)[0], model.provenance)
         >>> trace = model.trace(dcv.toyworld.scene("a red car on grass", size=128), geometry="whole")
         >>> trace.dense.shape, student.trace(trace).dense.shape
         (torch.Size([8, 8, 128]), torch.Size([64, 64, 128]))
@@ -206,9 +206,10 @@ def load(folder: str | os.PathLike[str]) -> Student:
         WeightsError: No student, one whose files were changed or damaged, or one of another version.
 
     Example:
+        >>> import denseclip_viz as dcv
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as empty:
-        ...     load(empty)
+        ...     dcv.plus.load(empty)
         Traceback (most recent call last):
         denseclip_viz.errors.WeightsError: ... holds no student (...). Expected ...
     """

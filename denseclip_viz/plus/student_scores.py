@@ -79,7 +79,7 @@ def evaluate(
         >>> model, scenes = dcv.load(), dcv.toyworld.dataset(2, size=64)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     student = dcv.plus.train(model, scenes, folder, steps=1, batch=1, crop=64)
-        >>> evaluate(student, model, scenes, progress=False).candidate.values.tolist()
+        >>> dcv.plus.evaluate(student, model, scenes, progress=False).candidate.values.tolist()
         ['value', 'student']
     """
     classes = tuple(getattr(dataset, "classes", ()))

@@ -75,7 +75,8 @@ def class_list(name: str) -> tuple[str, ...]:
         PromptError: There is no list of that name; the message has the closest ones.
 
     Example:
-        >>> class_list("cityscapes19")[:3]
+        >>> import denseclip_viz as dcv
+        >>> dcv.prompts.class_list("cityscapes19")[:3]
         ('road', 'sidewalk', 'building')
     """
     if name == "imagenet":

@@ -55,9 +55,10 @@ class Prompts:
         UserWarning: Templates and prompts that both bring an article or a full stop: "a a car.." stays as written.
 
     Example:
-        >>> Prompts(["a red car", "grass"], "a photo of {}.", absent="a giraffe").texts
+        >>> import denseclip_viz as dcv
+        >>> dcv.Prompts(["a red car", "grass"], "a photo of {}.", absent="a giraffe").texts
         [['a photo of a red car.', 'a photo of grass.', 'a photo of a giraffe.']]
-        >>> Prompts({"car": ["car", "automobile"], "grass": "grass"}, "a {}.", articles="right").texts
+        >>> dcv.Prompts({"car": ["car", "automobile"], "grass": "grass"}, "a {}.", articles="right").texts
         [['a car.', 'an automobile.', 'grass.']]
     """
 
@@ -106,7 +107,8 @@ class Prompts:
         """Turn a text, a list of texts, a mapping or Prompts into Prompts; nothing but Prompts has templates.
 
         Example:
-            >>> Prompts.of("grass") == Prompts.of(["grass"]) == Prompts.of(Prompts("grass"))
+            >>> import denseclip_viz as dcv
+            >>> dcv.Prompts.of("grass") == dcv.Prompts.of(["grass"]) == dcv.Prompts.of(dcv.Prompts("grass"))
             True
         """
         return prompts if isinstance(prompts, Prompts) else cls(prompts)
@@ -115,7 +117,8 @@ class Prompts:
         """List the absent prompts, or all others.
 
         Example:
-            >>> Prompts(["a taxi", "a road"], absent="a whale").named(absent=False)
+            >>> import denseclip_viz as dcv
+            >>> dcv.Prompts(["a taxi", "a road"], absent="a whale").named(absent=False)
             ['a taxi', 'a road']
         """
         return [name for name, away in zip(self.prompts, self.absent, strict=True) if away is absent]
@@ -127,7 +130,8 @@ class Prompts:
         Without synonyms that is (template, prompt). `prompt_index` says which prompt a synonym belongs to.
 
         Example:
-            >>> Prompts("one {} sign", ["{}", "the {}."]).texts  # braces in a prompt are only braces
+            >>> import denseclip_viz as dcv
+            >>> dcv.Prompts("one {} sign", ["{}", "the {}."]).texts  # braces in a prompt are only braces
             [['one {} sign'], ['the one {} sign.']]
         """
         return [self.texts_of(template) for template in self.templates]
@@ -136,7 +140,8 @@ class Prompts:
         """Fill one template with every synonym: (synonym,).
 
         Example:
-            >>> Prompts("orange tree", articles="right").texts_of("a {}")
+            >>> import denseclip_viz as dcv
+            >>> dcv.Prompts("orange tree", articles="right").texts_of("a {}")
             ['an orange tree']
         """
         right = self.articles == "right"
@@ -147,7 +152,8 @@ class Prompts:
         """List what the text tower reads of one prompt in one template: a text for each synonym.
 
         Example:
-            >>> Prompts({"car": ["a car", "an automobile"]}, articles="right").sent("the small {}", "car")
+            >>> import denseclip_viz as dcv
+            >>> dcv.Prompts({"car": ["a car", "an automobile"]}, articles="right").sent("the small {}", "car")
             ['the small car', 'the small automobile']
         """
         texts, at = self.texts_of(template), self.prompts.index(prompt)
@@ -158,7 +164,8 @@ class Prompts:
         """Give the index of each synonym's prompt: (synonym,).
 
         Example:
-            >>> Prompts({"car": ["car", "automobile"], "grass": "grass"}).prompt_index
+            >>> import denseclip_viz as dcv
+            >>> dcv.Prompts({"car": ["car", "automobile"], "grass": "grass"}).prompt_index
             (0, 0, 1)
         """
         return tuple(at for at, synonyms in enumerate(self.synonyms) for _ in synonyms)

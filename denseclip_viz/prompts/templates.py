@@ -31,7 +31,8 @@ def template_set(name: str) -> tuple[str, ...]:
         PromptError: There is no set of that name; the message has the closest ones.
 
     Example:
-        >>> template_set("single")
+        >>> import denseclip_viz as dcv
+        >>> dcv.prompts.template_set("single")
         ('a photo of a {}.',)
     """
     if name == "none":

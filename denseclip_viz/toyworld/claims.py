@@ -49,7 +49,8 @@ class Phrase:
     """A thing as it is spoken of: a kind or a group of kinds, and what is said of it.
 
     Example:
-        >>> Phrase("flower").kinds
+        >>> import denseclip_viz as dcv
+        >>> dcv.toyworld.Phrase("flower").kinds
         ('tulip', 'sunflower')
     """
 
@@ -72,7 +73,8 @@ class Claims:
     the first of several things, how many) where a number was said. ``no_things`` and ``no_stuff`` are denied.
 
     Example:
-        >>> parse("two cats without a bus").counts
+        >>> import denseclip_viz as dcv
+        >>> dcv.toyworld.parse("two cats without a bus").counts
         ((0, 2),)
     """
 
@@ -95,7 +97,8 @@ def parse(text: str) -> Claims:
         PromptError: On a word that the bundled world does not know, or words that do not fit together.
 
     Example:
-        >>> claims = parse("a red taxi left of a limousine, on a road")
+        >>> import denseclip_viz as dcv
+        >>> claims = dcv.toyworld.parse("a red taxi left of a limousine, on a road")
         >>> [phrase.noun for phrase in claims.things], claims.relations
         (['taxi', 'limousine'], ((0, 'left of', 1),))
         >>> claims.places

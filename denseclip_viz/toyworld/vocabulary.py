@@ -109,7 +109,8 @@ class WorldVocabulary:
     """Everything that may be named; ``classes`` is the order of ``Scene.labels()``.
 
     Example:
-        >>> WorldVocabulary().families["crockery"]
+        >>> import denseclip_viz as dcv
+        >>> dcv.toyworld.WorldVocabulary().families["crockery"]
         ('teapot', 'mug')
     """
 
@@ -128,7 +129,8 @@ class WorldVocabulary:
         """List what each family, and what colours, surfaces, sizes and relations there are, with synonyms.
 
         Example:
-            >>> WorldVocabulary().rows()[-2]
+            >>> import denseclip_viz as dcv
+            >>> dcv.toyworld.WorldVocabulary().rows()[-2]
             ('sizes', 'small, medium, large')
         """
         rows = [(name, ", ".join(self._with_synonyms(k) for k in kinds)) for name, kinds in self.families.items()]
@@ -150,7 +152,8 @@ def vocabulary() -> WorldVocabulary:
     """Return what may be named in the bundled world, with synonyms.
 
     Example:
-        >>> words = vocabulary()
+        >>> import denseclip_viz as dcv
+        >>> words = dcv.toyworld.vocabulary()
         >>> len(words.kinds), len(words.stuff), words.synonyms["taxi"]
         (40, 12, ('cab', 'taxicab'))
     """

@@ -32,7 +32,8 @@ class Scenes(Sequence[Scene]):
     """Scenes that are drawn when they are reached.
 
     Example:
-        >>> scenes = Scenes(range(10), "test", 64)
+        >>> import denseclip_viz as dcv
+        >>> scenes = dcv.toyworld.Scenes(range(10), "test", 64)
         >>> len(scenes), len(scenes[2:5]), scenes[0].size
         (10, 3, 64)
     """
@@ -91,7 +92,8 @@ def seed_of(number: int, split: str, kind: int = _SCENES) -> int:
         PromptError: On a split that does not exist, or a number outside of its range.
 
     Example:
-        >>> seed_of(3, "train"), seed_of(3, "test") > 2**40
+        >>> import denseclip_viz as dcv
+        >>> dcv.toyworld.seed_of(3, "train"), dcv.toyworld.seed_of(3, "test") > 2**40
         (3, True)
     """
     if split not in SPLITS:
@@ -118,7 +120,8 @@ def scene(source: int | str, size: int = 160, *, split: str = "train", variant: 
         ImageError: On a size that cannot be drawn.
 
     Example:
-        >>> some = scene("a striped blue fish next to a taxi, on grass", 64)
+        >>> import denseclip_viz as dcv
+        >>> some = dcv.toyworld.scene("a striped blue fish next to a taxi, on grass", 64)
         >>> sorted(thing.kind for thing in some.things)
         ['fish', 'taxi']
     """
@@ -133,7 +136,8 @@ def dataset(n: int, split: str = "train", *, size: int = 160, first: int = 0) ->
     """Return the scenes ``first`` to ``first + n - 1`` of a split; each is drawn when it is reached.
 
     Example:
-        >>> scenes = dataset(1000, "test", size=64)
+        >>> import denseclip_viz as dcv
+        >>> scenes = dcv.toyworld.dataset(1000, "test", size=64)
         >>> len(scenes), scenes[3].split
         (1000, 'test')
     """
@@ -144,7 +148,8 @@ def sibling_scenes(n: int, split: str = "train", *, size: int = 160, first: int 
     """Return scenes with two different siblings of one family, both well seen, such as a taxi and a limousine.
 
     Example:
-        >>> len(sibling_scenes(2, "test", size=64)[0].things)
+        >>> import denseclip_viz as dcv
+        >>> len(dcv.toyworld.sibling_scenes(2, "test", size=64)[0].things)
         2
     """
     return Scenes(_range(n, first, split), split, checked_size(size), siblings=1)
@@ -166,9 +171,10 @@ def export(folder: str | Path, n: int, *, split: str = "test", size: int = 160, 
         ImageError: On a size that cannot be drawn.
 
     Example:
+        >>> import denseclip_viz as dcv
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as place:
-        ...     sorted(p.name for p in export(f"{place}/toy", 2, size=64).iterdir())
+        ...     sorted(p.name for p in dcv.toyworld.export(f"{place}/toy", 2, size=64).iterdir())
         ['captions.jsonl', 'classes.txt', 'images', 'masks']
     """
     scenes = dataset(n, split, size=size, first=first)

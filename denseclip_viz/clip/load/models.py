@@ -62,7 +62,8 @@ def models(pattern: str = "*") -> pd.DataFrame:
         ModelNameError: No name fits the pattern.
 
     Example:
-        >>> models("RN50x4").loc["RN50x4", ["pooling", "grid"]].tolist()
+        >>> import denseclip_viz as dcv
+        >>> dcv.models("RN50x4").loc["RN50x4", ["pooling", "grid"]].tolist()
         ['ResNet attention pool', '9 x 9']
     """
     import pandas as pd

@@ -131,7 +131,9 @@ def ensemble(vectors: Tensor, weights: Sequence[float] | Tensor | None = None) -
         PromptError: The templates of a prompt cancel out, or weights that are not one number from 0 per template.
 
     Example:
-        >>> ensemble(torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]]), weights=[3, 4])
+        >>> import denseclip_viz as dcv
+        >>> import torch
+        >>> dcv.measure.ensemble(torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]]), weights=[3, 4])
         tensor([[0.6000, 0.8000]])
     """
     if weights is None:
