@@ -187,6 +187,8 @@ class Background:
     absent: bool = True
 
     def __post_init__(self) -> None:
+        if isinstance(self.prompts, list):
+            object.__setattr__(self, "prompts", tuple(self.prompts))
         texts = isinstance(self.prompts, tuple) and all(isinstance(prompt, str) for prompt in self.prompts)
         cosine = self.cosine is None or is_number(self.cosine, -1, 1)
         if not (is_number(self.below, 0, 1) and texts and cosine and isinstance(self.absent, bool)):

@@ -183,6 +183,10 @@ def test_the_rule_is_said_in_words():
     assert words == "background: best prompt is sky or probability below 0.3 or cosine not above 0.2"
 
 
+def test_background_prompts_may_be_a_list():
+    assert Background(prompts=["sky", "grass"]) == Background.of(["sky", "grass"])
+
+
 @pytest.mark.parametrize("rule", [1.5, -1, True, "sky", [3], object()])
 def test_a_background_rule_that_cannot_be_read_is_refused(rule):
     with pytest.raises((PromptError, TypeError)):

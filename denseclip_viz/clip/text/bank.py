@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity, live_print
+from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity, live_print, products_of_float32
 from denseclip_viz.clip.text.encode import Progress, context_length, encoded, mean_over_synonyms
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids, unread
 from denseclip_viz.errors import OutputError, PromptError, warn
@@ -114,7 +114,8 @@ class TextBank:
         prompts = Prompts.of(prompts)
         table = prompts.texts
         rows = _Rows([text for texts in table for text in texts])
-        if self._live and (numbers := live_print(self._clip)) != self._numbers:
+        numbers = f"{products_of_float32()} {live_print(self._clip) if self._live else ''}"
+        if numbers != self._numbers:
             self.clear()
             self._numbers = numbers
         self._recall(rows, truncate)

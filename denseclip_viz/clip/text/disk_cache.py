@@ -22,7 +22,8 @@ from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.validation import check_path, many, short
 
 VARIABLE = "DENSECLIP_VIZ_CACHE"
-FORMAT = 2  # of the vectors: those of another one are deleted (before 2 some were made in training mode or autocast)
+FORMAT = 3  # of the vectors: those of another one are deleted (before 2 some were made in training mode or autocast,
+# before 3 some by products of float32 that TF32 or bfloat16 had shortened)
 _OFF = ("", "0", "off", "no", "false")
 _ON = ("1", "on", "yes", "true")
 _FACTS = ("model", "weights_hash", "activation", "switches", "dtype")
@@ -105,17 +106,30 @@ def _home(folder: str | os.PathLike[str]) -> Path:
 def identity(clip: nn.Module, tokenizer: Tokenizer, provenance: Mapping[str, str | int]) -> dict[str, str]:
     """List everything that the vector of a text depends on.
 
-    That is the model, the hash of its weights' file, activation, switches, dtype, kind of device, and prints of the
-    text tower's numbers and of the tokenizer's behaviour. Versions are not among it: what they would change shows in
-    the weights that are read and the ids that are made.
+    That is the model, the hash of its weights' file, activation, switches, dtype, kind of device, how exactly torch
+    multiplies, and prints of the text tower's numbers and of the tokenizer's behaviour. Versions are not among it:
+    what they would change shows in the weights that are read and the ids that are made.
     """
     return {
         "format": str(FORMAT),
         **{name: str(provenance.get(name, "")) for name in _FACTS},
         "device": next(clip.parameters()).device.type,
+        "products": products_of_float32(),
         "tower": weights_print(clip, _BESIDE_TEXT),
         "tokenizer": tokenizer_print(tokenizer, context_length(clip, tokenizer)),
     }
+
+
+def products_of_float32() -> str:
+    """Tell how torch multiplies float32, which a caller may have shortened: `torch.set_float32_matmul_precision`.
+
+    Example:
+        >>> products_of_float32()
+        'exact'
+    """
+    places = (getattr(backend, "matmul", None) for backend in (torch.backends.cuda, torch.backends.mkldnn))
+    set_to = [torch.get_float32_matmul_precision(), *(getattr(place, "fp32_precision", "none") for place in places)]
+    return ", ".join(name for name in set_to if name not in ("highest", "none", "ieee")) or "exact"
 
 
 def weights_print(clip: nn.Module, but: tuple[str, ...] = ()) -> str:

@@ -109,6 +109,17 @@ def test_what_is_kept_under_autocast_is_exact(tmp_path):
     assert encoded_by(bank(tmp_path)) == 0
 
 
+def test_what_shorter_products_of_float32_gave_is_not_taken_for_exact_in_memory_or_on_disk(tmp_path):
+    ours = bank(tmp_path)
+    ours.encode(TEXTS)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert encoded_by(ours) == 20 and encoded_by(bank(tmp_path)) == 0
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert encoded_by(ours) == 0 and len(texts_in(tmp_path)) == 2 * len(TEXTS)
+
+
 def test_a_copy_of_a_bank_has_a_memory_and_a_database_of_its_own(tmp_path):
     ours = bank(tmp_path)
     vectors = ours.encode(TEXTS)
