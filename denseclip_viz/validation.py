@@ -1,8 +1,10 @@
 """Sizes that can be, or an error that names the one that cannot."""
 
+import errno
 import itertools
 import math
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Integral, Real
 from pathlib import Path
@@ -190,6 +192,20 @@ def printable(text: str) -> str:
         /x1b[31mred 고양이
     """
     return "".join(ascii(c)[1:-1] if category(c) in _STEERING or bidirectional(c) in _TURNING else c for c in text)
+
+
+def readable(path: str | os.PathLike[str]) -> Path:
+    """Give a place to read back as a path; a pipe or a device, which may never end, is an OSError as a missing file is.
+
+    Example:
+        >>> readable("nowhere.txt")
+        Traceback (most recent call last):
+        FileNotFoundError: [Errno 2] No such file or directory: 'nowhere.txt'
+    """
+    kind = os.stat(path).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise OSError(errno.ENXIO, "a pipe or a device")
+    return Path(path)
 
 
 def check_path(path: object, what: str = "the path") -> Path:

@@ -25,8 +25,9 @@ from denseclip_viz.cli.app import app
 from denseclip_viz.cli.notebooks import copy_notebooks
 from denseclip_viz.clip.load.bundled import export_compact
 from denseclip_viz.clip.text.disk_cache import TextCache, cache_folder
-from denseclip_viz.errors import DeviceError, ModelNameError, OutputError, WeightsError
+from denseclip_viz.errors import DenseclipVizError, DeviceError, ModelNameError, OutputError, WeightsError
 from denseclip_viz.files import atomic_write, save_data, save_table
+from denseclip_viz.measure.store import ResultStore
 from denseclip_viz.train.card import pack
 from denseclip_viz.train.contrastive import export, train
 from denseclip_viz.train.loop import STATE
@@ -88,6 +89,26 @@ def test_a_pipe_in_the_cache_folder_blocks_nothing(tmp_path):
         assert kept.recall(["a cat"], truncate=False) == {}
     kept.add(["a cat"], torch.ones(1, 3), truncate=False)
     kept.flush()
+
+
+READERS = {
+    "templates": ("mine.txt", lambda path: dcv.Prompts("taxi", path)),
+    "a canvas": ("taxi.zip", dcv.Canvas.load),
+    "a store of features": ("manifest.jsonl", lambda path: dcv.features.open_store(path.parent)),
+    "a student": ("student.json", lambda path: dcv.plus.load(path.parent)),
+    "a configuration": ("open_clip_config.json", lambda path: dcv.load(path.parent)),
+    "a measurement": ("run.jsonl", lambda path: ResultStore(path, {})),
+}
+
+
+@posix
+@pytest.mark.timeout(100)  # what waits for a pipe waits for ever
+@pytest.mark.parametrize("reader", READERS)
+def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path, reader):
+    name, read = READERS[reader]
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DenseclipVizError, match="a pipe or a device"):
+        read(tmp_path / name)
 
 
 # Disks that fill

@@ -24,7 +24,7 @@ from denseclip_viz.files import netcdf, save_bytes
 from denseclip_viz.geometry import Geometry
 from denseclip_viz.plot.scales import Limits, Scale
 from denseclip_viz.trace import PARTS, Trace
-from denseclip_viz.validation import check_path, short_name
+from denseclip_viz.validation import check_path, readable, short_name
 
 FORMAT = 1
 ENDINGS = (".zip",)
@@ -75,7 +75,7 @@ def write(shown: Shown, file: str | os.PathLike[str], *, force: bool, **looks: A
 
 def read(file: str | os.PathLike[str]) -> tuple[Shown, dict[str, Any]]:
     """Read what `write` wrote, and the looks, within `refused`; nothing in it is run."""
-    with zipfile.ZipFile(check_path(file)) as archive:
+    with zipfile.ZipFile(readable(check_path(file))) as archive:
         about = json.loads(_part(archive, _ABOUT))
         if about["denseclip_viz_canvas"] != FORMAT:
             raise ValueError(f"of format {about['denseclip_viz_canvas']!r}, not {FORMAT}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.prompts.class_names import class_list
-from denseclip_viz.validation import check_text, many, short_name, strings
+from denseclip_viz.validation import check_text, many, readable, short_name, strings
 
 Names = tuple[tuple[str, ...], ...]
 
@@ -123,7 +123,7 @@ def read_lines(file: Path, expected: str = "a text file in UTF-8, a class a line
         PromptError: it cannot be read.
     """
     try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+        lines = [line.strip() for line in readable(file).read_text(encoding="utf-8-sig").rstrip().splitlines()]
         return lines if blank else [check_text(line, f"line {at} of {file}") for at, line in enumerate(lines, 1)]
     except UnicodeDecodeError:
         why = "it is not UTF-8"

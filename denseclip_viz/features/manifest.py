@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from denseclip_viz.errors import OutputError
 from denseclip_viz.features.feature_shards import Shard
 from denseclip_viz.geometry import Geometry
-from denseclip_viz.validation import short_name
+from denseclip_viz.validation import readable, short_name
 
 FORMAT = 2
 FILE = "manifest.jsonl"
@@ -81,7 +81,7 @@ class Manifest:
         self.whole = 0
         self._geometries: dict[str, Geometry] = {}
         try:
-            with open(folder / FILE, "rb") as lines:
+            with open(readable(folder / FILE), "rb") as lines:
                 for line in lines:
                     if line.endswith(b"\n"):
                         self._read(line)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from denseclip_viz.measure.candidates import Candidates
 from denseclip_viz.measure.store import Values
 from denseclip_viz.progress import traced_beside
 from denseclip_viz.trace import Trace
-from denseclip_viz.validation import many
+from denseclip_viz.validation import many, readable
 
 if TYPE_CHECKING:
     from denseclip_viz.model import Model
@@ -177,7 +176,7 @@ def digest_of(example: Example) -> str:
     image = getattr(example.image, "image", example.image)
     if isinstance(image, (str, os.PathLike)):
         try:
-            image = Path(image).read_bytes()
+            image = readable(image).read_bytes()
         except OSError:
             image = os.fspath(image)
     pixels = image if isinstance(image, str | bytes) else np.asarray(image)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from denseclip_viz.errors import ImageError, OutputError
 from denseclip_viz.fingerprint import fingerprint
+from denseclip_viz.validation import readable
 
 FORMAT = 2
 Values = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
@@ -87,7 +88,7 @@ class ResultStore:
 
     def _resume(self, path: Path, header: dict[str, Any]) -> None:
         """Take what a file holds. A kill within a line leaves its beginning at the end: that is cut off."""
-        data, fresh = path.read_bytes() if path.exists() else b"", _line(header)
+        data, fresh = readable(path).read_bytes() if path.exists() else b"", _line(header)
         whole, _, torn = data.rpartition(b"\n")
         if fresh.startswith(data):
             path.write_bytes(fresh)

@@ -29,7 +29,7 @@ from denseclip_viz.maps.finer import upsampled
 from denseclip_viz.plus.networks import Built, rebuild
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
-from denseclip_viz.validation import short_name
+from denseclip_viz.validation import readable, short_name
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -215,8 +215,8 @@ def load(folder: str | os.PathLike[str]) -> Student:
     """
     place = Path(folder)
     try:
-        facts = json.loads((place / _FACTS).read_text(encoding="utf-8"))
-        content = (place / _WEIGHTS).read_bytes()
+        facts = json.loads(readable(place / _FACTS).read_text(encoding="utf-8"))
+        content = readable(place / _WEIGHTS).read_bytes()
         if facts["format"] != FORMAT:
             raise ValueError(f"of format {facts['format']!r}, not {FORMAT}")
         if hashlib.sha256(content).hexdigest() != facts["sha256"]:

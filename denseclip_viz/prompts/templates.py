@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.validation import check_text, refuse_twice, short, strings
+from denseclip_viz.validation import check_text, readable, refuse_twice, short, strings
 
 PLACE = "{}"
 _SCENE_OPENINGS = ("there is a", "there is the", "this is a", "this is the", "this is one")
@@ -103,7 +103,7 @@ def read_templates(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 def _lines(path: str | os.PathLike[str]) -> list[str]:
     try:
-        return Path(path).read_text(encoding="utf-8-sig").splitlines()
+        return readable(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         why = "it is not UTF-8"
     except (OSError, ValueError) as error:  # ValueError: a null in the path

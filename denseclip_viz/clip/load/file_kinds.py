@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from denseclip_viz.clip.load.archive import read_archive
 from denseclip_viz.clip.load.source import fetch_again
 from denseclip_viz.errors import WeightsError, first_line
+from denseclip_viz.validation import readable
 
 _START = 512
 _PAGE = "Download the file itself, not the page about it."
@@ -53,7 +54,7 @@ def refuse_foreign(file: Path) -> bytes:
         WeightsError: A web page, an archive, ONNX, …; or a file that may not be read.
     """
     try:
-        with file.open("rb") as stream:
+        with readable(file).open("rb") as stream:
             start = stream.read(_START)
     except OSError as error:
         got = f"{file} cannot be opened ({error.strerror})"

@@ -12,6 +12,7 @@ from typing import Any
 from denseclip_viz.clip.load.transformers_config import ADAPTER, CONFIG, KINDS, describe_folder, type_of
 from denseclip_viz.clip.load.transformers_towers import Part
 from denseclip_viz.errors import ModelNameError
+from denseclip_viz.validation import readable
 
 _FOLDER = "local-dir:"
 CONFIG_FILE = "open_clip_config.json"
@@ -135,7 +136,7 @@ def _folder_source(folder: Path) -> Source:
         return Source(name, folder=folder, **vars(describe_folder(folder)))
     expected = f"a folder with an {CONFIG_FILE} and a weights file, as open_clip writes them, or one of transformers"
     try:
-        read = json.loads(file.read_text(encoding="utf-8"))
+        read = json.loads(readable(file).read_text(encoding="utf-8"))
         config, preprocess = read["model_cfg"], dict(read.get("preprocess_cfg") or {})
         dict(config["vision_cfg"]), dict(config["text_cfg"]), int(config["embed_dim"])
     except OSError as error:
