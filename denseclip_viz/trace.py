@@ -199,6 +199,7 @@ class Trace:
         """Put the tower's input, and the image where it is wanted, beside features that were kept without.
 
         Example:
+            >>> import torch
             >>> import denseclip_viz as dcv
             >>> trace = dcv.load().trace(dcv.toyworld.scene("a taxi", size=64), keep="dense")
             >>> sorted(trace.with_pixels(torch.zeros(3, 256, 256)).parts)

@@ -42,7 +42,7 @@ def region_means(
     Example:
         >>> import denseclip_viz as dcv
         >>> maps = dcv.load().similarity(dcv.toyworld.scene("a taxi on a road", 96), ["a taxi", "a road"])
-        >>> upper = region_means(maps, [[0, 0], [0, 96], [48, 96], [48, 0]])
+        >>> upper = dcv.maps.region_means(maps, [[0, 0], [0, 96], [48, 96], [48, 0]])
         >>> int(upper.cells), upper.mean.dims
         (5, ('template', 'prompt'))
     """
