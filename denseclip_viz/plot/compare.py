@@ -69,7 +69,7 @@ def compare(
         >>> both = model.compare(trace, ["a taxi", "a road"])
         >>> figure = dcv.plot.compare(both)
         >>> [text.get_text() for text in figure.texts if text.get_text() in both]
-        ['dense', 'contribution', 'attention', 'gap']
+        ['image', 'dense', 'contribution', 'attention', 'gap']
     """
     several = select.listed(both)
     parts = [_pick(one, prompts, template, title) for one, title in zip(several, _titles(several), strict=True)]
