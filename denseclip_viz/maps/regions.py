@@ -43,8 +43,8 @@ def region_means(
         >>> import denseclip_viz as dcv
         >>> maps = dcv.load().similarity(dcv.toyworld.scene("a taxi on a road", 96), ["a taxi", "a road"])
         >>> upper = dcv.maps.region_means(maps, [[0, 0], [0, 96], [48, 96], [48, 0]])
-        >>> int(upper.cells), upper.mean.dims
-        (5, ('template', 'prompt'))
+        >>> int(upper.cells), upper["mean"].dims
+        (32, ('template', 'prompt'))
     """
     maps = result[of] if isinstance(result, xr.Dataset) else result
     weight = cell_weights(_checked(outline), _placement(result))
