@@ -18,7 +18,8 @@ from denseclip_viz.files import atomic_write, make_folder
 
 ENDING = ".safetensors"
 _IN_A_FOLDER = 4096  # images: file systems and clean-ups slow down where many thousand files lie in one
-_OPEN = 64  # tensors that stay mapped
+_OPEN = 256 * 2**20  # bytes of tensors that stay mapped, so that another question opens no file again
+_MOST = 4096  # of them: a system maps some ten thousand at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +92,7 @@ class ShardReader:
     def __init__(self, store: Path) -> None:
         self._store = store
         self._open: OrderedDict[tuple[str, str], Tensor] = OrderedDict()
+        self._bytes = 0
         self._checked: set[tuple[str, str]] = set()
 
     def read(self, shard: Shard, name: str) -> Tensor:
@@ -102,8 +104,9 @@ class ShardReader:
         key = (shard.file, name)
         if key not in self._open:
             self._open[key] = self._mapped(shard, name)
-            if len(self._open) > _OPEN:
-                self._open.popitem(last=False)
+            self._bytes += self._open[key].nbytes
+            while len(self._open) > 1 and (self._bytes > _OPEN or len(self._open) > _MOST):
+                self._bytes -= self._open.popitem(last=False)[1].nbytes
         self._open.move_to_end(key)
         return self._open[key]
 

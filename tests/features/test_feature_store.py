@@ -20,6 +20,7 @@ from test_broken_places import almost_full
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
+from denseclip_viz.features import feature_shards
 from denseclip_viz.features.best_rows import BestRows
 
 search = dcv.features.search
@@ -169,6 +170,21 @@ def test_given_vectors_serve_without_a_model_and_others_are_refused(vit, load_ti
     held(lambda: search(store, vit, PROMPTS, k=0), PromptError)
     held(lambda: search(store, torch.full((2, len(PROMPTS), store.rows.width), torch.nan), PROMPTS), PromptError)
     held(lambda: search(store, vit, PROMPTS, by="peak"), PromptError)
+
+
+def test_another_question_opens_no_file_again_and_what_stays_open_is_bounded(vit, files, tmp_path, monkeypatch):
+    store = quietly(vit, files, tmp_path / "store")
+    assert len(store.shards) == 3
+    before = search(store, vit, PROMPTS)
+    with monkeypatch.context() as closed:
+        closed.setattr(feature_shards, "safe_open", lambda *_: pytest.fail("opened again"))
+        xr.testing.assert_identical(search(store, vit, PROMPTS), before)
+    for limit in ("_OPEN", "_MOST"):
+        with monkeypatch.context() as small:
+            small.setattr(feature_shards, limit, 1)
+            fresh = dcv.features.open_store(tmp_path / "store")
+            xr.testing.assert_identical(search(fresh, vit, PROMPTS), before)
+            assert len(fresh.rows.reader._open) == 1
 
 
 # However the work is split
