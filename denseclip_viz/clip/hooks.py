@@ -9,6 +9,7 @@ Three tools, all of them context managers that leave the model as it was, also a
 
 import difflib
 import fnmatch
+import itertools
 import re
 import threading
 import traceback
@@ -171,17 +172,20 @@ def end_interrupted(error: BaseException) -> None:
         traceback.clear_frames(error.__traceback__)
 
 
-_HANGING: dict[int, tuple[int, nn.Module, Callable[..., None]]] = {}  # thread, module and hook, by the hook's id
+# Thread, module and hook by a number that never comes again: an id does, for the next hook of any thread.
+_HANGING: dict[int, tuple[int, nn.Module, Callable[..., None]]] = {}
+_NUMBERS = itertools.count()
 
 
 @contextmanager
 def _hung(module: nn.Module, hook: Callable[..., None]) -> Iterator[None]:
     """Know a hook from before it hangs until after it is off, so that no interrupt can make it forgotten."""
+    number = next(_NUMBERS)
     try:
-        _HANGING[id(hook)] = threading.get_ident(), module, hook
+        _HANGING[number] = threading.get_ident(), module, hook
         yield
     finally:
-        remove_hooks({id(hook)})
+        remove_hooks({number})
 
 
 def hanging() -> frozenset[int]:

@@ -1,5 +1,6 @@
 """Recording: named taps, nothing left behind, nothing seen by others."""
 
+import sys
 import threading
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from state import fingerprint
 
 from denseclip_viz.clip.forward import ForwardOptions, decompose
-from denseclip_viz.clip.hooks import match, record, summary
+from denseclip_viz.clip.hooks import Tap, match, record, summary
 from denseclip_viz.clip.towers import tower_for
 from denseclip_viz.errors import LayerError
 
@@ -161,3 +162,25 @@ def test_two_threads_do_not_see_each_others_records(vit, pixels):
         for name in alone:
             assert all(torch.allclose(call, alone[name], rtol=1e-10) for call in results[factor].calls(name))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in vit.modules())
+
+
+def test_threads_that_record_one_module_at_once_all_hear_every_run():
+    """Hooks were known by their address, which the next hook of another thread may have once one is gone."""
+    layer = torch.nn.Linear(1, 1)
+    taps, runs = {str(number): Tap(layer) for number in range(20)}, []
+
+    def work():
+        for _ in range(100):
+            with record(taps, ["*"]) as seen:
+                layer(torch.zeros(1))
+            runs.append(len(seen.calls("3")))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(5e-5)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+    finally:
+        sys.setswitchinterval(interval)
+    assert runs == 400 * [1]
