@@ -55,7 +55,7 @@ def region_means(
         "min": counted.min(("y", "x")),
         "max": counted.max(("y", "x")),
     }
-    cells = int((weight > 0).sum())
+    cells = int(counted.notnull().any([axis for axis in maps.dims if axis not in ("y", "x")]).sum())
     return xr.Dataset({**data, "cells": cells, "weight": weighed}, attrs=result.attrs)
 
 

@@ -70,6 +70,8 @@ def test_what_the_model_did_not_see_counts_for_nothing():
 def test_cells_without_a_value_are_left_out_and_an_empty_region_has_none():
     maps = fake_results.similarity(templates=1)
     holed = maps.where(maps.y > 100)
+    cells = int((maps.y > 100).sum()) * maps.sizes["x"]
+    assert int(dcv.maps.region_means(holed, box(0, 0, 240, 360)).cells) == cells < maps[0, 0].size
     assert np.allclose(
         dcv.maps.region_means(holed, box(0, 0, 240, 360))["mean"],
         maps[..., maps.y > 100, :].mean(("y", "x")),
