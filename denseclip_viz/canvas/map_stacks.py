@@ -132,6 +132,11 @@ def stacks_of(result: xr.Dataset) -> Iterator[Stack]:
         yield Stack(
             "attribution", "attribution", OUTPUT, TEXT, values, where, scale_of(maps), question, _baseline(maps), name
         )
+    if "difference" in result:
+        maps = text_values(result["difference"])
+        scale = scales.diverging(maps, unit="cosine")
+        title = str(result["difference"].attrs.get("long_name", "difference"))
+        yield Stack("difference", "difference", OUTPUT, TEXT, maps, where, scale, title)
     yield from _gradients(result)
 
 

@@ -36,7 +36,7 @@ from denseclip_viz.trace import Trace
 
 PARTS = ("contribution", "gap", "attention", "heads", "attribution", "layers", "cells", "image")
 Result = xr.Dataset | xr.DataArray
-AXES = {"dense": "path", "attribution": "candidate"}  # that maps of texts may have in front
+AXES = {"dense": "path", "attribution": "candidate", "difference": ""}  # that maps of texts may have in front
 ROWS_COLUMNS = (("top", "bottom", "rows"), ("left", "right", "columns"))
 NO_FACTS = ("geometry", "caution")  # attributes that have a place of their own
 LIMIT = 32.0  # MB that a notebook's browser is asked to hold for one canvas
@@ -152,7 +152,7 @@ def pack_result(
     image = whole["image"].to_numpy() if "image" in whole else None if features is None else features.image
     if image is not None and "image" not in leave_out:
         meta["image"], buffers["image"] = image_file(image)
-    meta["recipe"] = recipe(whole, with_trace=features is not None)
+    meta["recipe"] = "" if "difference" in whole else recipe(whole, with_trace=features is not None)
     meta["choices"] = _choices(whole, meta)
     meta["maps"] = maps_by_state(stacks, meta["choices"])
     meta["start"] = carry_over(DEFAULTS, meta["choices"])
@@ -305,7 +305,7 @@ def as_dataset(result: object) -> xr.Dataset:
         result = result.to_dataset(name=name).assign_attrs(result.attrs)
     if isinstance(result, xr.Dataset):
         whole = with_axes(result)
-        dims = {name: set(whole[name].dims) for name in ("dense", "attribution", "labels") if name in whole}
+        dims = {name: set(whole[name].dims) for name in (*AXES, "labels") if name in whole}
         by_text = [dims[name] - {axis} for name, axis in AXES.items() if name in dims]
         if dims.get("labels") == {"row", "column"} or (by_text and all(axes == {*TEXT, "y", "x"} for axes in by_text)):
             return _matched(whole)
@@ -314,7 +314,7 @@ def as_dataset(result: object) -> xr.Dataset:
         kind = f"a DataArray with axes {', '.join(map(str, result.dims)) or 'none'}"
     if isinstance(result, xr.Dataset):
         kind = f"a Dataset of {', '.join(map(str, result.data_vars)) or 'nothing'}"
-    expected = "what model.compare, model.similarity, model.segment or attribution.attribute return"
+    expected = "what model.compare, model.similarity, model.segment, attribution.attribute or maps.difference return"
     fix = "Pass the result itself, with its axes template, prompt, y, x."
     raise LayerError(f"A canvas cannot show {kind}", expected=expected, fix=fix)
 

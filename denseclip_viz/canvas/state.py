@@ -16,7 +16,7 @@ MEAN = "mean"  # of attention over heads
 OUTPUT = "output"  # the pooling layer itself, as a choice beside the inner layers
 AUTO = "auto"  # each view in its own colours
 SEQUENTIAL, DIVERGING = ("viridis", "magma", "cividis"), ("RdBu_r", "PuOr_r")  # matplotlib's names
-VIEWS = ("dense", "contribution", "attention", "gap", "attribution", "segments", "masks")
+VIEWS = ("dense", "contribution", "attention", "gap", "attribution", "segments", "masks", "difference")
 PICKED_BY = {"dense": "path", "segments": "path", "masks": "path", "attention": "head", "attribution": "method"}
 """What chooses among the maps of a view, beside prompt and template."""
 DEFAULTS: dict[str, Any] = {

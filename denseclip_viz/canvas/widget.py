@@ -25,8 +25,8 @@ class Canvas(CheckedWidget):
     """An image with its maps; everything that moves, moves in the browser.
 
     Args:
-        result: What `Model.compare`, `Model.similarity`, `Model.segment` or `attribution.attribute` returned; nothing
-            yet by default. `both.assign(attribution=maps)` shows attributions beside a comparison of the same trace.
+        result: What `Model.compare`, `Model.similarity`, `Model.segment`, `attribution.attribute` or `maps.difference`
+            returned; nothing yet by default. `both.assign(attribution=maps)` shows attributions beside a comparison of the same trace.
         trace: The trace that it came from: gives a `similarity` its image, and lets a hovered cell be compared
             with all other cells.
         limits: Lowest and highest value of the dense scale, or of any view's: `{"dense": (0, 0.4)}`. What lies beyond
@@ -42,7 +42,7 @@ class Canvas(CheckedWidget):
         template: Which one, or "ensemble" for the mean of the maps.
         path: Which path, of a result of several.
         layer: "output" for the pooling itself, or an inner layer.
-        view: "dense", "contribution", "attention", "gap", "attribution", "segments" or "masks".
+        view: "dense", "contribution", "attention", "gap", "attribution", "segments", "masks" or "difference".
         head: A head's number, or "mean".
         method: Which attribution, of a result with several.
         opacity: Of the map, 0 to 1.

@@ -1,3 +1,4 @@
+from .difference import difference as difference
 from .finer import guided as guided
 from .finer import shifted as shifted
 from .finer import upsampled as upsampled
