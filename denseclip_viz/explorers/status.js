@@ -22,10 +22,16 @@ function render({ model, el }) {
     done.style.width = `${100 * share}%`;
     bar.setAttribute("aria-valuenow", String(Math.round(100 * share)));
   }
+  // the controls beside this line are ipywidgets' own
+  const onFocus = ({ target }) => el.closest(".dcv-explorer")?.contains(target) && keepKeys(target);
+  document.addEventListener("focusin", onFocus);
   const names = ["text", "kind", "share"];
   names.forEach((name) => model.on(`change:${name}`, update));
   update();
-  return () => names.forEach((name) => model.off(`change:${name}`, update));
+  return () => {
+    document.removeEventListener("focusin", onFocus);
+    names.forEach((name) => model.off(`change:${name}`, update));
+  };
 }
 
 export default { render };

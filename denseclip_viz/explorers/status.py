@@ -7,6 +7,7 @@ from pathlib import Path
 
 import traitlets
 
+from denseclip_viz.canvas import script
 from denseclip_viz.canvas.messages import CheckedWidget
 from denseclip_viz.errors import DenseclipVizError
 from denseclip_viz.explorers.control_words import in_controls
@@ -24,7 +25,7 @@ class StatusLine(CheckedWidget):
         share: What is done of the work, 0 to 1.
     """
 
-    _esm = (HERE / "status.js").read_text("utf-8")
+    _esm = script("base") + (HERE / "status.js").read_text("utf-8")
     _css = (HERE / "explorers.css").read_text("utf-8")
     text = traitlets.Unicode("").tag(sync=True)
     kind = traitlets.Enum(("ok", "busy", "warning", "error"), "ok").tag(sync=True)

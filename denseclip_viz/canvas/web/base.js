@@ -6,6 +6,8 @@
 // Base: what the thumbnails of the explorers need too. A text given to `make` can only become text.
 
 const bytesOf = (buffer) => new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+// JupyterLab would take arrow keys for its own, but from an element that bears this mark itself.
+const keepKeys = (element) => element.setAttribute("data-lm-suppress-shortcuts", "true");
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 const pretty = (value, decimals) => value.toFixed(decimals).replace("-", "−");
 

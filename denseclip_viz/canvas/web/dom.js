@@ -14,8 +14,8 @@ function makeParts(el) {
   parts.stage = make("div", "dcv-stage", {}, frame, parts.caption);
   const side = make("div", "dcv-side", {}, makeScale(parts), ...makeBars(parts));
   parts.body = make("div", "dcv-body", {}, parts.stage, side);
-  // JupyterLab would take the arrow keys for its own
-  parts.root = make("div", "dcv-canvas", { role: "group", "data-version": 0, "data-lm-suppress-shortcuts": "true" });
+  parts.root = make("div", "dcv-canvas", { role: "group", "data-version": 0 });
+  parts.root.addEventListener("focusin", ({ target }) => keepKeys(target));
   parts.root.append(parts.warning, parts.caution, parts.bar, parts.empty, parts.body, parts.status, parts.credit);
   el.append(parts.root);
   return parts;
