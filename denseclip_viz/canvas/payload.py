@@ -169,16 +169,20 @@ def of_one_image(one: Payload, other: Payload) -> bool:
 
 
 def moved_cell(cell: Sequence[int] | None, before: Payload, after: Payload) -> list[int] | None:
-    """Find the cell at the same place of the image where the grid is another; none where the image is another.
+    """Find the cell at the same place of the image where the grid is another; none where the image is another."""
+    return same_place(cell, before, after) if of_one_image(before, after) else None
 
-    A place that is not seen any more has no cell.
-    """
-    if cell is None or not of_one_image(before, after):
+
+def same_place(cell: Sequence[int] | None, before: Payload, after: Payload) -> list[int] | None:
+    """Find the cell at the same share of the image; a place that is not seen there has none."""
+    if cell is None:
         return None
     old, new = before.cells, after.cells
     moved, (top, left, bottom, right) = [], after.meta["visible"]
-    for at, (start, end, count), (first, last) in zip(cell, ROWS_COLUMNS, ((top, bottom), (left, right)), strict=True):
-        place = old[start] + (at + 0.5) * (old[end] - old[start]) / old[count]
+    larger = [now / then for now, then in zip(after.meta["size"], before.meta["size"], strict=True)]
+    ends = ((top, bottom), (left, right))
+    for at, (start, end, count), (first, last), by in zip(cell, ROWS_COLUMNS, ends, larger, strict=True):
+        place = by * (old[start] + (at + 0.5) * (old[end] - old[start]) / old[count])
         if not first <= place <= last:
             return None
         share = (place - new[start]) / (new[end] - new[start])

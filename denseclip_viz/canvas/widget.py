@@ -12,7 +12,7 @@ import xarray as xr
 
 from denseclip_viz.canvas import bundle, module, style
 from denseclip_viz.canvas.messages import CheckedWidget
-from denseclip_viz.canvas.payload import Payload, Result, moved_cell, of_one_image, pack_result, scales_of
+from denseclip_viz.canvas.payload import Payload, Result, moved_cell, of_one_image, pack_result, same_place, scales_of
 from denseclip_viz.canvas.snapshot import snapshot
 from denseclip_viz.canvas.state import AUTO, DEFAULTS, carry_over, checked_controls, completed, opening
 from denseclip_viz.errors import LayerError, OutputError
@@ -26,7 +26,8 @@ class Canvas(CheckedWidget):
 
     Args:
         result: What `Model.compare`, `Model.similarity`, `Model.segment`, `attribution.attribute` or `maps.difference`
-            returned; nothing yet by default. `both.assign(attribution=maps)` shows attributions beside a comparison of the same trace.
+            returned; nothing yet by default. `both.assign(attribution=maps)` shows attributions beside a comparison of
+            the same trace.
         trace: The trace that it came from: gives a `similarity` its image, and lets a hovered cell be compared
             with all other cells.
         limits: Lowest and highest value of the dense scale, or of any view's: `{"dense": (0, 0.4)}`. What lies beyond
@@ -179,6 +180,26 @@ class Canvas(CheckedWidget):
         for canvas in self._on_one_scale:
             if canvas is not self:
                 canvas._rescale()
+
+    def follow(self, other: "Canvas") -> None:
+        """Show what another canvas does, as far as this result has it; its pin at the same share of this image.
+
+        For once: `link` lets canvases move together in the browser.
+
+        Example:
+            >>> left, right = Canvas(opacity=0.3), Canvas()
+            >>> right.follow(left)
+            >>> right.state["opacity"]
+            0.3
+        """
+        if self._shown is None or other._shown is None:
+            self.state = {**other.state, "pinned": None}
+            return
+        offered, before, after = self._shown.choices, other._shown, self._shown
+        own = {name: self.state[name] for name, names in offered.items() if other.state[name] not in names}
+        places = {"pinned": same_place(other.state["pinned"], before, after)}
+        places |= {} if of_one_image(before, after) else {"region": None}
+        self.state = carry_over({**other.state, **own, **places}, offered, frame=after.frame)
 
     def save(
         self, file: str | os.PathLike[str], result: Result, *, trace: Trace | None = None, force: bool = False

@@ -1,7 +1,8 @@
 """The controls that need the model: their widgets, what is typed into them, and which of them a teacher has locked."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as widgets
@@ -11,7 +12,14 @@ from denseclip_viz.canvas.state import CONTROLS as CANVAS_CONTROLS
 from denseclip_viz.errors import PromptError, shown_elsewhere
 from denseclip_viz.explorers.query import VALUE, ImageSource, Paths, Query
 from denseclip_viz.explorers.session import EFFECTS
-from denseclip_viz.explorers.typed_prompts import OWN, TEMPLATE_CHOICES, one_line_of, read_prompts, template_choice
+from denseclip_viz.explorers.typed_prompts import (
+    OWN,
+    TEMPLATE_CHOICES,
+    one_line_of,
+    read_lines,
+    read_prompts,
+    template_choice,
+)
 from denseclip_viz.explorers.upload import Upload
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.validation import short
@@ -43,7 +51,8 @@ class Controls:
         *,
         names: Sequence[str],
         hidden: Sequence[str],
-        paths: Paths = VALUE,
+        paths: Paths,
+        more: Mapping[str, Sequence[widgets.Widget]],
     ) -> None:
         self._showing = False
         self._before, self._last, self._clicked = prompts, prompts.templates, float("-inf")
@@ -52,13 +61,13 @@ class Controls:
         lines = min(max(4, len(present)), 10)
         self.prompts = _area("prompts", "\n".join(present), "a taxi; Enter looks again", rows=lines)
         self.absent = _area("absent", "\n".join(absent), "what is surely not there: the baseline", rows=2)
-        self.templates = _choice("templates", TEMPLATE_CHOICES, chosen)
+        self.templates = choice("templates", TEMPLATE_CHOICES, chosen)
         self.own = _area("", "\n".join(prompts.templates) if chosen == OWN else "", "a photo of {}.", rows=3)
-        self.model = _choice("model", _same(models), models[0])
-        self.geometry = _choice("fit", GEOMETRIES, "native")
+        self.model = choice("model", same_names(models), models[0])
+        self.geometry = choice("fit", GEOMETRIES, "native")
         self._meanings: dict[str, dict[str, Any]] = {"paths": dict(path_choices(paths)), "attributions": ATTRIBUTIONS}
-        self.paths = _choice("paths", _same(self._meanings["paths"]), self._named("paths", paths))
-        self.attributions = _choice("attribution", _same(ATTRIBUTIONS), "none")
+        self.paths = choice("paths", same_names(self._meanings["paths"]), self._named("paths", paths))
+        self.attributions = choice("attribution", same_names(ATTRIBUTIONS), "none")
         self.smooth = _check("key smoothing", "positions with like keys share their segments")
         self.denoise = _check("prompt denoising", "prompts that are likely nowhere are left out")
         self.image = Upload()
@@ -68,10 +77,10 @@ class Controls:
             lines.add_class("dcvx-lines")
         for name, css in {"prompts": "text", "run": "run", "stop": "stop", "image": "upload"}.items():
             getattr(self, name).add_class(f"dcv-{css}")
-        rows = self._rows()
+        rows = self._rows() | {name: list(some) for name, some in more.items()}
         shown = [name for name in names if name not in hidden and (name != "model" or len(models) > 1)]
         self._own_shown, self.rows = "templates" in shown, [row for group in rows.values() for row in group]
-        self.box = widgets.VBox([row for name in shown for row in rows[name]])
+        self.box = widgets.VBox([row for name in shown for row in rows.get(name, ())])
         self.box.add_class("dcvx-controls")
         self._show_own()
 
@@ -93,18 +102,45 @@ class Controls:
 
     def show(self, query: Query) -> None:
         """Let choices say what is shown, without asking for it; what is being typed stays."""
-        self._showing = True
-        try:
+        with self._quiet():
             for name in CHOICES:
                 getattr(self, name).value = self._named(name, getattr(query, name))
             self.templates.value = template_choice(query.prompts.templates)
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        self._showing = True
+        try:
+            yield
         finally:
             self._showing = False
+
+    def restore(self, query: Query) -> None:
+        """Let everything say what is asked, without asking for it."""
+        self._before = prompts = query.prompts
+        self.type(*(prompts.named(absent=away) for away in (False, True)))
+        self.show(query)
+        if self.templates.value == OWN:
+            self.own.value = "\n".join(prompts.templates)
+        self._show_own()
+
+    def type(self, prompts: Iterable[str], absent: Iterable[str]) -> None:
+        """Write prompts into their boxes, without asking for them."""
+        with self._quiet():
+            self.prompts.value, self.absent.value = ("\n".join(map(one_line_of, names)) for names in (prompts, absent))
+
+    def add(self, word: str) -> bool:
+        """Write one more prompt, unless it is there; return whether it was not."""
+        typed = read_lines(self.prompts.value)
+        if word in (*typed, *read_lines(self.absent.value)):
+            return False
+        self.type((*typed, word), read_lines(self.absent.value))
+        return True
 
     def _named(self, name: str, value: Any) -> Any:
         """Name a value as its choice does."""
         named = self._meanings.get(name)
-        return value if named is None else next(choice for choice, meant in named.items() if meant == value)
+        return value if named is None else next(shown for shown, meant in named.items() if meant == value)
 
     def on_query(self, ask: Callable[[], None]) -> None:
         """Call back when something is to be looked at: Run, Enter in a text, another choice."""
@@ -125,8 +161,8 @@ class Controls:
         self.run.on_click(clicked)
         for text in (self.prompts, self.absent, self.own):
             text.observe(changed, "value")
-        for choice in CHOICES:
-            getattr(self, choice).observe(lambda _: call(), "value")
+        for name in CHOICES:
+            getattr(self, name).observe(lambda _: call(), "value")
         # the order counts: own templates start as what was chosen before, and are then asked for
         self.templates.observe(lambda _: self._start_own(), "value")
         self.templates.observe(lambda _: call(), "value")
@@ -170,11 +206,13 @@ def _area(label: str, text: str, hint: str, *, rows: int) -> widgets.Textarea:
     return widgets.Textarea(text, description=label, placeholder=hint, rows=rows, **LOOKS)
 
 
-def _choice(label: str, options: Sequence[tuple[str, str]], value: str) -> widgets.Dropdown:
+def choice(label: str, options: Sequence[tuple[str, Any]], value: Any) -> widgets.Dropdown:
+    """Make a control that chooses among names: pairs of what is shown and what is meant."""
     return widgets.Dropdown(options=list(options), value=value, description=label, **LOOKS)
 
 
-def _same(names: Iterable[str]) -> list[tuple[str, str]]:
+def same_names(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Show names as what they are."""
     return [(name, name) for name in names]
 
 

@@ -9,9 +9,10 @@ import xarray as xr
 from denseclip_viz.canvas.map_stacks import TEXT, Stack, stacks_of
 from denseclip_viz.canvas.state import MEAN, OUTPUT
 from denseclip_viz.explorers.controls import TEXTS
-from denseclip_viz.explorers.explorer import ExplorerSpec, Panel, open_panel, with_defaults
+from denseclip_viz.explorers.examples import with_defaults
 from denseclip_viz.explorers.multiples import place_in
-from denseclip_viz.explorers.session import Models
+from denseclip_viz.explorers.panel import ExplorerSpec, Panel, open_panel
+from denseclip_viz.explorers.session import Models, Session
 from denseclip_viz.explorers.thumbnails import Thumbnail, ThumbnailGrid, Thumbnails
 from denseclip_viz.images import ImageLike
 from denseclip_viz.maps.comparison import spearman
@@ -56,7 +57,7 @@ def layer_lens(
     spec = ExplorerSpec(
         "layer_lens", CONTROLS, layers="all", below=(tiles,), show=lambda panel: _show(panel, tiles), is_lab=True
     )
-    lens = open_panel(spec, model, image, prompts, lock=lock)
+    lens = open_panel(spec, Session(model), image, prompts, lock=lock)
     lens.link_thumbnails(tiles, lambda: _show(lens, tiles))
     return lens
 

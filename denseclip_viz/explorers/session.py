@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from denseclip_viz.attribution.attributions import attribute, offered
@@ -66,6 +67,19 @@ class Session:
                 self._loaded[name] = load(model)
             self._warned[name] = warned
         return self._loaded[name]
+
+    def add(self, model: Model | str) -> str:
+        """Take one more model, unless it is there, and give its name."""
+        (wanted, model), *_ = models_by_name(model).items()
+        there = next((name for name, known in self._models.items() if known is model or known == model), None)
+        name = there or _free(wanted, self._models)
+        self._models[name] = model
+        return name
+
+    def hold_paths(self, query: Query, report: Report) -> None:
+        """Trace along all paths of one pass, unless that is held: each of them is answered out of it."""
+        with shown_elsewhere():
+            self._trace(replace(query, paths=None), report)
 
     def run(self, query: Query, report: Report) -> Result:
         """Answer a query, with a new forward pass only where image, model or geometry are new."""

@@ -16,8 +16,9 @@ from denseclip_viz.canvas.state import ENSEMBLE, OUTPUT
 from denseclip_viz.datasets.example import Masks
 from denseclip_viz.errors import shown_elsewhere
 from denseclip_viz.explorers.controls import TEXTS
-from denseclip_viz.explorers.explorer import ExplorerSpec, Panel, open_panel, with_defaults
-from denseclip_viz.explorers.session import Models
+from denseclip_viz.explorers.examples import with_defaults
+from denseclip_viz.explorers.panel import ExplorerSpec, Panel, open_panel
+from denseclip_viz.explorers.session import Models, Session
 from denseclip_viz.explorers.thumbnails import Thumbnail, ThumbnailGrid, Thumbnails
 from denseclip_viz.explorers.worker import Report
 from denseclip_viz.images import ImageLike
@@ -111,7 +112,7 @@ def template_lab(
     lab.words.add_class("dcvx-aside")
     below = (lab.grid, lab.words)
     spec = ExplorerSpec("template_lab", CONTROLS, below=below, show=lambda panel: _show(panel, lab), is_lab=True)
-    panel = open_panel(spec, model, image, prompts, lock=lock)
+    panel = open_panel(spec, Session(model), image, prompts, lock=lock)
     panel.link_thumbnails(lab.grid, lambda: _start_words(panel, lab))
     return panel
 

@@ -49,6 +49,17 @@ def _own_templates(text: str) -> tuple[str, ...]:
     raise PromptError("No templates of your own are typed", expected='lines with one "{}" each', fix=fix)
 
 
+def worded_otherwise(prompts: Prompts, templates: str) -> Prompts:
+    """Put the same prompts into a set of templates, as if that had been chosen.
+
+    Example:
+        >>> worded_otherwise(Prompts("a taxi", absent="a whale"), "single").texts[0]
+        ('a photo of a taxi.', 'a photo of a whale.')
+    """
+    typed = (chr(10).join(map(one_line_of, prompts.named(absent=away))) for away in (False, True))
+    return read_prompts(prompts, prompts=next(typed), absent=next(typed), templates=templates)
+
+
 def read_prompts(before: Prompts, *, prompts: str, absent: str, templates: str, own: str = "") -> Prompts:
     """Make prompts of what is typed, one a line; synonyms, marks and switches stay for the names that were there.
 

@@ -258,7 +258,7 @@ def test_wrong_arguments_raise_in_the_cell_that_gave_them(small):
 
 
 def test_a_lock_that_there_is_not_says_what_there_is(small, image_file):
-    with pytest.raises(PromptError, match=r"no control 'promts' to lock.*prompts, absent,.*opacity"):
+    with pytest.raises(PromptError, match=r"no control 'promts' to lock.*prompts, words, absent,.*opacity"):
         dcv.explore(small, image_file, PROMPTS, lock=["promts"])
 
 

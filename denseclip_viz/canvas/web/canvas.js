@@ -11,7 +11,7 @@ function change(view, patch, { relayed = false } = {}) {
   view.timer = setTimeout(() => model.save_changes(), QUIET);
   const pin = patch.pinned && shareOf(data, middleOf(data, mainGrid(data), patch.pinned));
   const region = patch.region?.map((place) => shareOf(data, place));
-  if (!relayed) publish(view, { patch, pin, region });
+  if (!relayed) publish(view, { patch, pin, region, kind: kindOf(data, state) });
 }
 
 function point(view, place, { relayed = false } = {}) {
@@ -72,13 +72,15 @@ function receive(view, { detail }) {
   const { data, id } = view, links = view.model.get("_links") ?? [], visited = [...detail.visited, id];
   if (!data || detail.visited.includes(id) || !links.some((name) => detail.links.includes(name))) return;
   if ("point" in detail) point(view, detail.point && placeAt(data, detail.point), { relayed: true });
-  if (detail.patch) change(view, understood(data, detail), { relayed: true });
+  if (detail.patch) change(view, understood(view, detail), { relayed: true });
   send({ ...detail, links, visited });
 }
 
-function understood(data, { patch, pin, region }) {
+function understood({ data, state }, { patch, pin, region, kind }) {
   const known = ([name, value]) => data.choices[name]?.includes(value) ?? true;
   const own = Object.fromEntries(Object.entries(patch).filter(known));
+  if (kind !== kindOf(data, resolved({ ...state, ...own }, data))) delete own.threshold;
+  if (data.stacks[0]?.view === "difference") delete own.versus; // it is one already
   if ("pinned" in own) own.pinned = pin && cellAt(data, mainGrid(data), placeAt(data, pin));
   if ("region" in own) own.region = region?.map((place) => placeInside(data, placeAt(data, place))) ?? null;
   return own;

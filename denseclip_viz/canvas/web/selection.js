@@ -42,4 +42,11 @@ function scaleOf(data, state) {
   return state.hover ? "cells" : stack ? [stack.unit, stack.low, stack.high].join() : "";
 }
 
+// What a threshold is a number of, between canvases: raw cosines are no differences of them.
+function kindOf(data, state) {
+  const { unit, diverging } = selected(data, state).stack ?? {};
+  if (isDifference(data, state)) return "difference";
+  return state.hover && data.cells ? "cells" : `${unit} ${diverging}`;
+}
+
 const mainGrid = ({ stacks, labels }) => stacks[0]?.grid ?? labels.grid;
