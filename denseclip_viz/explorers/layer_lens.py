@@ -72,21 +72,24 @@ def _show(panel: Panel, tiles: Thumbnails) -> None:
 def _layers(both: xr.Dataset, all_stacks: Sequence[Stack], state: dict[str, Any]) -> ThumbnailGrid:
     template, prompt = place_in(both, state)
     names = [*map(str, both["layer"].to_numpy()), OUTPUT]
-    rows, tiles, unit = [], [], ""
+    rows, tiles, drawn, unit = [], [], [], ""
     for view, title in ROWS:
         by_layer = {stack.layer: stack for stack in all_stacks if stack.view == view and stack.axes == TEXT}
         if len(by_layer) > 1:
             unit = by_layer[names[0]].scale.unit
-            rows.append(({"": (title, "")}, "", 0.0))
+            about = f"{title.capitalize()}: {by_layer[names[0]].title}"
+            drawn.append(about)
+            rows.append(({"": (title, about)}, "", 0.0))
             tiles.append([_tile(by_layer.get(name), template, prompt, state["prompt"]) for name in names])
     is_gradient = unit == GRADIENTS
-    apart = ". The output, apart: cosines and their contributions." if is_gradient else ""
+    apart = ["The output, apart: cosines and their contributions."] if is_gradient else []
+    note = [f"{both.attrs.get('layer_readout', '')}.", *drawn, *apart, "Each scale stands below its map."]
     return ThumbnailGrid(
         f"“{state['prompt']}” down the layers: {unit}",
         [(name, False) for name in names],
         rows,
         tiles,
-        note=f"{both.attrs.get('layer_readout', '')}{apart} Each scale stands below its map.",
+        note=" ".join(note),
         curves=_curves(both, all_stacks, template, prompt),
         apart=int(is_gradient),
     )
@@ -122,14 +125,16 @@ def _alike(pair: dict[str, Stack], template: int, prompt: int) -> float:
 
 
 def _heads(all_stacks: Sequence[Stack]) -> ThumbnailGrid:
-    tiles, columns = [], []
+    tiles, columns, spans = [], [], []
     for stack in all_stacks:
         if stack.view == "attention":
             maps = stack.values if stack.axes else stack.values[None]
+            spans.append(f"{'heads' if stack.axes else 'the mean'} on a scale of {stack.scale.span}")
             for i, values in enumerate(maps):
                 head = i if stack.axes else MEAN
                 columns.append((f"head {i}" if stack.axes else "mean", False))
                 patch = {"view": "attention", "layer": OUTPUT, "head": head}
                 tip = f"attention, {columns[-1][0]}: {values.sum():.0%} of the weight goes to positions"
                 tiles.append(Thumbnail(values, stack.scale, patch, tip))
-    return ThumbnailGrid("where the pooling looks, head by head", columns, [({}, "", 0.0)], [tiles], strip=True)
+    title, note = "where the pooling looks, head by head", f"Weights of the pooling: {', '.join(spans)}."
+    return ThumbnailGrid(title, columns, [({}, "", 0.0)], [tiles], note=note, strip=True)

@@ -40,3 +40,17 @@ def test_the_lens_names_the_quantity_and_each_scale(lens):
 def test_the_output_stands_apart_where_its_quantity_is_another(lens):
     assert layers(lens)["apart"] == int(lens.by_gradients)
     assert ("contributions" in layers(lens)["note"]) == lens.by_gradients
+
+
+def test_the_lens_says_what_its_rows_draw_and_the_heads_on_which_scale_they_lie(lens):
+    rows, note = layers(lens)["rows"], layers(lens)["note"]
+    live, score = "where does the text live?", "what made the score?"
+    expected = (
+        ["Dense: what made the mean dense cosine?", f"Global: {score}"] if lens.by_gradients else [f"Dense: {live}"]
+    )
+    assert [row["names"][""][1] for row in rows] == expected and all(line in note for line in expected)
+    heads = lens._spec.below[0]._packed["data"]["sections"][1]
+    weights = [one for one in lens.canvas._payload["meta"]["stacks"] if one["view"] == "attention"]
+    assert len(weights) == 2 and all(
+        f"scale of {one['ticks'][0]} to {one['ticks'][2]}" in heads["note"] for one in weights
+    )
