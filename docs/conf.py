@@ -18,6 +18,7 @@ extensions = [
     "parts.formulas",
     "parts.names",
     "parts.pages",
+    "parts.residuals",
     "parts.links",
 ]
 exclude_patterns = ["_build"]
