@@ -5,6 +5,7 @@ import math
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
+from readers import faults
 from watch import SETTLED, watched
 
 from denseclip_viz.toyworld import scene
@@ -139,3 +140,4 @@ def test_points_and_what_is_not_to_be_believed_are_there_in_both_themes(lab, pag
     assert page.locator(".dcvx-base").evaluate(COLOURED) > 500
     lab.ask(page, "setattr(images, 'selection', [1, 2, 4])")
     shown(page, 3)
+    assert faults(page, ".dcvx-atlas") == []

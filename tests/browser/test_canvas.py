@@ -1,6 +1,7 @@
 """The canvas in a real JupyterLab: the browser and the kernel tell each other what they must, and no more."""
 
 import pytest
+from readers import faults
 from watch import watched
 
 MADE = """import denseclip_viz as dcv
@@ -149,3 +150,4 @@ def test_the_canvas_takes_the_colours_of_the_notebook(canvases, page, theme):
         return (Number(ink[0]) < 128) === (document.body.dataset.jpThemeLight === 'true'); }"""
     )
     one.root.scroll_into_view_if_needed()
+    assert faults(page, ".dcv-canvas") == []

@@ -9,10 +9,13 @@ import pytest
 from lab import EXPLORED
 from PIL import Image
 from playwright.sync_api import expect
+from readers import walk
+from test_layout import IN_SIGHT
 from watch import SETTLED, image, slide, watched
 
 from denseclip_viz.toyworld import scene
 
+pytestmark = pytest.mark.engines("chromium", "firefox")
 WORDS = "a large red taxi left of a limousine on a road"
 PIXELS = "() => document.querySelector('.dcv-explorer canvas.dcv-image').toDataURL()"
 DRAWN = """([canvas, title, prompts, state]) => {
@@ -127,7 +130,6 @@ def lies_on(cell, mask, grid):
     return mask[rows[y] : rows[y + 1], columns[x] : columns[x + 1]].mean()
 
 
-@pytest.mark.engines("chromium", "firefox")
 def test_all_three_explorers_stand_in_the_notebook(page):
     page.wait_for_function("() => document.querySelectorAll('.dcv-explorer .dcv-canvas[data-peak]').length === 3")
     page.wait_for_function("() => document.querySelectorAll('.dcvx-tile canvas').length > 20")
@@ -286,6 +288,24 @@ def test_a_tile_of_the_laboratory_is_shown_big_and_words_have_bars(lab, page):
     expect(tile).to_have_attribute("aria-pressed", "true")
     assert shown.ask("[EXPLORER.canvas.state[name] for name in ('prompt', 'template')]") == ["a road", "art of the {}."]
     expect(shown.root.locator(".dcvx-row-head", has_text="art of the road.")).to_have_count(1)
+
+
+def test_on_a_narrow_page_a_tile_changes_an_image_that_is_in_sight(lab, page):
+    shown = Explorer(lab, page, "lab", at=1)
+    page.set_viewport_size({"width": 900, "height": 900})
+    tile = shown.root.locator(".dcvx-grid .dcvx-tile").last
+    tile.click()
+    shown.redrawn()
+    page.wait_for_function(IN_SIGHT, arg=shown.canvas.locator("canvas.dcv-image").element_handle())
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+@pytest.mark.engines("chromium")
+@pytest.mark.parametrize("at", [0, 1, 2], ids=["explore", "template_lab", "layer_lens"])
+def test_tab_leads_through_all_controls_and_each_is_seen_to_be_reached(page, at):
+    controls, reached, unseen = walk(page, page.locator(".dcv-explorer").nth(at))
+    assert len(controls) > 15
+    assert (reached, unseen) == (controls, [])
 
 
 def test_the_lens_steps_through_layers_and_heads(lab, page):

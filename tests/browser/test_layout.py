@@ -1,6 +1,7 @@
 """Explorers on narrow and wide pages, light and dark: nothing scrolls inside, all can be read, clicks are seen."""
 
 import pytest
+from readers import faults
 from watch import SETTLED, image, watched
 
 CELLS = [
@@ -109,6 +110,10 @@ def test_a_click_on_the_last_tile_changes_an_image_that_is_in_sight(page, at):
     page.wait_for_function(IN_SIGHT, arg=shown.element_handle())
     root.locator(".dcvx-grid .dcvx-tile").first.click()
     page.wait_for_function(SETTLED)  # or its drawing would be taken for the next test's
+
+
+def test_people_who_read_by_ear_get_all_of_the_explorers(notebook, theme):
+    assert faults(notebook, ".dcv-explorer") == []
 
 
 def test_of_many_templates_some_are_shown_and_a_button_shows_all(notebook):
