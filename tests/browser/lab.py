@@ -1,4 +1,4 @@
-"""A real JupyterLab on a copy of the notebooks, driven through its own commands."""
+"""A real JupyterLab, or a Notebook 7, on a copy of the notebooks, driven through its own commands."""
 
 from __future__ import annotations
 
@@ -23,6 +23,13 @@ SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
 }
 PAGE = {"buildCheck": False, "buildAvailable": False}  # no search for a node that could build JupyterLab anew
+APPS = {  # by module: where it shows a notebook alone, and the options that are its own
+    "jupyterlab": (
+        "doc/tree",
+        ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"],
+    ),
+    "notebook": ("notebooks", []),
+}
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 READY = """() => {
     const panel = window.jupyterapp?.shell?.currentWidget;
@@ -73,15 +80,16 @@ ASK = """async expression => {
 
 @dataclass
 class Lab:
-    """A running JupyterLab: where it is, and the folder that it shows."""
+    """A running JupyterLab or Notebook 7: where it is, the folder that it shows, and where it shows a notebook."""
 
     url: str
     token: str
     folder: Path
+    shows: str
 
     def open(self, page, name):
         """Open a notebook alone in the page and wait until its kernel is idle; stored outputs stay as they are."""
-        page.goto(f"{self.url}/doc/tree/{name}?reset&token={self.token}")
+        page.goto(f"{self.url}/{self.shows}/{name}?reset&token={self.token}")
         page.wait_for_function(READY, timeout=120_000)
         page.evaluate(LISTEN)
 
@@ -132,17 +140,17 @@ def _literal(text):
 
 
 @contextmanager
-def running(folder, private):
-    """Run JupyterLab on `folder`, with everything that it keeps in `private`; at the end nothing of it is left."""
+def running(folder, private, app="jupyterlab"):
+    """Run an app on `folder`, with everything that it keeps in `private`; at the end nothing of it is left."""
     port, token = _free_port(), secrets.token_hex(16)
     _write_settings(private / "settings")
     log = private / "server.log"
     with log.open("wb") as written:
         server = subprocess.Popen(
-            _command(folder, port), cwd=folder, env=_environment(private, token), stdin=subprocess.DEVNULL,
+            _command(app, folder, port), cwd=folder, env=_environment(private, token), stdin=subprocess.DEVNULL,
             stdout=written, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-    lab = Lab(f"http://127.0.0.1:{port}", token, folder)
+    lab = Lab(f"http://127.0.0.1:{port}", token, folder, APPS[app][0])
     try:
         _wait(lab, server, log)
         yield lab
@@ -150,12 +158,12 @@ def running(folder, private):
         _end(server)
 
 
-def _command(folder, port):
+def _command(app, folder, port):
     return [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--expose-app-in-browser", "--allow-root",
+        sys.executable, "-m", app, "--no-browser", "--expose-app-in-browser", "--allow-root",
         "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
         f"--ServerApp.root_dir={folder}", "--ServerApp.terminals_enabled=False",
-        "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        *APPS[app][1],
     ]  # fmt: skip
 
 
@@ -207,7 +215,7 @@ def _wait(lab, server, log, *, seconds=90):
             lab._call("GET", "/api/status")
             return
         time.sleep(0.1)
-    raise AssertionError(f"JupyterLab did not start:\n{log.read_text(errors='replace')[-3000:]}")
+    raise AssertionError(f"the server did not start:\n{log.read_text(errors='replace')[-3000:]}")
 
 
 def _end(server):
