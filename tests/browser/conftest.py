@@ -18,13 +18,22 @@ import pytest
 from lab import running
 from watch import ENGINES, image, launch, required, watched
 
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-SKIPPED = set()
+HERE = Path(__file__).parent
+NOTEBOOKS = HERE.parents[1] / "notebooks"
 
 
 def pytest_generate_tests(metafunc):
     if "browser" in metafunc.fixturenames:
         metafunc.parametrize("browser", _engines(metafunc), indirect=True, scope="session")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads them
+def pytest_collection_modifyitems(items):
+    """What shares a page stays in one process: a file in an engine. Lessons share none, and go where there is room."""
+    for item in items:
+        if item.path.parent == HERE and item.path.name != "test_notebooks.py":
+            engine = item.callspec.params.get("browser", "") if hasattr(item, "callspec") else ""
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {engine}"))
 
 
 def _engines(metafunc):
@@ -48,7 +57,6 @@ def browser(request):
     if engine.path() is None:
         if required():
             pytest.fail(engine.how_to_get_it())
-        SKIPPED.add(engine.how_to_get_it())
         pytest.skip(engine.how_to_get_it())
     with launch(request.getfixturevalue("playwright"), request.param) as started:
         yield started
@@ -103,7 +111,9 @@ def offline_page(open_page):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say loudly what was not looked at."""
-    if SKIPPED:
+    """Say loudly what was not looked at, in whichever process it was skipped."""
+    reasons = " ".join(str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    missing = [how for how in (engine.how_to_get_it() for engine in ENGINES.values()) if how in reasons]
+    if missing:
         terminalreporter.section("THE BROWSER TESTS WERE SKIPPED", yellow=True, bold=True)
-        terminalreporter.line(os.linesep.join(sorted(SKIPPED)) + os.linesep)
+        terminalreporter.line(os.linesep.join(missing) + os.linesep)

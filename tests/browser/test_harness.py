@@ -84,7 +84,7 @@ def test_without_a_browser_the_tests_are_skipped_loudly_or_fail_where_they_must_
     for name in ("conftest.py", "lab.py", "watch.py"):
         (tmp_path / "browser" / name).write_text((CONFTEST.parent / name).read_text())
     (tmp_path / "browser" / "test_it.py").write_text("def test_it(page):\n    pass\n")
-    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    line = [sys.executable, "-m", "pytest", "-q", "-n1", "-p", "no:cacheprovider", str(tmp_path / "browser")]
     paths = f"{CONFTEST.parent}{os.pathsep}{TESTS}"
     for how, code, first in (("", 0, "THE BROWSER TESTS WERE SKIPPED"), ("required", 1, "no Firefox was found")):
         shell = {"PATH": "", "DCV_BROWSER": how, "PYTHONPATH": paths} | {one.variable: "" for one in ENGINES.values()}
