@@ -9,6 +9,7 @@ import pytest
 from lab import EXPLORED
 from PIL import Image
 from playwright.sync_api import expect
+from readers import walk
 from test_layout import IN_SIGHT
 from watch import SETTLED, image, slide, watched
 
@@ -297,6 +298,14 @@ def test_on_a_narrow_page_a_tile_changes_an_image_that_is_in_sight(lab, page):
     shown.redrawn()
     page.wait_for_function(IN_SIGHT, arg=shown.canvas.locator("canvas.dcv-image").element_handle())
     page.set_viewport_size({"width": 1280, "height": 900})
+
+
+@pytest.mark.engines("chromium")
+@pytest.mark.parametrize("at", [0, 1, 2], ids=["explore", "template_lab", "layer_lens"])
+def test_tab_leads_through_all_controls_and_each_is_seen_to_be_reached(page, at):
+    controls, reached, unseen = walk(page, page.locator(".dcv-explorer").nth(at))
+    assert len(controls) > 15
+    assert (reached, unseen) == (controls, [])
 
 
 def test_the_lens_steps_through_layers_and_heads(lab, page):
