@@ -69,6 +69,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/widget.py
+	$(BIN)/python benchmarks/command_line.py
 
 clean:
 	rm -rf $(VENV) demo docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis

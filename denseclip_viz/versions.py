@@ -23,9 +23,19 @@ def show_versions() -> str:
         >>> dcv.show_versions().startswith("python")
         True
     """
-    facts = {"python": platform.python_version(), **{package: _version_of(package) for package in PACKAGES}}
-    facts["gpu"] = _gpus()
-    return "\n".join([*(f"{name:16} {fact}" for name, fact in facts.items()), _torchvision()])
+    *facts, (_, fit) = versions().items()
+    return "\n".join([*(f"{name:16} {fact}" for name, fact in facts), fit])
+
+
+def versions() -> dict[str, str]:
+    """Give the version of each package by its name, then the GPUs, and whether torch and torchvision fit each other.
+
+    Example:
+        >>> list(versions())[0], list(versions())[-1]
+        ('python', 'fit')
+    """
+    packages = {package: _version_of(package) for package in PACKAGES}
+    return {"python": platform.python_version(), **packages, "gpu": _gpus(), "fit": _torchvision()}
 
 
 def _version_of(package: str) -> str:

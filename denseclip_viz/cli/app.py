@@ -19,6 +19,7 @@ import typer
 
 from denseclip_viz.cli import feature_commands
 from denseclip_viz.cli import options as opt
+from denseclip_viz.cli.command import SayLoading, command
 from denseclip_viz.cli.dataset_commands import app as datasets
 from denseclip_viz.cli.evaluate_commands import evaluate
 from denseclip_viz.cli.image_commands import (
@@ -29,12 +30,13 @@ from denseclip_viz.cli.image_commands import (
     find,
     named,
     no_figure,
-    one_line_errors,
     paths_beside,
     plotted,
     run,
 )
+from denseclip_viz.cli.listings import model_lines
 from denseclip_viz.cli.plus_commands import app as plus
+from denseclip_viz.cli.printed import notice, print_json, print_list, print_rows, records
 from denseclip_viz.cli.template_commands import templates
 from denseclip_viz.cli.toyworld_commands import app as world
 from denseclip_viz.errors import OutputError, PromptError
@@ -48,7 +50,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 all done; 1 some images could not be read, each is named and all else is done; 2 refused, "
     "with the reason in one line; 130 stopped, and what was written is whole.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -77,8 +78,7 @@ def of_all(
     """See and measure what CLIP's pooled answer leaves out."""
 
 
-@app.command()
-@opt.with_model
+@command(app)
 def compare(
     images: opt.Images,
     prompt: opt.PromptList,
@@ -95,19 +95,17 @@ def compare(
 
     Of several paths the figure has their dense maps side by side, a row a prompt.
     """
+    prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
+    paths = opt.paths_of(path, several=True)
+    check_out(out, files, WITH_FIGURES, force=force)
     from denseclip_viz.maps.tables import compare_table
 
-    with one_line_errors():
-        prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
-        paths = opt.paths_of(path, several=True)
-        check_out(out, files, WITH_FIGURES, force=force)
-        loaded, figure = model.load(), paths_beside if isinstance(paths, list) else plotted("compare")
-        command = Command(lambda trace: loaded.compare(trace, prompts), figure, compare_table)
-        run(loaded, files, command, out=out, force=force, geometry=fit, path=paths)
+    loaded, figure = model.load(), paths_beside if isinstance(paths, list) else plotted("compare")
+    work = Command(lambda trace: loaded.compare(trace, prompts), figure, compare_table)
+    run(loaded, files, work, out=out, force=force, geometry=fit, path=paths)
 
 
-@app.command()
-@opt.with_model
+@command(app)
 def segment(
     images: opt.Images,
     prompt: opt.PromptList,
@@ -142,23 +140,21 @@ def segment(
     force: opt.Force = False,
 ) -> None:
     """Name every pixel by its best prompt; with absent prompts only above their highest cosine."""
+    prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
+    rule, one = _background(background, cosine, prompts), opt.paths_of(path)
+    grid = next(iter(opt.finer_of([finer] if finer else [])), None)
+    check_out(out, files, WITH_FIGURES, force=force)
+    also = _label_writer(labels, out, files, prompts, palette=palette, force=force)
     from denseclip_viz.maps.tables import segment_table
 
-    with one_line_errors():
-        prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
-        rule, one = _background(background, cosine, prompts), opt.paths_of(path)
-        grid = next(iter(opt.finer_of([finer] if finer else [])), None)
-        check_out(out, files, WITH_FIGURES, force=force)
-        also = _label_writer(labels, out, files, prompts, palette=palette, force=force)
-        loaded, smooth = model.load(), "" if smooth == "none" else smooth
-        options: dict[str, Any] = {"denoise": denoise, "smooth": smooth, "background": rule, "formula": formula}
-        work = partial(loaded.segment, prompts=prompts, finer=grid, **options)
-        command = Command(work, plotted("segments"), segment_table, also)
-        run(loaded, files, command, out=out, force=force, geometry=fit, path=one, keys="key" if smooth else "")
+    loaded, smooth = model.load(), "" if smooth == "none" else smooth
+    options: dict[str, Any] = {"denoise": denoise, "smooth": smooth, "background": rule, "formula": formula}
+    segmented = partial(loaded.segment, prompts=prompts, finer=grid, **options)
+    work = Command(segmented, plotted("segments"), segment_table, also)
+    run(loaded, files, work, out=out, force=force, geometry=fit, path=one, keys="key" if smooth else "")
 
 
-@app.command()
-@opt.with_model
+@command(app)
 def classify(
     images: opt.Images,
     prompt: opt.PromptList,
@@ -166,6 +162,7 @@ def classify(
     template: opt.Templates = [],  # noqa: B006
     articles: opt.Articles = "as written",
     absent: opt.Absent = [],  # noqa: B006
+    geometry: opt.Fit = "native",
     formula: opt.Formula = None,
     out: opt.Out = None,
     force: opt.Force = False,
@@ -174,19 +171,17 @@ def classify(
 
     It is of CLIP's own answer, which no --path changes.
     """
+    prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
+    check_out(out, files, TABLES, force=force)
     from denseclip_viz.maps.tables import classify_overview, classify_table
 
-    with one_line_errors():
-        prompts, files = opt.prompts_of(prompt, template, absent, articles), find(images)
-        check_out(out, files, TABLES, force=force)
-        loaded = model.load()
-        work = partial(loaded.classify, prompts=prompts, formula=formula)
-        command = Command(work, no_figure, classify_table, printed=classify_overview)
-        run(loaded, files, command, out=out, force=force)
+    loaded = model.load()
+    classified = partial(loaded.classify, prompts=prompts, formula=formula)
+    work = Command(classified, no_figure, classify_table, overview=classify_overview)
+    run(loaded, files, work, out=out, force=force, geometry=fit)
 
 
-@app.command()
-@opt.with_model
+@command(app)
 def layers(
     images: opt.Images,
     prompt: opt.PromptList,
@@ -201,47 +196,42 @@ def layers(
     force: opt.Force = False,
 ) -> None:
     """Compare global and dense layer by layer; along a --path that one layer gives by itself, such as vanilla."""
+    prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
+    one = opt.paths_of(path)
+    check_out(out, files, WITH_FIGURES, force=force)
     from denseclip_viz.maps.tables import layers_table
 
-    with one_line_errors():
-        prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
-        one = opt.paths_of(path)
-        check_out(out, files, WITH_FIGURES, force=force)
-        loaded = model.load()
-        wanted: Any = layer or "all"
-        command = Command(lambda trace: loaded.compare(trace, prompts, layers=wanted), plotted("layers"), layers_table)
-        recorded = loaded.layers_to_record(wanted)
-        run(loaded, files, command, out=out, force=force, geometry=fit, path=one, layers=recorded)
+    loaded = model.load()
+    wanted: Any = layer or "all"
+    work = Command(lambda trace: loaded.compare(trace, prompts, layers=wanted), plotted("layers"), layers_table)
+    recorded = loaded.layers_to_record(wanted)
+    run(loaded, files, work, out=out, force=force, geometry=fit, path=one, layers=recorded)
 
 
-app.command()(templates)
-app.command()(evaluate)
-app.command()(feature_commands.encode)
-app.command()(feature_commands.search)
+command(app)(templates)
+command(app)(evaluate)
+command(app, data=False)(feature_commands.encode)
+command(app)(feature_commands.search)
 
 
-@app.command()
-@opt.with_model
+@command(app)
 def taps(model: opt.ModelOptions) -> None:
     """List every place of a tower that can be recorded."""
-    with one_line_errors():
-        brings_weights = model.name.startswith("bundled-") or os.path.isdir(model.name)
-        weights = model.pretrained or (None if brings_weights else "random")
-        for name in replace(model, pretrained=weights, device=model.device or "cpu").load().taps:
-            typer.echo(name)
+    brings_weights = model.name.startswith("bundled-") or os.path.isdir(model.name)
+    weights = model.pretrained or (None if brings_weights else "random")
+    loaded = replace(model, pretrained=weights, device=model.device or "cpu").load()
+    print_list(loaded.taps)
 
 
-@app.command()
+@command(app)
 def models(pattern: Annotated[str, typer.Argument(help="A name, with wildcards: 'ViT-B*'.")] = "*") -> None:
-    """List open_clip's models: pooling, pixels, grid, size, pretrained tags; in a pipe a line each, parted by tabs."""
-    from denseclip_viz.cli.printed import print_models
+    """List open_clip's models: pooling, pixels, grid, sizes, pretrained tags."""
     from denseclip_viz.clip.load.models import models as listed
 
-    with one_line_errors():
-        print_models(listed(pattern))
+    print_rows(records(listed(pattern).reset_index(names="name")), model_lines)
 
 
-@app.command()
+@command(app, data=False)
 def lab(
     folder: Annotated[Path, typer.Argument(help="Where your copy of the notebooks lies; made if not there.")] = FOLDER,
     options: Annotated[list[str], typer.Argument(help="For JupyterLab, after --: -- --no-browser --port 8890")] = [],  # noqa: B006
@@ -252,20 +242,21 @@ def lab(
 
     if str(folder).startswith("-"):  # no folder was named, and what stands behind -- is all for JupyterLab
         folder, options = FOLDER, [str(folder), *options]
-    with one_line_errors():
-        if not no_open:
-            check_jupyterlab()
-        typer.echo(copy_notebooks(folder))
-        if not no_open:
-            open_lab(folder, options)
+    if not no_open:
+        check_jupyterlab()
+    for line in str(copy_notebooks(folder)).splitlines():
+        notice(line)
+    if not no_open:
+        open_lab(folder, options)
 
 
-@app.command()
+@command(app)
 def versions() -> None:
     """Say what is installed; the first thing to paste into a report."""
-    from denseclip_viz.versions import show_versions
+    from denseclip_viz.versions import show_versions, versions
 
-    typer.echo(show_versions())
+    if not print_json(versions()):
+        typer.echo(show_versions())
 
 
 def main() -> None:
@@ -273,6 +264,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a prompt that the terminal cannot show stops nothing
+    sys.meta_path.insert(0, SayLoading())
     app()
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
-import numpy as np
 import typer
 
 from denseclip_viz.cli import image_commands as runs
 from denseclip_viz.cli import options as opt
-from denseclip_viz.cli.printed import print_table, print_written, say
+from denseclip_viz.cli.printed import RANDOM, STYLE, print_json, print_rows, print_written, records, say
 from denseclip_viz.errors import DatasetError, OutputError, PromptError
 from denseclip_viz.files import check_target, save_bytes, save_data, save_table
 from denseclip_viz.validation import is_number
@@ -26,10 +25,12 @@ if TYPE_CHECKING:
 
 ENDINGS = (".csv", ".json", ".nc")
 TOYWORLD, SCENES = "toyworld", 200
-SCORES = {"miou": "mIoU", "accuracy": "pixel accuracy", "mean_accuracy": "mean accuracy"}
+MEANS = {
+    "miou": "mIoU", "accuracy": "pixel accuracy", "mean_accuracy": "mean accuracy",
+    "seen": "seen", "unseen": "unseen", "hiou": "hIoU",
+}  # fmt: skip
 
 
-@opt.with_model
 def evaluate(
     dataset: Annotated[str, typer.Argument(help="voc21, ade150, … (denseclip-viz datasets lists them), or toyworld.")],
     model: opt.ModelOptions,
@@ -84,34 +85,34 @@ def evaluate(
     """Measure segmentation on a data set: IoU of every class, mIoU, accuracies, and what was published beside them."""
     from denseclip_viz.measure.protocol import evaluate_segmentation
 
-    with runs.one_line_errors():
-        if out is not None:
-            check_target(out, ENDINGS, force=force)
-        if background is not None and not is_number(background, 0, 1):
-            got, fix = f"--background {background:g}", "Try --background 0.3."
-            raise PromptError(got, expected="a probability from 0 to 1", fix=fix)
-        paths, fit = opt.paths_of(path, several=True), None if geometry is None else opt.fit_of(geometry)
-        where, grids = opt.engine_of(engine, workers), opt.finer_of(finer)
-        images: Any = images_of(dataset, folder, split, names)
-        images = _corrupted(images[:limit] if limit else images, corruption)
-        if encode is not None and features is None:
-            raise OutputError("--encode without --features", expected="where to", fix="Pass --features FOLDER.")
-        loaded = model.load()
-        skipped = runs.Skipped(len(images))
-        options: dict[str, Any] = {"path": paths, "geometry": fit, "background": background, "scale": scale}
-        options |= {"templates": opt.templates_of(template), "denoise": denoise}
-        options |= {"smooth": "" if smooth == "none" else smooth, "store": store, "batch_size": batch_size}
-        options |= {"unreadable": skipped, "engine": where, "finer": grids}
-        if features is not None:
-            wanted: dict[str, Any] = {"path": paths, "geometry": fit, "batch_size": batch_size, "preset": model.preset}
-            options["features"] = _stored(loaded, images, features, encode, wanted)
-        measured = evaluate_segmentation(loaded, images, preset=model.preset, **options)
-        show(measured)
-        if out is not None:
-            print_written([keep(measured, out, force=force)])
-        if measured.attrs["stopped"]:
-            raise KeyboardInterrupt
-        skipped.end()
+    if out is not None:
+        check_target(out, ENDINGS, force=force)
+    if background is not None and not is_number(background, 0, 1):
+        got, fix = f"--background {background:g}", "Try --background 0.3."
+        raise PromptError(got, expected="a probability from 0 to 1", fix=fix)
+    paths, fit = opt.paths_of(path, several=True), None if geometry is None else opt.fit_of(geometry)
+    where, grids = opt.engine_of(engine, workers), opt.finer_of(finer)
+    images: Any = images_of(dataset, folder, split, names)
+    images = _corrupted(images[:limit] if limit else images, corruption)
+    if encode is not None and features is None:
+        raise OutputError("--encode without --features", expected="where to", fix="Pass --features FOLDER.")
+    loaded = model.load()
+    skipped = runs.Skipped(len(images))
+    options: dict[str, Any] = {"path": paths, "geometry": fit, "background": background, "scale": scale}
+    options |= {"templates": opt.templates_of(template), "denoise": denoise}
+    options |= {"smooth": "" if smooth == "none" else smooth, "store": store, "batch_size": batch_size}
+    options |= {"unreadable": skipped, "engine": where, "finer": grids, "progress": not STYLE.get().quiet}
+    if features is not None:
+        wanted: dict[str, Any] = {"path": paths, "geometry": fit, "batch_size": batch_size, "preset": model.preset}
+        wanted["progress"] = not STYLE.get().quiet
+        options["features"] = _stored(loaded, images, features, encode, wanted)
+    measured = evaluate_segmentation(loaded, images, preset=model.preset, **options)
+    show(measured)
+    if out is not None:
+        print_written([keep(measured, out, force=force)])
+    if measured.attrs["stopped"]:
+        raise KeyboardInterrupt
+    skipped.end()
 
 
 def _stored(loaded: Model, images: Any, folder: Path, numbers: str | None, options: dict[str, Any]) -> Any:
@@ -155,24 +156,37 @@ def _corrupted(images: Dataset | Scenes, corruption: str | None) -> Sequence[Any
 
 
 def show(measured: xr.Dataset) -> None:
-    """Print IoU by class, a column a path, then the means, and what was published."""
-    counts = measured["confusion"].sum(["true", "given"])
+    """Print IoU by class, a column a path, with the means below; say how many images, and what was published."""
+    if print_json(_all_scores(measured)):
+        return
     table = measured["iou"].to_pandas().T.rename_axis(columns=None).reset_index()
     table = table[measured["confusion"].isel(candidate=0).sum("given").to_numpy() > 0]
     paths = [str(name) for name in measured["candidate"].to_numpy()]
-    print_table(table.assign(random_weights=bool(measured.attrs.get("random_weights", 0))))
-    for name, noun in SCORES.items():
-        values = (f"{path} {float(value):.4f}" for path, value in zip(paths, measured[name].to_numpy(), strict=True))
-        typer.echo(f"{noun}: {', '.join(values)}")
-    typer.echo(f"{measured.sizes['image']} images, {int(counts[0])} pixels of {len(table)} classes")
+    means = [dict(zip(["class", *paths], [noun, *measured[name].to_numpy().tolist()], strict=True))
+             for name, noun in means_of(measured).items()]  # fmt: skip
+    if measured.attrs.get("random_weights"):
+        say(RANDOM)
+    print_rows([*records(table), *means])
+    for line in _remarks(measured, paths, len(table)):
+        say(line)
+
+
+def means_of(measured: xr.Dataset) -> dict[str, str]:
+    """Name the means that there are, by what they are in the data."""
+    return {name: noun for name, noun in MEANS.items() if name in measured}
+
+
+def _remarks(measured: xr.Dataset, paths: Sequence[str], classes: int) -> Iterator[str]:
+    """Say what a reader of the numbers must know."""
+    counts = measured["confusion"].sum(["true", "given"])
+    yield f"{measured.sizes['image']} images, {int(counts[0])} pixels of {classes} classes"
     for path, ious in zip(paths, measured["iou"].to_numpy(), strict=True):
-        if over := int(np.isfinite(ious).sum()) - len(table):
-            typer.echo(f"{path}: {over} more classes given that no image has: IoU 0, counted in mIoU")
+        if over := sum(iou == iou for iou in ious.tolist()) - classes:  # nan: neither true nor given
+            yield f"{path}: {over} more classes given that no image has: IoU 0, counted in mIoU"
     for path, count in zip(paths, measured["emptied"].to_numpy().tolist(), strict=True):
         if count:
-            say(f"{path}: in {count} images denoising left no name; all their pixels are of the first class.")
-    for line in measured.attrs["published"].splitlines():
-        typer.echo(line)
+            yield f"{path}: in {count} images denoising left no name; all their pixels are of the first class."
+    yield from measured.attrs["published"].splitlines()
 
 
 def keep(measured: xr.Dataset, out: str, *, force: bool) -> Path:
@@ -183,13 +197,17 @@ def keep(measured: xr.Dataset, out: str, *, force: bool) -> Path:
         return save_data(measured, out, force=force)
     if out.lower().endswith(".csv"):
         return save_table(segmentation_table(measured), out, force=force)
-    scores = [_scores(measured.sel(candidate=path)) for path in measured["candidate"].to_numpy()]
-    text = json.dumps({"candidates": scores, **measured.attrs}, indent=1, ensure_ascii=False)
+    text = json.dumps(_all_scores(measured), indent=1, ensure_ascii=False)
     return save_bytes(text.encode(), out, ENDINGS, force=force)
+
+
+def _all_scores(measured: xr.Dataset) -> dict[str, Any]:
+    scores = [_scores(measured.sel(candidate=path)) for path in measured["candidate"].to_numpy()]
+    return {"candidates": scores, **measured.attrs}
 
 
 def _scores(measured: xr.Dataset) -> dict[str, Any]:
     """List what one candidate has; null where a class is neither true nor given."""
     ious = zip(measured["class"].to_numpy(), measured["iou"].to_numpy().tolist(), strict=True)
-    means = {name: float(measured[name]) for name in SCORES}
+    means = {name: float(measured[name]) for name in means_of(measured)}
     return {"path": str(measured["candidate"].item()), **means, "iou": {str(c): v if v == v else None for c, v in ious}}

@@ -9,7 +9,7 @@ import typer
 
 from denseclip_viz.cli import image_commands as runs
 from denseclip_viz.cli import options as opt
-from denseclip_viz.cli.printed import print_table, print_written, say
+from denseclip_viz.cli.printed import STYLE, notice, print_table, print_written, say
 from denseclip_viz.errors import OutputError
 from denseclip_viz.files import FIGURES, check_target, save_table
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 ENDINGS = (".csv", *FIGURES)
 
 
-@opt.with_model
 def encode(
     images: opt.Images,
     out: Annotated[Path, typer.Option("--out", "-o", help="The store: a new folder, or one to go on with.")],
@@ -41,22 +40,20 @@ def encode(
     """
     from denseclip_viz.features import encode as encode_images
 
-    with runs.one_line_errors():
-        fit, files, paths = opt.fit_of(geometry), runs.find(images), opt.paths_of(path, several=True)
-        loaded, skipped = model.load(), runs.Skipped(len(files))
-        options: dict[str, Any] = {"geometry": fit, "path": paths, "dtype": numbers, "batch_size": batch_size}
-        options |= {"keep": keep} if keep else {}
-        options["unreadable"] = skipped
-        try:
-            store = encode_images(loaded, files, out, **options)
-        except KeyboardInterrupt:
-            say(f"stopped; the same command goes on behind the batches that are in {out}")
-            raise
-        typer.echo(store)
-        skipped.end()
+    fit, files, paths = opt.fit_of(geometry), runs.find(images), opt.paths_of(path, several=True)
+    loaded, skipped = model.load(), runs.Skipped(len(files))
+    options: dict[str, Any] = {"geometry": fit, "path": paths, "dtype": numbers, "batch_size": batch_size}
+    options |= {"keep": keep} if keep else {}
+    options |= {"unreadable": skipped, "progress": not STYLE.get().quiet}
+    try:
+        store = encode_images(loaded, files, out, **options)
+    except KeyboardInterrupt:
+        say(f"stopped; the same command goes on behind the batches that are in {out}")
+        raise
+    notice(store)
+    skipped.end()
 
 
-@opt.with_model
 def search(
     store: Annotated[Path, typer.Argument(help="What `encode` wrote.")],
     prompt: opt.PromptList,
@@ -79,24 +76,23 @@ def search(
     from denseclip_viz.features import open_store
     from denseclip_viz.features import search as search_store
 
-    with runs.one_line_errors():
-        prompts, opened = opt.prompts_of(prompt, template, absent, articles), open_store(store)
-        if out is not None:
-            check_target(out, ENDINGS, force=force)
-        if is_figure := out is not None and not out.lower().endswith(".csv"):
-            _check_sheet(prompt, prompts.templates, by)
-        loaded = model.load()
-        table = table_of(search_store(opened, loaded, prompts, k=top, by=by))
-        print_table(table.drop(columns=["file", "number"]))
-        if out is None:
-            return
-        if not is_figure:
-            print_written([save_table(table, out, force=force)])
-            return
-        from denseclip_viz import plot
+    prompts, opened = opt.prompts_of(prompt, template, absent, articles), open_store(store)
+    if out is not None:
+        check_target(out, ENDINGS, force=force)
+    if is_figure := out is not None and not out.lower().endswith(".csv"):
+        _check_sheet(prompt, prompts.templates, by)
+    loaded = model.load()
+    table = table_of(search_store(opened, loaded, prompts, k=top, by=by))
+    print_table(table.drop(columns=["file", "number"]))
+    if out is None:
+        return
+    if not is_figure:
+        print_written([save_table(table, out, force=force)])
+        return
+    from denseclip_viz import plot
 
-        options: dict[str, Any] = {"template": prompts.templates[0], "absent": absent, "page": page, "per_page": top}
-        print_written([plot.save(plot.contact_sheet(opened, loaded, prompt[0], **options), out, force=force)])
+    options: dict[str, Any] = {"template": prompts.templates[0], "absent": absent, "page": page, "per_page": top}
+    print_written([plot.save(plot.contact_sheet(opened, loaded, prompt[0], **options), out, force=force)])
 
 
 def table_of(hits: xr.Dataset) -> pd.DataFrame:

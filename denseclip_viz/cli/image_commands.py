@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import typer
-
-from denseclip_viz.cli.printed import print_table, print_written, say
+from denseclip_viz.cli.command import stop
+from denseclip_viz.cli.printed import STYLE, print_table, print_written, say
 from denseclip_viz.cli.wording import in_options
-from denseclip_viz.errors import DenseclipVizError, ImageError, OutputError
+from denseclip_viz.errors import ImageError, OutputError
 from denseclip_viz.files import FIGURES, IMAGES, check_target, save_data, save_table
 
 if TYPE_CHECKING:
@@ -27,24 +24,6 @@ TABLES = (".nc", ".csv")
 WITH_FIGURES = (*FIGURES, *TABLES)
 
 
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """End the command with one line and exit code 2 on our own errors; say warnings in one line too."""
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: say(in_options(str(message)))
-            yield
-    except DenseclipVizError as error:
-        _stop(in_options(str(error)), 2)
-    except KeyboardInterrupt:
-        _stop("stopped; what was written is whole", 130)
-
-
-def _stop(message: str, code: int) -> NoReturn:
-    say(message)
-    raise typer.Exit(code)
-
-
 @dataclass(frozen=True)
 class Command:
     """What a command does with one image, and how its result is drawn and tabled."""
@@ -54,8 +33,8 @@ class Command:
     table: Callable[[Any], pd.DataFrame]
     also: Callable[[Any, Path], object] = lambda result, image: None
     """What else is written, of a result and the path of its image; gives the file."""
-    printed: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table
-    """What is printed of the table of several images."""
+    overview: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    """What people see of the table of several images."""
 
 
 def find(paths: Sequence[Path]) -> list[Path]:
@@ -145,7 +124,7 @@ class Skipped:
     def end(self) -> None:
         """End the command, when all else is written."""
         if self.paths:
-            _stop(f"{len(self.paths)} of {self.of} images could not be read: {self.paths[0]}", 1)
+            stop(f"{len(self.paths)} of {self.of} images could not be read: {self.paths[0]}", 1)
 
 
 def run(
@@ -157,32 +136,30 @@ def run(
     error or an interrupt, what was done until then is written and printed all the same. Options are those of
     `Model.trace_many`.
     """
-    from rich.console import Console
-    from rich.progress import track
+    from denseclip_viz.progress import bar, traced_beside
 
-    from denseclip_viz.progress import traced_beside
-
-    progress = Console(stderr=True)
-    silent = len(files) == 1 or not progress.is_terminal
     tables, skipped, written = [], Skipped(len(files)), list[object]()
     fed = ((path, path) for path in files)
     traces = traced_beside(loaded, [fed], skipped, batch_size=1 if len(files) == 1 else 8, **options)
+    shown = len(files) > 1 and not STYLE.get().quiet
     try:
-        for path, trace in track(traces, "images", len(files), console=progress, disable=silent):
-            result = command.work(trace)
-            tables.append(command.table(result))
-            if out and ("{name}" in out or _ending(out) != ".csv"):
-                written.append(_write(result, tables[-1], command, named(out, path), force=force))
-            written += filter(None, [command.also(result, path)])
+        with bar("images", wanted=shown, total=len(files)) as advance:
+            for at, (path, trace) in enumerate(traces, 1):
+                result = command.work(trace)
+                tables.append(command.table(result))
+                if out and ("{name}" in out or _ending(out) != ".csv"):
+                    written.append(_write(result, tables[-1], command, named(out, path), force=force))
+                written += filter(None, [command.also(result, path)])
+                advance(at, len(files))
     finally:
         if tables:  # also after an interrupt: what was computed is kept
-            _finish(tables, command.printed if len(files) > 1 else None, out, written, force=force)
+            _finish(tables, command.overview if len(files) > 1 else None, out, written, force=force)
     skipped.end()
 
 
 def _finish(
     tables: Sequence[pd.DataFrame],
-    printed: Callable[[pd.DataFrame], pd.DataFrame] | None,
+    overview: Callable[[pd.DataFrame], pd.DataFrame] | None,
     out: str | None,
     written: list[object],
     *,
@@ -193,7 +170,7 @@ def _finish(
     table = pd.concat(tables, ignore_index=True)
     if out and "{name}" not in out and _ending(out) == ".csv":
         written.append(save_table(table, out, force=force))
-    print_table(printed(table) if printed else table)
+    print_table(table, overview=overview)
     print_written(written)
 
 

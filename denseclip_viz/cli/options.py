@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
@@ -97,33 +95,10 @@ class ModelOptions:
     ] = None
 
     def load(self) -> Model:
-        """Load it, and say so while that takes seconds; what cannot be is refused there."""
-        from rich.console import Console
-        from rich.markup import escape
+        """Load it; what cannot be is refused there."""
+        from denseclip_viz import loading
 
-        with Console(stderr=True).status(f"loading {escape(self.name)}"):  # where there is a terminal
-            from denseclip_viz import loading
-
-            return loading.load(**{**vars(self), "mean": _channels(self.mean), "std": _channels(self.std)})
-
-
-def with_model(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command every option of `ModelOptions` in the place of its parameter `model`."""
-    hints = get_type_hints(ModelOptions, include_extras=True)
-    fields = inspect.signature(ModelOptions, eval_str=True).parameters.values()
-
-    @wraps(command)
-    def run(**given: Any) -> None:
-        model = ModelOptions(**{name: given.pop(name) for name in hints})
-        command(**given, model=model)
-
-    parameters: list[inspect.Parameter] = []
-    for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        parameters += fields if parameter.name == "model" else [parameter]
-    keywords = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters]
-    vars(run)["__signature__"] = inspect.Signature(keywords)  # which typer reads
-    run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
-    return run
+        return loading.load(**{**vars(self), "mean": _channels(self.mean), "std": _channels(self.std)})
 
 
 def _channels(text: str | None) -> Any:
@@ -171,11 +146,11 @@ def paths_of(paths: Sequence[str], *, several: bool = False) -> Any:
         >>> paths_of([]), paths_of(["sclip"]), paths_of(["value", "sclip"], several=True)
         (None, 'sclip', ['value', 'sclip'])
     """
+    if not paths:
+        return None
     from denseclip_viz.arguments import choose_paths
     from denseclip_viz.errors import LayerError
 
-    if not paths:
-        return None
     choose_paths(list(paths))
     if len(paths) > 1 and not several:
         got, fix = f"--path {' --path '.join(paths)}", "Run it once for each, or compare them: denseclip-viz compare."
@@ -193,6 +168,8 @@ def finer_of(finer: Sequence[str]) -> list[str]:
         >>> finer_of(["guided", "shifted:4"])
         ['guided', 'shifted:4']
     """
+    if not finer:
+        return []
     from denseclip_viz.errors import GeometryError
     from denseclip_viz.maps.finer_choice import choose_finer
 
@@ -215,10 +192,10 @@ def engine_of(engine: str | None, workers: int | None) -> Any:
         >>> engine_of(None, None), engine_of(None, 4), engine_of("ray", 4).workers
         (None, Processes(workers=4, threads=None), 4)
     """
-    from denseclip_viz.measure.engines import engine_of as read
-
     if engine is None and workers is None:
         return None
+    from denseclip_viz.measure.engines import engine_of as read
+
     kind: Any = read(int(engine) if engine and engine.isdecimal() else engine or "processes")
     return kind if workers is None else replace(kind, workers=workers)
 

@@ -12,7 +12,8 @@ import typer
 from denseclip_viz.cli import evaluate_commands as measured_commands
 from denseclip_viz.cli import image_commands as runs
 from denseclip_viz.cli import options as opt
-from denseclip_viz.cli.printed import print_written
+from denseclip_viz.cli.command import command
+from denseclip_viz.cli.printed import STYLE, print_written
 from denseclip_viz.errors import OutputError
 from denseclip_viz.files import check_target
 from denseclip_viz.html import join_names
@@ -32,8 +33,7 @@ Limit = Annotated[Optional[int], typer.Option(min=1, help="The first so many ima
 SCENES = 3000
 
 
-@app.command()
-@opt.with_model
+@command(app, data=False)
 def train(
     dataset: DataSet,
     run: Annotated[Path, typer.Argument(help="Where the checkpoint is kept; a later call goes on to the same bits.")],
@@ -78,25 +78,23 @@ def train(
     """Teach a segmenter by CLIP's own maps; without labels unless asked. A killed run goes on by the same command."""
     from denseclip_viz.plus.learning import train as learn
 
-    with runs.one_line_errors():
-        if os.path.lexists(student):
-            got, fix = f"{short_name(student)} is there already", "Name another one, or remove it first."
-            raise OutputError(got, expected="a new folder for the student", fix=fix)
-        one = opt.paths_of(path)
-        images = measured_commands.images_of(dataset, folder, split or "train", None, scenes=SCENES)
-        images, loaded = images[:limit] if limit else images, model.load()
-        skipped = runs.Skipped(len(images))
-        options: dict[str, Any] = {"labels": labels, "unseen": unseen or None, "steps": steps, "guided": guided}
-        options |= {"batch": batch, "crop": crop, "path": one, "confidence": confidence, "network": network}
-        options |= {"templates": opt.templates_of(template), "weights": backbone}
-        options |= {"seed": seed, "precision": precision, "device": on, "resume": not restart}
-        taught = learn(loaded, images, run, preset=schedule, unreadable=skipped, **options)
-        print_written([taught.save(student)])
-        skipped.end()
+    if os.path.lexists(student):
+        got, fix = f"{short_name(student)} is there already", "Name another one, or remove it first."
+        raise OutputError(got, expected="a new folder for the student", fix=fix)
+    one = opt.paths_of(path)
+    images = measured_commands.images_of(dataset, folder, split or "train", None, scenes=SCENES)
+    images, loaded = images[:limit] if limit else images, model.load()
+    skipped = runs.Skipped(len(images))
+    options: dict[str, Any] = {"labels": labels, "unseen": unseen or None, "steps": steps, "guided": guided}
+    options |= {"batch": batch, "crop": crop, "path": one, "confidence": confidence, "network": network}
+    options |= {"templates": opt.templates_of(template), "weights": backbone}
+    options |= {"seed": seed, "precision": precision, "device": on, "resume": not restart}
+    taught = learn(loaded, images, run, preset=schedule, unreadable=skipped, **options)
+    print_written([taught.save(student)])
+    skipped.end()
 
 
-@app.command()
-@opt.with_model
+@command(app, data=False)
 def predict(
     student: Annotated[Path, typer.Argument(help="The folder of a student.")],
     images: opt.Images,
@@ -111,17 +109,15 @@ def predict(
     from denseclip_viz.plot.save_labels import ENDINGS, save_labels
     from denseclip_viz.plus.student import load
 
-    with runs.one_line_errors():
-        fit, files = opt.fit_of(geometry), runs.find(images)
-        runs.check_out(labels, files, ENDINGS, force=force)
-        taught, loaded = load(student), model.load()
-        for file in files:
-            (named,) = taught.predict(loaded, [file], geometry=fit)
-            print_written([save_labels(named, runs.named(labels, file), force=force)])
+    fit, files = opt.fit_of(geometry), runs.find(images)
+    runs.check_out(labels, files, ENDINGS, force=force)
+    taught, loaded = load(student), model.load()
+    for file in files:
+        (named,) = taught.predict(loaded, [file], geometry=fit)
+        print_written([save_labels(named, runs.named(labels, file), force=force)])
 
 
-@app.command()
-@opt.with_model
+@command(app)
 def evaluate(
     student: Annotated[Path, typer.Argument(help="The folder of a student.")],
     dataset: DataSet,
@@ -143,29 +139,24 @@ def evaluate(
     from denseclip_viz.plus.student import load
     from denseclip_viz.plus.student_scores import evaluate as measure
 
-    with runs.one_line_errors():
-        if out is not None:
-            check_target(out, measured_commands.ENDINGS, force=force)
-        fit, one, grids = opt.fit_of(geometry), opt.paths_of(path) or "value", opt.finer_of(finer)
-        images = measured_commands.images_of(dataset, folder, split, None)
-        taught, loaded = load(student), model.load()
-        images = images[:limit] if limit else images
-        skipped = runs.Skipped(len(images))
-        options: dict[str, Any] = {"path": one, "geometry": fit, "batch_size": batch_size, "unreadable": skipped}
-        options["finer"] = grids
-        result = measure(taught, loaded, images, **options)
-        result.attrs.setdefault("published", "")
-        measured_commands.show(result)
-        for name in ("seen", "unseen", "hiou"):
-            if name in result:
-                values = zip(result["candidate"].to_numpy(), result[name].to_numpy(), strict=True)
-                typer.echo(f"{name}: {', '.join(f'{who} {value:.4f}' for who, value in values)}")
-        if out is not None:
-            print_written([measured_commands.keep(result, out, force=force)])
-        skipped.end()
+    if out is not None:
+        check_target(out, measured_commands.ENDINGS, force=force)
+    fit, one, grids = opt.fit_of(geometry), opt.paths_of(path) or "value", opt.finer_of(finer)
+    images = measured_commands.images_of(dataset, folder, split, None)
+    taught, loaded = load(student), model.load()
+    images = images[:limit] if limit else images
+    skipped = runs.Skipped(len(images))
+    options: dict[str, Any] = {"path": one, "geometry": fit, "batch_size": batch_size, "unreadable": skipped}
+    options |= {"finer": grids, "progress": not STYLE.get().quiet}
+    result = measure(taught, loaded, images, **options)
+    result.attrs.setdefault("published", "")
+    measured_commands.show(result)
+    if out is not None:
+        print_written([measured_commands.keep(result, out, force=force)])
+    skipped.end()
 
 
-@app.command()
+@command(app, data=False)
 def export(
     student: Annotated[Path, typer.Argument(help="The folder of a student.")],
     file: Annotated[Path, typer.Argument(help="Where to write it, ending in .onnx.")],
@@ -175,13 +166,11 @@ def export(
     from denseclip_viz.plus.onnx_export import ENDINGS, export_onnx
     from denseclip_viz.plus.student import load
 
-    with runs.one_line_errors():
-        check_target(file, ENDINGS, force=force)
-        print_written([export_onnx(load(student), file, force=force)])
+    check_target(file, ENDINGS, force=force)
+    print_written([export_onnx(load(student), file, force=force)])
 
 
-@app.command()
-@opt.with_model
+@command(app, data=False)
 def show(
     student: Annotated[Path, typer.Argument(help="The folder of a student.")],
     image: Annotated[Path, typer.Argument(help="An image file.")],
@@ -200,21 +189,20 @@ def show(
     from denseclip_viz.canvas.page import save_html
     from denseclip_viz.plus.student import load
 
-    with runs.one_line_errors():
-        runs.check_out(out, runs.find([image]), (".html",), force=force)
-        fit, one, taught = opt.fit_of(geometry), opt.paths_of(path) or "value", load(student)
-        words = _words(taught, prompt, template, absent)
-        loaded = model.load()
-        trace = loaded.trace(image, geometry=fit, path=one, keep=("dense", "pixels", "image"))
-        traces = [trace, taught.trace(trace)]
-        maps = [loaded.similarity(each, words) for each in traces]
-        _check_size(maps)
-        options: dict[str, Any] = {"notes": _notes(taught, words, str(one)), "prompt": words.prompts[0]}
-        if not prompt:  # of many classes begin with one that is likely there
-            peaks = maps[1].max(("template", "y", "x")).where(~maps[1]["absent"])
-            options["prompt"] = str(peaks.idxmax("prompt").item())
-        options |= {"trace": traces, "leave_out": ["cells"], "limit_mb": 2 * _PAGE, "force": force}
-        print_written([save_html(maps, runs.named(out, image), **options)])
+    runs.check_out(out, runs.find([image]), (".html",), force=force)
+    fit, one, taught = opt.fit_of(geometry), opt.paths_of(path) or "value", load(student)
+    words = _words(taught, prompt, template, absent)
+    loaded = model.load()
+    trace = loaded.trace(image, geometry=fit, path=one, keep=("dense", "pixels", "image"))
+    traces = [trace, taught.trace(trace)]
+    maps = [loaded.similarity(each, words) for each in traces]
+    _check_size(maps)
+    options: dict[str, Any] = {"notes": _notes(taught, words, str(one)), "prompt": words.prompts[0]}
+    if not prompt:  # of many classes begin with one that is likely there
+        peaks = maps[1].max(("template", "y", "x")).where(~maps[1]["absent"])
+        options["prompt"] = str(peaks.idxmax("prompt").item())
+    options |= {"trace": traces, "leave_out": ["cells"], "limit_mb": 2 * _PAGE, "force": force}
+    print_written([save_html(maps, runs.named(out, image), **options)])
 
 
 _PAGE = 8.0  # MB of the maps of a page: more is slow to open

@@ -1,12 +1,18 @@
-"""What commands print: tables that fit a terminal, and lines that other programs can read."""
+"""What commands print: rows on standard output, for people or for programs, and all else on standard error."""
 
 from __future__ import annotations
 
+import io
+import json
+import math
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,68 +22,160 @@ from denseclip_viz.validation import printable
 if TYPE_CHECKING:
     import pandas as pd
 
+Rows = Sequence[Mapping[str, Any]]
 # Said once where it is the same in every row.
 _SAID_ONCE = ("image", "template", "path", "number", "cosine_cut", "model", "weights")
 _MARKS = ("absent", "background")
-_COLUMNS = {"name": 28, "pooling": 21, "pixels": 9, "grid": 7, "image_parameters": 6}
+_HIDDEN = ("random_weights", "weights_hash")
+RANDOM = "RANDOM WEIGHTS: these numbers only show the mechanics."
+_TEXT = 24  # letters of a column of text that may be on one line, where columns would be left out for more
+
+
+@dataclass(frozen=True)
+class Style:
+    """What was asked of all that a command prints."""
+
+    json: bool = False
+    quiet: bool = False
+
+
+_PLAIN = Style()
+STYLE: ContextVar[Style] = ContextVar("STYLE", default=_PLAIN)
+
+
+@contextmanager
+def printing(style: Style) -> Iterator[None]:
+    """Print in a style."""
+    before = STYLE.set(style)
+    try:
+        yield
+    finally:
+        STYLE.reset(before)
 
 
 def say(what: object) -> None:
-    """Say something in one line on standard error."""
+    """Say what must not go unnoticed in one line on standard error."""
     typer.echo(printable(" ".join(str(what).split())), err=True)
 
 
-def print_table(table: pd.DataFrame, notes: Sequence[str] = ()) -> None:
-    """Print a table, after what must not go unnoticed; weights are spoken of only where they are random.
-
-    What every row says is said once, above. A table that is wider than the terminal is turned: a line a column. What
-    would steer a terminal is escaped; `save_table` keeps every text as it is.
-    """
-    if table["random_weights"].any():
-        notes = ["RANDOM WEIGHTS: these numbers only show the mechanics.", *notes]
-    for note in notes:
-        say(note)
-    texts = table.drop(columns=["random_weights", "weights_hash"], errors="ignore")
-    texts = texts.drop(columns=[name for name in _MARKS if name in texts and not texts[name].any()])
-    texts = texts.apply(lambda column: column.map(_cell))
-    once = [name for name in _SAID_ONCE if name in texts and texts[name].nunique() == 1]
-    if once:
-        typer.echo(" · ".join(f"{name} {texts[name].iloc[0]}" for name in once))
-    texts = texts.drop(columns=once)
-    lines, width = texts.to_string(index=False), shutil.get_terminal_size().columns
-    if sys.stdout.isatty() and max(map(len, lines.splitlines())) > width:
-        lines = texts.T.to_string(header=False, line_width=width)
-    typer.echo(lines)
+def notice(what: object) -> None:
+    """Say what is only good to know in one line on standard error, unless --quiet."""
+    if not STYLE.get().quiet:
+        say(what)
 
 
 def print_written(files: Sequence[object]) -> None:
     """Say which files were written, the first and the last of many."""
     if files:
-        typer.echo(printable(f"wrote {join_names([str(file) for file in files], most=4)}"))
+        notice(f"wrote {join_names([str(file) for file in files], most=4)}")
 
 
-def _cell(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else printable(str(value))
+def print_json(value: object) -> bool:
+    """Print JSON where that was asked for, and say whether it was."""
+    if STYLE.get().json:
+        typer.echo(json.dumps(_plain(value), indent=1, default=str))
+    return STYLE.get().json
 
 
-def print_models(rows: pd.DataFrame) -> None:
-    """List models: on a terminal their tags below each, else a line each, parted by tabs; no name is shortened."""
-    for line in _for_people(rows) if sys.stdout.isatty() else _for_programs(rows):
-        typer.echo(line)
+def print_list(names: Iterable[str]) -> None:
+    """Print names, one a line."""
+    if not print_json(listed := list(names)):
+        for name in listed:
+            typer.echo(printable(name))
 
 
-def _for_people(rows: pd.DataFrame) -> Iterator[str]:
+def print_rows(rows: Rows, people: Callable[[Rows], Iterable[str]] | None = None) -> None:
+    """Print rows: as JSON; on a terminal as lines for people; else parted by tabs, below a header of whole keys."""
+    if not print_json(rows):
+        lines = (people or _fitted)(rows) if sys.stdout.isatty() else _parted_by_tabs(rows)
+        for line in lines:
+            typer.echo(line)
+
+
+def print_table(
+    table: pd.DataFrame, notes: Sequence[str] = (), overview: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+) -> None:
+    """Print a table, after what must not go unnoticed; weights are spoken of only where they are random.
+
+    Programs get all of it, people what `overview` makes of it.
+    """
+    if table["random_weights"].any():
+        notes = [RANDOM, *notes]
+    for note in notes:
+        say(note)
+    lines = None if overview is None else lambda rows: _fitted(records(overview(table)))
+    print_rows(records(table), lines)
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give the rows of a table.
+
+    Example:
+        >>> import pandas as pd
+        >>> records(pd.DataFrame({"prompt": ["grass"], "score": [0.5]}))
+        [{'prompt': 'grass', 'score': 0.5}]
+    """
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    """Give a value as JSON knows it, which has no number for "none"."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _parted_by_tabs(rows: Rows) -> Iterator[str]:
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    yield "\t".join(map(printable, keys))
+    for row in rows:
+        yield "\t".join(_cell(row[key], "{:.6g}") for key in keys)
+
+
+def _fitted(rows: Rows) -> Iterator[str]:
+    """Lay rows out in the width of the terminal: what all of them say is said once, and what does not fit is named."""
+    keys = [key for key in rows[0] if key not in _HIDDEN] if rows else []
+    keys = [key for key in keys if key not in _MARKS or any(row[key] for row in rows)]
+    columns = {key: [_cell(row[key], "{:.4f}") for row in rows] for key in keys}
+    once = [key for key in keys if key in _SAID_ONCE and len(set(columns[key])) == 1]
     width = shutil.get_terminal_size().columns
-    for name, row in rows.iterrows():
-        facts = {"name": name, **row, "image_parameters": f"{row.image_parameters:.0f} M"}
-        yield " ".join(f"{facts[column]:<{size}}" for column, size in _COLUMNS.items()).rstrip()
-        yield from textwrap.wrap(
-            row.tags or "no pretrained tags", width, initial_indent="    ", subsequent_indent="    "
+    yield from textwrap.wrap(" · ".join(f"{key} {columns[key][0]}" for key in once), width)
+    texts = [key for key in keys if key in _MARKS or any(isinstance(row[key], str) for row in rows)]
+    shown = [key for key in sorted(keys, key=lambda key: key not in texts) if key not in once]
+    yield from _columns({key: columns[key] for key in shown}, texts, width)
+
+
+def _columns(columns: dict[str, list[str]], texts: Sequence[str], width: int) -> Iterator[str]:
+    """Draw columns; texts and the parts of a key go on in a next line, and the last columns are left out."""
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
+
+    heads = {key: printable(key).replace("_", "_\n").replace(" ", "\n") for key in columns}
+    sizes = {key: max(map(cell_len, [*heads[key].split("\n"), *cells])) for key, cells in columns.items()}
+    sizes |= {key: min(size, _TEXT) for key, size in sizes.items() if key in texts}
+    left_out: list[str] = []
+    while len(sizes) > 1 and sum(sizes.values()) + 2 * (len(sizes) - 1) > width:
+        left_out.insert(0, sizes.popitem()[0])
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for key, size in sizes.items():
+        text = key in texts
+        table.add_column(
+            heads[key], justify="left" if text else "right", overflow="fold", min_width=None if text else size
         )
+    for row in zip(*(columns[key] for key in sizes), strict=True):
+        table.add_row(*row)
+    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False, emoji=False, highlight=False)
+    with console.capture() as drawn:
+        console.print(table)
+    yield from (line.rstrip() for line in drawn.get().splitlines())
+    if left_out:
+        notice(f"too wide for this terminal: {', '.join(left_out)}; --json and a pipe have all")
 
 
-def _for_programs(rows: pd.DataFrame) -> Iterator[str]:
-    yield "\t".join(["name", "pooling", "pixels", "grid", "million parameters", "trimmed", "tags"])
-    for name, row in rows.iterrows():
-        size, trimmed = f"{row.image_parameters:.0f}", "yes" if row.trimmed else "no"
-        yield "\t".join([str(name), row.pooling, row.pixels, row.grid, size, trimmed, row.tags])
+def _cell(value: object, number: str) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else number.format(value)
+    return "" if value is None else printable(str(value))

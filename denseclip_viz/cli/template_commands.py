@@ -15,7 +15,7 @@ import typer
 
 from denseclip_viz.cli import image_commands as runs
 from denseclip_viz.cli import options as opt
-from denseclip_viz.cli.printed import print_table, print_written
+from denseclip_viz.cli.printed import STYLE, print_table, print_written
 from denseclip_viz.errors import PromptError
 from denseclip_viz.files import FIGURES, atomic_write, check_target, save_table
 
@@ -30,7 +30,6 @@ ENDINGS = (".csv", ".html", *FIGURES)
 _SOURCE = ("model", "weights", "weights_hash", "random_weights")
 
 
-@opt.with_model
 def templates(
     images: opt.Images,
     prompt: opt.PromptList,
@@ -69,34 +68,29 @@ def templates(
     from denseclip_viz.datasets.mask_folder import MaskFolder
     from denseclip_viz.measure.template_table import refuse_one
 
-    with runs.one_line_errors():
-        prompts, fit, files = (
-            opt.prompts_of(prompt, template, absent, articles),
-            opt.fit_of(geometry),
-            runs.find(images),
-        )
-        one, where = opt.paths_of(path), opt.engine_of(engine, workers)
-        if len(files) > 1:
-            refuse_one(list(prompts.templates), "ranking")
-        elif where is not None:
-            got, fix = "Workers for one image", "Leave --engine and --workers out, or pass a folder."
-            raise PromptError(got, expected="several images to share out", fix=fix)
-        if out is not None:
-            check_target(out, ENDINGS, force=force)
-            runs.refuse_input(out, files, fix="Choose another name.")
-        _check_numbers(files, masks, score, threshold, layout)
-        truth = None if masks is None else MaskFolder.of(masks, files, prompts, layout)
-        loaded, skipped = model.load(), runs.Skipped(len(files))
-        if len(files) == 1:
-            result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=fit, path=one)
-        else:
-            options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": fit, "path": one}
-            options |= {"unreadable": skipped, "engine": where}
-            result = _several(loaded, files, prompts, truth, **options)
-        _keep(result, out, force=force)
-        if result.stopped:
-            raise KeyboardInterrupt
-        skipped.end()
+    prompts, fit, files = (opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), runs.find(images))
+    one, where = opt.paths_of(path), opt.engine_of(engine, workers)
+    if len(files) > 1:
+        refuse_one(list(prompts.templates), "ranking")
+    elif where is not None:
+        got, fix = "Workers for one image", "Leave --engine and --workers out, or pass a folder."
+        raise PromptError(got, expected="several images to share out", fix=fix)
+    if out is not None:
+        check_target(out, ENDINGS, force=force)
+        runs.refuse_input(out, files, fix="Choose another name.")
+    _check_numbers(files, masks, score, threshold, layout)
+    truth = None if masks is None else MaskFolder.of(masks, files, prompts, layout)
+    loaded, skipped = model.load(), runs.Skipped(len(files))
+    if len(files) == 1:
+        result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=fit, path=one)
+    else:
+        options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": fit, "path": one}
+        options |= {"unreadable": skipped, "engine": where, "progress": not STYLE.get().quiet}
+        result = _several(loaded, files, prompts, truth, **options)
+    _keep(result, out, force=force)
+    if result.stopped:
+        raise KeyboardInterrupt
+    skipped.end()
 
 
 @dataclass

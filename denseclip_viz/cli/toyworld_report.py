@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,6 @@ from denseclip_viz.train.retrieval import AMONG
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from rich.console import Console
     from rich.table import Table
 
 Numbers = Mapping[str, Any]
@@ -128,11 +128,27 @@ def with_things(n: int, size: int) -> list[Scene]:
     return list(islice((scene for scene in dataset(1 << 40, "test", size=size) if len(scene.things) > 1), n))
 
 
-def show(numbers: Numbers, console: Console | None = None) -> None:
-    """Print what was measured, no wider than 80 columns, to the terminal by default."""
+def flat(numbers: Any, name: str = "") -> Iterator[dict[str, Any]]:
+    """Give every number with the names that lead to it.
+
+    Example:
+        >>> list(flat({"mIoU": {"value": 0.5, "ceiling": 0.7}}))
+        [{'name': 'mIoU / value', 'value': 0.5}, {'name': 'mIoU / ceiling', 'value': 0.7}]
+    """
+    parts = numbers.items() if isinstance(numbers, Mapping) else enumerate(numbers)
+    for key, value in parts:
+        inner = f"{name} / {key}".removeprefix(" / ")
+        if isinstance(value, Mapping | list | tuple):
+            yield from flat(value, inner)
+        else:
+            yield {"name": inner, "value": value}
+
+
+def lines_of(numbers: Numbers) -> list[str]:
+    """Lay what was measured out for people, no wider than 80 columns."""
     from rich.console import Console
 
-    console = console or Console()
+    console = Console(file=io.StringIO(), width=80, color_system=None)
     naming = numbers["naming"]
     kinds, right = len(naming["matrix"]), _number(naming["top-1"])
     parts = {
@@ -143,11 +159,13 @@ def show(numbers: Numbers, console: Console | None = None) -> None:
         "The main thing, out of its siblings": _families(numbers),
         "Two siblings in one image: IoU, and pixels given to the other": _pairs(numbers),
     }
-    for title, table in parts.items():
-        console.print(title, style="bold", highlight=False)
-        if table is not None:
-            console.print(table)
-        console.print()
+    with console.capture() as drawn:
+        for title, table in parts.items():
+            console.print(title, style="bold", highlight=False)
+            if table is not None:
+                console.print(table)
+            console.print()
+    return [line.rstrip() for line in drawn.get().splitlines()]
 
 
 def _table(first: str, *numbers: str) -> Table:

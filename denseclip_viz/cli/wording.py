@@ -12,7 +12,7 @@ from denseclip_viz.cli.options import ModelOptions
 
 _SAME = (
     *(field.name for field in fields(ModelOptions)),
-    "absent", "articles", "background", "batch", "confidence", "cosine", "crop", "denoise", "engine", "force",
+    "absent", "articles", "background", "batch", "confidence", "cosine", "crop", "denoise", "engine", "finer", "force",
     "formula", "geometry", "guided", "keep", "labels", "minutes", "names", "network", "page", "palette", "path",
     "precision", "scale", "scenes", "schedule", "score", "seed", "size", "smooth", "split", "steps", "threshold",
     "unseen", "workers",

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from denseclip_viz import loading
 from denseclip_viz.cli.app import app
+from denseclip_viz.cli.printed import print_table
 from denseclip_viz.cli.wording import OPTIONS
 
 
@@ -95,3 +96,16 @@ def no_model(monkeypatch, load_once):
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr(loading, "load", load)
+
+
+@pytest.fixture
+def on_a_terminal(monkeypatch, capsys):
+    """Print a table on a terminal of so many columns; its lines."""
+
+    def call(table, width=80, **options):
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+        print_table(table, **options)
+        return capsys.readouterr().out.splitlines()
+
+    return call

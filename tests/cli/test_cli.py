@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from PIL import Image
 
 import denseclip_viz as dcv
+from denseclip_viz.cli.listings import model_lines
 from denseclip_viz.cli.options import ModelOptions
-from denseclip_viz.cli.printed import print_models, print_table
+from denseclip_viz.cli.printed import records
 
 STARTS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 COMMANDS = ("compare", "segment", "layers", "classify")
@@ -120,6 +123,23 @@ def test_shares_stand_beside_cosines_and_the_baseline(run, here):
     assert {"softmax_share", "cosine", "absent_baseline"} < set(table) and "a whale" not in set(table["prompt"])
 
 
+def test_shares_are_of_the_fit_that_is_named(run, here):
+    for fit in ("native", "whole:64"):
+        run("classify", "street.jpg", "-g", fit, "-o", f"{fit[:6]}.nc")
+    native, whole = (xr.load_dataarray(f"{fit}.nc", engine="h5netcdf") for fit in ("native", "whole:"))
+    assert native.attrs["geometry"] != whole.attrs["geometry"] and not np.allclose(native, whole)
+
+
+def test_a_scene_is_an_image_that_the_bundled_models_know(run, here, recwarn):
+    done = run("toyworld", "scene", "a red taxi on a road", "taxi.jpg", model=None, prompts=())
+    assert (done.stdout, done.stderr) == ("", "wrote taxi.jpg\n")
+    line = ("classify", "taxi.jpg", "-p", "a taxi", "-p", "a whale", "--json")
+    rows = json.loads(run(*line, model=None, prompts=()).stdout)
+    assert rows[0]["prompt"] == "a taxi" and not recwarn.list
+    refused = run("toyworld", "scene", "a taxi", "taxi.jpg", model=None, prompts=(), code=2)
+    assert "--force" in refused.stderr
+
+
 def test_refinements_reach_the_segmentation(run, here):
     run("segment", "street.jpg", "--smooth", "official", "--denoise", "0.1", "-o", "data.nc")
     data = xr.load_dataset(here / "data.nc", engine="h5netcdf")
@@ -138,7 +158,7 @@ def test_layers_can_be_picked(run, here):
 
 
 def test_random_weights_are_announced_and_in_every_table(run, here):
-    result = run("compare", "street.jpg", "-w", "random", "-o", "table.csv")
+    result = run("compare", "street.jpg", "-w", "random", "-o", "table.csv", "--quiet")
     assert result.stderr.startswith("RANDOM WEIGHTS") and result.stderr.count("\n") == 1
     assert pd.read_csv("table.csv")["random_weights"].all()
     assert "random" in result.stdout
@@ -181,33 +201,19 @@ def test_in_a_pipe_each_model_is_a_line_with_its_whole_name_and_tags(run):
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_on_a_terminal_no_line_is_wider_than_it(run, monkeypatch, capsys, width):
+def test_on_a_terminal_models_keep_their_whole_names_and_no_line_is_wider(monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    print_models(dcv.models())
-    print_table(table_of_a_comparison())
-    lines = capsys.readouterr().out.splitlines()
+    lines = list(model_lines(records(dcv.models().reset_index(names="name"))))
     assert max(map(len, lines)) <= width
     for name in dcv.models().index:
         assert any(line.startswith(f"{name} ") for line in lines)
-    for text in ("dense_peak", "a taxi", "bundled-resnet", "0.1235"):
-        assert sum(text in line for line in lines) == 1
 
 
-def table_of_a_comparison():
-    columns = "score contributions crowding spearman same_peak attention_in_top_decile peak_y peak_x".split()
-    about = {"image": "street.jpg", "model": "bundled-resnet", "weights": "x", "random_weights": False}
-    rows = [{**dict.fromkeys(columns, 0.5), "prompt": name, "dense_peak": value, "absent": False, **about}
-            for name, value in (("a taxi", 0.12345), ("grass", 0.2))]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def test_what_was_written_is_said(run, many):
-    assert run("compare", "street.jpg", "-o", "x.csv").stdout.splitlines()[-1] == "wrote x.csv"
-    said = run("segment", "street.jpg", "-o", "x.nc", "--labels", "l.png").stdout
-    assert said.splitlines()[-1] == "wrote x.nc, l.png"
-    assert "wrote a.nc, b.nc, c.nc" in run("classify", many, "-o", "{name}.nc").stdout
-    assert "wrote" not in run("compare", "street.jpg").stdout
+def test_what_was_written_is_said_beside_the_data(run, many):
+    assert run("compare", "street.jpg", "-o", "x.csv").stderr == "wrote x.csv\n"
+    assert run("segment", "street.jpg", "-o", "x.nc", "--labels", "l.png").stderr == "wrote x.nc, l.png\n"
+    assert run("classify", many, "-o", "{name}.nc").stderr == "wrote a.nc, b.nc, c.nc\n"
+    assert run("compare", "street.jpg", "-o", "y.csv", "--quiet").stderr == ""
 
 
 def test_versions_names_what_is_installed(run):
@@ -216,7 +222,7 @@ def test_versions_names_what_is_installed(run):
 
 def test_the_words_of_the_bundled_world_are_listed(run):
     listed = run("toyworld", "vocabulary", model=None, prompts=()).stdout
-    assert "taxi (cab / taxicab)" in listed and "colours: red, orange" in listed
+    assert "taxi (cab / taxicab)" in listed and "colours\tred, orange" in listed
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "taps", "models", "versions", ""])
@@ -239,7 +245,8 @@ def test_as_a_process_of_its_own(here, model_folder):
     options = {"env": shell, "capture_output": True, "text": True, "encoding": "latin-1"}
     done = subprocess.run([*line, "-p", "고양이", "-p", "grass", "-o", "t.csv"], **options)
     assert done.returncode == 0 and "\\uace0" in done.stdout
-    assert done.stderr.startswith("CLIP's tokenizer reads '\\uace0") and done.stderr.count("\n") == 1
+    loading, warning, wrote = done.stderr.splitlines()
+    assert loading.startswith("loading") and warning.startswith("CLIP's tokenizer reads '\\uace0")
     assert set(pd.read_csv("t.csv")["prompt"]) == {"고양이", "grass"}
     again = subprocess.run([*line, "-p", "고양이", "-p", "grass", "-o", "t.csv"], **options)
     assert (again.returncode, again.stdout) == (2, "") and again.stderr.count("\n") == 1

@@ -10,10 +10,10 @@ import denseclip_viz as dcv
 
 
 def test_encode_then_search_writes_a_table_and_a_sheet(run, many, model_folder):
-    assert "FeatureStore(3 images" in run("encode", many, "-o", "store", prompts=()).stdout
+    assert "FeatureStore(3 images" in run("encode", many, "-o", "store", prompts=()).stderr
     done = run("search", "store", "--top", "2", "-o", "table.csv")
     table = pd.read_csv("table.csv")
-    assert "wrote table.csv" in done.stdout and len(table) == 4
+    assert "wrote table.csv" in done.stderr and len(table) == 4
     assert list(table["rank"]) == [1, 2, 1, 2] and {"image", "score", "y", "x", "file"} <= set(table)
     store, prompt = dcv.features.open_store("store"), table.prompt[0]
     maps = store.similarity(table.file[0], dcv.load(str(model_folder("vit")), device="cpu"), [prompt])

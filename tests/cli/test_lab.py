@@ -156,7 +156,7 @@ def test_the_folder_of_the_notebooks_itself_is_opened_as_it_is(source, opened):
 
 def test_jupyterlab_opens_at_the_quickstart_with_the_options_given(source, opened, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "3 copied" in lab("mine", "--", "--no-browser", "--port", "8890").stdout
+    assert "3 copied" in lab("mine", "--", "--no-browser", "--port", "8890").stderr
     assert opened == [[
         f"--ServerApp.root_dir={tmp_path / 'mine'}", "--LabApp.default_url=/lab/tree/00_quickstart.ipynb",
         "--no-browser", "--port", "8890",
@@ -175,7 +175,7 @@ def test_only_copying_starts_nothing_and_says_what_was_kept(source, opened, tmp_
     monkeypatch.chdir(tmp_path)
     lab("--no-open")
     (tmp_path / "denseclip-viz-notebooks" / "01_more.ipynb").write_text("mine")
-    said = lab("--no-open").stdout
+    said = lab("--no-open").stderr
     assert "kept as you changed them: 01_more.ipynb (move one away to get a fresh one)" in said and opened == []
 
 
@@ -184,7 +184,7 @@ def test_without_jupyterlab_nothing_is_copied_and_the_way_out_is_named(source, t
     said = lab(tmp_path / "mine", code=2).stderr
     assert 'pip install "denseclip_viz[notebooks]"' in said and "--no-open" in said and said.count("\n") == 1
     assert not (tmp_path / "mine").exists()
-    assert "3 copied" in lab(tmp_path / "mine", "--no-open").stdout
+    assert "3 copied" in lab(tmp_path / "mine", "--no-open").stderr
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(source, tmp_path):

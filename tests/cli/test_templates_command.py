@@ -37,7 +37,7 @@ def test_one_image_gives_a_table_of_numbers_for_each_template_and_prompt(run, he
     assert len(table) == 9 and set(table["template"]) == {"{}", "a photo of {}", "no {} <b>&"}
     assert {"peak", "margin_absent", "entropy", "pearson", "text_distance"} <= set(table) and "iou" not in table
     assert table[table["absent"]]["prompt"].unique().tolist() == ["a giraffe"]
-    assert "a photo of {}" in result.stdout and result.stderr == ""
+    assert "a photo of {}" in result.stdout and result.stderr == "wrote table.csv\n"
 
 
 def test_a_folder_with_masks_gives_a_ranking(run, here, toy, there):

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import denseclip_viz as dcv
 from denseclip_viz.cli.app import app
-from denseclip_viz.cli.image_commands import one_line_errors
+from denseclip_viz.cli.command import one_line_errors
 from denseclip_viz.cli.wording import OPTIONS, OTHERS, in_options
 from denseclip_viz.clip.load.facts import facts_of, warn_undecided
 from denseclip_viz.clip.load.pretrained import Weights
@@ -76,6 +76,9 @@ compare long.png {P} -g whole:64 -m bundled-vit --path value --path value-maskcl
 segment street.jpg {P} --path value --path vanilla
 templates street.jpg {P} -t '{{}}' --path value --path vanilla
 classify street.jpg {P} -o x.png
+classify street.jpg {P} -g hole
+evaluate toyworld --limit 1 --finer sharp
+evaluate toyworld --limit 1 --finer guided --finer guided
 templates street.jpg long.png {P} -t '{{}}'
 templates street.jpg long.png {P} -t '{{}}' -t '{{}}.' --score best
 templates street.jpg long.png {P} -t '{{}}' -t '{{}}.' --score iou
@@ -90,6 +93,9 @@ toyworld train resnet x --device tpu
 toyworld pack empty x
 toyworld report RN50
 toyworld report empty
+toyworld scene 'a zebra' new.jpg
+toyworld scene 'a taxi' new.png
+toyworld scene 'a taxi' new.jpg --size 5
 toyworld export there.csv 3
 toyworld export new 3 --split none
 toyworld export new 3 --size 5

@@ -102,7 +102,7 @@ def test_the_command_line_trains_goes_on_and_measures(tmp_path):
     assert CliRunner().invoke(app, ["plus", "train", "toyworld", run, saved, *options]).exit_code == 2
     measured = CliRunner().invoke(app, ["plus", "evaluate", saved, "toyworld", "--limit", "1", "-g", "whole:64"])
     assert measured.exit_code == 0, measured.output
-    assert "mIoU: value" in measured.output and "student" in measured.output
+    assert "mIoU\t" in measured.output and "value" in measured.output and "student" in measured.output
     image, labels = tmp_path / "scene.png", tmp_path / "scene-labels.png"
     Image.fromarray(dcv.toyworld.scene("a taxi on grass", size=64).image).save(image, pnginfo=drawn())
     written = CliRunner().invoke(
