@@ -4,18 +4,18 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test test-all lint tests browser every demo docs lab notebooks images bench clean
+.PHONY: test test-all check lint tests browser every demo docs lab notebooks images bench clean
 
-# mypy takes a core for most of a minute, and browsers and the processes of tests wait for each other: all beside
-# each other leave no core idle
-BESIDE = $(MAKE) --jobs $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+test: check
+	$(MAKE) browser
 
-test: $(VENV)/.installed
-	$(BESIDE) lint tests browser
+# and every configuration of every tower, not one of each structure: beside the browsers, which leave some of a core
+test-all: check
+	$(MAKE) --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) browser every
 
-# and every configuration of every tower, not one of each structure
-test-all: $(VENV)/.installed
-	$(BESIDE) lint tests browser every
+# mypy takes a core for most of a minute: beside the tests, which leave some of one when they begin and end
+check: $(VENV)/.installed
+	$(MAKE) --jobs=2 lint tests
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -25,8 +25,9 @@ lint: $(VENV)/.installed
 tests: $(VENV)/.installed
 	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --ignore=tests/browser
 
-# apart from the others, since the browsers' driver keeps an event loop in its thread; the site is looked at as it was built
-browser: $(VENV)/.installed docs
+# after the others and apart from them: the browsers' driver keeps an event loop in its thread, and two of each browser
+# with their kernels want both cores
+browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser --numprocesses=2 --dist=loadgroup
 
 every: $(VENV)/.installed

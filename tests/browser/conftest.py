@@ -1,7 +1,7 @@
 """Real browsers on a real JupyterLab: `page`, `offline_page`, `open_page`, `lab` and, below them, `browser`.
 
-A test of a page runs in every engine, one of a JupyterLab in Chromium, unless `@pytest.mark.engines("chromium",
-"firefox")` names others; `pytest tests/browser -k firefox` runs what runs there.
+A test runs in Chromium, or in what `@pytest.mark.engines("chromium", "firefox")` names. DCV_ENGINES names where those
+without a mark run, "chromium firefox" in both: all of them in Firefox would cost CI more than it may take.
 
 A page fails its test on page errors, console errors, requests that leave the machine, errors in the kernel outside of
 a cell, and what a widget's output area swallowed. `page.watch.expect(pattern)` names one that is provoked on purpose.
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items):
 
 def _engines(metafunc):
     marker = metafunc.definition.get_closest_marker("engines")
-    return marker.args if marker else ["chromium"] if "lab" in metafunc.fixturenames else list(ENGINES)
+    return marker.args if marker else os.environ.get("DCV_ENGINES", "chromium").split()
 
 
 @pytest.fixture(scope="session")

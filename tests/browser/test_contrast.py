@@ -11,6 +11,8 @@ import denseclip_viz as dcv
 from denseclip_viz.geometry import upsample
 from denseclip_viz.plot.raster import colourise
 
+pytestmark = pytest.mark.engines("chromium", "firefox")
+
 
 @pytest.fixture(scope="module")
 def tab(browser):

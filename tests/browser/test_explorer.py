@@ -15,7 +15,6 @@ from watch import SETTLED, image, slide, watched
 
 from denseclip_viz.toyworld import scene
 
-pytestmark = pytest.mark.engines("chromium", "firefox")
 WORDS = "a large red taxi left of a limousine on a road"
 PIXELS = "() => document.querySelector('.dcv-explorer canvas.dcv-image').toDataURL()"
 DRAWN = """([canvas, title, prompts, state]) => {
@@ -135,6 +134,7 @@ def test_all_three_explorers_stand_in_the_notebook(page):
     page.wait_for_function("() => document.querySelectorAll('.dcvx-tile canvas').length > 20")
 
 
+@pytest.mark.engines("chromium", "firefox")
 @pytest.mark.parametrize(("kind", "enter"), [("taxi", False), ("limousine", True)], ids=["run", "enter"])
 def test_a_typed_prompt_changes_the_image_and_its_peak_lies_on_the_thing_or_next_to_it(explorer, page, kind, enter):
     explorer.type("a road")
@@ -300,7 +300,6 @@ def test_on_a_narrow_page_a_tile_changes_an_image_that_is_in_sight(lab, page):
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
-@pytest.mark.engines("chromium")
 @pytest.mark.parametrize("at", [0, 1, 2], ids=["explore", "template_lab", "layer_lens"])
 def test_tab_leads_through_all_controls_and_each_is_seen_to_be_reached(page, at):
     controls, reached, unseen = walk(page, page.locator(".dcv-explorer").nth(at))

@@ -9,6 +9,8 @@ from watch import image, watched
 
 import denseclip_viz as dcv
 
+pytestmark = pytest.mark.engines("chromium", "firefox")
+
 
 @pytest.fixture(scope="module")
 def tab(browser):

@@ -49,14 +49,17 @@ def chosen(visual, size):
 @pytest.mark.parametrize("size", ["native", "other"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("listened", [False, True])
-def test_several_paths_of_one_pass_are_those_of_single_passes_to_the_bit(kind, size, dtype, listened):
+def test_several_paths_of_one_pass_are_those_of_single_passes(kind, size, dtype, listened):
     visual = BUILD[kind](dtype)
     pixels, paths = pixels_of(visual, size, dtype), chosen(visual, size)
     layers = tower_for(visual).layers[-1:] if listened else ()
     together = dense(visual, pixels, tuple(paths), layers=layers)
     assert together.shape[1] == len(paths) >= 3
     for path, ours in zip(paths, together.unbind(1), strict=True):
-        assert torch.equal(ours, dense(visual, pixels, path, layers=layers)), path.name
+        alone = dense(visual, pixels, path, layers=layers)
+        # to the bit in float32; products of float64 with other numbers of rows end in other bits on some processors
+        apart = 0.0 if dtype == torch.float32 else 1e-14 * float(alone.abs().max())
+        assert float((ours - alone).abs().max()) <= apart, path.name
 
 
 @pytest.mark.parametrize("kind", ["resnet", "vit", "SigLIP", "ConvNeXt"])

@@ -126,7 +126,8 @@ def test_the_classes_of_a_data_set_are_the_prompts_where_none_are_given(tiny):
 
 def test_absent_prompts_take_no_part(tiny):
     prompts = dcv.Prompts(NAMES, absent=["a giraffe"])
-    xr.testing.assert_equal(climb(tiny, prompts=prompts, paths=SAME), climb(tiny, paths=SAME))
+    # a product with another number of columns may end in other bits, depending on the processor
+    xr.testing.assert_allclose(climb(tiny, prompts=prompts, paths=SAME), climb(tiny, paths=SAME), rtol=0, atol=1e-12)
 
 
 def test_without_masks_there_are_changes_and_times_alone(tiny):
