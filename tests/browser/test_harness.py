@@ -87,7 +87,8 @@ def test_without_a_browser_the_tests_are_skipped_loudly_or_fail_where_they_must_
     line = [sys.executable, "-m", "pytest", "-q", "-n1", "-p", "no:cacheprovider", str(tmp_path / "browser")]
     paths = f"{CONFTEST.parent}{os.pathsep}{TESTS}"
     for how, code, first in (("", 0, "THE BROWSER TESTS WERE SKIPPED"), ("required", 1, "no Firefox was found")):
-        shell = {"PATH": "", "DCV_BROWSER": how, "PYTHONPATH": paths} | {one.variable: "" for one in ENGINES.values()}
+        shell = {"PATH": "", "DCV_BROWSER": how, "PYTHONPATH": paths, "DCV_ENGINES": " ".join(ENGINES)}
+        shell |= {one.variable: "" for one in ENGINES.values()}
         done = subprocess.run(line, env=shell, capture_output=True, text=True)
         named = [f"apt-get install {one.package}" in done.stdout for one in ENGINES.values()]
         assert (done.returncode, first in done.stdout, named) == (code, True, [True, True])
