@@ -73,7 +73,7 @@ def rows(folder):
 def check(folder, clip, texts):
     """The next run: what is there is read, the rest made, and all of it is right."""
     found = bank_in(folder, clip).encode(texts, batch_size=BATCH)[0]
-    assert (found - encode_texts(clip, TOKENIZER, texts)).abs().max() <= 1e-6
+    assert (found - encode_texts(clip, TOKENIZER, texts)).abs().max() <= 3e-6  # batches of other sizes end in other bits
 
 
 def kill(folder, clip, rounds):
