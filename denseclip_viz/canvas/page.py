@@ -108,7 +108,6 @@ def save_html(
         LayerError, GeometryError, PromptError, ImageError: As for `Canvas`.
 
     Example:
-        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model = dcv.load()
         >>> both = model.compare(dcv.toyworld.scene("a taxi on a road", 96), ["a taxi", "a road"])

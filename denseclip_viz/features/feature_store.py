@@ -307,7 +307,6 @@ def open_store(folder: str | os.PathLike[str]) -> FeatureStore:
         OutputError: no store, or a damaged one.
 
     Example:
-        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model, scene = dcv.load(), dcv.toyworld.scene("a red car on grass", size=64)
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -51,7 +51,6 @@ def search(
         OutputError: a damaged file.
 
     Example:
-        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model, names = dcv.load(), ("a red car on grass", "a blue house on grass")
         >>> with tempfile.TemporaryDirectory() as folder:

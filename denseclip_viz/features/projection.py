@@ -67,7 +67,6 @@ def project(
         OutputError: a damaged file.
 
     Example:
-        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model, scenes = dcv.load(), dcv.toyworld.dataset(6, "test", size=64)
         >>> with tempfile.TemporaryDirectory() as folder:

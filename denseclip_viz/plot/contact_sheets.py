@@ -59,7 +59,6 @@ def contact_sheet(
         LayerError: another model, a store without dense features, or more panels than can be drawn.
 
     Example:
-        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model, scenes = dcv.load(), [dcv.toyworld.scene(text, size=128) for text in ("a taxi", "a house")]
         >>> with tempfile.TemporaryDirectory() as folder:

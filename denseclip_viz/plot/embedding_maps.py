@@ -70,7 +70,6 @@ def embedding_map(
         ImageError: fewer than three images.
 
     Example:
-        >>> import denseclip_viz as dcv
         >>> import tempfile, denseclip_viz as dcv
         >>> model, scenes = dcv.load(), dcv.toyworld.dataset(6, "test", size=64)
         >>> with tempfile.TemporaryDirectory() as folder:
