@@ -55,7 +55,7 @@ def names_in(drawn: Scene) -> tuple[list[str], str]:
 
     Example:
         >>> names_in(scene("a taxi on a road", 64))
-        (['a taxi', 'a road'], 'a whale')
+        (['a taxi', 'sky', 'a road'], 'a whale')
     """
     things = list(dict.fromkeys(thing.kind for thing in drawn.things))
     absent = next(kind for kind in ABSENT if kind not in things)

@@ -54,7 +54,7 @@ def worded_otherwise(prompts: Prompts, templates: str) -> Prompts:
 
     Example:
         >>> worded_otherwise(Prompts("a taxi", absent="a whale"), "single").texts[0]
-        ('a photo of a taxi.', 'a photo of a whale.')
+        ['a photo of a taxi.', 'a photo of a whale.']
     """
     typed = (chr(10).join(map(one_line_of, prompts.named(absent=away))) for away in (False, True))
     return read_prompts(prompts, prompts=next(typed), absent=next(typed), templates=templates)
