@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +11,12 @@ import ipywidgets as widgets
 from denseclip_viz.canvas.widget import Canvas
 from denseclip_viz.clip.paths import PATHS, paths_together
 from denseclip_viz.errors import PromptError, shown_elsewhere
-from denseclip_viz.explorers.controls import GEOMETRIES, choice, same_names
+from denseclip_viz.explorers.controls import GEOMETRIES, Showing, choice, same_names
 from denseclip_viz.explorers.examples import SCENES, example
 from denseclip_viz.explorers.query import ImageSource, Query, Result
 from denseclip_viz.explorers.session import Session
 from denseclip_viz.explorers.side_by_side import SideBySide
-from denseclip_viz.explorers.typed_prompts import TEMPLATE_CHOICES, template_choice, worded_otherwise
+from denseclip_viz.explorers.typed_prompts import TEMPLATE_CHOICES, template_choice, template_title, worded_otherwise
 from denseclip_viz.explorers.upload import Upload
 from denseclip_viz.explorers.worker import Report
 from denseclip_viz.images import describe
@@ -54,7 +53,7 @@ class ComparedSide:
     """
 
     def __init__(self, session: Session, chosen: Choice = NOTHING) -> None:
-        self._session, self._showing = session, False
+        self._session, self._showing = session, Showing()
         self.shown: Result | None = None
         self._error: Exception | None = None
         self._shown_choice = self._answered = NOTHING
@@ -89,7 +88,7 @@ class ComparedSide:
     @choice.setter
     def choice(self, chosen: Choice) -> None:
         kind, value = chosen
-        with self._quiet():
+        with self._showing:
             if kind == "image":
                 self._image, words = value, getattr(value.source, "words", "")
                 self.scene.value, self.upload.shown = words if words in SCENES else _OWN, value.name
@@ -115,18 +114,13 @@ class ComparedSide:
             self._show_rows()
             ask()
 
-        def received(change: Any) -> None:
-            if change["new"]:
-                self.choice = ("image", self.upload.take())
-                ask()
-
-        def refused(_: Any) -> None:
-            raise self.upload.refusal()
+        def received(image: ImageSource) -> None:
+            self.choice = ("image", image)
+            ask()
 
         for control in (self.kind, self.scene, *self.which.values()):
             control.observe(safe(chosen), "value")
-        self.upload.observe(safe(received), "content")
-        self.upload.observe(safe(refused), "refused")
+        self.upload.on_image(received, safe)
 
     def work(self, query: Query) -> Callable[[Report], Answered] | None:
         """Give what answers the same query at this side; an error is an answer, and the other side stays."""
@@ -190,16 +184,8 @@ class ComparedSide:
         control = self.which["path"]
         value, options = control.value, same_names(dict.fromkeys([*paths_together(left.model.tower), control.value]))
         if list(control.options) != options:
-            with self._quiet():
+            with self._showing:
                 control.options, control.value = options, value
-
-    @contextmanager
-    def _quiet(self) -> Iterator[None]:
-        before, self._showing = self._showing, True
-        try:
-            yield
-        finally:
-            self._showing = before
 
     def _show_rows(self) -> None:
         for kind, rows in self._rows.items():
@@ -237,8 +223,7 @@ def title(kind: str, query: Query) -> str:
     if kind == "path":
         return "all paths" if query.paths is None else ", ".join(path.name for path in query.paths)
     if kind == "templates":
-        named = {name: text for text, name in TEMPLATE_CHOICES}
-        return f"templates: {named[template_choice(query.prompts.templates)]}"
+        return f"templates: {template_title(query.prompts.templates)}"
     return query.model
 
 

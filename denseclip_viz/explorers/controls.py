@@ -1,8 +1,7 @@
 """The controls that need the model: their widgets, what is typed into them, and which of them a teacher has locked."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -15,7 +14,7 @@ from denseclip_viz.explorers.session import EFFECTS
 from denseclip_viz.explorers.typed_prompts import (
     OWN,
     TEMPLATE_CHOICES,
-    one_line_of,
+    as_lines,
     read_lines,
     read_prompts,
     template_choice,
@@ -36,6 +35,31 @@ LOOKS = {"style": {"description_width": "68px"}, "layout": {"width": "auto"}}
 LATE = 2.0  # seconds
 
 
+class Showing:
+    """Whether something is being shown, so that controls that follow ask for nothing: true within `with`.
+
+    Example:
+        >>> showing = Showing()
+        >>> with showing, showing:
+        ...     bool(showing)
+        True
+        >>> bool(showing)
+        False
+    """
+
+    def __init__(self) -> None:
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        self._depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._depth -= 1
+
+    def __bool__(self) -> bool:
+        return self._depth > 0
+
+
 class Controls:
     """The widgets of an explorer, by name; all exist, and only those that are asked for are shown.
 
@@ -54,13 +78,13 @@ class Controls:
         paths: Paths,
         more: Mapping[str, Sequence[widgets.Widget]],
     ) -> None:
-        self._showing = False
+        self._showing = Showing()
         self._before, self._last, self._clicked = prompts, prompts.templates, float("-inf")
-        present, absent = (list(map(one_line_of, prompts.named(absent=wanted))) for wanted in (False, True))
+        present, absent = (prompts.named(absent=wanted) for wanted in (False, True))
         chosen = template_choice(prompts.templates)
         lines = min(max(4, len(present)), 10)
-        self.prompts = _area("prompts", "\n".join(present), "a taxi; Enter looks again", rows=lines)
-        self.absent = _area("absent", "\n".join(absent), "what is surely not there: the baseline", rows=2)
+        self.prompts = _area("prompts", as_lines(present), "a taxi; Enter looks again", rows=lines)
+        self.absent = _area("absent", as_lines(absent), "what is surely not there: the baseline", rows=2)
         self.templates = choice("templates", TEMPLATE_CHOICES, chosen)
         self.own = _area("", "\n".join(prompts.templates) if chosen == OWN else "", "a photo of {}.", rows=3)
         self.model = choice("model", same_names(models), models[0])
@@ -102,18 +126,10 @@ class Controls:
 
     def show(self, query: Query) -> None:
         """Let choices say what is shown, without asking for it; what is being typed stays."""
-        with self._quiet():
+        with self._showing:
             for name in CHOICES:
                 getattr(self, name).value = self._named(name, getattr(query, name))
             self.templates.value = template_choice(query.prompts.templates)
-
-    @contextmanager
-    def _quiet(self) -> Iterator[None]:
-        self._showing = True
-        try:
-            yield
-        finally:
-            self._showing = False
 
     def restore(self, query: Query) -> None:
         """Let everything say what is asked, without asking for it."""
@@ -126,8 +142,8 @@ class Controls:
 
     def type(self, prompts: Iterable[str], absent: Iterable[str]) -> None:
         """Write prompts into their boxes, without asking for them."""
-        with self._quiet():
-            self.prompts.value, self.absent.value = ("\n".join(map(one_line_of, names)) for names in (prompts, absent))
+        with self._showing:
+            self.prompts.value, self.absent.value = map(as_lines, (prompts, absent))
 
     def add(self, word: str) -> bool:
         """Write one more prompt, unless it is there; return whether it was not."""

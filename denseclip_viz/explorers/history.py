@@ -10,11 +10,10 @@ import ipywidgets as widgets
 import numpy as np
 from PIL import Image
 
-from denseclip_viz.explorers.compared_side import KINDS, Choice
-from denseclip_viz.explorers.controls import choice
+from denseclip_viz.explorers.compared_side import KINDS, Choice, title
+from denseclip_viz.explorers.controls import Showing, choice
 from denseclip_viz.explorers.query import VALUE, ImageSource, Query
-from denseclip_viz.explorers.typed_prompts import TEMPLATE_CHOICES, template_choice
-from denseclip_viz.images import describe
+from denseclip_viz.explorers.typed_prompts import TEMPLATE_CHOICES, template_title
 
 MOST = 30  # runs
 BYTES = 64e6  # of the images that they hold
@@ -34,16 +33,15 @@ class Run:
         """Say in one line what it shows, and what of it is not as an explorer begins."""
         query, kind = self.query, self.compared_with[0]
         names = query.prompts.named(absent=False)
-        templates = {name: text for text, name in TEMPLATE_CHOICES}[template_choice(query.prompts.templates)]
+        templates = template_title(query.prompts.templates)
         more = f" and {len(names) - 2} more" if len(names) > 2 else ""
-        paths = "all paths" if query.paths is None else ", ".join(path.name for path in query.paths)
         parts = [
-            _short(query.image.name or describe(query.image.source)),
+            _short(title("image", query)),
             ", ".join(map(_short, names[:2])) + more,
             query.model,
             query.geometry * (query.geometry != "native"),
             templates * (templates != TEMPLATE_CHOICES[0][0]),
-            paths * (query.paths != VALUE),
+            title("path", query) * (query.paths != VALUE),
             ", ".join(("all attributions",) if query.attributions is None else query.attributions),
             " and ".join(["smoothed"] * query.smooth + ["denoised"] * query.denoise),
             f"with {KINDS[kind]}" * bool(kind),
@@ -66,7 +64,7 @@ class History:
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
-        self.at, self._showing = -1, False
+        self.at, self._showing = -1, Showing()
         self._awaited: Run | None = None
         self.back = widgets.Button(description="back", tooltip="show what was there before", disabled=True)
         self.forward = widgets.Button(description="forward", tooltip="show what came after it", disabled=True)
@@ -115,14 +113,11 @@ class History:
         self._show()
 
     def _show(self) -> None:
-        self._showing = True
-        try:
+        with self._showing:
             options = [(f"{at + 1}: {run.name}", at) for at, run in enumerate(self.runs)]
             if list(self.list.options) != options:
                 self.list.options = options
             self.list.value = self.at
-        finally:
-            self._showing = False
         self.back.disabled, self.forward.disabled = self.at < 1, self.at == len(self.runs) - 1
 
 

@@ -13,7 +13,7 @@ from denseclip_viz.arguments import choose_paths
 from denseclip_viz.canvas.widget import Canvas
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.explorers.compared_side import NOTHING, Answered, Choice, ComparedSide
-from denseclip_viz.explorers.controls import Controls, sort_locks
+from denseclip_viz.explorers.controls import Controls, Showing, sort_locks
 from denseclip_viz.explorers.history import History, Run
 from denseclip_viz.explorers.query import VALUE, ImageSource, Query, Result
 from denseclip_viz.explorers.session import Session
@@ -70,7 +70,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         other: Answered | None = None,
     ) -> None:
         self._spec, self._session, self.shown = spec, session, result
-        self._showing, self._refined, self._view = False, False, "dense"
+        self._showing, self._refined, self._view = Showing(), False, "dense"
         self._compared, self.history = spec.compared, spec.history
         query, shown = result.query, {"names": spec.controls, "hidden": hidden}
         self.controls = Controls(query.prompts, session.names, paths=query.paths, more=spec.more, **shown)
@@ -198,8 +198,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.canvas.observe(self.safe_callback(self._moved), "state")
         self.controls.on_query(self.safe_callback(self.run))
         self.controls.stop.on_click(self.safe_callback(lambda _: self.stop()))
-        self.controls.image.observe(self.safe_callback(self._received), "content")
-        self.controls.image.observe(self.safe_callback(self._refused), "refused")
+        self.controls.image.on_image(self._start, self.safe_callback)
         if self._compared is not None:
             self._compared.on_query(self.run, lambda: self.shown, self.safe_callback)
         if self.history is not None:
@@ -216,13 +215,6 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.history.leave(change["new"])
         self._tell_sent()
 
-    def _received(self, change: Any) -> None:
-        if change["new"]:
-            self._start(self.controls.image.take())
-
-    def _refused(self, change: Any) -> None:
-        raise self.controls.image.refusal()
-
     def _start(self, image: ImageSource) -> None:
         self._ask(self.controls.query(image, layers=self._spec.layers))
 
@@ -238,8 +230,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
 
     def _show(self, answers: tuple[Result, Answered | None]) -> None:
         result, other = answers
-        self._showing = True  # what moves on the canvas now moves with the result
-        try:
+        with self._showing:  # what moves on the canvas now moves with the result
             self._draw(result, [] if self._compared is None else self._compared.take(other))
             if self._compared is not None:
                 self._compared.show(result)
@@ -249,8 +240,6 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             line = " ".join(filter(None, (result.warning, result.note)))
             self.status.show(line, "warning" if result.warning else "ok")
             self._spec.show(self)
-        finally:
-            self._showing = False
         self._tell_sent()
 
     def _record(self, compared_with: Choice) -> None:

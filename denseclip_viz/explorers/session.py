@@ -71,7 +71,7 @@ class Session:
     def add(self, model: Model | str) -> str:
         """Take one more model, unless it is there, and give its name."""
         (wanted, model), *_ = models_by_name(model).items()
-        there = next((name for name, known in self._models.items() if known is model or known == model), None)
+        there = next((name for name, known in self._models.items() if known == model), None)
         name = there or _free(wanted, self._models)
         self._models[name] = model
         return name

@@ -1,5 +1,7 @@
 """Prompts and templates as they are typed, and as sets that are chosen from."""
 
+from collections.abc import Iterable
+
 from denseclip_viz.errors import PromptError
 from denseclip_viz.prompts import TEMPLATE_SETS, Prompts, template_set
 from denseclip_viz.prompts.articles import two_articles
@@ -32,6 +34,11 @@ def one_line_of(name: str) -> str:
     return " ".join(name.split())
 
 
+def as_lines(names: Iterable[str]) -> str:
+    """Write prompts as they are typed, one a line."""
+    return "\n".join(map(one_line_of, names))
+
+
 def template_choice(templates: tuple[str, ...]) -> str:
     """Find the name of a set of templates; `"own"` where it is none.
 
@@ -40,6 +47,17 @@ def template_choice(templates: tuple[str, ...]) -> str:
         ('none', 'own')
     """
     return next((name for name in TEMPLATE_SETS if template_set(name) == tuple(templates)), OWN)
+
+
+def template_title(templates: tuple[str, ...]) -> str:
+    """Name templates as the choice among their sets does.
+
+    Example:
+        >>> template_title(("{}",))
+        'as typed'
+    """
+    chosen = template_choice(templates)
+    return next(text for text, name in TEMPLATE_CHOICES if name == chosen)
 
 
 def _own_templates(text: str) -> tuple[str, ...]:
@@ -56,8 +74,8 @@ def worded_otherwise(prompts: Prompts, templates: str) -> Prompts:
         >>> worded_otherwise(Prompts("a taxi", absent="a whale"), "single").texts[0]
         ['a photo of a taxi.', 'a photo of a whale.']
     """
-    typed = (chr(10).join(map(one_line_of, prompts.named(absent=away))) for away in (False, True))
-    return read_prompts(prompts, prompts=next(typed), absent=next(typed), templates=templates)
+    typed, absent = (as_lines(prompts.named(absent=away)) for away in (False, True))
+    return read_prompts(prompts, prompts=typed, absent=absent, templates=templates)
 
 
 def read_prompts(before: Prompts, *, prompts: str, absent: str, templates: str, own: str = "") -> Prompts:

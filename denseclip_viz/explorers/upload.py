@@ -1,5 +1,6 @@
 """A place for an image file of the reader's own."""
 
+from collections.abc import Callable
 from typing import Any
 
 import traitlets
@@ -44,7 +45,20 @@ class Upload(CheckedWidget):
             raise traitlets.TraitError("a refused file has a name and a size")
         return proposal["value"]
 
-    def refusal(self) -> ImageError:
+    def on_image(self, look: Callable[[ImageSource], None], safe: Callable[..., Any]) -> None:
+        """Call back with each file that was sent; raise what became of one that was not."""
+
+        def received(change: Any) -> None:
+            if change["new"]:
+                look(self.take())
+
+        def refused(_: Any) -> None:
+            raise self._refusal()
+
+        self.observe(safe(received), "content")
+        self.observe(safe(refused), "refused")
+
+    def _refusal(self) -> ImageError:
         """Say that the last file was too large to be sent."""
         expected = f"at most {self.limit / 1e6:.0f} MB, as it goes through the notebook's connection"
         fix = "Shrink it, or open it from a cell with explorer.look_at(path)."
