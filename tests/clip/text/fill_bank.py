@@ -13,19 +13,22 @@ import time
 import traceback
 import warnings
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import open_clip
 import torch
 
+from denseclip_viz.clip.text import bank
 from denseclip_viz.clip.text.bank import TextBank
-from denseclip_viz.clip.text.disk_cache import FILE, TextCache, identity
+from denseclip_viz.clip.text.disk_cache import FILE
 from denseclip_viz.clip.text.encode import encode_texts
 
 VISION = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "layers": 1}
 PROVENANCE = {"model": "tiny", "weights_hash": "random-0", "dtype": "float32"}
 TOKENIZER = open_clip.SimpleTokenizer()
 BATCH = 8
+bank.TextCache = partial(bank.TextCache, least=1, seconds=0)  # each time that a bank opens its file
 
 
 def build():
@@ -39,9 +42,11 @@ def said(turn, count=160):
 
 def bank_in(folder, clip):
     """A bank that writes every batch, so that a kill hits a write as often as it can."""
-    bank = TextBank(clip, TOKENIZER, provenance=PROVENANCE, cache=folder)
-    bank._disk = TextCache(Path(folder), identity(clip, TOKENIZER, PROVENANCE), least=1, seconds=0)
-    return bank
+    return TextBank(clip, TOKENIZER, provenance=PROVENANCE, cache=folder)
+
+
+def written(folder, clip, texts):
+    return len(bank_in(folder, clip)._open().recall(texts, truncate=False))
 
 
 def child(work):
@@ -91,7 +96,7 @@ def kill(folder, clip, rounds):
             time.sleep(random.Random(turn).uniform(0, whole / 4 if turn % 2 else whole))
         os.kill(number, signal.SIGKILL)
         killed.append(ended(number) == -signal.SIGKILL)
-        kept.append(len(bank_in(folder, clip)._disk.recall(texts, truncate=False)))
+        kept.append(written(folder, clip, texts))
         assert ended(child(lambda texts=texts: check(folder, clip, texts))) == 0
     return {"kept": kept, "killed": killed, "of": len(said(0))}
 
@@ -100,7 +105,7 @@ def together(folder, clip):
     """Two processes encode the same texts into one folder at the same time; a third needs the text tower no more."""
     texts = said("both")
     assert [ended(number) for number in [child(lambda: check(folder, clip, texts)) for _ in range(2)]] == [0, 0]
-    return {"kept": [len(bank_in(folder, clip)._disk.recall(texts, truncate=False))], "of": len(texts)}
+    return {"kept": [written(folder, clip, texts)], "of": len(texts)}
 
 
 if __name__ == "__main__":
