@@ -71,17 +71,14 @@ def drawn(shown: Payload, state: Mapping[str, Any]) -> tuple[Bytes, Labels | Non
     if labels is not None:
         return paint_labels(labels, image, [label_colour(i) for i in range(len(shown.meta["palette"]))]), labels
     state = _possible(shown, state)
-    other, (stack, _), (rows, columns, _) = _other(shown, state), shown.select(state), image.shape
-    one, differ = _maps(shown, state, rows, columns), other is not None and state["contrast"] == "difference"
-    if differ:
-        one = one - _maps(shown, other or {}, rows, columns)
-    scale = {name: (stack["difference"] if differ else stack)[name] for name in ("low", "high", "colours")}
-    pixels = overlay(image, one, opacity=state["opacity"], **scale)
-    if other is not None and not differ:  # at the right of the line
-        line = round(state["split"] * columns)
-        beside = overlay(image, _maps(shown, other, rows, columns), opacity=state["opacity"], **scale)
-        pixels = np.concatenate([pixels[:, :line], beside[:, line:]], axis=1)
-    return pixels, None
+    stack, other = shown.select(state)[0], _other(shown, state)
+    maps = [_maps(shown, one, *image.shape[:2]) for one in (state, other) if one is not None]
+    if _differs(state, other):
+        stack, maps = stack["difference"], [maps[0] - maps[1]]
+    scale = {name: stack[name] for name in ("low", "high", "colours")}
+    pixels, *beside = (overlay(image, one, opacity=state["opacity"], **scale) for one in maps)
+    line = round(state["split"] * image.shape[1])
+    return (np.concatenate([pixels[:, :line], beside[0][:, line:]], axis=1) if beside else pixels), None
 
 
 def _other(shown: Payload, state: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -95,6 +92,10 @@ def _other(shown: Payload, state: Mapping[str, Any]) -> dict[str, Any] | None:
     (stack, at), (beside, there) = shown.select(state), shown.select(other)
     alike = all(stack[key] == beside[key] for key in ("unit", "low", "high", "grid"))
     return other if alike and (stack is not beside or at != there) else None
+
+
+def _differs(state: Mapping[str, Any], other: Mapping[str, Any] | None) -> bool:
+    return other is not None and state["contrast"] == "difference"
 
 
 def _possible(shown: Payload, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def _draw_scale(sheet: Sheet, shown: Payload, state: Mapping[str, Any], top: flo
     state = _possible(shown, state)
     stack, _ = shown.select(state)
     scale = list(shown.scales.values())[shown.meta["stacks"].index(stack)]
-    differ = state["contrast"] == "difference" and _other(shown, state) is not None
+    differ = _differs(state, _other(shown, state))
     scale = scale.of_differences() if differ else scale
     sheet.note(MARGIN, top, "difference" if differ else stack["title"])
     sheet.note(MARGIN + width, top, stack["unit"], align="right")

@@ -98,15 +98,14 @@ def evaluate(
         raise OutputError("--encode without --features", expected="where to", fix="Pass --features FOLDER.")
     loaded = model.load()
     skipped = runs.Skipped(len(images))
-    options: dict[str, Any] = {"path": paths, "geometry": fit, "background": background, "scale": scale}
-    options |= {"templates": opt.templates_of(template), "denoise": denoise}
-    options |= {"smooth": "" if smooth == "none" else smooth, "store": store, "batch_size": batch_size}
-    options |= {"unreadable": skipped, "engine": where, "finer": grids, "progress": not STYLE.get().quiet}
+    traced: dict[str, Any] = {"path": paths, "geometry": fit, "preset": model.preset, "batch_size": batch_size}
+    traced["progress"] = not STYLE.get().quiet
+    options: dict[str, Any] = {"background": background, "scale": scale, "templates": opt.templates_of(template)}
+    options |= {"denoise": denoise, "smooth": "" if smooth == "none" else smooth, "store": store}
+    options |= {"unreadable": skipped, "engine": where, "finer": grids}
     if features is not None:
-        wanted: dict[str, Any] = {"path": paths, "geometry": fit, "batch_size": batch_size, "preset": model.preset}
-        wanted["progress"] = not STYLE.get().quiet
-        options["features"] = _stored(loaded, images, features, encode, wanted)
-    measured = evaluate_segmentation(loaded, images, preset=model.preset, **options)
+        options["features"] = _stored(loaded, images, features, encode, traced)
+    measured = evaluate_segmentation(loaded, images, **traced, **options)
     show(measured)
     if out is not None:
         print_written([keep(measured, out, force=force)])

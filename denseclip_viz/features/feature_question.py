@@ -47,6 +47,8 @@ def path_fingerprints(path: PathLike) -> dict[str, str]:
     return {one.name: fingerprint(one) for one in (chosen if isinstance(chosen, tuple) else (chosen,))}
 
 
-def other_parts(asked: Question, stored: Question) -> list[str]:
-    """List the parts that are not the same."""
-    return [what for what, (mark, _) in asked.items() if stored.get(what, [""])[0] != mark]
+def differing(asked: Question, stored: Question) -> tuple[str, str, str] | None:
+    """Name the parts that are not the same, with what they are in the store and what is asked; None if all are."""
+    other = [what for what, (mark, _) in asked.items() if stored.get(what, ("", ""))[0] != mark]
+    theirs, ours = ("; ".join(question.get(what, ("", "none"))[1] for what in other) for question in (stored, asked))
+    return (", ".join(other), theirs, ours) if other else None

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from denseclip_viz.errors import OutputError, warn
-from denseclip_viz.features.feature_question import Question, other_parts
+from denseclip_viz.features.feature_question import Question, differing
 from denseclip_viz.features.feature_shards import is_there, write_shard
 from denseclip_viz.features.manifest import FILE, FORMAT, Manifest, StoredImage, record_of
 from denseclip_viz.files import make_folder, written
@@ -64,12 +64,9 @@ class StoreWriter:
                 (self.folder / file_name).unlink(missing_ok=True)
 
     def _check(self, header: Mapping[str, Any]) -> None:
-        asked, begun = header["question"], self.manifest.header["question"]
-        if other := other_parts(asked, begun):
-            theirs, ours = (
-                "; ".join(question.get(what, ["", "none"])[1] for what in other) for question in (begun, asked)
-            )
-            got = f"{short_name(self.folder)} holds features of another {', '.join(other)}: {theirs}. This is {ours}"
+        if apart := differing(header["question"], self.manifest.header["question"]):
+            other, theirs, ours = apart
+            got = f"{short_name(self.folder)} holds features of another {other}: {theirs}. This is {ours}"
             raise OutputError(got, expected="one store for one question", fix="Name another folder.")
 
     def _refuse_others(self) -> None:

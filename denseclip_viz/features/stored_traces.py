@@ -14,7 +14,7 @@ from denseclip_viz.clip.preparation import Preparation, nothing
 from denseclip_viz.datasets.dataset import Dataset
 from denseclip_viz.datasets.example import image_of
 from denseclip_viz.errors import ImageError, LayerError, OutputError
-from denseclip_viz.features.feature_question import other_parts, path_fingerprints, question_of
+from denseclip_viz.features.feature_question import differing, path_fingerprints, question_of
 from denseclip_viz.features.feature_store import FeatureStore
 from denseclip_viz.images import describe, unwrapped
 from denseclip_viz.trace import Trace
@@ -57,10 +57,9 @@ class StoredTraces:
         store = features if isinstance(features, FeatureStore) else FeatureStore(features)
         tracing = arguments.tracing(model.tower, model.preprocess, model.provenance, model.checked, **options)
         fit, wanted = tracing.preparation.fit, tracing.options
-        asked = question_of(model, fit)
-        if other := other_parts(asked, store.question):
-            theirs, ours = ("; ".join(question[what][1] for what in other) for question in (store.question, asked))
-            got = f"{short_name(store.folder)} holds features of another {', '.join(other)}: {theirs}"
+        if apart := differing(question_of(model, fit), store.question):
+            other, theirs, ours = apart
+            got = f"{short_name(store.folder)} holds features of another {other}: {theirs}"
             raise OutputError(got, expected=ours, fix=f"Encode into another folder, {_HOW}.")
         keep = arguments.choose_parts("dense" if options.get("keep") is None else options["keep"]) - {"global"}
         _refuse_parts(store, keep, wanted.keys, wanted.layers)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,16 @@ def page_of_notebook(notebook, request):
     yield notebook
     image(notebook, request.node.name)
     notebook.watch.check()
+
+
+@pytest.fixture
+def show(tab, tmp_path, request):
+    """Open results in a module's `tab`, watched for this test alone: `show(results, fragment="", **options)`."""
+    from test_page import opened
+
+    yield partial(opened, tab, tmp_path)
+    image(tab, request.node.name)
+    tab.watch.check()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernels import environment
+from watch import SETTLED
 
 SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -112,6 +113,14 @@ class Lab:
         answer = page.evaluate(ASK, expression)
         assert answer["status"] == "ok", f"{expression}: {answer.get('ename')}: {answer.get('evalue')}"
         return json.loads(_literal(answer["data"]["text/plain"]))
+
+    def settled(self, page, name):
+        """Wait until the kernel has answered all that the page sent, and what it calls so has no work left."""
+        page.wait_for_function(SETTLED)
+        for _ in range(600):
+            if not self.ask(page, f"{name}.busy"):
+                break
+            page.wait_for_timeout(50)
 
     def write(self, name, *sources):
         """Make a notebook of code cells in the folder, for a test of its own."""

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 from readers import faults
-from watch import SETTLED, watched
+from watch import watched
 
 from denseclip_viz.toyworld import scene
 
@@ -54,11 +54,7 @@ def place(lab, page, point):
 
 
 def settled(lab, page):
-    page.wait_for_function(SETTLED)
-    for _ in range(200):
-        if not lab.ask(page, "images.busy"):
-            break
-        page.wait_for_timeout(50)
+    lab.settled(page, "images")
     return lab.ask(page, "list(images.selection)")
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 from test_keep import state_of
-from test_page import Shown, geometry_of
-from watch import image, watched
+from test_page import geometry_of
+from watch import watched
 
 import denseclip_viz as dcv
 
@@ -18,22 +18,6 @@ def tab(browser):
     """One page without a network for all tests of this file."""
     with watched(browser, name="bars", offline=True) as page:
         yield page
-
-
-@pytest.fixture
-def show(tab, tmp_path, request):
-    """Write a page of a result and open it: `show(result, **options)`."""
-
-    def call(result, **options):
-        tab.goto("about:blank")
-        tab.goto(dcv.save_html(result, tmp_path / "page.html", **options).as_uri())
-        shown = Shown(tab)
-        shown.wait("Number(n?.dataset.version) > 0")
-        return shown
-
-    yield call
-    image(tab, request.node.name)
-    tab.watch.check()
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import fake_results
 import numpy as np
 import pytest
 from test_keep import CLIPBOARD, copied, rows_of, state_of
-from test_page import NASTY, Shown, geometry_of, nearly_all
-from watch import image, watched
+from test_page import NASTY, geometry_of, nearly_all
+from watch import watched
 
 import denseclip_viz as dcv
 from denseclip_viz.geometry import upsample
@@ -20,22 +20,6 @@ def tab(browser):
     with watched(browser, name="contrast", offline=True) as page:
         page.add_init_script(CLIPBOARD)
         yield page
-
-
-@pytest.fixture
-def show(tab, tmp_path, request):
-    """Write a page of a result and open it: `show(result, **options)`."""
-
-    def call(result, **options):
-        tab.goto("about:blank")
-        tab.goto(dcv.save_html(result, tmp_path / "page.html", **options).as_uri())
-        shown = Shown(tab)
-        shown.wait("Number(n?.dataset.version) > 0")
-        return shown
-
-    yield call
-    image(tab, request.node.name)
-    tab.watch.check()
 
 
 def compare_with(shown, name, place):

@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import expect
 from readers import walk
 from test_layout import IN_SIGHT
-from watch import SETTLED, image, slide, watched
+from watch import image, slide, watched
 
 from denseclip_viz.toyworld import scene
 
@@ -50,11 +50,7 @@ class Explorer:
 
     def redrawn(self):
         """Wait until the kernel has done all that was asked of it and the page draws the very thing that it shows."""
-        self.page.wait_for_function(SETTLED)
-        for _ in range(600):
-            if not self.ask("EXPLORER.busy"):
-                break
-            self.page.wait_for_timeout(50)
+        self.lab.settled(self.page, self.name)
         shown = self.ask("[EXPLORER.result.image_name, EXPLORER.result.prompt.values.tolist(), EXPLORER.canvas.state]")
         self.page.wait_for_function(DRAWN, arg=[self.canvas.element_handle(), *shown])
 

@@ -35,11 +35,7 @@ class Compared:
         self.settled()
 
     def settled(self):
-        self.page.wait_for_function(SETTLED)
-        for _ in range(600):
-            if not self.ask("explorer.busy"):
-                break
-            self.page.wait_for_timeout(50)
+        self.lab.settled(self.page, "explorer")
         self.page.wait_for_function(SETTLED)
 
     def ask(self, expression):

@@ -9,8 +9,8 @@ import fake_results
 import numpy as np
 import pytest
 from PIL import Image
-from test_page import NASTY, Shown
-from watch import image, watched
+from test_page import NASTY
+from watch import watched
 
 import denseclip_viz as dcv
 
@@ -26,25 +26,6 @@ def tab(browser):
     with watched(browser, name="keep", offline=True, accept_downloads=True) as page:
         page.add_init_script(CLIPBOARD)
         yield page
-
-
-@pytest.fixture
-def show(tab, tmp_path, request):
-    """Write a page of results and open it: `show(result, fragment="", **options)`."""
-
-    def call(results, fragment="", **options):
-        several = results if isinstance(results, list) else [results]
-        path = dcv.save_html(results, tmp_path / f"{len(list(tmp_path.iterdir()))}.html", **options)
-        tab.goto("about:blank")
-        tab.goto(path.as_uri() + fragment)
-        shown = [Shown(tab, at) for at in range(len(several))]
-        for one in shown:
-            one.wait("Number(n?.dataset.version) > 0")
-        return shown if isinstance(results, list) else shown[0]
-
-    yield call
-    image(tab, request.node.name)
-    tab.watch.check()
 
 
 def kept(shown, name):

@@ -1,11 +1,12 @@
 """Independent masks on the page: a pixel has every name whose mask holds it, or none, as NumPy says."""
 
+from functools import partial
+
 import fake_results
 import numpy as np
 import pytest
-from test_page import Shown
+from test_page import opened
 
-import denseclip_viz as dcv
 from denseclip_viz.geometry import Geometry, upsample
 from denseclip_viz.plot.scales import label_colour
 from denseclip_viz.plot.segments import striped
@@ -13,13 +14,7 @@ from denseclip_viz.plot.segments import striped
 
 @pytest.fixture
 def show(offline_page, tmp_path):
-    def call(result, **options):
-        offline_page.goto(dcv.save_html(result, tmp_path / "page.html", **options).as_uri())
-        shown = Shown(offline_page)
-        shown.wait("Number(n?.dataset.version) > 0")
-        return shown
-
-    return call
+    return partial(opened, offline_page, tmp_path)
 
 
 def masks_of(pixels, prompts):

@@ -76,19 +76,25 @@ class Shown:
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(file))).convert("RGB"))
 
 
+def opened(page, folder, results, fragment="", **options):
+    """Write a page of results, open it, and wait until it is drawn: what it shows, or a list of that."""
+    several = results if isinstance(results, list) else [results]
+    path = dcv.save_html(results, folder / f"{len(list(folder.iterdir()))}.html", **options)
+    page.goto("about:blank")  # another fragment alone would open nothing
+    page.goto(path.as_uri() + fragment)
+    shown = [Shown(page, at) for at in range(len(several))]
+    for one in shown:
+        one.wait("Number(n?.dataset.version) > 0")
+    return shown if isinstance(results, list) else shown[0]
+
+
 @pytest.fixture
 def show(request, browser, tmp_path):
     """Write a page of results and open it: `show(result, **options)`."""
 
     def call(results, **options):
         page = options.pop("page", None) or request.getfixturevalue("offline_page")
-        several = results if isinstance(results, list) else [results]
-        path = dcv.save_html(results, tmp_path / f"{len(list(tmp_path.iterdir()))}.html", **options)
-        page.goto(path.as_uri())
-        shown = [Shown(page, at) for at in range(len(several))]
-        for one in shown:
-            one.wait("Number(n.dataset.version) > 0")
-        return shown if isinstance(results, list) else shown[0]
+        return opened(page, tmp_path, results, **options)
 
     return call
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_keep import CLIPBOARD, copied, rows_of, state_of
 from test_page import Shown, geometry_of
-from watch import image, watched
+from watch import watched
 
 import denseclip_viz as dcv
 
@@ -18,25 +18,6 @@ def tab(browser):
     with watched(browser, name="regions", offline=True) as page:
         page.add_init_script(CLIPBOARD)
         yield page
-
-
-@pytest.fixture
-def show(tab, tmp_path, request):
-    """Write a page of results and open it: `show(result, fragment="", **options)`."""
-
-    def call(results, fragment="", **options):
-        several = results if isinstance(results, list) else [results]
-        path = dcv.save_html(results, tmp_path / f"{len(list(tmp_path.iterdir()))}.html", **options)
-        tab.goto("about:blank")
-        tab.goto(path.as_uri() + fragment)
-        shown = [Shown(tab, at) for at in range(len(several))]
-        for one in shown:
-            one.wait("Number(n?.dataset.version) > 0")
-        return shown if isinstance(results, list) else shown[0]
-
-    yield call
-    image(tab, request.node.name)
-    tab.watch.check()
 
 
 def at(shown, y, x):

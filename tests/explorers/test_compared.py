@@ -15,27 +15,6 @@ from denseclip_viz.errors import DenseclipVizError, ImageError, PromptError
 PROMPTS = ["a taxi", "a road"]
 
 
-@pytest.fixture
-def opened(load_tiny, image_file):
-    """Open explorers on tiny models; `panel.encoded` counts what the image encoder does. Closed afterwards."""
-    panels, handles = [], []
-
-    def call(kind="vit", *, image=image_file, models=None, **options):
-        model = load_tiny(kind)
-        prompts = dcv.Prompts(PROMPTS, absent="a whale", articles="right")
-        panel = dcv.explore(models or model, image, prompts, **options)
-        panel.encoded = []
-        handles.append(panel.model.tower.visual.register_forward_pre_hook(lambda *_: panel.encoded.append(1)))
-        panels.append(panel)
-        return panel
-
-    yield call
-    for handle in handles:
-        handle.remove()
-    for panel in panels:
-        panel.close()
-
-
 def compare_with(panel, kind, value=None):
     """Choose as people do."""
     panel._compared.kind.value = kind

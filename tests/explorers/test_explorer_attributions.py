@@ -5,27 +5,6 @@ import xarray as xr
 
 import denseclip_viz as dcv
 
-PROMPTS = ["a taxi", "a road"]
-
-
-@pytest.fixture
-def opened(load_tiny, image_file):
-    """Open an explorer on a tiny model; `passes` counts what its image encoder does. Closed afterwards."""
-    panels, handles = [], []
-
-    def call(kind="vit", **options):
-        model = load_tiny(kind)
-        panel = dcv.explore(model, image_file, dcv.Prompts(PROMPTS, absent="a whale"), **options)
-        panels.append(panel), panel.__dict__.update(encoded=[])
-        handles.append(model.tower.visual.register_forward_pre_hook(lambda *_: panel.encoded.append(1)))
-        return panel
-
-    yield call
-    for handle in handles:
-        handle.remove()
-    for panel in panels:
-        panel.close()
-
 
 def strips(panel):
     return panel._spec.below[0]._packed.get("data", {"sections": []})["sections"]
