@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from playwright.sync_api import Error
+
 HERE = ("127.0.0.1", "localhost", "::1")
 # In both a request that leaves the machine is noted, and goes nowhere.
 FLAGS = [
@@ -81,7 +83,12 @@ def required():
 def launch(playwright, name="chromium"):
     """A headless browser of the system's, with a profile of its own."""
     engine = ENGINES[name]
-    return getattr(playwright, name).launch(executable_path=engine.path(), headless=True, **engine.options)
+    try:
+        return getattr(playwright, name).launch(executable_path=engine.path(), headless=True, **engine.options)
+    except Error as error:
+        if "unknown command" not in str(error):
+            raise
+        raise OSError(f"{engine.path()} is older than its driver: run apt-get update, and install it again") from error
 
 
 class Watch:
