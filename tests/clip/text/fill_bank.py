@@ -28,7 +28,6 @@ VISION = {"image_size": 16, "patch_size": 8, "width": 16, "head_width": 8, "laye
 PROVENANCE = {"model": "tiny", "weights_hash": "random-0", "dtype": "float32"}
 TOKENIZER = open_clip.SimpleTokenizer()
 BATCH = 8
-bank.TextCache = partial(bank.TextCache, least=1, seconds=0)  # each time that a bank opens its file
 
 
 def build():
@@ -41,7 +40,6 @@ def said(turn, count=160):
 
 
 def bank_in(folder, clip):
-    """A bank that writes every batch, so that a kill hits a write as often as it can."""
     return TextBank(clip, TOKENIZER, provenance=PROVENANCE, cache=folder)
 
 
@@ -110,6 +108,8 @@ def together(folder, clip):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    # every batch is written, each time that a bank opens its file: so a kill hits a write as often as it can
+    bank.TextCache = partial(bank.TextCache, least=1, seconds=0)
     folder, rounds = sys.argv[1:]
     clip = build()
     print(json.dumps({"killed": kill(folder, clip, int(rounds)), "together": together(Path(folder, "new"), clip)}))
