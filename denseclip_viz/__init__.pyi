@@ -7,9 +7,9 @@ from . import plot as plot
 from . import plus as plus
 from . import prompts as prompts
 from . import toyworld as toyworld
+from .canvas.linking import link as link
 from .canvas.page import save_html as save_html
 from .canvas.widget import Canvas as Canvas
-from .canvas.widget import link as link
 from .clip.load.models import models as models
 from .errors import DenseclipVizError as DenseclipVizError
 from .explorers.atlas import atlas as atlas

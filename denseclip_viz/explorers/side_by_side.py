@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
+from denseclip_viz.canvas.linking import link
 from denseclip_viz.canvas.state import CONTROLS
-from denseclip_viz.canvas.widget import Canvas, link
+from denseclip_viz.canvas.widget import Canvas
 from denseclip_viz.errors import DenseclipVizError
 from denseclip_viz.explorers.query import Result
 from denseclip_viz.explorers.status import StatusLine
