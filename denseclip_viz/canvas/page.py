@@ -59,6 +59,9 @@ def save_html(
     versus: Sequence[Any] | None = None,
     contrast: str = "difference",
     split: float = 0.5,
+    order: str = "given",
+    filter: str = "",
+    rows: str = AUTO,
 ) -> Path:
     """Write a page that shows results as the canvas does: one file, that opens from disk without a network.
 
@@ -98,6 +101,10 @@ def save_html(
         versus: What to compare the map with, as `["prompt", "a road"]`: another prompt, template, path, layer or head.
         contrast: "difference" of the two, or "slider" for one beside the other.
         split: Where the slider's line is, 0 at the left to 1.
+        order: Of the rows beside the image: "given", or "value" for the highest first.
+        filter: Letters, large or small; only prompts that contain them are listed there.
+        rows: "bars", a heat map of prompts × "places" (here, pin, region, image, peak) or × "templates", or "auto":
+            bars of up to 20 prompts, and places of more.
 
     Returns:
         Where it was written.
@@ -134,6 +141,9 @@ def save_html(
         versus=versus,
         contrast=contrast,
         split=split,
+        order=order,
+        filter=filter,
+        rows=rows,
     )
     is_one = isinstance(results, xr.Dataset | xr.DataArray | str) or not isinstance(results, Iterable)
     several: list[Any] = [results] if is_one else list(results)

@@ -5,6 +5,7 @@ import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any, NamedTuple
+from unicodedata import normalize
 from urllib.parse import unquote
 
 from denseclip_viz.errors import ImageError, LayerError, PromptError
@@ -37,11 +38,16 @@ DEFAULTS: dict[str, Any] = {
     "versus": None,
     "contrast": "difference",
     "split": 0.5,
+    "order": "given",
+    "filter": "",
+    "rows": AUTO,
 }
 CONTROLS = (*(name for name in DEFAULTS if name not in ("pinned", "split")), "keep")  # what `locked` may name
 FRAGMENT = "#state="  # of a page's link, before a state as JSON
 
 MOST_CORNERS = 400  # of a region's outline: a lasso that goes on and on still fits into a link
+MOST_LETTERS = 100  # of a filter: more than that is pasted by accident
+MOST_BARS = 20  # prompts: so many bars stand beside the image; of more one saw a part and would have to scroll
 RULES: dict[str, dict[str, Any]] = {
     **{name: {"kind": "text"} for name in ("prompt", "template", "path", "layer", "method")},
     "view": {"kind": "choice", "offered": list(VIEWS)},
@@ -56,6 +62,9 @@ RULES: dict[str, dict[str, Any]] = {
     "versus": {"kind": "pair", "none": True, "names": ["prompt", "template", "path", "layer", "head"]},
     "contrast": {"kind": "choice", "offered": ["difference", "slider"]},
     "split": {"kind": "number", "least": 0, "most": 1},
+    "order": {"kind": "choice", "offered": ["given", "value"]},
+    "filter": {"kind": "letters", "count": MOST_LETTERS},
+    "rows": {"kind": "choice", "offered": [AUTO, "bars", "places", "templates"], "bars": MOST_BARS},
 }
 """What each name may be, of which `choices` of a result may leave less; web/state.js reads a link by the same table."""
 
@@ -148,6 +157,17 @@ def carry_over(
     return {**state, **first, **lost, **dict.fromkeys(_outside(state, frame))}
 
 
+def rows_as(state: Mapping[str, Any], prompts: int) -> str:
+    """Say what the rows of so many prompts are, as heat.js does: as chosen, or bars while these stand beside the image.
+
+    Example:
+        >>> rows_as(DEFAULTS, 20), rows_as(DEFAULTS, 21), rows_as({**DEFAULTS, "rows": "templates"}, 2)
+        ('bars', 'places', 'templates')
+    """
+    chosen: str = state["rows"]
+    return chosen if chosen != AUTO else "bars" if prompts <= MOST_BARS else "places"
+
+
 def checked_controls(names: Sequence[str]) -> list[str]:
     """List names of controls; raise ImageError for one that is no control."""
     for name in [names] if isinstance(names, str) else names:
@@ -206,6 +226,12 @@ def _is_pair(value: Any, rule: Mapping[str, Any]) -> bool:
     return isinstance(value, list | tuple) and len(value) == 2 and value[0] in rule["names"]
 
 
+def _is_letters(value: Any, rule: Mapping[str, Any]) -> bool:
+    if not isinstance(value, str) or any("\ud800" <= character <= "\udfff" for character in value):
+        return False
+    return len(normalize("NFC", value)) <= int(rule["count"])
+
+
 def _is_outline(value: Any, rule: Mapping[str, Any]) -> bool:
     least, most = rule["corners"]
     return isinstance(value, list | tuple) and least <= len(value) <= most and all(map(_is_point, value))
@@ -215,6 +241,7 @@ _Kind = tuple[str, Callable[[Any, Mapping[str, Any]], bool], Callable[[Any], Any
 _KINDS: dict[str, _Kind] = {
     "text": ("a text", lambda value, _: isinstance(value, str), str),
     "choice": ("one of {listed}", _is_offered, lambda value: value),
+    "letters": ("a text of at most {count} characters", _is_letters, lambda value: normalize("NFC", value)),
     "head": (
         "a head's number, or 'mean'",
         lambda v, _: v == MEAN or is_number(v),

@@ -56,6 +56,10 @@ class Canvas(CheckedWidget):
         versus: What to compare the map with, as `["prompt", "a road"]`: another prompt, template, path, layer or head.
         contrast: "difference" of the two, or "slider" for one beside the other.
         split: Where the slider's line is, 0 at the left to 1.
+        order: Of the rows beside the image: "given", or "value" for the highest first.
+        filter: Letters, large or small; only prompts that contain them are listed there.
+        rows: "bars", a heat map of prompts × "places" (here, pin, region, image, peak) or × "templates", or "auto":
+            bars of up to 20 prompts, and places of more.
 
     Attributes:
         state: What is shown, by the names above from `prompt` on. Give it some and the others stay:
@@ -115,6 +119,9 @@ class Canvas(CheckedWidget):
         versus: Sequence[Any] | None = None,
         contrast: str = "difference",
         split: float = 0.5,
+        order: str = "given",
+        filter: str = "",
+        rows: str = AUTO,
     ) -> None:
         self._limits: Limits = None
         self._leave_out: tuple[str, ...] = ()
@@ -144,6 +151,9 @@ class Canvas(CheckedWidget):
             versus=versus,
             contrast=contrast,
             split=split,
+            order=order,
+            filter=filter,
+            rows=rows,
         )
 
     def show(

@@ -1,11 +1,13 @@
 """The rows beside the image: their order, which are listed, and a map of prompts × places or templates."""
 
+from unicodedata import normalize
+
 import fake_results
 import numpy as np
 import pytest
 from matplotlib import colormaps
 from test_keep import state_of
-from test_page import geometry_of
+from test_page import NASTY, geometry_of
 from watch import watched
 
 import denseclip_viz as dcv
@@ -27,6 +29,10 @@ def many():
 
 def listed(shown):
     return shown.root.locator(".dcv-bar:visible .dcv-name").all_text_contents()
+
+
+def told_of(shown):
+    return shown.root.locator(".dcv-listed [role=status]").text_content()
 
 
 def test_rows_are_sorted_by_value_and_stay_while_one_points(show, many):
@@ -52,16 +58,115 @@ def test_a_few_letters_filter_the_rows_and_escape_lists_all_again(show, many):
     letters = shown.root.locator(".dcv-filter")
     letters.fill("GR")
     assert listed(shown) == [name for name in fake_results.MANY if "gr" in name]
-    assert shown.root.locator(".dcv-listed").text_content() == "2 of 12 match"
-    letters.fill("<b>")
-    assert listed(shown) == [] and shown.root.locator(".dcv-listed").text_content() == "0 of 12 match"
+    assert told_of(shown) == "2 of 12 match"
     letters.press("Escape")
-    assert len(listed(shown)) == 12 and shown.root.locator(".dcv-listed").text_content() == ""
+    assert len(listed(shown)) == 12 and told_of(shown) == "" and state_of(shown)["filter"] == ""
 
 
-def test_two_rows_need_no_tools(show):
-    shown = show(fake_results.comparison(prompts=["a car", "grass"]))
+def test_a_filter_that_leaves_no_row_says_so_and_one_press_lists_all_again(show, many):
+    shown = show(many, filter=NASTY)
+    assert listed(shown) == [] and told_of(shown) == f"none of 12 has “{NASTY}” in it"
+    assert shown.root.locator(".dcv-axis").is_hidden() and shown.root.locator(".dcv-listed img").count() == 0
+    shown.redraws(lambda: shown.root.get_by_role("button", name="show all 12").click())
+    assert len(listed(shown)) == 12 and state_of(shown)["filter"] == ""
+    assert shown.page.evaluate("document.activeElement.className") == "dcv-filter"
+
+
+def test_letters_are_matched_however_they_were_composed_and_at_most_a_hundred_are_kept(show):
+    korean = normalize("NFD", "고양이 한 마리")
+    shown = show(fake_results.comparison(prompts=[*fake_results.MANY, korean, "سيارة حمراء"]))
+    letters = shown.root.locator(".dcv-filter")
+    for text in ("고양", normalize("NFD", "고양")):
+        letters.fill(text)
+        assert listed(shown) == [korean] and state_of(shown)["filter"] == "고양"
+    letters.fill("حمراء")
+    assert listed(shown) == ["سيارة حمراء"]
+    letters.fill("🐱" * 200)
+    assert state_of(shown)["filter"] == "🐱" * 100
+
+
+def test_two_rows_need_no_tools_until_something_is_chosen(show):
+    both = fake_results.comparison(prompts=["grass", "a car"])
+    shown = show(both)
     assert shown.root.locator(".dcv-tools").is_hidden() and len(listed(shown)) == 2
+    shown = show(both, order="value", filter="A")
+    assert listed(shown) == [str(both.prompt.values[i]) for i in np.argsort(-both.dense.max(("y", "x"))[0].values)]
+    shown.root.locator(".dcv-filter").fill("")  # what is chosen can be taken back, and the tools stay under the hand
+    shown.root.locator(".dcv-order").select_option("given")
+    assert shown.root.locator(".dcv-filter").is_visible() and listed(shown) == ["grass", "a car"]
+
+
+def test_heads_are_sorted_and_never_filtered(show, many):
+    shown = show(many, view="attention", order="value", filter="car", pinned=[3, 4])
+    order = np.argsort(-many.attention_heads[:, 3, 4].values)
+    heads = [text for text in listed(shown) if text != "mean"]
+    assert heads == [f"head {i}" for i in order] and len(listed(shown)) == 9
+    assert shown.root.locator(".dcv-filter").is_hidden() and shown.root.locator(".dcv-rows").is_hidden()
+
+
+def test_a_teacher_can_choose_the_rows_and_lock_them(show, many):
+    shown = show(many, order="value", filter="a w", rows="templates", locked=["order", "filter", "rows"])
+    assert sorted(listed(shown)) == ["a wheel", "a window"] and shown.root.locator(".dcv-heat:visible").count() == 2
+    assert shown.root.locator(".dcv-tools").is_hidden() and shown.root.locator(".dcv-all").is_hidden()
+
+
+def test_linked_canvases_sort_filter_and_draw_their_rows_together(show, many):
+    left, right = show([many, many], locked=["order"])
+    left.root.locator(".dcv-filter").fill("gr")
+    left.root.locator(".dcv-rows").select_option("places")
+    assert listed(right) == ["green grass", "a grand piano"] and right.root.locator(".dcv-heat:visible").count() == 2
+
+
+@pytest.mark.parametrize(("count", "rows"), [(20, "bars"), (21, "places"), (50, "places")])
+def test_by_itself_a_page_draws_bars_of_few_prompts_and_places_of_many(show, count, rows):
+    shown = show(fake_results.comparison(prompts=[f"thing {i}" for i in range(count)]))
+    assert shown.root.locator(".dcv-rows option").first.text_content() == f"auto: {rows}"
+    assert (
+        shown.root.locator(".dcv-heat").first.is_visible()
+        == (rows == "places")
+        == shown.root.locator(".dcv-heat-key").is_visible()
+    )
+    shown.redraws(lambda: shown.root.locator(".dcv-rows").select_option("bars"))
+    assert shown.root.locator(".dcv-track").first.is_visible() and state_of(shown)["rows"] == "bars"
+
+
+def test_a_heat_map_follows_what_is_pointed_at_and_says_its_scale(show, many):
+    shown = show(many, rows="places", opacity=0)
+    before = heat_of(shown)
+    shown.point(10, 15, geometry_of(many).grid)
+    here, rest = heat_of(shown)[:, :1], heat_of(shown)[:, 1:]
+    assert np.abs(here - colours_of(many.dense[0, :, 10, 15].values[:, None], many)).max() <= 3
+    assert (rest == before[:, 1:]).all() and shown.bars()["the sun"] == f"{float(many.dense[0, 3, 10, 15]):.3f}"
+    key = shown.root.locator(".dcv-heat-key")
+    assert key.locator("span").all_text_contents() == shown.root.locator(".dcv-ticks span").all_text_contents()[::2]
+    ramp = key.locator("canvas").evaluate("n => [...n.getContext('2d').getImageData(0, 0, 256, 1).data]")
+    assert (
+        np.abs(np.reshape(ramp, (256, 4))[:, :3] - 255 * colormaps["viridis"](np.linspace(0, 1, 256))[:, :3]).max() <= 3
+    )
+
+
+@pytest.mark.parametrize("wide", [900, 1400])
+@pytest.mark.parametrize("view", ["dense", "gap"])
+def test_titles_stand_over_their_columns_and_nothing_overlaps(show, wide, view):
+    names = [*fake_results.MANY, *fake_results.WRITTEN, fake_results.LONG, *(f"thing {i}" for i in range(281))]
+    outline = [[60, 40], [60, 200], [200, 120]]
+    both = fake_results.comparison(prompts=names)
+    shown = show(both, view=view, pinned=[3, 4], region=outline)
+    shown.page.set_viewport_size({"width": wide, "height": 900})
+    boxes = "all => all.map(n => { const r = n.getBoundingClientRect(); return [r.left, r.right] })"
+    heat, titles = (shown.root.locator(name).evaluate_all(boxes) for name in (".dcv-heat", ".dcv-columns span"))
+    assert len(heat) == 300 and len(titles) == 5
+    wanted = np.linspace(*heat[0], 6)
+    assert np.allclose(titles, np.stack([wanted[:-1], wanted[1:]], 1), atol=1)
+    fits = "all => all.every(n => n.scrollWidth <= n.clientWidth)"
+    assert shown.root.locator(".dcv-columns span").evaluate_all(fits)
+    assert shown.root.locator(".dcv-number").evaluate_all("all => all.every(n => n.scrollWidth <= n.offsetWidth)")
+    parts = [
+        shown.root.locator(".dcv-bar").first.locator(f".dcv-{name}").bounding_box()
+        for name in ("name", "heat", "number")
+    ]
+    assert all(one["x"] + one["width"] <= other["x"] for one, other in zip(parts, parts[1:], strict=False))
+    shown.page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_bars_have_an_axis_and_their_zero_where_values_are_below_it(show, many):
@@ -84,14 +189,14 @@ def colours_of(values, both):
     return 255 * colormaps["viridis"](np.clip((values - low) / (high - low), 0, 1))[..., :3]
 
 
-def test_a_heat_map_of_places_has_the_pin_the_region_the_image_and_the_peak(show, many):
+def test_a_heat_map_of_places_has_what_is_pointed_at_the_pin_the_region_the_image_and_the_peak(show, many):
     outline = [[60, 40], [60, 200], [200, 120]]
     shown = show(many, pinned=[3, 4], region=outline)
-    shown.redraws(lambda: shown.root.locator(".dcv-bars-as").select_option("place"))
-    assert shown.root.locator(".dcv-columns span").all_text_contents() == ["pin", "region", "image", "peak"]
+    shown.redraws(lambda: shown.root.locator(".dcv-rows").select_option("places"))
+    assert shown.root.locator(".dcv-columns span").all_text_contents() == ["here", "pin", "region", "image", "peak"]
     maps = many.dense[0]
     inside = dcv.maps.region_means(many, outline)["mean"][0]
-    columns = [maps[:, 3, 4], inside, maps.mean(("y", "x")), maps.max(("y", "x"))]
+    columns = [inside, maps[:, 3, 4], inside, maps.mean(("y", "x")), maps.max(("y", "x"))]
     assert np.abs(heat_of(shown) - colours_of(np.stack(columns, 1), many)).max() <= 3
     row = shown.root.locator(".dcv-bar").nth(3)
     row.focus()
@@ -102,12 +207,12 @@ def test_a_heat_map_of_places_has_the_pin_the_region_the_image_and_the_peak(show
     assert shown.page.evaluate("document.activeElement.dataset.prompt") == fake_results.MANY[4]
     assert shown.root.locator(".dcv-told").text_content().startswith("peak · a wheel")
     shown.root.locator(".dcv-order").select_option("value")
-    assert listed(shown) == many.prompt.values[np.argsort(-columns[3].values)].tolist()
+    assert listed(shown) == many.prompt.values[np.argsort(-columns[-1].values)].tolist()
 
 
 def test_a_heat_map_of_templates_chooses_prompt_and_template(show, many):
     shown = show(many, pinned=[3, 4])
-    shown.redraws(lambda: shown.root.locator(".dcv-bars-as").select_option("template"))
+    shown.redraws(lambda: shown.root.locator(".dcv-rows").select_option("templates"))
     values = np.concatenate([many.dense[:, :, 3, 4], many.dense[:, :, 3, 4].mean("template").values[None]])
     assert np.abs(heat_of(shown) - colours_of(values.T, many)).max() <= 3
     row = shown.root.locator(".dcv-bar").nth(3)

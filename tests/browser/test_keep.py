@@ -116,6 +116,22 @@ def test_the_link_opens_the_page_in_this_state(show):
     assert shown.page.locator(".dcv-remark").text_content() == ""
 
 
+@pytest.mark.engines("chromium", "firefox")
+def test_order_filter_and_rows_are_in_the_link_the_json_and_the_python(show):
+    both = fake_results.comparison(prompts=fake_results.MANY, templates=2)
+    shown = show(both).select("order", "value").select("rows", "templates")
+    shown.root.locator(".dcv-filter").fill('A "<b>')
+    link, state = copied(shown, "link"), state_of(shown)
+    assert dcv.Canvas(both, state=copied(shown, "json")).state == state
+    assert copied(shown, "python").endswith(', order="value", filter="A \\"<b>", rows="templates")\n')
+    shown.page.goto("about:blank")
+    shown.page.goto(link)
+    shown.wait("Number(n?.dataset.version) > 0")
+    assert state_of(shown) == state
+    values = [shown.root.locator(f".dcv-{name}").input_value() for name in ("order", "filter", "rows")]
+    assert values == ["value", 'A "<b>', "templates"]
+
+
 def test_a_link_of_several_canvases_holds_the_state_of_each(show):
     several = [fake_results.comparison(), fake_results.comparison()]
     left, right = show(several, linked=False)
@@ -145,6 +161,7 @@ def test_what_a_link_names_wrongly_is_left_out_by_name(show):
         "colours": "jet",
         "view": "gap",
     }
+    wrong |= {"order": "size", "filter": "a" * 101, "rows": 1}
     wrong |= {"threshold": "x", "interpolation": [], "head": {}, NASTY: 1}
     shown = show(fake_results.comparison(), fragment="#state=" + json.dumps(wrong).replace("%", "%25"))
     assert state_of(shown) == {**dcv.Canvas(fake_results.comparison()).state, "view": "gap"}

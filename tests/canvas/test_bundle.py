@@ -29,6 +29,7 @@ def canvases(model):
     wide = (alone + 0.5).assign_attrs(alone.attrs)
     yield "comparison", both, trace, {"view": "gap", "prompt": "a whale", "opacity": 0.25, "pinned": (1, 2)}
     yield "similarity", alone, trace, {"template": "ensemble", "hover": True, "locked": ["head"], "still": False}
+    yield "rows", alone, None, {"order": "value", "filter": "a r", "rows": "templates"}
     yield "like another", alone, None, {"like": wide}
     yield "limits", both, None, {"limits": {"dense": (0, 0.4)}, "leave_out": ["attention", "image"]}
     yield "paths", model.compare(paths, TEXTS), paths, {"path": "vanilla", "threshold": 0.1}

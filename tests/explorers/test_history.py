@@ -36,10 +36,11 @@ def shown(panel):
 
 def test_back_and_forward_show_each_run_as_it_was_left_without_a_pass(panel):
     before = []
-    panel.canvas.state = {"prompt": "a road", "opacity": 0.2, "view": "gap"}
+    rows = {"order": "value", "filter": "ro", "rows": "places"}
+    panel.canvas.state = {"prompt": "a road", "opacity": 0.2, "view": "gap", **rows}
     before.append((shown(panel), panel.canvas.state))
     typed(panel, "a bus\na road")
-    panel.canvas.state = {"opacity": 0.9, "pinned": [1, 1]}
+    panel.canvas.state = {"opacity": 0.9, "pinned": [1, 1], "order": "given", "filter": "", "rows": "auto"}
     before.append((shown(panel), panel.canvas.state))
     panel.controls.geometry.value = "whole"
     panel.look_at(noise(0))

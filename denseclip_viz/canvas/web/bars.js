@@ -1,6 +1,6 @@
 // Bars: one row for each prompt, or each head where a map has none; their order, and which of them are listed.
 
-const FEW = 6; // fewer rows need neither order nor filter
+const FEW = 6; // fewer rows need neither order nor filter, unless one is chosen
 const ORDERS = { given: "as given", value: "by value" };
 
 function makeBars(parts) {
@@ -9,41 +9,41 @@ function makeBars(parts) {
   parts.key = make("div", "dcv-key", {}, "the whole image’s cosine");
   parts.number = make("div", "dcv-number-key"); // what a legend's numbers and shares are
   parts.axis = make("div", "dcv-axis", { "aria-hidden": "true" }, make("span"), make("span"));
-  parts.listed = make("div", "dcv-listed", { role: "status" });
+  parts.listed = make("span", "", { role: "status", dir: "auto" });
+  parts.all = make("button", "dcv-all", { type: "button" });
   const options = (texts) => Object.entries(texts).map(([value, text]) => make("option", "", { value }, text));
   const filter = make("input", "", { type: "search", spellcheck: "false", autocomplete: "off", size: 1 });
   parts.tools = make("div", "dcv-tools");
   parts.tools.append(
     makeField(parts, "order", "order", make("select", "", {}, ...options(ORDERS))),
     makeField(parts, "filter", "filter", filter),
-    makeField(parts, "bars-as", "show", make("select", "", {}, ...options(HEATS))),
+    makeField(parts, "rows", "rows", make("select", "", {}, ...options(HEATS))),
   );
-  return [parts.where, parts.tools, parts.number, ...makeHeat(parts), parts.axis, parts.bars, parts.listed, parts.key];
+  const listed = make("div", "dcv-listed", {}, parts.listed, parts.all), [above, below] = makeHeat(parts);
+  return [parts.where, parts.tools, parts.number, ...above, parts.axis, parts.bars, below, listed, parts.key];
 }
 
 function listenToBars(view) {
-  const { controls, bars } = view.parts, { order, filter, "bars-as": as } = controls;
-  order.addEventListener("change", () => arrange(view));
-  filter.addEventListener("input", () => arrange(view));
-  filter.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !filter.value) return;
-    filter.value = "";
-    arrange(view);
+  const { controls, bars, all } = view.parts, { order, filter, rows } = controls;
+  order.addEventListener("change", () => change(view, { order: order.value }));
+  filter.addEventListener("input", () => change(view, { filter: lettersIn(view, filter) }));
+  filter.addEventListener("keydown", ({ key }) => key === "Escape" && view.state.filter && change(view, { filter: "" }));
+  all.addEventListener("click", () => {
+    change(view, { filter: "" });
+    if (!view.parts.fields.filter.hidden) filter.focus();
   });
-  as.addEventListener("change", () => {
-    view.column = null;
-    draw(view);
-  });
+  rows.addEventListener("change", () => change(view, { rows: rows.value }));
   bars.addEventListener("keydown", (event) => walkBars(view, event));
 }
 
+const lettersIn = ({ data }, { value }) => [...value.normalize()].slice(0, data.rules.filter.count).join("");
+
 // Up and down go from row to row, left and right from column to column of a heat map.
 function walkBars(view, event) {
-  const [down, right] = ARROWS[event.key] ?? [], listed = view.rows.map(({ row }) => row).filter(({ hidden }) => !hidden);
-  const rows = [...view.parts.bars.children].filter((row) => listed.includes(row)), at = rows.indexOf(document.activeElement);
+  const [down, right] = ARROWS[event.key] ?? [], { listed } = view, at = listed.findIndex(({ row }) => row === event.target);
   if (at < 0 || down === undefined || (right && !view.heat)) return;
-  if (right) moveColumn(view, view.column + right, event.target);
-  else rows[clamp(at + down, 0, rows.length - 1)].focus();
+  if (right) moveColumn(view, view.column + right, listed[at]);
+  else listed[clamp(at + down, 0, listed.length - 1)].row.focus();
   event.preventDefault();
 }
 
@@ -73,7 +73,7 @@ function makeRow(view, axis, name, i) {
 
 // Of a heat map of templates a cell chooses both.
 function choose(view, axis, name) {
-  const template = view.heat?.axis === "template" && view.column !== null ? view.data.choices.template[view.column] : view.state.template;
+  const template = view.heat?.axis === "templates" && view.column !== null ? view.data.choices.template[view.column] : view.state.template;
   change(view, axis === "prompt" ? { prompt: name, template } : { [axis]: name });
 }
 
@@ -103,16 +103,43 @@ function showAxis({ parts, shown }, [low, high], decimals) {
 
 // By what was read when something was last chosen: rows that moved with the pointer could not be pointed at.
 function arrange(view) {
-  const { parts, rows, shown, shares, heat, column } = view, { order, filter } = parts.controls, words = filter.value.trim().toLowerCase();
-  const isFew = rows.length < FEW, size = ({ found, values, place }) => (heat ? values[column] : shown ? found.mean : shares[place]);
-  const sorted = order.value === "value" && !isFew ? [...rows].sort((a, b) => (size(b) || -Infinity) - (size(a) || -Infinity)) : rows;
-  for (const bar of rows) bar.row.hidden = !isFew && !bar.text.toLowerCase().includes(words);
+  const { parts, rows, shown, shares, heat, column, state, stack } = view, letters = plainly(state.filter.trim());
+  const sizeOf = ({ found, values, place }) => (heat ? values[column] : shown ? found.mean : shares[place]);
+  const size = (bar) => (Number.isNaN(sizeOf(bar)) ? -Infinity : sizeOf(bar));
+  const sorted = state.order === "value" ? [...rows].sort((a, b) => size(b) - size(a)) : rows;
+  for (const { row, text } of rows) row.hidden = axisOf(stack) === "prompt" && !plainly(text).includes(letters);
   const wanted = sorted.map(({ row }) => row), focused = document.activeElement;
   if (wanted.some((row, i) => parts.bars.children[i] !== row)) {
     parts.bars.replaceChildren(...wanted);
     if (wanted.includes(focused)) focused.focus({ preventScroll: true });
   }
-  parts.tools.hidden = isFew;
-  const listed = rows.filter(({ row }) => !row.hidden).length;
-  parts.listed.textContent = listed < rows.length ? `${listed} of ${rows.length} match` : "";
+  view.listed = sorted.filter(({ row }) => !row.hidden);
+  tellListed(view);
+}
+
+const plainly = (text) => text.normalize().toLowerCase();
+
+function tellListed({ parts, rows, listed, state, model }) {
+  const isAll = listed.length === rows.length, letters = state.filter.trim();
+  parts.listed.textContent = isAll ? "" : listed.length ? `${listed.length} of ${rows.length} match` : `none of ${rows.length} has “${letters}” in it`;
+  parts.all.textContent = `show all ${rows.length}`;
+  parts.all.hidden = isAll || (model.get("locked") ?? []).includes("filter");
+  parts.side.classList.toggle("dcv-none", !listed.length);
+}
+
+// Of few rows nothing is offered until something is chosen; then all is, as long as the result is there.
+function hiddenTools(view, axis) {
+  const { data, state } = view, { start } = data;
+  view.needsTools ||= ["order", "filter", "rows"].some((name) => state[name] !== start[name]);
+  const isIdle = data.choices[axis].length < FEW && !view.needsTools;
+  return { order: isIdle, filter: isIdle || axis === "head", rows: isIdle || !hasHeat(view) };
+}
+
+function showTools({ parts, state, data }) {
+  const { order, filter, rows } = parts.controls;
+  order.value = state.order;
+  rows.value = state.rows;
+  rows.options[0].textContent = `auto: ${rowsAs({ data, state: data.start })}`;
+  if (lettersIn({ data }, filter) !== state.filter) filter.value = state.filter; // what is being typed stays as it is
+  parts.tools.hidden = ["order", "filter", "rows"].every((name) => parts.fields[name].hidden);
 }

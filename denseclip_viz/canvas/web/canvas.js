@@ -154,7 +154,7 @@ async function load(view) {
   const data = unpack(given), { bitmap, labels } = await decode(data, given.buffers);
   if (turn !== view.turn) return bitmap?.close();
   view.bitmap?.close();
-  Object.assign(view, { given, data, bitmap, labels, pointed: null, drag: null, draft: null, fitted: "", loads: view.loads + 1 });
+  Object.assign(view, { given, data, bitmap, labels, pointed: null, drag: null, draft: null, needsTools: false, fitted: "", loads: view.loads + 1 });
   view.state = resolved(view.model.get("state"), data);
   parts.root.style.setProperty("--dcv-ratio", data.size[1] / data.size[0]);
   parts.warning.textContent = data.random ? "random weights · nothing here was learned" : "";

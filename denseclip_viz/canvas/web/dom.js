@@ -12,8 +12,8 @@ function makeParts(el) {
   parts.image = make("canvas", "dcv-image", aria);
   const frame = (parts.frame = make("div", "dcv-frame", {}, parts.image, makeOutline(parts), parts.pin, parts.peak, parts.cell, ...makeSplit(parts)));
   parts.stage = make("div", "dcv-stage", {}, frame, parts.caption);
-  const side = make("div", "dcv-side", {}, makeScale(parts), ...makeBars(parts));
-  parts.body = make("div", "dcv-body", {}, parts.stage, side);
+  parts.side = make("div", "dcv-side", {}, makeScale(parts), ...makeBars(parts));
+  parts.body = make("div", "dcv-body", {}, parts.stage, parts.side);
   parts.root = make("div", "dcv-canvas", { role: "group", "data-version": 0 });
   parts.root.addEventListener("focusin", ({ target }) => keepKeys(target));
   parts.root.append(parts.warning, parts.caution, parts.bar, parts.empty, parts.body, parts.status, parts.credit);
@@ -58,8 +58,8 @@ function fillSelects({ data, parts }) {
 }
 
 // What leaves no choice is not shown, nor what a teacher locked.
-function hiddenControls({ data, state, shown, model }) {
-  const { choices, cells } = data, isOne = (name) => choices[name].length < 2;
+function hiddenControls(view) {
+  const { data, state, shown, stack, model } = view, { choices, cells } = data, isOne = (name) => choices[name].length < 2;
   const hidden = {
     view: isOne("view"),
     prompt: !shown, // labels are of all prompts at once
@@ -71,6 +71,7 @@ function hiddenControls({ data, state, shown, model }) {
     hover: !cells,
     colours: !shown,
     interpolation: data.labels && !shown, // labels are pixels
+    ...hiddenTools(view, axisOf(stack)),
   };
   for (const name of model.get("locked") ?? []) hidden[name] = true;
   return hidden;
@@ -88,6 +89,7 @@ function showControls(view) {
   controls.hover.checked = state.hover;
   if (shown) showColours(data, state, controls.colours, shown);
   showContrast(view);
+  showTools(view);
 }
 
 function showColours({ tables }, { colours }, select, { diverging }) {

@@ -12,7 +12,7 @@ function draw(view) {
   showControls(view);
   showScale(view);
   showCaption(view);
-  view.heatOf = null;
+  view.heat = null;
   tell(view);
   arrange(view);
   showKeep(view);

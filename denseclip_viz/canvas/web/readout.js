@@ -96,7 +96,7 @@ function tell(view) {
   const { data, stack, parts } = view, spot = spotOf(view), shown = shownAt(view, spot), isLabels = data.labels && !shown;
   const grid = (isLabels ? data.labels : shown ?? stack).grid, isRegion = spot.origin === "region";
   const cell = isRegion ? null : cellAt(data, grid, spot.place), found = shown && readingAt(view, grid, spot)(shown.read);
-  buildBars(view, stack?.view === "attention" ? "head" : "prompt");
+  buildBars(view, axisOf(stack));
   showMarks(view, grid, cell);
   showOutline(view);
   const place = isRegion ? regionWords(view, grid, found) : cell ? cellWords({ ...view, shown }, grid, cell) : "";

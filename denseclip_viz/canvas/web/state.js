@@ -15,6 +15,7 @@ const frameOf = ({ labels, stacks }) => (labels ?? stacks[0]).grid;
 const KINDS = {
   choice: (value, { offered }) => offered.includes(value),
   number: (value, { least = -Infinity, most = Infinity }) => isNumber(value) && value >= least && value <= most,
+  letters: (value, { count }) => typeof value === "string" && !/\p{Cs}/u.test(value) && [...value.normalize()].length <= count,
   pair: (value, { names }, { choices }) =>
     Array.isArray(value) && value.length === 2 && names.includes(value[0]) && choices[value[0]].includes(value[1]),
   cell: (value, _, meta) =>
