@@ -28,7 +28,7 @@ tests: $(VENV)/.installed
 # after the others and apart from them: the browsers' driver keeps an event loop in its thread, and two of each browser
 # with their kernels want both cores
 browser: $(VENV)/.installed
-	$(BIN)/python -m pytest tests/browser --numprocesses=2 --dist=loadgroup
+	$(BIN)/python -m pytest tests/browser --numprocesses=2 --no-loadscope-reorder
 
 every: $(VENV)/.installed
 	$(BIN)/python -m pytest -m every

@@ -32,6 +32,7 @@ METADATA = {
 STILLS = {"image/png", "image/jpeg"}
 VIEW = "application/vnd.jupyter.widget-view+json"
 KEPT = ("tags", "jupyter")
+IN_JUPYTERLAB = ("00_quickstart.ipynb", "explorer.ipynb")  # the first that people open, with answers, and widgets
 
 
 def execute(path):

@@ -28,13 +28,18 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("browser", _engines(metafunc), indirect=True, scope="session")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads them
-def pytest_collection_modifyitems(items):
+def pytest_xdist_make_scheduler(config, log):
     """What shares a page stays in one process: a file in an engine. Lessons share none, and go where there is room."""
-    for item in items:
-        if item.path.parent == HERE and item.path.name != "test_notebooks.py":
-            engine = item.callspec.params.get("browser", "") if hasattr(item, "callspec") else ""
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {engine}"))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByPage(LoadScopeScheduling):
+        # by the text of the name: marks of groups are lost on the way from pytest 9.2 to xdist 3.8
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            engine = next((engine for engine in ENGINES if f"[{engine}" in test), "")
+            return nodeid if file.endswith("test_notebooks.py") else f"{file} {engine}"
+
+    return ByPage(config, log)
 
 
 def _engines(metafunc):
