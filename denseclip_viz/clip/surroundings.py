@@ -164,3 +164,15 @@ def check_eval(module: nn.Module, *, beside: str = "", fix: str = "Call model.cl
     if parts:
         got = f"{parts[0][0] or 'the tower'} is in training mode"
         raise LayerError(got, expected="a model in eval mode", fix=fix)
+
+
+def products_of_float32() -> str:
+    """Tell how torch multiplies float32, which a caller may have shortened: `torch.set_float32_matmul_precision`.
+
+    Example:
+        >>> products_of_float32()
+        'exact'
+    """
+    places = (getattr(backend, "matmul", None) for backend in (torch.backends.cuda, torch.backends.mkldnn))
+    set_to = [torch.get_float32_matmul_precision(), *(getattr(place, "fp32_precision", "none") for place in places)]
+    return ", ".join(name for name in set_to if name not in ("highest", "none", "ieee")) or "exact"

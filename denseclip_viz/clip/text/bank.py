@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity, live_print, products_of_float32
+from denseclip_viz.clip.surroundings import guarded, products_of_float32
+from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity, live_print
 from denseclip_viz.clip.text.encode import Progress, context_length, encoded, mean_over_synonyms
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids, unread
 from denseclip_viz.errors import OutputError, PromptError, warn

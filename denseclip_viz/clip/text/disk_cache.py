@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from denseclip_viz.clip.surroundings import products_of_float32
 from denseclip_viz.clip.text.encode import context_length
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
 from denseclip_viz.errors import OutputError, PromptError
@@ -118,18 +119,6 @@ def identity(clip: nn.Module, tokenizer: Tokenizer, provenance: Mapping[str, str
         "tower": weights_print(clip, _BESIDE_TEXT),
         "tokenizer": tokenizer_print(tokenizer, context_length(clip, tokenizer)),
     }
-
-
-def products_of_float32() -> str:
-    """Tell how torch multiplies float32, which a caller may have shortened: `torch.set_float32_matmul_precision`.
-
-    Example:
-        >>> products_of_float32()
-        'exact'
-    """
-    places = (getattr(backend, "matmul", None) for backend in (torch.backends.cuda, torch.backends.mkldnn))
-    set_to = [torch.get_float32_matmul_precision(), *(getattr(place, "fp32_precision", "none") for place in places)]
-    return ", ".join(name for name in set_to if name not in ("highest", "none", "ieee")) or "exact"
 
 
 def weights_print(clip: nn.Module, but: tuple[str, ...] = ()) -> str:
