@@ -10,21 +10,24 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from denseclip_viz.canvas.encoding import Quantized, read_labels, read_masks
+from denseclip_viz.canvas.encoding import read_labels, read_masks
+from denseclip_viz.canvas.heat_rows import HeatRows, heat_rows, stack_maps
 from denseclip_viz.canvas.payload import Payload
 from denseclip_viz.canvas.state import MEAN, OUTPUT
-from denseclip_viz.geometry import Placement
 from denseclip_viz.maps.segment import NO_CUT
 from denseclip_viz.plot.raster import UNSEEN, Bytes, Colour, Floats, overlay, paint_labels
-from denseclip_viz.plot.scales import draw_bar, label_colour
+from denseclip_viz.plot.scales import Scale, draw_bar, label_colour
 from denseclip_viz.plot.segments import striped
-from denseclip_viz.plot.sheet import DPI, ENTRY, LINE, MARGIN, SMALL, TITLE, Sheet
-from denseclip_viz.plot.text import isolated
+from denseclip_viz.plot.sheet import DPI, ENTRY, GREY, LINE, MARGIN, SMALL, TINY, TITLE, Sheet
+from denseclip_viz.plot.text import isolated, number
 
 STILL_PIXELS = 448  # of the image's long side: notebooks with several stay small
 LEAST = 2.8  # inches: room for the texts beside a narrow image
 HEAD, BAR = 0.3, 0.58  # inches: the title, and the scale with its name and numbers
 MOST_LABELS = 8  # in the legend; the largest
+MOST_ROWS = 24  # of a heat map: notebooks with several stay short
+MOST_TITLES = 8  # over its columns; of more the first and the last
+NAMES, NUMBERS = 1.15, 0.55  # inches: what stands at the left and at the right of a heat map
 NOTE = "A still image: run this cell to point, choose and type."
 
 Labels = npt.NDArray[np.integer[Any]]
@@ -42,14 +45,16 @@ def laid_out(shown: Payload, state: Mapping[str, Any]) -> Figure:
     pixels, labels = drawn(shown, state)
     title, about = _words(shown, state, labels)
     legend = {} if labels is None else _legend(shown, labels)
+    rows = None if labels is not None else _rows(shown, state)
     attrs = {**shown.meta["provenance"], "caution": shown.meta["caution"]}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of fonts that are not here: the browser has its own
-        sheet = Sheet(attrs, [title, about, *legend, NOTE])
+        sheet = Sheet(attrs, [title, about, *legend, NOTE, *(rows.names[:MOST_ROWS] if rows else ())])
     height, width = (side / DPI for side in pixels.shape[:2])
     top, wide = sheet.top + HEAD, max(width, LEAST)
     below = top + height + 0.12
     foot = below + (BAR if labels is None else len(legend) * ENTRY + 0.05)
+    heat, foot = foot, foot + (_height(rows) if rows else 0)
     sheet.resize(wide + 2 * MARGIN, foot + 2 * LINE + MARGIN / 2)
     about = sheet.fit(about, width=wide / 2, size=SMALL)[0]
     room = wide - sheet.width_of(about, size=SMALL) - 0.2
@@ -60,6 +65,8 @@ def laid_out(shown: Payload, state: Mapping[str, Any]) -> Figure:
         sheet.entry(MARGIN, below + row * ENTRY, name, colour, "", width=wide)
     if labels is None:
         _draw_scale(sheet, shown, state, below, wide)
+    if rows:
+        _draw_rows(sheet, rows, _scale(shown, state), state["filter"].strip(), heat, wide)
     sheet.footer(foot, NOTE)
     return sheet.figure
 
@@ -132,13 +139,54 @@ def _legend(shown: Payload, labels: Labels) -> dict[str, Colour | None]:
 def _draw_scale(sheet: Sheet, shown: Payload, state: Mapping[str, Any], top: float, width: float) -> None:
     state = _possible(shown, state)
     stack, _ = shown.select(state)
-    scale = list(shown.scales.values())[shown.meta["stacks"].index(stack)]
-    differ = _differs(state, _other(shown, state))
+    scale, differ = _scale(shown, state), _differs(state, _other(shown, state))
     scale = scale.of_differences() if differ else scale
     sheet.note(MARGIN, top, "difference" if differ else stack["title"])
     sheet.note(MARGIN + width, top, stack["unit"], align="right")
     bar = sheet.place(MARGIN, top + 0.3, width, 0.09)
     draw_bar(bar, scale, opacity=state["opacity"], baseline=None if differ else shown.baseline(state))
+
+
+def _scale(shown: Payload, state: Mapping[str, Any]) -> Scale:
+    """Find the scale of the map that a state names."""
+    stack, _ = shown.select(_possible(shown, state))
+    scale: Scale = list(shown.scales.values())[shown.meta["stacks"].index(stack)]
+    return scale
+
+
+def _rows(shown: Payload, state: Mapping[str, Any]) -> HeatRows | None:
+    """Read the heat map beside the map; beside a difference there is none."""
+    state = _possible(shown, state)
+    return None if _differs(state, _other(shown, state)) else heat_rows(shown, state)
+
+
+def _height(rows: HeatRows) -> float:
+    """Measure a heat map with its titles, its scale, and the line that says what is not in it."""
+    return LINE * (min(len(rows.names), MOST_ROWS) + 2) + 0.25 if rows.names else LINE + 0.1
+
+
+def _draw_rows(sheet: Sheet, rows: HeatRows, scale: Scale, letters: str, top: float, width: float) -> None:
+    """Draw the first rows as they are listed, their cells in the full colours of the scale, which stands below."""
+    if not rows.names:
+        sheet.note(MARGIN, top + 0.06, f"none of {rows.total} has “{letters}” in it")
+        return
+    top, names, values = top + 0.05, rows.names[:MOST_ROWS], rows.values[:MOST_ROWS]
+    left, across, count = MARGIN + NAMES, width - NAMES - NUMBERS, len(rows.titles)
+    small: dict[str, Any] = {"size": TINY, "colour": GREY}
+    for at in range(count) if count <= MOST_TITLES else (0, count - 1):
+        sheet.write(left + across * (at + 0.5) / count, top, rows.titles[at], align="center", **small)
+    sheet.write(MARGIN + width, top, rows.titles[rows.marked], align="right", **small)
+    for at, (name, value) in enumerate(zip(names, values[:, rows.marked].tolist(), strict=True)):
+        line = top + LINE * (at + 1) + 0.03
+        sheet.write(MARGIN, line, isolated(sheet.fit(name, width=NAMES - 0.1, size=TINY)[0]), size=TINY)
+        sheet.write(MARGIN + width, line, number(value, rows.decimals), size=TINY, align="right")
+    look: dict[str, Any] = {"cmap": scale.colours, "vmin": scale.low, "vmax": scale.high, "aspect": "auto"}
+    sheet.place(left, top + LINE, across, LINE * len(names)).imshow(values, interpolation="nearest", **look)
+    below = top + LINE * (len(names) + 1) + 0.06
+    draw_bar(sheet.place(left, below, across, 0.07), scale, opacity=1)
+    match, more = len(rows.names), len(rows.names) - len(names)
+    notes = [f"{match} of {rows.total} match" * (match < rows.total), f"and {more} more" * bool(more)]
+    sheet.write(MARGIN, below, " · ".join(filter(None, notes)), **small)
 
 
 def _labels(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> Labels | None:
@@ -167,9 +215,8 @@ def _present(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) 
 def _maps(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> Floats:
     """Draw the map that a state names: linear between cells, NaN where nothing was seen."""
     stack, at = shown.select(state)
-    where = Placement.from_dict(stack["grid"], image=shown.meta["size"], visible=shown.meta["visible"])
-    numbers = Quantized(stack["first"], stack["perUnit"], stack["decimals"], shown.buffers[stack["buffer"]])
-    return where.weights(rows, columns).draw(numbers.values().reshape(-1, *where.grid)[at])
+    maps, where = stack_maps(shown, stack)
+    return where.weights(rows, columns).draw(maps[at])
 
 
 def _image(shown: Payload) -> Bytes:

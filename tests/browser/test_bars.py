@@ -1,16 +1,19 @@
 """The rows beside the image: their order, which are listed, and a map of prompts × places or templates."""
 
+import xml.etree.ElementTree as ElementTree
 from unicodedata import normalize
 
 import fake_results
 import numpy as np
 import pytest
 from matplotlib import colormaps
-from test_keep import state_of
+from test_keep import saved, state_of
 from test_page import NASTY, geometry_of
 from watch import watched
 
 import denseclip_viz as dcv
+from denseclip_viz.canvas.heat_rows import heat_rows
+from denseclip_viz.plot.text import number
 
 pytestmark = pytest.mark.engines("chromium", "firefox")
 
@@ -18,7 +21,7 @@ pytestmark = pytest.mark.engines("chromium", "firefox")
 @pytest.fixture(scope="module")
 def tab(browser):
     """One page without a network for all tests of this file."""
-    with watched(browser, name="bars", offline=True) as page:
+    with watched(browser, name="bars", offline=True, accept_downloads=True) as page:
         yield page
 
 
@@ -223,3 +226,41 @@ def test_a_heat_map_of_templates_chooses_prompt_and_template(show, many):
     assert (state["prompt"], state["template"]) == ("the sun", str(many.template.values[1]))
     shown.redraws(lambda: shown.root.locator(".dcv-view").select_option("attention"))  # has no prompts
     assert shown.root.locator(".dcv-heat").first.is_hidden() and len(listed(shown)) == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "state"),
+    [
+        ({"prompts": [f"thing {i}" for i in range(50)]}, {"order": "value"}),
+        ({"templates": 3}, {"rows": "places", "template": "ensemble", "pinned": [3, 4]}),
+        ({"templates": 3, "mode": "native"}, {"rows": "templates", "region": [[60, 40], [60, 200], [200, 120]]}),
+        ({"mode": "native"}, {"rows": "places", "view": "gap", "pinned": [3, 4], "order": "value", "filter": "A"}),
+        ({"layers": "resnet"}, {"rows": "places", "layer": "layer2", "pinned": [3, 4], "order": "value"}),
+    ],
+)
+def test_a_still_has_the_same_rows_as_the_page(show, options, state):
+    both = fake_results.comparison(**{"prompts": fake_results.MANY, **options})
+    canvas, shown = dcv.Canvas(both, **state), show(both, **state)
+    rows = heat_rows(canvas._shown, canvas.state)
+    assert listed(shown) == rows.names and len(rows.names) > 1
+    numbers = [number(value, rows.decimals) for value in rows.values[:, rows.marked]]
+    assert shown.root.locator(".dcv-bar:visible .dcv-number").all_text_contents() == numbers
+    assert len(rows.titles) == shown.root.locator(".dcv-heat").first.evaluate("n => n.width")
+
+
+@pytest.mark.engines("chromium")  # Firefox saves too, and its driver tells of no file that a script saves
+def test_a_saved_image_has_the_rows_of_the_heat_map_and_their_scale(show, tmp_path):
+    both = fake_results.comparison(prompts=[NASTY, *fake_results.WRITTEN, *(f"thing {i}" for i in range(43))])
+    shown = show(both, order="value")
+    (tmp_path / "saved").mkdir()
+    tree = ElementTree.parse(saved(shown, "svg", tmp_path / "saved"))
+    nodes = [node for node in tree.iter() if node.tag.endswith(("text", "image"))]
+    said = [node.text for node in nodes if node.text]
+    at = said.index("peak") + 2  # the title of the numbers is behind it
+    assert said[at::2][:50] == listed(shown)
+    assert said[at + 1 :: 2][:50] == shown.root.locator(".dcv-bar .dcv-number").all_text_contents()
+    assert said[at + 100 : at + 102] == shown.root.locator(".dcv-heat-key span").all_text_contents()
+    cells = shown.root.locator(".dcv-heat").first.evaluate("n => n.toDataURL('image/png')")
+    assert cells in [node.get("href") for node in nodes]
+    shown.root.locator(".dcv-filter").fill("zzz")
+    assert "none of 50 has “zzz” in it" in saved(shown, "svg", tmp_path / "saved").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@
 
 const FONT = 'system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif';
 const INK = "#1f2328", SOFT = "#5b626a", ALARM = "#a3190f", TRACK = "#b4b4b4";
-const EDGE = 16, NARROWEST = 360;
+const EDGE = 16, NARROWEST = 360, MOST_TITLES = 8;
 
 const ruler = surface(1, 1).getContext("2d");
 const fontOf = ({ size, bold }) => `${bold ? 600 : 400} ${size}px ${FONT}`;
@@ -32,6 +32,11 @@ function linesOf(text, style, width) {
   return line ? [...lines, line.trimEnd()] : lines;
 }
 
+function shortened(text, style, width) {
+  const [line] = linesOf(text, style, width);
+  return line === text ? line : `${line}…`;
+}
+
 function layOut(view) {
   const { data, parts, shown } = view, ratio = data.size[0] / data.size[1];
   const wide = Math.round(parts.image.width / (globalThis.devicePixelRatio || 1)), width = Math.max(wide, NARROWEST);
@@ -45,6 +50,7 @@ function layOut(view) {
   sheet.y += 6 + box[3] + 14;
   if (shown) layScale(sheet, view);
   else layLegend(sheet, view);
+  if (view.heat) layHeat(sheet, view);
   sheet.y += 8;
   for (const text of [parts.warning.textContent, data.caution]) write(sheet, text, { size: 11, colour: ALARM });
   write(sheet, data.credit, { size: 11, colour: SOFT });
@@ -117,11 +123,41 @@ function layLegend(sheet, { data, state, shares }) {
   write(sheet, `${HEADINGS[state.view]} share of the image`, { size: 12, colour: INK });
   for (const { name, share, colour } of listed.filter((one) => one.share > 0).sort((a, b) => b.share - a.share)) {
     const style = { size: 12, colour: INK }, y = sheet.y + 15;
-    const [line] = linesOf(name, style, sheet.inner - 70);
-    sheet.items.push({ fill: colour, box: [EDGE, y - 10, 12, 12] }, { text: line === name ? line : `${line}…`, x: EDGE + 20, y, ...style });
+    sheet.items.push({ fill: colour, box: [EDGE, y - 10, 12, 12] }, { text: shortened(name, style, sheet.inner - 70), x: EDGE + 20, y, ...style });
     sheet.items.push({ text: `${Math.round(100 * share)}%`, x: EDGE + sheet.inner, y, end: true, ...style, colour: SOFT });
     sheet.y += 18;
   }
+}
+
+// The rows that are listed: their cells in the full colours of the scale, which stands below, and one column's numbers.
+function layHeat(sheet, { heat, listed, column, parts, rows }) {
+  const style = { size: 11, colour: INK }, soft = { size: 11, colour: SOFT }, right = EDGE + sheet.inner;
+  if (!listed.length) return write(sheet, parts.listed.textContent, soft);
+  const titles = heat.axis === "places" ? heat.titles : heat.titles.map((_, i) => String(i + 1)), count = titles.length;
+  const across = clamp(42 * count, 90, 0.55 * sheet.inner), room = Math.max(...rows.map(({ number }) => widthOf(number.textContent, style)));
+  const left = right - room - 14 - across;
+  sheet.y += 20;
+  titles.forEach((text, i) => {
+    if (count > MOST_TITLES && i && i < count - 1) return;
+    sheet.items.push({ text, x: left + (across * (i + 0.5)) / count, y: sheet.y, middle: true, ...soft });
+  });
+  sheet.items.push({ text: titles[column], x: right, y: sheet.y, end: true, ...soft });
+  sheet.y += 5;
+  for (const { text, heat: cells, number } of listed) {
+    const y = sheet.y + 11, box = [left, sheet.y, across, 14];
+    sheet.items.push({ text: shortened(text, style, left - EDGE - 14), x: EDGE, y, ...style }, { image: cells, box, plain: true });
+    sheet.items.push({ text: number.textContent, x: right, y, end: true, ...style });
+    sheet.y += 15;
+  }
+  layHeatKey(sheet, parts, [left, sheet.y + 5, across, 8], soft);
+}
+
+function layHeatKey(sheet, { heatKey, heatRamp, listed }, box, style) {
+  const [low, , high] = heatKey.children, [left, top, across] = box, y = top + 21;
+  sheet.items.push({ image: heatRamp, box, plain: true }, { text: low.textContent, x: left, y, ...style });
+  sheet.items.push({ text: high.textContent, x: left + across, y, end: true, ...style });
+  sheet.items.push({ text: listed.textContent, x: EDGE, y: top + 9, ...style });
+  sheet.y = y + 4;
 }
 
 function asPixels(sheet, scale) {
