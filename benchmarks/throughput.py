@@ -47,7 +47,7 @@ def load_alone(model: dcv.Model, paths: Sequence[str], batch: int) -> None:
     preparation = Preparation(tower=model.tower, fit=Native(), **facts)
     count = Tracing(preparation=preparation, options=ForwardOptions()).threads
     with threads(count) as pool:
-        prepared = preparation.of_many(paths, None, pool, batch)
+        prepared = preparation.of_many([paths], None, pool, batch)
         while arrays := [one.inputs for one in islice(prepared, batch)]:
             np.stack(arrays)
 
