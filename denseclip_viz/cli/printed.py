@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Rows = Sequence[Mapping[str, Any]]
-# Said once where it is the same in every row.
-_SAID_ONCE = ("image", "template", "path", "number", "cosine_cut", "model", "weights")
+# What stands once above a table where every row has the same.
+_ABOVE_TABLE = ("image", "template", "path", "number", "cosine_cut", "model", "weights")
 _MARKS = ("absent", "background")
 _HIDDEN = ("random_weights", "weights_hash")
 RANDOM = "RANDOM WEIGHTS: these numbers only show the mechanics."
@@ -139,7 +139,7 @@ def _fitted(rows: Rows) -> Iterator[str]:
     keys = [key for key in rows[0] if key not in _HIDDEN] if rows else []
     keys = [key for key in keys if key not in _MARKS or any(row[key] for row in rows)]
     columns = {key: [_cell(row[key], "{:.4f}") for row in rows] for key in keys}
-    once = [key for key in keys if key in _SAID_ONCE and len(set(columns[key])) == 1]
+    once = [key for key in keys if key in _ABOVE_TABLE and len(set(columns[key])) == 1]
     width = shutil.get_terminal_size().columns
     yield from textwrap.wrap(" · ".join(f"{key} {columns[key][0]}" for key in once), width)
     texts = [key for key in keys if key in _MARKS or any(isinstance(row[key], str) for row in rows)]
