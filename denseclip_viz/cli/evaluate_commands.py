@@ -106,9 +106,7 @@ def evaluate(
     if features is not None:
         options["features"] = _stored(loaded, images, features, encode, traced)
     measured = evaluate_segmentation(loaded, images, **traced, **options)
-    show(measured)
-    if out is not None:
-        print_written([keep(measured, out, force=force)])
+    show(measured, out, force=force)
     if measured.attrs["stopped"]:
         raise KeyboardInterrupt
     skipped.end()
@@ -154,7 +152,14 @@ def _corrupted(images: Dataset | Scenes, corruption: str | None) -> Sequence[Any
         raise DatasetError(f"--corruption {corruption}", expected=error.expected, fix=fix) from error
 
 
-def show(measured: xr.Dataset) -> None:
+def show(measured: xr.Dataset, out: str | None, *, force: bool) -> None:
+    """Write what was measured, if there is to be a file; then print it, which nobody may read to its end."""
+    written = [] if out is None else [keep(measured, out, force=force)]
+    print_measured(measured)
+    print_written(written)
+
+
+def print_measured(measured: xr.Dataset) -> None:
     """Print IoU by class, a column a path, with the means below; say how many images, and what was published."""
     if print_json(_all_scores(measured)):
         return

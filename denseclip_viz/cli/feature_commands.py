@@ -79,27 +79,27 @@ def search(
     prompts, opened = opt.prompts_of(prompt, template, absent, articles), open_store(store)
     if out is not None:
         check_target(out, ENDINGS, force=force)
-    if is_figure := out is not None and not out.lower().endswith(".csv"):
-        _check_sheet(prompt, prompts.templates, by)
-    loaded = model.load()
+        if not out.lower().endswith(".csv"):
+            _check_sheet(prompt, prompts.templates, by)
+    loaded, written = model.load(), list[Path]()
     table = table_of(search_store(opened, loaded, prompts, k=top, by=by))
-    print_table(table.drop(columns=["file", "number"]))
-    if out is None:
-        return
-    if not is_figure:
-        print_written([save_table(table, out, force=force)])
-        return
-    from denseclip_viz import plot
+    if out is not None and out.lower().endswith(".csv"):
+        written.append(save_table(table, out, force=force))
+    elif out is not None:
+        from denseclip_viz import plot
 
-    options: dict[str, Any] = {"template": prompts.templates[0], "absent": absent, "page": page, "per_page": top}
-    print_written([plot.save(plot.contact_sheet(opened, loaded, prompt[0], **options), out, force=force)])
+        options: dict[str, Any] = {"template": prompts.templates[0], "absent": absent, "page": page, "per_page": top}
+        written.append(plot.save(plot.contact_sheet(opened, loaded, prompt[0], **options), out, force=force))
+    print_table(table.drop(columns=["file", "number"]))  # after what is kept: it may be read by nobody
+    print_written(written)
 
 
 def table_of(hits: xr.Dataset) -> pd.DataFrame:
     """Lay the hits of a search out, a line each, without those of absent prompts."""
     columns = ["prompt", "template", "rank", "image", "score", *(name for name in ("y", "x") if name in hits)]
     frame = hits.isel(prompt=~hits.absent.to_numpy()).to_dataframe(dim_order=["prompt", "template", "rank"])
-    facts = {name: hits.attrs.get(name, 0) for name in ("model", "weights", "weights_hash", "random_weights")}
+    facts = {name: hits.attrs.get(name, "") for name in ("model", "weights", "weights_hash")}
+    facts["random_weights"] = bool(hits.attrs.get("random_weights", 0))
     table: pd.DataFrame = frame.reset_index()[[*columns, "file", "number"]].assign(**facts)
     return table
 

@@ -150,9 +150,7 @@ def evaluate(
     options |= {"finer": grids, "progress": not STYLE.get().quiet}
     result = measure(taught, loaded, images, **options)
     result.attrs.setdefault("published", "")
-    measured_commands.show(result)
-    if out is not None:
-        print_written([measured_commands.keep(result, out, force=force)])
+    measured_commands.show(result, out, force=force)
     skipped.end()
 
 

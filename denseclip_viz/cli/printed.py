@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import shutil
 import sys
 import textwrap
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from denseclip_viz.errors import OutputError
+from denseclip_viz.files import written
 from denseclip_viz.html import join_names
 from denseclip_viz.validation import printable
 
@@ -28,6 +31,7 @@ _ABOVE_TABLE = ("image", "template", "path", "number", "cosine_cut", "model", "w
 _MARKS = ("absent", "background")
 _HIDDEN = ("random_weights", "weights_hash")
 RANDOM = "RANDOM WEIGHTS: these numbers only show the mechanics."
+UNREAD = 141  # as a process ends whom the system tells that its reader has gone
 _TEXT = 24  # letters of a column of text that may be on one line, where columns would be left out for more
 
 
@@ -70,10 +74,27 @@ def print_written(files: Sequence[object]) -> None:
         notice(f"wrote {join_names([str(file) for file in files], most=4)}")
 
 
+def print_line(text: str) -> None:
+    """Print data; where nobody reads on, that is the end of the command.
+
+    Raises:
+        OutputError: Nothing can be written there, as on a full disk.
+    """
+    try:
+        with written("standard output"):
+            typer.echo(text)
+    except OutputError as error:
+        with open(os.devnull, "wb") as nothing:  # what is left to be written is tried again when Python ends
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        if isinstance(error.__cause__, BrokenPipeError):
+            raise typer.Exit(UNREAD) from error
+        raise
+
+
 def print_json(value: object) -> bool:
     """Print JSON where that was asked for, and say whether it was."""
     if STYLE.get().json:
-        typer.echo(json.dumps(_plain(value), indent=1, default=str))
+        print_line(json.dumps(_plain(value), indent=1, default=str))
     return STYLE.get().json
 
 
@@ -81,7 +102,7 @@ def print_list(names: Iterable[str]) -> None:
     """Print names, one a line."""
     if not print_json(listed := list(names)):
         for name in listed:
-            typer.echo(printable(name))
+            print_line(printable(name))
 
 
 def print_rows(rows: Rows, people: Callable[[Rows], Iterable[str]] | None = None) -> None:
@@ -89,7 +110,7 @@ def print_rows(rows: Rows, people: Callable[[Rows], Iterable[str]] | None = None
     if not print_json(rows):
         lines = (people or _fitted)(rows) if sys.stdout.isatty() else _parted_by_tabs(rows)
         for line in lines:
-            typer.echo(line)
+            print_line(line)
 
 
 def print_table(

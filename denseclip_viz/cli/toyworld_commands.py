@@ -79,11 +79,11 @@ def report(
     numbers = measure(model, n=scenes, slow=slow, size=size, progress=_step)
     if out is not None:
         save_bytes(json.dumps(numbers, indent=1).encode(), out, [".json"], force=force)
-    if not print_json(numbers):
-        print_rows(list(flat(numbers)), lambda _: lines_of(numbers))
     if figures is not None:
         for file in draw(model, numbers, figures, size=size, force=force):
             print_written([file])
+    if not print_json(numbers):
+        print_rows(list(flat(numbers)), lambda _: lines_of(numbers))
 
 
 @command(app, data=False)
