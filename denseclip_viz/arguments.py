@@ -2,6 +2,7 @@
 
 import os
 import reprlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -207,7 +208,7 @@ def check_batch_size(size: object) -> int:
     if not is_whole(size, 1):
         got, expected = f"batch_size={reprlib.repr(size)}", "a whole number of at least 1"
         raise LayerError(got, expected=expected, fix="Try batch_size=8.")
-    return size
+    return min(size, sys.maxsize)
 
 
 def require_several(images: Iterable[Item]) -> Iterable[Item]:

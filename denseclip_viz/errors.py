@@ -1,5 +1,6 @@
 """One base class for everything that can go wrong; each message says what came, what was expected, what to do."""
 
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -26,8 +27,8 @@ class DenseclipVizError(Exception):
     """
 
     def __init__(self, got: str, *, expected: str, fix: str) -> None:
-        self.got, self.expected, self.fix = got, expected, fix
-        super().__init__(f"{got}. Expected {expected}. {fix}")
+        self.got, self.expected, self.fix = map(_with_short_words, (got, expected, fix))
+        super().__init__(f"{self.got}. Expected {self.expected}. {self.fix}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Say how to make it anew: an error of a worker process comes back whole."""
@@ -92,6 +93,11 @@ class WorkerError(DenseclipVizError):
 
 class UntrainedImageWarning(UserWarning):
     """An image of another kind than all that the model was trained on."""
+
+
+def _with_short_words(text: str) -> str:
+    """Leave the middle of endless words out, such as a file's content that came as a name."""
+    return re.sub(r"\S{300,}", lambda word: f"{word[0][:60]}...{word[0][-90:]}", text)
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

@@ -36,9 +36,10 @@ from denseclip_viz.cli.image_commands import (
 )
 from denseclip_viz.cli.listings import model_lines
 from denseclip_viz.cli.plus_commands import app as plus
-from denseclip_viz.cli.printed import notice, print_json, print_list, print_rows, records
+from denseclip_viz.cli.printed import notice, print_json, print_line, print_list, print_rows, records
 from denseclip_viz.cli.template_commands import templates
 from denseclip_viz.cli.toyworld_commands import app as world
+from denseclip_viz.cli.usage import Commands
 from denseclip_viz.errors import OutputError, PromptError
 from denseclip_viz.validation import is_number
 
@@ -47,8 +48,10 @@ if TYPE_CHECKING:
     from denseclip_viz.prompts import Prompts
 
 app = typer.Typer(
+    cls=Commands,
     epilog="Exit codes: 0 all done; 1 some images could not be read, each is named and all else is done; 2 refused, "
-    "with the reason in one line; 130 stopped, and what was written is whole.",
+    "with the reason in one line; 130 stopped, and what was written is whole; "
+    "141 nobody reads what is printed.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -256,13 +259,16 @@ def versions() -> None:
     from denseclip_viz.versions import show_versions, versions
 
     if not print_json(versions()):
-        typer.echo(show_versions())
+        print_line(show_versions())
 
 
 def main() -> None:
     """Run the command line."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed before the start
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a prompt that the terminal cannot show stops nothing
     sys.meta_path.insert(0, SayLoading())
     app()

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import inspect
+import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import fields
 from functools import cache, wraps
 from importlib.abc import MetaPathFinder
-from typing import Annotated, Any, NoReturn, TypeVar
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, NoReturn, TypeVar, get_args
 
 import typer
 
 from denseclip_viz.cli.options import ModelOptions
 from denseclip_viz.cli.printed import Style, notice, printing, say
 from denseclip_viz.cli.wording import in_options
-from denseclip_viz.errors import DenseclipVizError
+from denseclip_viz.errors import DenseclipVizError, OutputError
+from denseclip_viz.validation import check_path, short_name
 
+INTERRUPTED = 130
 Work = TypeVar("Work", bound=Callable[..., None])
 STYLES = {
     "json": Annotated[bool, typer.Option("--json", help="Print JSON.")],
@@ -51,12 +61,41 @@ def with_options(work: Callable[..., None], *, data: bool = True) -> Callable[..
     parameters: list[inspect.Parameter] = []
     for name, parameter in own.items():
         parameters += _of_a_model().values() if name == "model" else [parameter]
-    keywords = [parameter.replace(kind=parameter.KEYWORD_ONLY) for parameter in parameters]
+    keywords = [
+        parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=_checked(parameter.annotation))
+        for parameter in parameters
+    ]
     for name in styles:
         keywords.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=STYLES[name]))
     vars(run)["__signature__"] = inspect.Signature(keywords)  # which typer reads
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in keywords}
     return run
+
+
+def _checked(annotation: Any) -> Any:
+    """Let paths be read by `place`."""
+    kind, option = (*get_args(annotation), None, None)[:2]
+    if kind is not Path and Path not in get_args(kind):
+        return annotation
+    option = copy(option)
+    option.parser = place
+    return Annotated[kind, option]
+
+
+def place(text: str) -> Path:
+    """Read a path; what no file system takes is refused, and nothing is not the folder that one is in.
+
+    Raises:
+        ValueError: Nothing, a null character, or a name that is too long.
+
+    Example:
+        >>> str(Path("")), place("street.jpg").suffix
+        ('.', '.jpg')
+    """
+    try:
+        return check_path(text)
+    except OutputError as error:
+        raise ValueError(f"{short_name(text)!r} is not {error.expected}") from error
 
 
 @cache
@@ -74,7 +113,7 @@ def one_line_errors() -> Iterator[None]:
     except DenseclipVizError as error:
         stop(in_options(str(error)), 2)
     except KeyboardInterrupt:
-        stop("stopped; what was written is whole", 130)
+        stop("stopped; what was written is whole", INTERRUPTED)
 
 
 def stop(message: str, code: int) -> NoReturn:
@@ -86,8 +125,28 @@ def stop(message: str, code: int) -> NoReturn:
 class SayLoading(MetaPathFinder):
     """Says that something is loading when torch is first asked for, whatever needs it: it takes seconds."""
 
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Find nothing, so that others do."""
-        if name == "torch":
-            sys.meta_path.remove(self)
-            notice("loading torch …")
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Find what others find, so that its loading can be stopped: an interrupt inside is a crash of torch."""
+        if name != "torch":
+            return None
+        sys.meta_path.remove(self)
+        notice("loading torch …")
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            vars(spec.loader)["exec_module"] = ended_by_interrupts(spec.loader.exec_module)
+        return spec
+
+
+def ended_by_interrupts(load: Callable[[ModuleType], None]) -> Callable[[ModuleType], None]:
+    """Let an interrupt end the process at once while something loads, when nothing can be half-written."""
+
+    def loaded(module: ModuleType) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return load(module)
+        before = signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+        try:
+            load(module)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    return loaded

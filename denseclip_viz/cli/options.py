@@ -196,7 +196,8 @@ def engine_of(engine: str | None, workers: int | None) -> Any:
         return None
     from denseclip_viz.measure.engines import engine_of as read
 
-    kind: Any = read(int(engine) if engine and engine.isdecimal() else engine or "processes")
+    name = "processes" if engine is None else engine
+    kind: Any = read(int(name) if re.fullmatch("[0-9]{1,9}", name) else name)
     return kind if workers is None else replace(kind, workers=workers)
 
 

@@ -97,5 +97,5 @@ def test_a_text_that_is_too_long_gets_advice_that_the_command_line_can_follow(re
 
 
 @pytest.mark.parametrize("words", [["compare"], ["compare", "street.jpg"], ["nothing"], ["segment", "--denoise", "x"]])
-def test_a_command_that_is_not_whole_says_how_it_is_used(run, words):
-    assert "Usage" in run(*words, model=None, prompts=(), code=2).output
+def test_a_command_that_is_not_whole_says_where_its_words_are_listed(refused, words):
+    assert "--help for all that it takes" in refused(*words, model=None, prompts=())

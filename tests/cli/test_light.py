@@ -45,6 +45,14 @@ def test_compare_imports_what_its_numbers_need_and_no_more(tmp_path, image_file)
     assert imported(tmp_path, lines, heavy=["torch", "xarray", *idle]) == [["torch", "xarray"]]
 
 
+def test_an_interrupt_while_torch_is_loading_ends_the_command_at_once(here):
+    """With another torch, in which one comes: in the true one it crashes what is compiled."""
+    (here / "torch.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(9)")
+    shell = {"PYTHONPATH": f"{here}:{Path(dcv.__file__).parents[1]}"}
+    done = subprocess.run([sys.executable, "-m", "denseclip_viz", "models"], env=shell, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (130, b"", "loading torch …\n")
+
+
 @pytest.mark.parametrize("line", [["compare", "street.jpg", "-p", "grass"], ["models"], ["toyworld", "report"]])
 def test_that_something_is_loading_is_said_before_torch_is_imported(here, line):
     """With another torch, which only says that it was reached."""

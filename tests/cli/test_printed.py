@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 import typer
+from commands import COMMANDS, options_of
 from rich.cells import cell_len
 
-from denseclip_viz.cli.app import app
-from denseclip_viz.cli.printed import Style, print_rows, printing
+from denseclip_viz.cli.printed import UNREAD, Style, print_rows, printing
 
 LONG = "a photograph of something whose name is as long as this sentence, which is not cut"
 
@@ -80,15 +83,8 @@ def test_every_list_is_json_too(run, words):
     assert json.loads(run(*words, "--json", model=None, prompts=()).stdout)
 
 
-def commands(group, words=()):
-    for name, each in group.commands.items():
-        yield from commands(each, (*words, name)) if hasattr(each, "commands") else [((*words, name), each)]
-
-
 def test_every_command_can_be_quiet_and_every_one_that_prints_data_knows_json():
-    options = {
-        words: {name for p in each.params for name in p.opts} for words, each in commands(typer.main.get_command(app))
-    }
+    options = {words: options_of(words) for words in COMMANDS}
     assert [words for words, known in options.items() if not {"--quiet", "-q", "-h"} - {"-h"} <= known] == []
     silent = {("lab",), ("encode",), *(("plus", name) for name in ("train", "predict", "export", "show")),
               *(("toyworld", name) for name in ("train", "pack", "scene", "demo", "export"))}  # fmt: skip
@@ -98,3 +94,29 @@ def test_every_command_can_be_quiet_and_every_one_that_prints_data_knows_json():
 def test_quiet_leaves_out_what_is_only_good_to_know(run):
     assert run("classify", "street.jpg", "-o", "x.csv", "-q").stderr == ""
     assert run("classify", "street.jpg", "-w", "random", "-q").stderr.startswith("RANDOM WEIGHTS")
+
+
+@pytest.mark.parametrize(("into", "code", "says"), [
+    ("> /dev/full", 2, "standard output cannot be written (No space left on device). Expected a place"),
+    (">&-", 0, ""),
+    ("| true", 141, ""),
+])  # fmt: skip
+def test_output_that_goes_nowhere_ends_the_command_without_a_word_of_python(into, code, says):
+    listed = f"{shlex.quote(sys.executable)} -m denseclip_viz toyworld vocabulary"
+    wait = "sleep 0.2; " if into.startswith("|") else ""  # until its reader has gone
+    done = subprocess.run(["bash", "-c", f"({wait}{listed}) {into}; exit ${{PIPESTATUS[0]}}"], capture_output=True)
+    assert done.returncode == code and done.stderr.decode().startswith(says) and done.stderr.count(b"\n") == bool(says)
+
+
+def test_results_are_kept_before_they_are_printed(run, monkeypatch, here):
+    """Which may be to a reader that has gone."""
+
+    def unread(text):
+        raise typer.Exit(UNREAD)
+
+    run("encode", "street.jpg", "-o", "store", prompts=())
+    monkeypatch.setattr("denseclip_viz.cli.printed.print_line", unread)
+    run("search", "store", "-o", "hits.csv", code=UNREAD)
+    run("compare", "street.jpg", "-o", "numbers.csv", code=UNREAD)
+    run("evaluate", "toyworld", "--limit", "1", "-o", "iou.csv", code=UNREAD, prompts=())
+    assert {"hits.csv", "numbers.csv", "iou.csv"} <= {path.name for path in here.iterdir()}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import typer
+from commands import COMMANDS, options_of
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -132,14 +132,6 @@ def street(here):
     Path("transformers/config.json").write_text('{"model_type": "clip"}')
 
 
-def options_of(words):
-    """The options of the command that these words begin with."""
-    command, words = typer.main.get_command(app), list(words)
-    while hasattr(command, "commands"):
-        command = command.commands[words.pop(0)]
-    return {option for parameter in command.params for option in parameter.opts}
-
-
 def checked(line, code):
     words = shlex.split(line)
     result = CliRunner().invoke(app, words)
@@ -208,9 +200,4 @@ def test_any_three_numbers_come_back(numbers):
 
 
 def test_every_argument_that_is_translated_is_an_option_of_a_command():
-    groups, known = [typer.main.get_command(app)], set()
-    while groups:
-        for command in groups.pop().commands.values():
-            groups += [command] if hasattr(command, "commands") else []
-            known |= {option for parameter in command.params for option in parameter.opts}
-    assert set(OPTIONS.values()) <= known
+    assert set(OPTIONS.values()) <= set().union(*map(options_of, COMMANDS))
