@@ -20,10 +20,11 @@ from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 import denseclip_viz as dcv
 from denseclip_viz.canvas.payload import pack_result
-from denseclip_viz.toyworld.vocabulary import KINDS
+from denseclip_viz.toyworld.vocabulary import COLOURS, KINDS, SIZES
 
 SIDE, PROMPTS, TEMPLATES = 1024, 20, ["{}", "a photo of {}"]
 MASKS = (12, 50)  # prompts
+ROWS = (50, 300)  # prompts
 FRAME = 676  # CSS pixels that the page gives to a square image
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
 
@@ -47,6 +48,7 @@ TIMED = """async ([name, repeats]) => {
             const slider = at('threshold'), share = Math.random() * 0.5, low = Number(slider.min);
             return () => { slider.value = low + share * (Number(slider.max) - low); fire(slider, 'input'); };
         },
+        filter: () => () => { at('filter').value = ['a', 'small', ''][random(3)]; fire(at('filter'), 'input'); },
         prompt: () => choose('prompt'), template: () => choose('template'), view: () => choose('view'),
     };
     const times = [];
@@ -110,6 +112,21 @@ def masks(browser: Browser, model: dcv.Model, trace: dcv.Trace, folder: Path, re
         page.evaluate(TIMED, ["template", 20])
         times = [t / 1000 for t in page.evaluate(TIMED, ["template", repeats])]
         print(table_row(f"template, drawing masks of {count} prompts", times), flush=True)
+        page.close()
+
+
+def heat_rows(browser: Browser, model: dcv.Model, trace: dcv.Trace, folder: Path, repeats: int) -> None:
+    """Time the heat map beside the map, where every prompt is read at every place, or in every template."""
+    for count in ROWS:
+        every = [f"{size} {colour} {kind}" for size in SIZES for colour in COLOURS for kind in KINDS]
+        both = model.similarity(trace, dcv.Prompts(every[:count], TEMPLATES))
+        page = opened(browser, dcv.save_html(both, folder / f"rows {count}.html", limit_mb=64))
+        for rows, names in (("places", ("hover", "opacity", "prompt", "filter")), ("templates", ("hover", "prompt"))):
+            page.locator(".dcv-rows").select_option(rows)
+            for name in names:
+                page.evaluate(TIMED, [name, 20])
+                times = [t / 1000 for t in page.evaluate(TIMED, [name, repeats])]
+                print(table_row(f"{name}, rows of {count} prompts × {rows}", times), flush=True)
         page.close()
 
 
@@ -191,6 +208,7 @@ def main(repeats: int) -> None:
         page = opened(browser, dcv.save_html(both, Path(folder) / "x.html", trace=large, limit_mb=32))
         drawing(page, repeats)
         masks(browser, model, large, Path(folder), repeats)
+        heat_rows(browser, model, large, Path(folder), repeats)
         matplotlib_beside(both, max(5, repeats // 20))
         new_prompts(page, model, small[0], 30)
         results = [(model.compare(trace, dcv.Prompts(names, TEMPLATES)), trace) for trace in (*small, large)]

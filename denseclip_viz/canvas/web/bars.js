@@ -66,7 +66,7 @@ function makeRow(view, axis, name, i) {
   row.classList.toggle("dcv-absent", axis === "prompt" && view.data.prompts[i].absent);
   row.append(swatch, label, part("track", fill, range, zero, whole), heat, number, share, limits);
   row.addEventListener("click", () => choose(view, axis, name));
-  const bar = { row, fill, whole, range, zero, number, share, limits, heat, name, text, place: i };
+  const bar = { row, fill, whole, range, zero, number, share, limits, heat, name, text, plain: plainly(text), place: i };
   listenToHeat(view, bar);
   return bar;
 }
@@ -82,8 +82,9 @@ function tellBar(bar, found, decimals, ends, isCurrent) {
   const [from, to] = known ? [Math.min(0, value), Math.max(0, value)] : [0, 0];
   bar.found = found;
   row.dataset.value = known ? value.toFixed(decimals) : "";
-  number.textContent = known ? pretty(value, decimals) : "";
   row.setAttribute("aria-pressed", isCurrent);
+  if (!ends) return; // of a heat map
+  number.textContent = known ? pretty(value, decimals) : "";
   stretch(fill, from, to, ends);
   range.hidden = !count;
   limits.textContent = count ? endsOf(found, decimals) : "";
@@ -107,7 +108,7 @@ function arrange(view) {
   const sizeOf = ({ found, values, place }) => (heat ? values[column] : shown ? found.mean : shares[place]);
   const size = (bar) => (Number.isNaN(sizeOf(bar)) ? -Infinity : sizeOf(bar));
   const sorted = state.order === "value" ? [...rows].sort((a, b) => size(b) - size(a)) : rows;
-  for (const { row, text } of rows) row.hidden = axisOf(stack) === "prompt" && !plainly(text).includes(letters);
+  for (const { row, plain } of rows) row.hidden = axisOf(stack) === "prompt" && !plain.includes(letters);
   const wanted = sorted.map(({ row }) => row), focused = document.activeElement;
   if (wanted.some((row, i) => parts.bars.children[i] !== row)) {
     parts.bars.replaceChildren(...wanted);

@@ -20,10 +20,12 @@ function rowsAs({ data, state }) {
   return state.rows !== AUTO ? state.rows : data.choices.prompt.length > data.rules.rows.bars ? "places" : "bars";
 }
 
+const isHeated = (view) => hasHeat(view) && rowsAs(view) !== "bars";
+
 // What its columns are: titles, and how the map of a prompt is read in each.
 function columnsOf(view, spot) {
   const { data, state, stack, parts } = view, axis = rowsAs(view), outline = outlineOf(view);
-  if (axis === "bars" || !hasHeat(view)) return null;
+  if (!isHeated(view)) return null;
   const { choices } = data, [prompts, grid] = [choices.prompt.length, stack.grid];
   const first = selected(data, { ...state, prompt: choices.prompt[0], template: choices.template[0] }).map;
   const reading = (where) => readingAt(view, grid, where);
@@ -95,7 +97,7 @@ function paintHeat({ rows, data, state, shown, heat }) {
     bar.values.forEach((value, i) => {
       out[i] = Number.isNaN(value) ? 0 : colours[1 + Math.floor(clamp((value - shown.low) * steps, 0, STEPS))];
     });
-    bar.heat.width = count;
+    if (bar.heat.width !== count) bar.heat.width = count;
     bar.heat.getContext("2d").putImageData(image, 0, 0);
   }
 }
@@ -105,7 +107,7 @@ function tellColumn(view, bar = view.rows.find(({ name }) => name === view.state
   if (!heat || !bar) return;
   const said = (one) => (Number.isNaN(one.values[column]) ? "none" : pretty(one.values[column], shown.decimals));
   parts.told.textContent = `${heat.titles[column]} · ${bar.text} · ${said(bar)}`;
-  for (const one of rows) one.number.textContent = said(one);
+  for (const one of rows) if (one.number.textContent !== said(one)) one.number.textContent = said(one);
   parts.columns.style.setProperty("--dcv-column", `${(100 * (column + 0.5)) / heat.titles.length}%`);
 }
 

@@ -158,7 +158,7 @@ function tellValues(view, spot) {
     const own = selected(data, { ...state, [heads ? "head" : "prompt"]: bar.name });
     const found = readingAt(view, own.stack.grid, spot)((at) => valueAt(own.stack, own.map, at));
     bar.zero.style.left = percent(0, ends);
-    tellBar(bar, found, stack.decimals, ends, bar.name === (heads ? state.head : state.prompt));
+    tellBar(bar, found, stack.decimals, isHeated(view) ? null : ends, bar.name === (heads ? state.head : state.prompt));
     bar.whole.hidden = !scores;
     if (scores) bar.whole.style.left = percent(scores[i], ends);
     bar.share.textContent = shown ? "" : `${Math.round(100 * view.shares[i])}%`;
