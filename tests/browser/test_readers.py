@@ -3,7 +3,7 @@
 import fake_results
 import pytest
 from readers import faults, walk
-from test_page import Shown
+from test_page import Shown, opened
 
 import denseclip_viz as dcv
 
@@ -42,6 +42,16 @@ def test_no_view_of_the_saved_page_has_a_fault(show, theme):
     for view in views[::-1]:
         assert faults(shown.select("view", view).page) == [], view
     assert faults(shown.tick("hover").page) == []
+
+
+@pytest.mark.engines("chromium")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_neither_a_heat_map_of_rows_nor_a_filter_that_leaves_none_has_a_fault(open_page, tmp_path, theme):
+    both = fake_results.comparison(prompts=[f"thing {i}" for i in range(50)])
+    shown = opened(open_page(offline=True, color_scheme=theme), tmp_path, both, pinned=[3, 4])
+    assert shown.root.locator(".dcv-heat").first.is_visible() and faults(shown.page) == []
+    shown.root.locator(".dcv-filter").fill("zzz")
+    assert shown.root.locator(".dcv-all").is_visible() and faults(shown.page) == []
 
 
 def test_tab_leads_through_all_controls_of_the_saved_page_and_each_is_seen_to_be_reached(show):
