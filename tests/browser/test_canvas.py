@@ -20,6 +20,10 @@ ipywidgets.HBox([left, right])""",
     "first": "twice = dcv.Canvas(both, view='dense')\ntwice",
     "second": "twice",
     "typed": "typed = dcv.Canvas(both, view='dense')\ntyped",
+    "rows": """COLOURS, THINGS = "red blue green".split(), "car bus tree cat cow cap cup fox".split()
+names = [f"a {colour} {thing}" for colour in COLOURS for thing in THINGS]
+rows = dcv.Canvas(model.similarity(dcv.toyworld.scene("a cat on grass", 256), names))
+rows""",
     "coloured": "dcv.Canvas(both, view='dense')",
 }
 
@@ -132,6 +136,22 @@ def test_the_keyboard_belongs_to_the_canvas_and_not_to_the_notebook(canvases, la
     y, x = map(int, start.split(","))
     hears(lab, page, "typed.state['pinned']", [y - 2, x])
     assert page.evaluate("() => document.activeElement.className") == "dcv-image"
+
+
+def test_what_is_chosen_for_the_rows_is_told_and_follows_the_kernel(canvases, lab, page):
+    (one,) = canvases("rows")
+    assert one.root.locator(".dcv-heat:visible").count() == 24
+    one.root.locator(".dcv-filter").press_sequentially("blue c", delay=30)
+    hears(lab, page, "rows.state['filter']", "blue c")
+    shown = one.root.locator(".dcv-bar:visible .dcv-name").all_text_contents()
+    assert shown == lab.ask(page, "[name for name in names if 'blue c' in name]") and shown
+    lab.ask(page, "setattr(rows, 'state', {'filter': '', 'order': 'value', 'rows': 'bars'})")
+    one.wait("n.querySelector('.dcv-order').value === 'value' && n.querySelector('.dcv-filter').value === ''")
+    assert one.root.locator(".dcv-track:visible").count() == 24
+    lab.ask(page, "setattr(rows, 'locked', ['order', 'filter', 'rows'])")
+    one.wait("n.querySelector('.dcv-tools').hidden")
+    lab.ask(page, "setattr(rows, 'state', {'rows': 'auto'})")
+    one.wait("n.querySelector('.dcv-heat').checkVisibility()")
 
 
 def test_a_stored_notebook_has_a_still_and_no_widget_state(lab, page):
