@@ -20,7 +20,7 @@ ipywidgets.HBox([left, right])""",
     "first": "twice = dcv.Canvas(both, view='dense')\ntwice",
     "second": "twice",
     "typed": "typed = dcv.Canvas(both, view='dense')\ntyped",
-    "rows": """COLOURS, THINGS = "red blue green".split(), "car bus tree cat cow cap cup fox".split()
+    "rows": """COLOURS, THINGS = "red blue green".split(), "taxi limousine castle cat cactus oak owl fox".split()
 names = [f"a {colour} {thing}" for colour in COLOURS for thing in THINGS]
 rows = dcv.Canvas(model.similarity(dcv.toyworld.scene("a cat on grass", 256), names))
 rows""",
