@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from denseclip_viz.cli.command import command, with_options
+from denseclip_viz.cli.completion import completing, layouts
 from denseclip_viz.cli.listings import dataset_lines, fault_lines
 from denseclip_viz.cli.printed import STYLE, notice, print_rows, records, say
 from denseclip_viz.validation import many
@@ -28,7 +29,12 @@ app.callback(invoke_without_command=True)(with_options(listed))
 
 @command(app)
 def check(
-    name: Annotated[str, typer.Argument(help="A layout: voc21, ade150, … (denseclip-viz datasets lists them).")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A layout: voc21, ade150, … (denseclip-viz datasets lists them).", autocompletion=completing(layouts)
+        ),
+    ],
     folder: Annotated[Path, typer.Argument(help="The folder that has what the list says.")],
     split: Annotated[Optional[str], typer.Option(help="Which images; val by default.")] = None,  # noqa: UP045
 ) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from denseclip_viz.cli import image_commands as runs
 from denseclip_viz.cli import options as opt
+from denseclip_viz.cli.completion import FITS, completing, datasets
 from denseclip_viz.cli.printed import RANDOM, STYLE, print_json, print_rows, print_written, records, say
 from denseclip_viz.errors import DatasetError, OutputError, PromptError
 from denseclip_viz.files import check_target, save_bytes, save_data, save_table
@@ -32,7 +33,13 @@ MEANS = {
 
 
 def evaluate(
-    dataset: Annotated[str, typer.Argument(help="voc21, ade150, … (denseclip-viz datasets lists them), or toyworld.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="voc21, ade150, … (denseclip-viz datasets lists them), or toyworld.",
+            autocompletion=completing(datasets),
+        ),
+    ],
     model: opt.ModelOptions,
     folder: Annotated[Optional[Path], typer.Option(help="The data set's; toyworld has none.")] = None,  # noqa: UP045
     split: Annotated[Optional[str], typer.Option(help="Which images; val by default.")] = None,  # noqa: UP045
@@ -49,7 +56,12 @@ def evaluate(
     template: opt.Templates = [],  # noqa: B006
     geometry: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--geometry", "-g", help="native, whole, tiles, whole:512; the preset's by default."),
+        typer.Option(
+            "--geometry",
+            "-g",
+            help="native, whole, tiles, whole:512; the preset's by default.",
+            autocompletion=completing(lambda: FITS),
+        ),
     ] = None,
     background: Annotated[
         Optional[float],  # noqa: UP045

@@ -11,26 +11,50 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
+from denseclip_viz.cli.completion import DTYPES, FITS, PATHS, completing, model_names, preset_names, template_sets
+
 if TYPE_CHECKING:
     from denseclip_viz.model import Model
     from denseclip_viz.prompts import Prompts
 
 Images = Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")]
 PromptList = Annotated[list[str], typer.Option("--prompt", "-p", help="What to look for; repeat for more.")]
-Templates = Annotated[list[str], typer.Option("--template", "-t", help="A set (imagenet-80) or templates with {}.")]
+Templates = Annotated[
+    list[str],
+    typer.Option(
+        "--template", "-t", help="A set (imagenet-80) or templates with {}.", autocompletion=completing(template_sets)
+    ),
+]
 Absent = Annotated[list[str], typer.Option("--absent", "-a", help="A prompt known not to be there: the baseline.")]
 Formula = Annotated[
     Literal["softmax", "sigmoid"] | None,
     typer.Option(help="Shares of the prompts given, or each by itself (SigLIP); by default as the model was trained."),
 ]
 Articles = Annotated[str, typer.Option(help="In templates: 'as written', or 'right' (an oak, one article not two).")]
-Fit = Annotated[str, typer.Option("--geometry", "-g", help="native, whole, tiles; or whole:512 for the short side.")]
+Fit = Annotated[
+    str,
+    typer.Option(
+        "--geometry",
+        "-g",
+        help="native, whole, tiles; or whole:512 for the short side.",
+        autocompletion=completing(lambda: FITS),
+    ),
+]
 PathList = Annotated[
     list[str],
-    typer.Option("--path", help="How dense features are made: value (the default), sclip, …; repeat to compare."),
+    typer.Option(
+        "--path",
+        help="How dense features are made: value (the default), sclip, …; repeat to compare.",
+        autocompletion=completing(lambda: PATHS),
+    ),
 ]
 OnePath = Annotated[
-    list[str], typer.Option("--path", help="How dense features are made: value (the default), sclip, …")
+    list[str],
+    typer.Option(
+        "--path",
+        help="How dense features are made: value (the default), sclip, …",
+        autocompletion=completing(lambda: PATHS),
+    ),
 ]
 Finer = Annotated[
     list[str], typer.Option("--finer", help="A finer grid beside the own: guided, shifted, guided:8; repeat for more.")
@@ -65,16 +89,27 @@ class ModelOptions:
     name: Annotated[
         str,
         _model_option(
-            "--model", "-m", text="bundled-resnet, -vit or -vit-cls, a name of open_clip, a folder, or a file."
+            "--model",
+            "-m",
+            text="bundled-resnet, -vit or -vit-cls, a name of open_clip, a folder, or a file.",
+            autocompletion=completing(model_names),
         ),
     ] = "bundled-resnet"
     pretrained: Annotated[
         str | None, _model_option("--weights", "-w", text="A pretrained tag, a checkpoint file, or 'random'.")
     ] = None
     device: Annotated[str | None, _model_option("--device", text="cpu, cuda, …")] = None
-    dtype: Annotated[str | None, _model_option("--dtype", text="fp32 (default), bf16, fp16 or fp64.")] = None
+    dtype: Annotated[
+        str | None,
+        _model_option("--dtype", text="fp32 (default), bf16, fp16 or fp64.", autocompletion=completing(lambda: DTYPES)),
+    ] = None
     preset: Annotated[
-        str | None, _model_option("--preset", text="maskclip-paper, sclip, sc-clip: what published code does.")
+        str | None,
+        _model_option(
+            "--preset",
+            text="maskclip-paper, sclip, sc-clip: what published code does.",
+            autocompletion=completing(preset_names),
+        ),
     ] = None
     activation: Annotated[
         str | None, _model_option("--activation", text="gelu, quickgelu; image-gelu, image-quickgelu for one tower.")

@@ -13,6 +13,7 @@ from denseclip_viz.cli import evaluate_commands as measured_commands
 from denseclip_viz.cli import image_commands as runs
 from denseclip_viz.cli import options as opt
 from denseclip_viz.cli.command import command
+from denseclip_viz.cli.completion import SCHEDULES, completing, datasets
 from denseclip_viz.cli.printed import STYLE, print_written
 from denseclip_viz.errors import OutputError
 from denseclip_viz.files import check_target
@@ -27,7 +28,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="DenseCLIP+: teach a segmenter by CLIP's maps, with no label; measure it.", no_args_is_help=True)
 
-DataSet = Annotated[str, typer.Argument(help="voc20aug, … (denseclip-viz datasets lists them), or toyworld.")]
+DataSet = Annotated[
+    str,
+    typer.Argument(
+        help="voc20aug, … (denseclip-viz datasets lists them), or toyworld.", autocompletion=completing(datasets)
+    ),
+]
 Folder = Annotated[Optional[Path], typer.Option(help="The data set's; toyworld has none.")]  # noqa: UP045
 Limit = Annotated[Optional[int], typer.Option(min=1, help="The first so many images alone.")]  # noqa: UP045
 SCENES = 3000
@@ -43,7 +49,11 @@ def train(
     split: Annotated[Optional[str], typer.Option(help="Which images; train by default.")] = None,  # noqa: UP045
     limit: Limit = None,
     schedule: Annotated[
-        str, typer.Option(help="toyworld, voc20, context59, cityscapes, coco-stuff, ade150; NAME-zero-shot.")
+        str,
+        typer.Option(
+            help="toyworld, voc20, context59, cityscapes, coco-stuff, ade150; NAME-zero-shot.",
+            autocompletion=completing(lambda: SCHEDULES),
+        ),
     ] = "toyworld",
     network: Annotated[
         Optional[str],  # noqa: UP045

@@ -15,6 +15,7 @@ import typer
 
 from denseclip_viz.cli import image_commands as runs
 from denseclip_viz.cli import options as opt
+from denseclip_viz.cli.completion import completing, layouts, template_sets
 from denseclip_viz.cli.printed import STYLE, print_table, print_written
 from denseclip_viz.errors import PromptError
 from denseclip_viz.files import FIGURES, atomic_write, check_target, save_table
@@ -35,7 +36,14 @@ def templates(
     prompt: opt.PromptList,
     model: opt.ModelOptions,
     template: Annotated[
-        list[str], typer.Option("--templates", "--template", "-t", help="A set (imagenet-7), or templates with {}.")
+        list[str],
+        typer.Option(
+            "--templates",
+            "--template",
+            "-t",
+            help="A set (imagenet-7), or templates with {}.",
+            autocompletion=completing(template_sets),
+        ),
     ],
     articles: opt.Articles = "as written",
     masks: Annotated[
@@ -43,7 +51,11 @@ def templates(
         typer.Option(help="Folder of masks: NAME.png of class indices for each image, with classes.txt."),
     ] = None,
     layout: Annotated[
-        str, typer.Option(help="Whose masks they are: voc21, ade150, … (denseclip-viz datasets lists all).")
+        str,
+        typer.Option(
+            help="Whose masks they are: voc21, ade150, … (denseclip-viz datasets lists all).",
+            autocompletion=completing(layouts),
+        ),
     ] = "folder",
     absent: opt.Absent = [],  # noqa: B006  typer copies it
     score: Annotated[

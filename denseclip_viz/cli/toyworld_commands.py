@@ -9,12 +9,17 @@ from typing import Annotated, Optional
 import typer
 
 from denseclip_viz.cli.command import command
+from denseclip_viz.cli.completion import BUNDLED, completing
 from denseclip_viz.cli.printed import notice, print_json, print_rows, print_written
 
 app = typer.Typer(help="The bundled world: train its models, measure them, export its scenes.", no_args_is_help=True)
 
 Name = Annotated[
-    str, typer.Argument(help="resnet, vit or vit-cls; for a report also a folder with a model of this world.")
+    str,
+    typer.Argument(
+        help="resnet, vit or vit-cls; for a report also a folder with a model of this world.",
+        autocompletion=completing(lambda: BUNDLED),
+    ),
 ]
 
 
