@@ -56,6 +56,13 @@ def test_rows_are_sorted_by_value_and_stay_while_one_points(show, many):
     assert listed(shown) == list(fake_results.MANY)
 
 
+def test_a_value_of_zero_stands_above_those_below_it(show):
+    both = fake_results.comparison(prompts=fake_results.MANY)
+    both["dense"] -= 0.3
+    both["dense"][0, 3, 3, 4] = 0
+    assert listed(show(both, pinned=[3, 4], order="value"))[0] == "the sun"
+
+
 def test_a_few_letters_filter_the_rows_and_escape_lists_all_again(show, many):
     shown = show(many)
     letters = shown.root.locator(".dcv-filter")

@@ -1,6 +1,7 @@
 // Bars: one row for each prompt, or each head where a map has none; their order, and which of them are listed.
 
 const FEW = 6; // fewer rows need neither order nor filter, unless one is chosen
+const TOOLS = ["order", "filter", "rows"];
 const ORDERS = { given: "as given", value: "by value" };
 
 function makeBars(parts) {
@@ -121,8 +122,8 @@ function arrange(view) {
 const plainly = (text) => text.normalize().toLowerCase();
 
 function tellListed({ parts, rows, listed, state, model }) {
-  const isAll = listed.length === rows.length, letters = state.filter.trim();
-  parts.listed.textContent = isAll ? "" : listed.length ? `${listed.length} of ${rows.length} match` : `none of ${rows.length} has “${letters}” in it`;
+  const isAll = listed.length === rows.length, none = `none of ${rows.length} has “${state.filter.trim()}” in it`;
+  parts.listed.textContent = isAll ? "" : listed.length ? `${listed.length} of ${rows.length} match` : none;
   parts.all.textContent = `show all ${rows.length}`;
   parts.all.hidden = isAll || (model.get("locked") ?? []).includes("filter");
   parts.side.classList.toggle("dcv-none", !listed.length);
@@ -131,7 +132,7 @@ function tellListed({ parts, rows, listed, state, model }) {
 // Of few rows nothing is offered until something is chosen; then all is, as long as the result is there.
 function hiddenTools(view, axis) {
   const { data, state } = view, { start } = data;
-  view.needsTools ||= ["order", "filter", "rows"].some((name) => state[name] !== start[name]);
+  view.needsTools ||= TOOLS.some((name) => state[name] !== start[name]);
   const isIdle = data.choices[axis].length < FEW && !view.needsTools;
   return { order: isIdle, filter: isIdle || axis === "head", rows: isIdle || !hasHeat(view) };
 }
@@ -142,5 +143,5 @@ function showTools({ parts, state, data }) {
   rows.value = state.rows;
   rows.options[0].textContent = `auto: ${rowsAs({ data, state: data.start })}`;
   if (lettersIn({ data }, filter) !== state.filter) filter.value = state.filter; // what is being typed stays as it is
-  parts.tools.hidden = ["order", "filter", "rows"].every((name) => parts.fields[name].hidden);
+  parts.tools.hidden = TOOLS.every((name) => parts.fields[name].hidden);
 }
