@@ -119,8 +119,6 @@ def evaluate(
         options["features"] = _stored(loaded, images, features, encode, traced)
     measured = evaluate_segmentation(loaded, images, **traced, **options)
     show(measured, out, force=force)
-    if measured.attrs["stopped"]:
-        raise KeyboardInterrupt
     skipped.end()
 
 
@@ -169,6 +167,8 @@ def show(measured: xr.Dataset, out: str | None, *, force: bool) -> None:
     written = [] if out is None else [keep(measured, out, force=force)]
     print_measured(measured)
     print_written(written)
+    if measured.attrs["stopped"]:
+        raise KeyboardInterrupt
 
 
 def print_measured(measured: xr.Dataset) -> None:

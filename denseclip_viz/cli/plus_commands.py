@@ -15,7 +15,7 @@ from denseclip_viz.cli import options as opt
 from denseclip_viz.cli.command import command
 from denseclip_viz.cli.completion import SCHEDULES, completing, datasets
 from denseclip_viz.cli.printed import STYLE, print_written
-from denseclip_viz.errors import OutputError
+from denseclip_viz.errors import ImageError, OutputError
 from denseclip_viz.files import check_target
 from denseclip_viz.html import join_names
 from denseclip_viz.validation import short_name
@@ -121,10 +121,15 @@ def predict(
 
     fit, files = opt.fit_of(geometry), runs.find(images)
     runs.check_out(labels, files, ENDINGS, force=force)
-    taught, loaded = load(student), model.load()
+    taught, loaded, skipped = load(student), model.load(), runs.Skipped(len(files))
     for file in files:
-        (named,) = taught.predict(loaded, [file], geometry=fit)
-        print_written([save_labels(named, runs.named(labels, file), force=force)])
+        try:
+            (named,) = taught.predict(loaded, [file], geometry=fit)
+        except ImageError as error:
+            skipped(file, error)
+        else:
+            print_written([save_labels(named, runs.named(labels, file), force=force)])
+    skipped.end()
 
 
 @command(app)

@@ -11,6 +11,7 @@ import denseclip_viz as dcv
 from denseclip_viz.cli.app import app
 from denseclip_viz.clip import tracing
 from denseclip_viz.errors import LayerError, PromptError
+from denseclip_viz.plus import student_scores
 from denseclip_viz.plus.student_scores import seen_and_unseen
 from denseclip_viz.toyworld.scenes import DRAWN
 
@@ -111,3 +112,22 @@ def test_the_command_line_trains_goes_on_and_measures(tmp_path):
     assert written.exit_code == 0, written.output
     with Image.open(labels) as opened:
         assert opened.size == (64, 64)
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    several = ["--labels", str(tmp_path / "{name}-again.png"), "-g", "whole:64"]
+    written = CliRunner().invoke(app, ["plus", "predict", saved, str(tmp_path / "bad.png"), str(image), *several])
+    assert written.exit_code == 1 and "left out: " in written.stderr and (tmp_path / "scene-again.png").exists()
+
+
+def test_what_was_measured_until_an_interrupt_is_printed_and_the_command_ends_as_stopped(
+    student, tmp_path, monkeypatch
+):
+    folder = student.save(tmp_path / "student")
+    unstopped = student_scores.evaluate
+
+    def stopped(*given, **options):
+        measured = unstopped(*given, **options)
+        return measured.assign_attrs(stopped=1)
+
+    monkeypatch.setattr(student_scores, "evaluate", stopped)
+    done = CliRunner().invoke(app, ["plus", "evaluate", str(folder), "toyworld", "--limit", "1", "-g", "whole:64"])
+    assert done.exit_code == 130 and "mIoU\t" in done.stdout and "stopped" in done.stderr
