@@ -1,4 +1,16 @@
-"""See and measure what CLIP's pooled answer leaves out: global embedding against dense value-path features."""
+"""See and measure what CLIP's pooled answer leaves out: global embedding against dense value-path features.
+
+Load a model, compare an image with prompts, and draw, read or keep what comes out; `help(dcv.load)`, `help(dcv.Model)`
+and every other name say what they take and return. In a notebook, `dcv.explore()` is a place to begin.
+
+Example:
+    >>> import denseclip_viz as dcv
+    >>> model = dcv.load()  # bundled, offline; or dcv.load("ViT-B-16", pretrained="openai")
+    >>> both = model.compare(dcv.toyworld.scene("a taxi on a road"), ["a taxi", "a road"])  # one forward pass
+    >>> both.dense.dims, both.contribution.dims
+    (('template', 'prompt', 'y', 'x'), ('template', 'prompt', 'y', 'x'))
+    >>> figure = dcv.plot.compare(both)
+"""
 
 from typing import Any
 

@@ -30,6 +30,7 @@ Rows = Sequence[Mapping[str, Any]]
 _ABOVE_TABLE = ("image", "template", "path", "number", "cosine_cut", "model", "weights")
 _MARKS = ("absent", "background")
 _HIDDEN = ("random_weights", "weights_hash")
+_PIXELS = ("peak_y", "peak_x", "y", "x")  # of the image; cells are larger than a tenth
 RANDOM = "RANDOM WEIGHTS: these numbers only show the mechanics."
 UNREAD = 141  # as a process ends whom the system tells that its reader has gone
 _TEXT = 24  # letters of a column of text that may be on one line, where columns would be left out for more
@@ -159,7 +160,7 @@ def _fitted(rows: Rows) -> Iterator[str]:
     """Lay rows out in the width of the terminal: what all of them say is said once, and what does not fit is named."""
     keys = [key for key in rows[0] if key not in _HIDDEN] if rows else []
     keys = [key for key in keys if key not in _MARKS or any(row[key] for row in rows)]
-    columns = {key: [_cell(row[key], "{:.4f}") for row in rows] for key in keys}
+    columns = {key: [_cell(row[key], "{:.1f}" if key in _PIXELS else "{:.4f}") for row in rows] for key in keys}
     once = [key for key in keys if key in _ABOVE_TABLE and len(set(columns[key])) == 1]
     width = shutil.get_terminal_size().columns
     yield from textwrap.wrap(" · ".join(f"{key} {columns[key][0]}" for key in once), width)

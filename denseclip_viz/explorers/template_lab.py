@@ -158,7 +158,6 @@ def _grid(both: xr.Dataset, ranked: _Ranked, prompts: Prompts) -> ThumbnailGrid:
     most = 1.0 if by == "average_precision" else float(means.max())
     names = [str(name) for name in both["prompt"].to_numpy()]
     best = [str(name) for name in means.index][: max(LEAST_ROWS, MOST_TILES // len(names))]
-    # a bar is so long in parts of the longest, from zero
     shares = [max(0.0, float(means[name]) / most) if most > 0 else 0.0 for name in best]
     rows = [
         ({one: (_sent(prompts, name, one), _tip(prompts, name, one)) for one in names}, f"{means[name]:.2f}", share)
@@ -175,15 +174,16 @@ def _grid(both: xr.Dataset, ranked: _Ranked, prompts: Prompts) -> ThumbnailGrid:
     ]
     absent = both["absent"].to_numpy().tolist()
     columns = [(f"{name} (absent)" if mark else name, bool(mark)) for name, mark in zip(names, absent, strict=True)]
-    note = _note(dense.scale, len(best), len(means))
+    note = _note(dense.scale, most, len(best), len(means))
     return ThumbnailGrid("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
 
 
-def _note(scale: Scale, shown: int, count: int) -> str:
+def _note(scale: Scale, most: float, shown: int, count: int) -> str:
     order = "Highest on this image first; one image ranks no templates." if count > 1 else ""
     rest = f" These are {shown} of {count}; templates_table has all." if count > shown else ""
     span = f"One colour scale for all, {scale.low:.2f} to {scale.high:.2f} cosine.".replace("-", "−")
-    return f"{span} Rows say what was sent for the prompt shown. {order}{rest}"
+    bars = f"Bars go from 0 to {most:.2f}."
+    return f"{span} {bars} Rows say what was sent for the prompt shown. {order}{rest}"
 
 
 def _sent(prompts: Prompts, template: str, prompt: str) -> str:
