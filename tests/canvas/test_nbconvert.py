@@ -47,3 +47,14 @@ def test_with_the_readmes_option_the_still_image_stands_in_the_exported_page(not
     assert still[:200] not in plain.replace("\n", "")  # without the option; else the README may be shorter
     assert base64.b64decode(still).startswith(b"\x89PNG")
     assert still[:200] in page.replace("\n", "")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+def test_with_the_readmes_other_option_an_exported_lesson_has_no_answers():
+    command = re.search(r"`jupyter nbconvert [^`]*TagRemove[^`]*`", README.read_text("utf-8")).group()
+    options = dict(word.strip("`-").split("=") for word in command.split() if word.startswith("--TagRemove"))
+    enabled, tags = (options[f"TagRemovePreprocessor.{name}"] for name in ("enabled", "remove_input_tags"))
+    config = Config({"TagRemovePreprocessor": {"enabled": enabled == "True", "remove_input_tags": {tags}}})
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("secret", metadata={"tags": ["answer"]})])
+    shown, hidden = (HTMLExporter(config=one).from_notebook_node(node)[0] for one in (None, config))
+    assert "secret" in shown and "secret" not in hidden
