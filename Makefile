@@ -2,16 +2,20 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+RUN = tests/notebooks/test_runs.py
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: test test-all check lint tests browser every demo docs lab notebooks images bench clean
+.PHONY: test test-all check lint tests lessons browser towers every demo docs lab notebooks images bench clean
+
+# browsers wait a good part of their time: lessons, a kernel each, run beside them
+BESIDE = $(MAKE) --jobs=3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
 test: check
-	$(MAKE) browser
+	$(BESIDE) browser lessons
 
-# and every configuration of every tower, not one of each structure: beside the browsers, which leave some of a core
+# and every configuration of every tower, not one of each structure
 test-all: check
-	$(MAKE) --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) browser every
+	$(BESIDE) browser lessons towers
 
 # mypy takes a core for most of a minute: beside the tests, which leave some of one when they begin and end
 check: $(VENV)/.installed
@@ -23,13 +27,20 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 tests: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --ignore=tests/browser
+	$(BIN)/python -m pytest --numprocesses=2 --dist=worksteal --ignore=tests/browser --ignore=$(RUN)
+
+lessons: $(VENV)/.installed
+	$(BIN)/python -m pytest $(RUN)
 
 # after the others and apart from them: the browsers' driver keeps an event loop in its thread, and two of each browser
 # with their kernels want both cores
 browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser --numprocesses=2 --no-loadscope-reorder
 
+towers: $(VENV)/.installed
+	$(BIN)/python -m pytest -m every tests/clip/towers
+
+# and interrupts at every line, and whole networks written as a file
 every: $(VENV)/.installed
 	$(BIN)/python -m pytest -m every
 

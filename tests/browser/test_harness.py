@@ -35,7 +35,6 @@ def test_a_button_that_works_leaves_no_problem(lab, page):
     page.watch.check()
 
 
-@pytest.mark.engines("chromium", "firefox")
 @pytest.mark.parametrize(("body", "problem"), [
     ("label.value = 'done'; 1 / 0", "error in the kernel: ZeroDivisionError: division by zero"),
     ("label.value = 'done'; sys.stderr.write('hidden')", "standard error of a callback: hidden"),
