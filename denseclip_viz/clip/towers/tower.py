@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import Tap
-from denseclip_viz.clip.surroundings import products_of_float32
 from denseclip_viz.clip.towers.linearize import Step, apply
 from denseclip_viz.clip.towers.pool_row import PoolRow
 from denseclip_viz.errors import GeometryError, RecompositionError, UnsupportedTowerError
@@ -322,16 +321,9 @@ def check_miss(miss: Tensor, dtype: torch.dtype, family: str) -> float:
         raise RecompositionError(
             f"contributions and rest miss the embedding by {relative:.1e} (relative)",
             expected=f"at most {TOLERANCE[dtype]:.0e} ({dtype}), for a tower taken for {family}",
-            fix=_mend(dtype),
+            fix="Check the weights for NaN or infinity; if the tower was modified, it is not supported as it is.",
         )
     return relative
-
-
-def _mend(dtype: torch.dtype) -> str:
-    shortened = products_of_float32()
-    if dtype == torch.float32 and shortened != "exact":
-        return f"torch multiplies float32 as {shortened!r}: call torch.set_float32_matmul_precision('highest') first."
-    return "Check the weights for NaN or infinity; if the tower was modified, it is not supported as it is."
 
 
 def check_recomposition(pooling: Pooling, family: str) -> float:
