@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from importlib.resources import files
 
 BUNDLED = ("resnet", "vit", "vit-cls")
@@ -47,40 +48,19 @@ def model_names() -> list[str]:
     return [*(f"bundled-{name}" for name in BUNDLED), *json.loads(table)]
 
 
-def preset_names() -> Iterable[str]:
-    """List the presets.
+def listed_in(module: str, table: str) -> Callable[[], Iterable[str]]:
+    """Read names of a table of this package, whose module is imported only when they are asked for.
 
     Example:
-        >>> "sclip" in preset_names()
+        >>> "sclip" in listed_in("presets", "PRESETS")()
         True
     """
-    from denseclip_viz.presets import PRESETS
-
-    return PRESETS
+    return lambda: getattr(import_module(f"denseclip_viz.{module}"), table)
 
 
-def template_sets() -> Iterable[str]:
-    """List the sets of templates.
-
-    Example:
-        >>> "imagenet-7" in template_sets()
-        True
-    """
-    from denseclip_viz.prompts.templates import TEMPLATE_SETS
-
-    return TEMPLATE_SETS
-
-
-def layouts() -> Iterable[str]:
-    """List the layouts of data sets.
-
-    Example:
-        >>> "voc21" in layouts()
-        True
-    """
-    from denseclip_viz.datasets.layouts import LAYOUTS
-
-    return LAYOUTS
+preset_names = listed_in("presets", "PRESETS")
+template_sets = listed_in("prompts.templates", "TEMPLATE_SETS")
+layouts = listed_in("datasets.layouts", "LAYOUTS")
 
 
 def datasets() -> list[str]:
