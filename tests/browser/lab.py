@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kernels import environment
-from watch import SETTLED
+from watch import SETTLED, until
 
 SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -77,6 +77,7 @@ ASK = """async expression => {
     });
     return (await future.done).content.user_expressions.answer;
 }"""
+THEME = "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})"
 
 
 @dataclass
@@ -117,10 +118,13 @@ class Lab:
     def settled(self, page, name):
         """Wait until the kernel has answered all that the page sent, and what it calls so has no work left."""
         page.wait_for_function(SETTLED)
-        for _ in range(600):
-            if not self.ask(page, f"{name}.busy"):
-                break
-            page.wait_for_timeout(50)
+        until(page, lambda: not self.ask(page, f"{name}.busy"))
+
+    def theme(self, page, name):
+        """Choose JupyterLab's theme, "Light" or "Dark", and wait until the page wears it."""
+        page.evaluate(THEME, f"JupyterLab {name}")
+        light = str(name == "Light").lower()
+        page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=light)
 
     def write(self, name, *sources):
         """Make a notebook of code cells in the folder, for a test of its own."""

@@ -126,11 +126,9 @@ def test_a_prompt_that_is_typed_colours_anew_and_python_can_select(lab, page):
     assert settled(lab, page) == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_points_and_what_is_not_to_be_believed_are_there_in_both_themes(lab, page, theme):
-    name = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}[theme]
-    page.evaluate(f"() => window.jupyterapp.commands.execute('apputils:change-theme', {{theme: '{name}'}})")
-    page.wait_for_function(f"() => document.body.dataset.jpThemeLight === '{str(theme == 'light').lower()}'")
+    lab.theme(page, theme)
     expect(page.locator(".dcvx-facts")).to_contain_text("not cosines")
     expect(page.locator(".dcvx-axis").first).to_contain_text("of the variance")
     assert page.locator(".dcvx-base").evaluate(COLOURED) > 500

@@ -159,12 +159,10 @@ def test_a_stored_notebook_has_a_still_and_no_widget_state(lab, page):
     assert outputs[0]["data"]["image/png"] if isinstance(outputs[0], dict) else "image/png" in str(outputs)
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_the_canvas_takes_the_colours_of_the_notebook(canvases, page, theme):
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
+def test_the_canvas_takes_the_colours_of_the_notebook(lab, canvases, page, theme):
     (one,) = canvases("coloured")
-    page.evaluate("name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: name})", theme)
-    wanted = str(theme.endswith("Light")).lower()
-    page.wait_for_function("wanted => document.body.dataset.jpThemeLight === wanted", arg=wanted)
+    lab.theme(page, theme)
     page.wait_for_function(
         """() => { const ink = getComputedStyle(document.querySelector('.dcv-caption b')).color.match(/[\\d.]+/g);
         return (Number(ink[0]) < 128) === (document.body.dataset.jpThemeLight === 'true'); }"""

@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import expect
 from readers import walk
 from test_layout import IN_SIGHT
-from watch import image, slide, watched
+from watch import image, slide, until, watched
 
 from denseclip_viz.toyworld import scene
 
@@ -321,10 +321,7 @@ def test_a_broken_callback_says_so_in_the_widget_and_fails_a_test(explorer, page
     line = explorer.root.locator(".dcv-error")
     line.wait_for()
     assert line.text_content() == "ZeroDivisionError: division by zero"
-    for _ in range(100):
-        if page.watch.problems:  # the kernel's word comes on its own, after the line
-            break
-        page.wait_for_timeout(100)
+    until(page, lambda: page.watch.problems)  # the kernel's word comes on its own, after the line
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         page.watch.check()
     explorer.ask("delattr(EXPLORER.canvas, 'show')")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from playwright.sync_api import expect
-from watch import SETTLED, image, slide, watched
+from watch import SETTLED, image, slide, until, watched
 
 CELLS = [
     "import denseclip_viz as dcv\nscene = dcv.toyworld.scene('a taxi left of a limousine on a road', 160)",
@@ -87,19 +87,21 @@ def test_each_kind_opens_a_second_side_on_one_scale(compared, kind, label, text,
 
 def test_images_stand_level_in_columns_and_below_each_other_where_it_is_narrow(compared):
     for theme in ("Light", "Dark"):
-        change = "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: `JupyterLab ${name}`})"
-        compared.page.evaluate(change, theme)
+        compared.lab.theme(compared.page, theme)
         for width, columns in ((1400, 3), (900, 2), (560, 1)):
             compared.page.set_viewport_size({"width": width, "height": 1000})
-            compared.page.wait_for_timeout(400)
-            boxes = compared.page.evaluate(LEVEL)
+            boxes = until(
+                compared.page,
+                lambda: compared.page.evaluate(LEVEL),
+                lambda boxes, columns=columns: len(boxes) == 3 and len({left for left, _, _ in boxes}) == columns,
+            )
             assert len({left for left, _, _ in boxes}) == columns and len(boxes) == 3
             assert len({top for _, top, _ in boxes}) == 4 - columns
             assert compared.page.evaluate(SCROLLING) == []
             compared.root.scroll_into_view_if_needed()
             image(compared.page, f"compared-{theme}-{width}")
     compared.page.set_viewport_size({"width": 1400, "height": 1000})
-    compared.page.evaluate(change, "Light")
+    compared.lab.theme(compared.page, "Light")
 
 
 def test_pin_prompt_view_and_opacity_move_all(compared):

@@ -67,11 +67,8 @@ def notebook(lab, browser):
 
 
 @pytest.fixture(params=["Light", "Dark"])
-def theme(notebook, request):
-    change = "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: `JupyterLab ${name}`})"
-    notebook.evaluate(change, request.param)
-    is_light = str(request.param == "Light").lower()
-    notebook.wait_for_function("is => document.body.dataset.jpThemeLight === is", arg=is_light)
+def theme(lab, notebook, request):
+    lab.theme(notebook, request.param)
     return request.param
 
 

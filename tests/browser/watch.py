@@ -149,6 +149,15 @@ def image(page, name):
         page.screenshot(path=Path(folder) / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-')}.png")
 
 
+def until(page, answer, holds=bool, *, seconds=30):
+    """The answer once it holds, or the last one: a page has no moment at which all of its layout is surely done."""
+    for _ in range(seconds * 20):
+        if holds(last := answer()):
+            break
+        page.wait_for_timeout(50)
+    return last
+
+
 def slide(control, value):
     """Set a range, as a person does by dragging; Firefox's driver fills none."""
     control.evaluate(SLIDE, str(value))
