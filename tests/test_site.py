@@ -37,6 +37,16 @@ def test_the_gallery_has_each_function_that_draws():
     assert {path.stem for path in (DOCS / "figures").glob("*.py")} == drawing
 
 
+def test_what_pages_take_of_the_readme_begins_and_ends_where_they_say():
+    marks = []
+    for page in DOCS.glob("*.md"):
+        for file, options in re.findall(r"```\{include\} (\S+)\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL):
+            text = (DOCS / file).read_text(encoding="utf-8")
+            asked = re.findall(r'^:(?:start-after|end-before): "(.*)"$', options, flags=re.MULTILINE)
+            marks += [(page.name, mark, text.count(mark)) for mark in asked]
+    assert len(marks) > 10 and [each for each in marks if each[2] != 1] == []
+
+
 def build(folder, page):
     """Build a site of one page, checked as ours is: the code it ends with, and what it says."""
     (folder / "index.md").write_text(page, encoding="utf-8")
