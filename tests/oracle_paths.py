@@ -4,6 +4,7 @@ Shares no code with the package: `oracle` gives the streams, queries, keys and v
 is `(y, x, D)`. Block numbers are those of a tower of twelve, as the papers have them.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -364,8 +365,72 @@ def proxyclip(tower: Tower) -> Array:
     return on_grid(projected, tower.grid)
 
 
+def into_range(values: Array, like: Array) -> Array:
+    return np.interp(values, (values.min(), values.max()), (like.min(), like.max()))
+
+
+def cass(tower: Tower, *, released: bool = False) -> Array:
+    """Keys' own graphs, and those of the keys given that differ most from them, low in rank; near positions; no MLP."""
+    heads, keys = tower.vit.heads, np.stack([k[1:] for _, k, _ in tower.heads(tower.last)])
+    given = bilinear(tower.given["spectral"], tower.grid).reshape(len(keys[0]), heads, -1).transpose(1, 0, 2)
+    given = into_range(given, keys)
+    ours, theirs = ([tower.scale() * k @ k.T for k in each] for each in (keys, given))
+
+    def spectrum(graph: Array) -> Array:
+        values = sorted(np.linalg.svd(graph, compute_uv=False), reverse=True)[:20]
+        values = values / np.linalg.norm(values)
+        return values / values.sum()
+
+    apart = [[np.abs(spectrum(their) - spectrum(our)).sum() for our in ours] for their in theirs]
+
+    def fit(order: tuple[int, ...]) -> tuple[float, int]:
+        """How far pairs are apart; of those as far, the more in order the better."""
+        return round(sum(apart[g][h] for g, h in enumerate(order)), 8), sum(g * h for g, h in enumerate(order))
+
+    best = max(itertools.permutations(range(heads)), key=fit)
+    mixed: list[Array] = [np.empty(0)] * heads
+    for g, h in enumerate(best):
+        left, sizes, right = np.linalg.svd(theirs[h if released else g])
+        kept = 10 if released else next(n for n in range(1, 99) if sizes[:n].sum() >= 0.95 * sizes.sum())
+        sizes = sizes[:kept]
+        sizes = np.interp(sizes, (sizes.min(), sizes.max()), (sizes.min() / 2, 1.5 * sizes.max()))
+        part = left[:, :kept] @ np.diag(sizes) @ right[:kept]
+        np.fill_diagonal(part, 0)
+        head = g if released else h
+        share = 10 * apart[g][h]
+        logits = (share * into_range(part, ours[head]) + ours[head]) / (share + 1)
+        attention = np.stack([softmax(row) for row in logits + near(tower)[1:, 1:]])
+        mixed[head] = attention @ tower.heads(tower.last)[head][2][1:]
+    merged = tower.out(np.concatenate(mixed, -1), tower.last)
+    return on_grid(vit_project(tower.sd, merged, tower.vit), tower.grid)
+
+
+def cass_as_released(tower: Tower) -> Array:
+    return cass(tower, released=True)
+
+
+def liker(values: Array, shares: list[list[float]], place: int) -> bool:
+    """Whether a patch is more like its own regions than like the others, by 0.07 of a mean cosine at least."""
+    unit = [value / math.sqrt(value @ value) for value in values]
+    means = []
+    for region in shares:
+        inside = [i for i, share in enumerate(region) if share > 0]
+        means.append((bool(region[place] > 0), sum(unit[place] @ unit[i] for i in inside) / len(inside)))
+    own, others = ([mean for lies, mean in means if lies is where] for where in (True, False))
+    return not own or not others or sum(own) / len(own) - sum(others) / len(others) >= 0.07
+
+
 def textregion(tower: Tower) -> Array:
-    """Values averaged over a position's own regions, each by the share of a patch that is in it; MLP, no residual."""
+    return region_means(tower, apart=True)
+
+
+def region_means(tower: Tower, *, apart: bool = False) -> Array:
+    """Values averaged over a position's own regions, each by the share of a patch that is in it; MLP, no residual.
+
+    Args:
+        tower: The tower.
+        apart: Leave patches out that are as like the other regions.
+    """
     masks, (rows, columns) = tower.given["regions"], tower.grid
     height, width = masks.shape[1] // rows, masks.shape[2] // columns
     shares = [
@@ -373,10 +438,12 @@ def textregion(tower: Tower) -> Array:
         for mask in masks
     ]
     values = np.concatenate([v[1:] for _, _, v in tower.heads(tower.last)], -1)
-    means = [sum(w * v for w, v in zip(region, values, strict=True)) / sum(region) for region in shares]
+    counts = [not apart or liker(values, shares, place) for place in range(len(values))]
+    seen = [[share * count for share, count in zip(region, counts, strict=True)] for region in shares]
+    means = [sum(w * v for w, v in zip(region, values, strict=True)) / (sum(region) or 1) for region in seen]
     mixed = []
     for place, value in enumerate(values):
-        own = [region[place] for region in shares]
+        own = [region[place] * (sum(left) > 0) for region, left in zip(shares, seen, strict=True)]
         mixed.append(sum(w * mean for w, mean in zip(own, means, strict=True)) / sum(own) if sum(own) else value)
     stream = tower.out(np.stack(mixed), tower.last)
     stream = stream + vit_mlp(tower.sd, stream, tower.vit, tower.last)
@@ -399,7 +466,10 @@ PATHS = {
     "pearl-in-five-steps": pearl_in_five_steps,
     "cliper": cliper,
     "proxyclip": proxyclip,
+    "cass": cass,
+    "cass-as-released": cass_as_released,
     "textregion": textregion,
+    "region-means": region_means,
 }
 
 

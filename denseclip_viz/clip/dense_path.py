@@ -20,15 +20,22 @@ KINDS = {
     "aligned-in-five-steps": EITHER,
     "similar": OTHERS,
     "balanced": OTHERS,
+    "spectral": OWN,
+    "spectral-as-released": OWN,
     "features": NONE,
     "regions": NONE,
+    "regions-without-global": NONE,
     "attention": NONE,
 }
 """The kinds of attention, and the blocks that each is of."""
 SELF = {"qq", "kk", "vv"}
 """Every token with its like."""
+SPECTRAL = {"spectral", "spectral-as-released"}
+"""By another model's graph of the image."""
+GIVEN = [kind for kind, blocks in KINDS.items() if kind in SPECTRAL or blocks == NONE]
+"""By what somebody gives to the path."""
 _ACTS_ON = {
-    "gaussian": SELF,
+    "gaussian": SELF | SPECTRAL,
     "iterations": SELF,
     "class_key": {kind for kind, blocks in KINDS.items() if blocks == EITHER},
     "heads": set(KINDS),
@@ -48,7 +55,9 @@ class Term:
             out; `"balanced"`, the sum of the tower's own attention in several blocks, its columns and rows divided by
             their sums, made symmetric, the mean over queries taken off, negatives left out, rows divided by their sums
             (CLIPer); `"features"`, the cosines of features given to the path, 1.2 of their mean taken off, times 3,
-            negatives left out (ProxyCLIP); `"regions"`, evenly over its own of the regions given to the path
+            negatives left out (ProxyCLIP); `"spectral"`, key · key and the graph of features given to the path, head by
+            head (CASS), `"spectral-as-released"` as its code has it; `"regions"`, evenly over its own of the regions
+            given to the path, `"regions-without-global"` without patches that are as like what is outside
             (TextRegion); `"attention"`, attention given to the path.
         weight: What it is multiplied by.
         blocks: Numbers, from 1 and of twelve, of the blocks whose attention is averaged (summed, of `"balanced"`);
@@ -78,7 +87,7 @@ class DensePath:
         mlp: Keep the MLP that is added behind the attention (class token, where the official MaskCLIP does; latent
             query).
         gaussian: The width, in positions, of the bonus that near positions get in the logits of `"qq"`, `"kk"`,
-            `"vv"`; 0 for none.
+            `"vv"` and both `"spectral"`; 0 for none.
         iterations: In `"qq"`, `"kk"`, `"vv"` attend by tokens of length 1 with GEM's temperature, gathered so many
             times before; None for products as they are.
         class_key: Attend to the class token, too.
@@ -97,9 +106,10 @@ class DensePath:
         late: Send what the attention of every block reads through the last one, too, and average the features of
             length 1 of all blocks. CLIPer averages class probabilities, for which a path has no prompts; of cosines
             the mean of the features gives the mean.
-        given: Of the same image: features `(y, x, C)` by another model, for `"features"`; masks `(region, y, x)`, for
-            `"regions"`; both are resized to the grid. Or `(y, x, y, x)` attention of positions, with an axis of heads
-            in front if there are several, for `"attention"`.
+        given: Of the same image: features `(y, x, C)` by another model, for `"features"`, or its keys, the channels of
+            all heads in a row, for both `"spectral"`; masks `(region, y, x)`, for both `"regions"`; all are resized to
+            the grid. Or `(y, x, y, x)` attention of positions, with an axis of heads in front if there are several,
+            for `"attention"`.
         positional: Add the pool's positional embedding to a position before its value (ResNet; the official code
             does not).
         antialias: Antialias when a positional embedding is resized (open_clip does; the official code does not).
@@ -141,7 +151,7 @@ class DensePath:
             got, expected = f"attention by {unknown[0]!r}", f"terms of {', '.join(KINDS)}; () is the value path"
             raise LayerError(got, expected=expected, fix='Pass attention=("kk",), say.')
         for term in every:
-            if KINDS[term.kind] == (NONE if term.blocks else OTHERS):
+            if KINDS[term.kind] in ((NONE, OWN) if term.blocks else (OTHERS,)):
                 got, expected = f"{term} in path {self.name!r}", f"a term of {KINDS[term.kind]}"
                 raise LayerError(got, expected=expected, fix=f"Term({term.kind!r}, blocks=(9,)) names block 9, say.")
         self._refuse_numbers(every)
@@ -184,7 +194,7 @@ class DensePath:
             raise LayerError(got, expected="the blocks that are summed", fix=fix)
         if self.given is not None and not self.of_given:
             got, fix = f"path {self.name!r} with something given, and no use for it", 'Pass attention=("features",).'
-            raise LayerError(got, expected='a term of "features", "regions" or "attention"', fix=fix)
+            raise LayerError(got, expected=f"a term of {', '.join(GIVEN)}", fix=fix)
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -205,7 +215,7 @@ class DensePath:
     @property
     def of_one_layer(self) -> bool:
         """Whether it needs them of the layer that pools alone, so that any layer with all three gives it."""
-        own = all(KINDS[term.kind] in (EITHER, NONE) and not term.blocks for term in self.terms)
+        own = all(KINDS[term.kind] != OTHERS and not term.blocks for term in self.terms)
         return self.of_blocks and own and self.blocks == 1 and not self.of_streams
 
     @property
@@ -221,7 +231,7 @@ class DensePath:
     @property
     def of_given(self) -> bool:
         """Whether it attends by what somebody gives to it."""
-        return any(KINDS[term.kind] == NONE for term in (*self.terms, *self.summed_terms))
+        return any(term.kind in GIVEN for term in (*self.terms, *self.summed_terms))
 
     def with_given(self, given: ArrayLike | Tensor) -> "DensePath":
         """Give it features `(y, x, C)` of the image by another model, masks of regions, or attention.

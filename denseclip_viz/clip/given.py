@@ -3,8 +3,7 @@
     y = O(A V),   A of what was given: in every tower, since values of positions are all that it takes
 
 Sources: ProxyCLIP (arXiv 2408.04883), whose mean is over the image here and not over the batch; TextRegion
-(2505.23769): its mean key and a mask as attention are an even look at the region. Its code takes patches out of a
-region first that are as like what is outside; here all patches of the region count.
+(2505.23769): its mean key and a mask as attention are an even look at the region.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from denseclip_viz.errors import LayerError
 
 Item = TypeVar("Item")
 _ABOVE = 1.2
+_LIKER = 0.07  # TextRegion: how much more a patch has to be like its regions than like the others
 
 
 def of_one_image(
@@ -43,27 +43,49 @@ def of_one_image(
         yield image
 
 
-def given_attention(path: DensePath, kind: str, grid: tuple[int, int], heads: int) -> Tensor:
+def given_attention(path: DensePath, kind: str, grid: tuple[int, int], values: Tensor) -> Tensor:
     """Make the attention of a kind of what was given to a path: `(1, 1 or head, position, position)`.
+
+    Args:
+        path: The path.
+        kind: The kind.
+        grid: Rows and columns of positions.
+        values: What positions will look at, `(1, head, position, channel)`.
 
     Raises:
         LayerError: Nothing was given, or nothing that fits.
     """
-    if path.given is None:
-        got, expected = f"path {path.name!r} without what it attends by", "features, regions or attention of the image"
-        raise LayerError(got, expected=expected, fix="Pass path=PATHS[name].with_given(features), of clip.paths.")
     if kind == "features":
-        return centred(cosines(features_on(path.given, grid)), _ABOVE)[:, None]
-    return regions_on(path.given, grid) if kind == "regions" else attention_on(path.given, grid, heads)
+        return centred(cosines(features_of(path, grid)), _ABOVE)[:, None]
+    if kind == "attention":
+        return attention_on(_given(path), grid, values.shape[1])
+    whole = values[0].transpose(0, 1).flatten(1)
+    return regions_on(_given(path), grid, whole if kind == "regions-without-global" else None)
 
 
 def given_mix(path: DensePath, values: Tensor, grid: tuple[int, int], heads: int) -> Tensor:
     """Mix the values of positions, heads merged, by all that was given: `(image, position, C)`."""
-    weights = sum(term.weight * given_attention(path, term.kind, grid, heads) for term in path.terms)
+    parts = values.unflatten(-1, (heads, -1)).transpose(1, 2)
+    weights = sum(term.weight * given_attention(path, term.kind, grid, parts) for term in path.terms)
     assert isinstance(weights, Tensor)
-    parts = values.unflatten(-1, (weights.shape[1], -1)).transpose(1, 2)
     mixed: Tensor = weights.to(values) @ parts
     return mixed.transpose(1, 2).flatten(2)
+
+
+def features_of(path: DensePath, grid: tuple[int, int]) -> Tensor:
+    """Bring features that were given to a path to the grid: `(1, position, C)`.
+
+    Raises:
+        LayerError: Nothing was given, or nothing that fits.
+    """
+    return features_on(_given(path), grid)
+
+
+def _given(path: DensePath) -> Tensor:
+    if path.given is None:
+        got, expected = f"path {path.name!r} without what it attends by", "features, regions or attention of the image"
+        raise LayerError(got, expected=expected, fix="Pass path=PATHS[name].with_given(features), of clip.paths.")
+    return path.given
 
 
 def features_on(given: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -99,11 +121,17 @@ def attention_on(given: Tensor, grid: tuple[int, int], heads: int) -> Tensor:
     return given.reshape(1, -1, positions, positions)
 
 
-def regions_on(given: Tensor, grid: tuple[int, int]) -> Tensor:
+def regions_on(given: Tensor, grid: tuple[int, int], values: Tensor | None = None) -> Tensor:
     """Let every position look evenly at its own region, `(1, 1, position, position)`, of masks `(region, y, x)`.
 
     A region counts a position by the share of it that it covers. A position of several regions looks at each by its
-    share; one of none looks at itself.
+    share; one of none, or of none where anything is left, looks at itself.
+
+    Args:
+        given: The masks.
+        grid: Rows and columns of positions.
+        values: `(position, C)`, where nobody is to look at global ones: those hardly more like the regions that they
+            lie in than like the others (TextRegion). One that lies in all is none.
 
     Raises:
         LayerError: Another shape, other proportions, or numbers beside 0 to 1.
@@ -120,7 +148,27 @@ def regions_on(given: Tensor, grid: tuple[int, int]) -> Tensor:
         fix = "Make them of trace.pixels of this image, which is what the tower sees."
         raise LayerError(f"given regions {tuple(given.shape)} {given.dtype}", expected=expected, fix=fix)
     shares = torch.stack([F.interpolate(mask[None, None].double(), grid, mode="area").flatten() for mask in given])
-    even = shares / shares.sum(1, keepdim=True).clamp_min(torch.finfo(shares.dtype).tiny)
-    looks, covered = shares.T @ even, shares.sum(0)[:, None]
-    looks = torch.where(covered > 0, looks, torch.eye(len(looks)).to(looks))
+    counted = shares if values is None else shares.masked_fill(global_ones(shares > 0, values.detach()), 0)
+    even = counted / counted.sum(1, keepdim=True).clamp_min(torch.finfo(shares.dtype).tiny)
+    looks = shares.T @ even
+    looks = torch.where(looks.sum(1, keepdim=True) > 0, looks, torch.eye(len(looks)).to(looks))
     return (looks / looks.sum(1, keepdim=True))[None, None]
+
+
+def global_ones(inside: Tensor, values: Tensor) -> Tensor:
+    """Find positions hardly more like the regions that they lie in than like the others: `(position,)`.
+
+    Args:
+        inside: `(region, position)`, which positions lie in which region.
+        values: `(position, C)`, which are compared.
+
+    Example:
+        >>> inside = torch.tensor([[True, True, False], [False, False, True]])
+        >>> global_ones(inside, torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]))
+        tensor([False,  True, False])
+    """
+    inside = inside[inside.any(1)].to("cpu", torch.float64)
+    unit = F.normalize(values.to("cpu", torch.float64), dim=-1)
+    alike = inside @ unit / inside.sum(1, keepdim=True) @ unit.T  # (region, position), the mean over a region
+    within, beyond = ((alike * where).sum(0) / where.sum(0).clamp_min(1) for where in (inside, 1 - inside))
+    return (within - beyond < _LIKER) & (inside < 1).any(0)

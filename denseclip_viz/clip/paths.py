@@ -64,7 +64,10 @@ PATHS = {
         _bare("pearl-in-five-steps", "aligned-in-five-steps"),
         _bare("cliper", Term("balanced", 1.0, _EVERY[:-1]), late=True),
         _bare("proxyclip", "features"),
-        DensePath("textregion", ("regions",), residual=False),
+        _bare("cass", "spectral", gaussian=5.0),
+        _bare("cass-as-released", "spectral-as-released", gaussian=5.0),
+        DensePath("textregion", ("regions-without-global",), residual=False),
+        DensePath("region-means", ("regions",), residual=False),
     )
 }
 """The rows by name, with block numbers of twelve. What a method does behind its features is no part of them.
@@ -74,8 +77,9 @@ PATHS = {
 2411.15851, its attention; `itaclip` 2411.12044, one image, no definitions; `kk-all-blocks` the baseline of RF-CLIP,
 2511.16170; `sc-clip` 2411.15869; `sfp` ICCV 2025, code of 7 Dec 2025; `dih-clip` ICCV 2025, pp. 22794-22803; `pearl`
 2603.21528, its attention, by the polar factor, `pearl-in-five-steps` by what its code makes of it; `cliper` 2411.13836
-without diffusion, features averaged in place of probabilities; `proxyclip` 2408.04883 and `textregion` 2505.23769, of
-what is given: `PATHS["proxyclip"].with_given(features)`.
+without diffusion, features averaged in place of probabilities. Of what is given, `PATHS["proxyclip"].with_given(…)`:
+`proxyclip` 2408.04883; `cass` 2411.17150, its attention, `cass-as-released` as its code has it; `textregion`
+2505.23769, and `region-means`, which looks at all of a region.
 """
 _SWITCHES = {switch.name: switch.default for switch in fields(DensePath) if switch.compare and switch.name != "name"}
 _OF_STREAMS = {"outliers", "smooth", "summed", "summed_attention", "class_token", "late"}

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz.clip.dense_path import KINDS, NONE, SELF, TWELVE, DensePath, Term
-from denseclip_viz.clip.given import given_attention
+from denseclip_viz.clip.dense_path import EITHER, KINDS, SELF, SPECTRAL, TWELVE, DensePath, Term
+from denseclip_viz.clip.given import features_of, given_attention
 from denseclip_viz.clip.path_attention import (
     Products,
     balanced,
@@ -28,6 +28,7 @@ from denseclip_viz.clip.path_attention import (
     products_of,
     products_of_gathered,
 )
+from denseclip_viz.clip.spectral import spectral_logits
 from denseclip_viz.clip.towers.attention_record import merge_heads
 from denseclip_viz.clip.towers.linearize import apply
 from denseclip_viz.clip.towers.tower import BlockPass, Streams
@@ -170,7 +171,7 @@ class Mixer:
     def _attend(self, path: DensePath, term: Term, into: BlockPass, similarity: Callable[[int], Tensor]) -> Tensor:
         """Give the share of one term."""
         if not _of_products(term):
-            weights = self._laid_out(path, term, similarity)
+            weights = self._laid_out(path, term, into, similarity)
             return term.weight * (weights @ into.value[:, :, -weights.shape[-1] :])
         each = [self._mix(path, term.kind, source, into) for source in self._sources(term, into)]
         share = term.weight / len(each)
@@ -191,17 +192,27 @@ class Mixer:
             each = [self._products(path, term.kind, s).weights(prefix, first) for s in self._sources(term, into)]
             weights = torch.stack(each).mean(0)
         else:
-            weights = self._laid_out(path, term, similarity).expand(-1, into.value.shape[1], -1, -1)
+            weights = self._laid_out(path, term, into, similarity).expand(-1, into.value.shape[1], -1, -1)
         return F.pad(weights, (into.value.shape[2] - weights.shape[-1], 0))
 
-    def _laid_out(self, path: DensePath, term: Term, similarity: Callable[[int], Tensor]) -> Tensor:
+    def _laid_out(self, path: DensePath, term: Term, into: BlockPass, similarity: Callable[[int], Tensor]) -> Tensor:
         """Lay attention that is no product out, `(image, 1 or head, position, the last of the tokens)`."""
-        prefix, last = self.prefix, self.streams.blocks[self.depth - 1].value
+        prefix = self.prefix
         if term.kind == "similar":
             return torch.stack([centred(similarity(number)) for number in term.blocks]).mean(0)[:, None]
         if term.kind == "balanced":
             return self._balanced(term)[:, :, prefix:]
-        return given_attention(path, term.kind, self.grid, last.shape[1]).to(last)
+        if term.kind in SPECTRAL:
+            return self._spectral(path, term, into)
+        return given_attention(path, term.kind, self.grid, into.value[:, :, prefix:]).to(into.value)
+
+    def _spectral(self, path: DensePath, term: Term, into: BlockPass) -> Tensor:
+        keys, near = into.key[0, :, self.prefix :], self._near(path)
+        features = features_of(path, self.grid)[0]
+        logits = spectral_logits(keys, features, into.call.scale, released=term.kind != "spectral")
+        if near is not None:
+            logits = logits + near[self.prefix :, self.prefix :]
+        return torch.softmax(logits, dim=-1)[None]
 
     def _balanced(self, term: Term) -> Tensor:
         blocks = [self.streams.blocks[number] for number in block_numbers(term.blocks, self.depth)]
@@ -238,4 +249,4 @@ def _gathers(path: DensePath, kind: str) -> bool:
 
 
 def _of_products(term: Term) -> bool:
-    return term.kind not in ("similar", "balanced") and KINDS[term.kind] != NONE
+    return KINDS[term.kind] == EITHER

@@ -3,6 +3,7 @@ from .finer import guided as guided
 from .finer import shifted as shifted
 from .finer import upsampled as upsampled
 from .propagation import propagate as propagate
+from .propagation import propagate_pixels as propagate_pixels
 from .refine import key_smoothing as key_smoothing
 from .refine import prompt_denoising as prompt_denoising
 from .regions import region_means as region_means

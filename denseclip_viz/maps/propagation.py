@@ -1,25 +1,32 @@
-"""Maps that spread over positions which another model finds alike: LPOSS (arXiv 2503.19777), on the grid.
+"""Maps that spread over what is alike, LPOSS (arXiv 2503.19777): over positions, then over pixels.
 
-    (I - α W) X = Y,   W = D^-1/2 (S + Sᵀ) D^-1/2 without its diagonal
-    S_ij = max(cos(f_i, f_j), 0)³ exp(-decay · |p_i - p_j|)   for the 400 nearest j of each i
+    (I - α D^-1/2 W D^-1/2) X = Y            D: the sums of rows of W, which has no diagonal
+    positions   W = S + Sᵀ,  S_ij = max(cos(f_i, f_j), 0)³ exp(-decay · |p_i - p_j|)   for the 400 nearest j of each i
+    pixels      W_ij = exp(-|c_i - c_j| / τ)   for the j in a window around i; c: CIELAB, over (100, 128, 128)
 
-Written from the formulas; its second half, a graph of pixels, is left out.
+Written from the formulas.
 """
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.clip.given import features_on
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import LayerError
+from denseclip_viz.images import ImageLike, read
 from denseclip_viz.validation import is_number, is_whole
 
+Floats = NDArray[np.float64]
 _ROWS = 1024  # of the graph that are compared at once
+# sRGB (IEC 61966-2-1) to CIE XYZ, and the white of D65
+_XYZ = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+_WHITE = [0.95047, 1.0, 1.08883]
 
 
 @guarded
@@ -67,8 +74,60 @@ def propagate(
         raise LayerError(got, expected=expected, fix="Leave numbers out for the published ones.")
     grid = int(maps.shape[-2]), int(maps.shape[-1])
     graph = _graph(features_on(_tensor(features), grid)[0].double(), grid, neighbours, power, decay)
-    solved = [_solve(graph, share, y, steps) for y in maps.detach().cpu().double().reshape(-1, graph.shape[0]).numpy()]
-    return torch.from_numpy(np.stack(solved)).to(maps.dtype).view_as(maps)
+    return _solved(graph, maps, share, steps)
+
+
+@guarded
+def propagate_pixels(
+    scores: ArrayLike | Tensor,
+    image: ImageLike,
+    *,
+    share: float = 0.95,
+    window: int = 13,
+    tau: float = 0.01,
+    steps: int = 10,
+) -> Tensor:
+    """Draw maps at the size of an image, and let pixels near each other of like colour share their scores (LPOSS+).
+
+    It holds `window ** 2` numbers of 8 bytes a pixel: 1.4 GB for a megapixel.
+
+    Args:
+        scores: `(…, y, x)` of the whole image, such as `propagate(…)`, or `model.similarity(…, geometry="whole")`.
+        image: The image, as large as maps are to be.
+        share: α, from 0, which draws maps bilinearly, to below 1.
+        window: Pixels along the side of the square around each that it is tied to, an odd number.
+        tau: How unlike a colour may be, the lightest being 1 from the darkest.
+        steps: Conjugate gradients at most; they stop before at a relative residual of 1e-6.
+
+    Returns:
+        `(…, Y, X)`, scores and no cosines: up to 1 / (1 - α) times as large.
+
+    Raises:
+        LayerError: Maps of other proportions, or numbers that cannot be.
+        ImageError: What is no image.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> scene = dcv.toyworld.scene("a taxi on a road", 64)
+        >>> maps = dcv.load().similarity(scene, ["a taxi", "a road"])
+        >>> dcv.maps.propagate_pixels(maps, scene, steps=3).shape
+        torch.Size([1, 2, 64, 64])
+    """
+    maps, colours = _tensor(scores), np.asarray(read(image), dtype=np.float64) / 255
+    height, width = colours.shape[:2]
+    numbers = is_number(share, 0, 1) and share < 1 and is_number(tau, 0) and tau > 0 and is_whole(steps, 1)
+    fits = maps.ndim >= 2 and maps.is_floating_point() and min(maps.shape) > 0
+    fits = fits and abs(height * maps.shape[-1] / width - maps.shape[-2]) <= 1
+    if not (numbers and fits and is_whole(window, 3) and window % 2):
+        got = f"scores {tuple(maps.shape)} for {height} x {width} pixels, {share=}, {window=}, {tau=}, {steps=}"
+        expected = (
+            "scores (…, y, x) of the whole image, 0 <= share < 1, an odd window from 3, tau above 0, steps from 1"
+        )
+        raise LayerError(got, expected=expected, fix="Trace with geometry='whole', and leave numbers out.")
+    drawn = F.interpolate(maps.reshape(1, -1, *maps.shape[-2:]), (height, width), mode="bilinear", align_corners=False)
+    return _solved(
+        _pixel_graph(_lab(colours), window // 2, tau), drawn.view(*maps.shape[:-2], height, width), share, steps
+    )
 
 
 def _tensor(values: Any) -> Tensor:
@@ -76,7 +135,7 @@ def _tensor(values: Any) -> Tensor:
 
 
 def _graph(features: Tensor, grid: tuple[int, int], neighbours: int, power: float, decay: float) -> Any:
-    """Tie each position to those whose features are nearest; ties are shared out over both ends."""
+    """Tie each position to those whose features are nearest, and those to it."""
     from scipy import sparse
 
     unit, count = F.normalize(features.cpu(), dim=-1), len(features)
@@ -93,15 +152,55 @@ def _graph(features: Tensor, grid: tuple[int, int], neighbours: int, power: floa
     graph = sparse.coo_array((data.ravel(), (rows, columns.ravel())), shape=(count, count)).tocsr()
     graph = graph + graph.T
     graph.setdiag(0)
-    sums = graph.sum(1)
-    root = sparse.diags_array(np.where(sums > 0, sums, 1) ** -0.5)
-    return root @ graph @ root
+    return graph
 
 
-def _solve(graph: Any, share: float, scores: np.ndarray, steps: int) -> np.ndarray:
+def _pixel_graph(colours: Floats, radius: int, tau: float) -> Any:
+    """Tie each pixel to those around it, one diagonal of the graph for each direction."""
     from scipy import sparse
-    from scipy.sparse.linalg import cg
 
-    system = sparse.eye_array(len(scores)) - share * graph
-    solved: np.ndarray = cg(system, scores, rtol=1e-6, maxiter=steps)[0]
-    return solved
+    height, width = colours.shape[:2]
+    diagonals: dict[int, Floats] = {}
+    reach = (range(-min(radius, side - 1), min(radius, side - 1) + 1) for side in (height, width))
+    for down, right in product(*reach):
+        if not (down or right):
+            continue
+        ends, starts = (_moved_by(sign * down, sign * right) for sign in (1, -1))
+        apart = np.linalg.norm(colours[ends] - colours[starts], axis=-1)
+        tie = np.zeros((height, width))
+        tie[ends] = np.exp(-apart / tau)
+        # in a narrow image two directions can share a diagonal, and never a place on it
+        diagonals[down * width + right] = diagonals.get(down * width + right, 0.0) + tie.ravel()
+    count = height * width
+    return sparse.dia_array((np.stack([*diagonals.values()]), [*diagonals]), shape=(count, count))
+
+
+def _moved_by(down: int, right: int) -> tuple[slice, slice]:
+    """Give the pixels of an image that others are tied to which lie up and left by so much."""
+    rows, columns = (slice(move, None) if move >= 0 else slice(None, move) for move in (down, right))
+    return rows, columns
+
+
+def _lab(colours: Floats) -> Floats:
+    """Turn sRGB from 0 to 1 into CIELAB, each channel over what it reaches: `(y, x, 3)`."""
+    linear = np.where(colours > 0.04045, ((colours + 0.055) / 1.055) ** 2.4, colours / 12.92)
+    x, y, z = np.moveaxis(linear @ np.transpose(_XYZ) / _WHITE, -1, 0)
+    x, y, z = (np.where(c > 216 / 24389, np.cbrt(c), (24389 / 27 * c + 16) / 116) for c in (x, y, z))
+    return np.stack([(116 * y - 16) / 100, 500 * (x - y) / 128, 200 * (y - z) / 128], axis=-1)
+
+
+def _solved(graph: Any, scores: Tensor, share: float, steps: int) -> Tensor:
+    """Solve the system of a graph for every map `(…, y, x)`."""
+    from scipy.sparse.linalg import LinearOperator, cg
+
+    sums = graph.sum(1)
+    root = np.where(sums > 0, sums, 1) ** -0.5
+
+    def spread(values: Floats) -> Floats:
+        shared: Floats = values - share * root * (graph @ (root * values))
+        return shared
+
+    system = LinearOperator(graph.shape, matvec=spread, dtype=np.float64)
+    maps = scores.detach().cpu().double().reshape(-1, graph.shape[0]).numpy()
+    solved = [cg(system, each, rtol=1e-6, maxiter=steps)[0] for each in maps]
+    return torch.from_numpy(np.stack(solved)).to(scores.dtype).view_as(scores)

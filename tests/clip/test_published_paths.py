@@ -33,17 +33,20 @@ def visual():
 
 
 def given(pixels):
-    """Features of another model, on a finer grid than the tower's, and masks of three regions that overlap."""
+    """Features and keys of another model, on a finer grid than the tower's, and masks of three regions that overlap."""
     rows, columns = (3 * side // 16 for side in pixels.shape[-2:])
     generator = np.random.default_rng(7)
-    regions = generator.random((3, *pixels.shape[-2:])) < 0.4
+    spots = generator.random((3, *(-(-side // 12) for side in pixels.shape[-2:]))) < 0.4
+    regions = spots.repeat(12, 1).repeat(12, 2)[:, : pixels.shape[-2], : pixels.shape[-1]]
     regions[:, :16, :16] = False
-    return {"features": generator.normal(size=(rows, columns, 10)) + 0.3, "regions": regions}
+    features = generator.normal(size=(rows, columns, 10)) + 0.3
+    keys = generator.normal(size=(rows, columns, 6 * 12)) * generator.exponential(size=6 * 12)
+    return {"features": features, "spectral": keys, "regions": regions}
 
 
 def ours(visual, pixels, path, dtype=None):
     if path.of_given and path.given is None:
-        path = path.with_given(given(pixels)[path.terms[0].kind])
+        path = path.with_given(given(pixels)[path.terms[0].kind.split("-")[0]])
     with torch.no_grad():
         inputs = torch.from_numpy(pixels)[None].to(dtype)
         return decompose(tower_for(visual), inputs, ForwardOptions(path=path)).dense[0]
@@ -129,6 +132,11 @@ MISTAKES = {
     "CLIPer by plain attention": ("cliper", {"attention": (Term("qk", 1.0, tuple(range(1, 12))),)}),
     "ProxyCLIP with the residual": ("proxyclip", {"residual": True}),
     "ProxyCLIP by CLIP's own patches": ("proxyclip", {"attention": (Term("similar", 1.0, (9,)),)}),
+    "CASS without near positions": ("cass", {"gaussian": 0.0}),
+    "CASS with the residual": ("cass", {"residual": True}),
+    "CASS as released": ("cass", {"attention": ("spectral-as-released",)}),
+    "CASS by keys alone": ("cass", {"attention": ("kk",)}),
+    "TextRegion with its global patches": ("textregion", {"attention": ("regions",)}),
     "TextRegion without its MLP": ("textregion", {"mlp": False}),
     "TextRegion with the residual": ("textregion", {"residual": True}),
     "ResCLIP's blocks 5 to 8": ("resclip", {"attention": (Term("kk", 0.8), Term("qk", 1.2, (5, 6, 7, 8)))}),
@@ -163,6 +171,7 @@ def test_block_numbers_are_those_of_a_tower_of_twelve():
         ({"attention": (Term("kk", 1.0, (13,)),)}, "such block numbers"),
         ({"attention": ("similar",)}, "similar.*Expected a term of named blocks"),
         ({"attention": (Term("features", 1.0, (9,)),)}, "features.*Expected a term of no block"),
+        ({"attention": (Term("spectral", 1.0, (9,)),)}, "spectral.*Expected a term of its own block"),
         ({"attention": ("kk",), "smooth": (4,)}, "such block numbers"),
         ({"attention": ("kk",), "summed": (4, 13)}, "such block numbers"),
         ({"attention": ("kk",), "outliers": "density"}, "such changes of the stream"),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from denseclip_viz.errors import LayerError
-from denseclip_viz.maps.propagation import propagate
+from denseclip_viz.maps.propagation import _lab, propagate, propagate_pixels
 
 
 def drawn(seed, grid=(3, 5)):
@@ -58,6 +58,65 @@ def test_propagation_is_conjugate_gradients_over_a_graph_of_loops(seed, neighbou
     assert oracle.relative_error(ours, theirs) < 1e-12
     solved = np.linalg.solve(system, scores.reshape(-1, 15).T).T.reshape(scores.shape)
     assert oracle.relative_error(propagate(scores, features, steps=50, **options).numpy(), solved) < 1e-4
+
+
+def pixel_graph(image, reach, tau):
+    """Ties of pixels by loops, their rows and columns divided by the roots of their sums."""
+    height, width = image.shape[:2]
+    colours, places = _lab(image / 255), [(y, x) for y in range(height) for x in range(width)]
+    ties = np.zeros((len(places), len(places)))
+    for i, a in enumerate(places):
+        for j, b in enumerate(places):
+            if i != j and abs(a[0] - b[0]) <= reach and abs(a[1] - b[1]) <= reach:
+                ties[i, j] = math.exp(-math.dist(colours[a], colours[b]) / tau)
+    roots = np.sqrt(ties.sum(1))
+    return ties / roots[:, None] / roots
+
+
+@given(seed=st.integers(0, 2**16), size=st.sampled_from([(5, 7), (6, 2), (1, 6)]), window=st.sampled_from([3, 5, 13]))
+def test_pixels_share_by_conjugate_gradients_over_a_graph_of_loops(seed, size, window):
+    generator = np.random.default_rng(seed)
+    image, scores = generator.integers(90, 99, (*size, 3), dtype=np.uint8), generator.normal(size=(2, 3, *size))
+    options = {"window": window, "tau": 0.02, "steps": 3}
+    ours = propagate_pixels(scores, image, **options).numpy()
+    count = size[0] * size[1]
+    system = np.eye(count) - 0.95 * pixel_graph(image, window // 2, 0.02)
+    theirs = np.stack([in_steps(system, y, 3) for y in scores.reshape(-1, count)]).reshape(scores.shape)
+    assert oracle.relative_error(ours, theirs) < 1e-12
+    for wrong in ({"tau": 0.01}, {"share": 0.9}, {"steps": 2}):
+        assert oracle.relative_error(propagate_pixels(scores, image, **options | wrong).numpy(), theirs) > 5e-4
+
+
+def test_colours_are_those_of_cielab():
+    """White, red and blue of sRGB under D65."""
+    lab = _lab(np.array([[[1, 1, 1], [1, 0, 0], [0, 0, 1]]], dtype=float))[0] * (100, 128, 128)
+    known = [[100, 0, 0], [53.24, 80.09, 67.20], [32.30, 79.19, -107.86]]
+    np.testing.assert_allclose(lab, known, atol=0.02)
+
+
+def test_a_coarse_map_follows_the_edges_of_the_image():
+    """An edge inside a cell: bilinear maps are blind to it."""
+    image = np.zeros((32, 32, 3), dtype=np.uint8)
+    image[:, 12:] = 255
+    scores = torch.tensor([[0.3, 0.3, 0.1, 0.1]] * 4)
+    drawn = propagate_pixels(scores, image, share=0.0)
+    shared = propagate_pixels(scores, image)
+    step = [(maps[:, 11] - maps[:, 12]).mean() / (maps.max() - maps.min()) for maps in (drawn, shared)]
+    assert step[0] < 0.1 and step[1] > 0.4
+    assert shared.dtype == torch.float32 and shared.shape == (32, 32)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"share": 1.0}, {"window": 4}, {"window": 1}, {"tau": 0}, {"tau": float("inf")}, {"steps": 0}]
+)
+def test_numbers_for_pixels_that_cannot_be_are_refused(wrong):
+    with pytest.raises(LayerError, match=next(iter(wrong))):
+        propagate_pixels(torch.rand(2, 2), np.zeros((8, 8, 3), dtype=np.uint8), **wrong)
+
+
+def test_maps_of_another_part_of_the_image_are_refused():
+    with pytest.raises(LayerError, match=r"scores \(3, 7, 7\) for 32 x 64 pixels.*geometry='whole'"):
+        propagate_pixels(torch.rand(3, 7, 7), np.zeros((32, 64, 3), dtype=np.uint8))
 
 
 @pytest.mark.parametrize("wrong", [{"power": 1.0}, {"decay": 0.01}, {"neighbours": 3}, {"share": 0.9}, {"steps": 1}])
