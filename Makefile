@@ -32,8 +32,7 @@ tests: $(VENV)/.installed
 lessons: $(VENV)/.installed
 	$(BIN)/python -m pytest $(RUN)
 
-# after the others and apart from them: the browsers' driver keeps an event loop in its thread, and two of each browser
-# with their kernels want both cores
+# apart from the others: the browsers' driver keeps an event loop in its thread
 browser: $(VENV)/.installed
 	$(BIN)/python -m pytest tests/browser --numprocesses=2 --no-loadscope-reorder
 

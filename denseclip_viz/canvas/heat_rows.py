@@ -60,7 +60,7 @@ def heat_rows(shown: Payload, state: Mapping[str, Any]) -> HeatRows | None:
 
 def stack_maps(shown: Payload, stack: Mapping[str, Any]) -> tuple[Floats, Placement]:
     """Unpack the maps (map, y, x) of a stack, and give where their cells lie."""
-    where = Placement.from_dict(stack["grid"], image=shown.meta["size"], visible=shown.meta["visible"])
+    where = shown.place(stack["grid"])
     numbers = Quantized(stack["first"], stack["perUnit"], stack["decimals"], shown.buffers[stack["buffer"]])
     return numbers.values().reshape(-1, *where.grid), where
 
@@ -101,18 +101,9 @@ def _in_sight(maps: Floats, where: Placement) -> Floats:
 
 
 def _pin(state: Mapping[str, Any], shown: Payload, where: Placement) -> Floats | None:
-    """Weigh the cell that holds the middle of the pinned one, of a grid that may be another, as geometry.js does."""
-    if state["pinned"] is None:
-        return None
-    pins = Placement.from_dict(shown.cells, image=where.image, visible=where.visible)
-    cell = []
-    for axis, at in enumerate(state["pinned"]):
-        start, end, count = pins.box[axis], pins.box[axis + 2], pins.grid[axis]
-        size, first, last = (end - start) / count, where.visible[axis], where.visible[axis + 2]
-        middle = (max(start + at * size, first) + min(start + (at + 1) * size, last)) / 2
-        start, end, count = where.box[axis], where.box[axis + 2], where.grid[axis]
-        cell.append(min(max(int((middle - start) / (end - start) * count), 0), count - 1))
-    return _one(where, cell)
+    """Weigh the cell that holds the middle of the pinned one, of a grid that may be another."""
+    pinned = state["pinned"]
+    return None if pinned is None else _one(where, where.cell_at(shown.place().middle_of(pinned)))
 
 
 def _one(where: Placement, cell: Sequence[Any]) -> Floats:

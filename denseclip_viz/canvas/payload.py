@@ -37,7 +37,6 @@ from denseclip_viz.trace import Trace
 PARTS = ("contribution", "gap", "attention", "heads", "attribution", "layers", "cells", "image")
 Result = xr.Dataset | xr.DataArray
 AXES = {"dense": "path", "attribution": "candidate", "difference": ""}  # that maps of texts may have in front
-ROWS_COLUMNS = (("top", "bottom", "rows"), ("left", "right", "columns"))
 NO_FACTS = ("geometry", "caution")  # attributes that have a place of their own
 LIMIT = 32.0  # MB that a notebook's browser is asked to hold for one canvas
 
@@ -74,6 +73,11 @@ class Payload:
         """Where these cells lie: top, left, bottom, right, rows, columns."""
         cells: dict[str, Any] = (self.meta["labels"] or self.meta["stacks"][0])["grid"]
         return cells
+
+    def place(self, grid: Mapping[str, Any] | None = None) -> Placement:
+        """Give where a grid of its maps lies in the image, by default that of its cells."""
+        seen = {"image": self.meta["size"], "visible": self.meta["visible"]}
+        return Placement.from_dict(self.cells if grid is None else grid, **seen)
 
     def on_scales(self, several: Iterable[Mapping[Key, Scale]], limits: Limits = None) -> "Payload":
         """Show it on scales that cover those of several results, or within limits: a pair for dense, or by view.
@@ -177,17 +181,11 @@ def same_place(cell: Sequence[int] | None, before: Payload, after: Payload) -> l
     """Find the cell at the same share of the image; a place that is not seen there has none."""
     if cell is None:
         return None
-    old, new = before.cells, after.cells
-    moved, (top, left, bottom, right) = [], after.meta["visible"]
-    larger = [now / then for now, then in zip(after.meta["size"], before.meta["size"], strict=True)]
-    ends = ((top, bottom), (left, right))
-    for at, (start, end, count), (first, last), by in zip(cell, ROWS_COLUMNS, ends, larger, strict=True):
-        place = by * (old[start] + (at + 0.5) * (old[end] - old[start]) / old[count])
-        if not first <= place <= last:
-            return None
-        share = (place - new[start]) / (new[end] - new[start])
-        moved.append(min(max(int(share * new[count] + 1e-6), 0), new[count] - 1))  # a tie must not hang on rounding
-    return moved
+    old, new = before.place(), after.place()
+    sizes = zip(old.middle_of(cell), old.image, new.image, strict=True)
+    place = [at * now / then for at, then, now in sizes]
+    in_sight = all(new.visible[axis] <= at <= new.visible[axis + 2] for axis, at in enumerate(place))
+    return new.cell_at(place) if in_sight else None
 
 
 def scales_of(results: Result | Sequence[Result]) -> list[dict[Key, Scale]]:

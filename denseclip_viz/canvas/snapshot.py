@@ -13,7 +13,7 @@ from PIL import Image
 from denseclip_viz.canvas.encoding import read_labels, read_masks
 from denseclip_viz.canvas.heat_rows import HeatRows, heat_rows, stack_maps
 from denseclip_viz.canvas.payload import Payload
-from denseclip_viz.canvas.state import MEAN, OUTPUT
+from denseclip_viz.canvas.state import MEAN, MOST_TITLES, OUTPUT
 from denseclip_viz.maps.segment import NO_CUT
 from denseclip_viz.plot.raster import UNSEEN, Bytes, Colour, Floats, overlay, paint_labels
 from denseclip_viz.plot.scales import Scale, draw_bar, label_colour
@@ -26,7 +26,6 @@ LEAST = 2.8  # inches: room for the texts beside a narrow image
 HEAD, BAR = 0.3, 0.58  # inches: the title, and the scale with its name and numbers
 MOST_LABELS = 8  # in the legend; the largest
 MOST_ROWS = 24  # of a heat map: notebooks with several stay short
-MOST_TITLES = 8  # over its columns; of more the first and the last
 NAMES, NUMBERS = 1.15, 0.55  # inches: what stands at the left and at the right of a heat map
 NOTE = "A still image: run this cell to point, choose and type."
 

@@ -48,6 +48,7 @@ FRAGMENT = "#state="  # of a page's link, before a state as JSON
 MOST_CORNERS = 400  # of a region's outline: a lasso that goes on and on still fits into a link
 MOST_LETTERS = 100  # of a filter: more than that is pasted by accident
 MOST_BARS = 20  # prompts: so many bars stand beside the image; of more one saw a part and would have to scroll
+MOST_TITLES = 8  # over the columns of a heat map; of more the first and the last
 RULES: dict[str, dict[str, Any]] = {
     **{name: {"kind": "text"} for name in ("prompt", "template", "path", "layer", "method")},
     "view": {"kind": "choice", "offered": list(VIEWS)},
@@ -64,7 +65,12 @@ RULES: dict[str, dict[str, Any]] = {
     "split": {"kind": "number", "least": 0, "most": 1},
     "order": {"kind": "choice", "offered": ["given", "value"]},
     "filter": {"kind": "letters", "count": MOST_LETTERS},
-    "rows": {"kind": "choice", "offered": [AUTO, "bars", "places", "templates"], "bars": MOST_BARS},
+    "rows": {
+        "kind": "choice",
+        "offered": [AUTO, "bars", "places", "templates"],
+        "bars": MOST_BARS,
+        "titles": MOST_TITLES,
+    },
 }
 """What each name may be, of which `choices` of a result may leave less; web/state.js reads a link by the same table."""
 

@@ -11,7 +11,7 @@ import typer
 
 from denseclip_viz.cli import image_commands as runs
 from denseclip_viz.cli import options as opt
-from denseclip_viz.cli.completion import FITS, completing, datasets
+from denseclip_viz.cli.completion import completing, datasets
 from denseclip_viz.cli.printed import RANDOM, STYLE, print_json, print_rows, print_written, records, say
 from denseclip_viz.errors import DatasetError, OutputError, PromptError
 from denseclip_viz.files import check_target, save_bytes, save_data, save_table
@@ -54,15 +54,7 @@ def evaluate(
     ] = None,
     path: opt.PathList = [],  # noqa: B006  typer copies it
     template: opt.Templates = [],  # noqa: B006
-    geometry: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            "--geometry",
-            "-g",
-            help="native, whole, tiles, whole:512; the preset's by default.",
-            autocompletion=completing(lambda: FITS),
-        ),
-    ] = None,
+    geometry: opt.FitOfPreset = None,
     background: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option(help="Pixels whose best name has a lower probability are background."),

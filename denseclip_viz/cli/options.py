@@ -31,31 +31,22 @@ Formula = Annotated[
     typer.Option(help="Shares of the prompts given, or each by itself (SigLIP); by default as the model was trained."),
 ]
 Articles = Annotated[str, typer.Option(help="In templates: 'as written', or 'right' (an oak, one article not two).")]
-Fit = Annotated[
-    str,
-    typer.Option(
-        "--geometry",
-        "-g",
-        help="native, whole, tiles; or whole:512 for the short side.",
-        autocompletion=completing(lambda: FITS),
-    ),
-]
-PathList = Annotated[
-    list[str],
-    typer.Option(
-        "--path",
-        help="How dense features are made: value (the default), sclip, …; repeat to compare.",
-        autocompletion=completing(lambda: PATHS),
-    ),
-]
-OnePath = Annotated[
-    list[str],
-    typer.Option(
-        "--path",
-        help="How dense features are made: value (the default), sclip, …",
-        autocompletion=completing(lambda: PATHS),
-    ),
-]
+
+
+def _fit(more: str = "") -> Any:
+    words = f"native, whole, tiles; or whole:512 for the short side{more}."
+    return typer.Option("--geometry", "-g", help=words, autocompletion=completing(lambda: FITS))
+
+
+def _path(more: str = "") -> Any:
+    words = f"How dense features are made: value (the default), sclip, …{more}"
+    return typer.Option("--path", help=words, autocompletion=completing(lambda: PATHS))
+
+
+Fit = Annotated[str, _fit()]
+FitOfPreset = Annotated[Optional[str], _fit("; the preset's by default")]  # noqa: UP045
+PathList = Annotated[list[str], _path("; repeat to compare.")]
+OnePath = Annotated[list[str], _path()]
 Finer = Annotated[
     list[str], typer.Option("--finer", help="A finer grid beside the own: guided, shifted, guided:8; repeat for more.")
 ]

@@ -12,7 +12,6 @@ from PIL import Image
 
 from denseclip_viz.errors import ImageError, first_line
 from denseclip_viz.features.feature_store import FeatureStore
-from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.raster import Bytes, dimmed, jpeg
 from denseclip_viz.plot.text import number
 from denseclip_viz.validation import many
@@ -91,15 +90,10 @@ class PointImages:
         where = geometry.placement()
         cells = np.zeros(where.grid, bool)
         cells.ravel()[list(one.cells)] = True
-        (rows, in_rows), (columns, in_columns) = (_cells_at(where, axis, pixels.shape[axis]) for axis in (0, 1))
-        chosen = cells[np.ix_(rows, columns)] & np.outer(in_rows, in_columns)
-        marked: Bytes = np.where(chosen[..., None], pixels, dimmed(pixels))
+        # one row and column around the grid, for pixels beside it
+        framed = np.pad(cells, 1)
+        sides = zip(pixels.shape[:2], where.image, where.grid, strict=True)
+        places = [((np.arange(count) + 0.5) / count * size, number) for count, size, number in sides]
+        rows, columns = (where.cells_at(axis, at).clip(-1, number) + 1 for axis, (at, number) in enumerate(places))
+        marked: Bytes = np.where(framed[np.ix_(rows, columns)][..., None], pixels, dimmed(pixels))
         return marked
-
-
-def _cells_at(where: Placement, axis: int, count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Find the cell of each of so many pixels along an axis, and which of them lie on the grid."""
-    start, end, cells = where.box[axis], where.box[axis + 2], where.grid[axis]
-    middles = (np.arange(count) + 0.5) / count * where.image[axis]
-    at = np.floor((middles - start) / (end - start) * cells).astype(np.int64)
-    return at.clip(0, cells - 1), (at >= 0) & (at < cells)

@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from denseclip_viz.errors import GeometryError
 from denseclip_viz.validation import Size, one_of, pair
 
 SIDES = (32, 2048)  # what a side may be resized to
 MAX_PIXELS = 4096 * 4096  # of one input: 200 MB as float32
+MEET = 1e-6  # of a cell
 Box = tuple[float, float, float, float]
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
@@ -73,6 +74,29 @@ class Placement(NamedTuple):
         """Mark the pixels (row, column), by their middles, that the model saw of the image drawn with so many."""
         mask: Bools = np.logical_and.outer(self._middles(0, rows)[1], self._middles(1, columns)[1])
         return mask
+
+    def cells_at(self, axis: int, places: ArrayLike) -> NDArray[np.int64]:
+        """Find the row or column of cells that each place lies in: below 0, or from their number on, beyond the grid.
+
+        Where two meet the later one has it, whichever way a sum was rounded; geometry.js does the same.
+        """
+        start, end, cells = self.box[axis], self.box[axis + 2], self.grid[axis]
+        at: NDArray[np.int64] = np.floor((np.asarray(places) - start) / (end - start) * cells + MEET).astype(np.int64)
+        return at
+
+    def cell_at(self, place: Sequence[float]) -> list[int]:
+        """Find the cell that a place (y, x) lies in, or the nearest one."""
+        return [int(self.cells_at(axis, at).clip(0, self.grid[axis] - 1)) for axis, at in enumerate(place)]
+
+    def middle_of(self, cell: Sequence[int]) -> list[float]:
+        """Find the middle of what the model saw of a cell; beyond what it saw where it saw nothing."""
+        middle = []
+        for axis, at in enumerate(cell):
+            start, end = self.box[axis], self.box[axis + 2]
+            size = (end - start) / self.grid[axis]
+            sides = max(start + at * size, self.visible[axis]), min(start + (at + 1) * size, self.visible[axis + 2])
+            middle.append(sum(sides) / 2)
+        return middle
 
     def weights(self, rows: int, columns: int) -> Weights:
         """Weigh the grid bilinearly for the image drawn at rows x columns, edge cells held; rows sum to 1."""

@@ -1,5 +1,7 @@
 // Geometry: where cells lie in the image, in its pixels, and where pixels lie between cells.
 
+const MEET = 1e-6; // of a cell: where two meet the later one has it, whichever way a sum was rounded
+
 // For each of n pixels along an axis the two cells around it and the share of the second, as geometry/cells.py.
 function places(n, size, [start, end, cells], [first, last], nearest) {
   const cell = new Int32Array(n), next = new Int32Array(n), share = new Float32Array(n);
@@ -34,11 +36,11 @@ function boxOf({ visible }, grid, y, x) {
   return bottom - top > 1e-3 && right - left > 1e-3 ? [top, left, bottom, right] : null;
 }
 
-// The cell at a place in the image; null outside of what was seen.
+// The cell at a place in the image, as geometry/cells.py; null outside of what was seen.
 function cellAt({ visible }, grid, [row, column]) {
   if (row < visible[0] || row > visible[2] || column < visible[1] || column > visible[3]) return null;
-  const y = Math.floor(((row - grid.top) / (grid.bottom - grid.top)) * grid.rows);
-  const x = Math.floor(((column - grid.left) / (grid.right - grid.left)) * grid.columns);
+  const y = Math.floor(((row - grid.top) / (grid.bottom - grid.top)) * grid.rows + MEET);
+  const x = Math.floor(((column - grid.left) / (grid.right - grid.left)) * grid.columns + MEET);
   return [clamp(y, 0, grid.rows - 1), clamp(x, 0, grid.columns - 1)];
 }
 

@@ -3,7 +3,7 @@
 
 const FONT = 'system-ui, -apple-system, "Segoe UI", "Noto Sans", sans-serif';
 const INK = "#1f2328", SOFT = "#5b626a", ALARM = "#a3190f", TRACK = "#b4b4b4";
-const EDGE = 16, NARROWEST = 360, MOST_TITLES = 8;
+const EDGE = 16, NARROWEST = 360;
 
 const ruler = surface(1, 1).getContext("2d");
 const fontOf = ({ size, bold }) => `${bold ? 600 : 400} ${size}px ${FONT}`;
@@ -130,7 +130,7 @@ function layLegend(sheet, { data, state, shares }) {
 }
 
 // The rows that are listed: their cells in the full colours of the scale, which stands below, and one column's numbers.
-function layHeat(sheet, { heat, listed, column, parts, rows }) {
+function layHeat(sheet, { data, heat, listed, column, parts, rows }) {
   const style = { size: 11, colour: INK }, soft = { size: 11, colour: SOFT }, right = EDGE + sheet.inner;
   if (!listed.length) return write(sheet, parts.listed.textContent, soft);
   const titles = heat.axis === "places" ? heat.titles : heat.titles.map((_, i) => String(i + 1)), count = titles.length;
@@ -138,7 +138,7 @@ function layHeat(sheet, { heat, listed, column, parts, rows }) {
   const left = right - room - 14 - across;
   sheet.y += 20;
   titles.forEach((text, i) => {
-    if (count > MOST_TITLES && i && i < count - 1) return;
+    if (count > data.rules.rows.titles && i && i < count - 1) return;
     sheet.items.push({ text, x: left + (across * (i + 0.5)) / count, y: sheet.y, middle: true, ...soft });
   });
   sheet.items.push({ text: titles[column], x: right, y: sheet.y, end: true, ...soft });
