@@ -71,8 +71,7 @@ function labelsOf({ data, state, stack, labels, layer: { numbers: drawn } }, wid
       numbers.unshift(UNNAMED);
       maps.unshift(new Float32Array(cellsIn(stack)).fill(baseline));
     }
-    strongest(drawn, width, where, maps, grid.columns);
-    for (let at = 0; at < drawn.length; at++) if (drawn[at] >= 0) drawn[at] = numbers[drawn[at]];
+    strongest(drawn, width, where, maps, grid.columns, numbers);
   }
   return drawn;
 }

@@ -29,10 +29,10 @@ function shade(out, width, { down, across }, values, columns, { low, high }, col
   }
 }
 
-// The strongest of several maps at each pixel. Between two cells where one map wins at both ends it wins all the way,
+// The number of the strongest of several maps at each pixel. Between two cells where one map wins at both ends it wins all the way,
 // since everything in between is linear; so only few pixels, and there only the maps that can win, are looked at.
-function strongest(out, width, { down, across }, maps, columns) {
-  const lines = maps.map(() => new Float32Array(columns)), best = new Int16Array(columns);
+function strongest(out, width, { down, across }, maps, columns, numbers) {
+  const lines = maps.map(() => new Float32Array(columns)), best = new Int16Array(columns), rivals = new Int16Array(maps.length);
   for (let y = down.from; y < down.to; y++) {
     const above = down.cell[y] * columns, below = down.next[y] * columns, share = down.share[y];
     for (let c = 0; c < columns; c++) {
@@ -40,44 +40,64 @@ function strongest(out, width, { down, across }, maps, columns) {
       for (let i = 0; i < maps.length; i++) {
         const map = maps[i], value = map[above + c] + (map[below + c] - map[above + c]) * share;
         lines[i][c] = value;
-        if (value > top) [top, best[c]] = [value, i];
+        if (value > top) {
+          top = value;
+          best[c] = i;
+        }
       }
     }
     for (let x = across.from; x < across.to; ) {
       const a = across.cell[x], b = across.next[x], from = x;
       while (x < across.to && across.cell[x] === a) x++;
-      if (best[a] === best[b]) out.fill(best[a], y * width + from, y * width + x);
-      else compareBetween(out, y * width, from, x, across.share, lines, a, b, best);
+      if (best[a] === best[b]) out.fill(numbers[best[a]], y * width + from, y * width + x);
+      else {
+        const count = rivalsBetween(rivals, lines, a, b, best);
+        compareBetween(out, y * width, from, x, across.share, lines, a, b, rivals.subarray(0, count), numbers);
+      }
     }
   }
 }
 
-function compareBetween(out, row, from, to, share, lines, a, b, best) {
-  const rivals = [];
-  lines.forEach((line, i) => {
-    const beaten = line[b] <= lines[best[a]][b] || line[a] <= lines[best[b]][a];
-    if (!beaten || i === best[a] || i === best[b]) rivals.push(i);
-  });
+// Maps that may win somewhere between two cells: the winners at both, and those that are stronger than either of them at
+// the other's end. What is listed is counted.
+function rivalsBetween(rivals, lines, a, b, best) {
+  const first = lines[best[a]][b], second = lines[best[b]][a];
+  let count = 0;
+  for (let i = 0; i < lines.length; i++) {
+    const beaten = lines[i][b] <= first || lines[i][a] <= second;
+    if (!beaten || i === best[a] || i === best[b]) rivals[count++] = i;
+  }
+  return count;
+}
+
+function compareBetween(out, row, from, to, share, lines, a, b, rivals, numbers) {
   for (let x = from; x < to; x++) {
     let top = -Infinity, winner = UNNAMED;
-    for (const i of rivals) {
-      const value = lines[i][a] + (lines[i][b] - lines[i][a]) * share[x];
-      if (value > top) [top, winner] = [value, i];
+    for (let k = 0; k < rivals.length; k++) {
+      const line = lines[rivals[k]], value = line[a] + (line[b] - line[a]) * share[x];
+      if (value > top) {
+        top = value;
+        winner = numbers[rivals[k]];
+      }
     }
     out[row + x] = winner;
   }
 }
 
-// Labels as pixels, with a white line between two; the share of each label in what was seen.
+// Labels as pixels, with a white line between two; the share of each label in what was seen. As long as neither a row
+// nor the one above it changes, it is filled.
 function paintLabels(out, labels, width, palette) {
   const inkOf = new Uint32Array(palette.length + 2), counts = new Float64Array(palette.length + 2);
   palette.forEach((colour, i) => (inkOf[i + 2] = rgba(...colour))); // after those of UNSEEN and UNNAMED
+  const isLike = (at, label) => at < width || labels[at - width] === label || labels[at - width] === UNSEEN;
   for (let row = 0; row < labels.length; row += width) {
-    for (let at = row, left = UNSEEN; at < row + width; at++) {
-      const label = labels[at], above = row ? labels[at - width] : UNSEEN;
-      const isEdge = (left !== label && left !== UNSEEN) || (above !== label && above !== UNSEEN);
-      counts[label + 2]++;
-      out[at] = isEdge && label !== UNSEEN ? 0xffffffff : inkOf[label + 2];
+    for (let at = row, left = UNSEEN; at < row + width; ) {
+      const label = labels[at], ink = inkOf[label + 2], from = at;
+      const isEdge = (left !== label && left !== UNSEEN) || !isLike(at, label);
+      out[at++] = isEdge && label !== UNSEEN ? 0xffffffff : ink;
+      while (at < row + width && labels[at] === label && isLike(at, label)) at++;
+      out.fill(ink, from + 1, at);
+      counts[label + 2] += at - from;
       left = label;
     }
   }
