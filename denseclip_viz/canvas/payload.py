@@ -76,8 +76,8 @@ class Payload:
 
     def place(self, grid: Mapping[str, Any] | None = None) -> Placement:
         """Give where a grid of its maps lies in the image, by default that of its cells."""
-        seen = {"image": self.meta["size"], "visible": self.meta["visible"]}
-        return Placement.from_dict(self.cells if grid is None else grid, **seen)
+        known = {"image": self.meta["size"], "visible": self.meta["visible"]}
+        return Placement.from_dict(self.cells if grid is None else grid, **known)
 
     def on_scales(self, several: Iterable[Mapping[Key, Scale]], limits: Limits = None) -> "Payload":
         """Show it on scales that cover those of several results, or within limits: a pair for dense, or by view.

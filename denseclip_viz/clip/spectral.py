@@ -2,7 +2,7 @@
 
     A_h = s k_h k_hᵀ                CLIP's graph of a head, of its keys k
     B_g = s k'_g k'_gᵀ              the other's, of the features given, all of them moved into the range of all k
-    D_gh = Σ |λ(B_g) - λ(A_h)|      of the 20 largest eigenvalues, divided by their length, then by their sum
+    D_gh = Σ |λ(B_g) - λ(A_h)|      of the 20 largest eigenvalues, divided by their sum
     g → h                           the pairs that differ most in all: a head gets the structure that it lacks
     B_g ← Σ_i λ'_i u_i u_iᵀ         its largest eigenvalues, which hold 0.95 of the sum, stretched from [a, b] to
                                     [a / 2, 3 b / 2]; then without its diagonal, moved into the range of A_h
@@ -102,7 +102,7 @@ def _pairs(apart: Tensor) -> list[tuple[int, int]]:
     from scipy.optimize import linear_sum_assignment
 
     order = torch.arange(len(apart), dtype=apart.dtype)
-    rows, columns = linear_sum_assignment(apart + _TIED * order[:, None] * order, maximize=True)
+    rows, columns = linear_sum_assignment(apart.detach() + _TIED * order[:, None] * order, maximize=True)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 

@@ -64,7 +64,7 @@ def test_other_shells_offer_the_same_names(shell):
 
 
 def test_names_that_are_listed_without_torch_are_those_that_there_are():
-    handed = {name for name, path in PATHS.items() if {"features", "regions"} & {*path.attention}}
+    handed = {name for name, path in PATHS.items() if path.of_given}
     assert set(completion.PATHS) == set(PATHS) - handed
     assert set(completion.SCHEDULES) == set(SCHEDULES) and bundled.NAMES == completion.BUNDLED
 
