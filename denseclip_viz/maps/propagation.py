@@ -64,13 +64,11 @@ def propagate(
         >>> dcv.maps.propagate(torch.tensor([[1.0, 0.0, 0.0]]), features).round(decimals=1)
         tensor([[10.3000,  9.7000,  0.0000]])
     """
+    maps = _checked(scores)
     numbers = is_number(share, 0, 1) and share < 1 and is_number(power, 0) and is_number(decay, 0)
-    maps = _tensor(scores)
-    if not (numbers and is_whole(neighbours, 1) and is_whole(steps, 1) and maps.ndim >= 2 and maps.is_floating_point()):
-        got = f"scores {tuple(maps.shape)}, {share=}, {neighbours=}, {power=}, {decay=}, {steps=}"
-        expected = (
-            "scores (…, y, x), 0 <= share < 1, whole numbers from 1 of neighbours and steps, power and decay from 0"
-        )
+    if not (numbers and is_whole(neighbours, 1) and is_whole(steps, 1)):
+        got = f"{share=}, {neighbours=}, {power=}, {decay=}, {steps=}"
+        expected = "0 <= share < 1, whole numbers from 1 of neighbours and steps, power and decay from 0"
         raise LayerError(got, expected=expected, fix="Leave numbers out for the published ones.")
     grid = int(maps.shape[-2]), int(maps.shape[-1])
     graph = _graph(features_on(_tensor(features), grid)[0].double(), grid, neighbours, power, decay)
@@ -113,21 +111,33 @@ def propagate_pixels(
         >>> dcv.maps.propagate_pixels(maps, scene, steps=3).shape
         torch.Size([1, 2, 64, 64])
     """
-    maps, colours = _tensor(scores), np.asarray(read(image), dtype=np.float64) / 255
+    maps, colours = _checked(scores), np.asarray(read(image), dtype=np.float64) / 255
     height, width = colours.shape[:2]
     numbers = is_number(share, 0, 1) and share < 1 and is_number(tau, 0) and tau > 0 and is_whole(steps, 1)
-    fits = maps.ndim >= 2 and maps.is_floating_point() and min(maps.shape) > 0
-    fits = fits and abs(height * maps.shape[-1] / width - maps.shape[-2]) <= 1
-    if not (numbers and fits and is_whole(window, 3) and window % 2):
-        got = f"scores {tuple(maps.shape)} for {height} x {width} pixels, {share=}, {window=}, {tau=}, {steps=}"
-        expected = (
-            "scores (…, y, x) of the whole image, 0 <= share < 1, an odd window from 3, tau above 0, steps from 1"
-        )
-        raise LayerError(got, expected=expected, fix="Trace with geometry='whole', and leave numbers out.")
+    if not (numbers and is_whole(window, 3) and window % 2):
+        got = f"{share=}, {window=}, {tau=}, {steps=}"
+        expected = "0 <= share < 1, an odd window from 3, tau above 0, whole steps from 1"
+        raise LayerError(got, expected=expected, fix="Leave numbers out for the published ones.")
+    if abs(height * maps.shape[-1] / width - maps.shape[-2]) > 1:
+        got = f"scores {tuple(maps.shape)} for {height} x {width} pixels"
+        raise LayerError(got, expected="scores (…, y, x) of the whole image", fix="Trace it with geometry='whole'.")
     drawn = F.interpolate(maps.reshape(1, -1, *maps.shape[-2:]), (height, width), mode="bilinear", align_corners=False)
     return _solved(
         _pixel_graph(_lab(colours), window // 2, tau), drawn.view(*maps.shape[:-2], height, width), share, steps
     )
+
+
+def _checked(scores: Any) -> Tensor:
+    try:
+        maps = _tensor(scores)
+    except (TypeError, ValueError) as error:
+        maps, kind = torch.empty(0), f"{type(scores).__name__} ({error})"
+    else:
+        kind = f"{tuple(maps.shape)} {maps.dtype}"
+    if maps.ndim < 2 or not maps.is_floating_point() or not maps.numel() or not bool(maps.isfinite().all()):
+        expected, fix = "finite numbers (…, y, x), floats", "Pass what model.similarity gives, or a tensor of cosines."
+        raise LayerError(f"scores {kind}", expected=expected, fix=fix)
+    return maps
 
 
 def _tensor(values: Any) -> Tensor:
@@ -172,6 +182,8 @@ def _pixel_graph(colours: Floats, radius: int, tau: float) -> Any:
         # in a narrow image two directions can share a diagonal, and never a place on it
         diagonals[down * width + right] = diagonals.get(down * width + right, 0.0) + tie.ravel()
     count = height * width
+    if not diagonals:  # a pixel alone
+        return sparse.dia_array((count, count))
     return sparse.dia_array((np.stack([*diagonals.values()]), [*diagonals]), shape=(count, count))
 
 

@@ -114,6 +114,29 @@ def test_numbers_for_pixels_that_cannot_be_are_refused(wrong):
         propagate_pixels(torch.rand(2, 2), np.zeros((8, 8, 3), dtype=np.uint8), **wrong)
 
 
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        (torch.full((2, 2), float("nan")), r"\(2, 2\) torch.float32"),
+        (torch.tensor([[1.0, float("inf")]]), "finite numbers"),
+        (torch.ones(2, 2, dtype=torch.int64), "int64"),
+        (torch.ones(3), r"scores \(3,\)"),
+        (torch.ones(0, 2, 2), r"scores \(0, 2, 2\)"),
+        (None, "scores NoneType"),
+        ("maps", "scores str"),
+    ],
+)
+def test_scores_that_are_none_are_refused(scores, said):
+    with pytest.raises(LayerError, match=said):
+        propagate_pixels(scores, np.zeros((8, 8, 3), dtype=np.uint8))
+    with pytest.raises(LayerError, match=said):
+        propagate(scores, np.ones((2, 2, 3)))
+
+
+def test_a_pixel_alone_keeps_its_score():
+    assert propagate_pixels(torch.tensor([[0.5]]), np.zeros((1, 1, 3), dtype=np.uint8)).tolist() == [[0.5]]
+
+
 def test_maps_of_another_part_of_the_image_are_refused():
     with pytest.raises(LayerError, match=r"scores \(3, 7, 7\) for 32 x 64 pixels.*geometry='whole'"):
         propagate_pixels(torch.rand(3, 7, 7), np.zeros((32, 64, 3), dtype=np.uint8))
