@@ -170,7 +170,7 @@ def classify(
     out: opt.Out = None,
     force: opt.Force = False,
 ) -> None:
-    """Give the whole image's probability of each prompt, and its cosine beside that of absent ones.
+    """Give each prompt's share of the whole image, or its probability where --formula is sigmoid, beside cosines.
 
     It is of CLIP's own answer, which no --path changes.
     """

@@ -143,7 +143,7 @@ def _one(model: Model, file: Path, prompts: Prompts, truth: Any, *, threshold: f
     table = templates_table(maps, masks, vectors=vectors, scale=model.logit_scale, threshold=threshold)
     figures = ("grid", "disagreement") if len(prompts.templates) > 1 else ("grid",)
     draw = tuple(partial(runs.plotted(name, image=trace.image), maps) for name in figures)
-    lines = ["Cosines; see templates_table for each column. One image ranks no templates: pass a folder for that."]
+    lines = ["Cosines. One image ranks no templates: pass a folder for that."]
     return _Result(f"Templates on {file.name}", table, dict(maps.attrs), lines, _not_judged(prompts, truth), draw)
 
 

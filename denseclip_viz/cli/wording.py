@@ -33,6 +33,7 @@ OTHERS = {
     "merge_and_unload().save_pretrained(FOLDER)": "with peft's merge_and_unload, in Python",
     "go to model.encode_image; here pass the image itself": "are no image",
     "Or pass a DensePath(...)": "Pick one of them",
+    "that features.encode wrote": "that denseclip-viz encode wrote",
     "Student.save wrote them": "denseclip-viz plus train writes them",
     "by features.encode with the same preset, path and geometry": "by the same command with --encode float16",
     "leave features out": "leave --features out",

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
+from denseclip_viz.clip.summary import weights_of
 from denseclip_viz.errors import LayerError
 from denseclip_viz.files import FIGURES, check_target, save_bytes, written
 from denseclip_viz.plot.raster import BEHIND, LABEL_OPACITY, Colour
@@ -187,12 +188,9 @@ def provenance(attrs: Mapping[str, Any]) -> str:
         >>> provenance({"model": "RN50", "weights": "openai", "weights_hash": "0123456789ab"})
         'RN50 · weights openai (01234567)'
     """
-    keys = ("image_name", "model", "weights", "path", "weights_hash")
-    known = {key: str(attrs[key]) for key in keys if attrs.get(key)}
-    hashed = "weights_hash" in known and not is_random(attrs)
-    digest = f" ({known['weights_hash'][:8]})" if hashed else ""
+    known = {key: str(attrs[key]) for key in ("image_name", "model", "weights", "path") if attrs.get(key)}
     parts = [known.get("image_name", ""), known.get("model", "")]
-    parts += [f"weights {known['weights']}{digest}"] if "weights" in known else []
+    parts += [f"weights {weights_of(attrs)}"] if "weights" in known else []
     parts += [f"{known['path']} path"] if "path" in known else []
     return " · ".join(part for part in parts if part)
 
