@@ -11,9 +11,9 @@ import ipywidgets as widgets
 from denseclip_viz.canvas.widget import Canvas
 from denseclip_viz.clip.paths import PATHS, paths_together
 from denseclip_viz.errors import PromptError, shown_elsewhere
-from denseclip_viz.explorers.controls import GEOMETRIES, Showing, choice, same_names
+from denseclip_viz.explorers.controls import Showing, choice, same_names
 from denseclip_viz.explorers.examples import SCENES, example
-from denseclip_viz.explorers.query import ImageSource, Query, Result
+from denseclip_viz.explorers.query import GEOMETRIES, ImageSource, Query, Result
 from denseclip_viz.explorers.session import Session
 from denseclip_viz.explorers.side_by_side import SideBySide
 from denseclip_viz.explorers.typed_prompts import TEMPLATE_CHOICES, template_choice, template_title, worded_otherwise
@@ -219,7 +219,7 @@ def title(kind: str, query: Query) -> str:
     if kind == "image":
         return query.image.name or describe(query.image.source)
     if kind == "geometry":
-        return next(text for text, name in GEOMETRIES if name == query.geometry)
+        return query.fit
     if kind == "path":
         return "all paths" if query.paths is None else ", ".join(path.name for path in query.paths)
     if kind == "templates":

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 from denseclip_viz.attribution.attributions import METHODS
 from denseclip_viz.canvas.state import CONTROLS as CANVAS_CONTROLS
 from denseclip_viz.errors import PromptError, shown_elsewhere
-from denseclip_viz.explorers.query import VALUE, ImageSource, Paths, Query
+from denseclip_viz.explorers.query import GEOMETRIES, VALUE, ImageSource, Paths, Query
 from denseclip_viz.explorers.session import EFFECTS
 from denseclip_viz.explorers.typed_prompts import (
     OWN,
@@ -24,7 +24,6 @@ from denseclip_viz.prompts import Prompts
 from denseclip_viz.validation import short
 
 TEXTS = ("prompts", "absent", "templates")  # what every explorer has
-GEOMETRIES = (("the model's own crop", "native"), ("the whole image", "whole"), ("tiles, finer cells", "tiles"))
 CHOICES = ("model", "geometry", "paths", "attributions", "smooth", "denoise")
 ATTRIBUTIONS: dict[str, tuple[str, ...] | None] = {
     "none": (),

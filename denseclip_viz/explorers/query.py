@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Paths = tuple[DensePath, ...] | None
 """Paths to dense features; None for all that the model has."""
 VALUE: Paths = (PATHS["value"],)
+GEOMETRIES = (("the model's own crop", "native"), ("the whole image", "whole"), ("tiles, finer cells", "tiles"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,11 @@ class Query:
     paths: Paths = VALUE
     attributions: tuple[str, ...] | None = ()  # their names; None for all that the model offers
     warned: tuple[str, ...] = ()  # what the prompts, as they are typed, are warned of
+
+    @property
+    def fit(self) -> str:
+        """How the image is fitted, as the control says it."""
+        return next(words for words, name in GEOMETRIES if name == self.geometry)
 
 
 @dataclass(frozen=True, eq=False)

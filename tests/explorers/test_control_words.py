@@ -13,7 +13,7 @@ from denseclip_viz.canvas.payload import pack_result
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.errors import DenseclipVizError
 from denseclip_viz.explorers.control_words import OTHERS, in_controls
-from denseclip_viz.explorers.controls import GEOMETRIES
+from denseclip_viz.explorers.query import GEOMETRIES
 from denseclip_viz.explorers.status import one_line
 
 PYTHON = (
