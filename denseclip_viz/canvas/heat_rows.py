@@ -102,8 +102,8 @@ def _in_sight(maps: Floats, where: Placement) -> Floats:
 
 def _pin(state: Mapping[str, Any], shown: Payload, where: Placement) -> Floats | None:
     """Weigh the cell that holds the middle of the pinned one, of a grid that may be another."""
-    pinned = state["pinned"]
-    return None if pinned is None else _one(where, where.cell_at(shown.place().middle_of(pinned)))
+    middle = None if state["pinned"] is None else shown.place().middle_of(state["pinned"])
+    return None if middle is None else _one(where, where.cell_at(middle))
 
 
 def _one(where: Placement, cell: Sequence[Any]) -> Floats:

@@ -25,13 +25,14 @@ from denseclip_viz.canvas.state import (
     Frame,
     carry_over,
 )
+from denseclip_viz.clip.summary import is_random
 from denseclip_viz.errors import GeometryError, LayerError, OutputError
 from denseclip_viz.geometry import Placement
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.raster import LOOK, colour_tables
 from denseclip_viz.plot.scales import Limits, Scale, covering, label_colour, limited, limits_by_view
 from denseclip_viz.plot.segments import STRIPES
-from denseclip_viz.plot.sheet import is_random, provenance
+from denseclip_viz.plot.sheet import provenance
 from denseclip_viz.trace import Trace
 
 PARTS = ("contribution", "gap", "attention", "heads", "attribution", "layers", "cells", "image")
@@ -182,8 +183,9 @@ def same_place(cell: Sequence[int] | None, before: Payload, after: Payload) -> l
     if cell is None:
         return None
     old, new = before.place(), after.place()
-    sizes = zip(old.middle_of(cell), old.image, new.image, strict=True)
-    place = [at * now / then for at, then, now in sizes]
+    if (middle := old.middle_of(cell)) is None:
+        return None
+    place = [at * now / then for at, then, now in zip(middle, old.image, new.image, strict=True)]
     in_sight = all(new.visible[axis] <= at <= new.visible[axis + 2] for axis, at in enumerate(place))
     return new.cell_at(place) if in_sight else None
 

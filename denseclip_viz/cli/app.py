@@ -170,7 +170,7 @@ def classify(
     out: opt.Out = None,
     force: opt.Force = False,
 ) -> None:
-    """Give each prompt's share of the whole image, or its probability where --formula is sigmoid, beside cosines.
+    """Give each prompt's share of all prompts (of SigLIP its own probability), and cosines beside those of absent ones.
 
     It is of CLIP's own answer, which no --path changes.
     """

@@ -161,12 +161,12 @@ def _fitted(rows: Rows) -> Iterator[str]:
     keys = [key for key in rows[0] if key not in _HIDDEN] if rows else []
     keys = [key for key in keys if key not in _MARKS or any(row[key] for row in rows)]
     columns = {key: [_cell(row[key], "{:.1f}" if key in _PIXELS else "{:.4f}") for row in rows] for key in keys}
-    once = [key for key in keys if key in _ABOVE_TABLE and len(set(columns[key])) == 1]
-    width = shutil.get_terminal_size().columns
-    if "weights" in once:
+    if "weights" in keys:
         from denseclip_viz.clip.summary import weights_of  # it imports torch, which has loaded these weights
 
-        columns["weights"] = [weights_of(rows[0])]
+        columns["weights"] = [weights_of(row) for row in rows]
+    once = [key for key in keys if key in _ABOVE_TABLE and len(set(columns[key])) == 1]
+    width = shutil.get_terminal_size().columns
     yield from textwrap.wrap(" · ".join(f"{key} {columns[key][0]}" for key in once), width)
     texts = [key for key in keys if key in _MARKS or any(isinstance(row[key], str) for row in rows)]
     shown = [key for key in sorted(keys, key=lambda key: key not in texts) if key not in once]

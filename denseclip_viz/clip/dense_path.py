@@ -153,7 +153,8 @@ class DensePath:
         for term in every:
             if KINDS[term.kind] in ((NONE, OWN) if term.blocks else (OTHERS,)):
                 got, expected = f"{term} in path {self.name!r}", f"a term of {KINDS[term.kind]}"
-                raise LayerError(got, expected=expected, fix=f"Term({term.kind!r}, blocks=(9,)) names block 9, say.")
+                fix = "Leave blocks out." if term.blocks else f"Term({term.kind!r}, blocks=(9,)) names block 9, say."
+                raise LayerError(got, expected=expected, fix=fix)
         self._refuse_numbers(every)
         self._refuse_idle({term.kind for term in every})
         if self.blocks > 1 and (self.mlp or not self.terms):

@@ -19,6 +19,12 @@ from denseclip_viz.errors import LayerError
 
 Item = TypeVar("Item")
 _ABOVE = 1.2
+_DUE = {
+    "features": "another model's features (y, x, C)",
+    "spectral": "another model's keys (y, x, C), as many channels for each head",
+    "regions": "masks (region, y, x)",
+    "attention": "attention (y, x, y, x)",
+}
 _LIKER = 0.07  # TextRegion: how much more a patch has to be like its regions than like the others
 
 
@@ -59,8 +65,8 @@ def given_attention(path: DensePath, kind: str, grid: tuple[int, int], values: T
         return centred(cosines(features_of(path, grid)), _ABOVE)[:, None]
     if kind == "attention":
         return attention_on(_given(path), grid, values.shape[1])
-    whole = values[0].transpose(0, 1).flatten(1)
-    return regions_on(_given(path), grid, whole if kind == "regions-without-global" else None)
+    some = kind == "regions-without-global"
+    return regions_on(_given(path), grid, values[0].transpose(0, 1).flatten(1) if some else None)
 
 
 def given_mix(path: DensePath, values: Tensor, grid: tuple[int, int], heads: int) -> Tensor:
@@ -83,8 +89,10 @@ def features_of(path: DensePath, grid: tuple[int, int]) -> Tensor:
 
 def _given(path: DensePath) -> Tensor:
     if path.given is None:
-        got, expected = f"path {path.name!r} without what it attends by", "features, regions or attention of the image"
-        raise LayerError(got, expected=expected, fix="Pass path=PATHS[name].with_given(features), of clip.paths.")
+        due = [what for kind, what in _DUE.items() if any(term.kind.startswith(kind) for term in path.terms)]
+        got, expected = f"path {path.name!r} without what it attends by", " and ".join(due)
+        fix = f"Pass path=PATHS[{path.name!r}].with_given(…), of clip.paths."
+        raise LayerError(got, expected=f"{expected}, of the image", fix=fix)
     return path.given
 
 

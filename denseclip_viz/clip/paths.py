@@ -122,7 +122,7 @@ def offers(tower: Tower, path: DensePath) -> bool:
 
 def _switched(path: DensePath) -> set[str]:
     changed = {name for name, default in _SWITCHES.items() if getattr(path, name) != default} - _OF_BLOCKS
-    changed -= {"attention"} if path.of_given else set()  # values of positions are all that it takes
+    changed -= {"attention"} if path.of_given else set()  # values are all that it takes; keys too are named below
     changed -= {"residual", "mlp"} if path.of_one_layer else set()  # what is not there cannot be kept either
     return changed | set(_needs(path))
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from denseclip_viz.errors import LayerError
 
 _COMPARED, _RANK, _HELD, _SHARE = 20, 10, 0.95, 10.0
-_TIED = 1e-9  # of a distance
+_TIED = 1e-9  # less than distances differ by where they do
 _NOTHING = 1e-12  # of the largest eigenvalue: below it there is no direction
 
 
@@ -33,7 +33,7 @@ def spectral_logits(keys: Tensor, features: Tensor, scale: float, *, released: b
         released: As the released code does it.
 
     Raises:
-        LayerError: Channels that heads cannot share out.
+        LayerError: Channels that heads cannot share out, or keys that overflowed.
 
     Example:
         >>> keys = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]])
@@ -46,18 +46,22 @@ def spectral_logits(keys: Tensor, features: Tensor, scale: float, *, released: b
     if features.shape[-1] % heads:
         got, expected = f"given features of {features.shape[-1]} channels", f"a multiple of {heads}, one for each head"
         raise LayerError(got, expected=expected, fix="Give the keys of the other model, all of its heads in a row.")
+    if not bool(keys.isfinite().all()):
+        fix = "Load the model in single precision."
+        raise LayerError(f"keys of {keys.dtype} beyond what it holds", expected="finite keys", fix=fix)
     # eigenvalues turn far in single precision, and some devices have no double
     own, other = keys.to("cpu", torch.float64), features.to("cpu", torch.float64)
     other = into_range(other.unflatten(-1, (heads, -1)).movedim(1, 0), own)
-    graphs, (values, turns) = scale * own @ own.mT, _eigen(other, scale)
+    values, turns = _eigen(other, scale)
     apart = torch.cdist(_shape(values), _shape(_eigen(own, scale)[0]), p=1)
-    logits = torch.empty_like(graphs)
+    logits = keys.new_empty(heads, keys.shape[1], keys.shape[1])
     for graph, head in _pairs(apart):
         share = _SHARE * apart[graph, head]
         taken, into = (head, graph) if released else (graph, head)
         part = _largest(other[taken], values[taken], turns[taken], scale, _RANK if released else None)
-        logits[into] = (share * into_range(part, graphs[into]) + graphs[into]) / (share + 1)
-    return logits.to(keys)
+        plain = scale * own[into] @ own[into].mT
+        logits[into] = ((share * into_range(part, plain) + plain) / (share + 1)).to(keys)
+    return logits
 
 
 def into_range(values: Tensor, like: Tensor) -> Tensor:
@@ -79,7 +83,7 @@ def _moved(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
 def _eigen(tokens: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """Give the eigenvalues of s k kᵀ, largest first, and what turns k to their vectors.
 
-    Those of s kᵀ k, which is smaller, are the same, and as many as there are positions: the others are 0.
+    Those of s kᵀ k, smaller as a rule, are the same, and as many as there are positions: the others are 0.
     """
     values, turns = torch.linalg.eigh(scale * tokens.mT @ tokens)
     channels, positions = tokens.shape[-1], tokens.shape[-2]

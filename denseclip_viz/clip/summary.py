@@ -21,10 +21,15 @@ def weights_of(about: Mapping[str, Any]) -> str:
         >>> weights_of({"weights": "weights.safetensors", "weights_hash": "0123456789ab"})
         '01234567'
     """
-    name, digest = str(about["weights"]), "" if int(about.get("random_weights", 0)) else about.get("weights_hash", "")
+    name, digest = str(about["weights"]), "" if is_random(about) else about.get("weights_hash", "")
     if not digest:
         return name
     return digest[:8] if name.rpartition(".")[0] in _ANY else f"{name} ({digest[:8]})"
+
+
+def is_random(about: Mapping[str, Any]) -> bool:
+    """Say whether a model, or what made a result, has random weights."""
+    return bool(int(about.get("random_weights", 0)))
 
 
 def one_line(about: Mapping[str, str | int], tower: Tower, clip: nn.Module) -> str:

@@ -15,6 +15,7 @@ from matplotlib.colors import to_rgb
 
 from denseclip_viz.canvas import script
 from denseclip_viz.canvas.messages import CheckedWidget
+from denseclip_viz.clip.summary import is_random
 from denseclip_viz.errors import ImageError, shown_elsewhere
 from denseclip_viz.explorers.point_images import PointImages
 from denseclip_viz.explorers.status import one_line
@@ -33,7 +34,7 @@ from denseclip_viz.plot.embedding_maps import (
     window,
 )
 from denseclip_viz.plot.raster import COLOURS, colour_tables
-from denseclip_viz.plot.sheet import RANDOM, is_random, provenance
+from denseclip_viz.plot.sheet import RANDOM, provenance
 from denseclip_viz.plot.text import number
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.validation import is_whole, many, short

@@ -39,7 +39,7 @@ class Run:
             _short(title("image", query)),
             ", ".join(map(_short, names[:2])) + more,
             query.model,
-            query.geometry * (query.geometry != "native"),
+            query.fit * (query.geometry != "native"),
             templates * (templates != TEMPLATE_CHOICES[0][0]),
             title("path", query) * (query.paths != VALUE),
             ", ".join(("all attributions",) if query.attributions is None else query.attributions),

@@ -26,7 +26,7 @@ def status_of(query: Query, trace: Trace) -> str:
     parts = [
         query.image.name or describe(query.image.source),
         query.model,
-        f"output of {y} × {x} cells, {query.fit}",
+        f"output of {y} × {x} cells · fit: {query.fit}",
         f"{many(len(query.prompts), 'prompt')} × {many(len(query.prompts.templates), 'template')}",
         *([many(len(trace.paths), "path")] if trace.has_path_axis else []),
         *([f"segments {' and '.join(refined)}{along}"] if refined else []),

@@ -21,6 +21,7 @@ from denseclip_viz.validation import Size, one_of, pair
 SIDES = (32, 2048)  # what a side may be resized to
 MAX_PIXELS = 4096 * 4096  # of one input: 200 MB as float32
 MEET = 1e-6  # of a cell
+LEAST = 1e-3  # pixels of a cell that count as seen
 Box = tuple[float, float, float, float]
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
@@ -88,13 +89,15 @@ class Placement(NamedTuple):
         """Find the cell that a place (y, x) lies in, or the nearest one."""
         return [int(self.cells_at(axis, at).clip(0, self.grid[axis] - 1)) for axis, at in enumerate(place)]
 
-    def middle_of(self, cell: Sequence[int]) -> list[float]:
-        """Find the middle of what the model saw of a cell; beyond what it saw where it saw nothing."""
+    def middle_of(self, cell: Sequence[int]) -> list[float] | None:
+        """Find the middle of what the model saw of a cell; None where that is nothing, as geometry.js does."""
         middle = []
         for axis, at in enumerate(cell):
             start, end = self.box[axis], self.box[axis + 2]
             size = (end - start) / self.grid[axis]
             sides = max(start + at * size, self.visible[axis]), min(start + (at + 1) * size, self.visible[axis + 2])
+            if sides[1] - sides[0] <= LEAST:
+                return None
             middle.append(sum(sides) / 2)
         return middle
 

@@ -19,11 +19,15 @@ from torch.nn import functional as F
 from denseclip_viz.clip.given import features_on
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import LayerError
+from denseclip_viz.geometry import Geometry
 from denseclip_viz.images import ImageLike, read
+from denseclip_viz.trace import Trace
 from denseclip_viz.validation import is_number, is_whole
 
 Floats = NDArray[np.float64]
 _ROWS = 1024  # of the graph that are compared at once
+_MOST = 2**32  # bytes of a graph of pixels
+_KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # sRGB (IEC 61966-2-1) to CIE XYZ, and the white of D65
 _XYZ = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 _WHITE = [0.95047, 1.0, 1.08883]
@@ -52,7 +56,7 @@ def propagate(
         steps: Conjugate gradients at most; they stop before at a relative residual of 1e-6.
 
     Returns:
-        `(…, y, x)`, scores and no cosines any more: up to 1 / (1 - α) times as large.
+        `(…, y, x)`, scores and no cosines any more: as a whole up to 1 / (1 - α) times as large.
 
     Raises:
         LayerError: Features of other proportions, or numbers that cannot be.
@@ -72,13 +76,13 @@ def propagate(
         raise LayerError(got, expected=expected, fix="Leave numbers out for the published ones.")
     grid = int(maps.shape[-2]), int(maps.shape[-1])
     graph = _graph(features_on(_tensor(features), grid)[0].double(), grid, neighbours, power, decay)
-    return _solved(graph, maps, share, steps)
+    return _solved(graph, maps, share, steps).to(_kind(maps))
 
 
 @guarded
 def propagate_pixels(
     scores: ArrayLike | Tensor,
-    image: ImageLike,
+    image: ImageLike | Trace,
     *,
     share: float = 0.95,
     window: int = 13,
@@ -87,21 +91,22 @@ def propagate_pixels(
 ) -> Tensor:
     """Draw maps at the size of an image, and let pixels near each other of like colour share their scores (LPOSS+).
 
-    It holds `window ** 2` numbers of 8 bytes a pixel: 1.4 GB for a megapixel.
+    It holds `window ** 2` numbers of 8 bytes a pixel, 1.4 GB for a megapixel.
 
     Args:
-        scores: `(…, y, x)` of the whole image, such as `propagate(…)`, or `model.similarity(…, geometry="whole")`.
-        image: The image, as large as maps are to be.
+        scores: `(…, y, x)`, such as `propagate(…)` or `model.similarity(…)`.
+        image: The image, as large as maps are to be; or the trace that scores are of. A trace, or maps with their
+            `geometry`, say where cells lie; other maps have cells over the whole image and no further.
         share: α, from 0, which draws maps bilinearly, to below 1.
         window: Pixels along the side of the square around each that it is tied to, an odd number.
         tau: How unlike a colour may be, the lightest being 1 from the darkest.
         steps: Conjugate gradients at most; they stop before at a relative residual of 1e-6.
 
     Returns:
-        `(…, Y, X)`, scores and no cosines: up to 1 / (1 - α) times as large.
+        `(…, Y, X)`, scores and no cosines: as a whole up to 1 / (1 - α) times as large.
 
     Raises:
-        LayerError: Maps of other proportions, or numbers that cannot be.
+        LayerError: Maps of a part of the image, numbers that cannot be, or more than 4 GB to hold.
         ImageError: What is no image.
 
     Example:
@@ -111,20 +116,42 @@ def propagate_pixels(
         >>> dcv.maps.propagate_pixels(maps, scene, steps=3).shape
         torch.Size([1, 2, 64, 64])
     """
-    maps, colours = _checked(scores), np.asarray(read(image), dtype=np.float64) / 255
-    height, width = colours.shape[:2]
-    numbers = is_number(share, 0, 1) and share < 1 and is_number(tau, 0) and tau > 0 and is_whole(steps, 1)
+    maps, picture = _checked(scores), image.image if isinstance(image, Trace) else image
+    colours = np.asarray(read(picture), dtype=np.float64) / 255
+    numbers = is_number(share, 0, 1) and share < 1 and is_number(tau, 1e-6) and is_whole(steps, 1)
     if not (numbers and is_whole(window, 3) and window % 2):
         got = f"{share=}, {window=}, {tau=}, {steps=}"
-        expected = "0 <= share < 1, an odd window from 3, tau above 0, whole steps from 1"
+        expected = "0 <= share < 1, an odd window from 3, tau from 1e-6, whole steps from 1"
         raise LayerError(got, expected=expected, fix="Leave numbers out for the published ones.")
-    if abs(height * maps.shape[-1] / width - maps.shape[-2]) > 1:
-        got = f"scores {tuple(maps.shape)} for {height} x {width} pixels"
-        raise LayerError(got, expected="scores (…, y, x) of the whole image", fix="Trace it with geometry='whole'.")
-    drawn = F.interpolate(maps.reshape(1, -1, *maps.shape[-2:]), (height, width), mode="bilinear", align_corners=False)
-    return _solved(
-        _pixel_graph(_lab(colours), window // 2, tau), drawn.view(*maps.shape[:-2], height, width), share, steps
+    if (bytes_held := 8 * window**2 * colours[..., 0].size) > _MOST:
+        got = f"{colours.shape[0]} x {colours.shape[1]} pixels with {window=}: {bytes_held / 1e9:.1f} GB to hold"
+        raise LayerError(got, expected=f"at most {_MOST / 1e9:.1f} GB", fix="Scale the image down: image.thumbnail(…).")
+    attrs = getattr(scores, "attrs", {})
+    fit = (
+        image.geometry if isinstance(image, Trace) else attrs.get("geometry") and Geometry.from_json(attrs["geometry"])
     )
+    drawn = _drawn(maps, (colours.shape[0], colours.shape[1]), fit)
+    return _solved(_pixel_graph(_lab(colours), window // 2, tau), drawn, share, steps).to(_kind(maps))
+
+
+def _drawn(maps: Tensor, size: tuple[int, int], fit: Geometry | None) -> Tensor:
+    """Draw maps bilinearly at the size of the image, each cell where it lies."""
+    height, width = size
+    if fit is None:
+        whole = abs(height * maps.shape[-1] / width - maps.shape[-2]) <= 1
+        flat = maps.reshape(1, -1, *maps.shape[-2:]).double()
+        drawn = F.interpolate(flat, size, mode="bilinear", align_corners=False).view(*maps.shape[:-2], *size)
+    else:
+        where = fit.placement()
+        whole = where.grid == tuple(maps.shape[-2:]) and not where.is_cropped
+        weights = where.weights(*size)
+        y, x = torch.from_numpy(weights.y), torch.from_numpy(weights.x)
+        drawn = y @ maps.double() @ x.T if whole else maps
+    if not whole:
+        got = f"scores {tuple(maps.shape)} for {height} x {width} pixels"
+        fix = "Trace it with geometry='whole', and pass the trace in the place of the image."
+        raise LayerError(got, expected="scores (…, y, x) of the whole image", fix=fix)
+    return drawn
 
 
 def _checked(scores: Any) -> Tensor:
@@ -134,10 +161,16 @@ def _checked(scores: Any) -> Tensor:
         maps, kind = torch.empty(0), f"{type(scores).__name__} ({error})"
     else:
         kind = f"{tuple(maps.shape)} {maps.dtype}"
-    if maps.ndim < 2 or not maps.is_floating_point() or not maps.numel() or not bool(maps.isfinite().all()):
+    plain = maps.dtype in _KINDS and maps.layout is torch.strided
+    if maps.ndim < 2 or not plain or not maps.numel() or not bool(maps.isfinite().all()):
         expected, fix = "finite numbers (…, y, x), floats", "Pass what model.similarity gives, or a tensor of cosines."
         raise LayerError(f"scores {kind}", expected=expected, fix=fix)
     return maps
+
+
+def _kind(maps: Tensor) -> torch.dtype:
+    """Give the kind of number of what comes out: the same, and single in the place of half, which could not hold it."""
+    return maps.dtype if maps.dtype in _KINDS[2:] else torch.float32
 
 
 def _tensor(values: Any) -> Tensor:
@@ -170,21 +203,20 @@ def _pixel_graph(colours: Floats, radius: int, tau: float) -> Any:
     from scipy import sparse
 
     height, width = colours.shape[:2]
-    diagonals: dict[int, Floats] = {}
     reach = (range(-min(radius, side - 1), min(radius, side - 1) + 1) for side in (height, width))
-    for down, right in product(*reach):
-        if not (down or right):
-            continue
+    moves = [move for move in product(*reach) if move > (0, 0)]  # and their opposites
+    # in a narrow image two directions can share a diagonal, and never a place on it
+    offsets = sorted({sign * (down * width + right) for down, right in moves for sign in (1, -1)})
+    ties, row = np.zeros((len(offsets), height, width)), {offset: at for at, offset in enumerate(offsets)}
+    for down, right in moves:
         ends, starts = (_moved_by(sign * down, sign * right) for sign in (1, -1))
-        apart = np.linalg.norm(colours[ends] - colours[starts], axis=-1)
-        tie = np.zeros((height, width))
-        tie[ends] = np.exp(-apart / tau)
-        # in a narrow image two directions can share a diagonal, and never a place on it
-        diagonals[down * width + right] = diagonals.get(down * width + right, 0.0) + tie.ravel()
+        tie = np.exp(-np.linalg.norm(colours[ends] - colours[starts], axis=-1) / tau)
+        ties[row[down * width + right]][ends] += tie
+        ties[row[-down * width - right]][starts] += tie
     count = height * width
-    if not diagonals:  # a pixel alone
+    if not offsets:  # a pixel alone
         return sparse.dia_array((count, count))
-    return sparse.dia_array((np.stack([*diagonals.values()]), [*diagonals]), shape=(count, count))
+    return sparse.dia_array((ties.reshape(-1, count), offsets), shape=(count, count))
 
 
 def _moved_by(down: int, right: int) -> tuple[slice, slice]:
@@ -194,7 +226,7 @@ def _moved_by(down: int, right: int) -> tuple[slice, slice]:
 
 
 def _lab(colours: Floats) -> Floats:
-    """Turn sRGB from 0 to 1 into CIELAB, each channel over what it reaches: `(y, x, 3)`."""
+    """Turn sRGB from 0 to 1 into CIELAB over (100, 128, 128): `(y, x, 3)`."""
     linear = np.where(colours > 0.04045, ((colours + 0.055) / 1.055) ** 2.4, colours / 12.92)
     x, y, z = np.moveaxis(linear @ np.transpose(_XYZ) / _WHITE, -1, 0)
     x, y, z = (np.where(c > 216 / 24389, np.cbrt(c), (24389 / 27 * c + 16) / 116) for c in (x, y, z))
@@ -215,4 +247,4 @@ def _solved(graph: Any, scores: Tensor, share: float, steps: int) -> Tensor:
     system = LinearOperator(graph.shape, matvec=spread, dtype=np.float64)
     maps = scores.detach().cpu().double().reshape(-1, graph.shape[0]).numpy()
     solved = [cg(system, each, rtol=1e-6, maxiter=steps)[0] for each in maps]
-    return torch.from_numpy(np.stack(solved)).to(scores.dtype).view_as(scores)
+    return torch.from_numpy(np.stack(solved)).view(scores.shape)

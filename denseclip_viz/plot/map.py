@@ -6,9 +6,10 @@ import numpy.typing as npt
 import xarray as xr
 from matplotlib.axes import Axes
 
+from denseclip_viz.clip.summary import is_random
 from denseclip_viz.errors import PromptError
 from denseclip_viz.plot import panels, scales, select
-from denseclip_viz.plot.sheet import ALARM, DPI, RANDOM, SMALL, TINY, NotebookFigure, is_random
+from denseclip_viz.plot.sheet import ALARM, DPI, RANDOM, SMALL, TINY, NotebookFigure
 from denseclip_viz.plot.text import LITERAL
 
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from denseclip_viz.clip.summary import weights_of
+from denseclip_viz.clip.summary import is_random, weights_of
 from denseclip_viz.errors import LayerError
 from denseclip_viz.files import FIGURES, check_target, save_bytes, written
 from denseclip_viz.plot.raster import BEHIND, LABEL_OPACITY, Colour
@@ -193,11 +193,6 @@ def provenance(attrs: Mapping[str, Any]) -> str:
     parts += [f"weights {weights_of(attrs)}"] if "weights" in known else []
     parts += [f"{known['path']} path"] if "path" in known else []
     return " · ".join(part for part in parts if part)
-
-
-def is_random(attrs: Mapping[str, Any]) -> bool:
-    """Say whether a result was made with random weights."""
-    return bool(int(attrs.get("random_weights", 0)))
 
 
 def in_common(several: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def test_block_numbers_are_those_of_a_tower_of_twelve():
         ({"attention": (Term("kk", 1.0, (13,)),)}, "such block numbers"),
         ({"attention": ("similar",)}, "similar.*Expected a term of named blocks"),
         ({"attention": (Term("features", 1.0, (9,)),)}, "features.*Expected a term of no block"),
-        ({"attention": (Term("spectral", 1.0, (9,)),)}, "spectral.*Expected a term of its own block"),
+        ({"attention": (Term("spectral", 1.0, (9,)),)}, "spectral.*Expected a term of its own block. Leave blocks out"),
         ({"attention": ("kk",), "smooth": (4,)}, "such block numbers"),
         ({"attention": ("kk",), "summed": (4, 13)}, "such block numbers"),
         ({"attention": ("kk",), "outliers": "density"}, "such changes of the stream"),

@@ -97,7 +97,7 @@ def test_the_list_names_what_was_asked(panel):
     panel._compared.kind.value = "geometry"
     model = panel.shown.query.model
     last, _ = panel.history.list.options[-1]
-    start = f"7: street.jpg · a taxi, a road and 1 more · {model} · whole · scene, 5"
+    start = f"7: street.jpg · a taxi, a road and 1 more · {model} · the whole image · scene, 5"
     assert last == start + " · all paths · grad-cam · with another fit"
     assert panel.history.list.options[0][0] == f"1: street.jpg · a taxi, a road · {model}"
 

@@ -88,10 +88,12 @@ def test_pixels_share_by_conjugate_gradients_over_a_graph_of_loops(seed, size, w
 
 
 def test_colours_are_those_of_cielab():
-    """White, red and blue of sRGB under D65."""
-    lab = _lab(np.array([[[1, 1, 1], [1, 0, 0], [0, 0, 1]]], dtype=float))[0] * (100, 128, 128)
-    known = [[100, 0, 0], [53.24, 80.09, 67.20], [32.30, 79.19, -107.86]]
+    """White, red and blue of sRGB under D65; and where it is dark L = 903.3 Y, on a line of sRGB of its own."""
+    dark = [5 / 255] * 3
+    lab = _lab(np.array([[[1, 1, 1], [1, 0, 0], [0, 0, 1], dark]], dtype=float))[0] * (100, 128, 128)
+    known = [[100, 0, 0], [53.24, 80.09, 67.20], [32.30, 79.19, -107.86], [903.3 * 5 / 255 / 12.92, 0, 0]]
     np.testing.assert_allclose(lab, known, atol=0.02)
+    np.testing.assert_allclose(lab[3, 0], known[3][0], rtol=1e-4)
 
 
 def test_a_coarse_map_follows_the_edges_of_the_image():
@@ -131,6 +133,32 @@ def test_scores_that_are_none_are_refused(scores, said):
         propagate_pixels(scores, np.zeros((8, 8, 3), dtype=np.uint8))
     with pytest.raises(LayerError, match=said):
         propagate(scores, np.ones((2, 2, 3)))
+
+
+def test_cells_are_drawn_where_their_trace_says(load_tiny):
+    """A whole image is padded to whole cells: its grid reaches beyond it."""
+    model, image = load_tiny("vit"), np.random.default_rng(0).integers(0, 256, (64, 70, 3), dtype=np.uint8)
+    trace = model.trace(image, geometry="whole")
+    maps = model.similarity(trace, ["a taxi"])
+    there = trace.geometry.placement().weights(64, 70).draw(maps.to_numpy().astype(float))
+    for drawn in (propagate_pixels(maps, image, share=0.0), propagate_pixels(maps.to_numpy(), trace, share=0.0)):
+        assert drawn.dtype == torch.float32
+        np.testing.assert_allclose(drawn.numpy(), there, atol=1e-7)
+    with pytest.raises(LayerError, match="pass the trace"):
+        propagate_pixels(maps.to_numpy(), model.trace(image))
+
+
+def test_what_would_not_fit_is_refused_before_it_is_held():
+    with pytest.raises(LayerError, match=r"24\.5 GB to hold.*thumbnail"):
+        propagate_pixels(torch.rand(3, 4), np.zeros((3000, 6040, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_scores_of_half_precision_come_out_as_single(kind):
+    high = torch.full((4, 4), 6000.0, dtype=kind)
+    assert propagate_pixels(high, np.zeros((8, 8, 3), dtype=np.uint8)).dtype == torch.float32
+    assert propagate_pixels(high, np.zeros((8, 8, 3), dtype=np.uint8)).isfinite().all()
+    assert propagate(high, np.ones((4, 4, 3))).isfinite().all()
 
 
 def test_a_pixel_alone_keeps_its_score():
