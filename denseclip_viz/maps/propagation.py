@@ -116,8 +116,8 @@ def propagate_pixels(
         >>> dcv.maps.propagate_pixels(maps, scene, steps=3).shape
         torch.Size([1, 2, 64, 64])
     """
-    maps, picture = _checked(scores), image.image if isinstance(image, Trace) else image
-    colours = np.asarray(read(picture), dtype=np.float64) / 255
+    maps, source = _checked(scores), image.image if isinstance(image, Trace) else image
+    colours = np.asarray(read(source), dtype=np.float64) / 255
     numbers = is_number(share, 0, 1) and share < 1 and is_number(tau, 1e-6) and is_whole(steps, 1)
     if not (numbers and is_whole(window, 3) and window % 2):
         got = f"{share=}, {window=}, {tau=}, {steps=}"
