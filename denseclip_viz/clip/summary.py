@@ -48,7 +48,7 @@ def html_card(about: Mapping[str, str | int], tower: Tower, clip: nn.Module, siz
         "parameters": f"{_millions(clip):.1f} million",
         "runs": f"{about['dtype']}, {about['device']}, {about['activation']}",
     }
-    warning = "random weights: only the mechanics show" if about["random_weights"] else ""
+    warning = "random weights: only the mechanics show" if is_random(about) else ""
     return repr_html(f"Model {about['model']}", facts, after='model.trace("street.jpg")', warning=warning)
 
 

@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from denseclip_viz.clip.given import features_on
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import LayerError
-from denseclip_viz.geometry import Geometry
+from denseclip_viz.geometry import Placement
 from denseclip_viz.images import ImageLike, read
+from denseclip_viz.maps.regions import placement_of
 from denseclip_viz.trace import Trace
 from denseclip_viz.validation import is_number, is_whole
 
@@ -126,31 +127,25 @@ def propagate_pixels(
     if (bytes_held := 8 * window**2 * colours[..., 0].size) > _MOST:
         got = f"{colours.shape[0]} x {colours.shape[1]} pixels with {window=}: {bytes_held / 1e9:.1f} GB to hold"
         raise LayerError(got, expected=f"at most {_MOST / 1e9:.1f} GB", fix="Scale the image down: image.thumbnail(…).")
-    attrs = getattr(scores, "attrs", {})
-    fit = (
-        image.geometry if isinstance(image, Trace) else attrs.get("geometry") and Geometry.from_json(attrs["geometry"])
-    )
-    drawn = _drawn(maps, (colours.shape[0], colours.shape[1]), fit)
+    drawn = _drawn(maps, (colours.shape[0], colours.shape[1]), image if isinstance(image, Trace) else scores)
     return _solved(_pixel_graph(_lab(colours), window // 2, tau), drawn, share, steps).to(_kind(maps))
 
 
-def _drawn(maps: Tensor, size: tuple[int, int], fit: Geometry | None) -> Tensor:
-    """Draw maps bilinearly at the size of the image, each cell where it lies."""
-    height, width = size
-    if fit is None:
-        whole = abs(height * maps.shape[-1] / width - maps.shape[-2]) <= 1
-        flat = maps.reshape(1, -1, *maps.shape[-2:]).double()
-        drawn = F.interpolate(flat, size, mode="bilinear", align_corners=False).view(*maps.shape[:-2], *size)
+def _drawn(maps: Tensor, size: tuple[int, int], known: Any) -> Tensor:
+    """Draw maps bilinearly at the size of the image, each cell where a trace or labelled maps say that it lies."""
+    (height, width), grid = size, (int(maps.shape[-2]), int(maps.shape[-1]))
+    if isinstance(known, Trace) or "geometry" in getattr(known, "attrs", {}):
+        where = known.geometry.placement() if isinstance(known, Trace) else placement_of(known)
+        fits = where.grid == grid and not where.is_cropped
     else:
-        where = fit.placement()
-        whole = where.grid == tuple(maps.shape[-2:]) and not where.is_cropped
-        weights = where.weights(*size)
-        y, x = torch.from_numpy(weights.y), torch.from_numpy(weights.x)
-        drawn = y @ maps.double() @ x.T if whole else maps
-    if not whole:
+        box = (0.0, 0.0, float(height), float(width))
+        where, fits = Placement(size, grid, box, box), abs(height * grid[1] / width - grid[0]) <= 1
+    if not fits:
         got = f"scores {tuple(maps.shape)} for {height} x {width} pixels"
         fix = "Trace it with geometry='whole', and pass the trace in the place of the image."
         raise LayerError(got, expected="scores (…, y, x) of the whole image", fix=fix)
+    weights = where.weights(height, width)
+    drawn: Tensor = torch.from_numpy(weights.y) @ maps.detach().cpu().double() @ torch.from_numpy(weights.x).T
     return drawn
 
 

@@ -47,7 +47,7 @@ def region_means(
         (32, ('template', 'prompt'))
     """
     maps = result[of] if isinstance(result, xr.Dataset) else result
-    weight = cell_weights(_checked(outline), _placement(result))
+    weight = cell_weights(_checked(outline), placement_of(result))
     weighed = xr.DataArray(weight, dims=("y", "x"), coords={name: maps[name] for name in ("y", "x")})
     counted = maps.where(weighed > 0)
     data = {
@@ -102,7 +102,8 @@ def _checked(outline: Sequence[Sequence[float]]) -> list[list[float]]:
     return listed
 
 
-def _placement(result: xr.Dataset | xr.DataArray) -> Placement:
+def placement_of(result: xr.Dataset | xr.DataArray) -> Placement:
+    """Read where the cells of maps lie; GeometryError if they do not say."""
     if "geometry" not in result.attrs:
         got, fix = (
             "Maps that do not say where their cells lie",

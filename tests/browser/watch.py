@@ -149,9 +149,9 @@ def image(page, name):
         page.screenshot(path=Path(folder) / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-')}.png")
 
 
-def until(page, answer, holds=bool, *, seconds=30):
-    """The answer once it holds, or the last one: a page has no moment at which all of its layout is surely done."""
-    for _ in range(seconds * 20):
+def until(page, answer, holds=bool):
+    """The answer once it holds, or the last one after half a minute: no moment says that a page is laid out."""
+    for _ in range(600):
         if holds(last := answer()):
             break
         page.wait_for_timeout(50)
