@@ -164,8 +164,11 @@ class Mixer:
             [(source, term.kind) for source, term in sources], path.iterations, self._near(path)
         )
         mixed = products.mix(into.value.expand(len(sources), -1, -1, -1, -1).flatten(0, 1), *self._prefix(path))
-        shares = mixed.new_tensor([term.weight / max(1, len(term.blocks)) for _, term in sources])
-        share: Tensor = torch.tensordot(shares, mixed.unflatten(0, (len(sources), -1)), dims=1)
+        shares = [term.weight / max(1, len(term.blocks)) for _, term in sources]
+        first, *others = mixed.unflatten(0, (len(sources), -1))
+        share: Tensor = first * shares[0]
+        for more, weight in zip(others, shares[1:], strict=True):
+            share.add_(more, alpha=weight)
         return share
 
     def _attend(self, path: DensePath, term: Term, into: BlockPass, similarity: Callable[[int], Tensor]) -> Tensor:
