@@ -1,4 +1,4 @@
-"""Every command of the README runs, as it stands there."""
+"""Every line of Python and every command of the README and of the pages behind it runs, as it stands there."""
 
 import re
 import shlex
@@ -10,16 +10,17 @@ import pytest
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+BEHIND = ("canvas", "asking", "which-models", "data-sets", "many-images", "denseclip-plus", "bundled-world")
+PAGES = ["README.md", *(f"docs/{page}.md" for page in BEHIND)]
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text("utf-8"), flags=re.DOTALL)
 
 
-def commands():
+def commands(page):
     """Every command of the command line, one a line."""
-    lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    lines = "\n".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
     return [line for line in lines if line.startswith("denseclip-viz")]
 
 
@@ -27,13 +28,15 @@ SHORT = " --steps 2 --batch 1 --crop 64 --limit 2"  # a training of minutes, in 
 
 
 @pytest.mark.slow
-def test_the_notebook_lines_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_the_python_of_a_page_runs_from_its_first_line_to_its_last(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # empty, as a newcomer's
     names = {}
-    for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), names)
-    assert abs(names["total"] - names["trace"].global_embedding).max() < 1e-5
-    assert names["labels"].labels.shape == (256, 256)
+    for block in blocks(page, "python"):
+        exec(compile(block, page, "exec"), names)
+    if page == "README.md":
+        assert abs(names["total"] - names["trace"].global_embedding).max() < 1e-5
+        assert names["labels"].labels.shape == (256, 256)
 
 
 @pytest.mark.slow
@@ -41,8 +44,8 @@ def test_the_command_lines_run_one_after_another(tmp_path, monkeypatch):
     from denseclip_viz.cli.app import app
 
     monkeypatch.chdir(tmp_path)  # empty, as a newcomer's
-    lines = [line for line in commands() if "--folder" not in line]
-    assert len(lines) >= 7
+    lines = [line for page in PAGES for line in commands(page) if "--folder" not in line]
+    assert len(lines) >= 20
     for line in lines:
         short = SHORT if line.startswith("denseclip-viz plus train") else ""
         result = CliRunner().invoke(app, shlex.split(line + short)[1:])
@@ -77,7 +80,7 @@ def test_the_commands_for_real_data_ask_for_what_they_say(tmp_path, monkeypatch)
     monkeypatch.setattr(learning, "train", learn)
     monkeypatch.setattr(student, "load", lambda folder: None)
     monkeypatch.setattr(student_scores, "evaluate", measure)
-    for line in (line for line in commands() if "--folder" in line):
+    for line in (line for page in PAGES for line in commands(page) if "--folder" in line):
         assert isinstance(CliRunner().invoke(app, shlex.split(line)[1:]).exception, Stop), line
     assert asked["read"] == [("voc20aug", Path("VOC2012"), "trainaug"), ("voc20", Path("VOC2012"), None)]
     assert (asked["train"].steps, asked["train"].led, asked["train"].labels) == (2000, 2000, "ignored")
@@ -87,7 +90,7 @@ def test_the_commands_for_real_data_ask_for_what_they_say(tmp_path, monkeypatch)
 
 
 def test_the_make_targets_of_the_readme_exist_and_ci_runs_them():
-    targets = set(re.findall(r"^make (\w+)", "\n".join(blocks("sh")), flags=re.MULTILINE))
+    targets = set(re.findall(r"^make (\w+)", "\n".join(blocks("README.md", "sh")), flags=re.MULTILINE))
     makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci/run").read_text()
     assert targets == {"test", "demo"}
     assert all(f"\n{target}:" in makefile and f"make {target}" in ci for target in targets)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 CONTROLS = (*TEXTS, "model", "run")
 TEMPLATES = "imagenet-7"
 MOST_TILES, LEAST_ROWS = 1200, 8  # more small maps than that make a page slow; some rows there are in any case
+ITAP = " “itap” of the published templates is short for “I took a picture”."
 MOST_AVERAGED = 8  # templates that words are left out in at once, for the mean over templates
 # what templates are ordered by: the first that can be counted
 RANKED_BY = {
@@ -174,13 +175,14 @@ def _grid(both: xr.Dataset, ranked: _Ranked, prompts: Prompts) -> ThumbnailGrid:
     ]
     absent = both["absent"].to_numpy().tolist()
     columns = [(f"{name} (absent)" if mark else name, bool(mark)) for name, mark in zip(names, absent, strict=True)]
-    note = _note(dense.scale, most, len(best), len(means))
+    note = _note(dense.scale, most, best, len(means))
     return ThumbnailGrid("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
 
 
-def _note(scale: Scale, most: float, shown: int, count: int) -> str:
+def _note(scale: Scale, most: float, shown: Sequence[str], count: int) -> str:
     order = "Highest on this image first; one image ranks no templates." if count > 1 else ""
-    rest = f" These are {shown} of {count}; templates_table has all." if count > shown else ""
+    rest = f" These are {len(shown)} of {count}; templates_table has all." if count > len(shown) else ""
+    rest += ITAP if any("itap" in template.split() for template in shown) else ""
     span = f"One colour scale for all, {scale.low:.2f} to {scale.high:.2f} cosine.".replace("-", "−")
     bars = f"Bars go from 0 to {most:.2f}."
     return f"{span} {bars} Rows say what was sent for the prompt shown. {order}{rest}"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz.errors import GeometryError, LayerError, PromptError
-from denseclip_viz.geometry import Geometry, Placement
+from denseclip_viz.geometry import Placement
+from denseclip_viz.maps.regions import placement_of
 from denseclip_viz.validation import one_of
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def _require_maps(side: xr.Dataset, of: str) -> None:
 
 def _require_same_places(left: xr.Dataset, right: xr.Dataset) -> None:
     """Refuse grids whose cells do not lie at the same shares of their images."""
-    one, other = (Geometry.from_json(str(side.attrs["geometry"])).placement() for side in (left, right))
+    one, other = placement_of(left), placement_of(right)
     if one.grid != other.grid:
         got = f"Grids of {one.grid[0]} × {one.grid[1]} and {other.grid[0]} × {other.grid[1]} cells"
         raise GeometryError(got, expected="the same grid", fix="Choose fits and models whose cells agree.")

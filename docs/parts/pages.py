@@ -49,7 +49,13 @@ def write_pages(app):
     write(DOCS / "command-line.md", text)
 
 
+def lead_to_lessons(app, name, source):
+    """Let links to the course, which are right where a page is read as a file, lead to the course's pages here."""
+    source[0] = source[0].replace("](../notebooks/", "](notebooks/")
+
+
 def setup(app):
     """Register with Sphinx."""
     app.connect("builder-inited", write_pages, priority=100)
+    app.connect("source-read", lead_to_lessons)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

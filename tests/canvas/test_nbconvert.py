@@ -1,4 +1,4 @@
-"""A notebook exported to HTML: the still image stands where the widget was, by the option that the README names."""
+"""A notebook exported to HTML: the still image stands where the widget was, by the option that the site names."""
 
 import ast
 import base64
@@ -14,7 +14,7 @@ from traitlets.config import Config
 
 import denseclip_viz as dcv
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "where-it-runs.md"
 STATE = "application/vnd.jupyter.widget-state+json"
 
 
@@ -32,7 +32,7 @@ def notebook():
 def priority():
     """The value of the option, as a shell gives it to nbconvert."""
     command = re.search(
-        r"^jupyter nbconvert .*?'\[.*?\]'$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL
+        r"^jupyter nbconvert .*?'\[.*?\]'$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
     ).group()
     [option] = [word for word in shlex.split(command) if word.startswith("--NbConvertBase.display_data_priority=")]
     return ast.literal_eval(option.partition("=")[2])
@@ -44,14 +44,14 @@ def test_with_the_readmes_option_the_still_image_stands_in_the_exported_page(not
     node, still = notebook
     page, _ = HTMLExporter(config=config).from_notebook_node(node)
     plain, _ = HTMLExporter().from_notebook_node(node)
-    assert still[:200] not in plain.replace("\n", "")  # without the option; else the README may be shorter
+    assert still[:200] not in plain.replace("\n", "")  # without the option; else the page may be shorter
     assert base64.b64decode(still).startswith(b"\x89PNG")
     assert still[:200] in page.replace("\n", "")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
 def test_with_the_readmes_other_option_an_exported_lesson_has_no_answers():
-    command = re.search(r"`jupyter nbconvert [^`]*TagRemove[^`]*`", README.read_text("utf-8")).group()
+    command = re.search(r"`jupyter nbconvert [^`]*TagRemove[^`]*`", PAGE.read_text("utf-8")).group()
     options = dict(word.strip("`-").split("=") for word in command.split() if word.startswith("--TagRemove"))
     enabled, tags = (options[f"TagRemovePreprocessor.{name}"] for name in ("enabled", "remove_input_tags"))
     config = Config({"TagRemovePreprocessor": {"enabled": enabled == "True", "remove_input_tags": {tags}}})
