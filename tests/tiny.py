@@ -6,6 +6,7 @@ attention near uniform. Here nothing is 0, 1 or flat.
 
 from __future__ import annotations
 
+import copy
 from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import TypeVar
@@ -63,7 +64,20 @@ def randomise(module: Module, seed: int = 0, sharpness: float = 2.0) -> Module:
     return module.eval()
 
 
-def tiny_clip(vision: dict, *, seed: int, dtype: torch.dtype, sharpness: float, **options) -> nn.Module:
+_made: dict[str, nn.Module] = {}
+KEPT = 12  # of one test file after the other: a tower is asked for again by the next test, or never
+
+
+def tiny_clip(vision: dict, **options) -> nn.Module:
+    """A model of one's own, copied from one that is built once: to draw 49,408 vectors of words takes longest."""
+    key = repr((vision, options))
+    _made[key] = _made.pop(key, None) or _build(vision, **options)
+    while len(_made) > KEPT:
+        del _made[next(iter(_made))]
+    return copy.deepcopy(_made[key])
+
+
+def _build(vision: dict, *, seed: int, dtype: torch.dtype, sharpness: float, **options) -> nn.Module:
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
     known = {field.name for field in fields(CLIPVisionCfg)}
