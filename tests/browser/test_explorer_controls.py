@@ -118,7 +118,7 @@ def test_pin_prompt_view_and_opacity_move_all(compared):
     assert len({canvas.get_attribute("data-cell") for canvas in compared.canvases.all()}) == 1
     picture.press("Escape")
     first.locator("select.dcv-view").select_option("gap")
-    expect(compared.canvases.nth(1).locator(".dcv-unit span").first).to_have_text("+ less than evenly   − more")
+    expect(compared.canvases.nth(1).locator(".dcv-unit span").first).to_have_text("+ less than evenly · − more")
     first.locator("select.dcv-view").select_option("dense")
 
 

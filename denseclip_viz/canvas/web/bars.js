@@ -7,7 +7,7 @@ const ORDERS = { given: "as given", value: "by value" };
 function makeBars(parts) {
   parts.where = make("div", "dcv-where", { "aria-live": "polite" });
   parts.bars = make("div", "dcv-bars", { role: "group", "aria-label": "values of this cell" });
-  parts.key = make("div", "dcv-key", {}, "the whole image’s cosine");
+  parts.key = make("div", "dcv-key", {}, "score: the whole image’s cosine");
   parts.number = make("div", "dcv-number-key"); // what a legend's numbers and shares are
   parts.axis = make("div", "dcv-axis", { "aria-hidden": "true" }, make("span"), make("span"));
   parts.listed = make("span", "", { role: "status", dir: "auto" });

@@ -9,7 +9,11 @@ const bytesOf = (buffer) => new Uint8Array(buffer.buffer, buffer.byteOffset, buf
 // JupyterLab would take arrow keys for its own, but from an element that bears this mark itself.
 const keepKeys = (element) => element.setAttribute("data-lm-suppress-shortcuts", "true");
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-const pretty = (value, decimals) => value.toFixed(decimals).replace("-", "−");
+// With a true minus sign, and none before a zero.
+function pretty(value, decimals) {
+  const digits = value.toFixed(decimals);
+  return digits.replace("-", Number(digits) ? "−" : "");
+}
 
 function make(tag, name, attributes = {}, ...children) {
   const node = document.createElement(tag);

@@ -50,6 +50,9 @@ function middleOf(data, grid, [y, x]) {
   return box ? [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2] : [-1, -1];
 }
 
+// Of what goes to both sides of zero: where it is farthest from it.
+const strongestOf = (data, grid, values) => peakOf(data, grid, values.map(Math.abs));
+
 function peakOf(data, grid, values) {
   let best = null, top = -Infinity;
   values.forEach((value, cell) => {

@@ -66,7 +66,7 @@ function showCaption(view) {
   parts.image.setAttribute("aria-label", `${data.title}: ${what}. Arrow keys move, Enter pins, Shift with arrow keys draws a box.`);
 }
 
-function captionOf({ data, state, stack, peak, shown }, byText) {
+function captionOf({ data, state, stack, peak, shown, beside }, byText) {
   if (data.labels) {
     const { background, refinement } = data.labels, several = state.view === "masks" && SEVERAL;
     return [background, refinement === "none" ? "" : refinement, several];
@@ -75,9 +75,9 @@ function captionOf({ data, state, stack, peak, shown }, byText) {
   const words = [stack.layer === OUTPUT ? "" : `${stack.layer}, ${rows} × ${columns} cells: ${data.reading}`];
   if (stack.view === "dense" && data.choices.path.length > 1 && !words[0]) words.push(`${state.path} path`);
   if (state.view in HEADINGS) words.push(ruleOf(data, state, stack));
-  if (!shown?.view) return words;
+  if (!shown?.view || beside) return words; // of two maps neither the one's peak nor its score
   const score = data.scores?.[templateOf(data, state)][data.choices.prompt.indexOf(state.prompt)];
-  if (byText && score !== undefined) words.unshift(`whole image ${pretty(score, 3)}`);
+  if (byText && score !== undefined && state.view !== "gap") words.unshift(`score ${pretty(score, 3)}`);
   if (peak) words.unshift(`peak ${pretty(shown.read(indexOf(stack.grid, peak)), stack.decimals)}`);
   return words;
 }
@@ -100,7 +100,8 @@ function tell(view) {
   showMarks(view, grid, cell);
   showOutline(view);
   const place = isRegion ? regionWords(view, grid, found) : cell ? cellWords({ ...view, shown }, grid, cell) : "";
-  parts.where.textContent = place && [place, isRegion ? "" : spot.origin].filter(Boolean).join(" · ");
+  const origin = spot.origin === "peak" && view.beside ? `peak of ${sidesOf(view)[0]}` : spot.origin;
+  parts.where.textContent = place && [place, isRegion ? "" : origin].filter(Boolean).join(" · ");
   parts.root.dataset.cell = cell ? cell.join() : "";
   parts.needle.hidden = !shown || !(found.mean > -Infinity);
   if (!parts.needle.hidden) parts.needle.style.left = percent(found.mean, [shown.low, shown.high]);
@@ -204,7 +205,7 @@ function showMarks({ data, state, parts, peak, stack, shown, pointed }, grid, ce
   const boxes = {
     pin: state.pinned && boxOf(data, mainGrid(data), ...state.pinned),
     cell: cell && pointed && (shown || !data.labels) && boxOf(data, grid, ...cell),
-    peak: peak && shown?.view && boxOf(data, stack.grid, ...peak),
+    peak: peak && (shown?.view || shown?.isDifference) && boxOf(data, stack.grid, ...peak),
   };
   for (const [name, box] of Object.entries(boxes)) {
     const node = parts[name], [rows, columns] = data.size, share = (part, whole) => `${(100 * part) / whole}%`;
