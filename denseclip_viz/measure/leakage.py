@@ -179,7 +179,8 @@ def copresence_table(
 
 def mean_with_interval(values: Floats, draws: Draws) -> tuple[Floats, Floats, Floats]:
     """Average `(image, column)`, with the ends of each column's interval."""
-    low, high = intervals(values, draws.interval, resamples=draws.resamples, seed=draws.seed)
+    ends = intervals(values, draws.interval, resamples=draws.resamples, seed=draws.seed)
+    low, high = np.clip(ends, 0, 1)  # few images widen them beyond what leakage and shares can be
     return values.mean(0), low, high
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
@@ -43,14 +44,16 @@ class Column(NamedTuple):
     better: str
     needs: str
     says: str
+    within: tuple[float, float] = (0.0, 1.0)  # no mean can lie outside
 
 
 _FOLLOWS, _LIES, _PROMPT = "does the score follow the map?", "does it lie on the thing?", "does it hang on the prompt?"
 _MODEL, _STILL, _COST = "on the model?", "does it hold still?", "what does it cost?"
+_COSINE = (-1.0, 1.0)
 _ELSEWHERE = "prompts known not to be in the image"
 _OF_FILLS = {
-    "deletion": Column(_FOLLOWS, "lower", "", "cosine while the highest pixels become {}"),
-    "insertion": Column(_FOLLOWS, "higher", "", "cosine while the highest pixels come back from {}"),
+    "deletion": Column(_FOLLOWS, "lower", "", "cosine while the highest pixels become {}", _COSINE),
+    "insertion": Column(_FOLLOWS, "higher", "", "cosine while the highest pixels come back from {}", _COSINE),
     "deletion_top1": Column(_FOLLOWS, "lower", _ELSEWHERE, "share still first while half the image becomes {}"),
     "insertion_top1": Column(_FOLLOWS, "higher", _ELSEWHERE, "share first while half the image comes back from {}"),
 }
@@ -62,11 +65,11 @@ _OF_MAPS = {
     "absent_mean": Column(_PROMPT, "higher", _ELSEWHERE, "mean of a present above that of an absent prompt (AUROC)"),
     "random_text": Column(_PROMPT, "lower", "", "rank variance shared with the map of a random text"),
     "random_weights": Column(_MODEL, "lower", "", "rank variance shared with the map of random weights"),
-    "flip": Column(_STILL, "higher", "", "rank correlation with the flipped image's map, flipped back"),
+    "flip": Column(_STILL, "higher", "", "rank correlation with the flipped image's map, flipped back", _COSINE),
     "shift": Column(
-        _STILL, "higher", "a grid of 3 cells a side", "rank correlation with the map after a move by a cell"
+        _STILL, "higher", "a grid of 3 cells a side", "rank correlation with the map after a move by a cell", _COSINE
     ),
-    "seconds": Column(_COST, "lower", "", "seconds an image, each method alone"),
+    "seconds": Column(_COST, "lower", "", "seconds an image, each method alone", (0.0, math.inf)),
 }
 
 

@@ -204,7 +204,8 @@ def _prompts(prompts: Prompts | Named | None, dataset: Any) -> Prompts:
 def _summed_up(result: xr.Dataset, checks: MapChecks, draws: Draws) -> xr.Dataset:
     """Name all axes, average over images with intervals, and say which columns these images cannot have."""
     columns = columns_of(checks.fills)
-    axes, sums = ("candidate", "column"), _over_images(result["value"].values, draws)
+    within = [column.within for column in columns.values()]
+    axes, sums = ("candidate", "column"), _over_images(result["value"].values, draws, within)
     data: dict[str, Any] = {what: ("column", [getattr(column, what) for column in columns.values()]) for what in _ABOUT}
     data |= {name: (axes, values) for name, values in zip(("mean", "low", "high", "images"), sums, strict=True)}
     data["placebo"] = ("candidate", [name in PLACEBOS for name in checks.methods.names])
@@ -220,7 +221,9 @@ def _summed_up(result: xr.Dataset, checks: MapChecks, draws: Draws) -> xr.Datase
     return with_quantities(summed_up)
 
 
-def _over_images(values: Floats, draws: Draws) -> tuple[Floats, Floats, Floats, Floats]:
+def _over_images(
+    values: Floats, draws: Draws, within: Sequence[tuple[float, float]]
+) -> tuple[Floats, Floats, Floats, Floats]:
     """Average `(image, candidate, column)` over the images that have a number, with intervals, and count them."""
     known = np.isfinite(values)
     mean, low, high = (np.full(values.shape[1:], np.nan) for _ in range(3))
@@ -229,5 +232,6 @@ def _over_images(values: Floats, draws: Draws) -> tuple[Floats, Floats, Floats, 
         mean[at] = numbers.mean() if len(numbers) else np.nan
         if len(numbers) > 1:
             again: dict[str, Any] = {"resamples": draws.resamples, "seed": draws.seed}
-            low[at], high[at] = (ends.item() for ends in intervals(numbers[:, None], draws.interval, **again))
+            ends = intervals(numbers[:, None], draws.interval, **again)
+            low[at], high[at] = np.clip([end.item() for end in ends], *within[at[1]])  # few images widen them beyond
     return mean, low, high, known.sum(0)

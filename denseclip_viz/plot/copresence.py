@@ -13,10 +13,10 @@ from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.rank import Draws
 from denseclip_viz.plot import select
 from denseclip_viz.plot.scales import PALETTE
-from denseclip_viz.plot.sheet import FAINT, GREY, LINE, MARGIN, SMALL, TINY, Sheet
+from denseclip_viz.plot.sheet import FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
 
-ROW, GAP, HEAD, FOOT = 0.62, 0.14, 1.02, 0.34  # inches: a method, between methods, above them, below
+ROW, GAP, HEAD, FOOT = 0.62, 0.14, 1.02, 0.5  # inches: a method, between methods, above them, below
 NAMES, LEAKS, PANEL, ROOM, NUMBERS = 1.75, 2.3, 1.35, 0.42, 0.5  # inches: widths
 ALONE, TOGETHER, EMPTY = "#8a8a8a", PALETTE[3], PALETTE[4]
 EACH, JOINT = PALETTE[0], PALETTE[1]
@@ -96,15 +96,17 @@ def _heads(on: Sheet, lefts: list[float], top: float) -> None:
     """Name the columns, and say by colour what is drawn in them."""
     heads = ("leakage to the sibling", "… against their distance", "share in the right quadrant")
     below = (
-        (("● both in the image", TOGETHER), ("○ each alone", ALONE), ("◇ empty place", EMPTY)),
-        (("thicker: larger things", GREY),),
-        (("one prompt each", EACH), ("one joint text", JOINT)),
+        (("●", "both in the image", TOGETHER), ("○", "each alone", ALONE), ("◇", "empty place", EMPTY)),
+        (("", "thicker: larger things", GREY),),
+        (("●", "one prompt each", EACH), ("●", "one joint text", JOINT)),
     )
     for left, head, entries in zip(lefts, heads, below, strict=True):
         on.write(left, top - 0.5, head, size=SMALL + 0.5, weight="bold")
         at = left
-        for text, colour in entries:
-            on.write(at, top - 0.27, text, size=TINY, colour=colour)
+        for mark, text, colour in entries:
+            on.write(at, top - 0.27, mark, size=TINY, colour=colour)
+            at += 0.12 * bool(mark)
+            on.write(at, top - 0.27, text, size=TINY, colour=GREY)
             at += on.width_of(text, size=TINY) + 0.14
 
 
@@ -118,7 +120,7 @@ def _leaks(ax: Axes, leakage: xr.DataArray, draws: Draws, *, last: bool) -> None
     for row, (condition, look) in enumerate(LOOKS.items()):
         at, y = CONDITIONS.index(condition), [row + 0.5]
         ends: Any = {"linewidth": 1.6, "solid_capstyle": "butt", "gid": f"{condition} interval"}
-        ax.plot(np.clip([low[at], high[at]], 0, 1), y * 2, color=look["color"], **ends)
+        ax.plot([low[at], high[at]], y * 2, color=look["color"], **ends)
         ax.plot([middle[at]], y, **look, linestyle="none", gid=condition, zorder=3, clip_on=False)
     ax.text(1.04, 0.5, number(float(middle[1]), 2), ha="left", va="center", **plain(SMALL, TOGETHER))
 
@@ -139,6 +141,7 @@ def _distances(ax: Axes, leakage: xr.DataArray, result: xr.Dataset, *, last: boo
     if last:
         for at, one in enumerate(far):
             ax.text(at, -0.08, f"{one:g}", ha="center", va="top", **plain(TINY, GREY))
+        _name_below(ax, "share of the side between them")
 
 
 def _quadrants(ax: Axes, share: xr.DataArray, draws: Draws, *, last: bool) -> None:
@@ -171,10 +174,18 @@ def _quadrants(ax: Axes, share: xr.DataArray, draws: Draws, *, last: bool) -> No
     below = -1.0
     for value, colour in sorted(ends):
         below = max(value, below + APART)
-        ax.text(named[-1] + 0.35, below, number(value, 2), ha="left", va="center", **plain(SMALL, colour))
+        ax.text(
+            named[-1] + 0.35,
+            below,
+            number(value, 2),
+            ha="left",
+            va="center",
+            **plain(SMALL, INK if colour == JOINT else colour),
+        )
     if last:
         for one in named:
             ax.text(one, -0.08, f"{one:g}", ha="center", va="top", **plain(TINY, GREY))
+        _name_below(ax, "things that are named")
 
 
 def _means(values: Floats, draws: Draws) -> Sequence[Floats]:
@@ -188,6 +199,10 @@ def _guides(ax: Axes, values: tuple[float, ...], end: float, *, last: bool) -> N
         ax.axvline(value, linewidth=0.7, zorder=0, **chance)
         if last:
             ax.text(value, end + 0.2, f"{value:g}", ha="center", va="top", **plain(TINY, GREY))
+
+
+def _name_below(ax: Axes, name: str) -> None:
+    ax.text(0.5, -0.34, name, transform=ax.transAxes, ha="center", va="top", **plain(TINY, GREY))
 
 
 def _box(ax: Axes) -> None:

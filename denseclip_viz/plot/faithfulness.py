@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from denseclip_viz.measure.map_faithfulness import require_faithfulness
-from denseclip_viz.measure.perturbation import Bools
+from denseclip_viz.measure.perturbation import FILLS, Bools
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
@@ -77,6 +77,7 @@ def _notes(result: xr.Dataset) -> list[str]:
     first = f"Dots: means. Lines: {wide}. Arrows point to the better side."
     missing = [str(name) for name in np.atleast_1d(result.attrs.get("not_computed", [])) if str(name)]
     second = "Blue: the best mean, and those whose intervals reach its own. Hollow: placebos, which see nothing."
+    second += " In brackets: what pixels are replaced by."
     return [f"{first} {second}", f"Not to be had of these images: {', '.join(missing)}." if missing else ""]
 
 
@@ -85,7 +86,9 @@ def _head(on: Sheet, left: float, top: float, column: xr.Dataset, asked: str) ->
     question, arrow = str(column["asks"].values), "→" if str(column["better"].values) == "higher" else "←"
     if question != asked:
         on.write(left, top - 0.68, question, size=SMALL, colour=GREY)
-    name = str(column["column"].values).replace("_", " ").replace("top1", "top-1")
+    test, _, fill = str(column["column"].values).rpartition("_")
+    name = f"{test} ({fill})" if fill in FILLS else str(column["column"].values)
+    name = name.replace("_", " ").replace("top1", "top-1")
     on.write(left, top - 0.42, f"{on.fit(name, width=COLUMN - 0.2, size=SMALL)[0]} {arrow}", size=SMALL, weight="bold")
     return question
 
@@ -114,7 +117,7 @@ def _as_good(column: xr.Dataset) -> Bools:
     sign = 1 if str(column["better"].values) == "higher" else -1
     near, far = ("low", "high") if sign > 0 else ("high", "low")
     mean = np.where(column["placebo"].values, np.nan, sign * column["mean"].values)
-    if not np.isfinite(mean).any():
+    if not np.nanmax(mean, initial=-np.inf) > np.nanmin(mean, initial=np.inf):  # none, or all alike: nothing is best
         return np.zeros(len(mean), dtype=bool)
     best = int(np.nanargmax(mean))
     reach = sign * column[near].values[best]

@@ -96,6 +96,9 @@ def test_every_number_has_an_interval_and_is_counted(result):
     assert (result.images.sel(column="right_object") == 1).all()  # two things are in one image only
     known = result.drop_sel(column="right_object")
     assert (known.low <= known["mean"]).all() and (known["mean"] <= known.high).all()
+    for column in ("pointing", "energy", "random_weights", "deletion_top1_noise"):  # three images widen them beyond
+        ends = known.sel(column=column)
+        assert float(ends.low.min()) >= 0 and float(ends.high.max()) <= 1, column
     assert result.attrs["not_computed"] == [] and result.attrs["weights_hash"]
     assert result.placebo.to_series().to_dict() == {
         name: name in ("random", "centre") for name in (*METHODS, "truth", "inverse")
