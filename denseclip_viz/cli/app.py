@@ -167,7 +167,7 @@ def classify(
     absent: opt.Absent = [],  # noqa: B006
     geometry: opt.Fit = "native",
     formula: opt.Formula = None,
-    out: opt.Out = None,
+    out: opt.OutTable = None,
     force: opt.Force = False,
 ) -> None:
     """Give each prompt's share of all prompts (of SigLIP its own probability), and cosines beside those of absent ones.

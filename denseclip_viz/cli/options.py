@@ -54,6 +54,10 @@ Out = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--out", "-o", help="png, svg, pdf: figure; nc: all data; csv: table. {name} for many images."),
 ]
+OutTable = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--out", "-o", help="nc: all data; csv: table. {name} for many images."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 Engine = Annotated[
     Optional[str],  # noqa: UP045

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -194,12 +194,52 @@ def _write_page(result: _Result, out: str, *, force: bool) -> None:
         part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-_STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1f1f1f}"
-    "img{max-width:100%;height:auto}table{border-collapse:collapse;font-size:13px;display:block;overflow-x:auto}"
-    "td,th{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}"
-    "footer{color:#6b6b6b;font-size:13px}"
-)
+# The colours of a saved canvas. A box with columns beyond its edge has a shadow there, which moves with none of them.
+_STYLE = """
+:root { color-scheme: light dark; --paper: #fff; --ink: #1f2328; --soft: #676d75; --line: #d9dce0; --shadow: #0004; }
+@media (prefers-color-scheme: dark) {
+  :root { --paper: #16181b; --ink: #e6e8eb; --soft: #9aa1aa; --line: #3a3f45; --shadow: #fff5; }
+}
+body { background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; }
+body { max-width: 72rem; padding: 0 1rem; }
+h1, p { overflow-wrap: anywhere; }
+img { background: #fff; border-radius: 4px; height: auto; max-width: 100%; }
+footer { color: var(--soft); font-size: 13px; }
+.table { border: 1px solid var(--line); border-radius: 4px; overflow-x: auto; }
+.table { background:
+  linear-gradient(to right, var(--paper) 1rem, transparent) left / 3rem 100% local,
+  linear-gradient(to left, var(--paper) 1rem, transparent) right / 3rem 100% local,
+  linear-gradient(to right, var(--shadow), transparent) left / .8rem 100% scroll,
+  linear-gradient(to left, var(--shadow), transparent) right / .8rem 100% scroll;
+  background-repeat: no-repeat;
+}
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .6rem; text-align: left; white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
+td { border-top: 1px solid var(--line); }
+.number { text-align: right; }
+th.number { min-width: 5em; white-space: normal; }
+"""
+# What columns are called on the page, where it is not their name with spaces.
+_HEADS = {
+    "peak": "highest cosine",
+    "margin_absent": "above all absent",
+    "margin_runner_up": "above the runner-up",
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "iou": "IoU",
+    "iou_best": "best IoU",
+    "iou_won": "IoU won",
+    "iou_ceiling": "IoU ceiling",
+    "number": "ranked by",
+    "low": "score, low",
+    "high": "score, high",
+    "to_best": "behind the best",
+    "to_best_low": "behind the best, low",
+    "to_best_high": "behind the best, high",
+    "left_out_low": "left out, low",
+    "left_out_high": "left out, high",
+}
 
 
 def page(title: str, lines: Sequence[str], figures: Sequence[Any], table: pd.DataFrame, *, foot: str = "") -> str:
@@ -207,21 +247,46 @@ def page(title: str, lines: Sequence[str], figures: Sequence[Any], table: pd.Dat
 
     Example:
         >>> import pandas as pd
-        >>> written = page("x", ["<b>"], [], pd.DataFrame({"prompt": ["<script>"]}))
+        >>> written = page("x", ["<b>"], [], pd.DataFrame({"prompt": ["<script>"], "margin_absent": [-0.25]}))
         >>> "<script>" in written, "&lt;b&gt;" in written, "&lt;script&gt;" in written
         (False, True, True)
+        >>> "margin_absent" in written, "above all absent" in written, "−0.2500" in written
+        (False, True, True)
     """
-    import pandas as pd
-
-    with pd.option_context("display.max_colwidth", None):  # a shortened template would be another one
-        rows = table.to_html(index=False, escape=True, border=0, float_format=lambda value: f"{value:.4f}")
     text = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
     images = "".join(f'<p><img alt="" src="data:image/png;base64,{_png(figure)}"></p>' for figure in figures)
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
+    view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f'<meta charset="utf-8">{view}<title>{html.escape(title)}</title><style>{_STYLE}</style>'
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}</head><body><h1>{html.escape(title)}</h1>'
-        f"{text}{images}{rows}<footer><p>{html.escape(foot)}</p></footer></body></html>\n"
+        f"{text}{images}{_rows(table)}<footer><p>{html.escape(foot)}</p></footer></body></html>\n"
     )
+
+
+def _rows(table: pd.DataFrame) -> str:
+    """Write a table in a box of its own that scrolls, by keys too; numbers stand at the right."""
+    sides = [' class="number"' if kind.kind in "iuf" else "" for kind in table.dtypes]
+    heads = [_HEADS.get(name, name.replace("_", " ")) for name in map(str, table)]
+    written = [_row("th", heads, sides), *(_row("td", map(_cell, row), sides) for row in table.itertuples(index=False))]
+    return f'<div class="table" tabindex="0"><table>{"".join(written)}</table></div>'
+
+
+def _row(tag: str, texts: Iterable[str], sides: Sequence[str]) -> str:
+    cells = (f"<{tag}{side}>{html.escape(text)}</{tag}>" for text, side in zip(texts, sides, strict=True))
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _cell(value: Any) -> str:
+    """Write one value: numbers with a true minus, and a dash where there is none."""
+    import pandas as pd
+
+    from denseclip_viz.plot.text import number
+
+    if pd.isna(value):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value, 4) if isinstance(value, float) else str(value)
 
 
 def _png(figure: Any) -> str:

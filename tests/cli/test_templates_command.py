@@ -86,6 +86,14 @@ def test_a_page_is_one_file_with_nothing_from_elsewhere_and_nothing_typed_runs(r
     run("templates", "street.jpg", *SAID, "--out", "page.html", code=2)
 
 
+def test_the_table_of_a_page_is_for_people_and_keeps_what_was_typed():
+    rows = {"template": ["-{}", "<b>{}"], "absent": [False, True], "margin_absent": [-0.25, np.nan], "images": [3, 4]}
+    page = commands.page("x", [], [], pd.DataFrame(rows))
+    assert re.findall("<th.*?>(.*?)</th>", page) == ["template", "absent", "above all absent", "images"]
+    assert re.findall("<td.*?>(.*?)</td>", page) == ["-{}", "no", "−0.2500", "3", "&lt;b&gt;{}", "yes", "–", "4"]
+    assert page.count('<td class="number">') == 4 and "prefers-color-scheme: dark" in page
+
+
 def test_figures_are_written_by_their_ending(run, here, many):
     run("templates", "street.jpg", *SAID, "--out", "one.png")
     run("templates", many, *SAID, "--out", "many.svg")
