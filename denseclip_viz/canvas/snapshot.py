@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from denseclip_viz.canvas.encoding import read_labels, read_masks
@@ -19,7 +20,7 @@ from denseclip_viz.plot.raster import UNSEEN, Bytes, Colour, Floats, overlay, pa
 from denseclip_viz.plot.scales import Scale, draw_bar, label_colour
 from denseclip_viz.plot.segments import striped
 from denseclip_viz.plot.sheet import DPI, ENTRY, GREY, LINE, MARGIN, SMALL, TINY, TITLE, Sheet
-from denseclip_viz.plot.text import isolated, number
+from denseclip_viz.plot.text import isolated, number, plain
 
 STILL_PIXELS = 448  # of the image's long side: notebooks with several stay small
 LEAST = 2.8  # inches: room for the texts beside a narrow image
@@ -34,8 +35,21 @@ Labels = npt.NDArray[np.integer[Any]]
 
 def snapshot(shown: Payload, state: Mapping[str, Any]) -> bytes:
     """Draw what a canvas shows at the start, as PNG, without a browser."""
+    return _png(laid_out(shown, state))
+
+
+def still_of(figure: Figure) -> bytes:
+    """Turn a figure into the still image of what can be touched, as PNG: below it, it says so."""
+    width, height = figure.get_size_inches()
+    figure.text(MARGIN / width, 0, NOTE, ha="left", va="top", **plain(TINY, GREY))
+    return _png(figure, Bbox.from_extents(0, -LINE - MARGIN / 2, width, height))
+
+
+def _png(figure: Figure, part: Bbox | None = None) -> bytes:
     buffer = io.BytesIO()
-    laid_out(shown, state).savefig(buffer, format="png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of fonts that are not here: the browser has its own
+        figure.savefig(buffer, format="png", bbox_inches=part)
     return buffer.getvalue()
 
 
@@ -54,7 +68,7 @@ def laid_out(shown: Payload, state: Mapping[str, Any]) -> Figure:
     below = top + height + 0.12
     foot = below + (BAR if labels is None else len(legend) * ENTRY + 0.05)
     heat, foot = foot, foot + (_height(rows) if rows else 0)
-    sheet.resize(wide + 2 * MARGIN, foot + 2 * LINE + MARGIN / 2)
+    sheet.resize(wide + 2 * MARGIN, foot + 3 * LINE + MARGIN / 2)
     about = sheet.fit(about, width=wide / 2, size=SMALL)[0]
     room = wide - sheet.width_of(about, size=SMALL) - 0.2
     sheet.write(MARGIN, sheet.top, isolated(sheet.fit(title, width=room, size=TITLE)[0]), size=TITLE)
@@ -66,7 +80,7 @@ def laid_out(shown: Payload, state: Mapping[str, Any]) -> Figure:
         _draw_scale(sheet, shown, state, below, wide)
     if rows:
         _draw_rows(sheet, rows, _scale(shown, state), state["filter"].strip(), heat, wide)
-    sheet.footer(foot, NOTE)
+    sheet.footer(foot, NOTE, of_two_lines=True)
     return sheet.figure
 
 

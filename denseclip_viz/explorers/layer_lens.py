@@ -16,6 +16,7 @@ from denseclip_viz.explorers.session import Models, Session
 from denseclip_viz.explorers.thumbnails import Thumbnail, ThumbnailGrid, Thumbnails
 from denseclip_viz.images import ImageLike
 from denseclip_viz.maps.comparison import spearman
+from denseclip_viz.plot.layers import layers
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.scales import GRADIENTS
 from denseclip_viz.prompts import Named, Prompts
@@ -55,7 +56,13 @@ def layer_lens(
     image, prompts = with_defaults(image, prompts)
     tiles = Thumbnails()
     spec = ExplorerSpec(
-        "layer_lens", CONTROLS, layers="all", below=(tiles,), show=lambda panel: _show(panel, tiles), is_lab=True
+        "layer_lens",
+        CONTROLS,
+        layers="all",
+        below=(tiles,),
+        show=lambda panel: _show(panel, tiles),
+        still=lambda panel: layers(panel.result, prompt=str(panel.canvas.state["prompt"])),
+        is_lab=True,
     )
     lens = open_panel(spec, Session(model), image, prompts, lock=lock)
     lens.link_thumbnails(tiles, lambda: _show(lens, tiles))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets as widgets
 
 from denseclip_viz.arguments import choose_paths
+from denseclip_viz.canvas.snapshot import still_of
 from denseclip_viz.canvas.widget import Canvas
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.explorers.compared_side import NOTHING, Answered, Choice, ComparedSide
@@ -27,6 +29,7 @@ from denseclip_viz.trace import Trace
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class ExplorerSpec:
     below: tuple[widgets.Widget, ...] = ()
     is_lab: bool = False  # the small maps below are what it is for, and stand beside the image
     show: Callable[[Panel], None] = lambda panel: None  # called when it shows another result, for what stands below
+    still: Callable[[Panel], Figure] | None = None  # for places without widgets; else the canvas alone
     more: Mapping[str, Sequence[widgets.Widget]] = field(default_factory=dict)
     compared: ComparedSide | None = None
     history: History | None = None
@@ -287,6 +291,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         images = still[0] if isinstance(still, tuple) else still
         if isinstance(data, dict) and images and "image/png" in images:
             data["image/png"] = images["image/png"]
+            if self._spec.still is not None:
+                data["image/png"] = base64.b64encode(still_of(self._spec.still(self))).decode()
         return data
 
 

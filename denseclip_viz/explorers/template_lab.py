@@ -25,6 +25,7 @@ from denseclip_viz.images import ImageLike
 from denseclip_viz.measure.map_scores import masks_among, place_of, places_of
 from denseclip_viz.measure.template_table import templates_table
 from denseclip_viz.measure.word_effects import word_attribution
+from denseclip_viz.plot.grid import grid
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.scales import Scale
 from denseclip_viz.prompts import Named, Prompts
@@ -32,11 +33,13 @@ from denseclip_viz.validation import many
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 CONTROLS = (*TEXTS, "model", "run")
 TEMPLATES = "imagenet-7"
 MOST_TILES, LEAST_ROWS = 1200, 8  # more small maps than that make a page slow; some rows there are in any case
 ITAP = " “itap” of the published templates is short for “I took a picture”."
+STILL_ROWS = 3  # of a still image: notebooks with several stay short
 MOST_AVERAGED = 8  # templates that words are left out in at once, for the mean over templates
 # what templates are ordered by: the first that can be counted
 RANKED_BY = {
@@ -63,6 +66,7 @@ class _Lab:
     words: Thumbnails
     masks: Masks | None
     templates: tuple[str, ...] = ()  # those whose best one was chosen
+    order: tuple[str, ...] = ()  # the same, the best first
 
 
 def template_lab(
@@ -112,7 +116,14 @@ def template_lab(
     lab = _Lab(Thumbnails(), Thumbnails(), masks)
     lab.words.add_class("dcvx-aside")
     below = (lab.grid, lab.words)
-    spec = ExplorerSpec("template_lab", CONTROLS, below=below, show=lambda panel: _show(panel, lab), is_lab=True)
+    spec = ExplorerSpec(
+        "template_lab",
+        CONTROLS,
+        below=below,
+        show=lambda panel: _show(panel, lab),
+        still=lambda panel: _still(panel, lab),
+        is_lab=True,
+    )
     panel = open_panel(spec, Session(model), image, prompts, lock=lock)
     panel.link_thumbnails(lab.grid, lambda: _start_words(panel, lab))
     return panel
@@ -147,6 +158,7 @@ def _show(panel: Panel, lab: _Lab) -> None:
     table, by = ranking(both, lab.masks)
     means = table[~table["absent"]].groupby("template", sort=False)[by].mean()
     ranked = _Ranked(table, means.sort_values(ascending=False, kind="stable"), by)
+    lab.order = tuple(str(name) for name in ranked.means.index if name != ENSEMBLE)
     if lab.templates != prompts.templates:
         lab.templates, panel.canvas.state = prompts.templates, {"template": ranked.means.index[0]}
     lab.grid.show([_grid(both, ranked, prompts)], image=both["image"].to_numpy(), where=placement(both))
@@ -177,6 +189,13 @@ def _grid(both: xr.Dataset, ranked: _Ranked, prompts: Prompts) -> ThumbnailGrid:
     columns = [(f"{name} (absent)" if mark else name, bool(mark)) for name, mark in zip(names, absent, strict=True)]
     note = _note(dense.scale, most, best, len(means))
     return ThumbnailGrid("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
+
+
+def _still(panel: Panel, lab: _Lab) -> Figure:
+    """Draw the maps of the best templates, for places that show no widgets."""
+    both = panel.result
+    best = both["dense"].sel(template=list(lab.order[:STILL_ROWS]))
+    return grid(best, rows="template", cols="prompt", image=both["image"].to_numpy())
 
 
 def _note(scale: Scale, most: float, shown: Sequence[str], count: int) -> str:

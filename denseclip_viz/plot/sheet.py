@@ -134,11 +134,16 @@ class Sheet:
         line = Line2D([x, 1 - x], [y, y], transform=self.figure.transFigure, color=FAINT, linewidth=0.6)
         self.figure.add_artist(line)
 
-    def footer(self, top: float, *lines: str) -> None:
-        """Write captions, and last the provenance, at the foot, each shortened to the sheet's width."""
-        for i, line in enumerate(filter(None, [*lines, self.provenance])):
-            shown = self.fit(line, width=self.width - 2 * MARGIN, size=TINY)[0]
-            self.write(MARGIN, top + i * LINE, shown, size=TINY, colour=GREY)
+    def footer(self, top: float, *lines: str, of_two_lines: bool = False) -> None:
+        """Write captions, and last the provenance, at the foot, each shortened to the sheet's width.
+
+        On a narrow sheet the provenance may have two lines.
+        """
+        width = self.width - 2 * MARGIN
+        shown = [self.fit(line, width=width, size=TINY)[0] for line in filter(None, lines)]
+        shown += self.fit(self.provenance, width=width, size=TINY, lines=1 + of_two_lines) if self.provenance else []
+        for i, line in enumerate(shown):
+            self.write(MARGIN, top + i * LINE, line, size=TINY, colour=GREY)
 
     def entry(
         self,

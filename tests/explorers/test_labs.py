@@ -1,10 +1,13 @@
 """The laboratory of templates and the lens on layers, without a browser: what stands on the tiles."""
 
 import asyncio
+import base64
+import io
 import threading
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import PromptError
@@ -188,3 +191,13 @@ def test_the_lens_has_a_tile_for_each_layer_and_head_and_a_curve(load_tiny, imag
     panel.canvas.state = {"prompt": "a road", "template": "ensemble"}
     assert "a road" in section(panel)["title"]
     panel.close()
+
+
+def test_the_still_of_each_kind_of_explorer_shows_what_that_kind_is_for(lab, load_tiny, image_file):
+    stills = [lab._repr_mimebundle_()["image/png"]]
+    for opened in (dcv.layer_lens, dcv.explore):
+        panel = opened(load_tiny("resnet"), image_file, ["a red taxi", "road"])
+        stills.append(panel._repr_mimebundle_()["image/png"])
+        panel.close()
+    grid, layered, single = (Image.open(io.BytesIO(base64.b64decode(still))).size for still in stills)
+    assert len({grid, layered, single}) == 3 and min(grid[1], layered[0]) > max(single)
