@@ -16,7 +16,7 @@ QUESTIONS = {
     "dense": "where does the text live?",
     "contribution": "what made the score?",
     "attention": "where did the pooling look?",
-    "gap": "+ less than evenly   − more",
+    "gap": "+ less than evenly · − more",
 }
 DRAWN = [*QUESTIONS, "score", "image"]
 CAPTION = "× peak of dense   ○ peak of contribution"

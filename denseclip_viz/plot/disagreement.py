@@ -5,7 +5,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import PromptError
-from denseclip_viz.plot import panels, scales
+from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.sheet import LINE, MARGIN, SMALL, Lattice, Sheet
 from denseclip_viz.plot.text import isolated
 
@@ -47,7 +47,7 @@ def disagreement(
         got, fix = f"Axes {', '.join(map(str, maps.dims))}", "Pass what model.similarity returns."
         raise PromptError(got, expected="(template, prompt, y, x) or (prompt, y, x)", fix=fix)
     spread = spread.transpose("prompt", "y", "x")
-    names = [str(name) for name in spread["prompt"].to_numpy()]
+    names = select.names_along(spread)
     on, where = Sheet(spread.attrs, names, figure=figure), panels.placement(spread)
     panel = panels.panel_size(where, side=SIDE)
     slot = max(panel[0], LEAST)

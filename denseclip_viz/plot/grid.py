@@ -75,7 +75,7 @@ def grid(
     scale, baseline = scale_of(table, normalise, limits, like)
     draw_title(sheet, table, scale, baseline, opacity=scales.OPACITY if image is not None else 1.0)
     write_heads(sheet, lattice, heads)
-    _label_rows(sheet, lattice, row_names)
+    _label_rows(sheet, lattice, select.names_along(table, rows))
     under = None if image is None else panels.reduced(image)
     for row, column in np.ndindex(lattice.rows, lattice.columns):
         values = table[row, column].to_numpy()

@@ -16,6 +16,7 @@ SIDE, NAMES, BARS, NUMBERS = 2.1, 1.9, 2.4, 0.55  # inches: of the square, of na
 GAP, HEAD, ROW_HEAD = 0.75, 0.62, 0.3  # inches: between the two, above everything, above a row
 MOST = 9  # bars of a prompt
 KINDS = {"attention": PALETTE[0], "mlp": PALETTE[1], "": PALETTE[2]}
+LISTED = {PALETTE[0]: "Blue: attention.", PALETTE[1]: "Orange: MLP.", PALETTE[2]: "Green: others."}
 HOWS = {"zero": "set to zero", "mean": "set to the mean", "swap": "taken from another image"}
 
 
@@ -28,7 +29,8 @@ def interventions(result: xr.Dataset, *, figure: Figure | None = None) -> Figure
 
     Returns:
         The figure. At the left, where something was predicted, each change of the score against the prediction: on the
-        diagonal the two agree. At the right the largest changes as bars, with the predicted ones as marks.
+        diagonal the two agree. At the right the largest changes as bars, on one scale for all prompts, with the
+        predicted ones as marks.
 
     Raises:
         LayerError: something else.
@@ -51,17 +53,28 @@ def interventions(result: xr.Dataset, *, figure: Figure | None = None) -> Figure
     on.resize(bars + BARS + NUMBERS + MARGIN, lattice.height(lines=2))
     on.title("what was predicted, and what happened" if predicts else "what happened")
     count, how = result.sizes["intervention"], HOWS[str(result.attrs["replace"])]
-    on.note(MARGIN, on.top + 0.22, f"change of the score by each of {count} interventions: one place {how}")
+    shown_of = f"; bars: the {MOST} largest" if count > MOST else ""
+    on.note(MARGIN, on.top + 0.22, f"change of the score by each of {count} interventions: one place {how}{shown_of}")
+    ends = _ends(result)
     for row, prompt in enumerate(prompts):
         one, top = result.isel(prompt=row, template=0), lattice.y(row)
         shown = on.scored(prompt, float(one["score"]), width=on.width - 2 * MARGIN, size=SMALL + 1)
         on.write(MARGIN, top, shown, size=SMALL + 1, weight="bold")
         if predicts:
             _scatter(on.place(left, top + ROW_HEAD, SIDE, SIDE), one, row)
-        _bars(on, on.place(bars, top + ROW_HEAD, BARS, SIDE), one, row)
-    diamonds = " Diamonds: predicted, which is minus the direct effect."
-    on.footer(lattice.bottom, "Blue: attention. Orange: MLP. Green: others." + diamonds * predicts)
+        _bars(on, on.place(bars, top + ROW_HEAD, BARS, SIDE), one, row, ends)
+    drawn = set(_colours(result))
+    listed = [words for colour, words in LISTED.items() if colour in drawn]
+    diamonds = ["Diamonds: predicted, which is minus the direct effect."] * predicts
+    on.footer(lattice.bottom, " ".join(listed + diamonds))
     return on.figure
+
+
+def _ends(result: xr.Dataset) -> tuple[float, float]:
+    """Give the ends of the one scale that all prompts' bars are on."""
+    numbers = np.concatenate([result["change"].values.ravel(), result["predicted"].values.ravel(), [0.0]])
+    known = numbers[np.isfinite(numbers)]
+    return float(known.min()), float(known.max())
 
 
 def _colours(one: xr.Dataset) -> list[str]:
@@ -91,12 +104,11 @@ def _scatter(ax: Axes, one: xr.Dataset, row: int) -> None:
     ax.text(-reach * 1.03, 0, "happened", ha="right", va="center", rotation=90, **plain(TINY, INK))
 
 
-def _bars(on: Sheet, ax: Axes, one: xr.Dataset, row: int) -> None:
+def _bars(on: Sheet, ax: Axes, one: xr.Dataset, row: int, ends: tuple[float, float]) -> None:
     """Draw the largest changes, the largest first, with their predictions."""
     change, predicted, colours = one["change"].values, one["predicted"].values, _colours(one)
     order = np.argsort(-np.abs(change), kind="stable")[:MOST]
-    known = predicted[order][np.isfinite(predicted[order])]
-    low, high = (float(end([*change[order], *known, 0])) for end in (np.min, np.max))
+    low, high = ends
     room = max(0.03 * (high - low), 1e-9)
     ax.set(xlim=(low - room, high + room), ylim=(MOST, 0))
     ax.axvline(0, color=GREY, linewidth=0.7)

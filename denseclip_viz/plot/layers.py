@@ -22,7 +22,8 @@ CURVES = {
     "layer_score": "score of each layer’s global vector",
     "layer_agreement": "agreement: cosine of a layer’s global vector with its mean dense feature",
 }
-BLOCKS = {"layer_dense": "dense", "layer_global_gradient": "global score", "layer_dense_gradient": "dense score"}
+GLOBAL, DENSE = "global score", "dense score"
+BLOCKS = {"layer_dense": "dense", "layer_global_gradient": GLOBAL, "layer_dense_gradient": DENSE}
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def layers(
 
     Cosine readings share one scale over all layers. Gradient readings have one for each layer, shown above
     it, since cells of different sizes carry different shares; a layer whose sum is far below the
-    strongest looks empty. Scores and agreement run below as curves where
+    strongest looks empty, and how high it reaches stands at its name. Scores and agreement run below as curves where
     there are any.
 
     Args:
@@ -133,7 +134,9 @@ def _draw_block(sheet: Sheet, lattice: Lattice, block: Block, shown: xr.Dataset,
     image = panels.reduced(shown["image"])
     for column, name in enumerate(shown["layer"].to_numpy()):
         scale = block.scales[0 if alike else column]
-        sheet.write(lattice.x(column), top + 0.29, str(name), size=SMALL)
+        highest = float(np.nanmax(np.abs(block.maps.isel(layer=column))))
+        least = "" if alike or highest > 0.99 * scale.high else f" ≤ {number(highest, 4)}"
+        sheet.write(lattice.x(column), top + 0.29, f"{name}{least}", size=SMALL)
         if not alike:
             scales.draw_bar(sheet.place(lattice.x(column), top + 0.45, lattice.slot, 0.06), scale)
         where = panels.placement(shown, layer=column)
@@ -141,17 +144,20 @@ def _draw_block(sheet: Sheet, lattice: Lattice, block: Block, shown: xr.Dataset,
             values, ax = block.maps.isel(layer=column, prompt=row), lattice.panel_at(sheet, row, column)
             panels.draw_map(ax, values, where, scale, image=image, interpolation=interpolation)
     for row in range(lattice.rows):
-        _draw_row_head(sheet, lattice.y(row) + 0.07, shown.isel(prompt=row), row if lattice.rows > 1 else None)
+        one = shown.isel(prompt=row)
+        # the two scores that gradients are taken of: of the pooled vector, and the mean over the positions
+        score = float(one["dense"].mean() if block.title == DENSE else one["score"])
+        _draw_row_head(sheet, lattice.y(row) + 0.07, one, score, row if lattice.rows > 1 else None)
 
 
-def _draw_row_head(sheet: Sheet, top: float, one: xr.Dataset, row: int | None) -> None:
+def _draw_row_head(sheet: Sheet, top: float, one: xr.Dataset, score: float, row: int | None) -> None:
     """Write prompt and score, behind a dot in the colour of the prompt's curve if there are several."""
     left = MARGIN
     if row is not None and "layer_score" in one:
         sheet.write(left, top, "●", size=SMALL, colour=PALETTE[row % len(PALETTE)])
         left += 0.14
     width = sheet.width - left - MARGIN
-    heading = sheet.scored(str(one["prompt"].item()), float(one["score"]), width=width, size=SMALL + 1)
+    heading = sheet.scored(select.names_along(one)[0], score, width=width, size=SMALL + 1)
     sheet.write(left, top, heading, size=SMALL + 1)
 
 

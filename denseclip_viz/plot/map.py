@@ -1,5 +1,6 @@
 """One map over its image, on any axes."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy.typing as npt
@@ -9,8 +10,10 @@ from matplotlib.axes import Axes
 from denseclip_viz.clip.summary import is_random
 from denseclip_viz.errors import PromptError
 from denseclip_viz.plot import panels, scales, select
-from denseclip_viz.plot.sheet import ALARM, DPI, RANDOM, SMALL, TINY, NotebookFigure
-from denseclip_viz.plot.text import LITERAL
+from denseclip_viz.plot.sheet import ALARM, DPI, GREY, RANDOM, SMALL, TINY, NotebookFigure
+from denseclip_viz.plot.text import LITERAL, plain
+
+KINDS = {"sequential": "dense", "diverging": "contribution", "attention": "attention"}  # the view that is drawn so
 
 
 def map(
@@ -19,20 +22,20 @@ def map(
     image: npt.ArrayLike | None = None,
     ax: Axes | None = None,
     limits: tuple[float, float] | None = None,
-    kind: Literal["sequential", "diverging"] = "sequential",
-    unit: str = "cosine",
+    kind: Literal["sequential", "diverging", "attention"] = "sequential",
+    unit: str | None = None,
     interpolation: panels.Interpolation = "bilinear",
     opacity: float = scales.OPACITY,
 ) -> Axes:
-    """Draw one map over its image, with the bar of its colour scale below.
+    """Draw one map over its image, with the bar of its colour scale and its unit below.
 
     Args:
         values: One map (y, x) of a result, with its coordinates or attrs.
         image: The whole image, uint8 (row, column, rgb); nothing beneath by default.
-        ax: Where to draw; new axes by default, whose figure shows in a notebook as `ax.figure`.
+        ax: Where to draw; new axes by default, with the prompt above, whose figure shows in a notebook as `ax.figure`.
         limits: Lowest and highest value of the scale; give the same ones to maps that are compared.
-        kind: "diverging" centres the scale at 0.
-        unit: What the values are in, written beside the bar.
+        kind: "diverging" centres the scale at 0; "attention" has its own colours, from 0 on.
+        unit: What the values are in, written below the bar: "cosine" by default, "weight" of attention.
         interpolation: "bilinear", or "nearest" to see the cells.
         opacity: Of the map over the image.
 
@@ -54,21 +57,24 @@ def map(
     if set(values.dims) != {"y", "x"}:
         got, expected = f"The map has axes {', '.join(str(axis) for axis in values.dims)}", "one map with axes y, x"
         raise PromptError(got, expected=expected, fix="Pick one, for example with maps.isel(template=0, prompt=0).")
-    select.one_of(kind, ("sequential", "diverging"), name="kind")
+    select.one_of(kind, tuple(KINDS), name="kind")
     if ax is None:
         ax = NotebookFigure(dpi=DPI, facecolor="white", layout="constrained").add_subplot()
+        prompt = str(values.coords["prompt"].item()) if "prompt" in values.coords else ""
+        ax.set_title(prompt, size=SMALL + 2, **LITERAL)
     values = values.transpose("y", "x")
-    scale = scales.diverging(values, unit=unit) if kind == "diverging" else scales.sequential(values, unit=unit)
-    scale = scales.limited(scale, limits)
+    scale = scales.of_view(KINDS[kind], values)
+    scale = scales.limited(replace(scale, unit=scale.unit if unit is None else unit), limits)
     where = panels.placement(values)
     panels.draw_map(ax, values, where, scale, image=image, interpolation=interpolation, opacity=opacity)
     ax.set_axis_off()
     bar = ax.inset_axes((0.0, -0.06, 1.0, 0.03))
     bar.set_axis_off()
     scales.draw_bar(bar, scale, opacity=scales.OPACITY if image is None else opacity)
+    bar.text(0.5, -2.0, scale.unit, transform=bar.transAxes, ha="center", va="top", **plain(TINY, GREY))
     if values.attrs.get("caution"):
         note = {"size": TINY, "color": ALARM, "wrap": True, **LITERAL}
-        ax.text(0.0, -0.17, values.attrs["caution"], transform=ax.transAxes, va="top", **note)
+        ax.text(0.0, -0.21, values.attrs["caution"], transform=ax.transAxes, va="top", **note)
     if is_random(values.attrs):
         box = {"facecolor": ALARM, "edgecolor": "none", "pad": 2.0}
         note = {"size": SMALL, "color": "white", "weight": "bold", "bbox": box, **LITERAL}

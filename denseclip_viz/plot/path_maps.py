@@ -96,6 +96,5 @@ def _along_paths(maps: xr.DataArray | xr.Dataset, prompt: str | None, template: 
         raise LayerError(got, expected="maps along several paths", fix=fix)
     one, which = select.pick_template(dense, template)
     one = select.pick_prompts(one, prompt).isel(prompt=0) if "prompt" in one.dims or prompt else one
-    title = str(one["prompt"].item()) if "prompt" in one.coords else str(one.name)
-    absent = " (absent)" if "absent" in one.coords and bool(one["absent"]) else ""
-    return one.drop_vars("absent", errors="ignore").transpose("path", "y", "x").rename(title + absent), which
+    title = select.names_along(one)[0] if "prompt" in one.coords else str(one.name)
+    return one.drop_vars("absent", errors="ignore").transpose("path", "y", "x").rename(title), which

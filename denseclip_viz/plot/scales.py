@@ -74,7 +74,8 @@ class Scale:
     @property
     def ticks(self) -> list[tuple[float, str]]:
         """Its two ends and its middle, and how they are written: plainly while that is short, else by powers of ten."""
-        decimals = max(0, 1 - math.floor(math.log10((self.high - self.low) / 3)))
+        told_apart = self.high if self.is_diverging else (self.high - self.low) / 3
+        decimals = max(0, 1 - math.floor(math.log10(told_apart)))
         values = (self.low, (self.low + self.high) / 2, self.high)
         signs = ("≤ " * self.cut[0], "", "≥ " * self.cut[1])
         return [(value, sign + _written(value, decimals)) for value, sign in zip(values, signs, strict=True)]

@@ -14,23 +14,24 @@ from denseclip_viz.plot.sheet import ENTRY, LINE, MARGIN, Sheet
 HEAD, LEGEND = 0.32, 2.3  # inches: the title, and the width of the legend
 LARGEST = (6.4, 4.8)  # inches: of the image
 SHOWN_PIXELS = 1200  # long side; more cannot be seen at this size
-NOTHING = "no label"
+NOTHING = "(background)"  # as in the table
 STRIPES = 32  # of pixels that several prompts have, along the long side
 STRIPED = "striped where several prompts are, and shares overlap"
 
 
-def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figure:
+def segments(segmentation: xr.Dataset, *, title: str = "segments", figure: Figure | None = None) -> Figure:
     """Draw the labels of a segmentation over its image.
 
     Args:
         segmentation: What `Model.segment` returns: `labels` (row, column) with -1 where there is none, the
             names in the coordinate `label`, `image` and `attrs["background"]`, which is printed. Of independent
             `masks` (label, row, column) a pixel may have several: they are drawn as stripes.
+        title: What it is, such as "the truth" of labels that no model made.
         figure: An empty figure to draw into; its size is set.
 
     Returns:
-        The figure: labels in colour, background as it is, the unseen part faded; in the legend only what is
-        there, with its share of the part that the model saw.
+        The figure: labels in colour, background as it is, the unseen part faded; in the legend what is there, with
+        its share of the part that the model saw; below it the names that no pixel has.
 
     Raises:
         LayerError: Not a segmentation.
@@ -47,7 +48,7 @@ def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figur
     rules, where = [str(segmentation.attrs.get("background", ""))], panels.placement(segmentation)
     masks = segmentation["masks"].to_numpy() if "masks" in segmentation else None
     rule = "; ".join([*rules, STRIPED] if masks is not None and bool((masks.sum(0) > 1).any()) else rules)
-    sheet = Sheet(segmentation.attrs, [*names, rule], figure=figure)
+    sheet = Sheet(segmentation.attrs, [*names, rule, title], figure=figure)
     shares = shares_of(segmentation["labels"].to_numpy(), where) if masks is None else mask_shares(masks, where)
     ratio = where.image[1] / where.image[0]
     width = min(LARGEST[0], LARGEST[1] * ratio)
@@ -55,9 +56,12 @@ def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figur
     rows = max(1, int(max(size[1], 2.0) / ENTRY))
     legends = -(-len(shares) // rows)
     top = sheet.top + HEAD
-    height = top + max(size[1], min(len(shares), rows) * ENTRY) + 0.12 + 2 * LINE + MARGIN / 2
+    nowhere = ", ".join(name for index, name in enumerate(names) if index not in shares)
+    captions = [*filter(None, [f"nowhere: {nowhere}" if nowhere else "", rule])]
+    foot = (1 + len(captions)) * LINE + MARGIN / 2
+    height = top + max(size[1], min(len(shares), rows) * ENTRY) + 0.12 + foot
     sheet.resize(2 * MARGIN + size[0] + legends * LEGEND, height)
-    sheet.title("segments")
+    sheet.title(title)
     image = _painted(segmentation, where)
     sheet.place(MARGIN, top, *size).imshow(image, interpolation="antialiased", **panels.over_image(where))
     for i, (index, share) in enumerate(shares.items()):
@@ -66,7 +70,7 @@ def segments(segmentation: xr.Dataset, *, figure: Figure | None = None) -> Figur
         name, colour = (names[index], label_colour(index)) if index >= 0 else (NOTHING, None)
         percent = f"{share:.0%}" if share >= 0.005 else "<1%"
         sheet.entry(left, top + row * ENTRY, name, colour, percent, width=LEGEND - 0.25)
-    sheet.footer(height - 2 * LINE - MARGIN / 2, rule)
+    sheet.footer(height - foot, *captions)
     return sheet.figure
 
 

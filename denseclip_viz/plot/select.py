@@ -93,3 +93,18 @@ def absent_baseline(dense: xr.DataArray) -> float | None:
         return None
     values = dense.isel(prompt=np.flatnonzero(dense["absent"].to_numpy())).to_numpy()
     return float(np.nanmax(values))
+
+
+def names_along(maps: xr.DataArray | xr.Dataset, axis: str = "prompt") -> list[str]:
+    """Give the names along an axis, and say of absent prompts that they are.
+
+    Example:
+        >>> maps = xr.DataArray([0, 0], dims="prompt", coords={"prompt": ["a taxi", "a whale"]})
+        >>> names_along(maps.assign_coords(absent=("prompt", [False, True])))
+        ['a taxi', 'a whale (absent)']
+    """
+    names = [str(name) for name in np.atleast_1d(maps[axis].to_numpy())]
+    if axis != "prompt" or "absent" not in maps.coords:
+        return names
+    absent = np.atleast_1d(maps["absent"].to_numpy())
+    return [f"{name} (absent)" if is_absent else name for name, is_absent in zip(names, absent, strict=True)]

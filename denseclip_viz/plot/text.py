@@ -292,10 +292,11 @@ def isolated(text: str) -> str:
 
 
 def number(value: float, decimals: int) -> str:
-    """Write a number with a true minus sign.
+    """Write a number with a true minus sign, and none before a zero.
 
     Example:
-        >>> number(-0.25, 2)
-        '−0.25'
+        >>> number(-0.25, 2), number(-0.001, 2)
+        ('−0.25', '0.00')
     """
-    return f"{value:.{decimals}f}".replace("-", "−")
+    digits = f"{value:.{decimals}f}"
+    return digits.replace("-", "−" if float(digits) else "")

@@ -65,7 +65,7 @@ def training_curves(student: Student, *, figure: Figure | None = None) -> Figure
         on.note(MARGIN + LEFT + WIDTH, top - 0.2, note, align="right")
         _draw(on.place(MARGIN + LEFT, top, WIDTH, HEIGHT), np.array(curves[name], float), name, led)
     begins = f"Dashed: from step {led} the student learns from its own labels." if led < steps else ""
-    labels = {"none": "No label was read.", "ignored": "Of labels, only ignored pixels were read."}
+    labels = {"none": "No human label was read.", "ignored": "Of labels, only ignored pixels were read."}
     on.footer(bottom - 0.1, " ".join(filter(None, [labels.get(schedule["labels"], ""), begins])))
     return on.figure
 

@@ -18,6 +18,7 @@ from denseclip_viz.errors import LayerError, PromptError
 from denseclip_viz.measure.candidates import TextCandidates, WithEnsembles
 from denseclip_viz.measure.map_checks import columns_of
 from denseclip_viz.measure.rank import Draws, ranking_of
+from denseclip_viz.plot.faithfulness import BEHIND
 from denseclip_viz.plot.sheet import GREY
 
 NAMES = ("a photo of {}.", "{}", "사진 속의 {}", f"{fake_results.LONG} {{}}")
@@ -240,9 +241,10 @@ def test_faithfulness_shows_every_mean_with_its_interval_and_points_to_the_bette
     even = made.copy()
     for name in ("mean", "low", "high"):
         even[name] = xr.full_like(made[name], 0.25)
-    numbers = [text.get_text() for text in plot.faithfulness(even).axes[0].texts]
-    assert len(numbers) == 1  # a column of one value has one number, and not two on each other
-    assert {"deletion noise ←", "insertion noise →", "random weights ←", "flip →"} <= set(texts(drawn))
+    alike = plot.faithfulness(even)
+    assert len(alike.axes[0].texts) == 1  # a column of one value has one number, and not two on each other
+    assert {dot.get_color() for dot in with_gid(alike, "flip")} == {BEHIND}, "where all are alike none is the best"
+    assert {"deletion (noise) ←", "insertion (noise) →", "random weights ←", "flip →"} <= set(texts(drawn))
     assert "90% intervals" in said and "9 images" in said and "does it hold still?" in said
 
 

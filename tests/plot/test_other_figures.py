@@ -160,6 +160,13 @@ def test_a_layer_that_says_next_to_nothing_looks_empty():
     assert last.get_clim()[1] > 20 * float(np.abs(noise).max())
 
 
+def test_each_block_of_gradients_is_headed_by_the_score_that_it_explains():
+    both = fake_results.comparison(layers="resnet")
+    said = everything_said(plot.layers(both, prompt="grass"))
+    one = both.sel(prompt="grass", template=both.template[0])
+    assert f"grass · {float(one.score):.3f}" in said and f"grass · {float(one.dense.mean()):.3f}" in said
+
+
 def test_one_prompt_of_the_layers_has_one_row():
     both = fake_results.comparison(layers="vit")
     assert len(maps(plot.layers(both, prompt="grass"), "viridis", both.dense.shape[2:])) == 12

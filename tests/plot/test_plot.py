@@ -190,3 +190,31 @@ def test_more_panels_than_anybody_looks_at_are_refused_and_how_to_select_is_said
     both = fake_results.comparison(prompts=tuple(f"thing {number}" for number in range(900)))
     with pytest.raises(LayerError, match=r"900.*at most 800 in one figure.*isel\(prompt=slice\(50\)\)"):
         draw(both)
+
+
+def test_a_map_has_its_unit_below_and_a_figure_of_its_own_the_prompt_above():
+    one = fake_results.similarity().isel(template=0, prompt=0)
+    ax = plot.map(one, kind="attention")
+    assert "weight" in [text.get_text() for bar in ax.child_axes for text in bar.texts] and ax.get_title() == str(
+        one.prompt.item()
+    )
+    assert ax.images[-1].get_cmap().name == "magma" and ax.images[-1].get_clim()[0] <= 0
+    assert plot.map(one, ax=Figure().add_subplot()).get_title() == ""
+
+
+def test_absent_prompts_are_marked_wherever_names_stand():
+    """In rows and columns of grids, over layers, and where templates disagree."""
+    maps = fake_results.similarity()
+    away = str(maps.prompt.values[np.flatnonzero(maps.absent.values)[0]])
+    grids = [plot.grid(maps.isel(template=[0]), **axes) for axes in ({}, {"rows": "prompt", "cols": "template"})]
+    layered = fake_results.comparison(layers="resnet")
+    for figure in (*grids, plot.disagreement(maps), plot.layers(layered)):
+        said = everything_said(figure)
+        assert f"{away} (absent)" in said or "(absent)" in texts(figure), texts(figure)
+
+
+def test_what_no_pixel_has_is_named_below_a_segmentation():
+    both = fake_results.segmentation()
+    names = [str(name) for name in both.label.values]
+    bare = both.assign(labels=both.labels.where(both.labels != 0, -1))
+    assert f"nowhere: {names[0]}" in everything_said(plot.segments(bare))
