@@ -31,9 +31,7 @@ def notebook():
 
 def priority():
     """The value of the option, as a shell gives it to nbconvert."""
-    command = re.search(
-        r"^jupyter nbconvert .*?'\[.*?\]'$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
-    ).group()
+    command = re.search(r"^jupyter nbconvert .*?'\[.*?\]'$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL).group()
     [option] = [word for word in shlex.split(command) if word.startswith("--NbConvertBase.display_data_priority=")]
     return ast.literal_eval(option.partition("=")[2])
 
