@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from denseclip_viz.canvas.encoding import Quantized
 from denseclip_viz.canvas.payload import Payload
-from denseclip_viz.canvas.state import rows_as
+from denseclip_viz.canvas.state import RULES, rows_as
 from denseclip_viz.geometry import Placement
 from denseclip_viz.maps.regions import cell_weights
 
@@ -45,7 +45,8 @@ def heat_rows(shown: Payload, state: Mapping[str, Any]) -> HeatRows | None:
     template = templates.index(state["template"])
     first = at - template * len(prompts) - prompts.index(state["prompt"])
     maps, where = stack_maps(shown, stack)
-    spot = _here(state, shown, maps[at], where)
+    away = np.abs if state["view"] in RULES["view"]["both_sides"] else np.asarray
+    spot = _here(state, shown, away(maps[at]), where)
     if axis == "templates":
         values = _means(maps[first : first + len(templates) * len(prompts)], spot).reshape(len(templates), -1).T
         numbers = [str(number + 1) for number in range(len(templates))]
@@ -53,7 +54,8 @@ def heat_rows(shown: Payload, state: Mapping[str, Any]) -> HeatRows | None:
     own = maps[first + template * len(prompts) :][: len(prompts)]
     places = {"here": spot, "pin": _pin(state, shown, where), "region": _region(state, where), "image": _visible(where)}
     columns = {title: _means(own, weights) for title, weights in places.items() if weights is not None}
-    columns["peak"] = _in_sight(own, where).max((1, 2))
+    peaks = _in_sight(away(own), where).reshape(len(own), -1).argmax(1)
+    columns["peak"] = own.reshape(len(own), -1)[np.arange(len(own)), peaks]
     values = np.stack(list(columns.values()), axis=1)
     return _listed(HeatRows(prompts, list(columns), values, 0, len(prompts), stack["decimals"]), state)
 

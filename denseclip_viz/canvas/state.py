@@ -51,7 +51,8 @@ MOST_BARS = 20  # prompts: so many bars stand beside the image; of more one saw 
 MOST_TITLES = 8  # over the columns of a heat map; of more the first and the last
 RULES: dict[str, dict[str, Any]] = {
     **{name: {"kind": "text"} for name in ("prompt", "template", "path", "layer", "method")},
-    "view": {"kind": "choice", "offered": list(VIEWS)},
+    # the peak of a view whose values go to both sides of zero is where they are farthest from it
+    "view": {"kind": "choice", "offered": list(VIEWS), "both_sides": ["gap", "difference"]},
     "head": {"kind": "head"},
     "opacity": {"kind": "number", "least": 0, "most": 1},
     "threshold": {"kind": "number", "none": True},

@@ -4,7 +4,7 @@ import fake_results
 import numpy as np
 import pytest
 from test_keep import CLIPBOARD, copied, rows_of, state_of
-from test_page import NASTY, geometry_of, nearly_all
+from test_page import NASTY, geometry_of, nearly_all, peak_of
 from watch import watched
 
 import denseclip_viz as dcv
@@ -39,6 +39,8 @@ def test_a_difference_is_drawn_on_one_scale_and_told_cell_by_cell(show):
         one, other = both.dense[0, 0], both.dense[0, place] if name == "prompt" else both.dense[place, 0]
         wanted = drawn((one - other).to_numpy(), both, shown.pixels(), low=-reach, high=reach, colours="RdBu_r")
         assert nearly_all(shown.pixels(), wanted, within=4)
+        assert shown.peak() == peak_of(np.abs(one - other).values), "where the two differ most, whichever is higher"
+        assert shown.root.locator(".dcv-unit span").first.text_content().startswith("+ ")
         seen.add(tuple(shown.root.locator(".dcv-ticks span").all_text_contents()))
     assert len(seen) == 1
     shown.point(3, 4, geometry_of(both).grid)
@@ -64,6 +66,8 @@ def test_the_slider_has_one_map_left_and_the_other_right_and_is_dragged_and_move
 
     assert halves_are_right(0.5)
     assert shown.root.locator(".dcv-side-name").all_text_contents() == ["a red car", NASTY]
+    assert shown.root.locator(".dcv-where").text_content().endswith("peak of a red car")
+    assert not {"peak", "score"} & set(shown.root.locator(".dcv-caption").text_content().split())
     line = shown.root.locator(".dcv-split")
     assert line.get_attribute("aria-label") == f"line between a red car and {NASTY}"
     line.focus()

@@ -4,9 +4,9 @@ function draw(view) {
   const { data, parts, state } = view;
   if (!data || !view.backs) return;
   const { stack, map } = Object.assign(view, selected(data, state));
-  view.peak = stack ? (state.view in BOTH_SIDES ? strongestOf : peakOf)(data, stack.grid, mapOf(stack, map)) : null;
+  view.peak = stack ? peakOf(data, stack.grid, mapOf(stack, map), state.view) : null;
   Object.assign(view, shownMaps(view));
-  if (view.shown?.isDifference) view.peak = strongestOf(data, stack.grid, view.shown.values());
+  if (view.shown?.isDifference) view.peak = peakOf(data, stack.grid, view.shown.values(), "difference");
   paint(view, view.layer, view.shown);
   if (view.beside) paint(view, (view.second ??= makeLayer(view.layer.over.width, view.layer.over.height)), view.beside);
   compose(view);
@@ -20,8 +20,6 @@ function draw(view) {
   parts.root.dataset.peak = view.peak?.join() ?? "";
   parts.root.dataset.version = ++view.version;
 }
-
-const BOTH_SIDES = { gap: true, difference: true }; // views whose values go to both sides of zero
 
 // What is drawn: a map of the result, the difference of two, one of them beside the other, or the likeness of one cell to
 // all; null where labels are drawn instead.

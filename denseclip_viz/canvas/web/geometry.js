@@ -50,12 +50,12 @@ function middleOf(data, grid, [y, x]) {
   return box ? [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2] : [-1, -1];
 }
 
-// Of what goes to both sides of zero: where it is farthest from it.
-const strongestOf = (data, grid, values) => peakOf(data, grid, values.map(Math.abs));
-
-function peakOf(data, grid, values) {
+// Farthest from zero where values of a view go to both sides of it.
+function peakOf(data, grid, values, view) {
+  const isOnBothSides = data.rules.view.both_sides.includes(view);
   let best = null, top = -Infinity;
-  values.forEach((value, cell) => {
+  values.forEach((signed, cell) => {
+    const value = isOnBothSides ? Math.abs(signed) : signed;
     const y = Math.floor(cell / grid.columns), x = cell % grid.columns;
     if (value > top && boxOf(data, grid, y, x)) [best, top] = [[y, x], value];
   });

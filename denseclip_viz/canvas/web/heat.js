@@ -52,7 +52,7 @@ function summaryOf(view, map) {
   const { data, stack } = view, { grid } = stack, read = (at) => valueAt(stack, map, at);
   stack.summaries ??= [];
   if (!stack.summaries[map]) {
-    const peak = peakOf(data, grid, mapOf(stack, map)), whole = readingAt(view, grid, { origin: "region", isWhole: true })(read).mean;
+    const peak = peakOf(data, grid, mapOf(stack, map), view.state.view), whole = readingAt(view, grid, { origin: "region", isWhole: true })(read).mean;
     stack.summaries[map] = { whole, peak: peak ? read(indexOf(grid, peak)) : NaN };
   }
   return stack.summaries[map];
