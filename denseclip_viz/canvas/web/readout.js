@@ -196,9 +196,11 @@ function sharesIn({ data, labels, state }, { cells, weights }) {
 }
 
 // Over a legend, whose numbers are no bars on a scale.
-function showNumberKey({ parts, shown }, number) {
+function showNumberKey({ parts, shown, shares, state }, number) {
   parts.number.hidden = Boolean(shown);
-  parts.number.textContent = [number, "% of what was seen"].filter(Boolean).join(" · ");
+  const rest = state.view === "masks" || shown ? 0 : 100 * (1 - shares.reduce((sum, share) => sum + share, 0)); // masks overlap
+  const nameless = rest >= 0.5 && `${Math.round(rest)}% (background)`;
+  parts.number.textContent = [number, "% of what was seen", nameless].filter(Boolean).join(" · ");
 }
 
 function showMarks({ data, state, parts, peak, stack, shown, pointed }, grid, cell) {
