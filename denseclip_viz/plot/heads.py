@@ -52,6 +52,7 @@ def heads(both: xr.Dataset, *, interpolation: Interpolation = "bilinear", figure
     sheet.note(MARGIN, sheet.top + 0.21, _shares(both, float(maps[0].sum())))
     scale = scales.of_view("attention", weights)
     scales.draw_bar(sheet.place(sheet.width - MARGIN - BAR, sheet.top + 0.1, BAR, 0.08), scale)
+    sheet.note(sheet.width - MARGIN - BAR - 0.1, sheet.top + 0.08, scale.unit, align="right")
     image = panels.reduced(both["image"])
     for i, (name, values) in enumerate(zip(names, maps, strict=True)):
         row, column = divmod(i, columns)

@@ -79,9 +79,10 @@ def _draw(ax: Axes, values: np.ndarray, name: str, led: int) -> None:
         if 0 <= value <= (high or 1.0):
             ax.axhline(value, color=FAINT, linewidth=0.6, zorder=0)
             ax.text(0, value, f"{value:g}  ", ha="right", va="center", **plain(TINY, GREY))
-    for step in MaxNLocator(5, integer=True).tick_values(1, len(values)):
-        if 1 <= step <= len(values):
-            ax.text(step, -0.06 * (high or 1.0), f"{step:.0f}", ha="center", va="top", **plain(TINY, GREY))
+    places = [step for step in MaxNLocator(5, integer=True).tick_values(1, len(values)) if 1 <= step <= len(values)]
+    for step in places:
+        text, side = (f"{step:.0f} steps", "right") if step == places[-1] else (f"{step:.0f}", "center")
+        ax.text(step, -0.06 * (high or 1.0), text, ha=side, va="top", **plain(TINY, GREY))
     ax.plot(steps[known], values[known], color=PALETTE[0], alpha=0.3, linewidth=0.7, gid=name)
     ax.plot(steps[known], smoothed(values[known]), color=PALETTE[0], linewidth=1.6, gid=f"{name}, mean")
     if led < len(values):
