@@ -27,7 +27,7 @@ from denseclip_viz.maps.similarity import named, similarity
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import PARTS, Trace
-from denseclip_viz.validation import check_path, many, short_name
+from denseclip_viz.validation import check_path, is_whole, many, short_name
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -110,10 +110,13 @@ class FeatureStore:
         Raises:
             ImageError: it is not in the store, or the name is that of several.
         """
-        if isinstance(image, int):
+        if is_whole(image):  # NumPy's too, as `search` gives them
             if 0 <= image < len(self):
-                return image
+                return int(image)
             got, expected = f"image number {image} of a store of {len(self)}", f"a number from 0 to {len(self) - 1}"
+            raise ImageError(got, expected=expected, fix="store.names lists the images in their order.")
+        if not isinstance(image, str | os.PathLike):
+            got, expected = f"an image named by {type(image).__name__}", "its path, its name or its number"
             raise ImageError(got, expected=expected, fix="store.names lists the images in their order.")
         text = os.fspath(image)
         numbers = self._numbers.get(os.path.abspath(text)) or self._numbers.get(text) or []

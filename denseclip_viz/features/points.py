@@ -45,15 +45,17 @@ class Points:
     cells: NDArray[np.int64]
     total: int
 
-    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Go through all points: which they are, and their unit vectors `(point, D)` in fp32."""
-        images, at = np.unique(self.numbers, return_inverse=True)
+    def blocks(self) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        """Go through all points, image by image: which they are, and their unit vectors `(point, D)` in fp32."""
+        order = np.argsort(self.numbers, kind="stable")  # a layout may be sorted by anything
+        images, at = np.unique(self.numbers[order], return_inverse=True)
         known = self.store.rows
         rows = FeatureRows(tuple(known.images[i] for i in images), known.keep, known.paths, known.reader)
         for block in rows.blocks(self.of, self.path):
             start, stop = np.searchsorted(at, [block.images.start, block.images.stop]).tolist()
             cells = block.grid[0] * block.grid[1]
-            yield slice(start, stop), block.rows[(at[start:stop] - block.images.start) * cells + self.cells[start:stop]]
+            which = order[start:stop]
+            yield which, block.rows[(at[start:stop] - block.images.start) * cells + self.cells[which]]
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -110,7 +112,7 @@ def points_of(store: FeatureStore, layout: xr.Dataset) -> Points:
 
 
 def _numbers_of(store: FeatureStore, images: Sequence[int | str | os.PathLike[str]]) -> NDArray[np.int64]:
-    listed = [images] if isinstance(images, int | str | os.PathLike) else list(images)
+    listed = [images] if is_whole(images) or isinstance(images, str | os.PathLike) else list(images)
     numbers = np.array([store.find(image) for image in listed], dtype=np.int64)
     unique, counts = np.unique(numbers, return_counts=True)
     if (counts > 1).any():

@@ -130,7 +130,7 @@ def template_candidates(
         Candidates for `evaluate`, one for each template.
 
     Raises:
-        PromptError: one template only, or weights that are not one number from 0 each.
+        PromptError: one template only, or weights that are not one number from 0 each, two of them above 0.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -142,6 +142,9 @@ def template_candidates(
     with bar("texts", wanted=progress) as advance:
         vectors = model.texts.encode(prompts, progress=advance)
     ensemble(vectors, weights)  # refuses weights that cannot be
+    if weights is not None and (above := sum(weight > 0 for weight in weights)) < 2:
+        got, fix = f"weights={list(weights)!r}, of which {above} is above 0", "Give two templates a weight, or more."
+        raise PromptError(got, expected="two or more: without any one of them an ensemble is left", fix=fix)
     counts = () if weights is None else tuple(map(float, weights))
     return TextCandidates("template", prompts.templates, prompts.prompts, prompts.absent, judged, vectors, counts)
 

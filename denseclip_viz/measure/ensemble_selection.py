@@ -237,9 +237,10 @@ def _greedy(
     stopped = False
     try:
         with bar("templates", wanted=progress, total=most) as advance:
-            while len(steps) < min(most, len(candidates.names)):
+            able = [at for at, weight in enumerate(candidates.weights or [1.0] * len(candidates.names)) if weight > 0]
+            while len(steps) < min(most, len(able)):
                 chosen = [at for at, _ in steps]
-                left = [at for at in range(len(candidates.names)) if at not in chosen]
+                left = [at for at in able if at not in chosen]
                 means = _with_each(images, candidates, metric, chosen, left)
                 best = int(means.argmax())
                 if steps and means[best] <= steps[-1][1]:

@@ -70,7 +70,8 @@ def evaluate(
             trace that gives one number for each candidate.
         threshold: A cosine for the metric "iou"; the absent baseline by default.
         store: A file that keeps each image's numbers as they come, so that an interrupted or killed run goes on where
-            it was, to the same numbers bit for bit. Images that could not be read are not tried again.
+            it was, to the same numbers bit for bit. Images that could not be read are tried again once they changed. Of
+            images that are no longer in the data set it keeps the numbers, and they do not count.
         geometry: As for `Model.trace_many`.
         path: As for `Model.trace_many`.
         preset: As for `Model.trace_many`.
@@ -155,9 +156,12 @@ def run(
 
     Raises:
         KeyboardInterrupt: before any image was done.
-        LayerError: several paths, and a student in the place of one; or features that lack what candidates take.
+        LayerError: several paths, and a student in the place of one; a path for candidates that have their own; or
+            features that lack what candidates take.
     """
-    options = {**getattr(candidates, "trace_options", {}), **{k: v for k, v in options.items() if v is not None}}
+    own_options, given = getattr(candidates, "trace_options", {}), {k: v for k, v in options.items() if v is not None}
+    _refuse_two_paths(own_options.get("path"), given.get("path"))
+    options = {**own_options, **given}
     chosen, total = choose_finer(finer), length_hint(dataset) or None
     own = tuple(candidates.names)
     names, options = _with_finer(own, chosen, options)
@@ -173,7 +177,7 @@ def run(
         with bar("images", wanted=progress, total=total) as advance, closing(done):
             for group, outcome in done:
                 if isinstance(outcome, Unread):
-                    results.add_unread(outcome.place, outcome.name, outcome.error)
+                    results.add_unread(outcome.place, outcome.name, outcome.error, digest=outcome.digest)
                     left_out(group.image(outcome.place), outcome.error)
                     continue
                 results.add_attrs(outcome.place, outcome.provenance)
@@ -183,7 +187,18 @@ def run(
         stopped = 1
         if not results.images:
             raise
+    results.settle()
     return (collect or _dataset)(results, names, stopped)
+
+
+def _refuse_two_paths(own: Any, given: Any) -> None:
+    """Refuse a path for candidates that are paths: each would be the same map by another name."""
+    if own is None or given is None:
+        return
+    if (fixed := arguments.choose_paths(own)) != arguments.choose_paths(given):
+        names = ", ".join(path.name for path in (fixed if isinstance(fixed, tuple) else (fixed,)))
+        got = f"path={given!r} for candidates along paths of their own: {names}"
+        raise LayerError(got, expected="one or the other", fix="Leave path out.")
 
 
 def _stored(
@@ -229,8 +244,12 @@ def _groups(
     """
     numbered = enumerate(examples(dataset))
     while members := list(islice(numbered, size)):
+        results.passed |= {place for place, _ in members}
         for place, example in members if results.path is not None else ():
-            results.check(place, digest_of(example) if place in results.images else "")
+            if place in results.images:
+                results.check(place, digest_of(example))
+            elif place in results.unread:
+                results.retry(place, digest_of(example))
         for place, example in members:
             if place in results.unread:
                 unreadable(example.image, results.unread[place][1])

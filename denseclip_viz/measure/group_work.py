@@ -69,6 +69,7 @@ class Unread:
     place: int
     name: str
     error: ImageError
+    digest: str
 
 
 Outcome = Measured | Unread
@@ -105,7 +106,8 @@ class GroupWork:
 
         def leave_out(beside: tuple[Group, int, Example], error: ImageError) -> None:
             group, place, example = beside
-            unread.append((group, Unread(place, example.name or describe(example.image), error)))
+            digest = digest_of(example) if self.digests else ""
+            unread.append((group, Unread(place, example.name or describe(example.image), error, digest)))
 
         fed = (((example.image, (group, place, example)) for place, example in group.members) for group in groups)
         stored = self.features and self.features.traced_beside(fed, leave_out, _read_truth)
@@ -173,14 +175,20 @@ def on_gpu(model: Model) -> bool:
 
 def digest_of(example: Example) -> str:
     """Fingerprint an image as it is stored, and what is true of it, or why that cannot be read any more."""
-    image = getattr(example.image, "image", example.image)
-    if isinstance(image, (str, os.PathLike)):
-        try:
-            image = readable(image).read_bytes()
-        except OSError:
-            image = os.fspath(image)
-    pixels = image if isinstance(image, str | bytes) else np.asarray(image)
     try:
-        return fingerprint([pixels, example.masks, example.labels])
+        labels = example.labels
+        truth: list[Any] = [example.masks, labels, () if labels is None else example.classes]
     except ImageError as error:
-        return fingerprint([pixels, str(error)])
+        truth = [str(error)]
+    return fingerprint([_as_stored(example.image), *truth])
+
+
+def _as_stored(image: Any) -> Any:
+    """Give the bytes of a file, or the pixels of what is in memory; else what stands in their place."""
+    image = getattr(image, "image", image)
+    try:
+        if isinstance(image, str | os.PathLike):
+            return readable(image).read_bytes()
+        return np.asarray(image)
+    except (OSError, ValueError, TypeError, ImageError) as error:
+        return os.fspath(image) if isinstance(image, str | os.PathLike) else str(error)

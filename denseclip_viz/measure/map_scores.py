@@ -85,7 +85,7 @@ def flat_scores(
 
 
 def cell_areas(geometry: Geometry) -> Floats:
-    """Count the pixels of the original image that each cell holds, `(y, x)`; 0 for padding.
+    """Count the pixels of the original image that the model saw in each cell, `(y, x)`; 0 for padding.
 
     Example:
         >>> from denseclip_viz.geometry import Native, Preprocess
@@ -93,7 +93,7 @@ def cell_areas(geometry: Geometry) -> Floats:
         >>> cell_areas(Native().plan((4, 4), preprocess=clip, cell=(1, 1))).tolist()
         [[4.0, 4.0], [4.0, 4.0]]
     """
-    heights, widths = (np.diff(geometry.edges(axis).clip(0, geometry.image[axis])) for axis in (0, 1))
+    heights, widths = (np.diff(geometry.edges(axis).clip(*geometry.sight(axis))) for axis in (0, 1))
     return np.outer(heights, widths)
 
 

@@ -70,10 +70,11 @@ def pearson(scores: MapScores) -> Floats:
 
 def correlation(a: Floats, b: Floats) -> Floats:
     """Compute Pearson's correlation over the last axis; NaN where one of the two is flat."""
+    flat = (np.ptp(a, axis=-1) == 0) | (np.ptp(b, axis=-1) == 0)  # their mean may be off by a rounding
     a, b = (maps - maps.mean(-1, keepdims=True) for maps in (a, b))
     with np.errstate(invalid="ignore", divide="ignore"):
         values: Floats = (a * b).sum(-1) / np.sqrt((a**2).sum(-1) * (b**2).sum(-1))
-    return values
+    return np.where(flat, np.nan, values)
 
 
 def spearman(scores: MapScores) -> Floats:

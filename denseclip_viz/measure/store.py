@@ -15,7 +15,7 @@ from denseclip_viz.errors import ImageError, OutputError
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.validation import readable
 
-FORMAT = 2
+FORMAT = 3
 Values = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
 """Numbers of one image by name, each with the names of its axes, as xarray takes them."""
 
@@ -36,6 +36,7 @@ class ResultStore:
         sums: Those that are.
         unread: `{place: (name, error)}`, images that could not be read.
         attrs: Where the numbers come from.
+        passed: Places of the data set that was gone through; a file may hold more, of a longer one.
 
     Raises:
         OutputError: a file of another question, of something else, or one that cannot be read or written.
@@ -49,6 +50,7 @@ class ResultStore:
         self._summed = summed
         self.unread: dict[int, tuple[str, ImageError]] = {}
         self.attrs: dict[str, Any] = {}
+        self.passed: set[int] = set()
         self._first = math.inf  # the place of the image whose attrs they are
         self.path = None if path is None else Path(path)
         self._digests: dict[int, str] = {}
@@ -64,10 +66,31 @@ class ResultStore:
             arrays = {key: [dims, *_listed(array)] for key, (dims, array) in values.items()}
             self._write({"image": place, "name": name, "digest": digest, "values": arrays})
 
-    def add_unread(self, place: int, name: str, error: ImageError) -> None:
+    def add_unread(self, place: int, name: str, error: ImageError, *, digest: str = "") -> None:
         """Keep that an image cannot be read."""
         self.unread[place] = name, error
-        self._write({"image": place, "name": name, "unread": [error.got, error.expected, error.fix]})
+        self._digests[place] = digest
+        refused = [error.got, error.expected, error.fix]
+        self._write({"image": place, "name": name, "digest": digest, "unread": refused})
+
+    def retry(self, place: int, digest: str) -> None:
+        """Forget that an image could not be read if it is another one now, or was mended."""
+        if place in self.unread and self._digests.get(place, digest) != digest:
+            del self.unread[place], self._digests[place]
+
+    def settle(self) -> None:
+        """Leave out what a file holds of images that were not gone through; it stays in the file."""
+        beyond = self.images.keys() - self.passed
+        self.images = {place: known for place, known in self.images.items() if place in self.passed}
+        self.unread = {place: known for place, known in self.unread.items() if place in self.passed}
+        if self._summed and beyond:
+            assert self.path is not None  # only there can be more
+            with self._reporting():
+                records = map(json.loads, self.path.read_bytes().splitlines()[1:])
+            self.sums = {}
+            for record in records:
+                if "values" in record and record["image"] in self.passed:
+                    self._known(record["image"], record["name"], _values(record))
 
     def add_attrs(self, place: int, attrs: Mapping[str, Any]) -> None:
         """Keep where the numbers come from; those of the first image in the data set count, whenever they come."""
@@ -112,9 +135,10 @@ class ResultStore:
         elif "unread" in record:
             got, expected, fix = record["unread"]
             self.unread[record["image"]] = record["name"], ImageError(got, expected=expected, fix=fix)
+            self._digests[record["image"]] = record["digest"]
         else:
-            values = {key: (tuple(dims), _array(*listed)) for key, (dims, *listed) in record["values"].items()}
-            self._known(record["image"], record["name"], values)
+            self._known(record["image"], record["name"], _values(record))
+            self.unread.pop(record["image"], None)  # it could be read at another time
             self._digests[record["image"]] = record["digest"]
 
     def _known(self, place: int, name: str, values: Values) -> None:
@@ -136,6 +160,10 @@ class ResultStore:
 
     def _refused(self, what: str, expected: str) -> OutputError:
         return OutputError(f"{self.path} {what}", expected=expected, fix="Name another file as store=.")
+
+
+def _values(record: Mapping[str, Any]) -> Values:
+    return {key: (tuple(dims), _array(*listed)) for key, (dims, *listed) in record["values"].items()}
 
 
 def _listed(array: NDArray[Any]) -> tuple[str, tuple[int, ...], list[Any], list[int] | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,8 @@ def evaluate(
 
     Returns:
         As `measure.evaluate_segmentation`, for the path, its finer grids, and "student". Where classes were unseen in
-        training also `seen` and `unseen`, mIoU of each, and `hiou`, 2 · seen · unseen / (seen + unseen).
+        training also `seen` and `unseen`, mIoU of each, and `hiou`, 2 · seen · unseen / (seen + unseen). Classes that
+        the student was never taught have IoU 0 in `miou`, as nothing names them, and are neither seen nor unseen.
 
     Raises:
         PromptError: Classes that the data set does not have.
@@ -98,11 +99,16 @@ def evaluate(
     more |= {"finer": [*choose_finer(finer), student], "collect": partial(summary, classes)}
     result = whole(run(model, dataset, candidates, PixelCounts(rule, len(classes)), options, **more))
     unseen = student.training.get("settings", {}).get("schedule", {}).get("unseen", ())
-    return with_quantities(result.assign(seen_and_unseen(result, unseen))) if unseen else result
+    labelled = [name for name in student.prompts.prompts if name not in unseen]
+    return with_quantities(result.assign(seen_and_unseen(result, unseen, labelled))) if unseen else result
 
 
-def seen_and_unseen(measured: xr.Dataset, unseen: Iterable[str]) -> dict[str, tuple[tuple[str, ...], Any]]:
-    """Average IoU `(candidate, class)` over classes that were seen in training, over the others, and over both evenly.
+def seen_and_unseen(
+    measured: xr.Dataset, unseen: Collection[str], labelled: Collection[str] | None = None
+) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Average IoU `(candidate, class)` over classes that were seen in training, over the unseen, and over both evenly.
+
+    Seen are those that were `labelled`, by default all that were not unseen; classes of neither kind do not count.
 
     Source: Xian et al., arXiv 1707.00600: the harmonic mean of generalised zero-shot learning.
 
@@ -112,10 +118,11 @@ def seen_and_unseen(measured: xr.Dataset, unseen: Iterable[str]) -> dict[str, tu
         >>> {name: round(float(value[0]), 3) for name, (_, value) in seen_and_unseen({"iou": iou}, ["sheep"]).items()}
         {'seen': 0.6, 'unseen': 0.3, 'hiou': 0.4}
     """
-    is_unseen = np.isin(measured["iou"]["class"].to_numpy(), list(unseen))
-    ious = measured["iou"].to_numpy()
-    labelled, other = over_classes(ious[:, ~is_unseen]), over_classes(ious[:, is_unseen])
-    total = labelled + other
-    both = np.where(total > 0, 2 * labelled * other / np.where(total > 0, total, 1), 0.0)
-    values = {"seen": labelled, "unseen": other, "hiou": np.where(np.isfinite(total), both, np.nan)}
+    names, ious = measured["iou"]["class"].to_numpy(), measured["iou"].to_numpy()
+    is_unseen = np.isin(names, list(unseen))
+    is_labelled = ~is_unseen if labelled is None else np.isin(names, list(labelled))
+    own, other = over_classes(ious[:, is_labelled]), over_classes(ious[:, is_unseen])
+    total = own + other
+    both = np.where(total > 0, 2 * own * other / np.where(total > 0, total, 1), 0.0)
+    values = {"seen": own, "unseen": other, "hiou": np.where(np.isfinite(total), both, np.nan)}
     return {name: (("candidate",), value) for name, value in values.items()}

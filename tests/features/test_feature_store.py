@@ -20,7 +20,7 @@ from test_broken_places import almost_full
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
-from denseclip_viz.features import feature_shards
+from denseclip_viz.features import best_rows, feature_shards
 from denseclip_viz.features.best_rows import BestRows
 
 search = dcv.features.search
@@ -100,6 +100,13 @@ def test_images_are_known_by_path_name_and_number_and_others_are_refused(store, 
         held(lambda image=nobody: store.trace(image), ImageError)
 
 
+def test_numbers_of_numpy_are_numbers_and_other_things_are_refused_by_name(store):
+    assert store.find(np.int64(1)) == 1
+    for odd in (True, 1.0, None):
+        with pytest.raises(ImageError, match="its path, its name or its number"):
+            store.find(odd)
+
+
 def test_scenes_and_arrays_are_known_by_their_pixels(vit, tmp_path):
     array = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     store = quietly(vit, [array, array.copy(), array[::-1]], tmp_path / "store")
@@ -154,10 +161,13 @@ def test_the_best_rows_are_those_of_a_stable_sort_however_blocks_are_cut(data):
     seed = data.draw(st.integers(0, 99))
     scores = np.random.default_rng(seed).integers(-levels, levels + 1, (rows, columns)).astype(np.float32)
     best, start = BestRows(columns, min(most, rows)), 0
-    while start < rows:
-        stop = start + data.draw(st.integers(1, 90))
-        best.add(scores[start:stop], first=start)
-        start = stop
+    room = data.draw(st.sampled_from([best_rows._ENTRIES, 5]))  # of more entries than have room in a key too
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(best_rows, "_ENTRIES", room)
+        while start < rows:
+            stop = start + data.draw(st.integers(1, 90))
+            best.add(scores[start:stop], first=start)
+            start = stop
     np.testing.assert_array_equal(best.numbers, np.argsort(-scores, axis=0, kind="stable")[:most].T)
     np.testing.assert_array_equal(best.scores, -np.sort(-scores, axis=0)[:most].T)
 

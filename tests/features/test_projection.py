@@ -106,6 +106,14 @@ def test_cosines_of_points_are_those_of_the_maps_and_of_the_scores(vit, store):
     np.testing.assert_allclose(ours, maps[..., layout.cell.values], atol=1e-6)
 
 
+def test_a_layout_in_any_order_has_the_scores_of_its_points(vit, store):
+    layout = dcv.features.project(store, of="dense")
+    scores = projection.point_scores(store, layout, vit, ["grass"])
+    for order in (np.arange(layout.sizes["point"])[::-1], np.random.default_rng(0).permutation(layout.sizes["point"])):
+        moved = projection.point_scores(store, layout.isel(point=order), vit, ["grass"])
+        assert np.array_equal(moved.values, scores.values[..., order])
+
+
 def test_a_sample_is_drawn_from_all_is_always_the_same_and_is_said(store):
     every, some = (project(store, of="dense", sample=size) for size in (None, 7))
     assert some.sizes["point"] == 7 and some.attrs["points_in_all"] == every.sizes["point"] > 7

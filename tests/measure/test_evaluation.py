@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from contests import PROMPTS, blobs, images
+from PIL import Image
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
@@ -252,6 +253,60 @@ def test_an_image_that_cannot_be_read_is_not_tried_again_in_silence(tiny, templa
         assert result.attrs["unread"] == ["broken.png"] and result.sizes["image"] == 2
         assert told[0].filename == __file__, "a warning names the line that asked"
     assert store.read_bytes().count(b'"unread"') == 1
+
+
+def test_a_store_of_a_longer_data_set_counts_only_the_images_that_are_asked_about(tiny, templates, tmp_path):
+    options = {"progress": False, "batch_size": 2}
+    store, few = tmp_path / "scores.jsonl", pairs(5)[:2]
+    longer = dcv.measure.evaluate(tiny, pairs(5), templates, SCORE, store=store, **options)
+    again = dcv.measure.evaluate(tiny, few, templates, SCORE, store=store, **options)
+    xr.testing.assert_identical(again, dcv.measure.evaluate(tiny, few, templates, SCORE, **options))
+    assert dcv.measure.evaluate(tiny, pairs(5), templates, SCORE, store=store, **options).equals(longer)
+    scenes, counts = dcv.toyworld.dataset(4, "test", size=64), tmp_path / "counts.jsonl"
+    summed = dcv.measure.evaluate_segmentation(tiny, scenes, store=counts, **options)
+    part = dcv.measure.evaluate_segmentation(tiny, scenes[:2], store=counts, **options)
+    xr.testing.assert_identical(part, dcv.measure.evaluate_segmentation(tiny, scenes[:2], **options))
+    assert int(part.confusion.sum()) < int(summed.confusion.sum())
+
+
+def test_an_image_in_the_place_of_one_that_could_not_be_read_is_read(tiny, templates, tmp_path):
+    options = {"progress": False, "store": tmp_path / "scores.jsonl"}
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    mask = blobs(images(1)[0])
+    with pytest.warns(UserWarning, match="broken"):
+        dcv.measure.evaluate(tiny, [(broken, mask), *pairs(2)], templates, SCORE, **options)
+    Image.fromarray(images(1)[0]).save(broken)
+    mended = dcv.measure.evaluate(tiny, [(broken, mask), *pairs(2)], templates, SCORE, **options)
+    assert mended.sizes["image"] == 3 and mended.attrs["unread"] == []
+    once_more = dcv.measure.evaluate(tiny, [(broken, mask), *pairs(2)], templates, SCORE, **options)
+    xr.testing.assert_identical(once_more, mended)
+
+
+def test_other_classes_are_another_truth(tiny, templates, tmp_path):
+    """The same ids under names in another order: what was kept would be of other masks."""
+    labels = np.repeat([[0], [1]], 16, axis=0).repeat(32, axis=1)
+    given = [
+        [dcv.datasets.Example(f"image {i}", image, labels=labels, classes=classes) for i, image in enumerate(images(2))]
+        for classes in (("grass", "a red car"), ("a red car", "grass"))
+    ]
+    options = {"progress": False, "store": tmp_path / "scores.jsonl"}
+    dcv.measure.evaluate(tiny, given[0], templates, "average_precision", **options)
+    with pytest.raises(OutputError, match="image number 0"):
+        dcv.measure.evaluate(tiny, given[1], templates, "average_precision", **options)
+
+
+def test_a_path_for_candidates_that_are_paths_is_refused(tiny):
+    paths = dcv.measure.path_candidates(tiny, dcv.Prompts(["grass", "a taxi"]), ["value", "vanilla"])
+    with pytest.raises(LayerError, match=r"path='value' for candidates along paths of their own: value, vanilla"):
+        dcv.measure.evaluate(tiny, pairs(1), paths, SCORE, path="value", progress=False)
+
+
+def test_a_template_without_weight_is_never_chosen_and_one_alone_is_no_ensemble(tiny):
+    with pytest.raises(PromptError, match="of which 1 is above 0"):
+        dcv.measure.rank_templates(tiny, images(3), PROMPTS, blobs, weights=[1, 0, 0], progress=False)
+    chosen = dcv.measure.select_templates(tiny, images(6), PROMPTS, blobs, weights=[0, 1, 1], progress=False)
+    assert PROMPTS.templates[0] not in chosen.templates
 
 
 def test_a_ranking_goes_on_too(tiny, tmp_path):

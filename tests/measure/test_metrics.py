@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -10,6 +12,8 @@ import xarray as xr
 import denseclip_viz as dcv
 from denseclip_viz.errors import GeometryError, ImageError, PromptError
 from denseclip_viz.geometry import Geometry, Native, Preprocess, Whole, downsample_mask
+from denseclip_viz.measure.map_scores import cell_areas
+from denseclip_viz.measure.metrics import correlation
 
 CLIP = Preprocess((32, 32), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 WAYS = {
@@ -185,3 +189,21 @@ def test_templates_disagree_where_their_maps_do():
         dcv.measure.disagreement(maps.isel(template=[0]))
     with pytest.raises(PromptError, match="axes prompt, y, x"):
         dcv.measure.templates_table(maps[0])
+
+
+def test_a_flat_map_is_correlated_with_nothing():
+    """In single precision the mean of a flat map may be off by a rounding, which looks like a map."""
+    flat, map_ = np.full((1, 196), 0.3, np.float32), np.linspace(0, 1, 196, dtype=np.float32)[None]
+    assert np.isnan(correlation(flat, map_)).all() and np.isnan(correlation(flat, flat)).all()
+    assert correlation(map_, map_)[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (3.0, 3.0)])
+def test_cells_hold_the_pixels_that_were_seen_and_no_others(shift):
+    where = replace(Native().plan((100, 200), preprocess=CLIP, cell=(8, 8)), shift=shift)
+    (top, bottom), (left, right) = (where.sight(axis) for axis in (0, 1))
+    areas = cell_areas(where)
+    columns = np.diff(where.edges(1).clip(left, right))
+    assert areas.sum() <= (bottom - top) * (right - left) + 1e-9 and np.allclose(
+        areas[0] / areas[0, 0], columns / columns[0]
+    )

@@ -131,3 +131,10 @@ def test_what_was_measured_until_an_interrupt_is_printed_and_the_command_ends_as
     monkeypatch.setattr(student_scores, "evaluate", stopped)
     done = CliRunner().invoke(app, ["plus", "evaluate", str(folder), "toyworld", "--limit", "1", "-g", "whole:64"])
     assert done.exit_code == 130 and "mIoU\t" in done.stdout and "stopped" in done.stderr
+
+
+def test_a_class_that_was_never_taught_is_neither_seen_nor_unseen():
+    import xarray as xr
+
+    iou = xr.DataArray([[0.6, 0.3, 0.0]], dims=("candidate", "class"), coords={"class": ["sky", "sheep", "boat"]})
+    assert seen_and_unseen({"iou": iou}, ["sheep"], ["sky"])["seen"][1].tolist() == [0.6]
