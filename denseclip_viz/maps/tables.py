@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.maps.regions import Floats, placement_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +43,6 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
         for name, rows in tables.items():
             rows.insert(1, "path", name)
         return pd.concat(list(tables.values()), ignore_index=True)
-    peak = both.dense.stack(cell=("y", "x"))
-    best = peak.idxmax("cell").to_numpy()
     columns = {
         "score": both.score,
         "contributions": both.contribution.sum(("y", "x")),
@@ -56,10 +55,19 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     }
     index = pd.MultiIndex.from_product([both.template.values, both.prompt.values], names=["template", "prompt"])
     table = pd.DataFrame({name: np.ravel(values.values) for name, values in columns.items()}, index=index)
-    table["peak_y"], table["peak_x"] = zip(*best.ravel(), strict=True)
+    table[["peak_y", "peak_x"]] = _peaks(both)
     for mark in MARKS:
         table[mark] = np.tile(both[mark].values, both.sizes["template"])
     return with_source(table.reset_index(), both)
+
+
+def _peaks(both: xr.Dataset) -> Floats:
+    """Give the middle of what was seen of each map's highest cell, `(map, yx)`, the first pixel's centre being 0."""
+    where, grid = placement_of(both), (both.sizes["y"], both.sizes["x"])
+    highest = np.nan_to_num(both.dense.values.reshape(-1, grid[0] * grid[1]), nan=-np.inf).argmax(1)
+    cells = [(int(at) // grid[1], int(at) % grid[1]) for at in highest]
+    centres = [(float(both.y[row]) + 0.5, float(both.x[column]) + 0.5) for row, column in cells]
+    return np.array([where.middle_of(cell) or centre for cell, centre in zip(cells, centres, strict=True)]) - 0.5
 
 
 @guarded

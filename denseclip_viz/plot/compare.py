@@ -188,8 +188,8 @@ def _draw_row(
     sheet.note(sheet.width - MARGIN, top + 0.09, note, align="right")
     first, *others = (lattice.panel_at(sheet, row, column) for column in range(lattice.columns))
     panels.draw_image(first, one["image"], where)
-    panels.draw_peak(first, one["dense"], marker="x")
-    panels.draw_peak(first, one["contribution"], marker="o")
+    panels.draw_peak(first, one["dense"], where, marker="x")
+    panels.draw_peak(first, one["contribution"], where, marker="o")
     grey = panels.reduced(one["image"])
     for ax, (name, scale) in zip(others, each.items(), strict=True):
         panels.draw_map(ax, one[name], where, scale, image=grey, interpolation=interpolation)

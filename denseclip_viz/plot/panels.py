@@ -119,12 +119,13 @@ def _extended(values: Floats, where: Placement) -> tuple[Floats, Box]:
     return np.pad(values, (over, beside), mode="edge"), extent
 
 
-def draw_peak(ax: Axes, values: xr.DataArray, *, marker: Literal["x", "o"]) -> None:
-    """Mark the peak of a map (y, x) at the centre of its cell, legible on light and dark."""
+def draw_peak(ax: Axes, values: xr.DataArray, where: Placement, *, marker: Literal["x", "o"]) -> None:
+    """Mark the peak of a map (y, x) at the middle of what was seen of its cell, legible on light and dark."""
     if not bool(np.isfinite(values).any()):
         return
-    row, column = np.unravel_index(int(np.nanargmax(values.to_numpy())), values.shape)
-    at = ([float(values["x"][column])], [float(values["y"][row])])
+    row, column = divmod(int(np.nanargmax(values.to_numpy())), values.shape[1])
+    y, x = where.middle_of((row, column)) or (float(values["y"][row]) + 0.5, float(values["x"][column]) + 0.5)
+    at = [x - 0.5], [y - 0.5]  # the first pixel's centre is 0
     for colour, line in (("white", 3.2), (INK, 1.4)):
         mark = ax.plot(*at, marker=marker, markersize=7, linestyle="none", color=colour, fillstyle="none")[0]
         mark.set(markeredgewidth=line, gid=f"peak {marker}", clip_on=False, zorder=4)
