@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 BEHIND = ("canvas", "asking", "which-models", "data-sets", "many-images", "denseclip-plus", "bundled-world")
+GENERATED = ("command-line.md", "changelog.md")  # with the site
 PAGES = ["README.md", *(f"docs/{page}.md" for page in BEHIND)]
 
 
@@ -116,3 +117,23 @@ def test_everything_that_is_promised_is_there():
         assert getattr(dcv, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = dcv.nothing
+
+
+def test_what_the_readme_and_a_page_both_say_is_said_alike():
+    page = (ROOT / "docs/which-models.md").read_text("utf-8")
+    section = (ROOT / "README.md").read_text("utf-8").split("## Which models")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    assert len(rows) == 6 and [row for row in rows if row not in page] == []
+
+
+def test_every_relative_link_of_the_readme_and_the_pages_leads_to_a_file_and_a_heading():
+    broken = []
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        text = page.read_text("utf-8")
+        for link in re.findall(r"\]\(([^)\s:]+)\)", text) if page.name not in GENERATED else ():
+            name, _, anchor = link.partition("#")
+            target = page.parent / name if name else page
+            heads = re.findall(r"^#+ (.*)$", target.read_text("utf-8"), re.MULTILINE) if target.suffix == ".md" else []
+            known = {re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in heads}
+            broken += [(page.name, link)] if not target.exists() or (anchor and anchor not in known) else []
+    assert broken == []

@@ -168,6 +168,7 @@ def _labelled(
     coords = {
         "template": list(prompts.templates),
         "prompt": list(prompts.prompts),
+        "absent": ("prompt", np.array(prompts.absent, dtype=bool)),
         "intervention": [change.name for change in changes],
         "at": ("intervention", [change.at for change in changes]),
         "head": ("intervention", [-1 if change.head is None else change.head for change in changes]),

@@ -38,10 +38,10 @@ def snapshot(shown: Payload, state: Mapping[str, Any]) -> bytes:
     return _png(laid_out(shown, state))
 
 
-def still_of(figure: Figure) -> bytes:
-    """Turn a figure into the still image of what can be touched, as PNG: below it, it says so."""
+def still_of(figure: Figure, about: str) -> bytes:
+    """Turn a figure into the still image of what can be touched, as PNG: below it stands that it is, and of what."""
     width, height = figure.get_size_inches()
-    figure.text(MARGIN / width, 0, NOTE, ha="left", va="top", **plain(TINY, GREY))
+    figure.text(MARGIN / width, 0, f"{about} {NOTE}".strip(), ha="left", va="top", **plain(TINY, GREY))
     return _png(figure, Bbox.from_extents(0, -LINE - MARGIN / 2, width, height))
 
 
@@ -68,7 +68,9 @@ def laid_out(shown: Payload, state: Mapping[str, Any]) -> Figure:
     below = top + height + 0.12
     foot = below + (BAR if labels is None else len(legend) * ENTRY + 0.05)
     heat, foot = foot, foot + (_height(rows) if rows else 0)
-    sheet.resize(wide + 2 * MARGIN, foot + 3 * LINE + MARGIN / 2)
+    count = len(shown.choices["prompt"]) if labels is None and rows is None and title == state["prompt"] else 1
+    some = f"One of {count} prompts." if count > 1 else ""
+    sheet.resize(wide + 2 * MARGIN, foot + (3 + bool(some)) * LINE + MARGIN / 2)
     about = sheet.fit(about, width=wide / 2, size=SMALL)[0]
     room = wide - sheet.width_of(about, size=SMALL) - 0.2
     sheet.write(MARGIN, sheet.top, isolated(sheet.fit(title, width=room, size=TITLE)[0]), size=TITLE)
@@ -80,7 +82,7 @@ def laid_out(shown: Payload, state: Mapping[str, Any]) -> Figure:
         _draw_scale(sheet, shown, state, below, wide)
     if rows:
         _draw_rows(sheet, rows, _scale(shown, state), state["filter"].strip(), heat, wide)
-    sheet.footer(foot, NOTE, of_two_lines=True)
+    sheet.footer(foot, some, NOTE, of_two_lines=True)
     return sheet.figure
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import xarray as xr
+from matplotlib.figure import Figure
 
 from denseclip_viz.canvas.map_stacks import TEXT, Stack, stacks_of
 from denseclip_viz.canvas.state import MEAN, OUTPUT
@@ -61,12 +62,19 @@ def layer_lens(
         layers="all",
         below=(tiles,),
         show=lambda panel: _show(panel, tiles),
-        still=lambda panel: layers(panel.result, prompt=str(panel.canvas.state["prompt"])),
+        still=_still,
         is_lab=True,
     )
     lens = open_panel(spec, Session(model), image, prompts, lock=lock)
     lens.link_thumbnails(tiles, lambda: _show(lens, tiles))
     return lens
+
+
+def _still(panel: Panel) -> tuple[Figure, str]:
+    """Draw the layers for the prompt that is shown, for places that show no widgets."""
+    count = panel.result.sizes["prompt"]
+    about = f"One of {count} prompts." if count > 1 else ""
+    return layers(panel.result, prompt=str(panel.canvas.state["prompt"])), about
 
 
 def _show(panel: Panel, tiles: Thumbnails) -> None:

@@ -45,7 +45,7 @@ class ExplorerSpec:
     below: tuple[widgets.Widget, ...] = ()
     is_lab: bool = False  # the small maps below are what it is for, and stand beside the image
     show: Callable[[Panel], None] = lambda panel: None  # called when it shows another result, for what stands below
-    still: Callable[[Panel], Figure] | None = None  # for places without widgets; else the canvas alone
+    still: Callable[[Panel], tuple[Figure, str]] | None = None  # for places without widgets; else the canvas alone
     more: Mapping[str, Sequence[widgets.Widget]] = field(default_factory=dict)
     compared: ComparedSide | None = None
     history: History | None = None
@@ -292,7 +292,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         if isinstance(data, dict) and images and "image/png" in images:
             data["image/png"] = images["image/png"]
             if self._spec.still is not None:
-                data["image/png"] = base64.b64encode(still_of(self._spec.still(self))).decode()
+                data["image/png"] = base64.b64encode(still_of(*self._spec.still(self))).decode()
         return data
 
 

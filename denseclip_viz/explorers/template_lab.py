@@ -39,7 +39,7 @@ CONTROLS = (*TEXTS, "model", "run")
 TEMPLATES = "imagenet-7"
 MOST_TILES, LEAST_ROWS = 1200, 8  # more small maps than that make a page slow; some rows there are in any case
 ITAP = " “itap” of the published templates is short for “I took a picture”."
-STILL_ROWS = 3  # of a still image: notebooks with several stay short
+STILL_ROWS, STILL_COLUMNS = 3, 6  # of a still image: notebooks with several stay short
 MOST_AVERAGED = 8  # templates that words are left out in at once, for the mean over templates
 # what templates are ordered by: the first that can be counted
 RANKED_BY = {
@@ -191,11 +191,14 @@ def _grid(both: xr.Dataset, ranked: _Ranked, prompts: Prompts) -> ThumbnailGrid:
     return ThumbnailGrid("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
 
 
-def _still(panel: Panel, lab: _Lab) -> Figure:
-    """Draw the maps of the best templates, for places that show no widgets."""
+def _still(panel: Panel, lab: _Lab) -> tuple[Figure, str]:
+    """Draw the maps of the best templates and the first prompts, for places that show no widgets."""
     both = panel.result
-    best = both["dense"].sel(template=list(lab.order[:STILL_ROWS]))
-    return grid(best, rows="template", cols="prompt", image=both["image"].to_numpy())
+    best = both["dense"].sel(template=list(lab.order[:STILL_ROWS])).isel(prompt=slice(STILL_COLUMNS))
+    counts = zip(("template", "prompt"), (len(lab.order), both.sizes["prompt"]), strict=True)
+    parts = [f"{best.sizes[axis]} of {many(count, axis)}" for axis, count in counts if count > best.sizes[axis]]
+    about = f"{', '.join(['The best first', *parts])}." if len(lab.order) > 1 or parts else ""
+    return grid(best, rows="template", cols="prompt", image=both["image"].to_numpy()), about
 
 
 def _note(scale: Scale, most: float, shown: Sequence[str], count: int) -> str:

@@ -15,6 +15,7 @@ from denseclip_viz.plot import select
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
+from denseclip_viz.validation import many
 
 ROW, GAP, HEAD, FOOT = 0.62, 0.14, 1.02, 0.5  # inches: a method, between methods, above them, below
 NAMES, LEAKS, PANEL, ROOM, NUMBERS = 1.75, 2.3, 1.35, 0.42, 0.5  # inches: widths
@@ -74,19 +75,19 @@ def copresence(result: xr.Dataset, *, interval: float = 0.95, figure: Figure | N
         _leaks(on.place(lefts[0], y, LEAKS, ROW), leakage.isel(candidate=at), draws, last=last)
         _distances(on.place(lefts[1], y, PANEL, ROW), leakage.isel(candidate=at), result, last=last)
         _quadrants(on.place(lefts[2], y, PANEL, ROW), result["share"].isel(candidate=at), draws, last=last)
-    on.footer(top + height + FOOT, *_notes(interval))
+    on.footer(top + height + FOOT, *_notes(interval if max(result.sizes["scene"], result.sizes["mosaic"]) > 1 else 0))
     return on.figure
 
 
 def _counted(result: xr.Dataset) -> str:
     stopped = ", interrupted there" if result.attrs.get("stopped") else ""
-    return f"{result.sizes['scene']} pairs, {result.sizes['mosaic']} mosaics{stopped}"
+    return f"{many(result.sizes['scene'], 'pair')}, {many(result.sizes['mosaic'], 'mosaic')}{stopped}"
 
 
 def _notes(interval: float) -> list[str]:
     return [
         "Leakage: the map's rise on the sibling as a share of that and the rise on its own thing. "
-        f"Lines: {interval:.0%} intervals by bootstrap.",
+        + (f"Lines: {interval:.0%} intervals by bootstrap." if interval else "Of one image no interval is known."),
         "Dashes: chance. Dots at the right: the most that one map can give each of n things, 1/n. The share is of what "
         "stands above a map's own mean.",
     ]

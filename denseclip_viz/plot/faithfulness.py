@@ -13,6 +13,7 @@ from denseclip_viz.measure.perturbation import FILLS, Bools
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
+from denseclip_viz.validation import many
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -56,7 +57,8 @@ def faithfulness(result: xr.Dataset, *, figure: Figure | None = None) -> Figure:
     on.resize(MARGIN + NAMES + across * (COLUMN + GAP) + MARGIN, top + len(bands) * each + 3 * LINE + MARGIN / 2)
     on.title("which map to believe")
     stopped = ", interrupted there" if result.attrs.get("stopped") else ""
-    on.note(MARGIN, on.top + 0.22, f"{result.sizes['image']} images{stopped}; each column on a scale of its own")
+    count = many(result.sizes["image"], "image")
+    on.note(MARGIN, on.top + 0.22, f"{count}{stopped}; each column on a scale of its own")
     for band, begin in enumerate(bands):
         start = top + band * each + HEAD
         for row, name in enumerate(names):
@@ -74,6 +76,8 @@ def faithfulness(result: xr.Dataset, *, figure: Figure | None = None) -> Figure:
 
 def _notes(result: xr.Dataset) -> list[str]:
     wide = f"{float(result.attrs.get('interval', 0.95)):.0%} intervals by bootstrap over images"
+    if not bool(np.isfinite(result["low"]).any()):
+        return ["Dots: one image, so no intervals and no best. Arrows point to the better side. Hollow: placebos."]
     first = f"Dots: means. Lines: {wide}. Arrows point to the better side."
     missing = [str(name) for name in np.atleast_1d(result.attrs.get("not_computed", [])) if str(name)]
     second = "Blue: the best mean, and those whose intervals reach its own. Hollow: placebos, which see nothing."
@@ -87,7 +91,8 @@ def _head(on: Sheet, left: float, top: float, column: xr.Dataset, asked: str) ->
     if question != asked:
         on.write(left, top - 0.68, question, size=SMALL, colour=GREY)
     test, _, fill = str(column["column"].values).rpartition("_")
-    name = f"{test} ({fill})" if fill in FILLS else str(column["column"].values)
+    is_filled = test.startswith(("deletion", "insertion")) and fill in FILLS
+    name = f"{test} ({fill})" if is_filled else str(column["column"].values)
     name = name.replace("_", " ").replace("top1", "top-1")
     on.write(left, top - 0.42, f"{on.fit(name, width=COLUMN - 0.2, size=SMALL)[0]} {arrow}", size=SMALL, weight="bold")
     return question
@@ -117,7 +122,8 @@ def _as_good(column: xr.Dataset) -> Bools:
     sign = 1 if str(column["better"].values) == "higher" else -1
     near, far = ("low", "high") if sign > 0 else ("high", "low")
     mean = np.where(column["placebo"].values, np.nan, sign * column["mean"].values)
-    if not np.nanmax(mean, initial=-np.inf) > np.nanmin(mean, initial=np.inf):  # none, or all alike: nothing is best
+    alike = not np.nanmax(mean, initial=-np.inf) > np.nanmin(mean, initial=np.inf)
+    if alike or not np.isfinite(column["low"]).any():  # none, all alike, or of one image: nothing is best
         return np.zeros(len(mean), dtype=bool)
     best = int(np.nanargmax(mean))
     reach = sign * column[near].values[best]

@@ -11,6 +11,7 @@ from denseclip_viz.plot import select
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import FAINT, GREY, INK, MARGIN, SMALL, TINY, Lattice, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
+from denseclip_viz.validation import many
 
 SIDE, NAMES, BARS, NUMBERS = 2.1, 1.9, 2.4, 0.55  # inches: of the square, of names, of bars, of their numbers
 GAP, HEAD, ROW_HEAD = 0.75, 0.62, 0.3  # inches: between the two, above everything, above a row
@@ -44,8 +45,8 @@ def interventions(result: xr.Dataset, *, figure: Figure | None = None) -> Figure
     """
     needed = ["after", "change", "predicted", "score"]
     select.require(result, needed, made_by="attribution.intervene(model, image, prompts, at)")
-    prompts, template = [str(name) for name in result["prompt"].values], str(result["template"].values[0])
-    on = Sheet(result.attrs, [*prompts, template], also=f'template "{template}"' * (template != "{}"), figure=figure)
+    prompts, which = select.names_along(result), select.pick_template(result, None)[1]
+    on = Sheet(result.attrs, [*prompts, which], also=which, figure=figure)
     predicts, left = bool(np.isfinite(result["predicted"]).any()), 0.5
     shape: Any = {"columns": 1, "rows": len(prompts), "row_head": ROW_HEAD, "gap": (0.2, 0.5)}
     lattice = Lattice(panel=(SIDE, SIDE), top=on.top + HEAD, left=left, **shape)
@@ -54,14 +55,15 @@ def interventions(result: xr.Dataset, *, figure: Figure | None = None) -> Figure
     on.title("what was predicted, and what happened" if predicts else "what happened")
     count, how = result.sizes["intervention"], HOWS[str(result.attrs["replace"])]
     shown_of = f"; bars: the {MOST} largest" if count > MOST else ""
-    on.note(MARGIN, on.top + 0.22, f"change of the score by each of {count} interventions: one place {how}{shown_of}")
-    ends = _ends(result)
+    what = f"change of the score by each of {many(count, 'intervention')}: one place {how}{shown_of}"
+    on.note(MARGIN, on.top + 0.22, what)
+    ends = _ends(result.isel(template=0))
     for row, prompt in enumerate(prompts):
         one, top = result.isel(prompt=row, template=0), lattice.y(row)
         shown = on.scored(prompt, float(one["score"]), width=on.width - 2 * MARGIN, size=SMALL + 1)
         on.write(MARGIN, top, shown, size=SMALL + 1, weight="bold")
         if predicts:
-            _scatter(on.place(left, top + ROW_HEAD, SIDE, SIDE), one, row)
+            _scatter(on.place(left, top + ROW_HEAD, SIDE, SIDE), one, row, ends)
         _bars(on, on.place(bars, top + ROW_HEAD, BARS, SIDE), one, row, ends)
     drawn = set(_colours(result))
     listed = [words for colour, words in LISTED.items() if colour in drawn]
@@ -82,11 +84,11 @@ def _colours(one: xr.Dataset) -> list[str]:
     return [KINDS.get(end, KINDS[""]) for end in ends]
 
 
-def _scatter(ax: Axes, one: xr.Dataset, row: int) -> None:
-    """Draw change against prediction, both on one scale, with the diagonal on which they agree."""
+def _scatter(ax: Axes, one: xr.Dataset, row: int, ends: tuple[float, float]) -> None:
+    """Draw change against prediction, both on one scale for all prompts, with the diagonal on which they agree."""
     predicted, change = one["predicted"].values, one["change"].values
     known = np.isfinite(predicted)
-    reach = 1.12 * max(float(np.abs(np.concatenate([predicted[known], change])).max(initial=0)), 1e-9)
+    reach = 1.12 * max(abs(ends[0]), abs(ends[1]), 1e-9)
     ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
     ax.axhline(0, color=FAINT, linewidth=0.7, zorder=0)
     ax.axvline(0, color=FAINT, linewidth=0.7, zorder=0)

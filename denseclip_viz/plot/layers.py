@@ -135,7 +135,7 @@ def _draw_block(sheet: Sheet, lattice: Lattice, block: Block, shown: xr.Dataset,
     for column, name in enumerate(shown["layer"].to_numpy()):
         scale = block.scales[0 if alike else column]
         highest = float(np.nanmax(np.abs(block.maps.isel(layer=column))))
-        least = "" if alike or highest > 0.99 * scale.high else f" ≤ {number(highest, 4)}"
+        least = "" if alike or highest > 0.99 * scale.high else f": ±{number(highest, 4)}"
         sheet.write(lattice.x(column), top + 0.29, f"{name}{least}", size=SMALL)
         if not alike:
             scales.draw_bar(sheet.place(lattice.x(column), top + 0.45, lattice.slot, 0.06), scale)

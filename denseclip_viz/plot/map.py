@@ -54,6 +54,9 @@ def map(
         >>> map(maps.isel(template=0, prompt=0), limits=(0, 1)).images[0].get_clim()
         (0.0, 1.0)
     """
+    if not isinstance(values, xr.DataArray):
+        got, fix = f"A {type(values).__name__}", "Pass both.attention, say: a result knows where its cells lie."
+        raise PromptError(got, expected="a map of a result, xarray.DataArray (y, x)", fix=fix)
     if set(values.dims) != {"y", "x"}:
         got, expected = f"The map has axes {', '.join(str(axis) for axis in values.dims)}", "one map with axes y, x"
         raise PromptError(got, expected=expected, fix="Pick one, for example with maps.isel(template=0, prompt=0).")
@@ -70,7 +73,7 @@ def map(
     ax.set_axis_off()
     bar = ax.inset_axes((0.0, -0.06, 1.0, 0.03))
     bar.set_axis_off()
-    scales.draw_bar(bar, scale, opacity=scales.OPACITY if image is None else opacity)
+    scales.draw_bar(bar, scale, opacity=1.0 if image is None else opacity)
     bar.text(0.5, -2.0, scale.unit, transform=bar.transAxes, ha="center", va="top", **plain(TINY, GREY))
     if values.attrs.get("caution"):
         note = {"size": TINY, "color": ALARM, "wrap": True, **LITERAL}

@@ -211,7 +211,8 @@ def test_a_still_says_what_it_shows_on_which_scale_and_that_there_is_more():
     both = fake_results.comparison(templates=2, prompts=["a red car", "한국어"])
     said = said_by(dcv.Canvas(both, prompt="한국어", template="a photo of {}."))
     scale = dcv.Canvas(both)._shown.meta["stacks"][0]
-    assert {"한국어", "a photo of {}.", "cosine", scale["title"], *scale["ticks"], NOTE} <= set(said)
+    assert {"한국어", "a photo of {}.", "cosine", scale["title"], *scale["ticks"]} <= set(said)
+    assert {"One of 2 prompts.", NOTE} <= set(said)
     assert NOTE.endswith("run this cell to point, choose and type.")
     assert "head 1" in said_by(dcv.Canvas(both, view="attention", head=1))
     named = set(said_by(dcv.Canvas(both, view="segments")))
