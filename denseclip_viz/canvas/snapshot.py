@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,11 @@ def snapshot(shown: Payload, state: Mapping[str, Any]) -> bytes:
     return _png(laid_out(shown, state))
 
 
-def still_of(figure: Figure, about: str) -> bytes:
+def still_of(draw: Callable[[], tuple[Figure, str]]) -> bytes:
     """Turn a figure into the still image of what can be touched, as PNG: below it stands that it is, and of what."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # as below
+        figure, about = draw()
     width, height = figure.get_size_inches()
     figure.text(MARGIN / width, 0, f"{about} {NOTE}".strip(), ha="left", va="top", **plain(TINY, GREY))
     return _png(figure, Bbox.from_extents(0, -LINE - MARGIN / 2, width, height))
@@ -47,9 +50,7 @@ def still_of(figure: Figure, about: str) -> bytes:
 
 def _png(figure: Figure, part: Bbox | None = None) -> bytes:
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of fonts that are not here: the browser has its own
-        figure.savefig(buffer, format="png", bbox_inches=part)
+    figure.savefig(buffer, format="png", bbox_inches=part)
     return buffer.getvalue()
 
 

@@ -291,8 +291,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         images = still[0] if isinstance(still, tuple) else still
         if isinstance(data, dict) and images and "image/png" in images:
             data["image/png"] = images["image/png"]
-            if self._spec.still is not None:
-                data["image/png"] = base64.b64encode(still_of(*self._spec.still(self))).decode()
+            if (draw := self._spec.still) is not None:
+                data["image/png"] = base64.b64encode(still_of(lambda: draw(self))).decode()
         return data
 
 

@@ -72,7 +72,7 @@ class BestRows:
         if len(owners) < 1 << _ENTRIES:
             keys = (owners << (32 + _ENTRIES)) | (_falling(every) << _ENTRIES) | np.arange(len(owners))
             order = np.sort(keys) & ((1 << _ENTRIES) - 1)
-        else:  # very many are asked for: more entries than have room in a key, by a sort that takes five times as long
+        else:  # very many are asked for: more entries than have room in a key
             order = np.lexsort((_falling(every), owners))
         starts = np.searchsorted(owners[order], np.arange(count))
         chosen = order[starts[:, None] + np.arange(most)]

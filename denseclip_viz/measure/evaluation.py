@@ -185,6 +185,7 @@ def run(
                 advance(len(results.images), total or 0)
     except KeyboardInterrupt:
         stopped = 1
+        results.settle()
         if not results.images:
             raise
     results.settle()
