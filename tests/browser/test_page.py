@@ -436,6 +436,34 @@ def test_the_keyboard_stops_at_the_edge_of_what_was_seen(show):
     shown.wait("n.dataset.cell === '0,0'")
 
 
+CATCH = """(() => {
+    const set = WeakMap.prototype.set;
+    WeakMap.prototype.set = function (key, value) {
+        if (typeof key.save_changes === "function") window.dcvModel = key;
+        return set.call(this, key, value);
+    };
+})()"""
+ECHO = """view => {
+    dcvModel.set('state', {...dcvModel.get('state'), view});
+    return [document.querySelector('.dcv-view').value, dcvModel.get('state').view];
+}"""
+
+
+def test_a_choice_that_waits_to_be_sent_is_not_taken_back_by_the_echo_of_the_one_before(show, offline_page):
+    """A busy kernel answers late: its echo of a choice comes while the next one waits for the browser to be quiet."""
+    offline_page.add_init_script(CATCH)
+    shown = show(fake_results.comparison())
+    shown.root.locator(".dcv-view").select_option("gap")
+    assert offline_page.evaluate(ECHO, "attention") == ["gap", "attention"], (
+        "the echo is in the model, and not on the page"
+    )
+    offline_page.wait_for_function("() => dcvModel.get('state').view === 'gap'")  # what was chosen last is sent
+    assert shown.root.locator(".dcv-view").input_value() == "gap"
+    assert offline_page.evaluate(ECHO, "contribution") == ["contribution", "contribution"], (
+        "with nothing unsent the kernel rules"
+    )
+
+
 def test_clicking_a_bar_chooses_its_prompt(show):
     both = fake_results.comparison()
     shown = show(both)

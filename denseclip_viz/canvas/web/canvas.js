@@ -1,18 +1,31 @@
 // Canvas: what happens. A view is one drawing of one model; a model may have several.
 
+// What was chosen in a view of a model and is not sent yet. The kernel's echo of the choice before comes late where it is busy,
+// and would take this one back.
+const unsent = new WeakMap();
+
 // Choices go to the other views of a model at once, to the kernel when it is quiet, and to linked canvases.
 function change(view, patch, { relayed = false } = {}) {
   const { data, model } = view, state = resolved({ ...view.state, ...patch }, data);
   if (scaleOf(data, state) !== scaleOf(data, view.state) && !("threshold" in patch)) state.threshold = null;
   view.state = state;
   draw(view);
+  unsent.set(model, { ...state });
   model.set("state", { ...state });
   clearTimeout(view.timer);
-  view.timer = setTimeout(() => model.save_changes(), QUIET);
+  view.timer = setTimeout(() => tellKernel(model), QUIET);
   const pin = patch.pinned && shareOf(data, middleOf(data, mainGrid(data), patch.pinned));
   const region = patch.region?.map((place) => shareOf(data, place));
   if (!relayed) publish(view, { patch, pin, region, kind: kindOf(data, state) });
 }
+
+function tellKernel(model) {
+  if (unsent.has(model)) model.set("state", unsent.get(model));
+  unsent.delete(model);
+  model.save_changes();
+}
+
+const chosenOf = (model) => unsent.get(model) ?? model.get("state");
 
 function point(view, place, { relayed = false } = {}) {
   const { data, state } = view;
@@ -134,7 +147,7 @@ function listenToImage(view) {
 
 // The kernel, or another view of this model, chose.
 function follow(view) {
-  const given = view.model.get("state"), isComing = view.given !== view.model.get("_payload");
+  const given = chosenOf(view.model), isComing = view.given !== view.model.get("_payload");
   if (!view.data || isComing || JSON.stringify(given) === JSON.stringify(view.state)) return; // `load` takes the state
   view.state = resolved(given, view.data);
   draw(view);
@@ -155,7 +168,7 @@ async function load(view) {
   if (turn !== view.turn) return bitmap?.close();
   view.bitmap?.close();
   Object.assign(view, { given, data, bitmap, labels, pointed: null, drag: null, draft: null, needsTools: false, fitted: "", loads: view.loads + 1 });
-  view.state = resolved(view.model.get("state"), data);
+  view.state = resolved(chosenOf(view.model), data);
   parts.root.style.setProperty("--dcv-ratio", data.size[1] / data.size[0]);
   parts.warning.textContent = data.random ? "random weights · nothing here was learned" : "";
   parts.caution.textContent = data.caution;
