@@ -90,8 +90,8 @@ class MaskFolder:
 
     def _files(self, image: Path) -> list[tuple[Path, Ids]]:
         """List where the mask of an image may be, those that are there first."""
-        ends = bool(self.suffix) and image.name.lower().endswith(self.suffix.lower())  # .JPG, as it is found too
-        stem = image.name[: -len(self.suffix)] if ends else image.name if self.suffix else image.stem
+        end = len(self.suffix) if image.name.lower().endswith(self.suffix.lower()) else 0  # .JPG, as it is found too
+        stem = image.name[: len(image.name) - end] if self.suffix else image.stem
         files = [(self.folder / f"{stem}{masks.suffix}", masks.ids) for masks in self.masks]
         return sorted(files, key=lambda pair: not pair[0].is_file())
 

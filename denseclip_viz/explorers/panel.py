@@ -287,13 +287,16 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """Return the widget, and a still image for places that show none."""
         data = super()._repr_mimebundle_(**options)
-        still = self.canvas._repr_mimebundle_(**options)
-        images = still[0] if isinstance(still, tuple) else still
-        if isinstance(data, dict) and images and "image/png" in images:
-            data["image/png"] = images["image/png"]
-            if (draw := self._spec.still) is not None:
-                data["image/png"] = base64.b64encode(still_of(lambda: draw(self))).decode()
+        if isinstance(data, dict) and (still := self._still_image(options)):
+            data["image/png"] = still
         return data
+
+    def _still_image(self, options: Mapping[str, Any]) -> str | None:
+        if (draw := self._spec.still) is not None:
+            return base64.b64encode(still_of(lambda: draw(self))).decode()
+        bundle = self.canvas._repr_mimebundle_(**options)
+        images: Mapping[str, str] = (bundle[0] if isinstance(bundle, tuple) else bundle) or {}
+        return images.get("image/png")
 
 
 def open_panel(

@@ -28,6 +28,7 @@ from denseclip_viz.measure.word_effects import word_attribution
 from denseclip_viz.plot.grid import grid
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.scales import Scale
+from denseclip_viz.plot.select import names_along
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.validation import many
 
@@ -185,8 +186,7 @@ def _grid(both: xr.Dataset, ranked: _Ranked, prompts: Prompts) -> ThumbnailGrid:
         ]
         for row in best
     ]
-    absent = both["absent"].to_numpy().tolist()
-    columns = [(f"{name} (absent)" if mark else name, bool(mark)) for name, mark in zip(names, absent, strict=True)]
+    columns = list(zip(names_along(both), both["absent"].to_numpy().tolist(), strict=True))
     note = _note(dense.scale, most, best, len(means))
     return ThumbnailGrid("prompts × templates", columns, rows, tiles, note=note, number_title=RANKED_BY[by])
 

@@ -111,3 +111,11 @@ def placement_of(result: xr.Dataset | xr.DataArray) -> Placement:
         )
         raise GeometryError(got, expected='attrs["geometry"]', fix=fix)
     return Geometry.from_json(str(result.attrs["geometry"])).placement()
+
+
+def peak_place(values: xr.DataArray, where: Placement) -> tuple[float, float]:
+    """Find the middle of what was seen of the highest cell of a map (y, x), where the first pixel's centre is 0."""
+    row, column = divmod(int(np.nanargmax(values.to_numpy())), values.shape[1])
+    if middle := where.middle_of((row, column)):
+        return middle[0] - 0.5, middle[1] - 0.5
+    return float(values["y"][row]), float(values["x"][column])

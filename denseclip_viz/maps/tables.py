@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.maps.regions import Floats, placement_of
+from denseclip_viz.maps.regions import peak_place, placement_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,19 +55,11 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     }
     index = pd.MultiIndex.from_product([both.template.values, both.prompt.values], names=["template", "prompt"])
     table = pd.DataFrame({name: np.ravel(values.values) for name, values in columns.items()}, index=index)
-    table[["peak_y", "peak_x"]] = _peaks(both)
+    where, maps = placement_of(both), (one for each in both.dense for one in each)  # as the rows: template, prompt
+    table[["peak_y", "peak_x"]] = [peak_place(one, where) for one in maps]
     for mark in MARKS:
         table[mark] = np.tile(both[mark].values, both.sizes["template"])
     return with_source(table.reset_index(), both)
-
-
-def _peaks(both: xr.Dataset) -> Floats:
-    """Give the middle of what was seen of each map's highest cell, `(map, yx)`, the first pixel's centre being 0."""
-    where, grid = placement_of(both), (both.sizes["y"], both.sizes["x"])
-    highest = np.nan_to_num(both.dense.values.reshape(-1, grid[0] * grid[1]), nan=-np.inf).argmax(1)
-    cells = [(int(at) // grid[1], int(at) % grid[1]) for at in highest]
-    centres = [(float(both.y[row]) + 0.5, float(both.x[column]) + 0.5) for row, column in cells]
-    return np.array([where.middle_of(cell) or centre for cell, centre in zip(cells, centres, strict=True)]) - 0.5
 
 
 @guarded

@@ -185,8 +185,7 @@ def run(
                 advance(len(results.images), total or 0)
     except KeyboardInterrupt:
         stopped = 1
-        results.settle()
-        if not results.images:
+        if not any(place < results.passed for place in results.images):
             raise
     results.settle()
     return (collect or _dataset)(results, names, stopped)
@@ -245,7 +244,7 @@ def _groups(
     """
     numbered = enumerate(examples(dataset))
     while members := list(islice(numbered, size)):
-        results.passed |= {place for place, _ in members}
+        results.passed += len(members)
         for place, example in members if results.path is not None else ():
             if place in results.images:
                 results.check(place, digest_of(example))

@@ -51,7 +51,7 @@ _FOLLOWS, _LIES, _PROMPT = "does the score follow the map?", "does it lie on the
 _MODEL, _STILL, _COST = "on the model?", "does it hold still?", "what does it cost?"
 _COSINE = (-1.0, 1.0)
 _ELSEWHERE = "prompts known not to be in the image"
-_OF_FILLS = {
+OF_FILLS = {
     "deletion": Column(_FOLLOWS, "lower", "", "cosine while the highest pixels become {}", _COSINE),
     "insertion": Column(_FOLLOWS, "higher", "", "cosine while the highest pixels come back from {}", _COSINE),
     "deletion_top1": Column(_FOLLOWS, "lower", _ELSEWHERE, "share still first while half the image becomes {}"),
@@ -83,7 +83,7 @@ def columns_of(fills: tuple[str, ...]) -> dict[str, Column]:
     replaced = {
         f"{name}_{fill}": column._replace(says=column.says.format(fill))
         for fill in fills
-        for name, column in _OF_FILLS.items()
+        for name, column in OF_FILLS.items()
     }
     return replaced | _OF_MAPS
 

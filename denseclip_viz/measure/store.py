@@ -36,7 +36,7 @@ class ResultStore:
         sums: Those that are.
         unread: `{place: (name, error)}`, images that could not be read.
         attrs: Where the numbers come from.
-        passed: Places of the data set that was gone through; a file may hold more, of a longer one.
+        passed: How many places of the data set were gone through; a file may hold more, of a longer one.
 
     Raises:
         OutputError: a file of another question, of something else, or one that cannot be read or written.
@@ -50,7 +50,7 @@ class ResultStore:
         self._summed = summed
         self.unread: dict[int, tuple[str, ImageError]] = {}
         self.attrs: dict[str, Any] = {}
-        self.passed: set[int] = set()
+        self.passed = 0
         self._first = math.inf  # the place of the image whose attrs they are
         self.path = None if path is None else Path(path)
         self._digests: dict[int, str] = {}
@@ -80,16 +80,16 @@ class ResultStore:
 
     def settle(self) -> None:
         """Leave out what a file holds of images that were not gone through; it stays in the file."""
-        beyond = self.images.keys() - self.passed
-        self.images = {place: known for place, known in self.images.items() if place in self.passed}
-        self.unread = {place: known for place, known in self.unread.items() if place in self.passed}
+        beyond = any(place >= self.passed for place in self.images)
+        self.images = {place: known for place, known in self.images.items() if place < self.passed}
+        self.unread = {place: known for place, known in self.unread.items() if place < self.passed}
         if self._summed and beyond:
             assert self.path is not None  # only there can be more
             with self._reporting():
                 records = map(json.loads, self.path.read_bytes().splitlines()[1:])
             self.sums = {}
             for record in records:
-                if "values" in record and record["image"] in self.passed:
+                if "values" in record and record["image"] < self.passed:
                     self._known(record["image"], record["name"], _values(record))
 
     def add_attrs(self, place: int, attrs: Mapping[str, Any]) -> None:

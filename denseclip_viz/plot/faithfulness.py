@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from denseclip_viz.measure.map_checks import OF_FILLS
 from denseclip_viz.measure.map_faithfulness import require_faithfulness
-from denseclip_viz.measure.perturbation import FILLS, Bools
+from denseclip_viz.measure.perturbation import Bools
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
@@ -91,8 +92,7 @@ def _head(on: Sheet, left: float, top: float, column: xr.Dataset, asked: str) ->
     if question != asked:
         on.write(left, top - 0.68, question, size=SMALL, colour=GREY)
     test, _, fill = str(column["column"].values).rpartition("_")
-    is_filled = test.startswith(("deletion", "insertion")) and fill in FILLS
-    name = f"{test} ({fill})" if is_filled else str(column["column"].values)
+    name = f"{test} ({fill})" if test in OF_FILLS else str(column["column"].values)
     name = name.replace("_", " ").replace("top1", "top-1")
     on.write(left, top - 0.42, f"{on.fit(name, width=COLUMN - 0.2, size=SMALL)[0]} {arrow}", size=SMALL, weight="bold")
     return question

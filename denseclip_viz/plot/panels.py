@@ -13,6 +13,7 @@ from PIL import Image
 
 from denseclip_viz.errors import GeometryError
 from denseclip_viz.geometry import Box, Geometry, Placement
+from denseclip_viz.maps.regions import peak_place
 from denseclip_viz.plot.raster import Bytes, Floats, fade_unseen, softened
 from denseclip_viz.plot.scales import OPACITY, Scale
 from denseclip_viz.plot.select import one_of
@@ -123,9 +124,8 @@ def draw_peak(ax: Axes, values: xr.DataArray, where: Placement, *, marker: Liter
     """Mark the peak of a map (y, x) at the middle of what was seen of its cell, legible on light and dark."""
     if not bool(np.isfinite(values).any()):
         return
-    row, column = divmod(int(np.nanargmax(values.to_numpy())), values.shape[1])
-    y, x = where.middle_of((row, column)) or (float(values["y"][row]) + 0.5, float(values["x"][column]) + 0.5)
-    at = [x - 0.5], [y - 0.5]  # the first pixel's centre is 0
+    y, x = peak_place(values, where)
+    at = [x], [y]
     for colour, line in (("white", 3.2), (INK, 1.4)):
         mark = ax.plot(*at, marker=marker, markersize=7, linestyle="none", color=colour, fillstyle="none")[0]
         mark.set(markeredgewidth=line, gid=f"peak {marker}", clip_on=False, zorder=4)

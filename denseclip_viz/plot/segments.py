@@ -9,7 +9,7 @@ from denseclip_viz.geometry import Placement
 from denseclip_viz.plot import panels, select
 from denseclip_viz.plot.raster import Bytes, fade_unseen, paint_labels
 from denseclip_viz.plot.scales import label_colour
-from denseclip_viz.plot.sheet import BOLD, ENTRY, LINE, MARGIN, TITLE, Sheet
+from denseclip_viz.plot.sheet import ENTRY, LINE, MARGIN, Sheet
 
 HEAD, LEGEND = 0.32, 2.3  # inches: the title, and the width of the legend
 LARGEST = (6.4, 4.8)  # inches: of the image
@@ -61,7 +61,7 @@ def segments(segmentation: xr.Dataset, *, title: str = "segments", figure: Figur
     foot = (1 + len(captions)) * LINE + MARGIN / 2
     height = top + max(size[1], min(len(shares), rows) * ENTRY) + 0.12 + foot
     sheet.resize(2 * MARGIN + size[0] + legends * LEGEND, height)
-    sheet.title(sheet.fit(title, width=(sheet.width - 2 * MARGIN) / BOLD, size=TITLE)[0])
+    sheet.title(title)
     image = _painted(segmentation, where)
     sheet.place(MARGIN, top, *size).imshow(image, interpolation="antialiased", **panels.over_image(where))
     for i, (index, share) in enumerate(shares.items()):

@@ -121,8 +121,9 @@ class Sheet:
         return self.figure.text(*at, text, va="baseline", linespacing=1.15, family=families, **style)
 
     def title(self, text: str) -> None:
-        """Write what the figure is, in bold at its top."""
-        self.write(MARGIN, self.top, text, size=TITLE, weight="bold")
+        """Write what the figure is, in bold at its top, shortened to the sheet's width."""
+        shown = self.fit(text, width=(self.width - 2 * MARGIN) / BOLD, size=TITLE)[0]
+        self.write(MARGIN, self.top, shown, size=TITLE, weight="bold")
 
     def note(self, left: float, top: float, text: str, *, align: Literal["left", "right"] = "left") -> None:
         """Write something small and grey."""
