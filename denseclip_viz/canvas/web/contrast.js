@@ -25,7 +25,7 @@ function differenceOf({ data, state, stack, map }, other) {
   const read = (at) => valueAt(stack, map, at) - valueAt(other.stack, other.map, at);
   const key = ["difference", ...[{ stack, map }, other].map((one) => `${data.stacks.indexOf(one.stack)} ${one.map}`)].join();
   const values = () => Float32Array.from({ length: cellsIn(stack) }, (_, at) => read(at));
-  return { ...stack, ...stack.difference, view: null, baseline: [], isDifference: true, title: differenceTitle({ data, state }), name: sidesOf({ data, state }).join(" − "), key, values, read };
+  return { ...stack, ...stack.difference, view: null, baseline: [], title: differenceTitle({ data, state }), name: sidesOf({ data, state }).join(" − "), key, values, read };
 }
 
 const differenceTitle = (view) => sidesOf(view).map((side, i) => `${"+−"[i]} ${side}`).join(" · ");

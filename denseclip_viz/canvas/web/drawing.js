@@ -6,7 +6,7 @@ function draw(view) {
   const { stack, map } = Object.assign(view, selected(data, state));
   view.peak = stack ? peakOf(data, stack.grid, mapOf(stack, map), state.view) : null;
   Object.assign(view, shownMaps(view));
-  if (view.shown?.isDifference) view.peak = peakOf(data, stack.grid, view.shown.values(), "difference");
+  if (isDifference(data, state)) view.peak = peakOf(data, stack.grid, view.shown.values(), "difference");
   paint(view, view.layer, view.shown);
   if (view.beside) paint(view, (view.second ??= makeLayer(view.layer.over.width, view.layer.over.height)), view.beside);
   compose(view);

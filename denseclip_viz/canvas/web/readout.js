@@ -207,7 +207,7 @@ function showMarks({ data, state, parts, peak, stack, shown, pointed }, grid, ce
   const boxes = {
     pin: state.pinned && boxOf(data, mainGrid(data), ...state.pinned),
     cell: cell && pointed && (shown || !data.labels) && boxOf(data, grid, ...cell),
-    peak: peak && (shown?.view || shown?.isDifference) && boxOf(data, stack.grid, ...peak),
+    peak: peak && (shown?.view || isDifference(data, state)) && boxOf(data, stack.grid, ...peak),
   };
   for (const [name, box] of Object.entries(boxes)) {
     const node = parts[name], [rows, columns] = data.size, share = (part, whole) => `${(100 * part) / whole}%`;
