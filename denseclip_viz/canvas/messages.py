@@ -1,6 +1,6 @@
 """What a page sends to a widget: taken if it is well formed, and else let go with one line in the log."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anywidget
@@ -10,11 +10,21 @@ METHODS = ("update", "request_state", "custom")
 
 
 class CheckedWidget(anywidget.AnyWidget):
-    """A widget that no message can bring into a state that it could not be in; a wrong one changes nothing."""
+    """A widget that no message can bring into a state that it could not be in; a wrong one changes nothing.
+
+    Attributes:
+        clicks: Of what type its page says what was clicked.
+    """
+
+    clicks: type = type(None)
 
     def read_state(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """Give what is taken of a state that a page sent."""
         return dict(state)
+
+    def on_click(self, call: Callable[[Any], object]) -> None:
+        """Call back with what is clicked on the page."""
+        self.on_msg(lambda _widget, clicked, _buffers: call(clicked))
 
     def _handle_msg(self, msg: Mapping[str, Any]) -> None:
         try:
@@ -23,6 +33,8 @@ class CheckedWidget(anywidget.AnyWidget):
                 raise ValueError(f"method {data['method']!r}")
             if data["method"] == "update":
                 self._check(data, msg.get("buffers") or [])
+            if data["method"] == "custom" and not isinstance(data["content"], self.clicks):
+                raise TypeError(f"a click of type {type(data['content']).__name__}")
         except Exception as error:  # noqa: BLE001  nobody knows what a page may send
             first = (str(error).splitlines() or [""])[0][:200]
             self.log.warning("%s let go a malformed message: %s: %s", type(self).__name__, type(error).__name__, first)

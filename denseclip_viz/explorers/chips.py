@@ -16,14 +16,13 @@ class Chips(CheckedWidget):
         title: The line that unfolds it.
         groups: Names, and the words of each.
         note: What stands below them.
-        chosen: The word that was clicked last; empty again behind it.
     """
 
     _esm = (HERE / "chips.js").read_text("utf-8")
     title = traitlets.Unicode("").tag(sync=True)
     groups: Any = traitlets.List().tag(sync=True)
     note = traitlets.Unicode("").tag(sync=True)
-    chosen = traitlets.Unicode("").tag(sync=True)
+    clicks = str
 
     def __init__(self, title: str, groups: Mapping[str, Sequence[str]], note: str = "") -> None:
         super().__init__(title=title, groups=[[name, list(words)] for name, words in groups.items()], note=note)

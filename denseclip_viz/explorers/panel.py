@@ -167,13 +167,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             if not self._showing and any(change["new"][name] != change["old"][name] for name in ("prompt", "template")):
                 on_move()
 
-        def chosen(change: Any) -> None:
-            if change["new"]:
-                self.move_to(change["new"])
-
         thumbnails.current = self.canvas.state
         self.canvas.observe(self.safe_callback(moved), "state")
-        thumbnails.observe(self.safe_callback(chosen), "chosen")
+        thumbnails.on_click(self.safe_callback(self.move_to))
 
     def move_to(self, state: Mapping[str, Any]) -> None:
         """Show something else of the result, at both sides of a comparison: some names of the canvas' state."""

@@ -124,12 +124,7 @@ function render({ model, el }) {
       head.title = tip;
     }
   }
-  function choose(patch) {
-    for (const chosen of [{ ...patch }, {}]) { // emptied, so that the same thumbnail can be chosen again
-      model.set("chosen", chosen);
-      model.save_changes();
-    }
-  }
+  const choose = (patch) => model.send(patch); // no state: of states a busy kernel is told the last alone
   function bodyOf(section, draw) {
     if (section.kind === "bars") return [barsOf(section)];
     if (section.strip) return [stripOf(section, draw, choose)];

@@ -89,15 +89,14 @@ class Thumbnails(CheckedWidget):
     """Small maps that are shown big when they are clicked, curves and bars.
 
     Attributes:
-        chosen: What was clicked last: a part of a canvas' state.
         current: The state of the canvas, whose thumbnails are marked.
     """
 
     _esm = script("base") + (HERE / "thumbnails.js").read_text("utf-8")
     _css = (HERE / "thumbnails.css").read_text("utf-8")
     _packed = traitlets.Dict().tag(sync=True)
-    chosen = traitlets.Dict().tag(sync=True)
     current = traitlets.Dict().tag(sync=True)
+    clicks = dict  # a part of a canvas' state
 
     def show(self, grids: Sequence[ThumbnailGrid], *, image: npt.ArrayLike, where: Placement) -> None:
         """Show other maps of an image, uint8 (row, column, rgb), and where they lie in it."""

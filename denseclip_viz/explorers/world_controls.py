@@ -61,17 +61,17 @@ class WorldControls:
             number, self._number = self._number, self._number + 1
             look(scene(number, SIDE, split=SPLIT), f"scene {number}")
 
-        def open_one(change: Any) -> None:
-            if change["new"] in SCENES:
-                look(scene(change["new"], SIDE), change["new"])
+        def open_one(words: str) -> None:
+            if words in SCENES:
+                look(scene(words, SIDE), words)
 
-        def add(change: Any) -> None:
-            if change["new"] and controls.add(change["new"]):
+        def add(word: str) -> None:
+            if controls.add(word):
                 run()
 
         self.next.on_click(safe(follow))
-        self.scenes.observe(safe(open_one), "chosen")
-        self.words.observe(safe(add), "chosen")
+        self.scenes.on_click(safe(open_one))
+        self.words.on_click(safe(add))
 
 
 def words() -> dict[str, list[str]]:

@@ -1,6 +1,7 @@
 """Explorers on narrow and wide pages, light and dark: nothing scrolls inside, all can be read, clicks are seen."""
 
 import pytest
+from playwright.sync_api import expect
 from readers import faults
 from watch import SETTLED, image, watched
 
@@ -107,6 +108,17 @@ def test_a_click_on_the_last_tile_changes_an_image_that_is_in_sight(page, at):
     page.wait_for_function(IN_SIGHT, arg=shown.element_handle())
     root.locator(".dcvx-grid .dcvx-tile").first.click()
     page.wait_for_function(SETTLED)  # or its drawing would be taken for the next test's
+
+
+@pytest.mark.parametrize("at", [1, 2], ids=EXPLORERS[1:])
+def test_of_clicks_one_behind_the_other_the_last_is_shown(notebook, at):
+    root = notebook.locator(".dcv-explorer").nth(at)
+    tiles = root.locator(".dcvx-grid").first.locator(".dcvx-tile")
+    for order in ([0, 1, -1], [-1, 1, 0]):  # the kernel is busy with the first one
+        tiles.evaluate_all("(tiles, order) => order.forEach(at => tiles.at(at).click())", order)
+        expect(tiles.nth(order[-1])).to_have_attribute("aria-pressed", "true")
+        notebook.wait_for_function(SETTLED)
+        expect(tiles.nth(order[-1])).to_have_attribute("aria-pressed", "true")
 
 
 def test_people_who_read_by_ear_get_all_of_the_explorers(notebook, theme):

@@ -13,14 +13,15 @@ JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-NAMES = ("state", "pinned", "locked", "_payload", "_links", "status_kind", "content", "name", "refused", "chosen", "x")
+NAMES = ("state", "pinned", "locked", "_payload", "_links", "status_kind", "content", "name", "refused", "x")
 STATES = st.dictionaries(st.sampled_from(NAMES), JUNK, max_size=3)
 CANVAS = st.dictionaries(st.sampled_from(["prompt", "view", "head", "pinned", "opacity", "threshold", "x"]), JUNK)
 UPDATES = st.fixed_dictionaries(
     {"method": st.just("update"), "state": STATES | CANVAS.map(lambda state: {"state": state}) | JUNK},
     optional={"buffer_paths": JUNK},
 )
-DATA = UPDATES | st.dictionaries(st.sampled_from(["method", "state"]), JUNK) | JUNK
+CLICKS = st.fixed_dictionaries({"method": st.just("custom")}, optional={"content": JUNK})
+DATA = UPDATES | CLICKS | st.dictionaries(st.sampled_from(["method", "state"]), JUNK) | JUNK
 MESSAGES = st.fixed_dictionaries(
     {"content": st.fixed_dictionaries({"data": DATA}) | JUNK}, optional={"buffers": st.lists(st.binary(max_size=3))}
 )
@@ -37,7 +38,7 @@ def explorer():
 @given(message=MESSAGES)
 def test_whatever_a_page_sends_the_canvas_can_be_drawn_and_nothing_is_raised(explorer, message):
     result = explorer.result
-    for widget in (explorer.canvas, explorer.controls.image, explorer.status):
+    for widget in (explorer.canvas, explorer.controls.image, explorer.status, *explorer._spec.below):
         widget._handle_msg(message)
     canvas = explorer.canvas
     canvas.state = dict(canvas.state)  # which refuses what cannot be
@@ -54,6 +55,8 @@ def test_whatever_a_page_sends_the_canvas_can_be_drawn_and_nothing_is_raised(exp
         ({"method": "nothing"}, "ValueError"),
         ({"method": "update", "state": {"state": {"opacity": 7}}}, "ImageError"),
         ({"method": "update", "state": {"locked": [1]}}, "TraitError"),
+        ({"method": "custom", "content": {"prompt": "a road"}}, "TypeError"),
+        ({"method": "custom"}, "KeyError"),
     ],
 )
 def test_a_malformed_message_is_one_line_in_the_log_and_changes_nothing(explorer, caplog, data, kind):
