@@ -16,6 +16,8 @@ import torch
 from oracle import Vit
 from torch import nn
 
+from denseclip_viz.clip.load.weights import Undrawn
+
 Module = TypeVar("Module", bound=nn.Module)
 
 TABLES = ("embedding", "pos_embed", "token", "latent", "relative_position_bias_table", "rel_pos.mlp")
@@ -84,7 +86,8 @@ def _build(vision: dict, *, seed: int, dtype: torch.dtype, sharpness: float, **o
     vision = vision | {name: value for name, value in options.items() if name in known}
     options = {name: value for name, value in options.items() if name not in known}
     embed_dim, text = options.pop("embed_dim", 24), TEXT | options.pop("text", {})
-    model = CLIP(embed_dim, CLIPVisionCfg(**vision), CLIPTextCfg(**text), **options)
+    with Undrawn():
+        model = CLIP(embed_dim, CLIPVisionCfg(**vision), CLIPTextCfg(**text), **options)
     return randomise(model.to(dtype), seed, sharpness)
 
 
@@ -173,7 +176,7 @@ def tiny_tower(kind: str, *, seed: int = 0, dtype: torch.dtype = torch.float64, 
     name, pool, smaller, cell = TIMM[kind]
     conv = kind in ("ConvNeXt", "ConvNeXt-mlp", "FastViT", "Swin")
     smaller = smaller if conv else {**smaller, "depth": 2, "img_size": 3 * cell} | options
-    with smaller_timm(smaller):
+    with smaller_timm(smaller), Undrawn():
         proj = "mlp" if kind.endswith("mlp") else None if pool in ("token", "map") else "linear"
         proj = "none" if kind == "SigLIP" else None if kind == "FastViT" else proj
         width = 32 if kind == "SigLIP" else 24

@@ -3,7 +3,7 @@
 import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -21,7 +21,7 @@ from denseclip_viz.clip.load.tokenizer import read_tokenizer, text_config
 from denseclip_viz.clip.load.transformers_config import unbuildable
 from denseclip_viz.clip.load.transformers_names import in_open_clips_names
 from denseclip_viz.clip.load.transformers_towers import put_in
-from denseclip_viz.clip.load.weights import Checkpoint, fill, hash_start, require_finite, says_random  # fmt: skip
+from denseclip_viz.clip.load.weights import Checkpoint, Undrawn, fill, hash_start, require_finite, says_random
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.text.disk_cache import weights_print
 from denseclip_viz.clip.text.tokenize import Tokenizer
@@ -196,7 +196,7 @@ def _build(
     """
     from open_clip import CLIP, CoCa, CustomTextCLIP
 
-    with _described(source), building():
+    with _described(source), building(), Undrawn() if checkpoint else nullcontext():
         config = copy.deepcopy({**source.config, "text_cfg": dict(text)})
         config["quick_gelu"] = facts["activation"].value == "quickgelu"
         if checkpoint and "logit_bias" in checkpoint.tensors:  # trained with a sigmoid loss, whatever its name

@@ -3,12 +3,15 @@
 import hashlib
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from denseclip_viz.clip.load.file_kinds import no_remarks, read_file, refuse_foreign
 from denseclip_viz.clip.load.models import fitting_models
@@ -27,6 +30,10 @@ _NUMBERS = {
     "logit_scale": "the logarithm of the temperature, one number without which no answer is a share: save it too",
     "logit_bias": "what a sigmoid loss (SigLIP) adds to the logits: weights without it were trained with another",
 }
+# whatever else a module draws itself with comes down to these
+_DRAWING = frozenset(
+    (Tensor.normal_, Tensor.uniform_, Tensor.erfinv_, init.normal_, init.uniform_, init.kaiming_uniform_)
+)
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -69,6 +76,26 @@ def read_checkpoint(file: Path) -> Checkpoint:
         WeightsError: The file is broken, of another kind, holds no named tensors, or two models.
     """
     return Checkpoint(file, *unwrap(read_file(file), file))
+
+
+class Undrawn(TorchFunctionMode):
+    """Within it, in this thread, nothing is filled with random numbers, as every tensor then comes from a file.
+
+    Modules draw their numbers when they are built, which is nearly all of the time that it takes.
+    """
+
+    def __torch_function__(
+        self,
+        call: Callable[..., Any],
+        types: Collection[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Give a tensor back as it came where it would be drawn."""
+        given = kwargs or {}
+        if call in _DRAWING:
+            return args[0] if args else given["tensor"]
+        return call(*args, **given)
 
 
 def fill(clip: nn.Module, checkpoint: Checkpoint, *, name: str) -> str:

@@ -14,12 +14,24 @@ from checkpoint_files import TINY, TINY_RESNET, VIT, add_name, same, state, writ
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from torch.overrides import TorchFunctionMode
 
 import denseclip_viz as dcv
 from denseclip_viz.clip.load import models as listing
 from denseclip_viz.clip.load.checkpoints import load_clip
 from denseclip_viz.clip.load.weights import OPENAI_MARKS
 from denseclip_viz.errors import OutOfMemoryError, WeightsError
+
+
+class Drawn(TorchFunctionMode):
+    """Counts the numbers that are drawn at random in place."""
+
+    count = 0
+
+    def __torch_function__(self, call, types, args=(), kwargs=None):
+        if getattr(call, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
+            self.count += (args[0] if args else kwargs["tensor"]).numel()
+        return call(*args, **(kwargs or {}))
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +223,27 @@ def test_of_two_names_that_differ_in_the_activation_only_the_plain_one_is_advise
         patch.setattr(listing, "known_models", lambda pattern="*": both)
         with pytest.raises(WeightsError, match="the sizes of ViT-S-32-alt: pass that name"):
             load_clip(named(), pretrained=tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit", "mean", "query"])
+def test_a_model_from_a_file_is_not_drawn_before_and_lacks_nothing_of_a_drawn_one(kind, model_folder):
+    name = str(model_folder(kind))
+    with Drawn() as drawn:
+        loaded = dcv.load(name).clip
+    numbers = sum(parameter.numel() for parameter in loaded.parameters())
+    assert drawn.count < 0.01 * numbers
+    with Drawn() as drawn:
+        other = dcv.load(name, pretrained="random").clip
+    assert drawn.count > 0.9 * numbers
+    beside = [name for name, _ in other.named_buffers() if name not in loaded.state_dict()]  # in no file
+    assert all(torch.equal(other.get_buffer(name), loaded.get_buffer(name)) for name in beside)
+
+
+@pytest.mark.parametrize("name", ["bundled-resnet", "bundled-vit", "bundled-vit-cls"])
+def test_a_bundled_model_is_not_drawn_before_it_is_read(name):
+    with Drawn() as drawn:
+        dcv.load(name)
+    assert drawn.count < 1000
 
 
 def test_a_file_that_may_not_be_read_is_not_called_broken(folder, tmp_path, monkeypatch):
