@@ -136,32 +136,60 @@ def label_pixels(scores: Tensor, geometry: Geometry) -> NDArray[np.int16]:
 
     A class with -100 is removed; -1 stands where every class is, or the model saw nothing.
     """
-    chosen = contenders(scores, geometry)
     y, x, rows, columns = weights(geometry, *geometry.image)
     down, across = (torch.from_numpy(np.nan_to_num(w)).to(scores.dtype) for w in (y, x))
-    best, place = (down @ (scores[chosen] @ across.T)).max(0)
-    labels = chosen[place].numpy().astype(np.int16)
-    labels[(best <= REMOVED / 2).numpy() | ~(rows[:, None] & columns)] = -1
-    return labels
+    best, labels = scores.new_full(geometry.image, -torch.inf), torch.full(geometry.image, -1, dtype=torch.int16)
+    cells = _contended(scores, geometry)
+    spans = zip(_spans(cells.any(2), down > 0), _spans(cells.any(1), across > 0), strict=True)
+    for index, (high, wide) in enumerate(spans):
+        # one class after the other, each where it can win: all maps at once would take many times an image's memory
+        drawn, top = down[high] @ (scores[index] @ across[wide].T), best[high, wide]
+        labels[high, wide].masked_fill_(drawn > top, index)
+        torch.maximum(top, drawn, out=top)
+    named = labels.numpy()
+    named[(best <= REMOVED / 2).numpy() | ~(rows[:, None] & columns)] = -1
+    return named
 
 
 def contenders(scores: Tensor, geometry: Geometry | None = None) -> Tensor:
     """Find the classes that can be the best one somewhere between cells; the others need not be drawn.
 
-    Between four cells a class is never above its highest corner, and the best one never below the highest of all
-    lowest corners. Drawn in two steps a pixel can mix two neighbouring fours; the mean over windows mixes any.
-
     Example:
         >>> contenders(torch.tensor([[[0.9, 0.1]], [[0.2, 0.3]], [[0.1, 0.05]]])).tolist()
         [0, 1]
     """
+    return _contended(scores, geometry).flatten(1).any(1).nonzero()[:, 0]
+
+
+def _contended(scores: Tensor, geometry: Geometry | None) -> Tensor:
+    """Find the cells between which each class can be the best one, `(class, y, x)`.
+
+    Between four cells a class is never above its highest corner, and the best one never below the highest of all
+    lowest corners. Drawn in two steps a pixel can mix two neighbouring fours; the mean over windows mixes any.
+    """
     if geometry is not None and geometry.apart:
-        return torch.arange(len(scores))
+        return torch.ones_like(scores, dtype=torch.bool)
     reach = 3 if geometry is not None and geometry.stretch else 2
     padded = F.pad(scores[None], (1, 1, 1, 1), mode="replicate")[0]
     highest, lowest = F.max_pool2d(padded, reach, stride=1), -F.max_pool2d(-padded, reach, stride=1)
-    able = highest >= lowest.amax(0) - _ROUNDING
-    return able.flatten(1).any(1).nonzero()[:, 0]
+    able = (highest >= lowest.amax(0) - _ROUNDING).to(scores.dtype)
+    corners = F.max_pool2d(F.pad(able[None], (reach - 1,) * 4), reach, stride=1)[0]  # of each, those that it is between
+    return corners[:, 1:-1, 1:-1] > 0
+
+
+def _spans(able: Tensor, mixed: Tensor) -> list[slice]:
+    """Give the rows that mix nothing but cells from the first to the last of each class, `able` (class, cell).
+
+    `mixed`, (row, cell), says which cells a row mixes.
+    """
+    cells, weights = able.numpy(), mixed.numpy()
+    rows, count = weights.shape
+    every = np.arange(count)[:, None]
+    from_here, up_to_here = weights.argmax(1) >= every, count - 1 - weights[:, ::-1].argmax(1) <= every
+    starts = np.where(from_here.any(1), from_here.argmax(1), rows)[cells.argmax(1)]
+    ends = np.where(up_to_here.any(1), rows - up_to_here[:, ::-1].argmax(1), 0)[count - 1 - cells[:, ::-1].argmax(1)]
+    ends = np.where(cells.any(1), ends, 0)
+    return [slice(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
 def confusion_in_groups(true: NDArray[np.intp], scores: NDArray[np.floating], groups: NDArray[np.intp]) -> Counts:

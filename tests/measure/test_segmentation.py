@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
+from geometries import geometries, thorough
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denseclip_viz.measure.segmentation import confusion, intersection_over_union
+from denseclip_viz.geometry import Tiles, Whole, upsample
+from denseclip_viz.maps.refine import REMOVED
+from denseclip_viz.measure.segmentation import confusion, intersection_over_union, label_pixels
 
 
 @given(st.integers(0, 2**16))
@@ -29,3 +33,26 @@ def test_confusion_and_iou_equal_a_loop_over_pixels(seed):
 def test_a_perfect_segmentation_scores_one():
     truth = np.array([[0, 1], [2, 2]])
     assert np.nanmean(intersection_over_union(confusion(truth, truth, 3))) == 1
+
+
+FITS = st.sampled_from([None, Whole(stretch=True), Tiles(apart=True)])
+
+
+@thorough
+@given(FITS.flatmap(geometries), st.integers(0, 2**16), st.integers(1, 12), st.booleans())
+def test_every_pixel_is_of_the_highest_of_all_maps_drawn_at_full_size(planned, seed, classes, even):
+    geometry, generator = planned[0], np.random.default_rng(seed)
+    scores = generator.normal(0, 1, (classes, *geometry.grid))
+    if not even:  # the first wins, each other one at one place
+        scores[0], scores[1:] = 0, scores[1:] / 10 - 2
+        places = generator.integers(0, geometry.grid, (classes, 2))
+        scores[np.arange(classes), places[:, 0], places[:, 1]] = 1
+    scores[generator.random(classes) < 0.1] = REMOVED
+    drawn = np.stack([upsample(one, geometry) for one in scores])
+    labels = label_pixels(torch.from_numpy(scores), geometry)
+    seen = np.isfinite(drawn[0])
+    assert (labels[~seen] == -1).all()
+    highest, given_to = drawn[:, seen].max(0, initial=REMOVED), labels[seen].astype(int)
+    assert ((given_to == -1) == (highest <= REMOVED / 2)).all()
+    there = given_to >= 0
+    assert (drawn[:, seen][given_to[there], np.flatnonzero(there)] >= highest[there] - 1e-9).all()
