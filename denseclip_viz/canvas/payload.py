@@ -121,6 +121,15 @@ class Payload:
         stack: dict[str, Any] = self.meta["stacks"][number]
         return stack, first + (at["template"] * stack["sizes"][1] + at["prompt"] if len(stack["axes"]) == 2 else 0)
 
+    def threshold_of(self, state: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Say what a threshold is a number of: of which kind, as kindOf in selection.js, and on which scale."""
+        if not self.meta["maps"][state["layer"]].get(state["view"]):
+            return ()
+        stack, _ = self.select(state)
+        apart = bool(state["versus"]) and state["contrast"] == "difference"
+        hovers = state["hover"] and bool(self.meta["features"])
+        return (apart, hovers, stack["unit"], stack["diverging"]), (stack["low"], stack["high"])
+
 
 def pack_result(
     result: xr.Dataset | xr.DataArray,
@@ -165,29 +174,6 @@ def pack_result(
     if packed.megabytes > limit:
         raise _too_large(packed, limit)
     return packed
-
-
-def of_one_image(one: Payload, other: Payload) -> bool:
-    """Say whether two results are of the same image, in which a place is the same place."""
-    same = all(one.meta[name] == other.meta[name] for name in ("title", "size"))
-    return same and one.buffers.get("image") == other.buffers.get("image")
-
-
-def moved_cell(cell: Sequence[int] | None, before: Payload, after: Payload) -> list[int] | None:
-    """Find the cell at the same place of the image where the grid is another; none where the image is another."""
-    return same_place(cell, before, after) if of_one_image(before, after) else None
-
-
-def same_place(cell: Sequence[int] | None, before: Payload, after: Payload) -> list[int] | None:
-    """Find the cell at the same share of the image; a place that is not seen there has none."""
-    if cell is None:
-        return None
-    old, new = before.place(), after.place()
-    if (middle := old.middle_of(cell)) is None:
-        return None
-    place = [at * now / then for at, then, now in zip(middle, old.image, new.image, strict=True)]
-    in_sight = all(new.visible[axis] <= at <= new.visible[axis + 2] for axis, at in enumerate(place))
-    return new.cell_at(place) if in_sight else None
 
 
 def scales_of(results: Result | Sequence[Result]) -> list[dict[Key, Scale]]:

@@ -106,7 +106,7 @@ def drawn(shown: Payload, state: Mapping[str, Any]) -> tuple[Bytes, Labels | Non
 
 def _other(shown: Payload, state: Mapping[str, Any]) -> dict[str, Any] | None:
     """Find the state of the map that is compared with, where both are on one scale, as contrast.js does."""
-    if state["versus"] is None or state["hover"]:
+    if state["versus"] is None or (state["hover"] and shown.meta["features"]):
         return None
     name, value = state["versus"]
     other = {**state, name: value}

@@ -11,7 +11,8 @@ import xarray as xr
 
 from denseclip_viz.canvas import bundle, module, style
 from denseclip_viz.canvas.messages import CheckedWidget
-from denseclip_viz.canvas.payload import Payload, Result, moved_cell, of_one_image, pack_result, same_place, scales_of
+from denseclip_viz.canvas.payload import Payload, Result, pack_result, scales_of
+from denseclip_viz.canvas.places import moved_cell, of_one_image, same_place
 from denseclip_viz.canvas.snapshot import snapshot
 from denseclip_viz.canvas.state import AUTO, DEFAULTS, carry_over, checked_controls, completed, opening
 from denseclip_viz.errors import OutputError
@@ -156,6 +157,11 @@ class Canvas(CheckedWidget):
             rows=rows,
         )
 
+    @property
+    def choices(self) -> dict[str, list[Any]]:
+        """What its state may name: `{"prompt": […], "template": […], "view": […], …}`; nothing before a result."""
+        return {} if self._shown is None else self._shown.choices
+
     def show(
         self,
         result: Result,
@@ -182,6 +188,8 @@ class Canvas(CheckedWidget):
             state["pinned"] = moved_cell(state["pinned"], before, own)
             state["region"] = state["region"] if of_one_image(before, own) else None
         state = carry_over(state, own.choices, frame=own.frame)
+        if before is not None and before.threshold_of(self.state)[:1] != own.threshold_of(state)[:1]:
+            state["threshold"] = None
         with self.hold_sync():
             self._own, self._limits, self._leave_out = own, limits, leave_out
             self._rescale()
@@ -208,7 +216,11 @@ class Canvas(CheckedWidget):
         own = {name: self.state[name] for name, names in offered.items() if other.state[name] not in names}
         places = {"pinned": same_place(other.state["pinned"], before, after)}
         places |= {} if of_one_image(before, after) else {"region": None}
-        self.state = carry_over({**other.state, **own, **places}, offered, frame=after.frame)
+        state = carry_over({**other.state, **own, **places}, offered, frame=after.frame)
+        if before.threshold_of(other.state)[:1] != after.threshold_of(state)[:1]:
+            is_same = after.threshold_of(self.state) == after.threshold_of(state)
+            state["threshold"] = self.state["threshold"] if is_same else None
+        self.state = state
 
     def save(
         self, file: str | os.PathLike[str], result: Result, *, trace: Trace | None = None, force: bool = False
@@ -312,8 +324,13 @@ class Canvas(CheckedWidget):
 
     @traitlets.validate("state")
     def _complete(self, proposal: Mapping[str, Any]) -> dict[str, Any]:
-        choices, frame = ({}, None) if self._shown is None else (self._shown.choices, self._shown.frame)
-        return completed(proposal["value"], self.state, choices, frame=frame)
+        given, shown = proposal["value"], self._shown
+        if shown is None:
+            return completed(given, self.state, {})
+        state = completed(given, self.state, shown.choices, frame=shown.frame)
+        if "threshold" not in given and shown.threshold_of(self.state) != shown.threshold_of(state):
+            state["threshold"] = None  # it was a number of another scale
+        return state
 
     @traitlets.validate("locked")
     def _check_locked(self, proposal: Mapping[str, Any]) -> list[str]:

@@ -190,13 +190,14 @@ function showSheet(view) {
   const { tiles = [], title, start, images, page, per_page: most } = view.model.get("_sheet"), { sheet } = view.parts;
   const part = images > most ? `: ${start + 1}–${start + tiles.length}` : "";
   const head = make("div", "dcvx-sheet-head", {}, make("h4", "", {}, tiles.length ? `${title} selected${part}` : "nothing selected"));
-  const turn = (text, to) => {
-    const button = make("button", "dcvx-plain", { type: "button" }, text);
-    button.disabled = to < 0 || to * most >= images;
-    button.addEventListener("click", () => view.set("_page", to));
+  const turn = (text, by) => {
+    const button = make("button", "dcvx-plain", { type: "button" }, text), pageFrom = (at) => clamp(at + by, 0, Math.ceil(images / most) - 1);
+    button.disabled = pageFrom(page) === page;
+    // from the page that was asked for: a busy kernel has not laid it yet
+    button.addEventListener("click", () => view.set("_page", pageFrom(view.model.get("_page"))));
     return button;
   };
-  if (images > most) head.append(turn("previous", page - 1), turn("next", page + 1));
+  if (images > most) head.append(turn("previous", -1), turn("next", 1));
   const list = make("div", "dcvx-images", {}, ...tiles.map((tile) => {
     const image = tile.image.byteLength ? picture(tile.image, "") : make("span", "dcvx-none", {}, tile.note);
     const words = [make("span", "dcvx-name", { dir: "auto" }, tile.name), make("span", "", {}, tile.score)];
@@ -230,6 +231,7 @@ function render({ model, el }) {
     map.at = point;
     view.mark([]);
     parts.card.hidden = true;
+    hover(); // what the kernel told of this point already: it tells nothing twice
     clearTimeout(asked);
     asked = setTimeout(() => view.set("_pointed", point), 60);
   };

@@ -99,13 +99,18 @@ class History:
         """Call back when another run is to be shown again."""
 
         def go(at: int) -> None:
-            if not self._showing and at != self.at and 0 <= at < len(self.runs):
+            if not self._showing and at != self._next and 0 <= at < len(self.runs):
                 self._awaited = self.runs[at]
                 ask(self._awaited)
 
-        self.back.on_click(safe(lambda _: go(self.at - 1)))
-        self.forward.on_click(safe(lambda _: go(self.at + 1)))
+        self.back.on_click(safe(lambda _: go(self._next - 1)))
+        self.forward.on_click(safe(lambda _: go(self._next + 1)))
         self.list.observe(safe(lambda change: go(change["new"])), "value")
+
+    @property
+    def _next(self) -> int:
+        """Which run will be shown: that which was returned to last, though its answer is still to come."""
+        return self.runs.index(self._awaited) if self._awaited in self.runs else self.at
 
     def restore(self) -> None:
         """Say again which run is shown."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from denseclip_viz.arguments import choose_paths
 from denseclip_viz.canvas.snapshot import still_of
 from denseclip_viz.canvas.widget import Canvas
 from denseclip_viz.clip.dense_path import DensePath
+from denseclip_viz.errors import PromptError
 from denseclip_viz.explorers.compared_side import NOTHING, Answered, Choice, ComparedSide
 from denseclip_viz.explorers.controls import Controls, Showing, sort_locks
 from denseclip_viz.explorers.history import History, Run
@@ -74,7 +76,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         other: Answered | None = None,
     ) -> None:
         self._spec, self._session, self.shown = spec, session, result
-        self._showing, self._refined, self._view = Showing(), False, "dense"
+        self._showing, self._refined = Showing(), False
+        self._image, self._unrefined = result.query.image, dict[str, Any]()
         self._compared, self.history = spec.compared, spec.history
         query, shown = result.query, {"names": spec.controls, "hidden": hidden}
         self.controls = Controls(query.prompts, session.names, paths=query.paths, more=spec.more, **shown)
@@ -121,7 +124,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def run(self) -> None:
         """Look again, with what the controls say; as the Run button."""
         with self._lock:
-            self._start(self.shown.query.image)
+            self._start(self._image)
 
     def look_at(self, image: ImageLike | ImageSource) -> None:
         """Look at another image, of any size.
@@ -135,6 +138,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def stop(self) -> None:
         """Give up what is running; what was shown stays."""
         if self._worker.stop():
+            self._image = self.shown.query.image
             self.controls.show(self.shown.query)
             if self._compared is not None:
                 self._compared.restore()
@@ -167,9 +171,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             if not self._showing and any(change["new"][name] != change["old"][name] for name in ("prompt", "template")):
                 on_move()
 
-        thumbnails.current = self.canvas.state
+        thumbnails.current, thumbnails._link = self.canvas.state, uuid.uuid4().hex
+        self.canvas._links = [*self.canvas._links, thumbnails._link]
         self.canvas.observe(self.safe_callback(moved), "state")
-        thumbnails.on_click(self.safe_callback(self.move_to))
 
     def move_to(self, state: Mapping[str, Any]) -> None:
         """Show something else of the result, at both sides of a comparison: some names of the canvas' state."""
@@ -205,6 +209,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             self.history.on_return(self._return_to, self.safe_callback)
 
     def _return_to(self, run: Run) -> None:
+        self._image = run.query.image
         self.controls.restore(run.query)
         if self._compared is not None:
             self._compared.choice = run.compared_with
@@ -216,6 +221,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._tell_sent()
 
     def _start(self, image: ImageSource) -> None:
+        self._image = image  # the next run is of it too, whatever comes of this one
+        if self.history is not None:
+            self.history.restore()
         self._ask(self.controls.query(image, layers=self._spec.layers))
 
     def _ask(self, query: Query) -> None:
@@ -256,16 +264,21 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.canvas.status = " · ".join(filter(None, (sent, self.shown.status)))
 
     def _draw(self, result: Result, like: Sequence[xr.Dataset]) -> None:
-        """Show refined segments alone on the canvas; behind them the view comes back that was there before."""
-        refined, view = self._refined, self.canvas.state["view"]
+        """Show refined segments alone on the canvas; behind them comes back what they had no place for."""
+        refined, before = self._refined, self.canvas.state
         asked = result.query.attributions not in ((), self.shown.query.attributions)
         if result.segments is None:
             self.canvas.show(result.comparison, trace=result.trace, like=like)
-            self.canvas.state = {"view": "attribution"} if asked else {"view": self._view} if refined else {}
+            self._refined, choices = False, self.canvas.choices
+            there = ((name, value, choices.get(name)) for name, value in self._unrefined.items())
+            back = {name: value if value in offered else offered[0] for name, value, offered in there if offered}
+            self.canvas.state = {"view": "attribution"} if asked else back if refined else {}
         else:
             self.canvas.show(result.segments, trace=result.trace)
-            self._view = self._view if refined else view
-        self._refined = result.segments is not None
+            self._refined = True
+            if not refined:
+                offered = self.canvas.choices.items()
+                self._unrefined = {name: before[name] for name, values in offered if before[name] not in values}
 
     def _report(self, text: str, share: float) -> None:
         self.status.show(text + " …", "busy", share)
@@ -274,6 +287,10 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.controls.stop.disabled = True
 
     def _show_failure(self, error: BaseException) -> None:
+        if not isinstance(error, PromptError):  # another prompt may do for the image
+            self._image = self.shown.query.image
+        if self.history is not None:
+            self.history.restore()
         with self.status.errors_shown():
             raise error
 

@@ -72,7 +72,7 @@ class SideBySide:
             self._follow_difference()
 
     def _make_parts(self) -> None:
-        linked = [name for name in CONTROLS if name not in ("keep", "threshold")]
+        linked = [name for name in CONTROLS if name not in ("keep", "threshold") or name in self.left.locked]
         self.line, self._heads = StatusLine(), [widgets.Label() for _ in range(3)]
         self.canvas, self.difference = Canvas(still=False), Canvas(still=False, locked=linked)
         link(self.left, self.canvas, self.difference, one_scale=False)
@@ -90,9 +90,10 @@ class SideBySide:
         self.canvas.show(shown, trace=right.trace, like=[left.comparison])
         self.canvas.status = right.status
         self.canvas.follow(self.left)
-        choices = [{} if one._shown is None else one._shown.choices for one in (self.left, self.canvas)]
+        ours, theirs = self.left.choices, self.canvas.choices
+        shared = [name for name in CONTROLS if name != "keep" and ours.get(name) == theirs.get(name)]
         # what is chosen at the left moves both; names that the two do not share are chosen at each
-        self.canvas.locked = [n for n in CONTROLS if n != "keep" and choices[0].get(n) == choices[1].get(n)]
+        self.canvas.locked = list(dict.fromkeys([*shared, *self.left.locked]))
 
     def _moved(self, change: Any) -> None:
         if any(change["new"][name] != change["old"][name] for name in FOLLOWED):
@@ -148,5 +149,9 @@ def _remarks(sides: tuple[Result, Result] | None) -> list[str]:
 
 def _along(side: Result, canvas: Canvas) -> xr.Dataset:
     """Take of a comparison the path that a canvas shows."""
-    both = side.comparison
-    return both.sel(path=canvas.state["path"]) if "path" in both.dims else both
+    both, path = side.comparison, canvas.state["path"]
+    if "path" in both.dims:
+        both = (
+            both.sel(path=path) if path in both["path"] else both.isel(path=0)
+        )  # refined segments are along the first
+    return both

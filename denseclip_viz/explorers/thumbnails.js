@@ -112,19 +112,22 @@ function render({ model, el }) {
   el.classList.add("dcvx-tiles");
   let version = 0, under = null, laid = "", most = MOST;
 
-  function mark() {
-    const current = model.get("current");
+  function mark(current = model.get("current")) {
     for (const thumbnail of el.querySelectorAll(".dcvx-tile")) {
       const same = Object.entries(thumbnail.dcvPatch).every(([name, value]) => current[name] === value);
       thumbnail.setAttribute("aria-pressed", String(same));
     }
     for (const head of el.querySelectorAll(".dcvx-row-head")) {
-      const [name, tip] = head.dcvNames[current.prompt] ?? Object.values(head.dcvNames)[0];
+      const own = Object.hasOwn(head.dcvNames, current.prompt); // a prompt may be called “constructor”
+      const [name, tip] = own ? head.dcvNames[current.prompt] : Object.values(head.dcvNames)[0];
       head.firstChild.textContent = name;
       head.title = tip;
     }
   }
-  const choose = (patch) => model.send(patch); // no state: of states a busy kernel is told the last alone
+  function choose(patch) {
+    send({ patch, links: [model.get("_link")], visited: [] }); // to the canvas, which tells the kernel
+    mark({ ...model.get("current"), ...patch });
+  }
   function bodyOf(section, draw) {
     if (section.kind === "bars") return [barsOf(section)];
     if (section.strip) return [stripOf(section, draw, choose)];
@@ -169,14 +172,15 @@ function render({ model, el }) {
   const watch = new ResizeObserver(() => laid && layout() !== laid && layOut());
   watch.observe(el);
   model.on("change:_packed", update);
-  model.on("change:current", mark);
+  const moved = () => mark();
+  model.on("change:current", moved);
   update();
   return () => {
     version++;
     watch.disconnect();
     under?.close();
     model.off("change:_packed", update);
-    model.off("change:current", mark);
+    model.off("change:current", moved);
   };
 }
 

@@ -96,7 +96,7 @@ class Thumbnails(CheckedWidget):
     _css = (HERE / "thumbnails.css").read_text("utf-8")
     _packed = traitlets.Dict().tag(sync=True)
     current = traitlets.Dict().tag(sync=True)
-    clicks = dict  # a part of a canvas' state
+    _link = traitlets.Unicode("").tag(sync=True)  # one of those of the canvas, which a click moves in the page
 
     def show(self, grids: Sequence[ThumbnailGrid], *, image: npt.ArrayLike, where: Placement) -> None:
         """Show other maps of an image, uint8 (row, column, rgb), and where they lie in it."""

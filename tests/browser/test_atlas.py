@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 from readers import faults
-from watch import watched
+from watch import until, watched
 
 from denseclip_viz.toyworld import scene
 
@@ -94,6 +94,32 @@ def test_a_click_selects_one_and_shift_adds_one_and_pointing_shows_the_image(lab
     page.mouse.move(*place(lab, page, 5))
     expect(page.locator(".dcvx-card")).to_contain_text("05 <b>")
     expect(page.locator(".dcvx-card img")).to_have_count(1)
+
+
+def test_a_point_that_is_pointed_at_again_shows_its_image_again(lab, page):
+    card = page.locator(".dcvx-card")
+    for _ in range(2):
+        page.mouse.move(*place(lab, page, 6))
+        expect(card).to_be_visible()
+        expect(card).to_contain_text("06 <b>")
+        page.mouse.move(2, 2)
+        expect(card).to_be_hidden()
+        until(page, lambda: lab.ask(page, "images._pointed") == -1)
+
+
+def test_clicks_one_behind_the_other_turn_as_many_pages_and_none_after_the_last(lab, page):
+    per_page = "setattr(__import__('sys').modules['denseclip_viz.explorers.atlas'], 'PER_PAGE', {})"
+    before = lab.ask(page, "__import__('sys').modules['denseclip_viz.explorers.atlas'].PER_PAGE")
+    lab.ask(page, per_page.format(5))
+    lab.ask(page, "setattr(images, 'selection', range(18))")
+    for name, clicks, now in (("next", 2, "11–15"), ("next", 3, "16–18"), ("previous", 2, "6–10")):
+        # in one go: the kernel is busy with the first one
+        turn = page.locator(".dcvx-sheet").get_by_role("button", name=name, exact=True)
+        turn.evaluate("(button, clicks) => { while (clicks--) button.click(); }", clicks)
+        expect(page.locator(".dcvx-sheet h4")).to_have_text(f"18 images selected: {now}")
+    lab.ask(page, per_page.format(before))
+    lab.ask(page, "setattr(images, 'selection', [])")
+    expect(page.locator(".dcvx-sheet h4")).to_have_text("nothing selected")
 
 
 def test_keys_walk_select_and_clear(lab, page):

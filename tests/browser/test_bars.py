@@ -235,6 +235,38 @@ def test_a_heat_map_of_templates_chooses_prompt_and_template(show, many):
     assert shown.root.locator(".dcv-heat").first.is_hidden() and len(listed(shown)) == 9
 
 
+def test_a_template_is_chosen_above_or_by_its_cell_and_not_on_the_way_to_a_name(show, many):
+    shown = show(many, rows="templates", pinned=[3, 4])
+    templates, rows = [str(name) for name in many.template.values], shown.root.locator(".dcv-bar")
+
+    def cell(row, column):
+        box = rows.nth(row).locator(".dcv-heat").bounding_box()
+        return box["x"] + box["width"] * (column + 0.5) / (len(templates) + 1), box["y"] + box["height"] / 2
+
+    def told(row, column):
+        value = f"{float(many.dense[column, row, 3, 4]):.3f}"
+        wanted = f"{templates[column]} · {fake_results.MANY[row]} · {value}".replace("-", "−")
+        shown.wait("n.querySelector('.dcv-told').textContent === arg", wanted)
+
+    def chosen():
+        return [state_of(shown)[name] for name in ("prompt", "template")]
+
+    shown.page.mouse.move(*cell(3, 1))
+    told(3, 1)
+    shown.redraws(lambda: shown.root.locator(".dcv-template").select_option(templates[2]))
+    told(0, 2)  # the numbers are of what was chosen, not of where the pointer was
+    shown.page.mouse.move(*cell(5, 1))
+    told(5, 1)
+    shown.redraws(lambda: rows.nth(5).locator(".dcv-name").click())
+    assert chosen() == [fake_results.MANY[5], templates[2]]
+    shown.redraws(lambda: shown.page.mouse.click(*cell(4, 1)))
+    assert chosen() == [fake_results.MANY[4], templates[1]]
+    shown.page.mouse.move(*cell(6, 0))
+    told(6, 0)
+    shown.redraws(lambda: rows.nth(6).press("Enter"))  # no arrow led to the cell
+    assert chosen() == [fake_results.MANY[6], templates[1]]
+
+
 @pytest.mark.parametrize(
     ("options", "state"),
     [

@@ -113,6 +113,35 @@ def test_the_comparison_is_part_of_the_state_and_its_threshold_is_its_own(show):
     assert state_of(shown)["threshold"] is None
 
 
+def test_without_a_trace_no_cell_is_compared_whatever_the_state_says(show):
+    both = fake_results.comparison()
+    shown = show(both, hover=True).slide("threshold", float(both.dense.mean()))
+    assert state_of(shown)["threshold"] is not None
+    shown.redraws(lambda: shown.root.locator(".dcv-view").select_option("contribution"))
+    assert state_of(shown)["threshold"] is None  # it was a number of another scale
+    shown.redraws(lambda: shown.root.locator(".dcv-view").select_option("dense"))
+    compare_with(shown, "prompt", 1)
+    assert shown.peak() == peak_of(np.abs(both.dense[0, 0] - both.dense[0, 1]).values)
+
+
 def test_a_teacher_can_lock_it(show):
     shown = show(fake_results.comparison(), locked=["versus"])
     assert shown.root.locator(".dcv-versus").is_hidden()
+
+
+def test_linked_canvases_are_compared_as_far_as_they_have_the_same(show):
+    ours, others = fake_results.comparison(), fake_results.comparison(prompts=["a boat", "grass", "the sun"])
+    left, right = show([ours, others])
+    names = [str(name) for name in ours.prompt.values]
+    compare_with(left, "prompt", names.index("grass"))
+    assert state_of(left)["versus"] == state_of(right)["versus"] == ["prompt", "grass"]
+    left.redraws(lambda: left.root.locator(".dcv-prompt").select_option("the sun"))
+    compare_with(left, "prompt", names.index("a red car"))
+    assert state_of(left)["versus"] == ["prompt", "a red car"]
+    assert state_of(right)["versus"] == ["prompt", "grass"]  # it has no red car
+    link = copied(left, "link")
+    left, right = show([ours, others], fragment="#" + link.split("#")[1])
+    assert left.page.locator(".dcv-remark").text_content() == ""
+    assert [state_of(one)["versus"][1] for one in (left, right)] == ["a red car", "grass"]
+    left.redraws(lambda: left.root.locator(".dcv-versus").select_option(""))
+    assert state_of(left)["versus"] is state_of(right)["versus"] is None

@@ -51,8 +51,9 @@ class Explorer:
     def redrawn(self):
         """Wait until the kernel has done all that was asked of it and the page draws the very thing that it shows."""
         self.lab.settled(self.page, self.name)
-        shown = self.ask("[EXPLORER.result.image_name, EXPLORER.result.prompt.values.tolist(), EXPLORER.canvas.state]")
-        self.page.wait_for_function(DRAWN, arg=[self.canvas.element_handle(), *shown])
+        about = "[EXPLORER.result.image_name, EXPLORER.result.prompt.values.tolist(), EXPLORER.canvas.state]"
+        node = self.canvas.element_handle()  # the kernel hears of a choice in the page a little later
+        assert until(self.page, lambda: self.page.evaluate(DRAWN, [node, *self.ask(about)]))
 
     def type(self, text, *, enter=False):
         """Type prompts, and press Run or Enter."""
@@ -312,6 +313,16 @@ def test_the_lens_steps_through_layers_and_heads(lab, page):
         expect(tile).to_have_attribute("aria-pressed", "true")
     assert shown.ask("[EXPLORER.canvas.state[name] for name in ('view', 'head')]") == ["attention", 3]
     assert shown.root.locator(".dcvx-curve polyline").count() == 1
+
+
+def test_a_prompt_may_be_called_as_what_every_object_of_the_page_has(lab, page):
+    shown = Explorer(lab, page, "lens", at=2)
+    heads = shown.root.locator(".dcvx-row-head")
+    before = heads.all_text_contents()
+    shown.type("constructor")
+    expect(shown.root.locator(".dcvx-grid h4").first).to_contain_text("“constructor”")
+    assert all(before)
+    expect(heads).to_have_text(before)
 
 
 def test_a_broken_callback_says_so_in_the_widget_and_fails_a_test(explorer, page):

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 from readers import faults
-from watch import SETTLED, image, watched
+from watch import SETTLED, image, until, watched
 
 CELLS = [
     "import denseclip_viz as dcv\nscene = dcv.toyworld.scene('a taxi left of a limousine on a road', 160)",
@@ -54,6 +54,11 @@ UNREADABLE = """() => {
 IN_SIGHT = """node => {
     const box = node.getBoundingClientRect(), pane = node.closest('.jp-WindowedPanel-outer').getBoundingClientRect();
     return Math.min(box.bottom, pane.bottom) - Math.max(box.top, pane.top) > 0.6 * box.height;
+}"""
+
+BUSY = """() => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    kernel.requestExecute({code: '__import__("time").sleep(1)', silent: true, store_history: false});
 }"""
 
 
@@ -119,6 +124,27 @@ def test_of_clicks_one_behind_the_other_the_last_is_shown(notebook, at):
         expect(tiles.nth(order[-1])).to_have_attribute("aria-pressed", "true")
         notebook.wait_for_function(SETTLED)
         expect(tiles.nth(order[-1])).to_have_attribute("aria-pressed", "true")
+
+
+@pytest.mark.parametrize("at", [1, 2], ids=EXPLORERS[1:])
+def test_a_click_stays_when_something_else_is_chosen_while_the_kernel_is_busy(notebook, lab, at):
+    root = notebook.locator(".dcv-explorer").nth(at)
+    tiles = root.locator(".dcvx-grid").first.locator(".dcvx-tile")
+    for tile, opacity in ((-1, 0.3), (0, 0.6)):
+        handle = root.element_handle()
+        notebook.evaluate(BUSY)
+        notebook.evaluate(
+            """([root, at, opacity]) => {
+                [...root.querySelector('.dcvx-grid').querySelectorAll('.dcvx-tile')].at(at).click();
+                const slider = root.querySelector('input.dcv-opacity');
+                slider.value = opacity;
+                slider.dispatchEvent(new Event('input', {bubbles: true}));
+            }""",
+            [handle, tile, opacity],
+        )
+        expect(tiles.nth(tile)).to_have_attribute("aria-pressed", "true")
+        until(notebook, lambda: lab.ask(notebook, f"Out[{at + 2}].canvas.state['opacity']"), opacity.__eq__)
+        expect(tiles.nth(tile)).to_have_attribute("aria-pressed", "true")
 
 
 def test_people_who_read_by_ear_get_all_of_the_explorers(notebook, theme):

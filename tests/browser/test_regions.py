@@ -83,6 +83,24 @@ def test_shift_and_drag_draws_a_box_and_a_click_still_pins(show):
     assert drag(shown, (0.4, 0.4), (0.7, 0.7)) == outline  # without Shift or a tool a drag draws nothing
 
 
+@pytest.mark.parametrize(("tool", "escapes"), [("box", True), ("lasso", True), ("lasso", False)])
+def test_a_drag_that_leaves_no_outline_is_no_click_either(show, tool, escapes):
+    shown = show(fake_results.comparison())
+    shown.root.locator(".dcv-region").select_option(tool)
+    mouse = shown.page.mouse
+    mouse.move(*at(shown, 0.2, 0.2))
+    mouse.down()
+    mouse.move(*at(shown, 0.6, 0.6), steps=8 if escapes else 1)  # of two corners a lasso makes no outline
+    if escapes:
+        shown.wait("!n.querySelector('.dcv-outline').hasAttribute('hidden')")
+        shown.root.locator(".dcv-image").press("Escape")
+        mouse.move(*at(shown, 0.7, 0.6))
+    mouse.up()
+    assert (state_of(shown)["region"], state_of(shown)["pinned"]) == (None, None)
+    shown.redraws(lambda: mouse.click(*at(shown, 0.5, 0.5)))
+    assert state_of(shown)["pinned"] is not None
+
+
 @pytest.mark.engines("chromium")  # whose protocol has fingers
 def test_a_finger_draws_where_a_tool_is_chosen(open_page, tmp_path):
     page = open_page(offline=True, has_touch=True)

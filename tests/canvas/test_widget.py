@@ -185,6 +185,8 @@ def test_the_still_of_a_comparison_is_the_difference_or_one_map_beside_the_other
     difference = overlay(both.image.to_numpy(), maps[0] - maps[1], opacity=canvas.state["opacity"], **scale).astype(int)
     assert np.abs(still_of(canvas) - difference).mean() < 1.5
     assert {"a red car − grass", "difference"} <= set(said_by(canvas))
+    without_trace = dcv.Canvas(both, versus=["prompt", "grass"], hover=True)  # it has no cells to compare
+    assert (still_of(without_trace) == still_of(canvas)).all()
     canvas.state = {"contrast": "slider", "split": 0.25}
     one, other = (
         overlay(both.image.to_numpy(), maps[i], opacity=canvas.state["opacity"], low=low, high=high) for i in (0, 1)

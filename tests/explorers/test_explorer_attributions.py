@@ -2,7 +2,6 @@
 
 import pytest
 import xarray as xr
-from panels import click
 
 import denseclip_viz as dcv
 
@@ -78,7 +77,7 @@ def test_a_prompt_is_laid_out_along_every_path_and_by_every_method_and_a_click_s
     assert [column["label"] for column in strip["columns"]] == list(panel.trace.paths)
     panel.controls.attributions.value = "all of the model"
     assert [len(strip["columns"]) for strip in strips(panel)] == [len(panel.trace.paths), 8]
-    click(panel._spec.below[0], strips(panel)[0]["cells"][0][2]["patch"])
+    panel.move_to(strips(panel)[0]["cells"][0][2]["patch"])
     assert (panel.canvas.state["path"], panel.canvas.state["view"]) == (panel.trace.paths[2], "dense")
     panel.canvas.state = {"prompt": "a road"}
     assert all("a road" in strip["title"] for strip in strips(panel))

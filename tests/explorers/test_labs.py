@@ -7,7 +7,6 @@ import threading
 
 import numpy as np
 import pytest
-from panels import click
 from PIL import Image
 
 import denseclip_viz as dcv
@@ -133,7 +132,7 @@ def test_every_tile_has_its_own_map_on_one_scale_and_sets_what_it_shows(lab):
             np.testing.assert_allclose(shown_value(lab, cell), (values - low) / (high - low), atol=0.6 / 255)
             seen.add((cell["patch"]["prompt"], cell["patch"]["template"]))
     assert len(seen) == 12
-    click(tiles(lab), {"prompt": "road", "template": "ensemble", "view": "dense", "layer": "output"})
+    lab.move_to({"prompt": "road", "template": "ensemble", "view": "dense", "layer": "output"})
     assert [lab.canvas.state[name] for name in ("prompt", "template")] == ["road", "ensemble"]
 
 
@@ -187,7 +186,7 @@ def test_the_lens_has_a_tile_for_each_layer_and_head_and_a_curve(load_tiny, imag
     assert [cell["patch"]["layer"] for cell in layers["cells"][0]] == names
     assert len(heads["columns"]) == panel.result.sizes["head"] + 1
     assert all(len(curve["values"]) == len(names) for curve in layers["curves"])
-    click(tiles(panel), layers["cells"][0][1]["patch"])
+    panel.move_to(layers["cells"][0][1]["patch"])
     assert panel.canvas.state["layer"] == names[1]
     panel.canvas.state = {"prompt": "a road", "template": "ensemble"}
     assert "a road" in section(panel)["title"]

@@ -43,7 +43,7 @@ const lettersIn = ({ data }, { value }) => [...value.normalize()].slice(0, data.
 function walkBars(view, event) {
   const [down, right] = ARROWS[event.key] ?? [], { listed } = view, at = listed.findIndex(({ row }) => row === event.target);
   if (at < 0 || down === undefined || (right && !view.heat)) return;
-  if (right) moveColumn(view, view.column + right, listed[at]);
+  if (right) moveColumn(view, view.column + right, listed[at], true);
   else listed[clamp(at + down, 0, listed.length - 1)].row.focus();
   event.preventDefault();
 }
@@ -66,15 +66,15 @@ function makeRow(view, axis, name, i) {
   if (axis === "prompt") swatch.style.background = `rgb(${view.data.palette[i].join(" ")})`;
   row.classList.toggle("dcv-absent", axis === "prompt" && view.data.prompts[i].absent);
   row.append(swatch, label, part("track", fill, range, zero, whole), heat, number, share, limits);
-  row.addEventListener("click", () => choose(view, axis, name));
+  row.addEventListener("click", ({ target, detail }) => choose(view, axis, name, target === heat || (!detail && view.byArrows)));
   const bar = { row, fill, whole, range, zero, number, share, limits, heat, name, text, plain: plainly(text), place: i };
   listenToHeat(view, bar);
   return bar;
 }
 
-// Of a heat map of templates a cell chooses both.
-function choose(view, axis, name) {
-  const template = view.heat?.axis === "templates" && view.column !== null ? view.data.choices.template[view.column] : view.state.template;
+// Of a heat map of templates a cell chooses both, by a click or where arrows led; to a name the pointer only crosses cells.
+function choose(view, axis, name, isCell) {
+  const template = isCell && view.heat?.axis === "templates" ? view.data.choices.template[view.column] : view.state.template;
   change(view, axis === "prompt" ? { prompt: name, template } : { [axis]: name });
 }
 

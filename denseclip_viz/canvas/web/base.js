@@ -22,3 +22,7 @@ function make(tag, name, attributes = {}, ...children) {
   node.append(...children);
   return node;
 }
+
+// What moves here moves what is linked to it, in the page, however busy the kernel is.
+const BUS = "denseclip-viz";
+const send = (detail) => globalThis.dispatchEvent(new CustomEvent(BUS, { detail }));

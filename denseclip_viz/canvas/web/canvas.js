@@ -78,8 +78,6 @@ function publish(view, news) {
   if (links.length) send({ ...news, links, visited: [view.id] });
 }
 
-const send = (detail) => globalThis.dispatchEvent(new CustomEvent(BUS, { detail }));
-
 // News of a linked canvas: taken as far as the names exist here, and handed on to what is linked to this one.
 function receive(view, { detail }) {
   const { data, id } = view, links = view.model.get("_links") ?? [], visited = [...detail.visited, id];
@@ -93,7 +91,7 @@ function understood({ data, state }, { patch, pin, region, kind }) {
   const known = ([name, value]) => data.choices[name]?.includes(value) ?? true;
   const own = Object.fromEntries(Object.entries(patch).filter(known));
   if (kind !== kindOf(data, resolved({ ...state, ...own }, data))) delete own.threshold;
-  if (data.stacks[0]?.view === "difference") delete own.versus; // it is one already
+  if (data.stacks[0]?.view === "difference" || !isAllowed("versus", own.versus, data)) delete own.versus; // a difference is one already
   if ("pinned" in own) own.pinned = pin && cellAt(data, mainGrid(data), placeAt(data, pin));
   if ("region" in own) own.region = region?.map((place) => placeInside(data, placeAt(data, place))) ?? null;
   return own;
@@ -232,6 +230,7 @@ function render({ model, el }) {
   return () => {
     view.turn++;
     clearTimeout(view.timer);
+    if (unsent.has(model)) tellKernel(model); // what was chosen last, though the view goes
     silence();
     watch.disconnect();
     view.bitmap?.close();

@@ -6,7 +6,7 @@ const STEP = 0.02, LEAP = 0.1; // of the image's width, by a key
 
 function otherOf(data, state) {
   const [name, value] = state.versus ?? [], other = { ...state, [name]: value };
-  if (!data.choices[name]?.includes(value) || state.hover || state.view in HEADINGS) return null;
+  if (!data.choices[name]?.includes(value) || isHovering(data, state) || state.view in HEADINGS) return null;
   if (!(state.view in data.maps[other.layer])) return null;
   const own = selected(data, state), found = selected(data, other);
   return isAlike(own, found) ? found : null;

@@ -65,7 +65,7 @@ function hiddenControls(view) {
     prompt: !shown, // labels are of all prompts at once
     template: isOne("template"),
     layer: isOne("layer"),
-    path: isOne("path") || state.layer !== OUTPUT || !(state.hover || data.pickedBy[state.view] === "path"),
+    path: isOne("path") || state.layer !== OUTPUT || !(isHovering(data, state) || data.pickedBy[state.view] === "path"),
     head: state.view !== "attention" || isOne("head"),
     method: state.view !== "attribution" || isOne("method"),
     hover: !cells,

@@ -25,7 +25,7 @@ function draw(view) {
 // all; null where labels are drawn instead.
 function shownMaps(view) {
   const { data, state } = view;
-  const cell = state.hover && data.cells ? cellAt(data, data.features.grid, spotOf(view).place) : null;
+  const cell = isHovering(data, state) ? cellAt(data, data.features.grid, spotOf(view).place) : null;
   if (cell) {
     const at = indexOf(data.features.grid, cell), values = likeness(data, at, state.path);
     const own = { decimals: 3, key: `cell ${at} ${state.path}`, values: () => values, read: (other) => values[other] };

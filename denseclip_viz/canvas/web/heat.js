@@ -78,8 +78,9 @@ function tellHeat(view, spot) {
 
 function showColumns(view) {
   const { heat, parts, data, state, shown } = view, { titles, axis } = heat, isNamed = axis === "places";
-  if (view.columnOf !== axis) view.column = isNamed ? 0 : templateOf(data, state);
-  view.columnOf = axis;
+  const start = isNamed ? 0 : templateOf(data, state), own = `${axis} ${start}`;
+  if (view.columnOf !== own) Object.assign(view, { column: start, byArrows: false });
+  view.columnOf = own;
   view.column = clamp(view.column, 0, titles.length - 1);
   parts.columns.classList.toggle("dcv-ends", !isNamed);
   parts.columns.replaceChildren(...(isNamed ? titles : ["1", String(titles.length)]).map((name) => make("span", "", {}, name)));
@@ -111,8 +112,8 @@ function tellColumn(view, bar = view.rows.find(({ name }) => name === view.state
   parts.columns.style.setProperty("--dcv-column", `${(100 * (column + 0.5)) / heat.titles.length}%`);
 }
 
-function moveColumn(view, column, bar) {
-  view.column = clamp(column, 0, view.heat.titles.length - 1);
+function moveColumn(view, column, bar, byArrows = false) {
+  Object.assign(view, { column: clamp(column, 0, view.heat.titles.length - 1), byArrows });
   tellColumn(view, bar);
 }
 

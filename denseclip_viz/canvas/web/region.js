@@ -114,7 +114,6 @@ function listenToRegion(view, placeOf) {
   on("pointermove", (event) => view.drag && drag(view, event, placeInside(view.data, placeOf(event))));
   on("pointerup", () => {
     const { draft } = view;
-    view.wasDrag = Boolean(draft);
     letGo(view);
     if (draft) change(view, { region: draft });
   });
@@ -124,6 +123,7 @@ function listenToRegion(view, placeOf) {
 function drag(view, { clientX, clientY }, place) {
   const { drag: { from, places, isFree }, data } = view, least = Math.max(...data.size) / FINENESS;
   if (!view.draft && Math.hypot(clientX - from[0], clientY - from[1]) < LEAST_DRAG) return;
+  view.wasDrag = true; // from here on its release is no click, whether it leaves an outline or not
   const far = Math.hypot(place[0] - places.at(-1)[0], place[1] - places.at(-1)[1]);
   if (isFree && far >= least && places.length < data.rules.region.corners[1]) places.push(place);
   const draft = isFree ? [...places] : boxAround(places[0], place);

@@ -35,18 +35,20 @@ function coloursOf({ tables }, state, { diverging, colours }) {
   return tables[diverging ? "isDiverging" : "isSequential"].includes(state.colours) ? state.colours : colours;
 }
 
+const isHovering = (data, state) => state.hover && Boolean(data.cells); // without a trace there are no cells to compare
+
 // A threshold is a number of one scale.
 function scaleOf(data, state) {
   const { stack } = selected(data, state);
   if (isDifference(data, state)) return ["difference", stack.unit, stack.low, stack.high].join();
-  return state.hover ? "cells" : stack ? [stack.unit, stack.low, stack.high].join() : "";
+  return isHovering(data, state) ? "cells" : stack ? [stack.unit, stack.low, stack.high].join() : "";
 }
 
 // What a threshold is a number of, between canvases: raw cosines are no differences of them.
 function kindOf(data, state) {
   const { unit, diverging } = selected(data, state).stack ?? {};
   if (isDifference(data, state)) return "difference";
-  return state.hover && data.cells ? "cells" : `${unit} ${diverging}`;
+  return isHovering(data, state) ? "cells" : `${unit} ${diverging}`;
 }
 
 const mainGrid = ({ stacks, labels }) => stacks[0]?.grid ?? labels.grid;

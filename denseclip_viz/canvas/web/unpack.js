@@ -6,7 +6,6 @@ const COLOURFUL = 0.3; // below this opacity the image's own colours come back
 const LARGEST = 2048, FINEST = 1408; // longest side in device pixels: of the canvas, of a map before it is enlarged
 const QUIET = 150; // ms without a choice before the kernel is told
 const HEADINGS = { segments: "which text wins where?", masks: "where is each text?" }; // of what is drawn as labels
-const BUS = "denseclip-viz";
 const SVG = "http://www.w3.org/2000/svg"; // a name, which nobody asks for anything
 const OUTPUT = "output", ENSEMBLE = "ensemble", MEAN = "mean", AUTO = "auto";
 
