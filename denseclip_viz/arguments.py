@@ -83,7 +83,8 @@ def tracing(
         tower=tower,
         fit=fit_from(paper.fit(tower.family) if geometry is None else geometry),
         preprocess=preprocess,
-        provenance={**provenance, "path": ", ".join(options.names), "tower": tower.family},
+        provenance={**provenance, "path": ", ".join(options.names), "tower": tower.family}
+        | ({"pool_keys": options.keys} if options.keys else {}),
         shown="image" in options.parts,
     )
     return Tracing(

@@ -27,7 +27,7 @@ from denseclip_viz.clip.towers import Tower
 from denseclip_viz.clip.towers.tower import Wanted
 from denseclip_viz.errors import LayerError
 from denseclip_viz.images import ImageLike
-from denseclip_viz.maps.similarity import attributes, coordinates, named
+from denseclip_viz.maps.similarity import attributes, coordinates, named, wording
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 
@@ -153,7 +153,9 @@ def attribute(
         dims=("candidate", "template", "prompt", "y", "x"),
         coords=coords | coordinates(fitted, prompts),
         name="attribution",
-        attrs=attributes(fitted) | named("attribution of the global score", "of the method, see `unit`"),
+        attrs=attributes(fitted)
+        | wording(prompts)
+        | named("attribution of the global score", "of the method, see `unit`"),
     )
 
 

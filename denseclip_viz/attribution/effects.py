@@ -30,7 +30,7 @@ from denseclip_viz.clip.towers.linearize import Step, apply, propagate_terms
 from denseclip_viz.clip.towers.tower import TOLERANCE, Wanted
 from denseclip_viz.errors import LayerError, RecompositionError
 from denseclip_viz.images import ImageLike
-from denseclip_viz.maps.similarity import attributes, coordinates, named
+from denseclip_viz.maps.similarity import attributes, coordinates, named, wording
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Fitted, Trace
 
@@ -239,7 +239,7 @@ def _labelled(parts: dict[str, Tensor], layers: Sequence[str], fitted: Fitted, p
     }
     terms = [name for name in parts if name.startswith("rest: ")]
     arrays = parts | {"rest": torch.stack([parts[name] for name in terms], -1)}
-    attrs, data = attributes(fitted), dict[str, Any]()
+    attrs, data = attributes(fitted) | wording(prompts), dict[str, Any]()
     for name, (axes, about) in dims.items():
         values = arrays[name].cpu().unflatten(0, shape)
         values = values if values.dtype == torch.float64 else values.float()

@@ -8,13 +8,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.errors import GeometryError, LayerError, PromptError
 from denseclip_viz.geometry import Geometry, weights
 from denseclip_viz.maps.refine import REMOVED, key_smoothing, prompt_denoising
-from denseclip_viz.maps.similarity import Formula, attributes, cosine_maps, described, warn_of_no_rival
+from denseclip_viz.maps.similarity import (
+    Formula,
+    as_json,
+    attributes,
+    cosine_maps,
+    described,
+    warn_of_no_rival,
+    wording,
+)
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 from denseclip_viz.validation import is_number, is_real, pair
@@ -65,26 +74,17 @@ def segment(
     rule = rule.joined([name for name, hides in zip(prompts.prompts, prompts.background, strict=True) if hides])
     names, away = prompts.named(absent=False), np.array(prompts.absent)
     hidden, maps = rule.hidden(names), cosine_maps(trace.dense, vectors[None])[0]
-    cut = rule.cut(maps[away].numpy())
+    cut = rule.cut(maps[away].numpy()[:, trace.geometry.in_sight])
     words = rule.words(formula, cut, alone=_is_alone(names, formula, rule, cut, independent=independent))
     scores, cosines = refined(trace, maps[~away], denoise, smooth)
+    words = "background: denoising removed every prompt" if bool((cosines == REMOVED).all()) else words
     if smooth and formula.name == "softmax":
         # smoothed scores are sums of probabilities, not cosines: the official code takes their plain softmax
         formula = replace(formula, scale=1.0)
+    options: dict[str, Any] = {"hidden": hidden, "below": rule.below, "cut": cut, "soft": soft}
+    options |= {"independent": independent, "cosines": cosines.numpy() if smooth else None}
     with memory_guard("the size of the answer, leave soft and independent masks out"):
-        answer = label(
-            scores.numpy(),
-            trace.geometry,
-            formula,
-            rows=rows,
-            columns=columns,
-            cosines=cosines.numpy() if smooth else None,
-            hidden=hidden,
-            below=rule.below,
-            cut=cut,
-            soft=soft,
-            independent=independent,
-        )
+        answer = label(scores.numpy(), trace.geometry, formula, rows=rows, columns=columns, **options)
     about, dims = described(prompts, formula), ("label", "row", "column")
     number = {name: about.pop(name) for name in ("long_name", "units")}
     data: dict[str, Any] = {
@@ -93,7 +93,9 @@ def segment(
     }
     if "image" in trace.parts:
         data["image"] = (("image_row", "image_column", "rgb"), trace.image)
-    attrs = {**attributes(trace), **about, "background": words}
+    size = None if (rows, columns) == trace.geometry.image else (rows, columns)
+    attrs = {**attributes(trace), **wording(prompts), **about, "background": words}
+    attrs |= _asked(prompts, rule, formula, denoise=denoise, smooth=smooth, size=size)
     attrs |= {"refinement": _describe(denoise, smooth)} | ({"cosine_cut": cut} if cut > NO_CUT else {})
     return xr.Dataset(data, coords={"label": names}, attrs=attrs)
 
@@ -125,8 +127,9 @@ def refined(trace: Trace, cosines: Tensor, denoise: float, smooth: str) -> tuple
     Raises:
         LayerError: smoothing without keys, or of windows that are kept apart.
     """
-    if denoise:
-        cosines, _ = prompt_denoising(cosines, denoise)
+    if denoise:  # a prompt that only padding is confident of is nowhere in the image
+        _, is_left = prompt_denoising(cosines[:, torch.from_numpy(trace.geometry.in_sight)][..., None], denoise)
+        cosines = cosines.masked_fill(~is_left[:, None, None], REMOVED)
     if not smooth:
         return cosines, cosines
     if trace.keys is None:
@@ -150,6 +153,15 @@ def _is_alone(names: Sequence[str], formula: Formula, rule: Background, cut: flo
     if len(names) == 1:
         warn_of_no_rival(names[0])
     return len(names) == 1
+
+
+def _asked(prompts: Prompts, rule: Background, formula: Formula, **options: Any) -> dict[str, str]:
+    """Give, as JSON, templates and options that are not the default, for whoever asks again: words do not tell all."""
+    changed = {name: value for name, value in vars(rule).items() if value != getattr(Background, name)}
+    other = {"formula": formula.name} if formula.name == "softmax" and formula.bias else {}
+    chosen = {name: value for name, value in {"background": changed, **options, **other}.items() if value}
+    attrs = {} if prompts.templates == ("{}",) else {"templates": as_json(prompts.templates)}
+    return attrs | ({"segment_options": as_json(chosen)} if chosen else {})
 
 
 def _describe(denoise: float, smooth: str) -> str:
@@ -239,7 +251,7 @@ class Background:
         return np.array([name in self.prompts for name in names])
 
     def cut(self, absent: np.ndarray) -> float:
-        """Give the cosine that a pixel must be above, of maps (prompt, y, x) of absent prompts; `NO_CUT` for none.
+        """Give the cosine that a pixel must be above, of those of absent prompts where seen; `NO_CUT` for none.
 
         Example:
             >>> import denseclip_viz as dcv

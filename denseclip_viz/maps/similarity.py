@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,7 @@ def similarity(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.DataArray:
         dims=(*axis, "template", "prompt", "y", "x"),
         coords={**axis, **coordinates(trace, prompts)},
         name="dense",
-        attrs=attributes(trace) | DENSE,
+        attrs=attributes(trace) | wording(prompts) | DENSE,
     )
 
 
@@ -117,7 +118,7 @@ def choose_formula(name: str | None, scale: float, bias: float | None) -> Formul
         name = "softmax" if bias is None else "sigmoid"
     one_of(name, tuple(LONG_NAMES), "formula", error=PromptError)
     if name == "softmax":
-        return Formula(name, scale)
+        return Formula(name, scale, bias or 0.0)
     if bias is None:
         got, fix = "A sigmoid of a model without a logit bias", "Leave the formula out for the softmax."
         raise PromptError(got, expected="a model that was trained with a sigmoid, such as SigLIP", fix=fix)
@@ -140,7 +141,7 @@ def classify(trace: Trace, vectors: Tensor, prompts: Prompts, formula: Formula) 
     """
     import xarray as xr
 
-    texts, away = F.normalize(vectors.to(trace.dense.dtype), dim=-1), np.array(prompts.absent)
+    texts, away = F.normalize(vectors.to(trace.global_embedding.dtype), dim=-1), np.array(prompts.absent)
     cosines = (texts @ F.normalize(trace.global_embedding, dim=0)).clamp(-1, 1).numpy()
     names, dims = prompts.named(absent=False), ("template", "prompt")
     coords: dict[str, Any] = {
@@ -153,16 +154,34 @@ def classify(trace: Trace, vectors: Tensor, prompts: Prompts, formula: Formula) 
     if formula.name == "softmax" and len(names) == 1:
         warn_of_no_rival(names[0])
     values = formula.probabilities(cosines[:, ~away], axis=-1)
-    attrs = {**attributes(trace), **described(prompts, formula)}
+    attrs = {**attributes(trace), **wording(prompts), **described(prompts, formula)}
     return xr.DataArray(values, coords=coords, dims=dims, name="probability", attrs=attrs)
 
 
 def described(prompts: Prompts, formula: Formula) -> dict[str, str | float]:
-    """Say what probabilities are, and of which prompts the baseline is; safe for netCDF."""
+    """Say what probabilities are, and of which prompts, as JSON, the baseline is; safe for netCDF."""
     attrs: dict[str, str | float] = {"formula": formula.name, **named(LONG_NAMES[formula.name], "1")}
     attrs |= {"scale": formula.scale} | ({"bias": formula.bias} if formula.name == "sigmoid" else {})
-    absent = ", ".join(prompts.named(absent=True))
-    return attrs | ({"absent": absent} if absent else {})
+    absent = prompts.named(absent=True)
+    return attrs | ({"absent": as_json(absent)} if absent else {})
+
+
+def wording(prompts: Prompts) -> dict[str, str | int]:
+    """Say how prompts were put into words, as far as no axis tells and it is not the default; safe for netCDF.
+
+    Example:
+        >>> wording(Prompts({"car": ["car", "auto"], "grass": "grass"}, "a {}", articles="right"))
+        {'articles': 'right', 'synonyms': '{"car": ["car", "auto"]}'}
+    """
+    more = {name: texts for name, texts in zip(prompts.prompts, prompts.synonyms, strict=True) if texts != (name,)}
+    attrs: dict[str, str | int] = {} if prompts.articles == "as written" else {"articles": prompts.articles}
+    attrs |= {"plural": 1} if prompts.plural else {}
+    return attrs | ({"synonyms": as_json(more)} if more else {})
+
+
+def as_json(value: object) -> str:
+    """Write what an attribute of a file cannot hold as it is, so that people can read it and it comes back exactly."""
+    return json.dumps(value, ensure_ascii=False, default=float)  # numbers of NumPy are numbers, too
 
 
 def warn_of_no_rival(name: str) -> None:
