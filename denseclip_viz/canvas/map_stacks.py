@@ -187,5 +187,5 @@ def _baseline(maps: xr.DataArray) -> tuple[float, ...]:
     """Take the highest value of a prompt that is known to be absent, for each template and for their mean."""
     each = [absent_baseline(maps.isel(template=i)) for i in range(maps.sizes["template"])]
     if len(each) > 1:
-        each.append(absent_baseline(maps.mean("template")))
+        each.append(absent_baseline(maps.mean("template", keep_attrs=True)))
     return tuple(value for value in each if value is not None)

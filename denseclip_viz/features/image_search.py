@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -68,10 +69,11 @@ def search(
     bests = [BestRows(len(part), min(k, len(store))) for part in flat.split(COLUMNS)]
     room = torch.empty(0)  # for scores, used again: new memory takes a third as long as the product that fills it
     for block in store.rows.blocks(by, path):
+        padding = _padding(store, block)
         if room.numel() < len(block.rows) * COLUMNS:
             room = torch.empty(len(block.rows) * COLUMNS)
         for best, part in zip(bests, flat.split(COLUMNS), strict=True):
-            best.add(**_scored(block, part, room))
+            best.add(**_scored(block, part, room, padding))
     scores, numbers, places = (
         np.concatenate([getattr(best, name) for best in bests]).reshape(*vectors.shape[:2], -1)
         for name in ("scores", "numbers", "places")
@@ -80,11 +82,32 @@ def search(
 
 
 def lowest(store: FeatureStore, vectors: Tensor, path: str | None = None) -> float:
-    """Find the lowest cosine of texts, unit vectors `(text, D)`, with any position of any image."""
-    return float(min((block.rows @ vectors.T).min() for block in store.rows.blocks("dense", path)))
+    """Find the lowest cosine of texts, unit vectors `(text, D)`, with any position of any image, not of padding."""
+    lows = []
+    for block in store.rows.blocks("dense", path):
+        padding = _padding(store, block)
+        rows = block.rows if padding is None else block.rows[~padding.ravel()]
+        lows.append((rows @ vectors.T).min())
+    return float(min(lows))
 
 
-def _scored(block: Block, texts: Tensor, room: Tensor) -> dict[str, Any]:
+def _padding(store: FeatureStore, block: Block) -> np.ndarray | None:
+    """Mark the positions `(image, cell)` of nothing but padding; None where there are none."""
+    if block.grid == (1, 1):
+        return None
+    geometries = [store.images[number].geometry for number in block.images]
+    in_sight = np.stack([_in_sight(geometry) for geometry in geometries])
+    return None if in_sight.all() else ~in_sight
+
+
+@lru_cache(maxsize=256)
+def _in_sight(geometry: Any) -> np.ndarray:
+    """Mark the cells of a geometry that were seen, in one row: kept, as most images of a store have one of a few."""
+    cells: np.ndarray = geometry.in_sight.ravel()
+    return cells
+
+
+def _scored(block: Block, texts: Tensor, room: Tensor, padding: np.ndarray | None) -> dict[str, Any]:
     """Score the images of a block: their rows, or the highest of their positions, with its place on the grid."""
     shape = (len(block.rows), len(texts))
     scores = torch.mm(block.rows, texts.T, out=room[: shape[0] * shape[1]].view(shape)).numpy()
@@ -92,6 +115,8 @@ def _scored(block: Block, texts: Tensor, room: Tensor) -> dict[str, Any]:
     if cells == 1:
         return {"scores": scores, "first": block.images.start}
     maps = scores.reshape(len(block.images), cells, -1)
+    if padding is not None:
+        maps[padding] = -np.inf
     places = maps.argmax(1)
     return {"scores": np.take_along_axis(maps, places[:, None], 1)[:, 0], "first": block.images.start, "places": places}
 
@@ -115,5 +140,8 @@ def _labelled(store: FeatureStore, prompts: Prompts, by: str, scores: Any, numbe
 
 
 def _centre(geometry: Any, place: int) -> tuple[float, float]:
+    """Find the middle of what was seen of a cell, as `peak_place` does; windows kept apart have no padding."""
     y, x = divmod(int(place), geometry.grid[1])
+    if not geometry.apart and (middle := geometry.placement().middle_of((y, x))):
+        return middle[0] - 0.5, middle[1] - 0.5
     return float(geometry.y[y]), float(geometry.x[x])

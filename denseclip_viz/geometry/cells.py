@@ -71,6 +71,18 @@ class Placement(NamedTuple):
         top, left, bottom, right = self.visible
         return top > 0.5 or left > 0.5 or bottom < self.image[0] - 0.5 or right < self.image[1] - 0.5
 
+    @property
+    def in_sight(self) -> Bools:
+        """Mark the cells (y, x) that `middle_of` has a place for: those of nothing but padding have none."""
+        rows, columns = (self._in_sight(axis) for axis in (0, 1))
+        return np.asarray(np.logical_and.outer(rows, columns))
+
+    def _in_sight(self, axis: int) -> Bools:
+        start, end, at = self.box[axis], self.box[axis + 2], np.arange(self.grid[axis])
+        size = (end - start) / self.grid[axis]
+        first, last = np.maximum(start + at * size, self.visible[axis]), start + (at + 1) * size
+        return np.asarray(np.minimum(last, self.visible[axis + 2]) - first > LEAST)
+
     def mask(self, rows: int, columns: int) -> Bools:
         """Mark the pixels (row, column), by their middles, that the model saw of the image drawn with so many."""
         mask: Bools = np.logical_and.outer(self._middles(0, rows)[1], self._middles(1, columns)[1])
@@ -239,6 +251,11 @@ class Geometry:
             return replace(self, shift=shift).placement()
         (top, bottom), (left, right) = (self.edges(i)[[0, -1]].tolist() for i in (0, 1))
         return Placement(self.image, self.grid, (top, left, bottom, right), self.visible)
+
+    @property
+    def in_sight(self) -> Bools:
+        """Mark the cells (y, x) of which the model saw something of the image: where a map can be highest."""
+        return np.ones(self.grid, dtype=bool) if self.apart else self.placement().in_sight
 
     def edges(self, axis: int) -> Floats:
         """Return edges of the cells along y (axis 0) or x (axis 1) in original pixels, one more than cells."""

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz.maps.similarity import DENSE, attributes, coordinates, cosine_maps, named
+from denseclip_viz.errors import GeometryError
+from denseclip_viz.maps.similarity import DENSE, attributes, coordinates, cosine_maps, named, wording
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 
@@ -89,7 +90,8 @@ def compare(trace: Trace, vectors: Tensor, prompts: Prompts) -> xr.Dataset:
         "gap_rest": ((*TEXTS, "term"), even_rest - rest),
         **views,
     }
-    attrs = attributes(trace)  # maps carry it too, so that one taken out still says where it lies and whose it is
+    # maps carry it too, so that one taken out still says where it lies and whose it is
+    attrs = attributes(trace) | wording(prompts)
     variables = {
         name: (dims, np.asarray(values), (attrs if "y" in dims else {}) | ABOUT[name])
         for name, (dims, values) in data.items()
@@ -106,7 +108,8 @@ def _along_paths(trace: Trace, vectors: Tensor, contribution: Tensor, score: Ten
     def views(features: Tensor) -> dict[str, Labelled]:
         dense = cosine_maps(features, vectors)  # as `similarity` does, to the last bit
         numbers = agreement(trace, features, dense, contribution)
-        return {"dense": (MAPS, dense), "crowding": (TEXTS, dense.amax((-2, -1)) - score), **numbers}
+        highest = dense[..., torch.from_numpy(trace.geometry.in_sight)].amax(-1)
+        return {"dense": (MAPS, dense), "crowding": (TEXTS, highest - score), **numbers}
 
     if not trace.has_path_axis:
         return views(trace.dense)
@@ -131,17 +134,19 @@ def agreement(trace: Trace, features: Tensor, dense: Tensor, contribution: Tenso
     - `spearman`: rank correlation of dense and contribution over positions (NaN for a constant map),
     - `same_peak`: whether the peak is the same,
     - `attention_in_top_decile`: share of the positions' attention that falls in the top tenth of the dense map.
+
+    Peaks and the top tenth are looked for where the model saw something of the image, not in padding.
     """
-    attention = trace.attention.mean(0)
+    attention, in_sight = trace.attention.mean(0), torch.from_numpy(trace.geometry.in_sight)
+    visible, added = dense[..., in_sight], contribution[..., in_sight]
     attended = (features * attention[..., None]).sum((0, 1))
-    top = dense.flatten(2) >= _top_decile(dense.flatten(2))
-    shares = (attention.flatten() * top).sum(-1) / attention.sum()
+    shares = (attention[in_sight] * (visible >= _top_decile(visible))).sum(-1) / attention.sum()
     per_text = ("template", "prompt")
     return {
         "global_vs_mean_dense": ((), _cosine(trace.global_embedding, features.mean((0, 1)))),
         "global_vs_attended_dense": ((), _cosine(trace.global_embedding, attended)),
         "spearman": (per_text, spearman(dense.flatten(2), contribution.flatten(2))),
-        "same_peak": (per_text, dense.flatten(2).argmax(-1) == contribution.flatten(2).argmax(-1)),
+        "same_peak": (per_text, visible.argmax(-1) == added.argmax(-1)),
         "attention_in_top_decile": (per_text, shares),
     }
 
@@ -209,6 +214,9 @@ def with_gradients(
 ) -> xr.Dataset:
     """Add layers that were read by gradients; coarser grids repeat their cells up to the finest.
 
+    GeometryError where they cannot: of an input that is not padded to whole cells, a rest fills cells of some layers
+    alone.
+
     `layer_cells` (layer) is how many cells each has itself: mean of a map x cells is its sum in cosine units.
     `layer_shift` (layer, axis) is there where cells see beside their middle: a layer's own `Geometry.shift`.
 
@@ -219,6 +227,8 @@ def with_gradients(
         shifts: The shift of each layer; none where no cell sees beside its middle.
     """
     finest = max((pooled.shape[-2:] for pooled, _ in maps.values()), key=lambda grid: grid[0] * grid[1])
+    for name, (pooled, _) in maps.items():
+        _check_grid(name, pooled.shape[-2:], finest)
     dims = ("layer", "template", "prompt", "fine_y", "fine_x")
     fine = [np.stack([_repeat(pair[i], finest) for pair in maps.values()]) for i in (0, 1)]
     cells = np.array([pooled.shape[-2] * pooled.shape[-1] for pooled, _ in maps.values()])
@@ -234,6 +244,14 @@ def with_gradients(
 def _with(both: xr.Dataset, data: Mapping[str, tuple[Any, ...]], layers: list[str], layer_readout: str) -> xr.Dataset:
     added: xr.Dataset = both.assign(data).assign_coords(layer=layers).assign_attrs(layer_readout=layer_readout)
     return added
+
+
+def _check_grid(name: str, grid: tuple[int, ...], finest: tuple[int, ...]) -> None:
+    """Refuse cells that would be repeated unequally: means would not be sums, and cells lie beside their place."""
+    if finest[0] % grid[0] or finest[1] % grid[1]:
+        got = f"{name} has {grid[0]} x {grid[1]} cells, the finest layer {finest[0]} x {finest[1]}"
+        fix = "Trace with geometry='whole', which pads the image to whole cells."
+        raise GeometryError(got, expected="a multiple, so that layers can be laid over each other", fix=fix)
 
 
 def _repeat(maps: Tensor, grid: tuple[int, ...]) -> np.ndarray:

@@ -63,7 +63,8 @@ def key_smoothing(scores: Tensor, keys: Tensor, *, threshold: float = 1.0, norma
     Args:
         scores: `(prompt, y, x)`, raw cosines (denoised or not).
         keys: `(y, x, C)`, the pool's keys of the same grid.
-        threshold: Positions at least as confident as this are left alone; 1.0 smooths practically all.
+        threshold: Positions at least as confident as this are left alone; with 1.0 those that round to it, which in
+            single precision can be most of them.
         normalisation: `"cosine"` (the paper: K̂ has unit rows) or `"official"` (the code: every channel is normalised
             over positions; its published numbers were made so).
 

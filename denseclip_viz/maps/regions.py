@@ -113,9 +113,21 @@ def placement_of(result: xr.Dataset | xr.DataArray) -> Placement:
     return Geometry.from_json(str(result.attrs["geometry"])).placement()
 
 
+def visible_part(maps: xr.DataArray) -> xr.DataArray:
+    """Leave cells of nothing but padding out (NaN) of maps (…, y, x), as far as these say where they lie."""
+    if "geometry" not in maps.attrs or not {"y", "x"} <= set(maps.dims):
+        return maps
+    in_sight = Geometry.from_json(str(maps.attrs["geometry"])).in_sight
+    if in_sight.all() or in_sight.shape != (maps.sizes["y"], maps.sizes["x"]):
+        return maps
+    visible: xr.DataArray = maps.where(xr.DataArray(in_sight, dims=("y", "x")))
+    return visible
+
+
 def peak_place(values: xr.DataArray, where: Placement) -> tuple[float, float]:
     """Find the middle of what was seen of the highest cell of a map (y, x), where the first pixel's centre is 0."""
-    row, column = divmod(int(np.nanargmax(values.to_numpy())), values.shape[1])
+    visible = np.where(where.in_sight, values.to_numpy(), np.nan)
+    row, column = divmod(int(np.nanargmax(visible)), values.shape[1])
     if middle := where.middle_of((row, column)):
         return middle[0] - 0.5, middle[1] - 0.5
     return float(values["y"][row]), float(values["x"][column])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.maps.regions import peak_place, placement_of
+from denseclip_viz.errors import LayerError, PromptError
+from denseclip_viz.maps.regions import peak_place, placement_of, visible_part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
 
 SOURCE = ("model", "weights", "weights_hash", "random_weights")
 MARKS = ("absent", "background")  # what is said of a prompt beside its name
+TEXTS = ("template", "prompt")
+AGREEMENT = ("crowding", "spearman", "same_peak", "attention_in_top_decile")
+COMPARED = ("score", "contribution", "rest", "dense", *AGREEMENT, *MARKS)
+READ = ("layer_dense", "layer_score", "layer_agreement")
+BY_GRADIENTS = ("layer_dense_gradient", "layer_global_gradient", "layer_cells")
+NUMBERS = {"softmax": "softmax_share", "sigmoid": "sigmoid_probability"}
 
 
 @guarded
@@ -29,6 +37,10 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     Returns:
         The table, with what `with_source` says of image and weights.
 
+    Raises:
+        LayerError: what another call returned.
+        PromptError: a result that lost an axis.
+
     Example:
         >>> import denseclip_viz as dcv
         >>> model, scene = dcv.load(), dcv.toyworld.scene("a taxi on grass", size=64)
@@ -38,20 +50,19 @@ def compare_table(both: xr.Dataset) -> pd.DataFrame:
     """
     import pandas as pd
 
+    _check(both, COMPARED, (*TEXTS, "y", "x"), made_by="model.compare(image, prompts)")
     if "path" in both.dims:
         tables = {str(name): compare_table(both.sel(path=name, drop=True)) for name in both.path.values}
         for name, rows in tables.items():
             rows.insert(1, "path", name)
         return pd.concat(list(tables.values()), ignore_index=True)
+    both = both.transpose(*TEXTS, ..., "y", "x")  # rows are taken in this order
     columns = {
         "score": both.score,
         "contributions": both.contribution.sum(("y", "x")),
         **{f"rest: {term}": both.rest.sel(term=term) for term in both.term.values},
-        "dense_peak": both.dense.max(("y", "x")),
-        "crowding": both.crowding,
-        "spearman": both.spearman,
-        "same_peak": both.same_peak,
-        "attention_in_top_decile": both.attention_in_top_decile,
+        "dense_peak": visible_part(both.dense).max(("y", "x")),
+        **{name: both[name] for name in AGREEMENT},
     }
     index = pd.MultiIndex.from_product([both.template.values, both.prompt.values], names=["template", "prompt"])
     table = pd.DataFrame({name: np.ravel(values.values) for name, values in columns.items()}, index=index)
@@ -70,6 +81,10 @@ def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
         Columns `label, pixels, share`; of independent masks `mask_share`; `cosine_cut`, which pixels with a name are
         above, if there was one; and what `with_source` says of image and weights.
 
+    Raises:
+        LayerError: what another call returned.
+        PromptError: a result that lost its axis.
+
     Example:
         >>> import denseclip_viz as dcv
         >>> model, scene = dcv.load(), dcv.toyworld.scene("a taxi on grass", size=64)
@@ -79,6 +94,7 @@ def segment_table(segmentation: xr.Dataset) -> pd.DataFrame:
     """
     import pandas as pd
 
+    _check(segmentation, ("labels", "probability"), ("label",), made_by="model.segment(image, prompts)")
     labels = segmentation.labels.values[np.isfinite(segmentation.probability.values)]
     counts = np.bincount(labels + 1, minlength=segmentation.sizes["label"] + 1)
     names = ["(background)", *segmentation.label.values]
@@ -99,6 +115,10 @@ def classify_table(shares: xr.DataArray) -> pd.DataFrame:
         Columns `template, prompt`; `softmax_share` of the prompts given or `sigmoid_probability` of each by itself;
         `cosine`; with absent prompts `absent_baseline`; and what `with_source` says of image and weights.
 
+    Raises:
+        LayerError: what another call returned.
+        PromptError: a result that lost an axis.
+
     Example:
         >>> import denseclip_viz as dcv
         >>> model, scene = dcv.load(), dcv.toyworld.scene("a taxi on grass", size=64)
@@ -106,7 +126,9 @@ def classify_table(shares: xr.DataArray) -> pd.DataFrame:
         >>> round(float(table.softmax_share.sum()), 3)
         1.0
     """
-    number = {"softmax": "softmax_share", "sigmoid": "sigmoid_probability"}[shares.attrs["formula"]]
+    number = NUMBERS.get(getattr(shares, "attrs", {}).get("formula", ""))
+    known = shares if number is None or hasattr(shares, "data_vars") else shares.to_dataset(name=number)
+    _check(known, (number or "probabilities of prompts",), TEXTS, made_by="model.classify(image, prompts)")
     table = shares.rename(number).to_dataframe().reset_index()
     table = table[["template", "prompt", number, *(name for name in ("cosine", "absent_baseline") if name in table)]]
     places = {template: place for place, template in enumerate(shares.template.values)}
@@ -155,14 +177,20 @@ def layers_table(both: xr.Dataset) -> pd.DataFrame:
     Returns:
         The table, with what `with_source` says of image and weights.
 
+    Raises:
+        LayerError: what another call returned, or a comparison without layers.
+        PromptError: a result that lost an axis.
+
     Example:
         >>> import denseclip_viz as dcv
         >>> both = dcv.load().compare(dcv.toyworld.scene("a taxi on grass", size=64), ["a taxi", "grass"], layers="all")
         >>> dcv.maps.layers_table(both).layer.unique().tolist()
         ['stem', 'layer1', 'layer2', 'layer3', 'layer4']
     """
-    if "layer_dense" in both:
-        columns = {"score": both.layer_score, "dense_peak": both.layer_dense.max(("y", "x"))}
+    names = READ if READ[0] in getattr(both, "data_vars", ()) else BY_GRADIENTS
+    _check(both, (*names, *MARKS), ("layer", *TEXTS), made_by="model.compare(image, prompts, layers='all')")
+    if names is READ:
+        columns = {"score": both.layer_score, "dense_peak": visible_part(both.layer_dense).max(("y", "x"))}
         columns["agreement"] = both.layer_agreement.broadcast_like(both.layer_score)
     else:
         kinds = {"global": both.layer_global_gradient, "dense": both.layer_dense_gradient}
@@ -173,6 +201,19 @@ def layers_table(both: xr.Dataset) -> pd.DataFrame:
     table = both[[]].assign(columns).drop_vars(MARKS).to_dataframe(["layer", "template", "prompt"])
     keep = ["layer", "template", "prompt", *columns]
     return with_source(table.reset_index()[keep], both)
+
+
+def _check(result: object, names: Sequence[str], axes: Sequence[str], *, made_by: str) -> None:
+    """Refuse what another call returned, by a LayerError, or what lost an axis of its own, by a PromptError."""
+    import xarray as xr
+
+    missing = [name for name in names if not isinstance(result, xr.Dataset) or name not in result]
+    if missing or not isinstance(result, xr.Dataset):
+        got, fix = f"A {type(result).__name__} without {', '.join(missing)}", "Pass what that returns, whole."
+        raise LayerError(got, expected=f"what {made_by} returns", fix=fix)
+    if lost := [axis for axis in axes if axis not in result.dims]:
+        got, fix = f"A result without the axis {', '.join(lost)}", "Pick with a list to keep an axis"
+        raise PromptError(got, expected=f"the axes {', '.join(axes)}", fix=f"{fix}: result.isel({lost[0]}=[0]).")
 
 
 def with_source(table: pd.DataFrame, result: xr.Dataset | xr.DataArray) -> pd.DataFrame:

@@ -79,7 +79,7 @@ def flat_scores(
     """
     flat = maps.reshape(*maps.shape[:2], -1)
     areas = np.ones(flat.shape[-1]) if geometry is None else cell_areas(geometry).ravel()
-    there = areas > 0
+    there = np.ones(flat.shape[-1], dtype=bool) if geometry is None else geometry.in_sight.ravel()
     visible = truth and GroundTruth(truth.shares[:, there], truth.centred[:, there])
     return MapScores(flat[..., there], np.asarray(absent, dtype=bool), areas[there], visible, **options)
 

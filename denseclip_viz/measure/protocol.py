@@ -199,7 +199,7 @@ class NamedClasses:
 
     def _scores(self, cosines: Tensor, trace: Trace) -> Floats:
         if self.denoise:
-            is_left = left_by_denoising(cosines, self.denoise)
+            is_left = left_by_denoising(cosines[:, torch.from_numpy(trace.geometry.in_sight)], self.denoise)
             cosines = torch.where(is_left[:, None, None], cosines, torch.full_like(cosines, REMOVED))
             if not is_left.any():
                 return np.asarray(cosines.numpy())

@@ -81,12 +81,12 @@ def word_attribution(
     trace = (image if isinstance(image, Trace) else model.trace(image)).one_path("effects of words")
     whole = model.similarity(trace, prompts).isel(prompt=0, drop=True).drop_vars("absent", errors="ignore")
     without = np.stack([model.similarity(trace, shorter).values[:, 0] for shorter in _left_out(prompts)], axis=1)
-    full = whole.values[:, None]
+    full, in_sight = whole.values[:, None], trace.geometry.in_sight
     data: dict[str, Any] = {
         "dense": whole,
         "without": (_WORDS, without),
         "change": (_WORDS, full - without, named("what a word adds to dense features against text")),
-        "peak_change": (_WORDS[:2], full.max((-2, -1)) - without.max((-2, -1))),
+        "peak_change": (_WORDS[:2], full[..., in_sight].max(-1) - without[..., in_sight].max(-1)),
         "same_map": (_WORDS[:2], correlation(*(maps.reshape(*maps.shape[:2], -1) for maps in (full, without)))),
     }
     if gradient:
@@ -128,8 +128,8 @@ def _left_out(prompts: Prompts) -> list[Prompts]:
 def _gradients(model: Model, trace: Trace, prompts: Prompts, maps: Floats) -> dict[str, Any]:
     pairs = [_shares(model, trace, template, prompts) for template in prompts.templates]
     gradient, rest = (np.stack([pair[i].numpy() for pair in pairs]) for i in (0, 1))
-    flat = gradient.reshape(*gradient.shape[:2], -1)
-    peaks = maps.reshape(len(maps), -1).argmax(-1)
+    flat = gradient[..., trace.geometry.in_sight]
+    peaks = maps[:, trace.geometry.in_sight].argmax(-1)
     at_peak = np.take_along_axis(flat, peaks[:, None, None], -1)[..., 0]
     return {
         "gradient": (_WORDS, gradient),

@@ -150,13 +150,17 @@ def _scales(
 
 
 def _draw_answer(sheet: Sheet, lattice: Lattice, several: Sequence[xr.Dataset]) -> None:
-    """Head the image with the prompt that the pooled embedding is closest to, of all there are."""
+    """Head the image with the prompt that the pooled embedding is closest to, of all that are not absent."""
     left, top = lattice.x(0), lattice.top - HEAD
     sheet.write(left, top, "image", size=TITLE, weight="bold")
     if len(several) > 1:
         sheet.note(left, top + 0.21, f"{len(several)} images, one scale a column")
         return
     [one] = several
+    if "absent" in one.coords:
+        one = one.isel(prompt=np.flatnonzero(~one["absent"].to_numpy()))
+    if not one.sizes["prompt"]:
+        return
     best = one.isel(prompt=int(one["score"].argmax("prompt")))
     sheet.note(left, top + 0.21, "CLIP’s one answer:")
     answer = sheet.scored(str(best["prompt"].item()), float(best["score"]), width=lattice.slot, size=SMALL + 1)

@@ -9,6 +9,7 @@ import xarray as xr
 
 from denseclip_viz import validation
 from denseclip_viz.errors import ImageError, LayerError, PromptError
+from denseclip_viz.maps.regions import visible_part
 
 Result = TypeVar("Result", xr.Dataset, xr.DataArray)
 
@@ -88,10 +89,10 @@ def _place(result: xr.Dataset | xr.DataArray, axis: str, name: str) -> int:
 
 
 def absent_baseline(dense: xr.DataArray) -> float | None:
-    """Find the highest cosine (…, prompt, y, x) over all prompts known to be absent; None if there is none."""
+    """Find the highest cosine (…, prompt, y, x), padding left out, of all prompts known to be absent; None for none."""
     if "absent" not in dense.coords or not bool(dense["absent"].any()):
         return None
-    values = dense.isel(prompt=np.flatnonzero(dense["absent"].to_numpy())).to_numpy()
+    values = visible_part(dense.isel(prompt=np.flatnonzero(dense["absent"].to_numpy()))).to_numpy()
     return float(np.nanmax(values))
 
 

@@ -17,11 +17,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from judge import held
 from test_broken_places import almost_full
+from torch.nn import functional as F
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
 from denseclip_viz.features import best_rows, feature_shards
 from denseclip_viz.features.best_rows import BestRows
+from denseclip_viz.features.image_search import lowest
 
 search = dcv.features.search
 PROMPTS = dcv.Prompts(["a taxi", "grass"], ["{}", "a photo of {}"])
@@ -150,7 +152,43 @@ def test_search_by_dense_finds_the_peaks_of_the_maps(vit, store):
             one, line = maps[template, prompt], found.isel(template=template, prompt=prompt)
             line = line.isel(rank=line.number.values.tolist().index(number))
             np.testing.assert_allclose(line.score, one.max(), atol=1e-6)
-            np.testing.assert_allclose(one.sel(y=line.y, x=line.x), one.max(), atol=1e-6)
+            y, x = store.images[number].geometry.placement().cell_at((line.y + 0.5, line.x + 0.5))
+            np.testing.assert_allclose(one[y, x], one.max(), atol=1e-6)
+
+
+def padded(vit, place):
+    """A store of three images below the window, of two sizes, and what comparisons say of the same images."""
+    files = [
+        picture(place / f"{number}.png", size, number) for number, size in enumerate([(40, 35), (40, 35), (35, 64)])
+    ]
+    fit = dcv.Tiles(window=64, short=35)
+    store = quietly(vit, files, place / "store", geometry=fit, dtype="float32")
+    prompts = [f"a {word}" for word in "taxi road house tree castle bus car whale dog cat".split()]
+    return store, prompts, [vit.compare(file, prompts, geometry=fit) for file in files]
+
+
+def test_search_by_dense_finds_peaks_in_the_image_where_tables_of_comparisons_have_them(vit, tmp_path):
+    store, prompts, comparisons = padded(vit, tmp_path)
+    found = search(store, vit, prompts, k=3, by="dense").isel(template=0)
+    in_padding = 0
+    for number, both in enumerate(comparisons):
+        table = dcv.maps.compare_table(both)
+        for prompt in range(len(prompts)):
+            line = found.isel(prompt=prompt)
+            line = line.isel(rank=line.number.values.tolist().index(number))
+            assert line.score.item() == pytest.approx(table["dense_peak"][prompt], abs=1e-5)
+            assert (line.y.item(), line.x.item()) == (table["peak_y"][prompt], table["peak_x"][prompt])
+            in_padding += both.dense[0, prompt].values.max() > table["dense_peak"][prompt]
+    assert in_padding > 3
+
+
+def test_the_lowest_cosine_of_a_store_is_that_of_images_not_of_padding(vit, tmp_path):
+    store, _, _ = padded(vit, tmp_path)
+    units = [F.normalize(store.trace(number).dense, dim=-1) for number in range(3)]
+    corner = -units[0][-1, -1]  # the opposite of what padding is
+    visible = [own[torch.from_numpy(image.geometry.in_sight)] for own, image in zip(units, store.images, strict=True)]
+    low = min(float((own @ corner).min()) for own in visible)
+    assert lowest(store, corner[None]) == pytest.approx(low, abs=1e-5) and low > -0.99
 
 
 @settings(max_examples=60)

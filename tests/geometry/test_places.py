@@ -3,11 +3,15 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from geometries import geometries, quick
+from hypothesis import given
 
 import denseclip_viz
 from denseclip_viz.geometry import Placement
 from denseclip_viz.geometry.cells import LEAST, MEET
+from denseclip_viz.measure.map_scores import cell_areas
 
 WEB = Path(denseclip_viz.__file__).parent / "canvas" / "web" / "geometry.js"
 PADDED = Placement((100, 200), (16, 16), (-50.0, 0.0, 150.0, 200.0), (0.0, 0.0, 100.0, 200.0))
@@ -25,6 +29,21 @@ def test_where_cells_meet_no_rounding_decides():
     thirds = Placement((10, 10), (3, 3), (0.0, 0.0, 10.0, 10.0), (0.0, 0.0, 10.0, 10.0))
     assert [thirds.cells_at(0, 10 * share / 3).item() for share in (1, 2, 3)] == [1, 2, 3]
     assert thirds.cells_at(1, [-1, 11]).tolist() == [-1, 3]
+
+
+def test_cells_in_sight_are_those_that_have_a_middle():
+    middles = [[PADDED.middle_of((y, x)) is not None for x in range(16)] for y in range(16)]
+    assert PADDED.in_sight.tolist() == middles and 0 < PADDED.in_sight.sum() < 16 * 16
+
+
+@given(geometries())
+@quick
+def test_cells_of_any_fit_are_in_sight_where_they_have_pixels_of_the_image(planned):
+    geometry, _ = planned
+    np.testing.assert_array_equal(geometry.in_sight, cell_areas(geometry) > 0)
+    where = geometry.placement()
+    middles = [where.middle_of(cell) is not None for cell in np.ndindex(geometry.grid)]
+    assert geometry.in_sight.ravel().tolist() == middles
 
 
 @pytest.mark.parametrize(

@@ -50,11 +50,17 @@ def test_absent_prompts_are_the_baseline_of_the_cosines(model, image_file):
     np.testing.assert_allclose(shares.cosine, score[:, :2], atol=1e-6)
     np.testing.assert_allclose(shares.absent_baseline, score[:, 2:].max("prompt"), atol=1e-6)
     assert (
-        shares.absent == "a giraffe, a whale" and "absent_baseline" not in model.classify(image_file, ["a", "b"]).coords
+        shares.absent == '["a giraffe", "a whale"]'
+        and "absent_baseline" not in model.classify(image_file, ["a", "b"]).coords
     )
     table = classify_table(shares)
     assert set(table["absent_baseline"]) == set(shares.absent_baseline.values)
     assert "cosine" in table and "softmax_share" in table and not any("probability" in name for name in table)
+
+
+def test_a_trace_of_global_embeddings_alone_is_classified(model, image_file):
+    shares = model.classify(model.trace(image_file, keep="global"), PROMPTS)
+    np.testing.assert_array_equal(shares, model.classify(image_file, PROMPTS))
 
 
 def test_a_model_with_a_sigmoid_gives_its_own_independent_probabilities(siglip, image_file):

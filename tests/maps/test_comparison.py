@@ -7,8 +7,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from denseclip_viz.errors import GeometryError
 from denseclip_viz.geometry import Preprocess, Whole
-from denseclip_viz.maps.comparison import compare, spearman
+from denseclip_viz.maps.comparison import compare, spearman, with_gradients
 from denseclip_viz.maps.similarity import Formula, classify, cosine_maps, similarity
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
@@ -37,6 +38,16 @@ def make_trace(seed=0, grid=(3, 4), width=8):
 
 
 VECTORS = torch.randn(2, 3, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def test_layers_whose_cells_do_not_divide_each_other_are_refused_and_repeated_where_they_do():
+    both, maps = compare(make_trace(), VECTORS, PROMPTS), {"fine": (6, 8), "coarse": (3, 4), "rest": (3, 3)}
+    maps = {name: (torch.rand(2, 3, *grid), torch.rand(2, 3, *grid)) for name, grid in maps.items()}
+    with pytest.raises(GeometryError, match=r"rest has 3 x 3 cells, the finest layer 6 x 8\. .* geometry='whole'"):
+        with_gradients(both, maps, "by gradients")
+    del maps["rest"]
+    repeated = with_gradients(both, maps, "by gradients").layer_dense_gradient.sel(layer="coarse").values
+    np.testing.assert_array_equal(repeated, np.kron(maps["coarse"][1], np.ones((2, 2))))
 
 
 def test_contributions_and_rest_sum_to_the_score_of_every_prompt_in_every_template():

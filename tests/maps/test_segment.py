@@ -129,7 +129,7 @@ def test_an_absent_prompt_wins_no_pixel_takes_no_share_and_is_the_cut():
     np.testing.assert_array_equal(alone.probabilities, beside.probabilities)
     highest = float(cosine_maps(trace.dense, vectors[None, 2:]).max())
     assert beside.attrs["cosine_cut"] == highest and "cosine_cut" not in alone.attrs
-    assert beside.attrs["absent"] == "c" and "the highest of an absent prompt" in beside.attrs["background"]
+    assert beside.attrs["absent"] == '["c"]' and "the highest of an absent prompt" in beside.attrs["background"]
     off = Background(absent=False)
     named = module.segment(trace, vectors, Prompts(["a", "b"], absent="c"), Formula("softmax", 9.0), background=off)
     np.testing.assert_array_equal(named.labels, alone.labels)
@@ -144,6 +144,17 @@ def test_removing_prompts_that_are_nowhere_asks_no_absent_one():
         prompts = Prompts(["a", "b", "c"], absent=["d"])
         beside = module.segment(trace, vectors, prompts, Formula("softmax", 9.0), **options)
     np.testing.assert_array_equal(beside.labels, alone.labels)
+
+
+def test_where_denoising_removed_every_prompt_the_background_says_so():
+    trace, vectors = made(3, 1)
+    with pytest.warns(UserWarning, match="removed every prompt"):
+        prompts, twice = Prompts(["a", "b"]), vectors.repeat(2, 1)
+        answer = module.segment(trace, twice, prompts, Formula("softmax", 9.0), denoise=0.9, background=0.1)
+    assert (answer.labels == -1).all()
+    assert answer.attrs["background"] == "background: denoising removed every prompt"
+    named = module.segment(trace, twice, prompts, Formula("softmax", 9.0), denoise=0.5)
+    assert named.attrs["background"] == "no background: every pixel named"
 
 
 def test_smoothed_labels_are_cut_at_their_cosine_not_at_their_score():

@@ -1,10 +1,12 @@
 """Tables say the same numbers as the results, one row at a time."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import denseclip_viz as dcv
 from denseclip_viz.clip.paths import PATHS
+from denseclip_viz.errors import LayerError, PromptError
 from denseclip_viz.maps.gradients import gradient_maps
 from denseclip_viz.maps.tables import classify_table, compare_table, layers_table, segment_table
 
@@ -32,6 +34,45 @@ def test_a_comparison_has_a_row_for_each_template_and_prompt(model, image_file):
             assert row["crowding"] == pytest.approx(row["dense_peak"] - row["score"], abs=1e-6)
             assert (row["peak_y"], row["peak_x"]) == (one.y[peak["y"]].item(), one.x[peak["x"]].item())
             assert row["absent"] == one.absent.item() and row["same_peak"] == one.same_peak.item()
+
+
+def test_the_order_of_axes_says_nothing(load_tiny, image_file):
+    model = load_tiny("vit")
+    both = model.compare(model.trace(image_file, path=["value", "vanilla"]), PROMPTS)
+    turned = both.transpose("x", "prompt", "y", "template", "path", ...)
+    pd.testing.assert_frame_equal(compare_table(turned), compare_table(both))
+    one = both.isel(path=0)
+    pd.testing.assert_frame_equal(compare_table(one.transpose("prompt", ...)), compare_table(one))
+
+
+@pytest.fixture(scope="module")
+def results(load_tiny, image_file):
+    model = load_tiny("vit")
+    calls = {"compare": model.compare, "segment": model.segment, "classify": model.classify}
+    some = {name: call(image_file, PROMPTS) for name, call in calls.items()}
+    return some | {"layers": model.compare(image_file, PROMPTS, layers="all"), "maps": some["compare"].dense, "none": 3}
+
+
+TABLES = {"compare": compare_table, "segment": segment_table, "classify": classify_table, "layers": layers_table}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_of_another_result_is_refused_with_what_was_expected(results, table):
+    takes = {"compare": {"compare", "layers"}}.get(table, {table})
+    for other in results.keys() - takes:
+        with pytest.raises(
+            LayerError, match=f"without .* Expected what model.{'compare' if table == 'layers' else table}"
+        ):
+            TABLES[table](results[other])
+    for name in takes:
+        assert len(TABLES[table](results[name]))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_of_a_result_that_lost_an_axis_says_how_to_pick(results, table):
+    axis = "label" if table == "segment" else "template"
+    with pytest.raises(PromptError, match=rf"without the axis {axis}.*result.isel\({axis}=\[0\]\)"):
+        TABLES[table](results[table].isel({axis: 0}))
 
 
 def test_contributions_and_rest_of_a_row_sum_to_its_score(model, image_file):

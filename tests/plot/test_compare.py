@@ -65,6 +65,14 @@ def test_each_row_is_headed_by_prompt_and_score_and_the_image_by_the_answer(both
     assert texts(figure).count(answer) == 2  # over the image and over its row
 
 
+def test_an_absent_prompt_is_no_answer():
+    both = fake_results.comparison(prompts=["a red car", "grass"], absent=[False, True])
+    both["score"].values[:] = [[0.2, 0.3]]
+    drawn = texts(plot.compare(both))
+    assert drawn.count("a red car · 0.200") == 2 and drawn.count("grass · 0.300") == 1
+    assert not any("one answer" in text for text in texts(plot.compare(both.assign_coords(absent=both.absent | True))))
+
+
 def test_prompts_are_shown_in_the_order_asked_for_and_the_scale_is_theirs(both):
     picked = plot.compare(both, prompts=["grass", "a red car"])
     first, second = maps(picked, "viridis", both.dense.shape[2:])
