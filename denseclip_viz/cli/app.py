@@ -96,7 +96,7 @@ def compare(
 ) -> None:
     """Take CLIP's answer apart: global score, dense, contribution, attention and gap maps for each prompt.
 
-    Of several paths the figure has their dense maps side by side, a row a prompt.
+    Of several paths the figure has their dense maps side by side, a row a prompt; of several templates the first.
     """
     prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
     paths = opt.paths_of(path, several=True)
@@ -285,7 +285,8 @@ def _label_writer(
     if not labels.lower().endswith(".json"):
         check_count(len(prompts.named(absent=False)))
     check_out(labels, files, ENDINGS, force=force)
-    if labels == out:
+    outs = set() if out is None else {os.path.realpath(named(out, path)) for path in files}
+    if outs & {os.path.realpath(named(labels, path)) for path in files}:
         raise OutputError(f"--labels {labels} and --out {out}", expected="two names", fix="Change one of them.")
     return lambda result, image: save_labels(result, named(labels, image), palette=palette, force=force)
 

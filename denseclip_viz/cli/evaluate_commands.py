@@ -15,7 +15,7 @@ from denseclip_viz.cli.completion import completing, datasets
 from denseclip_viz.cli.printed import RANDOM, STYLE, print_json, print_rows, print_written, records, say
 from denseclip_viz.errors import DatasetError, OutputError, PromptError
 from denseclip_viz.files import check_target, save_bytes, save_data, save_table
-from denseclip_viz.validation import is_number
+from denseclip_viz.validation import is_number, many
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -165,8 +165,6 @@ def show(measured: xr.Dataset, out: str | None, *, force: bool) -> None:
 
 def print_measured(measured: xr.Dataset) -> None:
     """Print IoU by class, a column a path, with the means below; say how many images, and what was published."""
-    if print_json(_all_scores(measured)):
-        return
     table = measured["iou"].to_pandas().T.rename_axis(columns=None).reset_index()
     table = table[measured["confusion"].isel(candidate=0).sum("given").to_numpy() > 0]
     paths = [str(name) for name in measured["candidate"].to_numpy()]
@@ -174,7 +172,8 @@ def print_measured(measured: xr.Dataset) -> None:
              for name, noun in means_of(measured).items()]  # fmt: skip
     if measured.attrs.get("random_weights"):
         say(RANDOM)
-    print_rows([*records(table), *means])
+    if not print_json(_all_scores(measured)):
+        print_rows([*records(table), *means])
     for line in _remarks(measured, paths, len(table)):
         say(line)
 
@@ -187,13 +186,13 @@ def means_of(measured: xr.Dataset) -> dict[str, str]:
 def _remarks(measured: xr.Dataset, paths: Sequence[str], classes: int) -> Iterator[str]:
     """Say what a reader of the numbers must know."""
     counts = measured["confusion"].sum(["true", "given"])
-    yield f"{measured.sizes['image']} images, {int(counts[0])} pixels of {classes} classes"
+    yield f"{many(measured.sizes['image'], 'image')}, {int(counts[0])} pixels of {classes} classes"
     for path, ious in zip(paths, measured["iou"].to_numpy(), strict=True):
         if over := sum(iou == iou for iou in ious.tolist()) - classes:  # nan: neither true nor given
             yield f"{path}: {over} more classes given that no image has: IoU 0, counted in mIoU"
     for path, count in zip(paths, measured["emptied"].to_numpy().tolist(), strict=True):
         if count:
-            yield f"{path}: in {count} images denoising left no name; all their pixels are of the first class."
+            yield f"{path}: in {many(count, 'image')} denoising left no name; all their pixels are of the first class."
     yield from measured.attrs["published"].splitlines()
 
 

@@ -61,11 +61,14 @@ def search(
     template: opt.Templates = [],  # noqa: B006
     articles: opt.Articles = "as written",
     absent: opt.Absent = [],  # noqa: B006
-    top: Annotated[int, typer.Option(help="How many images.")] = 20,
+    top: Annotated[int, typer.Option(min=1, help="How many images.")] = 20,
     by: Annotated[
         Literal["global", "dense"], typer.Option(help="The cosine with the whole image, or at the peak of its map.")
     ] = "dense",
-    page: Annotated[int, typer.Option(help="Which page of a contact sheet.")] = 1,
+    page: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Which page of a contact sheet, and of its ranks; the first by default."),
+    ] = None,
     out: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--out", "-o", help="csv: table; png, svg, pdf: a contact sheet of one prompt's maps."),
@@ -79,18 +82,24 @@ def search(
     prompts, opened = opt.prompts_of(prompt, template, absent, articles), open_store(store)
     if out is not None:
         check_target(out, ENDINGS, force=force)
-        if not out.lower().endswith(".csv"):
-            _check_sheet(prompt, prompts.templates, by)
-    loaded, written = model.load(), list[Path]()
-    table = table_of(search_store(opened, loaded, prompts, k=top, by=by))
-    if out is not None and out.lower().endswith(".csv"):
-        written.append(save_table(table, out, force=force))
-    elif out is not None:
+    has_sheet = out is not None and not out.lower().endswith(".csv")
+    if has_sheet:
+        _check_sheet(prompt, prompts.templates, by)
+    elif page is not None:
+        got, fix = f"--page {page} without a contact sheet", "Leave it out, or write a sheet: --out sheet.png."
+        raise OutputError(got, expected="a sheet that it is of", fix=fix)
+    loaded, written, page = model.load(), list[Path](), page or 1
+    table = table_of(search_store(opened, loaded, prompts, k=top * page, by=by))
+    table = table[table["rank"] > top * (page - 1)]
+    if has_sheet:
         from denseclip_viz import plot
 
-        options: dict[str, Any] = {"template": prompts.templates[0], "absent": absent, "page": page, "per_page": top}
-        written.append(plot.save(plot.contact_sheet(opened, loaded, prompt[0], **options), out, force=force))
-    print_table(table.drop(columns=["file", "number"]))  # after what is kept: it may be read by nobody
+        options: dict[str, Any] = {"template": prompts.templates[0], "absent": absent, "articles": articles}
+        options |= {"page": page, "per_page": top}
+        written.append(plot.save(plot.contact_sheet(opened, loaded, prompt[0], **options), str(out), force=force))
+    elif out is not None:
+        written.append(save_table(table, out, force=force))
+    print_table(table, overview=overview)  # after what is kept: it may be read by nobody
     print_written(written)
 
 
@@ -102,6 +111,13 @@ def table_of(hits: xr.Dataset) -> pd.DataFrame:
     facts["random_weights"] = bool(hits.attrs.get("random_weights", 0))
     table: pd.DataFrame = frame.reset_index()[[*columns, "file", "number"]].assign(**facts)
     return table
+
+
+def overview(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out where images lie, for people, unless it is all that tells two of them apart."""
+    apart = table.groupby("image")["file"].nunique().max() < 2
+    shown: pd.DataFrame = table.drop(columns=["number", "file"] if apart else ["number"])
+    return shown
 
 
 def _check_sheet(prompt: list[str], templates: tuple[str, ...], by: str) -> None:

@@ -203,8 +203,8 @@ def paths_beside(both: Any) -> Any:
     """Draw dense maps of a comparison of several paths: a row a prompt, a column a path, in the first template."""
     from denseclip_viz import plot
 
-    dense = both["dense"].isel(template=0).assign_attrs({**both.attrs, "path": ""})
-    return plot.grid(dense, rows="prompt", cols="path", image=both["image"])
+    dense, first = both["dense"].assign_attrs({**both.attrs, "path": ""}), str(both["template"][0].item())
+    return plot.grid(dense, rows="prompt", cols="path", template=first, image=both["image"])
 
 
 def no_figure(result: Any) -> NoReturn:

@@ -70,7 +70,9 @@ Workers = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option(help="How many worker processes, or workers of Ray.", rich_help_panel="Workers"),
 ]
-LayerList = Annotated[list[str], typer.Option("--layer", "-l", help="Layers: names, wildcards, -1 from the end.")]
+LayerList = Annotated[
+    list[str], typer.Option("--layer", "-l", help="Layers: names, wildcards, blocks.-1 where they are numbered.")
+]
 
 
 def _model_option(*names: str, text: str, **more: Any) -> Any:

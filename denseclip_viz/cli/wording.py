@@ -37,6 +37,7 @@ OTHERS = {
     "Student.save wrote them": "denseclip-viz plus train writes them",
     "by features.encode with the same preset, path and geometry": "by the same command with --encode float16",
     "leave features out": "leave --features out",
+    "another file as store=": "another file as --store",
     "Trace with": "Pass",
     "Trace twice": "Run it twice",
     "'official' or '' for none": "'official' or 'none'",

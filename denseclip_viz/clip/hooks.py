@@ -212,7 +212,7 @@ class Recording(Mapping[str, Tensor]):
     def calls(self, name: str) -> tuple[Tensor, ...]:
         """Return all tensors that a tap saw, oldest first."""
         if name not in self._calls:
-            raise unknown_layer(name, list(self._calls), "this record holds")
+            raise unknown_layer(name, list(self._calls), "this record holds", fix="Record it, too.")
         return tuple(self._calls[name])
 
     def __getitem__(self, name: str) -> Tensor:
@@ -321,11 +321,17 @@ def _positive(pattern: str, names: Sequence[str]) -> str:
     return ".".join(parts)
 
 
-def unknown_layer(name: str, names: Sequence[str], what: str) -> LayerError:
+def unknown_layer(name: str, names: Sequence[str], what: str, *, fix: str = "") -> LayerError:
     """Make the error for a name that is not there, with the closest names first."""
     close = difflib.get_close_matches(name, names, n=3)
-    hint = f"Did you mean {', '.join(close)}?" if close else "Wildcards and negative indices work: 'blocks.-1'."
+    hint = f"Did you mean {', '.join(close)}?" if close else fix or _hint(names)
     return LayerError(f"no layer or tap is named {name!r}", expected=f"{what}: {summary(names)}", fix=hint)
+
+
+def _hint(names: Sequence[str]) -> str:
+    """Say what else works: to count from the end only names that have numbers."""
+    numbered = next((parts[1] for name in names if (parts := re.match(r"(.*?\.)\d+(\.|$)", name))), None)
+    return f"Wildcards and negative indices work: '{numbered}-1'." if numbered else "Wildcards work: '*' for all."
 
 
 def summary(names: Sequence[str]) -> str:

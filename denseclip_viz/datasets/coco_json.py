@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from denseclip_viz.datasets.dataset import Item
 from denseclip_viz.datasets.layouts import IGNORED, Layout
 from denseclip_viz.errors import DatasetError, ImageError
 
+BACKGROUND = "background"
 _CATEGORY, _SEGMENTATION = "category_id", "segmentation"
 
 
@@ -37,11 +38,12 @@ def instances(layout: Layout, root: Path, split: str) -> tuple[Contents, tuple[s
         said_by = _parsed(file)
         numbers = sorted((int(each["id"]), str(each["name"])) for each in said_by["categories"])
         known = {number: at for at, (number, _) in enumerate(numbers, 1)}
-        inside = _contents(said_by, file, folder, known, layout.advice)
+        items, faults = _contents(said_by, file, folder, known, layout.advice)
+        inside = Contents(items, [*_doubles(said_by["images"], numbers, file), *faults])
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         why = f"cannot be read as COCO's instances ({type(error).__name__}: {error})"
         return Contents([], [Fault(file, why, "Write images, annotations and categories.")]), ()
-    return inside, ("background", *(name for _, name in numbers))
+    return inside, (BACKGROUND, *(name for _, name in numbers))
 
 
 def _parsed(file: Path) -> Mapping[str, Any]:
@@ -56,10 +58,6 @@ def _contents(parsed: Mapping[str, Any], file: Path, folder: Path, known: Mappin
     """Give each image its instances; what belongs to no image or class is a fault of the file."""
     images = {each["id"]: each for each in parsed["images"]}
     of_image, faults = defaultdict(list), []
-    names: dict[str, Any] = {}
-    for each in parsed["images"]:
-        if names.setdefault(each["file_name"], each["id"]) != each["id"]:
-            faults.append(Fault(file, f"has two images named {each['file_name']}", "Rename one of them."))
     for at, each in enumerate(parsed["annotations"]):
         what = f"annotation {each.get('id', at)}"
         if each["image_id"] not in images:
@@ -77,8 +75,38 @@ def _contents(parsed: Mapping[str, Any], file: Path, folder: Path, known: Mappin
             faults.append(Fault(path, f"is missing, but {file} names it", "Copy it again, or take it out."))
             continue
         labels = partial(paint, of_image[number], size, known, f"{file}: image {image['file_name']}")
-        items.append(Item(Path(image["file_name"]).with_suffix("").as_posix(), path, file, labels))
+        items.append(Item(_name(image), path, file, labels))
     return Contents(items, faults)
+
+
+def _name(image: Mapping[str, Any]) -> str:
+    return Path(image["file_name"]).with_suffix("").as_posix()
+
+
+def _doubles(images: Sequence[Any], categories: Sequence[tuple[int, str]], file: Path) -> Iterator[Fault]:
+    """List images and categories of which one would stand for another, as they have one id or one name."""
+    apart = {each["id"]: each for each in images}.values()  # those of one id are one fault
+    called = [(name.strip(), f"id {number}") for number, name in categories]
+    for what, fix, keyed in (
+        ("images of id", "Number them anew.", [(each["id"], each["file_name"]) for each in images]),
+        ("images named", "Rename one of them.", [(_name(each), each["file_name"]) for each in apart]),
+        ("categories of id", "Number them anew.", categories),
+        ("categories named", "Rename one, or make them one.", called),
+    ):
+        for key, one, other in _repeated(keyed):
+            yield Fault(file, f"has two {what} {key}: {one} and {other}", fix)
+    if BACKGROUND in dict(called):
+        why = f"has a category named {BACKGROUND}, which is the class of pixels of no category"
+        yield Fault(file, why, "Rename it, or take it and its annotations out.")
+
+
+def _repeated(keyed: Iterable[tuple[Any, str]]) -> Iterator[tuple[Any, str, str]]:
+    """Give each key that was there before, with what had it first and what has it now."""
+    first: dict[Any, str] = {}
+    for key, what in keyed:
+        if key in first:
+            yield key, first[key], what
+        first.setdefault(key, what)
 
 
 def paint(

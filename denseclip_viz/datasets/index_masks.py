@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from denseclip_viz.datasets.layouts import IGNORED, Ids
 from denseclip_viz.errors import ImageError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 _NO_CLASS = -2
 _PIXELS = ("P", "L", "I;16", "I")
@@ -52,9 +57,20 @@ def _pixels(file: Path, advice: str) -> NDArray[np.intp]:
 
     try:
         with Image.open(file) as opened:
-            if opened.mode in _PIXELS:
+            if bits := _few_bits(opened):
+                got, advice = f"{file} is an image in grey of {bits} bits", "Save it in 8 bits, or with a palette."
+            elif opened.mode in _PIXELS:
                 return np.asarray(opened).astype(np.intp)
-            got = f"{file} is an image in mode {opened.mode}"
+            else:
+                got = f"{file} is an image in mode {opened.mode}"
     except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         got = f"{file} cannot be read ({type(error).__name__})"
-    raise ImageError(got, expected="a PNG of class indices, with a palette or grey", fix=advice)
+    raise ImageError(got, expected="a PNG of class indices, with a palette or grey of 8 or 16 bits", fix=advice)
+
+
+def _few_bits(opened: Image.Image) -> str:
+    """Say of how many bits grey is that Pillow would spread over 0..255: ids, or shades, and nobody knows which."""
+    tile = getattr(opened, "tile", None)
+    kind = tile[0][3] if tile else ""
+    grey = re.fullmatch(r"L;([24])\w*", str(kind[0] if isinstance(kind, tuple) else kind))
+    return grey[1] if grey else ""

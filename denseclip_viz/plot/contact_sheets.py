@@ -29,6 +29,7 @@ def contact_sheet(
     *,
     template: str = "{}",
     absent: Sequence[str] = (),
+    articles: str = "as written",
     path: str | None = None,
     page: int = 1,
     per_page: int = 40,
@@ -46,6 +47,7 @@ def contact_sheet(
         template: How it is said.
         absent: Prompts that are in none of the images: their highest cosine in the store is the baseline, and images
             whose peak is no higher are named in grey.
+        articles: In the template, as for `Prompts`: "as written", or "right".
         path: Whose dense features; the first path's by default.
         page: Which page, from 1.
         per_page: Images on a page.
@@ -66,7 +68,7 @@ def contact_sheet(
         ...     len(dcv.plot.contact_sheet(store, model, "a taxi").axes)
         3
     """
-    prompts = Prompts([prompt], template, absent=absent)
+    prompts = Prompts([prompt], template, absent=absent, articles=articles)
     shown, pages = _page(page, per_page, len(store))
     hits = search(store, texts, prompts, k=len(store), by="dense", path=path).isel(template=0)
     baseline = float(hits.score[1:].max()) if len(absent) else None

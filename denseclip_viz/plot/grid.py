@@ -25,6 +25,7 @@ def grid(
     *,
     rows: str = "template",
     cols: str = "prompt",
+    template: str | None = None,
     image: npt.ArrayLike | None = None,
     normalise: Normalise = "shared",
     limits: tuple[float, float] | None = None,
@@ -39,6 +40,7 @@ def grid(
             may take their places, and an axis that was picked away counts as one row or column.
         rows: The axis that goes down.
         cols: The axis that goes across.
+        template: The only template to show; to be named where there are several and neither axis is of them.
         image: What to draw beneath, uint8 (row, column, rgb) of the whole image; nothing by default.
         normalise: "shared", or "each" for a min-max of every map by itself, which the figure then says.
         limits: Lowest and highest value of the shared scale; what lies beyond has the colour of the end.
@@ -62,9 +64,10 @@ def grid(
         ['dense', 'cosine', 'a taxi']
     """
     select.one_of(normalise, ("shared", "each"), name="normalise")
+    maps, which = _of_template(maps, rows, cols, template)
     table = _table(maps, rows, cols)
     row_names, column_names = ([str(name) for name in table[axis].to_numpy()] for axis in (rows, cols))
-    sheet = Sheet(maps.attrs, [*row_names, *column_names], figure=figure)
+    sheet = Sheet(maps.attrs, [*row_names, *column_names], also=which, figure=figure)
     where = panels.placement(maps)
     panel = panels.panel_size(where, side=SIDE)
     heads = column_heads(sheet, column_names, max(panel[0], SIDE * 0.8), table, cols)
@@ -84,6 +87,12 @@ def grid(
         panels.draw_map(ax, values, where, scale, image=under, interpolation=interpolation)
     sheet.footer(lattice.bottom)
     return sheet.figure
+
+
+def _of_template(maps: xr.DataArray, rows: str, cols: str, template: str | None) -> tuple[xr.DataArray, str]:
+    """Pick the template that is named, and say which is shown where no axis does; of several none is picked unasked."""
+    is_shown = "template" in (rows, cols) or maps.sizes.get("template", 1) > 1
+    return (maps, "") if template is None and is_shown else select.pick_template(maps, template)
 
 
 def _table(maps: xr.DataArray, rows: str, cols: str) -> xr.DataArray:

@@ -112,7 +112,7 @@ def test_a_background_is_a_probability_or_names(run, here, words, rule):
 def test_absent_prompts_and_a_cosine_cut_what_is_named(run, here):
     run("segment", "street.jpg", "--absent", "a whale", "--cosine", "-0.9", "-o", "data.nc")
     data = xr.load_dataset(here / "data.nc", engine="h5netcdf")
-    assert "a whale" not in data.label and data.attrs["absent"] == "a whale" and data.attrs["cosine_cut"] > -0.9
+    assert "a whale" not in data.label and data.attrs["absent"] == '["a whale"]' and data.attrs["cosine_cut"] > -0.9
     run("segment", "street.jpg", "--cosine", "1", "-o", "data.csv")
     assert pd.read_csv(here / "data.csv")["share"].tolist()[0] == 1
 

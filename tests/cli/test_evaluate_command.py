@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from denseclip_viz.cli.printed import RANDOM
 from denseclip_viz.measure import evaluation
 from denseclip_viz.measure.ray_workers import Ray
 from denseclip_viz.toyworld import export
@@ -57,6 +58,20 @@ def test_the_bundled_world_needs_no_folder_and_a_store_goes_on(evaluate, here):
     again = evaluate(*line)
     assert again.stdout == first.stdout and "2 images, 51200 pixels" in first.stderr
     assert "value: in 2 images denoising left no name" in again.stderr
+
+
+def test_what_a_reader_must_know_is_said_beside_json_too(evaluate):
+    line = ("toyworld", "--limit", "1", "-g", "whole:64", "-w", "random", "--denoise", "1")
+    plain, programs = (evaluate(*line, *more).stderr.splitlines() for more in ((), ("--json",)))
+    assert plain == programs and RANDOM in plain
+    assert any(text.startswith("1 image, ") for text in plain) and any("in 1 image denoising" in text for text in plain)
+
+
+def test_a_store_of_another_question_is_refused_in_the_words_of_the_command_line(evaluate, refused):
+    line = ("toyworld", "--limit", "1", "-g", "whole:64", "--store", "counts.jsonl")
+    evaluate(*line)
+    other = refused("evaluate", *line, "--path", "vanilla", prompts=())
+    assert "holds results of another question" in other and other.endswith("Name another file as --store.\n")
 
 
 def test_a_corruption_is_done_to_the_images_and_named_in_what_is_kept(evaluate, here):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 from PIL import Image
 
 import denseclip_viz as dcv
+from denseclip_viz.cli.feature_commands import overview
 
 
 def test_encode_then_search_writes_a_table_and_a_sheet(run, many, model_folder):
@@ -40,10 +43,63 @@ def test_a_stopped_encode_says_how_to_go_on(run, many, monkeypatch):
 @pytest.mark.parametrize("options", [
     ["-p", "grass", "-p", "sky", "-o", "sheet.png"], ["-p", "grass", "--by", "global", "-o", "sheet.png"],
     ["-p", "grass", "-o", "table.xyz"], ["-p", "grass", "--top", "0"], ["-p", "grass", "--page", "9", "-o", "s.png"],
+    ["-p", "grass", "--page", "1"], ["-p", "grass", "--page", "2", "-o", "table.csv"],
+    ["-p", "grass", "--page", "0", "-o", "s.png"],
 ])  # fmt: skip
 def test_what_cannot_be_is_one_line(run, many, options):
     run("encode", many, "-o", "store", prompts=())
     assert run("search", "store", *options, prompts=(), code=2).stderr.count("\n") == 1
+
+
+@pytest.fixture
+def sheets(monkeypatch):
+    """The contact sheets that are drawn."""
+    drawn, plain = [], dcv.plot.contact_sheet
+    monkeypatch.setattr(dcv.plot, "contact_sheet", lambda *a, **b: drawn.append(plain(*a, **b)) or drawn[-1])
+    return drawn
+
+
+def shown(result, sheet):
+    """The rows of a table; each must be on the sheet with the same number, in the same order."""
+    rows = json.loads(result.stdout)
+    words = [text.get_text().replace("−", "-") for text in sheet.texts]
+    places = [words.index(f"{row['score']:.3f}", words.index(row["image"])) for row in rows]
+    assert places == sorted(places) and sum(row["image"] in words for row in rows) == len(rows)
+    return rows
+
+
+@pytest.mark.parametrize("articles", ["as written", "right"])
+def test_a_sheet_has_the_numbers_of_the_table_that_is_printed_with_it(run, many, sheets, articles):
+    run("encode", many, "-o", "store", prompts=())
+    words = ("-p", "oak", "-t", "a photo of a {}", "--articles", articles, "-a", "orange", "-o", "sheet.png", "--json")
+    assert len(shown(run("search", "store", *words, prompts=()), sheets[0])) == 3
+    title = {"as written": "a photo of a oak", "right": "a photo of an oak"}[articles]
+    assert title in [text.get_text() for text in sheets[0].texts]
+
+
+def test_a_page_is_of_the_ranks_that_are_printed(run, many, sheets):
+    run("encode", many, "-o", "store", prompts=())
+    for page, ranks in (("1", [1, 2]), ("2", [3])):
+        words = ("-p", "grass", "--top", "2", "--page", page, "-o", f"{page}.png", "--json")
+        rows = shown(run("search", "store", *words, prompts=()), sheets[-1])
+        assert [row["rank"] for row in rows] == ranks
+    assert "--page 1 without a contact sheet" in run("search", "store", "--page", "1", code=2).stderr
+
+
+def test_images_of_one_name_are_told_apart(run, many, here):
+    (here / "others").mkdir()
+    Image.new("RGB", (30, 40), "red").save(here / "others" / "a.png")
+    run("encode", many, "others", "-o", "store", prompts=())
+    rows = json.loads(run("search", "store", "-p", "grass", "--json", prompts=()).stdout)
+    head = run("search", "store", "-p", "grass", prompts=()).stdout.splitlines()[0].split("\t")
+    assert len({row["file"] for row in rows}) == len({row["number"] for row in rows}) == 4
+    assert {"file", "number"} <= set(head)
+
+
+def test_people_are_shown_files_only_where_names_do_not_tell_images_apart():
+    table = pd.DataFrame({"image": ["a.png", "b.png"], "file": ["x/a.png", "y/b.png"], "number": [1, 2]})
+    assert list(overview(table)) == ["image"]
+    assert list(overview(table.assign(image="a.png"))) == ["image", "file"]
 
 
 def test_a_folder_of_something_else_is_no_store(run, many):

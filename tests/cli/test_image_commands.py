@@ -12,6 +12,7 @@ import xarray as xr
 from PIL import Image
 
 from denseclip_viz import model as model_module
+from denseclip_viz.cli.image_commands import paths_beside
 from denseclip_viz.maps.tables import classify_overview
 
 COMMANDS = ("compare", "segment", "layers", "classify")
@@ -145,6 +146,10 @@ def test_where_label_images_cannot_go_is_refused_before_any_work(refused, many, 
     assert "there already" in refused("segment", "street.jpg", "--labels", "there.png")
     assert "Expected one of .png" in refused("segment", "street.jpg", "--labels", "labels.npy")
     assert "two names" in refused("segment", "street.jpg", "--labels", "x.png", "--out", "x.png")
+    same = ("--labels", "./{name}.png", "--out", "x.png", "--force")
+    (here / "x.jpg").write_bytes((here / "street.jpg").read_bytes())
+    assert "two names" in refused("segment", "x.jpg", *same)
+    assert "two names" in refused("segment", "street.jpg", "--labels", here / "x.png", "--out", "x.png")
     assert "'{name}.png'" in refused("segment", many, "--labels", "all.png")
     assert "at most 254" in refused("segment", "street.jpg", "--labels", "x.png", prompts=map(str, range(255)))
 
@@ -180,6 +185,15 @@ def test_several_paths_make_a_figure_and_a_table(run, here, ending):
     assert (here / f"x.{ending}").stat().st_size > 100 and "sclip" in result.stdout
     if ending == "csv":
         assert pd.read_csv("x.csv")["path"].tolist() == ["value", "value", "sclip", "sclip"]
+
+
+def test_a_figure_of_several_paths_names_the_template_that_it_shows(run, here):
+    words = ("--path", "value", "--path", "sclip", "-o", "both.nc")
+    for templates, shown in ((["of {}", "see {}"], "template “of {}” (1 of 2)"), (["see {}"], "template “see {}”")):
+        run("compare", "street.jpg", *words, *(word for each in templates for word in ("-t", each)), "--force")
+        both = xr.load_dataset("both.nc", engine="h5netcdf")
+        texts = "\n".join(text.get_text() for text in paths_beside(both).texts)
+        assert " ".join(shown.split()) in " ".join(texts.split())
 
 
 def test_pixels_and_templates_are_judged_along_the_path_that_is_named(run, here):

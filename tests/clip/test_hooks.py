@@ -1,5 +1,6 @@
 """Recording: named taps, nothing left behind, nothing seen by others."""
 
+import re
 import sys
 import threading
 
@@ -55,6 +56,16 @@ def test_a_pattern_that_names_nothing_is_refused_with_what_there_is(wrong):
 def test_the_refusal_offers_the_closest_name():
     with pytest.raises(LayerError, match="blocks.0–11.attention.*Did you mean blocks.3.attention"):
         match("blocks.3.atention", VIT)
+
+
+@pytest.mark.parametrize(("names", "hint"), [
+    (VIT, "Wildcards and negative indices work: 'blocks.-1'."), (["stem", "layer1", "layer2"], "Wildcards work: '*'"),
+    (["stem", "layer1.0", "layer1"], "Wildcards and negative indices work: 'layer1.-1'."),
+])  # fmt: skip
+def test_what_the_refusal_advises_works(names, hint):
+    with pytest.raises(LayerError, match=re.escape(hint)) as refused:
+        match("zzz", names)
+    assert match(refused.value.fix.split("'")[1], names)
 
 
 @given(st.lists(st.sampled_from(VIT), max_size=8))

@@ -197,6 +197,45 @@ def spoil(**changes):
     return plant
 
 
+def add(kind, **entry):
+    def plant(root):
+        file = root / "annotations/instances_val2017.json"
+        parsed = json.loads(file.read_text())
+        parsed[kind].append(entry)
+        save(root, parsed)
+        if kind == "images":
+            write(root / "val2017" / entry["file_name"], np.zeros((*SIZE, 3), np.uint8))
+
+    return plant
+
+
+@pytest.mark.parametrize(
+    ("plant", "message"),
+    [
+        (add("images", id=12, file_name="a.png", height=SIZE[0], width=SIZE[1]),
+         "has two images of id 12: 000000000012.jpg and a.png"),
+        (add("images", id=12, file_name="000000000012.jpg", height=SIZE[0], width=SIZE[1]),
+         "has two images of id 12: 000000000012.jpg and 000000000012.jpg"),
+        (add("images", id=13, file_name="000000000012.png", height=SIZE[0], width=SIZE[1]),
+         "has two images named 000000000012: 000000000012.jpg and 000000000012.png"),
+        (add("images", id=13, file_name="000000000012.jpg", height=SIZE[0], width=SIZE[1]),
+         "has two images named 000000000012: 000000000012.jpg and 000000000012.jpg"),
+        (add("categories", id=3, name="dog"), "has two categories of id 3: car and dog"),
+        (add("categories", id=4, name="car"), "has two categories named car: id 3 and id 4"),
+        (add("categories", id=4, name="background"),
+         "has a category named background, which is the class of pixels of no category"),
+    ],
+)  # fmt: skip
+def test_images_and_categories_of_one_id_or_name_are_no_data_set(plant, message, tmp_path):
+    instances(tmp_path)
+    plant(tmp_path)
+    table = dcv.datasets.check("coco-json", tmp_path, progress=False)
+    assert table[["file", "fault"]].values.tolist() == [["annotations/instances_val2017.json", message]]
+    assert table["fix"][0].endswith(".")
+    with pytest.raises(DatasetError, match="has 1 fault: "):
+        dcv.datasets.read("coco-json", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("plant", "file", "message"),
     [

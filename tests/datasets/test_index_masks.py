@@ -1,5 +1,8 @@
 """Ids of pixels become places in the classes, whatever the table and the kind of PNG."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -39,3 +42,24 @@ def test_a_mask_of_another_kind_is_refused_with_what_to_do(mode, tmp_path):
     Image.new(mode, (2, 2)).save(tmp_path / "mask.png")
     with pytest.raises(ImageError, match=f"is an image in mode {mode}. .* Take the others."):
         read_labels(tmp_path / "mask.png", (0, 1), "Take the others.")
+
+
+def write_png(file, bits, colour, *more):
+    """Write one row of a byte; Pillow writes no grey of 2 or 4 bits."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 8 // bits, 1, bits, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), *more, (b"IDAT", zlib.compress(b"\0\x1b")), (b"IEND", b"")]
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks))
+    return file
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_of_few_bits_which_pillow_spreads_is_refused_and_a_palette_of_few_is_read(bits, tmp_path):
+    grey = write_png(tmp_path / "mask.png", bits, 0)
+    with pytest.raises(ImageError, match=rf"in grey of {bits} bits\. .*8 or 16 bits. Save it in 8 bits, or with a pal"):
+        read_labels(grey, tuple(range(256)), "Take the others.")
+    palette = write_png(tmp_path / "palette.png", bits, 3, (b"PLTE", bytes(48)))
+    assert read_labels(palette, tuple(range(16))).tolist() == [{2: [0, 1, 2, 3], 4: [1, 11]}[bits]]
