@@ -84,7 +84,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.status, self.canvas = StatusLine(), Canvas(locked=list(locked))
         self._lock = threading.RLock()
         self._worker = Worker(
-            on_progress=self._report, on_error=self._show_failure, on_idle=self._idle, lock=self._lock
+            on_progress=self._report, on_error=self._give_up, on_idle=self._idle, lock=self._lock
         )
         self.aside = Worker(on_progress=lambda text, share: None, on_error=self._show_failure, lock=self._lock)
         below = widgets.HBox(list(spec.below))
@@ -286,11 +286,14 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
     def _idle(self) -> None:
         self.controls.stop.disabled = True
 
-    def _show_failure(self, error: BaseException) -> None:
+    def _give_up(self, error: BaseException) -> None:
         if not isinstance(error, PromptError):  # another prompt may do for the image
             self._image = self.shown.query.image
         if self.history is not None:
             self.history.restore()
+        self._show_failure(error)
+
+    def _show_failure(self, error: BaseException) -> None:
         with self.status.errors_shown():
             raise error
 
