@@ -83,9 +83,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.controls = Controls(query.prompts, session.names, paths=query.paths, more=spec.more, **shown)
         self.status, self.canvas = StatusLine(), Canvas(locked=list(locked))
         self._lock = threading.RLock()
-        self._worker = Worker(
-            on_progress=self._report, on_error=self._give_up, on_idle=self._idle, lock=self._lock
-        )
+        self._worker = Worker(on_progress=self._report, on_error=self._give_up, on_idle=self._idle, lock=self._lock)
         self.aside = Worker(on_progress=lambda text, share: None, on_error=self._show_failure, lock=self._lock)
         below = widgets.HBox(list(spec.below))
         super().__init__([self._top(), below])
