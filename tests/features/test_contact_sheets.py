@@ -64,7 +64,10 @@ def test_an_image_that_is_gone_leaves_its_map(vit, tmp_path):
     store = quietly(vit, files, tmp_path / "store")
     for file in files:
         file.unlink()
-    assert len(sheet(store, vit, "a taxi").axes) == 7
+    figure = sheet(store, vit, "a taxi")
+    assert len(figure.axes) == 7
+    bar, *maps = (ax.images[-1].get_alpha() for ax in figure.axes if ax.images)
+    assert set(maps) == {bar}, "colours of maps are those of the bar"
 
 
 def test_pages_that_there_are_not_and_stores_without_maps_are_refused(vit, store, tmp_path):
