@@ -7,10 +7,10 @@ from typing import Any
 import ipywidgets as widgets
 
 from denseclip_viz.attribution.attributions import METHODS
+from denseclip_viz.canvas.recipe import EFFECTS
 from denseclip_viz.canvas.state import CONTROLS as CANVAS_CONTROLS
 from denseclip_viz.errors import PromptError, shown_elsewhere
 from denseclip_viz.explorers.query import GEOMETRIES, VALUE, ImageSource, Paths, Query
-from denseclip_viz.explorers.session import EFFECTS
 from denseclip_viz.explorers.typed_prompts import (
     OWN,
     TEMPLATE_CHOICES,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from denseclip_viz.attribution.attributions import attribute, offered
 from denseclip_viz.attribution.effects import direct_effects
+from denseclip_viz.canvas.recipe import EFFECTS
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.paths import choose_path, paths_together
 from denseclip_viz.errors import ModelNameError, shown_elsewhere
@@ -28,7 +29,6 @@ BUNDLED = ("bundled-resnet", "bundled-vit", "bundled-vit-cls")
 DENOISE = 0.5  # MaskCLIP's threshold
 MEMORY = 256e6  # bytes of traces, and as many of attributions, that an explorer holds
 SMALL = 256e6  # bytes of models that are given as names, together: more of them make room for each other
-EFFECTS = "direct-effects"
 Models = Model | str | Mapping[str, Model | str] | Sequence[Model | str] | None
 
 

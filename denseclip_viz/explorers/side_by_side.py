@@ -150,8 +150,7 @@ def _remarks(sides: tuple[Result, Result] | None) -> list[str]:
 def _along(side: Result, canvas: Canvas) -> xr.Dataset:
     """Take of a comparison the path that a canvas shows."""
     both, path = side.comparison, canvas.state["path"]
-    if "path" in both.dims:
-        both = (
-            both.sel(path=path) if path in both["path"] else both.isel(path=0)
-        )  # refined segments are along the first
-    return both
+    if "path" not in both.dims:
+        return both
+    shown: xr.Dataset = both.sel(path=path) if path in both["path"] else both.isel(path=0)
+    return shown  # refined segments, which offer no path, are along the first

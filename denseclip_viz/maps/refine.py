@@ -5,7 +5,9 @@ Source: MaskCLIP (arXiv 2112.01071v2) section 3.3 and the official decode_heads/
 
 import warnings
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,7 +20,9 @@ REMOVED = -100.0  # the official code's score of a denoised prompt
 
 
 @guarded
-def prompt_denoising(scores: Tensor, threshold: float = 0.5) -> tuple[Tensor, Tensor]:
+def prompt_denoising(
+    scores: Tensor, threshold: float = 0.5, in_sight: NDArray[np.bool_] | None = None
+) -> tuple[Tensor, Tensor]:
     """Remove prompts that no position is confident about.
 
     A prompt is kept if its softmax probability (scale 100, over prompts) reaches `threshold` at some position. If
@@ -27,6 +31,7 @@ def prompt_denoising(scores: Tensor, threshold: float = 0.5) -> tuple[Tensor, Te
     Args:
         scores: `(prompt, y, x)`, raw cosines.
         threshold: Probability in [0, 1].
+        in_sight: `(y, x)`, the positions that count: a prompt that only padding is confident of is not in the image.
 
     Returns:
         The scores, with -100 where a prompt was removed, and `(prompt,)` bool: which were kept.
@@ -38,7 +43,7 @@ def prompt_denoising(scores: Tensor, threshold: float = 0.5) -> tuple[Tensor, Te
         >>> dcv.maps.prompt_denoising(scores)[1].tolist()
         [True, True, False]
     """
-    is_left = left_by_denoising(scores, threshold)
+    is_left = left_by_denoising(scores, threshold, in_sight)
     if not is_left.any():
         warnings.warn(
             f"prompt denoising removed every prompt: none reaches probability {threshold:g} anywhere. "
@@ -48,10 +53,16 @@ def prompt_denoising(scores: Tensor, threshold: float = 0.5) -> tuple[Tensor, Te
     return torch.where(is_left[:, None, None], scores, torch.full_like(scores, REMOVED)), is_left
 
 
-def left_by_denoising(scores: Tensor, threshold: float) -> Tensor:
-    """Tell which prompts reach a probability somewhere, `(prompt,)`, of raw cosines `(prompt, y, x)`."""
+def left_by_denoising(scores: Tensor, threshold: float, in_sight: NDArray[np.bool_] | None = None) -> Tensor:
+    """Tell which prompts reach a probability somewhere in sight, `(prompt,)`, of raw cosines `(prompt, y, x)`."""
     _check_threshold("prompt denoising", threshold)
+    scores = scores if in_sight is None else scores[:, torch.from_numpy(in_sight)]
     return torch.softmax(SCALE * scores, dim=0).flatten(1).amax(1) >= threshold
+
+
+def is_removed(scores: Tensor | NDArray[np.floating]) -> bool:
+    """Tell whether denoising has removed every prompt."""
+    return bool((scores <= REMOVED / 2).all())
 
 
 @guarded

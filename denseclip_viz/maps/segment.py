@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.errors import GeometryError, LayerError, PromptError
 from denseclip_viz.geometry import Geometry, weights
-from denseclip_viz.maps.refine import REMOVED, key_smoothing, prompt_denoising
+from denseclip_viz.maps.refine import REMOVED, is_removed, key_smoothing, prompt_denoising
 from denseclip_viz.maps.similarity import (
     Formula,
     as_json,
@@ -77,7 +76,7 @@ def segment(
     cut = rule.cut(maps[away].numpy()[:, trace.geometry.in_sight])
     words = rule.words(formula, cut, alone=_is_alone(names, formula, rule, cut, independent=independent))
     scores, cosines = refined(trace, maps[~away], denoise, smooth)
-    words = "background: denoising removed every prompt" if bool((cosines == REMOVED).all()) else words
+    words = "background: denoising removed every prompt" if is_removed(cosines) else words
     if smooth and formula.name == "softmax":
         # smoothed scores are sums of probabilities, not cosines: the official code takes their plain softmax
         formula = replace(formula, scale=1.0)
@@ -127,9 +126,8 @@ def refined(trace: Trace, cosines: Tensor, denoise: float, smooth: str) -> tuple
     Raises:
         LayerError: smoothing without keys, or of windows that are kept apart.
     """
-    if denoise:  # a prompt that only padding is confident of is nowhere in the image
-        _, is_left = prompt_denoising(cosines[:, torch.from_numpy(trace.geometry.in_sight)][..., None], denoise)
-        cosines = cosines.masked_fill(~is_left[:, None, None], REMOVED)
+    if denoise:
+        cosines, _ = prompt_denoising(cosines, denoise, trace.geometry.in_sight)
     if not smooth:
         return cosines, cosines
     if trace.keys is None:

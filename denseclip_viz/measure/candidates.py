@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble as ensemble
 from denseclip_viz.errors import PromptError
-from denseclip_viz.maps.refine import REMOVED, key_smoothing, prompt_denoising
+from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.template_table import refuse_one
@@ -257,8 +257,7 @@ def _refined(value: Tensor, trace: Trace) -> Iterator[Tensor]:
     assert trace.keys is not None
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="prompt denoising removed every prompt")
-        _, present = prompt_denoising(value[:, torch.from_numpy(trace.geometry.in_sight)][..., None], 0.5)
-    denoised = value.masked_fill(~present[:, None, None], REMOVED)
+        denoised, present = prompt_denoising(value, 0.5, trace.geometry.in_sight)
     yield key_smoothing(value, trace.keys)
     yield key_smoothing(value, trace.keys, normalisation="official")
     yield denoised

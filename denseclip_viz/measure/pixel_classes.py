@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from denseclip_viz.geometry import Geometry
-from denseclip_viz.maps.refine import REMOVED
+from denseclip_viz.maps.refine import is_removed
 from denseclip_viz.maps.segment import NO_CUT, strips
 from denseclip_viz.maps.similarity import Formula
 from denseclip_viz.measure.map_scores import Floats
@@ -89,8 +89,3 @@ class PixelRule:
             return self.formula.probabilities(top)
         shares: Floats = 1 / np.exp(self.formula.scale * (values - top)).sum(0)
         return shares
-
-
-def is_removed(scores: Floats) -> bool:
-    """Tell whether denoising has removed every name."""
-    return bool((scores <= REMOVED / 2).all())

@@ -23,14 +23,14 @@ from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.features.stored_traces import Features
 from denseclip_viz.geometry import Fit
 from denseclip_viz.maps.finer_choice import FinerLike, unsmoothed
-from denseclip_viz.maps.refine import REMOVED, left_by_denoising
+from denseclip_viz.maps.refine import REMOVED, is_removed, left_by_denoising
 from denseclip_viz.maps.segment import NO_CUT, Background, checked, refined
 from denseclip_viz.maps.similarity import choose_formula, cosine_maps
 from denseclip_viz.measure.class_scores import summary
 from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import run, whole
 from denseclip_viz.measure.map_scores import Floats
-from denseclip_viz.measure.pixel_classes import NO_CLASS, PixelRule, is_removed
+from denseclip_viz.measure.pixel_classes import NO_CLASS, PixelRule
 from denseclip_viz.measure.published_figures import Run, beside
 from denseclip_viz.measure.segmentation import Labels, confusion
 from denseclip_viz.presets import Preset, preset_named
@@ -199,7 +199,7 @@ class NamedClasses:
 
     def _scores(self, cosines: Tensor, trace: Trace) -> Floats:
         if self.denoise:
-            is_left = left_by_denoising(cosines[:, torch.from_numpy(trace.geometry.in_sight)], self.denoise)
+            is_left = left_by_denoising(cosines, self.denoise, trace.geometry.in_sight)
             cosines = torch.where(is_left[:, None, None], cosines, torch.full_like(cosines, REMOVED))
             if not is_left.any():
                 return np.asarray(cosines.numpy())

@@ -1,7 +1,6 @@
 """ALIGN of transformers, from a folder or the download cache, as the same kind of loaded model as open_clip's."""
 
 import os
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from denseclip_viz.clip.load.image_processor import preprocess_in
 from denseclip_viz.clip.load.pretrained import choose_weights
 from denseclip_viz.clip.load.source import Source, hub_place
 from denseclip_viz.clip.load.transformers_config import read_config, require_transformers, type_of, unbuildable
-from denseclip_viz.clip.load.weights import Checkpoint, Undrawn, misfit, read_checkpoint, require_finite
+from denseclip_viz.clip.load.weights import Checkpoint, misfit, read_checkpoint, require_finite
 from denseclip_viz.clip.towers import Align
 from denseclip_viz.errors import ModelNameError, WeightsError, first_line
 from denseclip_viz.files import read_json
@@ -102,9 +101,8 @@ def _plain(value: Any) -> Any:
 
 def _build(source: Source, checkpoint: Checkpoint | None, tokenizer: Any, kind: torch.dtype) -> Align:
     """Build what the configuration describes, with the weights put in; the caller's random state is left as it was."""
-    with building():
-        with Undrawn() if checkpoint else nullcontext():
-            model = _empty(source)
+    with building(drawn=checkpoint is None):
+        model = _empty(source)
         if checkpoint:
             _fill(model, checkpoint, source.name)
         model.to(torch.float64 if kind == torch.float64 else torch.float32)  # then the scale's logarithm is as exact

@@ -196,7 +196,7 @@ def _build(
     """
     from open_clip import CLIP, CoCa, CustomTextCLIP
 
-    with _described(source), building(), Undrawn() if checkpoint else nullcontext():
+    with _described(source), building(drawn=checkpoint is None):
         config = copy.deepcopy({**source.config, "text_cfg": dict(text)})
         config["quick_gelu"] = facts["activation"].value == "quickgelu"
         if checkpoint and "logit_bias" in checkpoint.tensors:  # trained with a sigmoid loss, whatever its name
@@ -212,15 +212,19 @@ def _build(
 
 
 @contextmanager
-def building() -> Iterator[None]:
-    """Let a model come out the same whatever torch's random state and default dtype; both stay the caller's."""
+def building(*, drawn: bool = True) -> Iterator[None]:
+    """Let a model come out the same whatever torch's random state and default dtype; both stay the caller's.
+
+    One that is not drawn has no numbers until every tensor is filled.
+    """
     dtype = torch.get_default_dtype()
     with memory_guard("the size of the model"), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
         try:
             if dtype != torch.float32:  # it is all threads' own: not touched where it is right
                 torch.set_default_dtype(torch.float32)
-            yield
+            with nullcontext() if drawn else Undrawn():
+                yield
         finally:
             if dtype != torch.float32:
                 torch.set_default_dtype(dtype)
