@@ -89,7 +89,7 @@ def compare(
     template: opt.Templates = [],  # noqa: B006  typer copies it
     articles: opt.Articles = "as written",
     absent: opt.Absent = [],  # noqa: B006
-    geometry: opt.Fit = "native",
+    geometry: opt.FitOfPreset = None,
     path: opt.PathList = [],  # noqa: B006
     out: opt.Out = None,
     force: opt.Force = False,
@@ -105,7 +105,7 @@ def compare(
 
     loaded, figure = model.load(), paths_beside if isinstance(paths, list) else plotted("compare")
     work = Command(lambda trace: loaded.compare(trace, prompts), figure, compare_table)
-    run(loaded, files, work, out=out, force=force, geometry=fit, path=paths)
+    run(loaded, files, work, out=out, force=force, preset=model.preset, geometry=fit, path=paths)
 
 
 @command(app)
@@ -116,7 +116,7 @@ def segment(
     template: opt.Templates = [],  # noqa: B006
     articles: opt.Articles = "as written",
     absent: opt.Absent = [],  # noqa: B006
-    geometry: opt.Fit = "native",
+    geometry: opt.FitOfPreset = None,
     path: opt.OnePath = [],  # noqa: B006
     background: Annotated[
         list[str], typer.Option(help="Background prompts, or the least probability (in a softmax: share).")
@@ -126,8 +126,14 @@ def segment(
         typer.Option(help="Name no pixel whose best prompt has no higher cosine."),
     ] = None,
     formula: opt.Formula = None,
-    denoise: Annotated[float, typer.Option(help="Threshold of prompt denoising; 0 for none.")] = 0.0,
-    smooth: Annotated[str, typer.Option(help="Key smoothing: cosine, official, or none.")] = "none",
+    denoise: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Threshold of prompt denoising, 0 for none; by default the preset's, or none."),
+    ] = None,
+    smooth: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Key smoothing: cosine, official, or none; by default the preset's, or none."),
+    ] = None,
     finer: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Draw on a finer grid: guided, shifted, or with a factor, as in guided:8."),
@@ -149,12 +155,16 @@ def segment(
     check_out(out, files, WITH_FIGURES, force=force)
     also = _label_writer(labels, out, files, prompts, palette=palette, force=force)
     from denseclip_viz.maps.tables import segment_table
+    from denseclip_viz.presets import preset_named
 
-    loaded, smooth = model.load(), "" if smooth == "none" else smooth
+    loaded, preset = model.load(), preset_named(model.preset)
+    smooth = preset.smooth if smooth is None else "" if smooth == "none" else smooth
+    denoise = preset.denoise if denoise is None else denoise
     options: dict[str, Any] = {"denoise": denoise, "smooth": smooth, "background": rule, "formula": formula}
     segmented = partial(loaded.segment, prompts=prompts, finer=grid, **options)
     work = Command(segmented, plotted("segments"), segment_table, also)
-    run(loaded, files, work, out=out, force=force, geometry=fit, path=one, keys="key" if smooth else "")
+    keys = preset.keys_for(loaded.tower.family, smooth)
+    run(loaded, files, work, out=out, force=force, preset=model.preset, geometry=fit, path=one, keys=keys)
 
 
 @command(app)
@@ -165,7 +175,7 @@ def classify(
     template: opt.Templates = [],  # noqa: B006
     articles: opt.Articles = "as written",
     absent: opt.Absent = [],  # noqa: B006
-    geometry: opt.Fit = "native",
+    geometry: opt.FitOfPreset = None,
     formula: opt.Formula = None,
     out: opt.OutTable = None,
     force: opt.Force = False,
@@ -181,7 +191,7 @@ def classify(
     loaded = model.load()
     classified = partial(loaded.classify, prompts=prompts, formula=formula)
     work = Command(classified, no_figure, classify_table, overview=classify_overview)
-    run(loaded, files, work, out=out, force=force, geometry=fit)
+    run(loaded, files, work, out=out, force=force, preset=model.preset, geometry=fit)
 
 
 @command(app)
@@ -193,7 +203,7 @@ def layers(
     template: opt.Templates = [],  # noqa: B006
     articles: opt.Articles = "as written",
     absent: opt.Absent = [],  # noqa: B006
-    geometry: opt.Fit = "native",
+    geometry: opt.FitOfPreset = None,
     path: opt.OnePath = [],  # noqa: B006
     out: opt.Out = None,
     force: opt.Force = False,
@@ -208,7 +218,7 @@ def layers(
     wanted: Any = layer or "all"
     work = Command(lambda trace: loaded.compare(trace, prompts, layers=wanted), plotted("layers"), layers_table)
     recorded = loaded.layers_to_record(wanted)
-    run(loaded, files, work, out=out, force=force, geometry=fit, path=one, layers=recorded)
+    run(loaded, files, work, out=out, force=force, preset=model.preset, geometry=fit, path=one, layers=recorded)
 
 
 command(app)(templates)

@@ -94,7 +94,7 @@ def evaluate(
     if background is not None and not is_number(background, 0, 1):
         got, fix = f"--background {background:g}", "Try --background 0.3."
         raise PromptError(got, expected="a probability from 0 to 1", fix=fix)
-    paths, fit = opt.paths_of(path, several=True), None if geometry is None else opt.fit_of(geometry)
+    paths, fit = opt.paths_of(path, several=True), opt.fit_of(geometry)
     where, grids = opt.engine_of(engine, workers), opt.finer_of(finer)
     images: Any = images_of(dataset, folder, split, names)
     images = _corrupted(images[:limit] if limit else images, corruption)

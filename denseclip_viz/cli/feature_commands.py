@@ -24,7 +24,7 @@ def encode(
     images: opt.Images,
     out: Annotated[Path, typer.Option("--out", "-o", help="The store: a new folder, or one to go on with.")],
     model: opt.ModelOptions,
-    geometry: opt.Fit = "native",
+    geometry: opt.FitOfPreset = None,
     path: opt.PathList = [],  # noqa: B006  typer copies it
     keep: Annotated[
         list[str], typer.Option(help="global or dense; both by default. Global alone is some hundred times smaller.")
@@ -42,7 +42,13 @@ def encode(
 
     fit, files, paths = opt.fit_of(geometry), runs.find(images), opt.paths_of(path, several=True)
     loaded, skipped = model.load(), runs.Skipped(len(files))
-    options: dict[str, Any] = {"geometry": fit, "path": paths, "dtype": numbers, "batch_size": batch_size}
+    options: dict[str, Any] = {
+        "preset": model.preset,
+        "geometry": fit,
+        "path": paths,
+        "dtype": numbers,
+        "batch_size": batch_size,
+    }
     options |= {"keep": keep} if keep else {}
     options |= {"unreadable": skipped, "progress": not STYLE.get().quiet}
     try:

@@ -39,12 +39,12 @@ def _fit(more: str = "") -> Any:
 
 
 def _path(more: str = "") -> Any:
-    words = f"How dense features are made: value (the default), sclip, …{more}"
+    words = f"How dense features are made: sclip, …; by default the preset's, or value{more}"
     return typer.Option("--path", help=words, autocompletion=completing(lambda: PATHS))
 
 
 Fit = Annotated[str, _fit()]
-FitOfPreset = Annotated[Optional[str], _fit("; the preset's by default")]  # noqa: UP045
+FitOfPreset = Annotated[Optional[str], _fit("; by default the preset's, or native")]  # noqa: UP045
 PathList = Annotated[list[str], _path("; repeat to compare.")]
 OnePath = Annotated[list[str], _path()]
 Finer = Annotated[
@@ -104,7 +104,7 @@ class ModelOptions:
         str | None,
         _model_option(
             "--preset",
-            text="maskclip-paper, sclip, sc-clip: what published code does.",
+            text="maskclip-paper, sclip, sc-clip: what published code does, from resizing to the path.",
             autocompletion=completing(preset_names),
         ),
     ] = None
@@ -233,8 +233,8 @@ def engine_of(engine: str | None, workers: int | None) -> Any:
     return kind if workers is None else replace(kind, workers=workers)
 
 
-def fit_of(text: str) -> Any:
-    """Read how an image is fitted to the input.
+def fit_of(text: str | None) -> Any:
+    """Read how an image is fitted to the input; None stays so, for the preset's.
 
     Raises:
         GeometryError: There is no such fit.
@@ -246,6 +246,8 @@ def fit_of(text: str) -> Any:
     from denseclip_viz.errors import GeometryError
     from denseclip_viz.geometry import Tiles, Whole, fit_from
 
+    if text is None:
+        return None
     name, _, side = text.partition(":")
     fits: dict[str, Any] = {"whole": Whole, "tiles": Tiles}
     if name not in fits or not re.fullmatch(r"[0-9]{1,9}", side):

@@ -66,7 +66,7 @@ def templates(
         Optional[float],  # noqa: UP045
         typer.Option(help="A cosine for the number iou; above every absent prompt by default."),
     ] = None,
-    geometry: opt.Fit = "native",
+    geometry: opt.FitOfPreset = None,
     path: opt.OnePath = [],  # noqa: B006
     engine: opt.Engine = None,
     workers: opt.Workers = None,
@@ -93,10 +93,11 @@ def templates(
     _check_numbers(files, masks, score, threshold, layout)
     truth = None if masks is None else MaskFolder.of(masks, files, prompts, layout)
     loaded, skipped = model.load(), runs.Skipped(len(files))
+    traced: dict[str, Any] = {"path": one, "geometry": fit, "preset": model.preset}
     if len(files) == 1:
-        result = _one(loaded, files[0], prompts, truth, threshold=threshold, geometry=fit, path=one)
+        result = _one(loaded, files[0], prompts, truth, threshold=threshold, **traced)
     else:
-        options: dict[str, Any] = {"score": score, "threshold": threshold, "geometry": fit, "path": one}
+        options: dict[str, Any] = {"score": score, "threshold": threshold, **traced}
         options |= {"unreadable": skipped, "engine": where, "progress": not STYLE.get().quiet}
         result = _several(loaded, files, prompts, truth, **options)
     _keep(result, out, force=force)

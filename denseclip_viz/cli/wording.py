@@ -38,6 +38,8 @@ OTHERS = {
     "by features.encode with the same preset, path and geometry": "by the same command with --encode float16",
     "leave features out": "leave --features out",
     "another file as store=": "another file as --store",
+    "Take Tiles() without apart": "Pass --geometry tiles",
+    "Leave window out, or round it to whole cells": "Pass --geometry tiles",
     "Trace with": "Pass",
     "Trace twice": "Run it twice",
     "'official' or '' for none": "'official' or 'none'",

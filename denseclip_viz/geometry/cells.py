@@ -74,14 +74,15 @@ class Placement(NamedTuple):
     @property
     def in_sight(self) -> Bools:
         """Mark the cells (y, x) that `middle_of` has a place for: those of nothing but padding have none."""
-        rows, columns = (self._in_sight(axis) for axis in (0, 1))
-        return np.asarray(np.logical_and.outer(rows, columns))
+        sides = (self._sides(axis, np.arange(cells)) for axis, cells in enumerate(self.grid))
+        return np.asarray(np.logical_and.outer(*(last - first > LEAST for first, last in sides)))
 
-    def _in_sight(self, axis: int) -> Bools:
-        start, end, at = self.box[axis], self.box[axis + 2], np.arange(self.grid[axis])
-        size = (end - start) / self.grid[axis]
-        first, last = np.maximum(start + at * size, self.visible[axis]), start + (at + 1) * size
-        return np.asarray(np.minimum(last, self.visible[axis + 2]) - first > LEAST)
+    def _sides(self, axis: int, at: ArrayLike) -> tuple[Floats, Floats]:
+        """Find from where to where what the model saw of these rows or columns of cells reaches."""
+        start, at = self.box[axis], np.asarray(at)
+        size = (self.box[axis + 2] - start) / self.grid[axis]
+        first, last = start + at * size, start + (at + 1) * size
+        return np.maximum(first, self.visible[axis]), np.minimum(last, self.visible[axis + 2])
 
     def mask(self, rows: int, columns: int) -> Bools:
         """Mark the pixels (row, column), by their middles, that the model saw of the image drawn with so many."""
@@ -103,15 +104,10 @@ class Placement(NamedTuple):
 
     def middle_of(self, cell: Sequence[int]) -> list[float] | None:
         """Find the middle of what the model saw of a cell; None where that is nothing, as geometry.js does."""
-        middle = []
-        for axis, at in enumerate(cell):
-            start, end = self.box[axis], self.box[axis + 2]
-            size = (end - start) / self.grid[axis]
-            sides = max(start + at * size, self.visible[axis]), min(start + (at + 1) * size, self.visible[axis + 2])
-            if sides[1] - sides[0] <= LEAST:
-                return None
-            middle.append(sum(sides) / 2)
-        return middle
+        sides = [self._sides(axis, at) for axis, at in enumerate(cell)]
+        if any(last - first <= LEAST for first, last in sides):
+            return None
+        return [float(first + last) / 2 for first, last in sides]
 
     def weights(self, rows: int, columns: int) -> Weights:
         """Weigh the grid bilinearly for the image drawn at rows x columns, edge cells held; rows sum to 1."""
@@ -251,6 +247,11 @@ class Geometry:
             return replace(self, shift=shift).placement()
         (top, bottom), (left, right) = (self.edges(i)[[0, -1]].tolist() for i in (0, 1))
         return Placement(self.image, self.grid, (top, left, bottom, right), self.visible)
+
+    def placement_of_pixels(self) -> Placement:
+        """Tell what of the original image was seen, where each of its pixels is a cell of its own, as of labels."""
+        height, width = self.image
+        return Placement(self.image, self.image, (0.0, 0.0, float(height), float(width)), self.visible)
 
     @property
     def in_sight(self) -> Bools:

@@ -42,6 +42,14 @@ def placement(data: xr.Dataset | xr.DataArray, *, layer: int | None = None) -> P
     return Placement.from_centres(data["y"].to_numpy(), data["x"].to_numpy())
 
 
+def placement_of_pixels(labels: xr.Dataset) -> Placement:
+    """Read what was seen of the image of a segmentation, whose values are of pixels, whatever grid they came from."""
+    if "geometry" not in labels.attrs:
+        fix = "Keep attrs when you compute with it: xarray.set_options(keep_attrs=True)."
+        raise GeometryError("Labels that do not say what was seen", expected='attrs["geometry"]', fix=fix)
+    return Geometry.from_json(str(labels.attrs["geometry"])).placement_of_pixels()
+
+
 def reduced(image: npt.ArrayLike) -> Bytes:
     """Bring an image down to what a panel can show; smaller ones stay as they are."""
     small = Image.fromarray(np.asarray(image, dtype=np.uint8))

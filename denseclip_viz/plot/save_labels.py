@@ -67,7 +67,7 @@ def save_labels(
         content = instances(labels, names, str(segmentation.attrs.get("image_name", "")))
         return save_bytes(json.dumps(content, ensure_ascii=False).encode(), target, ENDINGS, force=force)
     check_count(len(names))
-    numbers = np.where(panels.placement(segmentation).mask(*labels.shape), labels + 1, VOID).astype(np.uint8)
+    numbers = np.where(panels.placement_of_pixels(segmentation).mask(*labels.shape), labels + 1, VOID).astype(np.uint8)
     text = PngInfo()
     known = {BACKGROUND: "background", **dict(enumerate(names, start=1)), VOID: "not seen"}
     notes = {"background": str(segmentation.attrs.get("background", "")), "source": provenance(segmentation.attrs)}

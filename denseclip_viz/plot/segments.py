@@ -45,7 +45,7 @@ def segments(segmentation: xr.Dataset, *, title: str = "segments", figure: Figur
     """
     select.require(segmentation, ["labels", "image"], made_by="model.segment(trace, prompts)")
     names = [str(name) for name in segmentation["label"].to_numpy()]
-    rules, where = [str(segmentation.attrs.get("background", ""))], panels.placement(segmentation)
+    rules, where = [str(segmentation.attrs.get("background", ""))], panels.placement_of_pixels(segmentation)
     masks = segmentation["masks"].to_numpy() if "masks" in segmentation else None
     rule = "; ".join([*rules, STRIPED] if masks is not None and bool((masks.sum(0) > 1).any()) else rules)
     sheet = Sheet(segmentation.attrs, [*names, rule, title], figure=figure)

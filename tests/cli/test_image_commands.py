@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 from PIL import Image
 
+import denseclip_viz as dcv
 from denseclip_viz import model as model_module
 from denseclip_viz.cli.image_commands import paths_beside
 from denseclip_viz.maps.tables import classify_overview
@@ -243,3 +244,23 @@ def test_a_path_that_the_tower_does_not_offer_is_refused_with_those_that_it_does
 
 def test_where_one_path_is_due_several_are_refused_before_any_work(refused, no_model):
     assert "Run it once for each" in refused("segment", "street.jpg", "--path", "value", "--path", "sclip")
+
+
+def test_a_preset_is_all_of_it_and_an_option_wins(run, here, model_folder):
+    prompts, asked = ["a red car", "grass"], ("segment", "street.jpg", "--preset", "maskclip-paper")
+    model = dcv.load(str(model_folder("vit")), device="cpu", preset="maskclip-paper")
+    whole, plain = (model.segment("street.jpg", prompts, preset=preset) for preset in ("maskclip-paper", None))
+    run(*asked, "-o", "whole.nc")
+    run(*asked, "-o", "plain.nc", "--path", "value", "-g", "native", "--denoise", 0, "--smooth", "none")
+    for name, found in {"whole.nc": whole, "plain.nc": plain}.items():
+        kept = xr.open_dataset(name)
+        np.testing.assert_array_equal(kept.probability, found.probability)
+        assert all(kept.attrs[fact] == found.attrs[fact] for fact in ("path", "geometry", "refinement"))
+    assert whole.attrs["refinement"] != plain.attrs["refinement"]
+
+
+@pytest.mark.parametrize("words", [("compare",), ("classify",), ("templates", "-t", "{}", "-t", "see {}")])
+def test_the_geometry_of_a_preset_is_that_of_every_command(run, here, words):
+    run(*words, "street.jpg", "--preset", "maskclip-paper", "-o", "preset.csv")
+    run(*words, "street.jpg", "--preset", "maskclip-paper", "-g", "native", "-o", "own.csv")
+    assert not pd.read_csv("preset.csv").equals(pd.read_csv("own.csv"))

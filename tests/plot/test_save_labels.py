@@ -77,3 +77,15 @@ def test_runs_are_written_as_coco_writes_them(rows, columns, seed, share):
     mask = np.kron(np.random.default_rng(seed).random((rows, columns)) < share, np.ones((1 + seed % 9, 1))).astype(bool)
     theirs = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
     assert encode(mask) == {"size": list(theirs["size"]), "counts": theirs["counts"].decode()}
+
+
+def test_labels_of_windows_kept_apart_are_drawn_and_kept_all_of_them_seen(tmp_path):
+    model, image = dcv.load(device="cpu"), np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    where = dcv.Tiles(window=64, overlap=0.5, apart=True)
+    found = model.segment(model.trace(image, geometry=where), ["a taxi", "grass"])
+    numbers = np.array(Image.open(dcv.plot.save_labels(found, tmp_path / "labels.png")))
+    assert np.array_equal(numbers, found.labels + 1) and 255 not in numbers
+    drawn = [text.get_text() for text in dcv.plot.segments(found).texts]
+    assert {"a taxi", "grass"} & set(drawn) and not [text for text in drawn if "not see" in text]
+    with pytest.raises(dcv.DenseclipVizError, match="keep_attrs"):
+        dcv.plot.segments(found.drop_attrs())
