@@ -200,6 +200,7 @@ def show(
 ) -> None:
     """Show a teacher's maps and its student's of the same words: one page, side by side, on one colour scale."""
     from denseclip_viz.canvas.page import save_html
+    from denseclip_viz.maps.regions import visible_part
     from denseclip_viz.plus.student import load
 
     runs.check_out(out, runs.find([image]), (".html",), force=force)
@@ -212,7 +213,7 @@ def show(
     _check_size(maps)
     options: dict[str, Any] = {"notes": _notes(taught, words, str(one)), "prompt": words.prompts[0]}
     if not prompt:  # of many classes begin with one that is likely there
-        peaks = maps[1].max(("template", "y", "x")).where(~maps[1]["absent"])
+        peaks = visible_part(maps[1]).max(("template", "y", "x")).where(~maps[1]["absent"])
         options["prompt"] = str(peaks.idxmax("prompt").item())
     options |= {"trace": traces, "leave_out": ["cells"], "limit_mb": 2 * _PAGE, "force": force}
     print_written([save_html(maps, runs.named(out, image), **options)])

@@ -131,11 +131,11 @@ def agreement(trace: Trace, features: Tensor, dense: Tensor, contribution: Tenso
 
     - `global_vs_mean_dense`, `global_vs_attended_dense`: cosine of the global embedding with the plain and with the
       attention-weighted mean of the dense features,
-    - `spearman`: rank correlation of dense and contribution over positions (NaN for a constant map),
+    - `spearman`: rank correlation of dense and contribution (NaN for a constant map),
     - `same_peak`: whether the peak is the same,
     - `attention_in_top_decile`: share of the positions' attention that falls in the top tenth of the dense map.
 
-    Peaks and the top tenth are looked for where the model saw something of the image, not in padding.
+    Ranks, peaks and the top tenth are of positions where the model saw something of the image, not of padding.
     """
     attention, in_sight = trace.attention.mean(0), torch.from_numpy(trace.geometry.in_sight)
     visible, added = dense[..., in_sight], contribution[..., in_sight]
@@ -145,7 +145,7 @@ def agreement(trace: Trace, features: Tensor, dense: Tensor, contribution: Tenso
     return {
         "global_vs_mean_dense": ((), _cosine(trace.global_embedding, features.mean((0, 1)))),
         "global_vs_attended_dense": ((), _cosine(trace.global_embedding, attended)),
-        "spearman": (per_text, spearman(dense.flatten(2), contribution.flatten(2))),
+        "spearman": (per_text, spearman(visible, added)),
         "same_peak": (per_text, visible.argmax(-1) == added.argmax(-1)),
         "attention_in_top_decile": (per_text, shares),
     }

@@ -150,7 +150,7 @@ class MapChecks:
             curves, table = (np.full(shape, np.nan) for shape in nothing)
             return {"value": (("candidate", "column"), table), "curve": (axes, curves)}
         curves = self._curves(maps[:, shown.present], shown, trace)
-        values = self._areas(curves) | _of_masks(maps[:, shown.present], shown, trace) | _of_absent(maps, shown)
+        values = self._areas(curves) | _of_masks(maps[:, shown.present], shown, trace) | _of_absent(maps, shown, trace)
         values |= self._of_changes(maps[:, shown.present], shown, trace)
         values["seconds"] = np.array([self._seconds(method, shown, trace) for method in self.methods.methods])
         table = np.stack([values[name] for name in columns], axis=1)
@@ -257,9 +257,9 @@ def _of_masks(maps: Floats, shown: Shown, trace: Trace) -> dict[str, Floats]:
     }
 
 
-def _of_absent(maps: Floats, shown: Shown) -> dict[str, Floats]:
-    flat = maps.reshape(*maps.shape[:2], -1)
-    numbers = {"absent_peak": flat.max(-1), "absent_mean": flat.mean(-1)}
+def _of_absent(maps: Floats, shown: Shown, trace: Trace) -> dict[str, Floats]:
+    visible = maps[..., trace.geometry.in_sight]
+    numbers = {"absent_peak": visible.max(-1), "absent_mean": visible.mean(-1)}
     return {name: above(each[:, shown.present], each[:, shown.absent]) for name, each in numbers.items()}
 
 

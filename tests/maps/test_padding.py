@@ -67,6 +67,9 @@ def test_a_comparison_looks_for_peaks_in_the_image(trace):
     dense, contribution = seen_cells(both.dense), seen_cells(both.contribution)
     np.testing.assert_allclose(both.crowding + both.score, dense.max(-1), rtol=1e-6)
     np.testing.assert_array_equal(both.same_peak, dense.argmax(-1) == contribution.argmax(-1))
+    ranks = [one.reshape(-1, 4).argsort(-1).argsort(-1) for one in (dense, contribution)]
+    by_hand = [np.corrcoef(one, other)[0, 1] for one, other in zip(*ranks, strict=True)]
+    np.testing.assert_allclose(both.spearman.values.ravel(), by_hand, rtol=1e-6)
     np.testing.assert_allclose(both.attention_in_top_decile, 1 / 25, rtol=1e-5)  # one of four cells, of all attention
     table = compare_table(both)
     np.testing.assert_array_equal(table["dense_peak"], dense[0].max(-1))

@@ -220,6 +220,20 @@ def test_flat_maps_have_no_rank_correlation_and_are_told(vit):
     assert of(flat, "absent_peak")["even"] == 0.5
 
 
+def test_what_padding_says_of_an_absent_prompt_does_not_count():
+    model, prompts = dcv.load("bundled-vit", device="cpu", resize_mode="longest"), dcv.Prompts(["taxi"], absent=["owl"])
+    (taxi,) = model.texts.encode(dcv.Prompts(["taxi"]))[0]
+
+    def honest_in_the_image(_, trace, asked):
+        is_there = (asked.float() @ taxi > 0.999).numpy()[:, None, None]
+        return np.where(trace.geometry.in_sight, is_there, 9.0 * ~is_there)
+
+    wide = np.asarray(SCENES[0].image)[:48]
+    with pytest.warns(UserWarning, match="needs masks"):
+        result = held(model, [wide], [honest_in_the_image], prompts=prompts, steps=2, geometry="native")
+    assert of(result, "absent_peak").item() == 1 == of(result, "absent_mean").item()
+
+
 def test_attributions_are_those_of_their_room_made_in_one_pass(vit):
     names = list(dcv.attribution.methods(vit))
     ways = MapMethods.of(vit, dcv.Prompts(["a road", "the sky"]), ["value", *names])
