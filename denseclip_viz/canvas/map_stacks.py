@@ -10,6 +10,7 @@ import xarray as xr
 from denseclip_viz.canvas.encoding import quantize
 from denseclip_viz.canvas.state import MEAN, OUTPUT, PICKED_BY
 from denseclip_viz.geometry import Placement
+from denseclip_viz.maps.comparison import own_cells
 from denseclip_viz.plot import scales
 from denseclip_viz.plot.attribution_maps import scale_of
 from denseclip_viz.plot.compare import QUESTIONS
@@ -164,17 +165,8 @@ def _gradients(result: xr.Dataset) -> Iterator[Stack]:
         each = scales.by_layer(result[variable], result["layer_cells"])
         for i, name in enumerate(result["layer"].to_numpy()):
             maps = text_values(result[variable].isel(layer=i).rename(fine_y="y", fine_x="x"))
-            own = _own_cells(maps, int(result["layer_cells"][i]))
+            own = own_cells(maps, int(result["layer_cells"][i]))
             yield Stack("layers", view, str(name), TEXT, own, placement(result, layer=i), each[i], title)
-
-
-def _own_cells(maps: np.ndarray, cells: int) -> np.ndarray:
-    """Undo the repetition of a coarse layer's cells up to the finest grid."""
-    rows, columns = maps.shape[-2:]
-    times = round((rows * columns / cells) ** 0.5)
-    coarse = maps[..., ::times, ::times]
-    same = np.array_equal(coarse.repeat(times, -2).repeat(times, -1), maps)
-    return coarse if same else maps
 
 
 def text_values(maps: xr.DataArray) -> np.ndarray:

@@ -257,3 +257,12 @@ def _check_grid(name: str, grid: tuple[int, ...], finest: tuple[int, ...]) -> No
 def _repeat(maps: Tensor, grid: tuple[int, ...]) -> np.ndarray:
     rows, columns = grid[0] // maps.shape[-2], grid[1] // maps.shape[-1]
     return np.asarray(maps.repeat_interleave(rows, -2).repeat_interleave(columns, -1))
+
+
+def own_cells(maps: np.ndarray, cells: int) -> np.ndarray:
+    """Undo the repetition of a coarse layer's cells up to the finest grid, by how many it has: `layer_cells`."""
+    rows, columns = maps.shape[-2:]
+    times = round((rows * columns / cells) ** 0.5)
+    coarse = maps[..., ::times, ::times]
+    same = np.array_equal(coarse.repeat(times, -2).repeat(times, -1), maps)
+    return coarse if same else maps

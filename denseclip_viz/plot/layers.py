@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from denseclip_viz.errors import LayerError
 from denseclip_viz.geometry import Placement
+from denseclip_viz.maps.comparison import own_cells
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.scales import PALETTE, Scale
@@ -141,7 +142,8 @@ def _draw_block(sheet: Sheet, lattice: Lattice, block: Block, shown: xr.Dataset,
             scales.draw_bar(sheet.place(lattice.x(column), top + 0.45, lattice.slot, 0.06), scale)
         where = panels.placement(shown, layer=column)
         for row in range(lattice.rows):
-            values, ax = block.maps.isel(layer=column, prompt=row), lattice.panel_at(sheet, row, column)
+            values, ax = block.maps.isel(layer=column, prompt=row).to_numpy(), lattice.panel_at(sheet, row, column)
+            values = own_cells(values, int(shown["layer_cells"][column])) if "layer_cells" in shown else values
             panels.draw_map(ax, values, where, scale, image=image, interpolation=interpolation)
     for row in range(lattice.rows):
         one = shown.isel(prompt=row)

@@ -247,3 +247,13 @@ def test_labels_larger_than_the_image_are_drawn_over_all_of_it():
     big = result.drop_vars(["labels", "probability"]).assign(labels=(("row", "column"), large))
     image = plot.segments(big).axes[0].images[0]
     assert max(image.get_array().shape) <= 1200 and tuple(image.get_extent()) == (-0.5, 359.5, 239.5, -0.5)
+
+
+def test_a_coarse_layer_is_drawn_in_its_own_cells_beside_finer_ones():
+    both = fake_results.comparison(layers="resnet")
+    fine = both["layer_dense_gradient"].copy()
+    coarse = fine[4, ..., ::4, ::4]
+    fine[4] = np.repeat(np.repeat(coarse, 4, -2), 4, -1)
+    cells = [fine[0, 0, 0].size] * 4 + [coarse[0, 0].size]
+    drawn = plot.layers(both.assign(layer_dense_gradient=fine, layer_cells=("layer", cells)))
+    assert len(maps(drawn, "RdBu_r", coarse.shape[2:])) == both.sizes["prompt"]
