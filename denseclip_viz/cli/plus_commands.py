@@ -92,7 +92,7 @@ def train(
         got, fix = f"{short_name(student)} is there already", "Name another one, or remove it first."
         raise OutputError(got, expected="a new folder for the student", fix=fix)
     one = opt.paths_of(path)
-    images = measured_commands.images_of(dataset, folder, split or "train", None, scenes=SCENES)
+    images = measured_commands.images_of(dataset, folder, split or _training(dataset), None, scenes=SCENES)
     images, loaded = images[:limit] if limit else images, model.load()
     skipped = runs.Skipped(len(images))
     options: dict[str, Any] = {"labels": labels, "unseen": unseen or None, "steps": steps, "guided": guided}
@@ -102,6 +102,13 @@ def train(
     taught = learn(loaded, images, run, preset=schedule, unreadable=skipped, **options)
     print_written([taught.save(student)])
     skipped.end()
+
+
+def _training(dataset: str) -> str | None:
+    """Name the images to learn from, where a data set has others too."""
+    from denseclip_viz.datasets.layouts import LAYOUTS
+
+    return "train" if dataset not in LAYOUTS or "train" in LAYOUTS[dataset].splits else None
 
 
 @command(app, data=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from denseclip_viz.clip.prefetch import Pool, ahead
 from denseclip_viz.clip.towers import Tower
-from denseclip_viz.errors import ImageError, UntrainedImageWarning, warn
+from denseclip_viz.errors import GeometryError, ImageError, UntrainedImageWarning, warn
 from denseclip_viz.geometry import Fit, Geometry, Preprocess, pixels
 from denseclip_viz.images import ImageLike, describe, display, read_remarked, unwrapped
 
@@ -108,10 +109,20 @@ class Preparation:
         reading.place = place
         return image, reading
 
+    def _plan(self, image: ImageLike, upright: Image.Image) -> Geometry:
+        """Fit an image to the input; where it is this image that cannot be, as one too thin, name it."""
+        plan = partial(self.fit.plan, preprocess=self.preprocess, cell=self.tower.cell)
+        try:
+            return plan((upright.height, upright.width))
+        except GeometryError as error:
+            with suppress(GeometryError):
+                plan(self.preprocess.size)  # a fit that suits no image at all stays an error of its own
+                raise ImageError(f"{describe(image)}: {error.got}", expected=error.expected, fix=error.fix) from error
+            raise
+
     def _prepared(self, image: ImageLike, reading: Reading) -> Prepared:
         upright, remark = reading
-        geometry = self.fit.plan((upright.height, upright.width), preprocess=self.preprocess, cell=self.tower.cell)
-        geometry = replace(geometry, shift=self.tower.shift("pool.input"))
+        geometry = replace(self._plan(image, upright), shift=self.tower.shift("pool.input"))
         tiled = geometry.mode == "tiles"
         caution = caution_of(image, upright, self.provenance)
         return Prepared(

@@ -180,10 +180,10 @@ def digest_of(example: Example) -> str:
         truth: list[Any] = [example.masks, labels, () if labels is None else example.classes]
     except ImageError as error:
         truth = [str(error)]
-    return fingerprint([_as_stored(example.image), *truth])
+    return fingerprint([as_stored(example.image), *truth])
 
 
-def _as_stored(image: Any) -> Any:
+def as_stored(image: Any) -> Any:
     """Give the bytes of a file, or the pixels of what is in memory; else what stands in their place."""
     image = getattr(image, "image", image)
     try:

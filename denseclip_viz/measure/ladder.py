@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,7 +60,8 @@ def ladder(
     """Climb from the value path to a published one, a switch a rung, and measure what each switch changes.
 
     All rungs are of one forward pass an image. With masks every pixel is named by the best prompt, and mIoU is of the
-    data set: pixels are summed over images, then divided. Without masks there is what changes in the maps, and time.
+    data set, as that of `evaluate_segmentation`: pixels are summed over images, then divided, and a class that is given
+    and nowhere true has 0. Without masks there is what changes in the maps, and time.
 
     Args:
         model: A loaded model.
@@ -82,9 +84,9 @@ def ladder(
     Returns:
         By `rung`, with `…_low` and `…_high`: `miou`; `gain`, mIoU less that of the rung before; `change`, 1 less the
         cosine of a prompt's map with that of the rung before, the mean over prompts and images. `iou` (rung, class);
-        `image_miou` and `image_change` (image, rung); `areas` (image, rung, class, area), pixels both, true and given;
-        `cost` (turn, rung), how many plain passes a pass with this rung alone takes. `changed` says what a rung
-        switches, `attrs["not_offered"]` which rungs the tower has no switch for.
+        `image_miou`, of the classes in an image, and `image_change` (image, rung); `areas` (image, rung, class, area),
+        pixels both, true and given; `cost` (turn, rung), how many plain passes a pass with this rung alone takes.
+        `changed` says what a rung switches, `attrs["not_offered"]` which rungs the tower has no switch for.
 
     Raises:
         LayerError: Fewer than two rungs that the tower offers, or paths that one pass cannot give.
@@ -237,7 +239,7 @@ def _summary(
     coords: dict[str, Any] = {"image": measured["image"].values, "rung": list(rungs)}
     if areas.any():
         values |= _mious(areas, draws)
-        data |= {"areas": ((*axes, "class", "area"), areas), "iou": (("rung", "class"), areas_iou(areas.sum(0)))}
+        data |= {"areas": ((*axes, "class", "area"), areas), "iou": (("rung", "class"), _iou(areas.sum(0)))}
         data["image_miou"] = (axes, over_classes(areas_iou(areas)))
         coords |= {"class": list(classes), "area": ["both", "true", "given"]}
     for name, triple in values.items():
@@ -259,15 +261,18 @@ def _mious(areas: Floats, draws: Draws) -> dict[str, tuple[Floats, Floats, Float
     if len(judged) < 2:
         got, expected = f"{len(judged)} images whose masks show a prompt", "at least two, to say how much is noise"
         raise ImageError(got, expected=expected, fix="Pass more images.")
-    miou = over_classes(areas_iou(judged.sum(0)))
+    miou = over_classes(_iou(judged.sum(0)))
     again = {"resamples": draws.resamples, "seed": draws.seed}
     # rung by rung: the same seed draws the same images, and all rungs at once would be gigabytes for many classes
     each = (resampled(rung.reshape(len(judged), -1), **again) * len(judged) for rung in judged.swapaxes(0, 1))
-    drawn = np.stack([over_classes(areas_iou(sums.reshape(len(sums), -1, 3))) for sums in each], axis=1)
+    drawn = np.stack([over_classes(_iou(sums.reshape(len(sums), -1, 3))) for sums in each], axis=1)
     ends = ends_of(drawn, miou, len(judged), draws.interval)
     gain, gain_ends = np.diff(miou), ends_of(np.diff(drawn), np.diff(miou), len(judged), draws.interval)
-    low, high = (np.r_[np.nan, end] for end in gain_ends)
+    low, high = (np.r_[np.nan, np.clip(end, -1, 1)] for end in gain_ends)
     return {"miou": (miou, *np.clip(ends, 0, 1)), "gain": (np.r_[np.nan, gain], low, high)}
+
+
+_iou = partial(areas_iou, never_true=0.0)  # of a whole data set as `evaluate_segmentation` and mmseg have it
 
 
 def over_classes(iou: Floats) -> Floats:

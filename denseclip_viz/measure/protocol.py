@@ -32,7 +32,7 @@ from denseclip_viz.measure.evaluation import run, whole
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.pixel_classes import NO_CLASS, PixelRule
 from denseclip_viz.measure.published_figures import Run, beside
-from denseclip_viz.measure.segmentation import Labels, confusion
+from denseclip_viz.measure.segmentation import confusion, truth_of
 from denseclip_viz.presets import Preset, preset_named
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
@@ -220,7 +220,7 @@ class PixelCounts:
 
     def __call__(self, maps: Floats, example: Example, trace: Trace) -> dict[str, tuple[tuple[str, ...], Any]]:
         """Count by maps `(candidate, name, y, x)`; `emptied` is 1 where denoising left no name."""
-        truth = _truth(example, trace.geometry.image, self.classes)
+        truth = truth_of(example, trace.geometry.image, self.classes)
         counts = np.stack([confusion(truth, self.rule.labels(each, trace.geometry), self.classes) for each in maps])
         emptied = np.array([is_removed(each) for each in maps], dtype=np.int64)
         return {"confusion": (("candidate", "true", "given"), counts), "emptied": (("candidate",), emptied)}
@@ -286,26 +286,6 @@ def _background(dataset: Iterable[Any], classes: int) -> int:
         return place
     got, fix = f"dataset.background={place!r}", "Set it to None where no class is all the rest."
     raise PromptError(got, expected=f"the place of a class, 0 to {classes - 1}", fix=fix)
-
-
-def _truth(example: Example, image: tuple[int, int], classes: int) -> Labels:
-    """Give the true class of every pixel.
-
-    Raises:
-        PromptError: there are no labels.
-        ImageError: they are not whole numbers of the image's size and of these classes.
-    """
-    if example.labels is None:
-        got, fix = "an example without labels", "Give each Example labels: the class of every pixel, in one array."
-        raise PromptError(got, expected="labels, (row, column), for a confusion of classes", fix=fix)
-    labels = np.asarray(example.labels)
-    if labels.shape != image or labels.dtype.kind not in "iu":
-        got, fix = f"labels of shape {labels.shape}, {labels.dtype}", "Keep one label a pixel, of the image as it is."
-        raise ImageError(got, expected=f"whole numbers of the upright image's shape {image}", fix=fix)
-    if labels.max(initial=-1) >= classes:
-        got, fix = f"label {labels.max()} of {classes} classes", "Make what is not counted negative."
-        raise ImageError(got, expected=f"places in classes, 0 to {classes - 1}, or negative ones", fix=fix)
-    return labels
 
 
 def described(asked: Preset, words: Sequence[Sequence[str]], rule: PixelRule, **more: Any) -> dict[str, str | float]:

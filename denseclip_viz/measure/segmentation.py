@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.datasets.example import Example
+from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.geometry import Geometry, downsample_mask, weights
 from denseclip_viz.maps.refine import REMOVED
 from denseclip_viz.trace import Trace
@@ -75,10 +76,39 @@ def intersection_over_union(counts: Counts) -> NDArray[np.float64]:
     return areas_iou(class_areas(counts))
 
 
-def areas_iou(areas: Counts | NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Do what `intersection_over_union` does for `(…, class, 3)` areas, as `class_areas` returns."""
+def areas_iou(areas: Counts | NDArray[np.floating[Any]], *, never_true: float = np.nan) -> NDArray[np.float64]:
+    """Do what `intersection_over_union` does for `(…, class, 3)` areas, as `class_areas` returns.
+
+    `never_true` is what a class has that is given and nowhere true: 0 as in mmseg, or NaN, so that it does not count.
+    """
     both, true, given = np.moveaxis(areas, -1, 0)
-    return np.where(true > 0, both / np.maximum(true + given - both, 1), np.nan)
+    iou = np.where(true > 0, both / np.maximum(true + given - both, 1), never_true)
+    return np.where(true + given > 0, iou, np.nan)
+
+
+def truth_of(example: Example, image: tuple[int, int], classes: int) -> Labels:
+    """Give the true class of every pixel of an image of this size; negative ones are not counted.
+
+    Example:
+        >>> import numpy as np
+        >>> truth_of(Example("tiny", "tiny.png", labels=np.zeros((1, 2), np.uint8)), (1, 2), 1).tolist()
+        [[0, 0]]
+
+    Raises:
+        PromptError: there are no labels.
+        ImageError: they are not whole numbers of the image's size and of these classes.
+    """
+    if example.labels is None:
+        got, fix = "an example without labels", "Give each Example labels: the class of every pixel, in one array."
+        raise PromptError(got, expected="labels, (row, column), for a confusion of classes", fix=fix)
+    labels = np.asarray(example.labels)
+    if labels.shape != image or labels.dtype.kind not in "iu":
+        got, fix = f"labels of shape {labels.shape}, {labels.dtype}", "Keep one label a pixel, of the image as it is."
+        raise ImageError(got, expected=f"whole numbers of the upright image's shape {image}", fix=fix)
+    if labels.max(initial=0) >= classes:
+        got, fix = f"label {labels.max()} of {classes} classes", "Make what is not counted negative."
+        raise ImageError(got, expected=f"places in classes, 0 to {classes - 1}, or negative ones", fix=fix)
+    return labels
 
 
 def mean(values: Iterable[float]) -> float | None:

@@ -18,7 +18,8 @@ from denseclip_viz.clip.preparation import caution_of
 from denseclip_viz.datasets.example import Example, examples
 from denseclip_viz.errors import ImageError
 from denseclip_viz.geometry import Preprocess
-from denseclip_viz.images import ImageLike, describe, read_remarked
+from denseclip_viz.images import ImageLike, read_remarked
+from denseclip_viz.measure.segmentation import truth_of
 from denseclip_viz.plus.pseudo_labels import IGNORED, OPEN
 from denseclip_viz.plus.schedules import Schedule
 from denseclip_viz.toyworld.rng import Rng, between, chance, stream
@@ -94,11 +95,7 @@ class Crops:
     def _labels(self, example: Example, height: int, width: int) -> Labels:
         if self.schedule.labels == "none":
             return np.full((height, width), OPEN, np.int16)
-        labels = example.labels
-        if labels is None or labels.shape != (height, width):
-            got = f"labels {getattr(labels, 'shape', None)} of {describe(example.image)}, {height} x {width}"
-            fix = "Name a data set with labels, or pass labels='none'."
-            raise ImageError(got, expected="a class for every pixel", fix=fix)
+        labels = truth_of(example, (height, width), len(self.places))
         return np.array([*self.places, IGNORED], np.int16)[np.where(labels < 0, len(self.places), labels)]
 
 

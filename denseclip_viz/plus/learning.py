@@ -10,9 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from denseclip_viz.arguments import check_workers
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.load.checkpoints import choose_device
 from denseclip_viz.clip.memory import memory_guard
@@ -22,9 +24,11 @@ from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.errors import DeviceError, GeometryError, ImageError, PromptError, WeightsError, warn
 from denseclip_viz.files import make_folder
+from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.images import ImageLike, describe
+from denseclip_viz.measure.group_work import as_stored
 from denseclip_viz.measure.protocol import TEMPLATE
-from denseclip_viz.plus.augment import Crop, Crops
+from denseclip_viz.plus.augment import Crop, Crops, example_at
 from denseclip_viz.plus.networks import Built, build
 from denseclip_viz.plus.pseudo_labels import IGNORED, OPEN, Teacher
 from denseclip_viz.plus.schedules import Schedule, schedule_named
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
     from denseclip_viz.model import Model
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
+_LOOKED_AT = 8  # images
 Unreadable = Callable[[Any, ImageError], object]
 
 
@@ -141,7 +146,7 @@ def train(
     }
     given |= {"crop": crop, "path": path, "refinement": refinement, "confidence": confidence}
     schedule = schedule_named(preset).with_changes(given)
-    _check(model, dataset, schedule, seed=seed, every=every)
+    _check(model, dataset, schedule, seed=seed, every=every, workers=workers)
     prompts = _prompts(dataset, classes, templates, articles)
     places = _places(dataset, prompts, schedule)
     fabric = _fabric(precision, choose_device(device), devices, schedule)
@@ -153,6 +158,9 @@ def train(
     place = make_folder(folder)
     if resume:
         run.resume(place)
+        for name in run.unread:
+            fix = "Mend it and start over, or leave it out."
+            (unreadable or _leave_out)(name, ImageError(f"{name} could not be read", expected="an image", fix=fix))
     crops = Crops(dataset, schedule, model.preprocess, places, seed, model.provenance)
     with memory_guard("batch or crop"), bar("steps", wanted=progress and fabric.is_global_zero) as advance:
         _go_on(run, crops, place, every, workers, unreadable or _leave_out, advance)
@@ -203,7 +211,9 @@ def _leave_out(_: ImageLike, error: ImageError) -> None:
     warn(f"Left out: {error}")
 
 
-def _check(model: Model, dataset: Sequence[Any], schedule: Schedule, *, seed: object, every: object) -> None:
+def _check(
+    model: Model, dataset: Sequence[Any], schedule: Schedule, *, seed: object, every: object, workers: object
+) -> None:
     """Refuse what cannot be learned from."""
     if isinstance(dataset, str | bytes | Mapping) or not hasattr(dataset, "__getitem__") or not len(dataset):
         got, fix = f"a {type(dataset).__name__} to learn from", "Pass a data set, or a list of images."
@@ -212,6 +222,7 @@ def _check(model: Model, dataset: Sequence[Any], schedule: Schedule, *, seed: ob
     if any(side % of for side, of in zip(schedule.crop, cell, strict=True)):
         got, fix = f"crop={schedule.crop} for cells of {cell} pixels", f"Pass for example crop={cell[0] * 8}."
         raise GeometryError(got, expected="whole cells", fix=fix)
+    check_workers(workers)
     if not is_whole(seed, 0) or not is_number(every, 0):
         got = f"seed={seed!r}, every={every!r}"
         raise WeightsError(got, expected="a whole number and seconds, from 0", fix="Leave them out.")
@@ -302,16 +313,23 @@ def _settings(
     model: Model, dataset: Sequence[Any], prompts: Prompts, vectors: Tensor, built: Built, schedule: Schedule
 ) -> dict[str, Any]:
     """Say everything that decides the weights, as JSON holds it."""
-    about = {name: str(getattr(dataset, name, "")) for name in ("name", "split")}
-    known = ("model", "weights", "weights_hash")
+    about: dict[str, Any] = {name: str(getattr(dataset, name, "")) for name in ("name", "split")}
+    known = ("model", "weights", "weights_hash", "activation", "preprocess", "switches", "dtype")
+    about |= {"images": len(dataset), "content": _content(dataset)}
     return {
         "schedule": schedule.facts(),
         "network": dict(built.facts),
-        "dataset": {**about, "images": len(dataset)},
+        "dataset": about,
         "classes": dict(zip(prompts.prompts, map(list, prompts.synonyms), strict=True)),
         "texts": hashlib.sha256(vectors.numpy().tobytes()).hexdigest(),
         "teacher": {name: model.provenance[name] for name in known if name in model.provenance},
     }
+
+
+def _content(dataset: Sequence[Any]) -> str:
+    """Fingerprint a few images, spread evenly: enough to tell one data set from another of the same size."""
+    places = np.linspace(0, len(dataset) - 1, min(len(dataset), _LOOKED_AT)).round().astype(int)
+    return fingerprint([as_stored(example_at(dataset, place).image) for place in places.tolist()])
 
 
 def _student(run: TrainingRun, built: Built, prompts: Prompts, model: Model) -> Student:

@@ -186,7 +186,7 @@ SCHEDULES: dict[str, Schedule] = {
     "ade150": Schedule(steps=8000),
     "voc20-zero-shot": Schedule(steps=20000, guided=2000, unseen=_VOC_UNSEEN, **_LABELLED),
     "context59-zero-shot": Schedule(
-        steps=40000, guided=4000, unseen=_CONTEXT_UNSEEN, network="deeplabv3plus-resnet101", rate=0.004, decay=1e-4,
+        steps=40000, guided=4000, unseen=_CONTEXT_UNSEEN, network="smp:DeepLabV3Plus:resnet101", rate=0.004, decay=1e-4,
         **_CONTEXT, **_LABELLED,
     ),
     "coco-stuff-zero-shot": Schedule(steps=80000, guided=8000, unseen=_STUFF_UNSEEN, **_LABELLED),

@@ -77,7 +77,7 @@ class TrainingRun:
         given = self.teacher.labels(pixels) if is_watched else None
         with torch.enable_grad(), drawn_by(self.seed, self.step, self.fabric.global_rank, self.fabric.device):
             self.wrapped.train()
-            logits = self.logits(self.wrapped(pixels.contiguous(memory_format=torch.channels_last)))
+            logits = self.logits(self._features(pixels))
             own = own_labels(logits.detach(), self.classes)
             labels = filled(target, given if is_led and given is not None else own)
             loss = mean_loss(logits, labels)
@@ -90,6 +90,21 @@ class TrainingRun:
         is_open = target == OPEN
         agreement = share(own == given, is_open & (given != IGNORED)) if given is not None else float("nan")
         self.curves.append((rate, float(loss.detach()), share(labels != IGNORED, is_open), agreement))
+
+    def _features(self, pixels: Tensor) -> Tensor:
+        """Run the network.
+
+        Raises:
+            WeightsError: One image, of which its batch norm knows no spread.
+        """
+        try:
+            features: Tensor = self.wrapped(pixels.contiguous(memory_format=torch.channels_last))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            got = f"one image a step for {self.schedule.network}, which norms what it pools over the images"
+            raise WeightsError(got, expected="two or more on each device", fix="Pass batch=2.") from error
+        return features
 
     def logits(self, features: Tensor) -> Tensor:
         """Compare features `(image, D, h, w)` with the classes' texts: `(image, class, Y, X)`, on the labels' grid."""
@@ -180,7 +195,7 @@ def share(which: Tensor, of: Tensor) -> float:
 def drawn_by(seed: int, step: int, rank: int, device: torch.device) -> Iterator[None]:
     """Let what a network drops by chance hang on these numbers alone, and leave torch's own chance as it was."""
     gpus = [device] if device.type == "cuda" else []
-    number = (seed * 1_000_003 + step) * 1_009 + rank
+    number = ((seed * 1_000_003 + step) * 1_009 + rank) % 2**63
     with torch.random.fork_rng(devices=gpus):
         torch.default_generator.manual_seed(number)
         if gpus:

@@ -16,7 +16,7 @@ import denseclip_viz as dcv
 from denseclip_viz.clip import tracing
 from denseclip_viz.clip.forward import ForwardOptions, embed, run
 from denseclip_viz.clip.tracing import Tracing
-from denseclip_viz.errors import ImageError, LayerError, RecompositionError
+from denseclip_viz.errors import GeometryError, ImageError, LayerError, RecompositionError
 from denseclip_viz.progress import traced_beside
 from denseclip_viz.trace import PARTS
 
@@ -241,6 +241,17 @@ def test_an_image_that_cannot_be_read_is_said_in_its_turn_in_the_callers_thread(
     traces = model.trace_many(mixed[1:], batch_size=1, workers=3)
     assert [next(traces).name, next(traces).name] == ["0.jpg", "1.jpg"]
     pytest.raises(ImageError, next, traces)
+
+
+def test_an_image_that_is_too_thin_is_named_and_others_go_on(load_tiny, images):
+    model, out = load_tiny("resnet"), []
+    thin = np.zeros((1, 60_000, 3), np.uint8)
+    with pytest.raises(ImageError, match="array 1 x 60000: The whole input .* million pixels"):
+        model.trace(thin, geometry="whole")
+    traces = model.trace_many([thin, images[0]], geometry="whole", unreadable=lambda image, error: out.append(image))
+    assert [trace.name for trace in traces] == ["0.jpg"] and out[0] is thin
+    with pytest.raises(GeometryError, match="A window"):  # of no image's making
+        model.trace(thin, geometry=dcv.Tiles(window=33))
 
 
 def test_what_is_beside_an_image_stays_beside_it_though_others_are_left_out(load_tiny, images, broken):

@@ -35,6 +35,10 @@ def pairs(count=4):
     return [(image, parted(image)) for image in images(count)]
 
 
+class Labelled(list):
+    classes = tuple(NAMES)
+
+
 def climb(model, dataset=None, prompts=NAMES, paths=None, **options):
     return quietly(dcv.measure.ladder, model, dataset or pairs(), prompts, paths, **{"time": 0} | options)
 
@@ -74,6 +78,16 @@ def test_miou_is_of_the_pixels_of_all_images_together(tiny, climbed):
         iou = counts[:, 0] / (counts[:, 1] + counts[:, 2] - counts[:, 0])
         assert climbed.iou.sel(rung=rung.name).values == pytest.approx(iou, abs=1e-12)
         assert climbed.miou.sel(rung=rung.name).item() == pytest.approx(iou.mean(), abs=1e-12)
+
+
+def test_a_class_that_is_given_and_nowhere_true_counts_as_in_every_other_miou(tiny):
+    """Of one without a pixel the ladder has what `evaluate_segmentation` has."""
+    dataset = Labelled(Example("", image, labels=(image[..., 0] > 127).astype(np.uint8)) for image in images(3))
+    climbed = climb(tiny, dataset, None)
+    whole = quietly(dcv.measure.evaluate_segmentation, tiny, dataset)
+    assert climbed.areas[:, 0, 2, 2].sum() > 0  # it is given
+    assert climbed.iou[0, 2].item() == 0 == whole.iou[0, 2].item()
+    assert climbed.miou[0].item() == pytest.approx(climbed.iou[0].values.mean(), abs=1e-12)
 
 
 def test_the_change_is_how_far_each_prompts_map_turned_from_the_rung_before(tiny, climbed):

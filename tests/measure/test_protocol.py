@@ -253,6 +253,15 @@ def test_what_cannot_be_is_refused_before_any_image(load_tiny, change, options, 
         evaluate_segmentation(load_tiny("vit"), dataset, progress=False, **options)
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.uint64])
+def test_labels_may_be_of_any_whole_numbers(load_tiny, kind):
+    kept, dataset = Made(2), Made(2)
+    dataset.given = [Example(each.name, each.image, labels=each.labels.clip(0).astype(kind)) for each in kept.given]
+    kept.given = [Example(each.name, each.image, labels=each.labels.clip(0)) for each in kept.given]
+    one, other = (evaluate_segmentation(load_tiny("vit"), each, progress=False) for each in (kept, dataset))
+    assert np.array_equal(one.confusion, other.confusion)
+
+
 @pytest.mark.parametrize(
     ("labels", "error", "message"),
     [
@@ -260,6 +269,7 @@ def test_what_cannot_be_is_refused_before_any_image(load_tiny, change, options, 
         (np.zeros((50, 70), int), ImageError, "masks of image 0.*shape \\(50, 70\\).*\\(50, 71\\)"),
         (np.zeros((50, 71)), ImageError, "float64.*whole numbers"),
         (np.full((50, 71), 3), ImageError, "label 3 of 3 classes"),
+        (np.full((50, 71), 255, np.uint8), ImageError, "label 255 of 3 classes"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused_with_their_image(load_tiny, labels, error, message):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_students import QUICK, main, tiny
+from tiny_students import QUICK, TinyNetwork, main, tiny
 from torch.nn import functional as F
 
 import denseclip_viz as dcv
@@ -23,6 +23,7 @@ from denseclip_viz.datasets.layouts import LAYOUTS
 from denseclip_viz.errors import DenseclipVizError, ImageError, PromptError, UntrainedImageWarning, WeightsError
 from denseclip_viz.plus import learning
 from denseclip_viz.plus.augment import Crops, augmented, example_at
+from denseclip_viz.plus.networks import Built
 from denseclip_viz.plus.pseudo_labels import IGNORED, OPEN, Teacher, filled, own_labels
 from denseclip_viz.plus.schedules import SCHEDULES, Schedule
 from denseclip_viz.plus.training_run import TrainingRun, mean_loss
@@ -304,6 +305,20 @@ def test_a_folder_of_another_training_is_refused_by_what_differs(quick):
     assert quick(seed=2, resume=False).training["settings"]["seed"] == 2
 
 
+def test_other_images_and_a_teacher_that_sees_them_otherwise_are_another_training(quick, tmp_path):
+    quick()
+    with pytest.raises(WeightsError, match="begun with content"):
+        quick(list(dcv.toyworld.dataset(9, size=64))[1:], classes=dcv.toyworld.dataset(1).classes)
+    with pytest.raises(WeightsError, match="begun with preprocess"):
+        dcv.plus.train(
+            dcv.load(mean=(0, 0, 0), std=(1, 1, 1)),
+            dcv.toyworld.dataset(8, size=64),
+            tmp_path / "run",
+            steps=3,
+            **QUICK,
+        )
+
+
 @pytest.mark.filterwarnings("ignore::denseclip_viz.errors.UntrainedImageWarning")
 def test_a_broken_image_is_named_once_and_left_out(quick, tmp_path):
     files = [tmp_path / f"{at}.png" for at in range(3)]
@@ -313,6 +328,8 @@ def test_a_broken_image_is_named_once_and_left_out(quick, tmp_path):
     named = []
     student = quick(files, classes=NAMES, steps=4, unreadable=lambda image, error: named.append(image))
     assert named == [files[2]] and student.training["unread"] == ["2.png"]
+    quick(files, classes=NAMES, steps=4, unreadable=lambda image, error: named.append(image))
+    assert named[1:] == ["2.png"]  # a run that goes on names what it does without
     with pytest.raises(ImageError, match="none of 1 images"):
         quick(files[2:], classes=NAMES, folder=tmp_path / "none", unreadable=lambda *_: None)
 
@@ -337,13 +354,41 @@ def test_training_leaves_torch_and_the_teacher_as_they_were(quick, model):
     [
         {"crop": 50}, {"labels": "seen"}, {"unseen": ["sky"]}, {"steps": 0}, {"guided": 9}, {"confidence": 2},
         {"path": "no such"}, {"refinement": "sharp"}, {"precision": "fp8"}, {"devices": 3}, {"preset": "voc99"},
-        {"seed": -1}, {"classes": []}, {"labels": "ignored", "classes": ["a red car"]}, {"batch": 0},
+        {"seed": -1}, {"classes": []}, {"labels": "ignored", "classes": ["a red car"]}, {"batch": 0}, {"workers": -1},
     ],
     ids=str,
 )  # fmt: skip
 def test_what_cannot_be_is_refused_by_name(quick, wrong):
     with pytest.raises(DenseclipVizError):
         quick(**wrong)
+
+
+@pytest.mark.filterwarnings("ignore::denseclip_viz.errors.UntrainedImageWarning")
+@pytest.mark.parametrize(
+    ("labels", "named"),
+    [
+        (np.full((64, 64), 255, np.uint8), "label 255 of 3 classes"),
+        (np.zeros((64, 64)), "float64"),
+        (np.zeros((64, 63), int), r"shape \(64, 63\)"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused_by_what_they_are(quick, tmp_path, labels, named):
+    with pytest.raises(ImageError, match=named):
+        quick(folder_dataset(tmp_path, lambda: labels), labels="ignored", classes=NAMES, unreadable=lambda *_: None)
+
+
+def test_one_image_a_step_is_refused_where_a_norm_needs_two(monkeypatch, model, tmp_path):
+    class Pooled(TinyNetwork):
+        def forward(self, pixels):
+            return super().forward(pixels) + self[1](self[0](pixels).mean((2, 3), keepdim=True)).mean()
+
+    monkeypatch.setattr(learning, "build", lambda name, dimension, **_: Built(Pooled(dimension), {"name": "tiny"}))
+    with pytest.raises(WeightsError, match="Expected two or more on each device"):
+        dcv.plus.train(model, dcv.toyworld.dataset(2, size=64), tmp_path, steps=1, **{**QUICK, "batch": 1})
+
+
+def test_a_seed_may_be_the_time_in_milliseconds(quick):
+    assert quick(seed=1_700_000_000_000, steps=1).training["steps"] == 1
 
 
 def test_only_the_image_of_an_item_is_read(tmp_path):

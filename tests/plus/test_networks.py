@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 import denseclip_viz as dcv
 from denseclip_viz.errors import ModelNameError, UnsupportedTowerError, WeightsError
 from denseclip_viz.plus.networks import build, rebuild
+from denseclip_viz.plus.schedules import SCHEDULES
 
 SMALL = "smp:FPN:tu-test_resnet"
 
@@ -114,3 +115,9 @@ def test_a_copy_needs_a_resnet_to_copy(model):
         build("clip-fpn", 4, teacher=model.tower)
     with pytest.raises(UnsupportedTowerError, match="Choose another network"):
         build("clip-fpn", 128, teacher=dcv.load("bundled-vit").tower)
+
+
+@pytest.mark.filterwarnings("ignore:.*random weights")
+@pytest.mark.parametrize("name", sorted({schedule.network for schedule in SCHEDULES.values()}))
+def test_the_network_of_every_published_schedule_is_one_that_there_is(model, name):
+    assert build(name, 128, teacher=model.tower).facts["name"] == name
