@@ -58,6 +58,7 @@ class Method:
     weighed: bool = False
 
 
+TEXTS = 64  # at once: the gradients of each by what the pool reads are a megabyte
 ATTENDS = "it is made of a pool's attention, and this pool is a plain mean"
 BLOCKS = "it is made of the attention of blocks in front of a class token"
 METHODS = {
@@ -176,6 +177,11 @@ def choose_methods(tower: Tower, methods: object) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _maps_of(chosen: Sequence[Method], one: Pass, texts: Tensor, by: Sequence[str]) -> list[Tensor]:
+    gradients = pool_gradients(one, texts, by)
+    return [method.maps(one, texts, gradients).detach().cpu() for method in chosen]
+
+
 @guarded
 def attribution_maps(tower: Tower, pixels: Tensor, vectors: Tensor, methods: Sequence[str]) -> dict[str, Tensor]:
     """Make maps of several methods from one pass of a tower.
@@ -201,7 +207,7 @@ def attribution_maps(tower: Tower, pixels: Tensor, vectors: Tensor, methods: Seq
     one = run(tower, pixels, wanted)
     texts = F.normalize(vectors.to(one.embedding), dim=-1)
     with memory_guard("the number of prompts or the geometry's size"):
-        gradients = pool_gradients(one, texts, by)
-        maps = [method.maps(one, texts, gradients).detach().cpu() for method in chosen]
+        parts = [_maps_of(chosen, one, some, by) for some in texts.split(TEXTS)]
+    maps = [torch.cat(part) for part in zip(*parts, strict=True)]
     kind = torch.float64 if maps[0].dtype == torch.float64 else torch.float32
     return {name: each.to(kind) for name, each in zip(methods, maps, strict=True)}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from denseclip_viz.attribution.opening import Pass
-from denseclip_viz.attribution.pool_methods import Gradients, cosines, gradients_of_rows
+from denseclip_viz.attribution.pool_methods import Gradients, cosines, reduced_gradients
 from denseclip_viz.clip.towers.attention_record import merge_heads
 from denseclip_viz.clip.towers.linearize import Step, apply, flatten
 from denseclip_viz.clip.towers.tower import BlockPass
@@ -33,8 +34,8 @@ def _growth(block: BlockPass, head: Sequence[Step], texts: Tensor) -> Tensor:
     with torch.enable_grad():
         stream = block.entering.detach() + apply(block.out, merge_heads(weights @ block.value.detach()))
         mean = stream.mean(1) + _mean_of(flatten(*block.mlp), stream)
-        (gradient,) = gradients_of_rows(cosines(apply(head, mean), texts), [weights])
-    return gradient.relu_().mean((-3, -2))[:, 0]
+        scores = cosines(apply(head, mean), texts)
+        return reduced_gradients(scores, [weights], lambda taken: taken[0].relu_().mean((-3, -2))[:, 0])
 
 
 def _mean_of(steps: Sequence[Step], stream: Tensor) -> Tensor:
@@ -66,12 +67,15 @@ def relevance_all(run: Pass, texts: Tensor, _gradients: Gradients) -> Tensor:
     """
     blocks = _from_the_last(run)
     with torch.enable_grad():
-        scores = cosines(run.embedding, texts)
-        gradients = gradients_of_rows(scores, [block.weights for block in blocks])
-    row = _class_row(run, len(texts))
-    for block, gradient in zip(blocks, gradients, strict=True):
-        row = row + (row[:, None] @ (gradient * block.weights).relu().mean(2)[:, 0])[:, 0]
-    return run.positions(row)
+        scores, weights = cosines(run.embedding, texts), [block.weights for block in blocks]
+        return run.positions(reduced_gradients(scores, weights, partial(_followed, run, weights)))
+
+
+def _followed(run: Pass, weights: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+    row = _class_row(run, len(gradients[0]))
+    for attention, gradient in zip(weights, gradients, strict=True):
+        row = row + (row[:, None] @ (gradient * attention.detach()).relu().mean(2)[:, 0])[:, 0]
+    return row
 
 
 def _from_the_last(run: Pass) -> list[BlockPass]:

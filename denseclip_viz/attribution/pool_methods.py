@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -19,11 +19,21 @@ Gradients = Mapping[str, Tensor]
 
 def gradients_of_rows(scores: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     """Take the gradients of each score, `(row,)`, in one way back for all: `(row, *input)` for each input."""
+    return [torch.cat(parts) for parts in zip(*_in_groups(scores, inputs), strict=True)]
+
+
+def reduced_gradients(
+    scores: Tensor, inputs: Sequence[Tensor], reduce: Callable[[tuple[Tensor, ...]], Tensor]
+) -> Tensor:
+    """Make something small of the gradients of each group of rows, before the next are taken: one is held at a time."""
+    return torch.cat(list(map(reduce, _in_groups(scores, inputs))))
+
+
+def _in_groups(scores: Tensor, inputs: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
     each = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
     per_row = sum(x.nelement() * x.element_size() for x in inputs)
-    groups = each.split(max(1, BYTES // max(1, per_row)))
-    taken = [torch.autograd.grad(scores, inputs, rows, is_grads_batched=True, retain_graph=True) for rows in groups]
-    return [torch.cat(parts) for parts in zip(*taken, strict=True)]
+    for rows in each.split(max(1, BYTES // max(1, per_row))):
+        yield torch.autograd.grad(scores, inputs, rows, is_grads_batched=True, retain_graph=True)
 
 
 def cosines(embedding: Tensor, texts: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Attributions, against a second way: the whole tower with its graph, loops, one text at a time."""
 
 import threading
+import weakref
 
 import numpy as np
 import oracle
@@ -276,8 +277,26 @@ def test_many_texts_are_taken_in_groups(monkeypatch):
     methods = offered(tower_for(visual))
     whole = attribution_maps(tower_for(visual), pixels, texts, methods)
     monkeypatch.setattr("denseclip_viz.attribution.pool_methods.BYTES", 1)
+    monkeypatch.setattr("denseclip_viz.attribution.attributions.TEXTS", 4)
     for method, values in attribution_maps(tower_for(visual), pixels, texts, methods).items():
         assert oracle.relative_error(values.numpy(), whole[method].numpy()) < 1e-12
+
+
+@pytest.mark.parametrize("method", ["relevance-all", "legrad"])
+def test_of_many_texts_the_gradients_of_one_group_are_held(monkeypatch, method):
+    visual = built("ViT")
+    (pixels, texts), taken, plain = inputs(visual, 4), [], torch.autograd.grad
+
+    def grad(*arguments, **options):
+        assert not any(group() is not None for group in taken)
+        gradients = plain(*arguments, **options)
+        taken.extend(map(weakref.ref, gradients))
+        return gradients
+
+    monkeypatch.setattr("denseclip_viz.attribution.pool_methods.BYTES", 1)
+    monkeypatch.setattr(torch.autograd, "grad", grad)
+    attribution_maps(tower_for(visual), pixels, texts, [method])
+    assert len(taken) >= len(texts)
 
 
 def test_every_method_is_said_in_the_docstring_and_its_errors_are_ours():

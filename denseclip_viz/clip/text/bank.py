@@ -82,6 +82,7 @@ class TextBank:
         self._provenance = dict(provenance or {})
         self.cache = cache_folder(cache) if self._provenance.get("weights_hash") else None
         self._disk: TextCache | None = None
+        self._printed = ""  # what the weights were when it was opened
         self._warnings: set[str] = {""}
         if cache and self.cache is None and not self._provenance.get("weights_hash"):
             got, expected = f"cache={str(cache)!r} without provenance", "what load_clip says of the model"
@@ -113,12 +114,7 @@ class TextBank:
         """
         prompts = Prompts.of(prompts)
         table = prompts.texts
-        rows = _Rows([text for texts in table for text in texts])
-        numbers = f"{products_of_float32()} {live_print(self._clip) if self._live else ''}"
-        if numbers != self._numbers:
-            self.clear()
-            self._numbers = numbers
-        self._recall(rows, truncate)
+        rows = self._recall([text for texts in table for text in texts], truncate)
         if rows.missing:
             try:
                 self._encode(list(rows.missing), rows, batch_size, truncate, progress)
@@ -135,7 +131,7 @@ class TextBank:
         """Forget every vector in memory, for when the weights of the text tower changed; on disk the key is new."""
         with self._lock:
             self._shelf.clear()
-            self._disk = None
+            self._disk, self._printed = None, ""
 
     def __len__(self) -> int:
         return len(self._shelf)
@@ -180,19 +176,35 @@ class TextBank:
         with self._lock:
             if self._disk is None and self.cache is not None:
                 self._disk = TextCache(self.cache, identity(self._clip, self._tokenizer, self._provenance))
+                self._printed = live_print(self._clip)
             return self._disk
 
-    def _recall(self, rows: _Rows, truncate: bool) -> None:
+    def _recall(self, texts: Sequence[str], truncate: bool) -> _Rows:
         """Take what is known; a text that was cut on request is still refused without the request, hence the key."""
+        self._forget_other_numbers(f"{products_of_float32()} {live_print(self._clip) if self._live else ''}")
+        rows = self._remembered(texts, truncate)
+        if rows.missing and self._printed and self._printed != live_print(self._clip):
+            self.clear()  # nobody was to change this model, but no other one may read its texts as those of the file
+            rows = self._remembered(texts, truncate)
+        disk = self._open() if rows.missing else None
+        if disk is not None:
+            read = disk.recall(list(rows.missing), truncate=truncate)
+            self._keep(rows, list(read), read.values(), truncate)
+        return rows
+
+    def _forget_other_numbers(self, numbers: str) -> None:
+        if numbers != self._numbers:
+            self.clear()
+            self._numbers = numbers
+
+    def _remembered(self, texts: Sequence[str], truncate: bool) -> _Rows:
+        rows = _Rows(texts)
         with self._lock:
             for text in list(rows.missing):
                 vector = self._shelf.get((text, truncate))
                 if vector is not None:
                     rows.put(text, vector)
-        disk = self._open() if rows.missing else None
-        if disk is not None:
-            read = disk.recall(list(rows.missing), truncate=truncate)
-            self._keep(rows, list(read), read.values(), truncate)
+        return rows
 
     def _keep(self, rows: _Rows, texts: Sequence[str], vectors: Iterable[Tensor], truncate: bool) -> None:
         with self._lock:

@@ -158,6 +158,17 @@ def test_other_numbers_in_the_text_tower_are_another_model_whatever_its_file_was
     assert not told, "the image tower does not change what texts are"
 
 
+def test_texts_of_weights_that_were_changed_by_hand_are_not_kept_as_those_of_the_file(tmp_path):
+    clip, more = build(seed=2), [f"{text}, again" for text in TEXTS]
+    changed = bank(tmp_path, clip)
+    changed.encode(TEXTS)
+    torch.nn.init.normal_(clip.ln_final.weight)
+    assert torch.equal(changed.encode(more + TEXTS[:1])[0], bank(False, clip).encode(more + TEXTS[:1])[0])
+    assert not torch.equal(changed.encode(TEXTS), bank(tmp_path, build(seed=2)).encode(TEXTS))
+    fresh = build(seed=2)
+    assert torch.equal(bank(tmp_path, fresh).encode(more), bank(False, fresh).encode(more))
+
+
 def test_a_text_that_was_cut_on_request_is_still_refused_in_the_next_session(tmp_path):
     long = [f"{number} {'a ' * 99}" for number in range(16)]  # what is left of them differs, or they were read alike
     bank(tmp_path).encode(long, truncate=True)
