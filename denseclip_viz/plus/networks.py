@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denseclip_viz.clip.load.file_kinds import read_file
-from denseclip_viz.clip.load.weights import hash_start, local_file
+from denseclip_viz.clip.load.weights import Drawn, hash_start, local_file
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.towers import Tower
 from denseclip_viz.clip.towers.stages import Stages, ValuePath, body_weights, structure_of, value_weights
@@ -229,8 +229,7 @@ def build(
     if copies and teacher and (own := len(value_weights(teacher)["c_proj.bias"])) != dimension:
         got = f"{dimension} dimensions for clip-fpn of embeddings of {own}"
         raise WeightsError(got, expected="the teacher's own", fix=f"Pass dimension={own}.")
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with Drawn(seed):
         network = rebuild(facts)
     facts |= {"seed": seed, "stride": network.stride}
     if copies and teacher:

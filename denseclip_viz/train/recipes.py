@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from denseclip_viz.clip.load.bundled import MODELS, known_ids, later_rows, stored_tensors
+from denseclip_viz.clip.load.weights import Drawn
 from denseclip_viz.errors import ModelNameError
 
 if TYPE_CHECKING:
@@ -179,8 +180,7 @@ def build(recipe: Recipe, size: int, *, dropped: float = 0.0) -> CLIP:
     if dropped:
         config["vision_cfg"]["patch_dropout"] = dropped
     config["text_cfg"]["vocab_size"] = len(known_ids()) - len(later_rows())
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(recipe.seed)
+    with Drawn(recipe.seed):
         model = CLIP(**config)
         table = model.token_embedding.weight
         drawn = 0.02 * torch.randn(len(later_rows()), table.shape[1])

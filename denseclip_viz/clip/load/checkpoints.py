@@ -3,7 +3,7 @@
 import copy
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -21,7 +21,7 @@ from denseclip_viz.clip.load.tokenizer import read_tokenizer, text_config
 from denseclip_viz.clip.load.transformers_config import unbuildable
 from denseclip_viz.clip.load.transformers_names import in_open_clips_names
 from denseclip_viz.clip.load.transformers_towers import put_in
-from denseclip_viz.clip.load.weights import Checkpoint, Undrawn, fill, hash_start, require_finite, says_random
+from denseclip_viz.clip.load.weights import Checkpoint, Drawn, fill, hash_start, require_finite, says_random
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.text.disk_cache import weights_print
 from denseclip_viz.clip.text.tokenize import Tokenizer
@@ -218,13 +218,11 @@ def building(*, drawn: bool = True) -> Iterator[None]:
     One that is not drawn has no numbers until every tensor is filled.
     """
     dtype = torch.get_default_dtype()
-    with memory_guard("the size of the model"), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(SEED)
+    with memory_guard("the size of the model"), Drawn(SEED, filled=drawn):
         try:
             if dtype != torch.float32:  # it is all threads' own: not touched where it is right
                 torch.set_default_dtype(torch.float32)
-            with nullcontext() if drawn else Undrawn():
-                yield
+            yield
         finally:
             if dtype != torch.float32:
                 torch.set_default_dtype(dtype)

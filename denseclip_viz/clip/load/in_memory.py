@@ -133,7 +133,7 @@ def _sharing(name: str, state: Mapping[str, Any], *, quick: bool) -> nn.Module:
     if config.pop("custom_text", False):
         got, fix = f"The model in memory has the tensors of {name}", "Pass the model that open_clip.create_model gives."
         raise ModelNameError(got, expected=_EXPECTED, fix=fix)
-    with building(), torch.device("meta"):
+    with building(drawn=False), torch.device("meta"):
         clip: nn.Module = open_clip.CLIP(**config)
     try:
         clip.load_state_dict(state, assign=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
-from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
 from denseclip_viz.clip.load.file_kinds import no_remarks, read_file, refuse_foreign
@@ -30,10 +30,9 @@ _NUMBERS = {
     "logit_scale": "the logarithm of the temperature, one number without which no answer is a share: save it too",
     "logit_bias": "what a sigmoid loss (SigLIP) adds to the logits: weights without it were trained with another",
 }
-# whatever else a module draws itself with comes down to these
-_DRAWING = frozenset(
-    (Tensor.normal_, Tensor.uniform_, Tensor.erfinv_, init.normal_, init.uniform_, init.kaiming_uniform_)
-)
+# whatever else a module draws itself with comes down to these; by name, as transformers puts its own in torch's place
+_FILLING = frozenset(("normal_", "uniform_", "kaiming_uniform_"))
+_MAKING = frozenset((torch.randn, torch.rand, torch.randint, torch.randperm))
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -78,11 +77,18 @@ def read_checkpoint(file: Path) -> Checkpoint:
     return Checkpoint(file, *unwrap(read_file(file), file))
 
 
-class Undrawn(TorchFunctionMode):
-    """Within it, in this thread, nothing is filled with random numbers, as every tensor then comes from a file.
+class Drawn(TorchFunctionMode):
+    """Within it, in this thread, what is drawn comes from a seed; torch's own chance, which is every thread's, stays.
 
-    Modules draw their numbers when they are built, which is nearly all of the time that it takes.
+    Args:
+        seed: Of the numbers: those that torch would give after `torch.manual_seed`.
+        filled: Whether tensors are filled at all; where every one then comes from a file, they need not be, and that
+            is nearly all of the time that building takes.
     """
+
+    def __init__(self, seed: int = 0, *, filled: bool = True) -> None:
+        super().__init__()
+        self._chance, self._filled = torch.Generator().manual_seed(seed), filled
 
     def __torch_function__(
         self,
@@ -91,11 +97,25 @@ class Undrawn(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Give a tensor back as it came where it would be drawn."""
+        """Give a tensor back as it came, or draw it by this seed."""
         given = kwargs or {}
-        if call in _DRAWING:
-            return args[0] if args else given["tensor"]
+        if getattr(call, "__name__", "") in _FILLING:
+            tensor = args[0] if args else given["tensor"]
+            if not self._filled:
+                return tensor
+            return call(*args, **self._by(tensor.device, given))
+        if call in _MAKING:
+            return call(*args, **self._by(torch.device(given.get("device") or torch.get_default_device()), given))
         return call(*args, **given)
+
+    def _by(self, device: torch.device, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Say by whose chance; on another device torch knows none but its own."""
+        return {**given, "generator": given.get("generator") or self._chance} if device.type == "cpu" else given
+
+
+def undrawn() -> Drawn:
+    """Fill nothing with random numbers."""
+    return Drawn(filled=False)
 
 
 def fill(clip: nn.Module, checkpoint: Checkpoint, *, name: str) -> str:

@@ -3,6 +3,8 @@
 import copy
 import hashlib
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import open_clip
@@ -22,7 +24,7 @@ from checkpoint_files import (
 )
 from safetensors.torch import load_file, save_file
 
-from denseclip_viz.clip.load.checkpoints import load_clip
+from denseclip_viz.clip.load.checkpoints import building, load_clip
 from denseclip_viz.clip.load.models import fitting_models
 from denseclip_viz.errors import ModelNameError, OutOfMemoryError
 
@@ -74,6 +76,36 @@ def test_random_weights_come_only_by_name_and_are_the_same_for_everybody(folder)
     assert same(first.clip, load_clip(folder, pretrained="random").clip.state_dict())
     assert first.provenance["random_weights"] == 1 and first.provenance["weights_hash"] == "random-0"
     assert "random" in first.provenance["weights"]
+
+
+def test_what_another_thread_draws_meanwhile_is_its_own_and_changes_no_weight(folder):
+    alone = load_clip(folder, pretrained="random").clip
+    torch.manual_seed(7)
+    expected = torch.rand(40)
+    torch.manual_seed(7)
+    turns, drawn = threading.Barrier(2, timeout=20), []
+
+    def build():
+        with building():
+            for _ in range(40):
+                weights.append(torch.empty(3).normal_())
+                turns.wait()
+                turns.wait()
+
+    weights = []
+    other = threading.Thread(target=build)
+    other.start()
+    for _ in range(40):
+        turns.wait()
+        drawn.append(torch.rand(1))
+        turns.wait()
+    other.join()
+    assert torch.equal(torch.cat(drawn), expected)
+    with building():
+        assert torch.equal(torch.cat(weights), torch.cat([torch.empty(3).normal_() for _ in range(40)]))
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: load_clip(folder, pretrained="random").clip.state_dict(), range(6)))
+    assert all(same(alone, each) for each in both)
 
 
 def test_loading_leaves_the_random_state_open_clip_and_the_loggers_as_they_were(named, cache, capfd):
