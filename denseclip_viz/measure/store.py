@@ -15,7 +15,7 @@ from denseclip_viz.errors import ImageError, OutputError
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.validation import readable
 
-FORMAT = 3
+FORMAT = 4
 Values = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
 """Numbers of one image by name, each with the names of its axes, as xarray takes them."""
 

@@ -1,0 +1,80 @@
+"""What a value is, in sixteen bytes: the same for the same in every process, and other for whatever decides more."""
+
+import types
+
+import numpy as np
+import pytest
+
+from denseclip_viz.fingerprint import fingerprint
+
+
+def functions(source, **names):
+    """The functions of a module of this source."""
+    module = types.ModuleType("metrics")
+    exec(source, vars(module))
+    vars(module).update(names)
+    return vars(module)
+
+
+METRIC = """
+LIMIT, CLASSES, SEEN = 0.1, ("cat",), {}
+def metric(maps):
+    return helped(maps) > LIMIT, CLASSES, SEEN
+def helped(maps):
+    return [map for map in maps if other(map)]
+def other(map):
+    return map + 1 if map else metric(map)
+"""
+
+
+def test_a_function_is_what_it_reads_and_calls_in_its_module_too():
+    known = fingerprint(functions(METRIC)["metric"])
+    assert known == fingerprint(functions(METRIC)["metric"])
+    assert known != fingerprint(functions(METRIC, LIMIT=0.3)["metric"])
+    assert known != fingerprint(functions(METRIC, CLASSES=("dog",))["metric"])
+    assert known != fingerprint(functions(METRIC.replace("map + 1", "map + 2"))["metric"])
+
+
+def test_what_grows_while_a_function_runs_is_no_part_of_it():
+    assert fingerprint(functions(METRIC)["metric"]) == fingerprint(functions(METRIC, SEEN={"cat": 1})["metric"])
+
+
+def test_the_order_in_which_a_set_is_gone_through_does_not_count():
+    assert list({8, 0}) != list({0, 8})
+    assert fingerprint({8, 0}) == fingerprint({0, 8}) != fingerprint({0, 9})
+    one, other = (f"def metric(name): return name in {names}" for names in ("{8, 0}", "{0, 8}"))
+    assert fingerprint(functions(one)["metric"]) == fingerprint(functions(other)["metric"])
+
+
+def test_what_calls_or_holds_itself_has_an_end():
+    def fold(items):
+        return items[0] if len(items) == 1 else max(items[0], fold(items[1:]))
+
+    ring = []
+    ring.append(ring)
+    assert len(fingerprint(fold)) == len(fingerprint(ring)) == 32
+
+
+class Slotted:
+    __slots__ = ("limit", "unset")
+
+    def __init__(self, limit):
+        self.limit = limit
+
+
+class Bare:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("make", "is_same"),
+    [
+        (lambda limit: Slotted(limit), False),
+        (lambda limit: np.array([limit, "cat"], dtype=object), False),
+        (lambda limit: Bare(), True),
+    ],
+)
+def test_objects_are_what_is_in_them_not_where_they_lie(make, is_same):
+    one, again, other = make(0.1), make(0.1), make(0.3)
+    assert fingerprint(one) == fingerprint(again)
+    assert (fingerprint(one) == fingerprint(other)) == is_same
