@@ -19,7 +19,7 @@ from denseclip_viz.datasets.example import image_of
 from denseclip_viz.errors import ImageError, OutputError, warn
 from denseclip_viz.features.feature_question import path_fingerprints, question_of, with_preset
 from denseclip_viz.features.feature_store import FeatureStore
-from denseclip_viz.features.image_identity import identify
+from denseclip_viz.features.image_identity import UNOPENED, identify
 from denseclip_viz.features.manifest import StoredImage
 from denseclip_viz.features.store_writer import StoreWriter, opened
 from denseclip_viz.images import ImageLike, unwrapped
@@ -62,8 +62,12 @@ class Batch:
         self.traces.append(trace)
 
     def leave_out(self, item: Item, error: ImageError) -> None:
-        """Note that an image cannot be read."""
-        self._known(item, unread=(error.got, error.expected, error.fix))
+        """Note that an image cannot be read; of one that was stored with the same bytes that stays."""
+        if item.stored.shard:
+            del self.stored[item.stored.key]
+            self.left -= 1
+        else:
+            self._known(item, unread=(error.got, error.expected, error.fix))
 
     def _known(self, item: Item, **facts: Any) -> None:
         self.stored[item.stored.key] = item.stored._replace(**facts)
@@ -98,8 +102,8 @@ def encode(
     A batch is written as soon as it is encoded, while images of the next are read: a kill at any moment loses what is
     in flight and no other batch, and the same call goes on behind it, to the same bytes. Images that come later are
     added, and the last batch, where it was not full, is encoded again with them, so that it does not matter in how many
-    calls they came. A file that has changed is encoded again, with a warning; one that could not be read is not tried
-    again until it changes.
+    calls they came. A file that has changed is encoded again, with a warning; of one that cannot be opened now, what is
+    stored stays; one that could not be read is not tried again until it changes.
 
     Args:
         model: A loaded model.
@@ -208,6 +212,10 @@ def _fresh(
         unreadable(image, stored)
         return None
     before = writer.manifest.images.get(stored.key)
+    if before is not None and before.shard and stored.digest in UNOPENED:
+        got, fix = f"{before.name} cannot be opened now: what is stored of it stays", "Look whether its disk is there."
+        unreadable(image, ImageError(got, expected="the file that was encoded", fix=fix))
+        return None
     if before is None or before.digest != stored.digest:
         if before is not None and before.shard:
             warn(f"{before.name} has changed since it was encoded: encoded again.")

@@ -11,6 +11,10 @@ from denseclip_viz.features.feature_shards import digest
 from denseclip_viz.features.manifest import StoredImage
 from denseclip_viz.images import ImageLike, describe, read
 
+_NO_ACCESS, _NO_FILE = "cannot be opened", "no file"
+UNOPENED = (_NO_ACCESS, _NO_FILE)
+"""What stands for the digest of a file whose bytes nobody could look at: it says nothing of a change."""
+
 
 def identify(image: ImageLike, known: Mapping[str, StoredImage]) -> StoredImage:
     """Tell what an image is known by; a file of known size and time is not read.
@@ -30,6 +34,6 @@ def identify(image: ImageLike, known: Mapping[str, StoredImage]) -> StoredImage:
         before = known.get(file)
         if before and (before.size, before.mtime) == (plain.size, plain.mtime):
             return plain._replace(digest=before.digest)
-        return plain._replace(digest=digest(Path(file).read_bytes()) if stat.S_ISREG(status.st_mode) else "no file")
+        return plain._replace(digest=digest(Path(file).read_bytes()) if stat.S_ISREG(status.st_mode) else _NO_FILE)
     except (OSError, ValueError):
-        return StoredImage(describe(image), file, 0, 0, "cannot be opened")
+        return StoredImage(describe(image), file, 0, 0, _NO_ACCESS)

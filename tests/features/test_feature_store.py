@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -24,6 +25,7 @@ from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptErro
 from denseclip_viz.features import best_rows, feature_shards
 from denseclip_viz.features.best_rows import BestRows
 from denseclip_viz.features.image_search import lowest
+from denseclip_viz.progress import traced_beside
 
 search = dcv.features.search
 PROMPTS = dcv.Prompts(["a taxi", "grass"], ["{}", "a photo of {}"])
@@ -328,6 +330,37 @@ def test_a_broken_image_that_was_mended_is_encoded(vit, tmp_path):
     picture(files[3])
     store = quietly(vit, files, tmp_path / "store")
     assert len(store) == 7 and not store.unread and store.find("broken.png") == 3
+
+
+def test_what_is_stored_of_files_that_cannot_be_opened_now_stays(vit, tmp_path):
+    files, named = folder_of(tmp_path / "disk"), []
+    before, bytes_before = quietly(vit, files, tmp_path / "store").names, content(tmp_path / "store")[1]
+    (tmp_path / "disk").rename(tmp_path / "away")
+    files[0].mkdir(parents=True)  # a folder stands in its place
+    new = picture(tmp_path / "new.png", seed=99)
+    after = quietly(vit, [*files, new], tmp_path / "store", unreadable=lambda image, _: named.append(image))
+    assert sorted(named) == sorted(files) and after.names == (*before, "new.png")
+    assert bytes_before.items() <= content(tmp_path / "store")[1].items()
+    shutil.rmtree(tmp_path / "disk")
+    (tmp_path / "away").rename(tmp_path / "disk")
+    assert quietly(vit, [*files, new], tmp_path / "store").names == after.names and after.verify() == ()
+
+
+def test_what_is_stored_stays_where_files_go_before_their_batch_is_encoded_again(vit, tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    files, named = [picture(tmp_path / "disk" / f"{seed}.png", seed=seed) for seed in range(2)], []
+    before = quietly(vit, files, tmp_path / "store").similarity(1, vit, PROMPTS)
+
+    def unplugged(model, groups, *rest, **options):
+        for group in groups:
+            (tmp_path / "disk").rename(tmp_path / "away")
+            yield from traced_beside(model, [group], *rest, **options)
+
+    monkeypatch.setattr("denseclip_viz.features.encoding_images.traced_beside", unplugged)
+    files.append(picture(tmp_path / "new.png", seed=99))
+    store = quietly(vit, files, tmp_path / "store", unreadable=lambda image, _: named.append(Path(image)))
+    assert named == files[:2] and store.names == ("0.png", "1.png", "new.png")
+    xr.testing.assert_identical(store.similarity(1, vit, PROMPTS), before)
 
 
 # What is refused
