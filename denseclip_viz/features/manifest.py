@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -80,6 +81,7 @@ class Manifest:
         self.batch: list[StoredImage] = []
         self.whole = 0
         self._geometries: dict[str, Geometry] = {}
+        self._counting: Counter[Shard] = Counter()  # its images: to look for them at every line is quadratic
         try:
             with open(readable(folder / FILE), "rb") as lines:
                 for line in lines:
@@ -114,11 +116,17 @@ class Manifest:
             if at is not None:
                 image = image._replace(geometry=geometries[at], shard=shard, row=row, start=start)
                 row, start = row + 1, start + image.positions
-            before = self.images.get(image.key)
-            replaced |= {before.shard} if before and before.shard else set()
+            if (before := self.images.get(image.key)) and before.shard:
+                self._counting[before.shard] -= 1
+                replaced.add(before.shard)
+            if image.shard:
+                self._counting[image.shard] += 1
             self.images[image.key] = image._replace(number=self.number(image))
             self.batch.append(self.images[image.key])
-        return [old for old in replaced if not any(image.shard is old for image in self.images.values())]
+        released = [old for old in replaced if not self._counting[old]]
+        for old in released:
+            del self._counting[old]
+        return released
 
     def number(self, image: StoredImage) -> int:
         """Give the number of an image: that which it has, or the next one."""

@@ -25,6 +25,7 @@ from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptErro
 from denseclip_viz.features import best_rows, feature_shards
 from denseclip_viz.features.best_rows import BestRows
 from denseclip_viz.features.image_search import lowest
+from denseclip_viz.features.manifest import Manifest
 from denseclip_viz.progress import traced_beside
 
 search = dcv.features.search
@@ -361,6 +362,21 @@ def test_what_is_stored_stays_where_files_go_before_their_batch_is_encoded_again
     store = quietly(vit, files, tmp_path / "store", unreadable=lambda image, _: named.append(Path(image)))
     assert named == files[:2] and store.names == ("0.png", "1.png", "new.png")
     xr.testing.assert_identical(store.similarity(1, vit, PROMPTS), before)
+
+
+def test_a_shard_goes_with_the_last_of_its_images_and_nobody_looks_through_all_images_for_it(vit, tmp_path):
+    class Lookup(dict):
+        __iter__ = keys = values = items = lambda self: pytest.fail("looked through all images")
+
+    files = [picture(tmp_path / f"{seed}.png", seed=seed) for seed in range(6)]
+    (first, second), place = quietly(vit, files, tmp_path / "store").shards, tmp_path / "store"
+    lines = (place / "manifest.jsonl").read_text().splitlines()[1:]
+    manifest, released = Manifest(place), []
+    manifest.images = Lookup(manifest.images)
+    for record in [*map(json.loads, lines), json.loads(lines[0])]:
+        for part in (record["images"][:1], record["images"][1:]):
+            released += manifest.take(record | {"images": part})
+    assert [shard.file for shard in released] == [first.file, second.file, first.file, first.file]
 
 
 # What is refused
