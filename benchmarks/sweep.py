@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from turns import cpu_seconds
 
 import denseclip_viz as dcv
-from denseclip_viz.features.feature_shards import ShardReader, write_shard
+from denseclip_viz.features.feature_shards import write_shard
 from denseclip_viz.features.manifest import StoredImage
+from denseclip_viz.features.shard_reader import ShardReader
 from denseclip_viz.features.store_writer import opened
 from denseclip_viz.geometry import Geometry
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.errors import LayerError
-from denseclip_viz.features.feature_shards import Shard, ShardReader
+from denseclip_viz.features.feature_shards import Shard
 from denseclip_viz.features.manifest import StoredImage
+from denseclip_viz.features.shard_reader import ShardReader
 from denseclip_viz.validation import Size
 
 ROWS = 8192  # vectors that are in memory at once, in fp32: 16 MB of width 512

@@ -18,9 +18,10 @@ from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
 from denseclip_viz.features.feature_question import Question
 from denseclip_viz.features.feature_rows import FeatureRows
-from denseclip_viz.features.feature_shards import Shard, ShardReader, damaged, verify_shard
+from denseclip_viz.features.feature_shards import Shard, verify_shard
 from denseclip_viz.features.image_identity import identify
 from denseclip_viz.features.manifest import Manifest, StoredImage
+from denseclip_viz.features.shard_reader import ShardReader, damaged
 from denseclip_viz.html import repr_html
 from denseclip_viz.images import ImageLike, display, read
 from denseclip_viz.maps.similarity import named, similarity

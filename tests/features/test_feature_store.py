@@ -6,6 +6,8 @@ import random
 import shutil
 import subprocess
 import sys
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from cloudpickle import dumps, loads
 from feature_stores import folder_of, picture, quietly
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -22,7 +25,7 @@ from torch.nn import functional as F
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
-from denseclip_viz.features import best_rows, feature_shards
+from denseclip_viz.features import best_rows, shard_reader
 from denseclip_viz.features.best_rows import BestRows
 from denseclip_viz.features.image_search import lowest
 from denseclip_viz.features.manifest import Manifest
@@ -228,14 +231,51 @@ def test_another_question_opens_no_file_again_and_what_stays_open_is_bounded(vit
     assert len(store.shards) == 3
     before = search(store, vit, PROMPTS)
     with monkeypatch.context() as closed:
-        closed.setattr(feature_shards, "safe_open", lambda *_: pytest.fail("opened again"))
+        closed.setattr(shard_reader, "safe_open", lambda *_: pytest.fail("opened again"))
         xr.testing.assert_identical(search(store, vit, PROMPTS), before)
     for limit in ("_OPEN", "_MOST"):
         with monkeypatch.context() as small:
-            small.setattr(feature_shards, limit, 1)
+            small.setattr(shard_reader, limit, 1)
             fresh = dcv.features.open_store(tmp_path / "store")
             xr.testing.assert_identical(search(fresh, vit, PROMPTS), before)
             assert len(fresh.rows.reader._open) == 1
+
+
+def test_what_two_threads_read_at_once_counts_once(vit, files, tmp_path, monkeypatch):
+    store = quietly(vit, files, tmp_path / "store")
+    reader, shard, mapped = store.rows.reader, store.shards[0], shard_reader.safe_open
+
+    def slow(*where):
+        monkeypatch.setattr(shard_reader, "safe_open", mapped)
+        with ThreadPoolExecutor(1) as other:
+            other.submit(reader.read, shard, "global").result()
+        return mapped(*where)
+
+    monkeypatch.setattr(shard_reader, "safe_open", slow)
+    assert torch.equal(reader.read(shard, "global"), reader.read(shard, "global"))
+    assert reader._bytes == sum(tensor.nbytes for tensor in reader._open.values()) > 0
+
+
+def test_what_a_thread_reads_no_other_closes_meanwhile(vit, files, tmp_path, monkeypatch):
+    store = quietly(vit, files, tmp_path / "store")
+    reader, (first, second, *_) = store.rows.reader, store.shards
+    monkeypatch.setattr(shard_reader, "_MOST", 1)
+    with ThreadPoolExecutor(1) as other:
+
+        class Slow(OrderedDict):
+            def move_to_end(self, key):
+                wait([other.submit(reader.read, second, "global")], timeout=0.1)  # it waits too, or closes the first
+                super().move_to_end(key)
+
+        expected = reader.read(first, "global")
+        reader._open = Slow(reader._open)
+        assert torch.equal(reader.read(first, "global"), expected)
+    assert [file for file, _ in reader._open] == [second.file]
+
+
+def test_the_rows_of_a_store_can_be_sent_to_another_process(store):
+    rows = loads(dumps(store.rows))
+    assert torch.equal(rows.raw(3, "global"), store.rows.raw(3, "global"))
 
 
 # However the work is split
