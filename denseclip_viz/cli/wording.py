@@ -37,6 +37,7 @@ OTHERS = {
     "Student.save wrote them": "denseclip-viz plus train writes them",
     "by features.encode with the same preset, path and geometry": "by the same command with --encode float16",
     "leave features out": "leave --features out",
+    "Open it again: store = dcv.features.open_store(store.folder)": "Run the same command again",
     "another file as store=": "another file as --store",
     "Take Tiles() without apart": "Pass --geometry tiles",
     "Leave window out, or round it to whole cells": "Pass --geometry tiles",

@@ -21,7 +21,7 @@ from denseclip_viz.features.feature_rows import FeatureRows
 from denseclip_viz.features.feature_shards import Shard, verify_shard
 from denseclip_viz.features.image_identity import identify
 from denseclip_viz.features.manifest import Manifest, StoredImage
-from denseclip_viz.features.shard_reader import ShardReader, damaged
+from denseclip_viz.features.shard_reader import ShardReader, not_as_written
 from denseclip_viz.html import repr_html
 from denseclip_viz.images import ImageLike, display, read
 from denseclip_viz.maps.similarity import named, similarity
@@ -230,11 +230,11 @@ class FeatureStore:
             The paths of images whose file has changed since, or is not there.
 
         Raises:
-            OutputError: files that are not what was written, by their names.
+            OutputError: files that are not what was written, by their names, or that were replaced since it was opened.
         """
         broken = [shard for shard in self.shards if not verify_shard(self.folder, shard)]
         if broken:
-            raise damaged(broken)
+            raise not_as_written(self.folder, broken)
         return tuple(image.file for image in self.images if image.file and not _is_as_it_was(image))
 
     def vectors(self, texts: Texts, prompts: Prompts) -> Tensor:

@@ -1,4 +1,4 @@
-"""Shards that are read: mapped from their files, and checked once."""
+"""Shards that are read: mapped from their files, checked once, and told from those that were replaced meanwhile."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch import Tensor
 
 from denseclip_viz.errors import OutputError
 from denseclip_viz.features.feature_shards import Shard, digest_of
+from denseclip_viz.features.manifest import Manifest
+from denseclip_viz.validation import short_name
 
 _OPEN = 256 * 2**20  # bytes of tensors that stay mapped, so that another question opens no file again
 _MOST = 4096  # of them: a system maps some ten thousand at most
@@ -56,9 +58,9 @@ class ShardReader:
             with safe_open(os.path.join(self._store, shard.file), "pt") as file:
                 tensor: Tensor = file.get_tensor(name)
         except (OSError, SafetensorError) as error:
-            raise damaged([shard]) from error
+            raise not_as_written(self._store, [shard]) from error
         if (shard.file, name) not in self._checked and digest_of(tensor) != shard.checksums[name]:
-            raise damaged([shard])
+            raise not_as_written(self._store, [shard])
         self._checked.add((shard.file, name))
         return tensor
 
@@ -66,8 +68,16 @@ class ShardReader:
         return type(self), (self._store,)  # what is mapped, and the lock, are of this process
 
 
-def damaged(shards: list[Shard]) -> OutputError:
-    """Make the error that names files which are not what was written."""
-    more = f" and {len(shards) - 1} more" if len(shards) > 1 else ""
-    got, expected = f"{shards[0].file}{more} of the store is not what was written", "the bytes that were written"
+def not_as_written(store: Path, shards: list[Shard]) -> OutputError:
+    """Make the error that names files which are not what was written, or says that the store has others by now."""
+    files = [shard.file for shard in shards]
+    missing = {file for file in files if not (store / file).exists()}
+    counted = {image.shard.file for image in Manifest(store).images.values() if image.shard} if missing else set()
+    broken = [file for file in files if file in counted or file not in missing]
+    if not broken:
+        got = f"{short_name(store)} has grown or changed since it was opened: {files[0]} is there no more"
+        fix = "Open it again: store = dcv.features.open_store(store.folder)."
+        return OutputError(got, expected="the store as it is now", fix=fix)
+    more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+    got, expected = f"{broken[0]}{more} of the store is not what was written", "the bytes that were written"
     return OutputError(got, expected=expected, fix="Delete it, and encode the same images again: only it is made anew.")

@@ -419,6 +419,22 @@ def test_a_shard_goes_with_the_last_of_its_images_and_nobody_looks_through_all_i
     assert [shard.file for shard in released] == [first.file, second.file, first.file, first.file]
 
 
+def test_a_store_that_has_grown_since_it_was_opened_says_so_and_damage_is_still_damage(vit, files, tmp_path):
+    old = quietly(vit, files[:2], tmp_path / "store")
+    new = quietly(vit, files, tmp_path / "store")
+    for ask in (lambda: search(old, vit, PROMPTS), old.verify):
+        with pytest.raises(OutputError, match=r"has grown or changed .* Open it again: .*features\.open_store"):
+            ask()
+    assert new.verify() == () and search(new, vit, PROMPTS).sizes["rank"] == 6
+    (tmp_path / "store" / new.shards[1].file).unlink()
+    for store in (new, dcv.features.open_store(tmp_path / "store")):
+        with pytest.raises(OutputError, match=f"{Path(new.shards[1].file).name} of the store is not what was written"):
+            store.verify()
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(OutputError, match="is no store of features"):
+        new.verify()
+
+
 # What is refused
 
 
