@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
-from denseclip_viz.features.feature_question import Question
+from denseclip_viz.errors import ImageError, OutputError, PromptError
+from denseclip_viz.features.feature_question import Question, refuse_other_texts
 from denseclip_viz.features.feature_rows import FeatureRows
 from denseclip_viz.features.feature_shards import Shard, verify_shard
 from denseclip_viz.features.image_identity import identify
@@ -241,16 +241,11 @@ class FeatureStore:
         """Give the prompts' unit vectors `(template, prompt, D)` in fp32, of the model that encoded the images.
 
         Raises:
-            LayerError: another model.
+            LayerError: another model, or the same loaded otherwise.
             PromptError: vectors of another shape.
         """
         if isinstance(texts, Model):
-            theirs, mine = (
-                [str(facts.get(k)) for k in ("model", "weights_hash")] for facts in (texts.provenance, self.provenance)
-            )
-            if theirs != mine:
-                got, expected = f"texts of {' '.join(theirs)}", f"those of {' '.join(mine)}, which encoded the images"
-                raise LayerError(got, expected=expected, fix="Load that model.")
+            refuse_other_texts(texts.provenance, self.provenance)
             return F.normalize(texts.texts.encode(prompts).float(), dim=-1)
         due = (len(prompts.templates), len(prompts), self.rows.width)
         if not isinstance(texts, Tensor) or tuple(texts.shape) != due:
