@@ -293,13 +293,13 @@ def require_nonzero(trace: Trace) -> Trace:
 
 
 def require_same_model(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) -> Trace:
-    """Refuse a trace of another model, whose features lie in another space, and options that come too late.
+    """Refuse a trace of another model, or of this one loaded otherwise, and options that come too late.
 
     Returns:
         The trace, on the CPU.
 
     Raises:
-        LayerError: another model made it.
+        LayerError: another model, or this one with other switches, made it.
         GeometryError: a geometry was asked for, but the image was fitted already.
     """
     theirs = [str(trace.provenance.get(name, provenance[name])) for name in ("model", "weights_hash")]
@@ -307,6 +307,10 @@ def require_same_model(trace: Trace, provenance: Mapping[str, str | int], *, geo
     if theirs != mine:
         got = f"a trace of {trace.name} by {theirs[0]} (weights {theirs[1]})"
         raise LayerError(got, expected=f"one by {mine[0]} (weights {mine[1]})", fix="Trace it with this model.")
+    for name in ("activation", "switches", "preprocess"):
+        if trace.provenance.get(name, provenance.get(name)) != provenance.get(name):
+            got, expected = f"a trace of {trace.name} by {name} {trace.provenance[name]}", str(provenance.get(name))
+            raise LayerError(got, expected=f"one by this model's, {expected}", fix="Trace it with this model.")
     if geometry is not None:
         got = f"geometry={reprlib.repr(geometry)} for a trace, whose image was fitted already"
         raise GeometryError(got, expected="none with a trace", fix="Pass the image, or trace with that geometry.")

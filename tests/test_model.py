@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 from dataclasses import replace
+from functools import partial
 
 import geometries
 import numpy as np
@@ -330,6 +331,15 @@ def test_a_tower_that_was_modified_is_found_out_on_the_first_trace(load_tiny, im
     model.clip.visual.forward = lambda pixels: plain(model.clip.visual, pixels) * 1.01
     with pytest.raises(RecompositionError):
         model.trace(image_file)
+
+
+@pytest.mark.parametrize("option", [{"activation": "quickgelu"}, {"layer_norm_eps": 1e-3}, {"std": (0.5, 0.5, 0.5)}])
+def test_a_trace_by_the_same_weights_loaded_otherwise_is_refused(load_tiny, image_file, option):
+    trace, other = load_tiny("vit", **option).trace(image_file), load_tiny("vit")
+    asks = (other.similarity, other.compare, other.classify, partial(dcv.attribution.attribute, other))
+    for ask in asks:
+        with pytest.raises(LayerError, match=r"a trace of street.jpg by .*Trace it with this model"):
+            ask(trace, PROMPTS)
 
 
 def test_the_repr_says_what_it_is(model, image_file):

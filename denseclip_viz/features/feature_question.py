@@ -18,7 +18,6 @@ Question = dict[str, tuple[str, str]]
 """By the word for each part its fingerprint, and what it is in words."""
 
 _FACTS = ("model", "activation", "dtype", "switches", "preset")
-_SHOWN = ("activation", "mean", "std", "interpolation", "resize_mode")  # switches that other facts of a model tell
 
 
 def with_preset(
@@ -58,25 +57,24 @@ def differing(asked: Question, stored: Question) -> tuple[str, str, str] | None:
 
 
 def refuse_other_texts(texts: Mapping[str, str | int], images: Mapping[str, str | int]) -> None:
-    """Refuse texts of a model that gives images other scores than the one that encoded them; of both the provenance.
+    """Refuse texts of another text tower than that of the model which encoded images; of both the provenance.
+
+    How images were prepared, and what was switched in the image tower alone, is the images' own.
 
     Raises:
-        LayerError: another model, or the same loaded otherwise.
+        LayerError: another model, or the same with another activation.
     """
-    for (other, ours), theirs in zip(_deciding(texts).items(), _deciding(images).values(), strict=True):
-        if ours != theirs:
-            options = [f'preset="{images.get("preset")}"', str(images.get("switches"))]
-            asked = ", ".join(option for option in options if option not in ('preset="none"', "none"))
-            fix = f"Load {images.get('model')} ({images.get('weights')}) as it was then: {asked or 'no switches'}."
-            raise LayerError(f"texts of another {other}: {ours}", expected=f"{theirs}, as images were encoded", fix=fix)
+    for what in ("model", "weights_hash"):
+        if texts.get(what) != images.get(what):
+            got, theirs = (f"{facts.get('model')} {facts.get('weights_hash')}" for facts in (texts, images))
+            expected = f"those of {theirs}, which encoded the images"
+            raise LayerError(f"texts of {got}", expected=expected, fix="Load that model.")
+    mine, theirs = map(_text_activation, (texts, images))
+    if mine != theirs:
+        fix = f'Pass activation="{theirs}" to load().'
+        raise LayerError(f"texts by {mine}", expected=f"{theirs}, as of the model that encoded the images", fix=fix)
 
 
-def _deciding(provenance: Mapping[str, str | int]) -> dict[str, str]:
-    """List what decides scores; a dtype rounds them, and whatever a preset does to a model is among the others."""
-    switches = str(provenance.get("switches")).split(", ")
-    return {
-        "model": f"{provenance.get('model')} {provenance.get('weights_hash')}",
-        "activation": str(provenance.get("activation")),
-        "preparation of images": str(provenance.get("preprocess")),
-        "switch": ", ".join(switch for switch in switches if not switch.startswith(_SHOWN)) or "none",
-    }
+def _text_activation(provenance: Mapping[str, str | int]) -> str:
+    """Read "gelu (image), quickgelu (text)", or one word for both."""
+    return str(provenance.get("activation")).rpartition(", ")[2].removesuffix(" (text)")
