@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from denseclip_viz.errors import LayerError
 from denseclip_viz.plot import select
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import BODY, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet, in_common
@@ -52,7 +53,7 @@ def ladder(climbed: xr.Dataset | Sequence[xr.Dataset], *, figure: Figure | None 
         whose interval holds 0 is hollow. Towers have a colour each; where one has no such switch there is no dot.
 
     Raises:
-        LayerError: Something else.
+        LayerError: Something else, or towers whose rungs are in different orders.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -65,7 +66,7 @@ def ladder(climbed: xr.Dataset | Sequence[xr.Dataset], *, figure: Figure | None 
     several = select.listed(climbed)
     for one in several:
         select.require(one, ["change", "image_change"], made_by="measure.ladder")
-    rungs = list(dict.fromkeys(str(name) for one in several for name in one["rung"].values))
+    rungs = merged([list(map(str, one["rung"].values)) for one in several])
     columns = [column for column in COLUMNS if any(column.variable in one for one in several)]
     shared = {key: value for key, value in in_common([one.attrs for one in several]).items() if key != "path"}
     others = [str(text) for one in several for text in (*one["changed"].values, one.attrs.get("model", ""))]
@@ -85,6 +86,29 @@ def ladder(climbed: xr.Dataset | Sequence[xr.Dataset], *, figure: Figure | None 
         _draw(on, on.place(left, top, AXIS, height), column, several, rungs, (left, top, row))
     on.footer(top + height + FOOT, *notes)
     return on.figure
+
+
+def merged(orders: Sequence[Sequence[str]]) -> list[str]:
+    """Put the rungs of towers into one order that keeps each tower's own: one may lack what another switches.
+
+    Raises:
+        LayerError: There is none.
+
+    Example:
+        >>> merged([["value", "k·k"], ["value", "no MLP", "k·k", "+ Gaussian"]])
+        ['value', 'no MLP', 'k·k', '+ Gaussian']
+    """
+    rungs: list[str] = []
+    while orders := [rest for rest in orders if rest]:
+        later = {name for rest in orders for name in rest[1:]}
+        lowest = next((rest[0] for rest in orders if rest[0] not in later), None)
+        if lowest is None:
+            got = f"ladders that climb {' and '.join(sorted({repr(rest[0]) for rest in orders}))} in different orders"
+            fix = "Climb all with the same paths=[…], or draw each by itself."
+            raise LayerError(got, expected="rungs in one order", fix=fix)
+        rungs.append(lowest)
+        orders = [rest[rest[0] == lowest :] for rest in orders]
+    return rungs
 
 
 def _towers(on: Sheet, several: Sequence[xr.Dataset]) -> None:

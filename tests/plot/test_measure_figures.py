@@ -221,6 +221,17 @@ def test_towers_have_a_colour_each_and_a_rung_that_one_lacks_has_no_dot():
     assert "RN50 has no switch for: k·k, mine." in said and "ViT-B-16 · 40 images" in said
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_rungs_of_several_towers_keep_the_order_in_which_each_climbs(first):
+    whole = climbed()
+    towers = [whole, whole.isel(rung=[0, 2]).assign_attrs(model="RN50")]
+    drawn = plot.ladder([towers[first], towers[1 - first]])
+    rows = [text for text in texts(drawn) if text in whole.rung]
+    assert rows == ["value", "no MLP", "k·k"]
+    with pytest.raises(LayerError, match="'k·k' and 'no MLP' in different orders. Expected rungs in one order"):
+        plot.ladder([whole, whole.isel(rung=[0, 2, 1])])
+
+
 def test_faithfulness_shows_every_mean_with_its_interval_and_points_to_the_better_side():
     made = held()
     drawn, said = plot.faithfulness(made), everything_said(plot.faithfulness(made))
