@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import xarray as xr
@@ -75,8 +76,9 @@ def ladder(climbed: xr.Dataset | Sequence[xr.Dataset], *, figure: Figure | None 
     legend = LINE * len(several) if len(several) > 1 else 0.0
     top, height = on.top + HEAD + legend + 0.3, row * len(rungs)
     lefts = [MARGIN + NAMES + at * (AXIS + NUMBERS * (len(several) == 1) + GAP) for at in range(len(columns) + 1)]
-    notes = _notes(several, columns)
-    on.resize(max(lefts[-1] - GAP, 5.6) + MARGIN, top + height + FOOT + (len(notes) + 1) * LINE)
+    width = max(lefts[-1] - GAP, 5.6) + MARGIN
+    notes = [on.fit(note, width=width - 2 * MARGIN, size=TINY, lines=3) for note in _notes(several, columns)]
+    on.resize(width, top + height + FOOT + (sum(map(len, notes)) + 1) * LINE)
     on.title("what each switch of a dense path is worth")
     _towers(on, several)
     _names(on, several, rungs, top, row)
@@ -84,7 +86,7 @@ def ladder(climbed: xr.Dataset | Sequence[xr.Dataset], *, figure: Figure | None 
         on.write(left, top - 0.42, column.title, size=BODY, weight="bold")
         on.note(left, top - 0.24, column.note)
         _draw(on, on.place(left, top, AXIS, height), column, several, rungs, (left, top, row))
-    on.footer(top + height + FOOT, *notes)
+    on.footer(top + height + FOOT, *chain.from_iterable(notes))
     return on.figure
 
 

@@ -232,6 +232,12 @@ def test_rungs_of_several_towers_keep_the_order_in_which_each_climbs(first):
         plot.ladder([whole, whole.isel(rung=[0, 2, 1])])
 
 
+@pytest.mark.parametrize("name", ["ladder", "ladder without masks", "ladder of two rungs"])
+def test_a_ladder_says_in_full_what_its_dots_and_lines_are_however_narrow_it_is(name):
+    foot = " ".join(texts(DRAWN[name]()))
+    assert "Dots: means. Lines: 95% intervals by bootstrap over images, paired between rungs." in foot
+
+
 def test_faithfulness_shows_every_mean_with_its_interval_and_points_to_the_better_side():
     made = held()
     drawn, said = plot.faithfulness(made), everything_said(plot.faithfulness(made))
