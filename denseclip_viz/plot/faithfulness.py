@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -66,11 +68,12 @@ def faithfulness(result: xr.Dataset, *, figure: Figure | None = None) -> Figure:
             label = on.fit(name, width=NAMES - 0.15, size=SMALL + 0.5)[0]
             colour = GREY if placebo[row] else INK
             on.write(MARGIN, start + row * ROW + 0.07, isolated(label), size=SMALL + 0.5, colour=colour)
-        asked = ""
-        for at, place in enumerate(range(begin, min(begin + BAND, shown.sizes["column"]))):
+        beside = shown.isel(column=slice(begin, begin + BAND))
+        _questions(on, beside["asks"].values.tolist(), start)
+        for at in range(beside.sizes["column"]):
             left = MARGIN + NAMES + at * (COLUMN + GAP)
-            asked = _head(on, left, start, shown.isel(column=place), asked)
-            _column(on.place(left, start, COLUMN, rows), shown.isel(column=place))
+            _head(on, left, start, beside.isel(column=at))
+            _column(on.place(left, start, COLUMN, rows), beside.isel(column=at))
     on.footer(top + len(bands) * each, *_notes(result))
     return on.figure
 
@@ -86,16 +89,24 @@ def _notes(result: xr.Dataset) -> list[str]:
     return [f"{first} {second}", f"Not to be had of these images: {', '.join(missing)}." if missing else ""]
 
 
-def _head(on: Sheet, left: float, top: float, column: xr.Dataset, asked: str) -> str:
-    """Name a column, point to its better side, and ask its question where the column before has another one."""
-    question, arrow = str(column["asks"].values), "→" if str(column["better"].values) == "higher" else "←"
-    if question != asked:
-        on.write(left, top - 0.68, question, size=SMALL, colour=GREY)
+def _questions(on: Sheet, asked: Sequence[str], top: float) -> None:
+    """Ask each question once, above the columns that answer it; above a single one it may need two lines."""
+    left = MARGIN + NAMES
+    for question, columns in groupby(asked):
+        width = len(list(columns)) * (COLUMN + GAP)
+        lines = on.fit(question, width=width - GAP / 2, size=SMALL, lines=2)
+        for above, line in enumerate(reversed(lines)):
+            on.write(left, top - 0.68 - above * LINE * 0.9, line, size=SMALL, colour=GREY)
+        left += width
+
+
+def _head(on: Sheet, left: float, top: float, column: xr.Dataset) -> None:
+    """Name a column, and point to its better side."""
+    arrow = "→" if str(column["better"].values) == "higher" else "←"
     test, _, fill = str(column["column"].values).rpartition("_")
     name = f"{test} ({fill})" if test in OF_FILLS else str(column["column"].values)
     name = name.replace("_", " ").replace("top1", "top-1")
     on.write(left, top - 0.42, f"{on.fit(name, width=COLUMN - 0.2, size=SMALL)[0]} {arrow}", size=SMALL, weight="bold")
-    return question
 
 
 def _column(ax: Axes, column: xr.Dataset) -> None:

@@ -83,8 +83,8 @@ def climbed(*, rungs=4, masks=True, time=True, model="ViT-B-16", seed=0, **attrs
 WAYS = ("value", "grad-cam", "사진", "a" * 60, "random")
 
 
-def held(ways=WAYS, *, images=9, missing=("pointing",), random_weights=0):
-    columns = columns_of(("noise",))
+def held(ways=WAYS, *, images=9, missing=("pointing",), fills=("noise",), random_weights=0):
+    columns = columns_of(fills)
     values = np.random.default_rng(2).normal(0.5, 0.1, (images, len(ways), len(columns)))
     values[..., [at for at, name in enumerate(columns) if name in missing]] = np.nan
     mean = values.mean(0)
@@ -112,6 +112,8 @@ DRAWN = {
     ),
     "faithfulness": lambda: plot.faithfulness(held()),
     "faithfulness of one": lambda: plot.faithfulness(held(WAYS[-1:], missing=(), random_weights=1)),
+    "faithfulness by two fills": lambda: plot.faithfulness(held(missing=(), fills=("noise", "grey"))),
+    "faithfulness by two tests": lambda: plot.faithfulness(held().sel(column=["insertion_noise", "energy"])),
     "words": lambda: plot.words(attribution()),
     "two words": lambda: plot.words(attribution(("빨간", "자동차"), random_weights=1)),
     "nine words": lambda: plot.words(attribution(MANY, size=(400, 100))),
@@ -263,6 +265,14 @@ def test_faithfulness_shows_every_mean_with_its_interval_and_points_to_the_bette
     assert {dot.get_color() for dot in with_gid(alike, "flip")} == {BEHIND}, "where all are alike none is the best"
     assert {"deletion (noise) ←", "insertion (noise) →", "random weights ←", "flip →"} <= set(texts(drawn))
     assert "90% intervals" in said and "9 images" in said and "does it hold still?" in said
+
+
+def test_a_question_that_one_column_answers_is_asked_in_whole_above_it():
+    drawn = DRAWN["faithfulness by two fills"]()
+    left = {text.get_text(): text.get_position()[0] for text in drawn.texts}
+    assert left["map?"] == left["does the score follow the"] == left["insertion top-1 (grey) →"] < left["pointing →"]
+    assert left["does it lie on the thing?"] == left["pointing →"]
+    assert texts(drawn).count("does the score follow the map?") == 1  # over the seven of the band before
 
 
 def test_disagreement_is_drawn_from_zero_on_one_scale():
