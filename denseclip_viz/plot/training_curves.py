@@ -13,6 +13,7 @@ from denseclip_viz.errors import LayerError
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import BODY, FAINT, GREY, INK, LINE, MARGIN, TINY, Sheet
 from denseclip_viz.plot.text import plain
+from denseclip_viz.validation import many
 
 if TYPE_CHECKING:
     from denseclip_viz.plus.student import Student
@@ -58,13 +59,13 @@ def training_curves(student: Student, *, figure: Figure | None = None) -> Figure
     on.resize(MARGIN + LEFT + WIDTH + MARGIN, bottom + 2 * LINE + MARGIN)
     on.title("how the student learned")
     network, count = training["settings"]["network"].get("name", ""), training["settings"]["dataset"]["images"]
-    on.note(MARGIN, on.top + 0.24, f"{network} · {steps} steps of {schedule['batch']} · {count} images")
+    on.note(MARGIN, on.top + 0.24, f"{network} · {many(steps, 'step')} of {schedule['batch']} · {many(count, 'image')}")
     for at, (name, (title, note)) in enumerate(PANELS.items()):
         top = on.top + TOP + at * (HEIGHT + GAP)
         on.write(MARGIN + LEFT, top - 0.22, title, size=BODY, weight="bold")
         on.note(MARGIN + LEFT + WIDTH, top - 0.2, note, align="right")
         _draw(on.place(MARGIN + LEFT, top, WIDTH, HEIGHT), np.array(curves[name], float), name, led)
-    begins = f"Dashed: from step {led} the student learns from its own labels." if led < steps else ""
+    begins = f"Dashed: from step {led + 1} the student learns from its own labels." if led < steps else ""
     labels = {"none": "No human label was read.", "ignored": "Of labels, only ignored pixels were read."}
     on.footer(bottom - 0.1, " ".join(filter(None, [labels.get(schedule["labels"], ""), begins])))
     return on.figure
@@ -78,13 +79,16 @@ def _draw(ax: Axes, values: np.ndarray, name: str, led: int) -> None:
     for value in MaxNLocator(3).tick_values(0, high or 1.0) if name == "loss" else (0.0, 0.5, 1.0):
         if 0 <= value <= (high or 1.0):
             ax.axhline(value, color=FAINT, linewidth=0.6, zorder=0)
-            ax.text(0, value, f"{value:g}  ", ha="right", va="center", **plain(TINY, GREY))
+            beside: Any = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
+            ax.text(0, value, f"{value:g}  ", **beside, **plain(TINY, GREY))
     places = [step for step in MaxNLocator(5, integer=True).tick_values(1, len(values)) if 1 <= step <= len(values)]
     for step in places:
-        text, side = (f"{step:.0f} steps", "right") if step == places[-1] else (f"{step:.0f}", "center")
+        text = many(round(step), "step") if step == places[-1] else f"{step:.0f}"
+        side = "right" if step == places[-1] > 1 else "center"
         ax.text(step, -0.06 * (high or 1.0), text, ha=side, va="top", **plain(TINY, GREY))
     ax.plot(steps[known], values[known], color=PALETTE[0], alpha=0.3, linewidth=0.7, gid=name)
-    ax.plot(steps[known], smoothed(values[known]), color=PALETTE[0], linewidth=1.6, gid=f"{name}, mean")
+    look: Any = {"linewidth": 1.6, "marker": "o" if known.sum() == 1 else "", "markersize": 4, "clip_on": False}
+    ax.plot(steps[known], smoothed(values[known]), color=PALETTE[0], gid=f"{name}, mean", **look)
     if led < len(values):
         ax.axvline(led + 0.5, color=INK, linewidth=0.8, linestyle="--", gid="self-training")
 

@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from types import SimpleNamespace
 
 import fake_results
 import matplotlib
@@ -98,6 +99,16 @@ def held(ways=WAYS, *, images=9, missing=("pointing",), fills=("noise",), random
     return xr.Dataset(data, coords={"candidate": list(ways), "column": list(columns)}, attrs=attrs)
 
 
+def learned(steps, *, led=None, asked=None):
+    """A student as far as its curves go; its teacher was asked in the first `asked` steps."""
+    rng = np.random.default_rng(3)
+    curves = {name: rng.uniform(0.1, 0.9, steps).tolist() for name in ("loss", "confident", "agreement")}
+    curves["agreement"][asked or steps :] = [np.nan] * (steps - (asked or steps))
+    schedule = {"steps": steps, "guided": led, "batch": 1, "labels": "none", "path": "value"}
+    settings = {"schedule": schedule, "network": {"name": "clip-fpn"}, "dataset": {"images": 1}}
+    return SimpleNamespace(teacher=ATTRS, training={"settings": settings, "curves": curves})
+
+
 MANY = tuple(f"word{at}" for at in range(9))
 DRAWN = {
     "ranking": lambda: plot.template_ranking(ranking()),
@@ -114,6 +125,9 @@ DRAWN = {
     "faithfulness of one": lambda: plot.faithfulness(held(WAYS[-1:], missing=(), random_weights=1)),
     "faithfulness by two fills": lambda: plot.faithfulness(held(missing=(), fills=("noise", "grey"))),
     "faithfulness by two tests": lambda: plot.faithfulness(held().sel(column=["insertion_noise", "energy"])),
+    "curves of one step": lambda: plot.training_curves(learned(1)),
+    "curves of two steps": lambda: plot.training_curves(learned(2)),
+    "curves of many steps": lambda: plot.training_curves(learned(900, led=90, asked=90)),
     "words": lambda: plot.words(attribution()),
     "two words": lambda: plot.words(attribution(("빨간", "자동차"), random_weights=1)),
     "nine words": lambda: plot.words(attribution(MANY, size=(400, 100))),
@@ -273,6 +287,29 @@ def test_a_question_that_one_column_answers_is_asked_in_whole_above_it():
     assert left["map?"] == left["does the score follow the"] == left["insertion top-1 (grey) →"] < left["pointing →"]
     assert left["does it lie on the thing?"] == left["pointing →"]
     assert texts(drawn).count("does the score follow the map?") == 1  # over the seven of the band before
+
+
+@pytest.mark.parametrize("steps", [1, 2, 900])
+def test_numbers_stand_beside_the_curves_of_a_training_however_short(steps):
+    for ax in plot.training_curves(learned(steps)).axes:
+        numbers = [text for text in ax.texts if text.get_ha() == "right" and "step" not in text.get_text()]
+        ends = [text.get_transform().transform(text.get_position())[0] for text in numbers]
+        assert len(numbers) >= 2 and ends == pytest.approx([ax.bbox.x0] * len(numbers))
+
+
+def test_a_curve_of_a_single_step_is_a_dot_and_its_step_is_in_the_singular():
+    one, taught_by_itself = DRAWN["curves of one step"](), plot.training_curves(learned(12, led=0, asked=1))
+    assert "clip-fpn · 1 step of 1 · 1 image" in texts(one) and "1 steps" not in everything_said(one)
+    means = [with_gid(one, f"{name}, mean")[0] for name in ("loss", "confident", "agreement")]
+    means += with_gid(taught_by_itself, "agreement, mean")
+    assert [line.get_marker() for line in means] == ["o"] * 4
+    assert with_gid(taught_by_itself, "loss, mean")[0].get_marker() == ""
+
+
+def test_the_first_step_of_self_training_is_the_one_behind_the_dashed_line():
+    drawn = plot.training_curves(learned(12, led=6))
+    assert {line.get_xdata()[0] for line in with_gid(drawn, "self-training")} == {6.5}
+    assert "Dashed: from step 7 the student learns from its own labels." in everything_said(drawn)
 
 
 def test_disagreement_is_drawn_from_zero_on_one_scale():
