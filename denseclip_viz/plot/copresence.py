@@ -1,5 +1,6 @@
 """Whether each prompt's map stays on its own thing: leakage to the sibling, and shares in mosaics, by method."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ LOOKS: dict[str, dict[str, Any]] = {
     "empty place": {"marker": "D", "markersize": 4, "color": EMPTY, "markerfacecolor": "white"},
 }
 SIZES = (0.9, 1.6, 2.3)  # widths of the lines of small, middle and large things
-APART = 0.18  # of a panel: between two numbers
+APART, APART_BELOW = 0.18, 0.08  # between two numbers: of a panel, and in inches beside each other below it
 CHANCE = 0.5, 0.25  # of leakage, of a quadrant
 
 
@@ -73,7 +74,10 @@ def copresence(result: xr.Dataset, *, interval: float = 0.95, figure: Figure | N
             MARGIN, y + ROW / 2 - 0.05, isolated(on.fit(name, width=NAMES - 0.1, size=SMALL + 0.5)[0]), size=SMALL + 0.5
         )
         _leaks(on.place(lefts[0], y, LEAKS, ROW), leakage.isel(candidate=at), draws, last=last)
-        _distances(on.place(lefts[1], y, PANEL, ROW), leakage.isel(candidate=at), result, last=last)
+        beside = on.place(lefts[1], y, PANEL, ROW)
+        _distances(beside, leakage.isel(candidate=at), result)
+        if last:
+            _name_distances(on, beside, result)
         _quadrants(on.place(lefts[2], y, PANEL, ROW), result["share"].isel(candidate=at), draws, last=last)
     on.footer(top + height + FOOT, *_notes(interval if max(result.sizes["scene"], result.sizes["mosaic"]) > 1 else 0))
     return on.figure
@@ -126,7 +130,7 @@ def _leaks(ax: Axes, leakage: xr.DataArray, draws: Draws, *, last: bool) -> None
     ax.text(1.04, 0.5, number(float(middle[1]), 2), ha="left", va="center", **plain(SMALL, TOGETHER))
 
 
-def _distances(ax: Axes, leakage: xr.DataArray, result: xr.Dataset, *, last: bool) -> None:
+def _distances(ax: Axes, leakage: xr.DataArray, result: xr.Dataset) -> None:
     """Draw the mean leakage with both in the image against their distance, a line for each size."""
     together = leakage.sel(condition="together").values
     far, sizes = np.unique(result["distance"].values), np.unique(result["size"].values)
@@ -139,10 +143,16 @@ def _distances(ax: Axes, leakage: xr.DataArray, result: xr.Dataset, *, last: boo
         wide = SIZES[round(rank * (len(SIZES) - 1) / max(len(sizes) - 1, 1))]
         look: Any = {"color": TOGETHER, "linewidth": wide, "marker": "o", "markersize": 1.5 + wide, "clip_on": False}
         ax.plot(range(len(far)), means, gid=f"size {size:g}", **look)
-    if last:
-        for at, one in enumerate(far):
-            ax.text(at, -0.08, f"{one:g}", ha="center", va="top", **plain(TINY, GREY))
-        _name_below(ax, "share of the side between them")
+
+
+def _name_distances(on: Sheet, ax: Axes, result: xr.Dataset) -> None:
+    """Write the distances below, of many only as many as fit, evenly."""
+    texts = [f"{one:.3g}" for one in np.unique(result["distance"].values)]
+    left, right = ax.get_xlim()
+    wide = max((on.width_of(text, size=TINY) for text in texts), default=0.0) + APART_BELOW
+    for at in range(0, len(texts), math.ceil(wide * (right - left) / PANEL)):
+        ax.text(at, -0.08, texts[at], ha="center", va="top", **plain(TINY, GREY))
+    _name_below(ax, "share of the side between them")
 
 
 def _quadrants(ax: Axes, share: xr.DataArray, draws: Draws, *, last: bool) -> None:

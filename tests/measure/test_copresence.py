@@ -9,6 +9,7 @@ from contests import images
 from drawn import everything_said, with_gid
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import DenseclipVizError, LayerError, PromptError
@@ -274,3 +275,16 @@ def test_the_figure_says_what_the_numbers_say(tiny):
         assert dcv.plot.copresence(part).axes
     with pytest.raises(LayerError, match="copresence"):
         dcv.plot.copresence(result.drop_vars("share"))
+
+
+@pytest.mark.parametrize("distances", [[0.02, 0.15, 0.3], np.linspace(0, 0.3, 13), np.linspace(0, 1 / 3, 40), [0.1]])
+def test_of_many_distances_as_many_are_named_as_fit_evenly(distances):
+    result = measured(perfect(MASKS), pairs=len(distances)).assign(distance=("scene", distances))
+    drawn = dcv.plot.copresence(result)
+    (ax,) = [ax for ax in drawn.axes if any(text.get_text().startswith("share of the side") for text in ax.texts)]
+    named = [text for text in ax.texts if text.get_va() == "top"][:-1]
+    places = [text.get_position()[0] for text in named]
+    assert [float(text.get_text()) for text in named] == pytest.approx(np.take(distances, places), abs=5e-4)
+    assert len(named) >= min(3, len(distances)) and len(set(np.diff(places))) <= 1
+    boxes = [text.get_window_extent(FigureCanvasAgg(drawn).get_renderer()) for text in named]
+    assert all(one.x1 < other.x0 for one, other in zip(boxes, boxes[1:], strict=False))
