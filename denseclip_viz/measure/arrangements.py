@@ -158,6 +158,22 @@ def two_places(rng: Rng, shapes: Sequence[Shape], distance: float) -> tuple[Plac
     return (a, b), (c, d)
 
 
+def refuse_unseen(shown: Mapping[str, object], size: float) -> None:
+    """Refuse things of which nothing is shown.
+
+    Raises:
+        PromptError: There are some.
+
+    Example:
+        >>> refuse_unseen({"a taxi": True, "a fox": False}, 0.001)
+        Traceback (most recent call last):
+        denseclip_viz.errors.PromptError: a fox of size 0.001, without a pixel. Expected things that are seen. ...
+    """
+    if unseen := [name for name, pixels in shown.items() if not pixels]:
+        got = f"{unseen[0]} of size {size:g}, without a pixel"
+        raise PromptError(got, expected="things that are seen", fix="Pass larger sizes.")
+
+
 @dataclass(frozen=True)
 class World:
     """Siblings of the bundled world, of one family each, with their exact masks.
@@ -207,6 +223,7 @@ class World:
         places = two_places(rng, shapes, distance)
         placed = [grounded(empty, replace(item, x=x, y=y)) for item, (x, y) in zip(things, places, strict=True)]
         alone = [render(replace(empty, things=(item,)), seed, "test", self.side) for item in placed]
+        refuse_unseen({name: scene.things for name, scene in zip(names, alone, strict=True)}, size)
         both = replace(empty, things=tuple(sorted(placed, key=lambda item: item.box[3])))
         masks = {name: scene.things[0].mask for name, scene in zip(names, alone, strict=True)}
         for scene in (render(both, seed, "test", self.side), *alone):
@@ -218,9 +235,8 @@ class World:
         rng, side = stream(seed), max(self.side // 2, SMALLEST)
         kinds = [pick(rng, FAMILIES[family]) for family in shuffled(rng, tuple(FAMILIES))[:MOST]]
         scenes = [render(sample(rng, kinds=[kind]), seed, "test", side) for kind in kinds]
-        image, masks = quadrants(
-            rng, {noun_phrase(kind): scene.image for kind, scene in zip(kinds, scenes, strict=True)}
-        )
+        tiles = {noun_phrase(kind): scene.image for kind, scene in zip(kinds, scenes, strict=True)}
+        image, masks = quadrants(rng, tiles)
         image.info["comment"] = DRAWN
         return image, masks
 
@@ -246,7 +262,7 @@ class Photos:
         """Read images by prompt: `{prompt: image or images}`, or pairs of an image and its prompt.
 
         Raises:
-            PromptError: fewer than two prompts, or a pair of others.
+            PromptError: fewer than two prompts, one without images, or a pair of others.
             ImageError: an image that cannot be read.
         """
         listed = [] if isinstance(images, Mapping) else list(images)
@@ -258,13 +274,15 @@ class Photos:
         for prompt, one in items:
             several = one if isinstance(one, (list, tuple)) else [one]
             known.setdefault(prompt, []).extend(map(read, several))
+        if none := [prompt for prompt, several in known.items() if not several]:
+            got, fix = f"No image of {none[0]!r}", "Leave it out, or pass one."
+            raise PromptError(got, expected="an image of each prompt, at least", fix=fix)
         chosen = list(combinations(known, 2)) if pairs is None else [tuple(pair) for pair in pairs]
         wrong = next((pair for pair in chosen if len(set(pair)) != 2 or not set(pair) <= set(known)), None)
         if wrong is not None or not chosen:
             got = f"Images of {many(len(known), 'prompt')}" if wrong is None else f"The pair {wrong!r}"
-            raise PromptError(
-                got, expected="two prompts with images", fix='Pass {"a taxi": [...], "a limousine": [...]}.'
-            )
+            fix = 'Pass {"a taxi": [...], "a limousine": [...]}.'
+            raise PromptError(got, expected="two prompts with images", fix=fix)
         red, green, blue = (round(255 * value) for value in ground)
         return cls(known, tuple((first, second) for first, second in chosen), side, (red, green, blue))
 
@@ -281,6 +299,7 @@ class Photos:
         middles = two_places(stream(number), shapes, distance)
         boxes = [self._box(*place) for place in zip(middles, shapes, strict=True)]
         masks = {name: self._mask(box) for name, box in zip(names, boxes, strict=True)}
+        refuse_unseen({name: mask.any() for name, mask in masks.items()}, size)
         for shown in ((0, 1), (0,), (1,)):
             canvas = Image.new("RGB", (self.side, self.side), self.ground)
             for at in shown:

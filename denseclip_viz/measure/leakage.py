@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -114,10 +114,11 @@ def copresence(
         >>> result.leakage.dims, result.share.dims
         (('scene', 'candidate', 'condition', 'prompt'), ('mosaic', 'candidate', 'wording', 'named'))
     """
-    _check(scenes, mosaics, distances, sizes)
+    _check(scenes, mosaics)
+    levels = levels_of(_shares_of_side("distances", distances), _shares_of_side("sizes", sizes))
     side = max(model.preprocess.size)
     cast = World.of(pairs, side) if images is None else Photos.of(images, pairs, side, model.preprocess.mean)
-    dataset = Arrangements(cast, scenes, mosaics, levels_of(distances, sizes))
+    dataset = Arrangements(cast, scenes, mosaics, levels)
     each = EachItsPrompts(model, None if methods is None else tuple(methods), templates, cast.names[0])
     options = {"batch_size": batch_size}
     measured = run(model, dataset, each, regions, options, store=store, engine=engine, progress=progress)
@@ -184,15 +185,22 @@ def mean_with_interval(values: Floats, draws: Draws) -> tuple[Floats, Floats, Fl
     return values.mean(0), low, high
 
 
-def _check(scenes: int, mosaics: int, distances: Sequence[float], sizes: Sequence[float]) -> None:
-    for name, count in (("scenes", scenes), ("mosaics", mosaics)):
-        if not is_whole(count, 0) or not scenes + mosaics:
-            fix = "Pass scenes=90, mosaics=30, say."
-            raise PromptError(f"{name}={count!r}", expected="whole numbers, not both 0", fix=fix)
-    for name, several in (("distances", distances), ("sizes", sizes)):
-        if not len(several) or not all(is_number(one, 0, 1) for one in several):
-            fix = "They are shares of the image's side: 0.2, say."
-            raise PromptError(f"{name}={several!r}", expected="numbers from 0 to 1", fix=fix)
+def _check(scenes: int, mosaics: int) -> None:
+    if not (is_whole(scenes, 0) and is_whole(mosaics, 0) and scenes + mosaics):
+        got, fix = f"scenes={scenes!r}, mosaics={mosaics!r}", "Pass scenes=90, mosaics=30, say."
+        raise PromptError(got, expected="whole numbers, not both 0", fix=fix)
+
+
+def _shares_of_side(name: str, several: Iterable[float]) -> tuple[float, ...]:
+    """Read distances, or sizes, of which none can be 0."""
+    try:
+        listed = tuple(several)
+    except TypeError:  # one number, which is no list
+        listed = ()
+    if not listed or not all(is_number(one, 0, 1) and (one > 0 or name == "distances") for one in listed):
+        expected = "a list of numbers from 0 to 1" + ", none of them 0" * (name == "sizes")
+        raise PromptError(f"{name}={several!r}", expected=expected, fix="Pass shares of the image's side: [0.2, 0.3].")
+    return listed
 
 
 @dataclass(frozen=True)
