@@ -20,6 +20,7 @@ from denseclip_viz.toyworld.vocabulary import CLASSES, FAMILIES
 from denseclip_viz.toyworld.world import dataset
 from denseclip_viz.train.report import CEILING, FIRST, PARTS, PRESENT, RETRIEVAL, block, scene_labels
 from denseclip_viz.train.retrieval import AMONG
+from denseclip_viz.validation import many
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +70,7 @@ def miou_bars(numbers: Numbers) -> Figure:
     blocks: list[list[plot.Bar]] = [[], [], []]
     for method, scores in numbers["mIoU"].items():
         few = scores["scenes"] < numbers["scenes"]
-        label, note = (method.removesuffix(FIRST), f"first {scores['scenes']} scenes") if few else (method, "")
+        label, note = (method.removesuffix(FIRST), f"first {many(scores['scenes'], 'scene')}") if few else (method, "")
         colour = OWN if method == VALUE else VARIANT if method.startswith(VALUE) else OTHER
         bar = plot.Bar(method, scores, colour, label=label, note=note, bold=method == VALUE)
         if method != CEILING:
@@ -78,9 +79,10 @@ def miou_bars(numbers: Numbers) -> Figure:
     return plot.bars(
         [rows for rows in blocks if rows],
         plot.Bar(CEILING, ceiling, label="ceiling"),
-        title=f"mIoU on {numbers['scenes']} scenes never seen",
+        title=f"mIoU on {many(numbers['scenes'], 'scene')} never seen",
         subtitle=f"all {len(CLASSES)} classes compete for every pixel, unless it says otherwise",
-        note="Dashed: the grid’s ceiling, the true masks averaged over its cells: the best that this grid can say.",
+        note="Dashed: the grid’s ceiling, the true masks of all scenes averaged over its cells. "
+        "Small things are outvoted there, so a map that makes much of them can pass it.",
         attrs=numbers["model"],
     )
 
@@ -100,7 +102,7 @@ def sibling_matrices(numbers: Numbers) -> Figure:
 
 
 def scene_gallery(model: Model, scenes: Sequence[Scene]) -> Figure:
-    """Draw scenes beside their true labels, those of the value path, and what the grid could say."""
+    """Draw scenes beside their true labels, those of the value path, and those of the grid's ceiling."""
     rows = []
     for scene, (value, grid) in zip(scenes, scene_labels(model, scenes), strict=True):
         truth = scene.labels()

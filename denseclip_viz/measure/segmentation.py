@@ -146,7 +146,10 @@ def areas_of(scores: Tensor, truth: Labels, geometry: Geometry) -> Counts:
 
 
 def grid_ceiling(labels: Labels, geometry: Geometry, classes: int) -> Tensor:
-    """Average the true masks over the cells, `(class, y, x)`: the best that a grid can say."""
+    """Average the true masks over the cells, `(class, y, x)`: the map of a model that knew the truth.
+
+    No bound on IoU: what covers less than half of a cell is outvoted there, and in a map that overstates it is not.
+    """
     shares = np.zeros((classes, *geometry.grid))
     for index in np.unique(labels):
         shares[index] = np.nan_to_num(downsample_mask(labels == index, geometry))

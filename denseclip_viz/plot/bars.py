@@ -1,4 +1,4 @@
-"""Bars of scores between 0 and 1, in columns, with the limit that none can pass."""
+"""Bars of scores between 0 and 1, in columns, with a limit to measure them by."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -194,7 +194,7 @@ def summarize_pairs(pairs: xr.Dataset) -> dict[str, Any]:
 
 
 def scene_labels(model: Model, scenes: Sequence[Scene]) -> list[tuple[Labels, Labels]]:
-    """Name the pixels of scenes, all classes competing: by the value path, and as far as the grid can say."""
+    """Name the pixels of scenes, all classes competing: by the value path, and by the grid's ceiling."""
 
     def labels(maps: NDArray[np.floating], example: Example, trace: Trace) -> Numbers:
         assert example.labels is not None

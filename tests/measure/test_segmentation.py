@@ -7,9 +7,16 @@ from geometries import geometries, thorough
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denseclip_viz.geometry import Tiles, Whole, upsample
+from denseclip_viz.geometry import Preprocess, Tiles, Whole, upsample
 from denseclip_viz.maps.refine import REMOVED
-from denseclip_viz.measure.segmentation import confusion, intersection_over_union, label_pixels
+from denseclip_viz.measure.segmentation import (
+    areas_iou,
+    areas_of,
+    confusion,
+    grid_ceiling,
+    intersection_over_union,
+    label_pixels,
+)
 
 
 @given(st.integers(0, 2**16))
@@ -33,6 +40,16 @@ def test_confusion_and_iou_equal_a_loop_over_pixels(seed):
 def test_a_perfect_segmentation_scores_one():
     truth = np.array([[0, 1], [2, 2]])
     assert np.nanmean(intersection_over_union(confusion(truth, truth, 3))) == 1
+
+
+def test_a_map_that_overstates_a_small_thing_passes_the_grids_ceiling():
+    geometry = Whole().plan((32, 32), preprocess=Preprocess((32, 32), (0.5,) * 3, (0.5,) * 3), cell=(8, 8))
+    truth = np.zeros((32, 32), int)
+    truth[9:15, 9:13] = 1  # less than half of one cell
+    ceiling = grid_ceiling(truth, geometry, 2)
+    overstated = ceiling * torch.tensor([1.0, 4.0])[:, None, None]
+    known, better = (areas_iou(areas_of(scores, truth, geometry))[1] for scores in (ceiling, overstated))
+    assert known == 0 < 0.5 < better
 
 
 FITS = st.sampled_from([None, Whole(stretch=True), Tiles(apart=True)])

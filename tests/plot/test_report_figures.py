@@ -100,6 +100,13 @@ def test_bars_write_their_numbers_and_say_where_fewer_scenes_were_used(found):
     assert "–" in said.splitlines()  # a score that there is not
 
 
+def test_bars_say_what_the_ceiling_is_and_no_more_than_that(found):
+    found["mIoU"][VALUE]["things"] = 0.9  # as it may be where things are smaller than a cell
+    note = [text for text in texts(miou_bars(found)) if text.startswith("Dashed")]
+    assert "true masks of all scenes averaged over its cells" in note[0] and "can pass it." in note[0]
+    assert "best" not in note[0]
+
+
 def test_bars_stand_in_one_order_and_never_on_each_other(found):
     drawn = miou_bars(found)
     for ax in drawn.axes:
