@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -224,6 +225,20 @@ def save_table(table: pd.DataFrame, path: str | os.PathLike[str], *, force: bool
     with atomic_write(path, [".csv"], force=force) as part:
         table.to_csv(part, index=False, errors="backslashreplace")
     return Path(path)
+
+
+def as_json(value: Any) -> Any:
+    """Give a value as JSON knows it, which has no number for "none" and none that is infinite: null.
+
+    Example:
+        >>> as_json({"loss": [0.5, float("nan")]})
+        {'loss': [0.5, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(file: Path, **otherwise: Any) -> dict[str, Any]:

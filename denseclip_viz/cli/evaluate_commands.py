@@ -14,7 +14,7 @@ from denseclip_viz.cli import options as opt
 from denseclip_viz.cli.completion import completing, datasets
 from denseclip_viz.cli.printed import RANDOM, STYLE, print_json, print_rows, print_written, records, say
 from denseclip_viz.errors import DatasetError, OutputError, PromptError
-from denseclip_viz.files import check_target, save_bytes, save_data, save_table
+from denseclip_viz.files import as_json, check_target, save_bytes, save_data, save_table
 from denseclip_viz.validation import is_number, many
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def keep(measured: xr.Dataset, out: str, *, force: bool) -> Path:
         return save_data(measured, out, force=force)
     if out.lower().endswith(".csv"):
         return save_table(segmentation_table(measured), out, force=force)
-    text = json.dumps(_all_scores(measured), indent=1, ensure_ascii=False)
+    text = json.dumps(as_json(_all_scores(measured)), indent=1, ensure_ascii=False)
     return save_bytes(text.encode(), out, ENDINGS, force=force)
 
 
@@ -214,7 +214,7 @@ def _all_scores(measured: xr.Dataset) -> dict[str, Any]:
 
 
 def _scores(measured: xr.Dataset) -> dict[str, Any]:
-    """List what one candidate has; null where a class is neither true nor given."""
+    """List what one candidate has; NaN where a class is neither true nor given."""
     ious = zip(measured["class"].to_numpy(), measured["iou"].to_numpy().tolist(), strict=True)
     means = {name: float(measured[name]) for name in means_of(measured)}
-    return {"path": str(measured["candidate"].item()), **means, "iou": {str(c): v if v == v else None for c, v in ious}}
+    return {"path": str(measured["candidate"].item()), **means, "iou": {str(c): v for c, v in ious}}

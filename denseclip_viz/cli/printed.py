@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from denseclip_viz.errors import OutputError
-from denseclip_viz.files import written
+from denseclip_viz.files import as_json, written
 from denseclip_viz.html import join_names
 from denseclip_viz.validation import printable
 
@@ -95,7 +95,7 @@ def print_line(text: str) -> None:
 def print_json(value: object) -> bool:
     """Print JSON where that was asked for, and say whether it was."""
     if STYLE.get().json:
-        print_line(json.dumps(_plain(value), indent=1, default=str))
+        print_line(json.dumps(as_json(value), indent=1, default=str))
     return STYLE.get().json
 
 
@@ -138,15 +138,6 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
         [{'prompt': 'grass', 'score': 0.5}]
     """
     return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
-
-
-def _plain(value: Any) -> Any:
-    """Give a value as JSON knows it, which has no number for "none"."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _parted_by_tabs(rows: Rows) -> Iterator[str]:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.surroundings import check_eval, guarded
 from denseclip_viz.errors import DenseclipVizError, LayerError, WeightsError, first_line
-from denseclip_viz.files import atomic_folder
+from denseclip_viz.files import as_json, atomic_folder
 from denseclip_viz.geometry import Fit
 from denseclip_viz.html import join_names, repr_html
 from denseclip_viz.images import ImageLike
@@ -157,7 +157,7 @@ class Student:
         }
         with atomic_folder(folder) as part:
             (part / _WEIGHTS).write_bytes(content)
-            (part / _FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+            (part / _FACTS).write_text(json.dumps(as_json(facts), indent=1), encoding="utf-8")
         return Path(folder)
 
     def _features(self, image: Tensor, dense: Tensor, *, cell: tuple[int, int]) -> Tensor:
@@ -238,7 +238,15 @@ def _opened(facts: Mapping[str, Any], tensors: dict[str, Tensor]) -> Student:
     if tuple(vectors.shape) != (len(prompts), facts["network"]["dimension"]):
         raise ValueError(f"{tuple(vectors.shape)} vectors of {len(prompts)} classes")
     built = Built(network.eval(), facts["network"])
-    return Student(built, prompts, vectors, dict(facts["teacher"]), dict(facts["training"]))
+    return Student(built, prompts, vectors, dict(facts["teacher"]), _training(facts["training"]))
+
+
+def _training(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Give curves the NaN of steps without a number, for which JSON has null."""
+    if "curves" not in facts:
+        return dict(facts)
+    curves = {name: [float("nan") if v is None else v for v in values] for name, values in facts["curves"].items()}
+    return {**facts, "curves": curves}
 
 
 def _prompts(texts: Mapping[str, Any]) -> Prompts:

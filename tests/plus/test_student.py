@@ -1,6 +1,7 @@
 """A student in the teacher's place: its maps go wherever a trace goes; its files are opened whole or not at all."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,6 +146,21 @@ def test_what_is_saved_is_opened_to_the_bit(model, trace, student, tmp_path):
     assert torch.equal(again.trace(trace).dense, student.trace(trace).dense)
     with pytest.raises(OutputError, match="exists"):
         student.save(tmp_path / "student")
+
+
+def strict(constant):
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def test_curves_of_steps_without_a_number_are_strict_json_and_come_back_as_nan(student, tmp_path):
+    curves = {"loss": [0.5, 0.25], "agreement": [1.0, float("nan")]}
+    taught = replace(student, training={"steps": 2, "settings": {"guided": None}, "curves": curves})
+    folder = taught.save(tmp_path / "student")
+    facts = json.loads((folder / "student.json").read_text(), parse_constant=strict)
+    assert facts["training"]["curves"]["agreement"] == [1.0, None]
+    again = dcv.plus.load(folder).training
+    assert again["curves"]["loss"] == curves["loss"] and again["settings"] == {"guided": None}
+    np.testing.assert_array_equal(again["curves"]["agreement"], curves["agreement"])
 
 
 def test_absent_and_background_texts_are_kept(model, student, tmp_path):

@@ -1,5 +1,7 @@
 """A student beside its teacher: the same counts as the general protocol, and means over seen and unseen classes."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +11,7 @@ from typer.testing import CliRunner
 
 import denseclip_viz as dcv
 from denseclip_viz.cli.app import app
+from denseclip_viz.cli.evaluate_commands import keep
 from denseclip_viz.clip import tracing
 from denseclip_viz.errors import LayerError, PromptError
 from denseclip_viz.plus import student_scores
@@ -131,6 +134,16 @@ def test_what_was_measured_until_an_interrupt_is_printed_and_the_command_ends_as
     monkeypatch.setattr(student_scores, "evaluate", stopped)
     done = CliRunner().invoke(app, ["plus", "evaluate", str(folder), "toyworld", "--limit", "1", "-g", "whole:64"])
     assert done.exit_code == 130 and "mIoU\t" in done.stdout and "stopped" in done.stderr
+
+
+def test_scores_of_classes_that_no_image_has_are_null_in_json(student, model, tmp_path):
+    options = {"geometry": dcv.Whole(short=64), "progress": False}
+    measured = dcv.plus.evaluate(student, model, dcv.toyworld.dataset(1, "test", size=64), **options)
+    measured["unseen"][:] = np.nan
+    file = keep(measured, str(tmp_path / "scores.json"), force=False)
+    scores = json.loads(file.read_text(), parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+    assert [each["unseen"] for each in scores["candidates"]] == [None, None]
+    assert None in scores["candidates"][0]["iou"].values()
 
 
 def test_a_class_that_was_never_taught_is_neither_seen_nor_unseen():
