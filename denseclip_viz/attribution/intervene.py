@@ -22,7 +22,7 @@ from denseclip_viz.attribution.effects import direct_effects
 from denseclip_viz.attribution.opening import fit_image
 from denseclip_viz.attribution.sites import POOL, Change, Position, choose, combine, run, sites_of
 from denseclip_viz.clip.surroundings import check_eval, guarded
-from denseclip_viz.clip.towers import uncompiled
+from denseclip_viz.clip.towers import eager
 from denseclip_viz.errors import GeometryError, LayerError
 from denseclip_viz.images import ImageLike
 from denseclip_viz.maps.similarity import attributes, named
@@ -92,7 +92,7 @@ def intervene(
     check_eval(model.tower.visual)
     parameter = next(model.tower.visual.parameters())
     inputs = torch.stack([fitted.pixels, *others]).to(parameter.device, parameter.dtype)
-    tower = uncompiled(model.tower).at(inputs)
+    tower = eager(model.tower).at(inputs)
     sites = sites_of(tower, inputs[:1], choose(tower, at), fitted.geometry.grid)
     changes = combine(sites, head, position)
     plain, changed = run(tower, inputs, sites, changes, how, arguments.check_batch_size(batch_size))

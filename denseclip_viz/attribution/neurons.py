@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.clip.towers.attention_pool import AttentionPoolTower
+from denseclip_viz.clip.towers.tower import TOLERANCE
 from denseclip_viz.errors import LayerError
 from denseclip_viz.images import ImageLike
 from denseclip_viz.maps.similarity import attributes, coordinates, named
@@ -70,7 +71,7 @@ def neurons(model: Model, image: ImageLike | Trace, prompts: PromptsLike, *, top
     trace = image if isinstance(image, Trace) else model.trace(image, layers="layer4")
     texts = F.normalize(ensemble(model.texts.encode(prompts)).to(trace.contributions.dtype), dim=-1)
     parts = _parts(tower, trace, texts)
-    _check(trace, texts, parts)
+    _check(trace, texts, parts, next(tower.visual.parameters()).dtype)
     return _dataset(trace, prompts, parts, top)
 
 
@@ -85,12 +86,12 @@ def _parts(tower: AttentionPoolTower, trace: Trace, texts: Tensor) -> tuple[Tens
     return trace.attention.flatten(1), reads, weights / length, bias / length
 
 
-def _check(trace: Trace, texts: Tensor, parts: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+def _check(trace: Trace, texts: Tensor, parts: tuple[Tensor, Tensor, Tensor, Tensor], dtype: torch.dtype) -> None:
     """Refuse parts that do not sum to the trace's contributions."""
     attention, reads, weights, bias = parts
     ours = torch.einsum("hi,phi->pi", attention, weights @ reads + bias[..., None])
     theirs = texts / trace.global_embedding.norm() @ trace.contributions.flatten(0, 1).T
-    if not float((ours - theirs).abs().max()) <= _MISS * float(theirs.abs().max()):
+    if not float((ours - theirs).abs().max()) <= max(_MISS, TOLERANCE[dtype]) * float(theirs.abs().max()):
         got, expected = (
             "neurons that miss the contributions of the trace",
             "positions resized as this model resizes them",

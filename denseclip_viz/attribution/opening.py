@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from denseclip_viz import arguments
-from denseclip_viz.clip.forward import ForwardOptions, check_once, differentiable
+from denseclip_viz.clip.forward import ForwardOptions, check_gradients, check_once, differentiable
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.preparation import Preparation, warn_once
 from denseclip_viz.clip.towers import Tower
@@ -68,7 +68,7 @@ def fit_image(model: Model, image: ImageLike | Trace, geometry: FitLike | None =
     """Bring an image to a model's input, or take that of a trace.
 
     Raises:
-        LayerError: tiles, which have no one input, or a trace of another model.
+        LayerError: tiles, which have no one input, a trace of another model, or a model without gradients.
         GeometryError: a geometry for a trace, whose image was fitted already.
     """
     fitted: Fitted
@@ -84,6 +84,7 @@ def fit_image(model: Model, image: ImageLike | Trace, geometry: FitLike | None =
     if fitted.pixels is None:
         got, fix = f"attributions of {fitted.name} in tiles", "Take geometry='whole'."
         raise LayerError(got, expected="a single window, seen whole by one pass", fix=fix)
+    check_gradients(model.tower.visual)
     native = fitted.geometry.mode == "native"
     check_once(model.tower, fitted.pixels[None], ForwardOptions(), model.checked, native=native)
     warn_once(fitted.provenance, model.checked)

@@ -33,7 +33,13 @@ def _in_groups(scores: Tensor, inputs: Sequence[Tensor]) -> Iterator[tuple[Tenso
     each = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
     per_row = sum(x.nelement() * x.element_size() for x in inputs)
     for rows in each.split(max(1, BYTES // max(1, per_row))):
-        yield torch.autograd.grad(scores, inputs, rows, is_grads_batched=True, retain_graph=True)
+        if (
+            torch.is_anomaly_enabled() and torch.is_anomaly_check_nan_enabled()
+        ):  # whose look at every gradient has no batched form
+            alone = [torch.autograd.grad(scores, inputs, row, retain_graph=True) for row in rows]
+            yield tuple(torch.stack(parts) for parts in zip(*alone, strict=True))
+        else:
+            yield torch.autograd.grad(scores, inputs, rows, is_grads_batched=True, retain_graph=True)
 
 
 def cosines(embedding: Tensor, texts: Tensor) -> Tensor:

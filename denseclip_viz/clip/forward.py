@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.paths import PATHS, attend_alone, dense_features, one_antialias, wanted_blocks
 from denseclip_viz.clip.surroundings import check_eval
-from denseclip_viz.clip.towers import Tower, uncompiled
+from denseclip_viz.clip.towers import Tower, eager
 from denseclip_viz.clip.towers.tower import TOLERANCE, Pooling, Wanted, check_miss, pooled_of, recomposition_miss
-from denseclip_viz.errors import RecompositionError
+from denseclip_viz.errors import LayerError, RecompositionError
 from denseclip_viz.trace import PARTS
 
 KNOB = "batch_size or the geometry's size"  # what decides how much memory a pass takes
@@ -79,11 +79,24 @@ def embed(tower: Tower, pixels: Tensor, *, knob: str = "the number of images") -
 def differentiable(tower: Tower, pixels: Tensor) -> tuple[Tower, Tensor]:
     """Bring pixels `(…, 3, H, W)` to a tower, at their size, as one batch that gradients can be asked of."""
     check_eval(tower.visual)
+    check_gradients(tower.visual)
     parameter = next(tower.visual.parameters())
     batch = pixels.reshape(-1, *pixels.shape[-3:])
     # a copy, so that the caller's own pixels never ask for gradients
     inputs = batch.to(parameter.device, parameter.dtype, copy=True).requires_grad_(True)
-    return uncompiled(tower).at(inputs), inputs
+    return eager(tower).at(inputs), inputs
+
+
+def check_gradients(visual: nn.Module) -> None:
+    """Refuse a tower that no gradient can pass.
+
+    Raises:
+        LayerError: it was built under `torch.inference_mode`.
+    """
+    if any(parameter.is_inference() for parameter in visual.parameters()):
+        fix = "Build it outside of it, or pass copy.deepcopy(clip), made outside."
+        got = "a model that was built under torch.inference_mode()"
+        raise LayerError(got, expected="parameters that gradients can pass", fix=fix)
 
 
 def decompose(tower: Tower, pixels: Tensor, options: ForwardOptions) -> Decomposition:
@@ -118,7 +131,7 @@ def run(tower: Tower, inputs: Tensor, options: ForwardOptions) -> tuple[Decompos
     check_eval(tower.visual)
     parameter = next(tower.visual.parameters())
     with torch.no_grad(), memory_guard(KNOB):
-        whole = decompose(uncompiled(tower).at(inputs), inputs.to(parameter.device, parameter.dtype), options)
+        whole = decompose(eager(tower).at(inputs), inputs.to(parameter.device, parameter.dtype), options)
         miss = recomposition_miss(whole)
         return each_tensor(whole, lambda t: t.detach() if t.dtype == torch.float64 else t.detach().float()), miss
 
@@ -178,7 +191,7 @@ def check_against_forward(tower: Tower, inputs: Tensor) -> None:
     inputs = inputs.to(parameter.device, parameter.dtype)
     plain = embed(tower, inputs, knob=KNOB)
     with torch.no_grad():
-        recorded = uncompiled(tower).forward(inputs, Wanted(alone=True))[0].embedding
+        recorded = eager(tower).forward(inputs, Wanted(alone=True))[0].embedding
     miss = float((plain - recorded).abs().max() / plain.abs().max().clamp_min(1e-30))
     if not miss <= 30 * TOLERANCE[parameter.dtype]:
         raise RecompositionError(

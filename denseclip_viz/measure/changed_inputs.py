@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.forward import ForwardOptions, decompose_checked, embed
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.clip.towers import tower_for, uncompiled
+from denseclip_viz.clip.towers import eager, tower_for
 from denseclip_viz.clip.towers.tower import Wanted
 from denseclip_viz.model import Model
 from denseclip_viz.trace import Trace
@@ -44,7 +44,7 @@ def embed_inputs(model: Model, inputs: Tensor) -> Tensor:
     parameter = next(model.tower.visual.parameters())
     inputs = inputs.to(parameter.device, parameter.dtype)
     with torch.no_grad(), memory_guard("batch_size or the geometry's size"):
-        return uncompiled(model.tower).at(inputs).forward(inputs, Wanted(alone=True))[0].embedding.cpu()
+        return eager(model.tower).at(inputs).forward(inputs, Wanted(alone=True))[0].embedding.cpu()
 
 
 def redrawn(model: Model, seed: int) -> Model:

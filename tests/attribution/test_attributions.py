@@ -302,3 +302,27 @@ def test_of_many_texts_the_gradients_of_one_group_are_held(monkeypatch, method):
 def test_every_method_is_said_in_the_docstring_and_its_errors_are_ours():
     assert all(f"`{name}`" in dcv.attribution.attribute.__doc__ for name in METHODS)
     assert issubclass(LayerError, DenseclipVizError)
+
+
+@pytest.mark.parametrize("kind", ["ViT", "EVA02", "SigLIP", "CoCa", "ConvNeXt"])
+def test_blocks_that_would_run_again_for_gradients_are_explained_as_others(kind):
+    visual = built(kind)
+    pixels, texts = inputs(visual, 1)
+    once = attribution_maps(tower_for(visual), pixels, texts, offered(tower_for(visual)))
+    visual.set_grad_checkpointing(True)
+    before = fingerprint(visual)
+    again = attribution_maps(tower_for(visual), pixels, texts, offered(tower_for(visual)))
+    assert all(torch.equal(once[method], again[method]) for method in once) and fingerprint(visual) == before
+    assert any(getattr(module, "grad_checkpointing", False) for module in visual.modules())
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled")
+def test_who_looks_for_anomalies_gets_the_same_maps():
+    visual = built("ViT")
+    pixels, texts = inputs(visual, 1)
+    maps = attribution_maps(tower_for(visual), pixels, texts, offered(tower_for(visual)))
+    with torch.autograd.set_detect_anomaly(True):
+        watched = attribution_maps(tower_for(visual), pixels, texts, offered(tower_for(visual)))
+        assert torch.is_anomaly_enabled()
+    for method, values in maps.items():
+        assert oracle.relative_error(watched[method].numpy(), values.numpy()) < 1e-12

@@ -61,3 +61,8 @@ def test_other_towers_traces_without_the_layer_and_no_pairs_are_refused(resnet, 
     other = resnet.trace(image_file, layers="layer4", path="value-maskclip", geometry=dcv.Whole(short=160))
     with pytest.raises(LayerError, match="miss the contributions"):
         neurons(resnet, other, PROMPTS)
+
+
+def test_a_model_in_half_precision_is_explained_within_what_it_rounds(load_tiny, image_file):
+    exact, half = (neurons(load_tiny("resnet", dtype=dtype), image_file, ["a red car"]) for dtype in ("fp32", "bf16"))
+    np.testing.assert_allclose(half.share, exact.share, atol=0.1 * float(abs(exact.share).max()))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from denseclip_viz.clip.load.checkpoints import Loaded, building, describe_model, preprocess_of
 from denseclip_viz.clip.load.models import fitting_models
@@ -90,7 +90,11 @@ def load_in_memory(
 
 def _place_of(clip: nn.Module) -> tuple[torch.device, torch.dtype]:
     """Give the one device and the one dtype of a model; its temperature and its bias may be more exact."""
-    tensors = [tensor for key, tensor in clip.state_dict().items() if not key.rpartition(".")[2].startswith("logit_")]
+    state = clip.state_dict()
+    if packed := [key for key, value in state.items() if not isinstance(value, Tensor)]:
+        got, fix = f"The model in memory keeps {some(packed)} in a form of their own", "Pass it before it is quantised."
+        raise ModelNameError(got, expected="tensors, as open_clip keeps them", fix=fix)
+    tensors = [tensor for key, tensor in state.items() if not key.rpartition(".")[2].startswith("logit_")]
     devices = {tensor.device for tensor in tensors}
     dtypes = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
     if len(devices) != 1 or {device.type for device in devices} == {"meta"}:

@@ -133,12 +133,24 @@ def fill(clip: nn.Module, checkpoint: Checkpoint, *, name: str) -> str:
     mine = {key: tuple(tensor.shape) for key, tensor in clip.state_dict().items()}
     try:
         with memory_guard("the size of the model"), no_remarks():
-            keys = clip.load_state_dict(_converted(clip, checkpoint.tensors, mine), strict=False)
+            state = _converted(clip, checkpoint.tensors, mine)
+            _refuse_whole_numbers(clip, state, checkpoint.file)
+            keys = clip.load_state_dict(state, strict=False)
     except (RuntimeError, LookupError, AttributeError, TypeError, ValueError, AssertionError) as error:
         raise misfit(checkpoint, name, mine) from error
     if keys.missing_keys or keys.unexpected_keys:
         raise misfit(checkpoint, name, mine, keys.missing_keys, keys.unexpected_keys)
     return _resized(mine, checkpoint, name)
+
+
+def _refuse_whole_numbers(clip: nn.Module, state: Mapping[str, Tensor], file: Path) -> None:
+    """Refuse what was quantised: without their scales its numbers are no weights."""
+    own = clip.state_dict()
+    whole = [key for key in state if key in own and own[key].is_floating_point() and not state[key].is_floating_point()]
+    if whole:
+        kind = str(state[whole[0]].dtype).removeprefix("torch.")
+        got, fix = f"{file.name} holds {kind} in {some(whole)}", "Save it as it was before it was quantised."
+        raise WeightsError(got, expected="floating-point numbers", fix=fix)
 
 
 def require_finite(clip: nn.Module, file: Path | None) -> None:

@@ -14,7 +14,7 @@ from denseclip_viz.clip.towers.shadow import shared_copy
 from denseclip_viz.clip.towers.tower import Tower
 from denseclip_viz.errors import UnsupportedTowerError
 
-__all__ = ["Align", "Tower", "logit_bias", "logit_scale", "tower_for", "tower_of", "uncompiled"]
+__all__ = ["Align", "Tower", "eager", "logit_bias", "logit_scale", "tower_for", "tower_of"]
 
 
 def tower_of(clip: nn.Module) -> Tower:
@@ -24,10 +24,23 @@ def tower_of(clip: nn.Module) -> Tower:
     return tower_for(visual)
 
 
-def uncompiled(tower: Tower) -> Tower:
-    """Give a tower whose parts run one by one, so that hooks see them: a private copy where `compile` was called."""
-    compiled = any(module._compiled_call_impl is not None for module in tower.visual.modules())
-    return tower_for(shared_copy(tower.visual)) if compiled else tower
+def eager(tower: Tower) -> Tower:
+    """Give a tower whose parts run one by one and once, so that hooks see them: a private copy where they do not.
+
+    They do not where `compile` was called, and where blocks would run again for gradients, when hooks are gone.
+    """
+    modules = list(tower.visual.modules())
+    again = [getattr(module, _AGAIN, False) for module in modules]
+    if not any(again) and all(module._compiled_call_impl is None for module in modules):
+        return tower
+    copy = shared_copy(tower.visual)
+    for module in copy.modules():
+        if getattr(module, _AGAIN, False):
+            setattr(module, _AGAIN, False)
+    return tower_for(copy)
+
+
+_AGAIN = "grad_checkpointing"  # as open_clip and timm call it
 
 
 def logit_scale(clip: nn.Module) -> float:

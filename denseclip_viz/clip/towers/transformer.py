@@ -112,6 +112,9 @@ def _values(attention: Any, tokens: Tensor) -> Tensor:
         weight, bias = attention.qkv.weight, attention.qkv.bias
     last = None if bias is None else bias.chunk(3)[2]
     apart = getattr(attention, "v_bias", None)
+    if packed is None and type(attention.qkv) is not nn.Linear:  # an adapter, whose `weight` is that of what it adapts
+        added: Tensor = attention.qkv.forward(tokens).chunk(3, -1)[2]
+        return added if apart is None else added + apart
     return F.linear(tokens, weight.chunk(3)[2], last if apart is None else apart)
 
 

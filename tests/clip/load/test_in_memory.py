@@ -181,6 +181,37 @@ def test_models_in_two_dtypes_on_no_device_or_without_numbers_are_refused(clip):
         dcv.load(clip)
 
 
+def test_a_quantised_model_is_refused_by_what_it_keeps_otherwise(clip):
+    clip.visual.register_module("packed", Packed().eval())
+    with pytest.raises(ModelNameError, match="keeps visual.packed._extra_state in a form of their own"):
+        dcv.load(clip)
+
+
+class Packed(nn.Module):
+    """Numbers that are no tensor, as torch's own quantisation keeps them."""
+
+    def get_extra_state(self):
+        return torch.qint8
+
+
+def test_a_model_without_gradients_answers_what_needs_none_and_refuses_the_rest(tmp_path):
+    with torch.inference_mode():
+        clip = open_clip.CLIP(**copy.deepcopy(TINY_RESNET)).eval()
+    clip.visual.preprocess_cfg = dict(PREPARED)
+    asks = {
+        "attribute": lambda model: dcv.attribution.attribute(model, IMAGE, ["a car"]),
+        "effects": lambda model: dcv.attribution.direct_effects(model, IMAGE, ["a car"]),
+        "intervene": lambda model: dcv.attribution.intervene(model, IMAGE, ["a car"], "pool.attention"),
+        "layers": lambda model: model.compare(IMAGE, ["a car"], layers="all"),
+    }
+    model = dcv.load(clip)
+    assert model.similarity(IMAGE, ["a car"]).size
+    for ask in asks.values():
+        with pytest.raises(LayerError, match="inference_mode.*copy.deepcopy"):
+            ask(model)
+        ask(dcv.load(copy.deepcopy(clip)))
+
+
 def test_fp64_stays_fp64(clip):
     model = dcv.load(clip.double())
     assert model.provenance["dtype"] == "float64" and model.trace(IMAGE).global_embedding.dtype == torch.float64

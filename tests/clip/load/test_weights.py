@@ -282,6 +282,15 @@ def test_a_positional_embedding_of_another_size_is_resized_aloud(folder, tmp_pat
     assert seen[0].filename == __file__
 
 
+@pytest.mark.parametrize("ending", ["pt", "safetensors"])
+@pytest.mark.parametrize("kind", [torch.int8, torch.bool])
+def test_whole_numbers_are_no_weights_without_what_they_were_scaled_by(kind, ending, folder, tmp_path):
+    whole = {key: (tensor * 99).to(kind) if tensor.ndim > 1 else tensor for key, tensor in state().items()}
+    save_as(ending if ending == "safetensors" else "plain", whole, tmp_path / f"w.{ending}")
+    with pytest.raises(WeightsError, match=f"w.{ending} holds {str(kind)[6:]} in .*before it was quantised"):
+        load_clip(folder, pretrained=tmp_path / f"w.{ending}")
+
+
 def test_the_hash_is_of_the_file_that_was_loaded(folder, tmp_path):
     tensors = load_file(folder / "open_clip_model.safetensors")
     tensors["logit_scale"] += 1e-6

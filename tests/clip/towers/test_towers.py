@@ -1,5 +1,6 @@
 """The towers, taken apart: against an independent NumPy implementation, and against the model's own forward pass."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tiny
 import torch
 
+import denseclip_viz as dcv
 from denseclip_viz.clip.forward import ForwardOptions, decompose
 from denseclip_viz.clip.paths import PATHS, read_layer
 from denseclip_viz.clip.towers import tower_for
@@ -243,3 +245,37 @@ def test_a_positional_embedding_is_resized_bicubically_to_any_grid(grid, side, a
     embedding = torch.randn(1 + side * side, 5, dtype=torch.float64)
     theirs = oracle.resize_positional(embedding.numpy(), grid, antialias=antialias)
     close(resize_positional(embedding, grid, antialias=antialias), theirs)
+
+
+class Adapted(torch.nn.Module):
+    """A linear layer with an adapter of low rank, whose `weight` is that of what it adapts, as peft has it."""
+
+    def __init__(self, layer, down, up):
+        super().__init__()
+        self.layer, self.down, self.up = layer, down, up
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+
+    weight = property(lambda self: self.layer.weight)
+    bias = property(lambda self: self.layer.bias)
+
+    def forward(self, tokens):
+        return self.layer(tokens) + tokens @ self.down @ self.up
+
+
+def test_layers_are_read_through_an_adapter_as_through_what_it_is_merged_into():
+    config = {"timm_model_name": "test_vit", "timm_pool": "token", "timm_proj": "linear", "image_size": 160}
+    adapted = tiny.clip_of(config, dtype=torch.float64).eval()
+    merged, chance = copy.deepcopy(adapted), torch.Generator().manual_seed(0)
+    for mine, other in zip(adapted.visual.trunk.blocks, merged.visual.trunk.blocks, strict=True):
+        layer = mine.attn.qkv
+        down = torch.randn(layer.in_features, 2, generator=chance, dtype=torch.float64)
+        up = torch.randn(2, layer.out_features, generator=chance, dtype=torch.float64)
+        mine.attn.qkv = Adapted(layer, down, up)
+        other.attn.qkv.weight.data += (down @ up).T
+    image = np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8)
+    prepared = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    both = [
+        dcv.load(clip.eval(), preprocess=prepared).compare(image, ["a car"], layers="all") for clip in (adapted, merged)
+    ]
+    for name in ("layer_dense", "layer_score"):
+        np.testing.assert_allclose(both[0][name], both[1][name], atol=1e-12)
