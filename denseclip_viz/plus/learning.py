@@ -33,10 +33,11 @@ from denseclip_viz.plus.networks import Built, build
 from denseclip_viz.plus.pseudo_labels import IGNORED, OPEN, Teacher
 from denseclip_viz.plus.schedules import Schedule, schedule_named
 from denseclip_viz.plus.student import Student
-from denseclip_viz.plus.training_run import COLUMNS, TrainingRun, whole_steps
+from denseclip_viz.plus.training_run import COLUMNS, TrainingRun
 from denseclip_viz.progress import bar
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.prompts.prompts import Named
+from denseclip_viz.train.loop import whole_steps
 from denseclip_viz.validation import is_number, is_whole, one_of, some
 
 if TYPE_CHECKING:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,8 +16,7 @@ from denseclip_viz.errors import WeightsError
 from denseclip_viz.plus.augment import Crop
 from denseclip_viz.plus.pseudo_labels import IGNORED, OPEN, Teacher, filled, own_labels
 from denseclip_viz.plus.schedules import Schedule
-from denseclip_viz.train.loop import Checkpoint, no_checkpoint, read_checkpoint, write_checkpoint
-from denseclip_viz.validation import short
+from denseclip_viz.train.loop import Checkpoint, no_checkpoint, read_checkpoint, refuse_others, write_checkpoint
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -150,25 +145,6 @@ def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def refuse_others(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with what was begun by other settings, and name them.
-
-    Example:
-        >>> refuse_others(Path("run"), {"seed": 0}, {"seed": 1})
-        Traceback (most recent call last):
-        denseclip_viz.errors.WeightsError: run was begun with seed 0, not 1. Expected the same settings. Name ...
-    """
-    asked = json.loads(json.dumps(now))
-    if begun == asked:
-        return
-    name = next(name for name in {**begun, **asked} if begun.get(name) != asked.get(name))
-    before, after = begun.get(name), asked.get(name)
-    if isinstance(before, dict) and isinstance(after, dict):
-        refuse_others(folder, before, after)
-    got = f"{folder.name} was begun with {name} {short(before)}, not {short(after)}"
-    raise WeightsError(got, expected="the same settings", fix="Name another folder, or pass resume=False.")
-
-
 def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Average cross entropy over the labels that there are; 0 where there are none.
 
@@ -202,30 +178,3 @@ def drawn_by(seed: int, step: int, rank: int, device: torch.device) -> Iterator[
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(number)
         yield
-
-
-@contextmanager
-def whole_steps() -> Iterator[list[int]]:
-    """Hold an interrupt back, so that the step at hand ends whole; it is listed, and a second one comes at once.
-
-    Example:
-        >>> with whole_steps() as interrupts:
-        ...     pass
-        >>> interrupts
-        []
-    """
-    interrupts: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupts
-        return
-
-    def held(number: int, frame: FrameType | None) -> None:
-        interrupts.append(number)
-        if len(interrupts) > 1:
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, held)
-    try:
-        yield interrupts
-    finally:
-        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)

@@ -1,9 +1,13 @@
-"""Checkpoints of a training: one safetensors file, written beside and renamed, so that a kill never breaks it."""
+"""What trainings have in common: checkpoints that a kill never breaks, steps that end whole, an optimizer."""
 
 import json
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -14,7 +18,7 @@ from torch import Tensor, nn
 from denseclip_viz.errors import WeightsError
 from denseclip_viz.files import atomic_write, make_folder
 from denseclip_viz.train.recipes import fitted
-from denseclip_viz.validation import short_name
+from denseclip_viz.validation import short, short_name
 
 STATE, LOG = "state.safetensors", "log.txt"
 
@@ -65,6 +69,52 @@ def no_checkpoint(folder: Path, why: str) -> WeightsError:
     got = f"{short_name(folder / STATE)} is no checkpoint of this training ({short_name(why)})"
     fix = "Name another folder, or start over with resume=False."
     return WeightsError(got, expected="what a training wrote, whole", fix=fix)
+
+
+def refuse_others(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to go on with what was begun by other settings, and name them.
+
+    Example:
+        >>> refuse_others(Path("run"), {"seed": 0}, {"seed": 1})
+        Traceback (most recent call last):
+        denseclip_viz.errors.WeightsError: run was begun with seed 0, not 1. Expected the same settings. Name ...
+    """
+    asked = json.loads(json.dumps(now))
+    if begun == asked:
+        return
+    name = next(name for name in {**begun, **asked} if begun.get(name) != asked.get(name))
+    before, after = begun.get(name), asked.get(name)
+    if isinstance(before, dict) and isinstance(after, dict):
+        refuse_others(folder, before, after)
+    got = f"{folder.name} was begun with {name} {short(before)}, not {short(after)}"
+    raise WeightsError(got, expected="the same settings", fix="Name another folder, or pass resume=False.")
+
+
+@contextmanager
+def whole_steps() -> Iterator[list[int]]:
+    """Hold an interrupt back, so that the step at hand ends whole; it is listed, and a second one comes at once.
+
+    Example:
+        >>> with whole_steps() as interrupts:
+        ...     pass
+        >>> interrupts
+        []
+    """
+    interrupts: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupts
+        return
+
+    def held(number: int, frame: FrameType | None) -> None:
+        interrupts.append(number)
+        if len(interrupts) > 1:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, held)
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.SIG_DFL)
 
 
 _MOMENTUM, _BETAS, _EPS = 0.95, (0.9, 0.98), 1e-8
