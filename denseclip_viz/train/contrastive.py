@@ -19,7 +19,15 @@ from denseclip_viz.clip.load.checkpoints import choose_device
 from denseclip_viz.errors import WeightsError
 from denseclip_viz.files import make_folder, written
 from denseclip_viz.train.batches import Batch, batches, drawn_ahead
-from denseclip_viz.train.loop import LOG, Checkpoint, Optimizer, no_checkpoint, read_checkpoint, write_checkpoint
+from denseclip_viz.train.loop import (
+    LOG,
+    Checkpoint,
+    Optimizer,
+    no_checkpoint,
+    read_checkpoint,
+    refuse_others,
+    write_checkpoint,
+)
 from denseclip_viz.train.loss import MEAN, STD, attention_kernel, contrast, encode_sets, normalized
 from denseclip_viz.train.recipes import Recipe, build, fitted, recipe_of
 from denseclip_viz.train.retrieval import Retrieval, measure_retrieval
@@ -69,7 +77,7 @@ def train(
         folder: Where `state.safetensors` and `log.txt` are kept.
         minutes: Stop after so many minutes of this call; the checkpoint stays.
         scenes: Stop after so many images in all.
-        resume: Go on from the folder's checkpoint; False starts over.
+        resume: Go on from the folder's checkpoint, by the same recipe; False starts over.
         every: Seconds between two checkpoints; reports come after fixed numbers of steps, so that they come out again.
         device: "cpu", or a GPU such as "cuda".
         ahead: Draw in a process of its own; the weights are the same without.
@@ -80,7 +88,7 @@ def train(
     Raises:
         ModelNameError: There is no recipe of that name.
         DeviceError: There is no such device here.
-        WeightsError: The folder holds no checkpoint of this training, or a number is none.
+        WeightsError: The folder holds a training by another recipe, or none, or a number is none.
         OutputError: The folder cannot be made or written.
 
     Source: Radford et al. 2021, arXiv 2103.00020, Fig. 3, with several captions an image.
@@ -208,6 +216,9 @@ def _resumed(recipe: Recipe, folder: Path, device: str) -> _Run:
     """Go on from the folder's checkpoint, or begin where there is none."""
     checkpoint = read_checkpoint(folder)
     try:
+        if checkpoint is not None:
+            now = {"name": recipe.name, **json.loads(recipe.to_json())}  # the name first: it says most
+            refuse_others(folder, json.loads(checkpoint.facts["recipe"]), now)
         return _begin(recipe, checkpoint, device)
     except _FOREIGN as error:
         if checkpoint is None:

@@ -3,9 +3,10 @@
 import json
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -72,22 +73,31 @@ def no_checkpoint(folder: Path, why: str) -> WeightsError:
 
 
 def refuse_others(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to go on with what was begun by other settings, and name them.
+    """Refuse to go on with what was begun by other settings, and name the first that differs.
 
     Example:
         >>> refuse_others(Path("run"), {"seed": 0}, {"seed": 1})
         Traceback (most recent call last):
         denseclip_viz.errors.WeightsError: run was begun with seed 0, not 1. Expected the same settings. Name ...
     """
-    asked = json.loads(json.dumps(now))
-    if begun == asked:
-        return
-    name = next(name for name in {**begun, **asked} if begun.get(name) != asked.get(name))
-    before, after = begun.get(name), asked.get(name)
-    if isinstance(before, dict) and isinstance(after, dict):
-        refuse_others(folder, before, after)
-    got = f"{folder.name} was begun with {name} {short(before)}, not {short(after)}"
-    raise WeightsError(got, expected="the same settings", fix="Name another folder, or pass resume=False.")
+    name, before, after = _difference("settings", begun, json.loads(json.dumps(now)))
+    if before != after:
+        was, now_is = ("nothing" if value is None else short(value) for value in (before, after))
+        got = f"{short_name(folder.name)} was begun with {name} {was}, not {now_is}"
+        raise WeightsError(got, expected="the same settings", fix="Name another folder, or pass resume=False.")
+
+
+def _difference(name: str, begun: Any, now: Any) -> tuple[str, Any, Any]:
+    """Go down to the innermost name: of a long setting only its beginning would be shown, which may be the same."""
+    parts: Iterable[tuple[str, Any, Any]] = ()
+    if isinstance(begun, dict) and isinstance(now, dict):
+        parts = ((key, begun.get(key), now.get(key)) for key in {**now, **begun})
+    elif isinstance(begun, list) and isinstance(now, list) and any(isinstance(part, dict) for part in begun + now):
+        parts = ((name, *pair) for pair in zip_longest(begun, now))
+    for key, before, after in parts:
+        if before != after:
+            return _difference(key, before, after)
+    return name, begun, now
 
 
 @contextmanager

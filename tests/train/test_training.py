@@ -133,6 +133,28 @@ def test_starting_over_forgets_the_checkpoint(tmp_path):
     assert first.facts["images"] == 16 and found is not None and found.facts["images"] == 8
 
 
+LATER = dataclasses.replace(TINY.phases[1], size=128)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 7}, "seed 0, not 7"),
+        ({"decay": 0.5, "first_scene": 500_000}, "decay 0.05, not 0.5"),
+        ({"name": "small", "decay": 0.5}, "name 'tiny', not 'small'"),
+        ({"phases": (TINY.phases[0], LATER)}, "size 96, not 128"),
+        ({"phases": (*TINY.phases, LATER)}, "phases nothing, not {'batch': 8"),
+        ({"start": "vit"}, "start nothing, not 'vit'"),
+    ],
+)
+def test_a_training_goes_on_by_the_recipe_that_it_was_begun_with(tmp_path, changes, named):
+    before = _trained(tmp_path, scenes=8)
+    with pytest.raises(WeightsError, match=named):
+        train(dataclasses.replace(TINY, **changes), tmp_path, ahead=False)
+    after = read_checkpoint(tmp_path)
+    assert after is not None and after.facts == before.facts and _same(before, after)
+
+
 def test_drawing_in_another_process_gives_the_same_batches():
     with drawn_ahead(TINY, 3) as ahead:
         for ours, theirs in zip(islice(batches(TINY, 3), 4), ahead, strict=False):
