@@ -41,6 +41,7 @@ OTHERS = {
     "another file as store=": "another file as --store",
     "Take Tiles() without apart": "Pass --geometry tiles",
     "Leave window out, or round it to whole cells": "Pass --geometry tiles",
+    'In a script, call it below `if __name__ == "__main__":`, or pass ahead=False': "Run it again, and it goes on",
     "Trace with": "Pass",
     "Trace twice": "Run it twice",
     "'official' or '' for none": "'official' or 'none'",

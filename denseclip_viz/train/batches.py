@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denseclip_viz.clip.load.bundled import TEMPLATES, compact_ids
+from denseclip_viz.errors import WorkerError
 from denseclip_viz.prompts import template_set
 from denseclip_viz.toyworld.rng import Rng, chance, pick, stream
 from denseclip_viz.toyworld.world import scene
@@ -153,6 +154,9 @@ def _phrase(rng: Rng, text: str, framed: float, *, mirror: bool) -> str:
 def drawn_ahead(recipe: Recipe, first: int = 0) -> Iterator[Iterator[Batch]]:
     """Draw the same batches in another process a few batches ahead.
 
+    Raises:
+        WorkerError: That process ended before the last batch, as it does at an interrupt of both.
+
     Example:
         >>> from denseclip_viz.train.recipes import recipe_of
         >>> with drawn_ahead(recipe_of("tiny")) as ahead:  # doctest: +SKIP
@@ -164,10 +168,10 @@ def drawn_ahead(recipe: Recipe, first: int = 0) -> Iterator[Iterator[Batch]]:
     process = context.Process(target=_send, args=(there, recipe, first), daemon=True)
     process.start()
     there.close()
-    queue: Queue[Batch | None] = Queue(_AHEAD)
+    queue: Queue[Batch | WorkerError | None] = Queue(_AHEAD)
     Thread(target=_receive, args=(here, queue), daemon=True).start()
     try:
-        yield iter(queue.get, None)
+        yield _taken(queue)
     finally:
         process.terminate()
         process.join()
@@ -183,10 +187,20 @@ def _send(there: Connection, recipe: Recipe, first: int) -> None:
         return
 
 
-def _receive(here: Connection, queue: Queue[Batch | None]) -> None:
+def _receive(here: Connection, queue: Queue[Batch | WorkerError | None]) -> None:
     try:
         while (got := here.recv()) is not None:
             queue.put(Batch(*got))
     except (EOFError, OSError):
-        pass
-    queue.put(None)
+        fix = 'In a script, call it below `if __name__ == "__main__":`, or pass ahead=False.'
+        got = "The process that draws scenes ended before the last one"
+        queue.put(WorkerError(got, expected="one that lives as long as the training", fix=fix))
+    else:
+        queue.put(None)
+
+
+def _taken(queue: Queue[Batch | WorkerError | None]) -> Iterator[Batch]:
+    while (batch := queue.get()) is not None:
+        if isinstance(batch, WorkerError):
+            raise batch
+        yield batch

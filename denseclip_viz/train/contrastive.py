@@ -80,7 +80,7 @@ def train(
         resume: Go on from the folder's checkpoint, by the same recipe; False starts over.
         every: Seconds between two checkpoints; reports come after fixed numbers of steps, so that they come out again.
         device: "cpu", or a GPU such as "cuda".
-        ahead: Draw in a process of its own; the weights are the same without.
+        ahead: Draw in a process of its own, which imports the script that calls; the weights are the same without.
 
     Returns:
         The last report, with retrieval among 64 captions of validation scenes.
@@ -90,6 +90,8 @@ def train(
         DeviceError: There is no such device here.
         WeightsError: The folder holds a training by another recipe, or none, or a number is none.
         OutputError: The folder cannot be made or written.
+        WorkerError: The process that draws ended; in a script that starts it below no `if __name__ == "__main__":`, at
+            once.
 
     Source: Radford et al. 2021, arXiv 2103.00020, Fig. 3, with several captions an image.
 

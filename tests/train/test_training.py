@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -33,7 +34,7 @@ from denseclip_viz.clip.load.bundled import (
     stored_tensors,
     unknown_words,
 )
-from denseclip_viz.errors import ModelNameError, PromptError, WeightsError
+from denseclip_viz.errors import ModelNameError, PromptError, WeightsError, WorkerError
 from denseclip_viz.toyworld import dataset, seed_of
 from denseclip_viz.train import batches as batches_module
 from denseclip_viz.train.batches import Batch, batches, drawn_ahead, sample_of, tokens_of
@@ -160,6 +161,24 @@ def test_drawing_in_another_process_gives_the_same_batches():
         for ours, theirs in zip(islice(batches(TINY, 3), 4), ahead, strict=False):
             assert np.array_equal(ours.images, theirs.images)
             assert np.array_equal(ours.tokens, theirs.tokens)
+
+
+def test_that_the_process_that_draws_was_killed_is_an_error_of_ours():
+    with drawn_ahead(TINY) as ahead, pytest.raises(WorkerError, match="ended before the last"):
+        for process in multiprocessing.active_children():
+            process.kill()
+        list(ahead)
+
+
+@pytest.mark.slow
+def test_a_script_that_trains_in_every_process_that_imports_it_is_told_of_the_guard(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("from denseclip_viz.train.contrastive import train\ntrain('tiny', 'run', scenes=8)")
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, encoding="utf-8")
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and "WorkerError: The process that draws" in last
+    assert 'below `if __name__ == "__main__":`, or pass ahead=False' in last
+    assert not list((tmp_path / "run").iterdir())
 
 
 @given(st.integers(0, TINY.steps - 1))
