@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from denseclip_viz.clip.load.bundled import export_compact
 from denseclip_viz.clip.load.checkpoints import choose_device
-from denseclip_viz.errors import WeightsError
+from denseclip_viz.errors import WeightsError, WorkerError
 from denseclip_viz.files import make_folder, written
 from denseclip_viz.train.batches import Batch, batches, drawn_ahead
 from denseclip_viz.train.loop import (
@@ -26,6 +26,7 @@ from denseclip_viz.train.loop import (
     no_checkpoint,
     read_checkpoint,
     refuse_others,
+    whole_steps,
     write_checkpoint,
 )
 from denseclip_viz.train.loss import MEAN, STD, attention_kernel, contrast, encode_sets, normalized
@@ -92,6 +93,7 @@ def train(
         OutputError: The folder cannot be made or written.
         WorkerError: The process that draws ended; in a script that starts it below no `if __name__ == "__main__":`, at
             once.
+        KeyboardInterrupt: After the step at hand, which is kept.
 
     Source: Radford et al. 2021, arXiv 2103.00020, Fig. 3, with several captions an image.
 
@@ -159,20 +161,40 @@ class _Run:
 
 
 def _go_on(run: _Run, drawn: Iterator[Batch], folder: Path, *, last: int, until: float, every: float) -> Progress:
-    losses: list[float] = []
+    """Do the steps that are left, and write them down, whatever ends them but a second interrupt."""
+    first, losses, ended = run.step, list[float](), None
+    with whole_steps() as interrupts:
+
+        def is_wanted() -> bool:
+            return run.step < last and time.monotonic() < until and not interrupts
+
+        try:
+            _steps(run, drawn, folder, losses, is_wanted, every)
+        except WorkerError as error:
+            ended = error
+        if run.step > first:
+            write_checkpoint(folder, _checkpoint(run))
+    if interrupts:
+        raise KeyboardInterrupt  # it ended the process that draws too
+    if ended is not None:
+        raise ended
+    return _report(run, losses, folder)
+
+
+def _steps(
+    run: _Run, drawn: Iterator[Batch], folder: Path, losses: list[float], is_wanted: Callable[[], bool], every: float
+) -> None:
     saved = time.monotonic()
-    while run.step < last and time.monotonic() < until:
+    while is_wanted():
         began = time.monotonic()
         losses.append(_step(run, next(drawn)))
         run.seconds += time.monotonic() - began
         if time.monotonic() - saved > every:
             write_checkpoint(folder, _checkpoint(run))
             saved = time.monotonic()
-        if run.step < last and run.recipe.reports_after(run.step):
+        if is_wanted() and run.recipe.reports_after(run.step):
             _report(run, losses, folder)
-            losses = []
-    write_checkpoint(folder, _checkpoint(run))
-    return _report(run, losses, folder)
+            losses.clear()
 
 
 def _report(run: _Run, losses: list[float], folder: Path) -> Progress:

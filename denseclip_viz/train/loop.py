@@ -104,6 +104,8 @@ def _difference(name: str, begun: Any, now: Any) -> tuple[str, Any, Any]:
 def whole_steps() -> Iterator[list[int]]:
     """Hold an interrupt back, so that the step at hand ends whole; it is listed, and a second one comes at once.
 
+    Other threads than the main one never get any, and a process that is to ignore them goes on to.
+
     Example:
         >>> with whole_steps() as interrupts:
         ...     pass
@@ -111,7 +113,8 @@ def whole_steps() -> Iterator[list[int]]:
         []
     """
     interrupts: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         yield interrupts
         return
 

@@ -37,10 +37,11 @@ from denseclip_viz.clip.load.bundled import (
 from denseclip_viz.errors import ModelNameError, PromptError, WeightsError, WorkerError
 from denseclip_viz.toyworld import dataset, seed_of
 from denseclip_viz.train import batches as batches_module
+from denseclip_viz.train import contrastive
 from denseclip_viz.train.batches import Batch, batches, drawn_ahead, sample_of, tokens_of
 from denseclip_viz.train.card import pack
 from denseclip_viz.train.contrastive import export, train
-from denseclip_viz.train.loop import Checkpoint, read_checkpoint, write_checkpoint
+from denseclip_viz.train.loop import Checkpoint, read_checkpoint, whole_steps, write_checkpoint
 from denseclip_viz.train.loss import contrast, encode_sets, encode_tokens, normalized
 from denseclip_viz.train.recipes import Recipe, build, fitted, recipe_of
 
@@ -116,6 +117,55 @@ def test_a_killed_training_goes_on_where_its_checkpoint_is(tmp_path):
     process.wait()
     assert read_checkpoint(tmp_path / "killed") is not None
     assert _same(_trained(tmp_path / "whole"), _trained(tmp_path / "killed"))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupt_keeps_the_step_at_hand_and_a_second_one_comes_at_once(tmp_path, monkeypatch, times):
+    whole, step, reached = _trained(tmp_path / "whole"), contrastive._step, []
+
+    def interrupted(run, batch):
+        if run.step == 3:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+        loss = step(run, batch)
+        reached.append(run.step)
+        return loss
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(contrastive, "_step", interrupted)
+        train(TINY, tmp_path / "stopped", ahead=False)
+    found = read_checkpoint(tmp_path / "stopped")
+    assert reached == [1, 2, 3, 4][: 5 - times]
+    assert (found is not None and found.facts["step"] == 4) == (times == 1)
+    assert _same(whole, _trained(tmp_path / "stopped"))
+
+
+@pytest.mark.parametrize(("interrupt", "error"), [(True, KeyboardInterrupt), (False, WorkerError)])
+def test_steps_are_kept_where_the_process_that_draws_ends_by_itself_or_at_an_interrupt(
+    tmp_path, monkeypatch, interrupt, error
+):
+    def ending(recipe, first=0):
+        yield from islice(batches(recipe, first), 3)
+        if interrupt:
+            signal.raise_signal(signal.SIGINT)
+        raise WorkerError("It ended", expected="no end", fix="Go on.")
+
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(contrastive, "batches", ending)
+        train(TINY, tmp_path / "ended", ahead=False)
+    found = read_checkpoint(tmp_path / "ended")
+    assert found is not None and found.facts["step"] == 3
+    assert _same(_trained(tmp_path / "whole"), _trained(tmp_path / "ended"))
+
+
+def test_a_process_that_is_to_ignore_interrupts_goes_on_to():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with whole_steps() as interrupts:
+            signal.raise_signal(signal.SIGINT)
+        assert interrupts == [] and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_half_written_checkpoint_is_never_the_checkpoint(tmp_path, monkeypatch):
