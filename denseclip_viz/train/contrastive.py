@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from denseclip_viz.clip.load.bundled import export_compact
 from denseclip_viz.clip.load.checkpoints import choose_device
 from denseclip_viz.errors import WeightsError, WorkerError
-from denseclip_viz.files import make_folder, written
+from denseclip_viz.files import atomic_write, make_folder, written
 from denseclip_viz.train.batches import Batch, batches, drawn_ahead
 from denseclip_viz.train.loop import (
     LOG,
@@ -44,7 +45,7 @@ _LARGEST_SCALE = float(np.log(100))
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training stands: steps and images done, mean loss since the last report, seconds at work."""
+    """Where a training stands: steps and images done, seconds at work, mean loss since it was last due to report."""
 
     step: int
     steps: int
@@ -75,11 +76,12 @@ def train(
 
     Args:
         name: "resnet", "vit", "vit-cls" or "tiny", or a recipe.
-        folder: Where `state.safetensors` and `log.txt` are kept.
+        folder: Where `state.safetensors` and `log.txt` are kept; they stay as they are until a step is done.
         minutes: Stop after so many minutes of this call; the checkpoint stays.
         scenes: Stop after so many images in all.
         resume: Go on from the folder's checkpoint, by the same recipe; False starts over.
-        every: Seconds between two checkpoints; reports come after fixed numbers of steps, so that they come out again.
+        every: Seconds between two checkpoints; reports come after fixed numbers of steps, so that they come out again,
+            and where a call ends.
         device: "cpu", or a GPU such as "cuda".
         ahead: Draw in a process of its own, which imports the script that calls; the weights are the same without.
 
@@ -139,6 +141,8 @@ def export(folder: str | Path, to: str | Path) -> Path:
 
 @dataclass
 class _Run:
+    """A training on its way; `losses` are those since its last report after a fixed number of steps."""
+
     recipe: Recipe
     model: CLIP
     optimizer: Optimizer
@@ -147,6 +151,7 @@ class _Run:
     images: int
     seconds: float
     device: str
+    losses: list[float] = field(default_factory=list)
 
     @property
     def size(self) -> int:
@@ -162,14 +167,14 @@ class _Run:
 
 def _go_on(run: _Run, drawn: Iterator[Batch], folder: Path, *, last: int, until: float, every: float) -> Progress:
     """Do the steps that are left, and write them down, whatever ends them but a second interrupt."""
-    first, losses, ended = run.step, list[float](), None
+    first, progress, ended = run.step, None, None
     with whole_steps() as interrupts:
 
         def is_wanted() -> bool:
             return run.step < last and time.monotonic() < until and not interrupts
 
         try:
-            _steps(run, drawn, folder, losses, is_wanted, every)
+            progress = _steps(run, drawn, folder, is_wanted, every)
         except WorkerError as error:
             ended = error
         if run.step > first:
@@ -178,32 +183,55 @@ def _go_on(run: _Run, drawn: Iterator[Batch], folder: Path, *, last: int, until:
         raise KeyboardInterrupt  # it ended the process that draws too
     if ended is not None:
         raise ended
-    return _report(run, losses, folder)
+    if progress is None or progress.step < run.step:
+        progress = _reached(run)
+        if run.step > first:
+            _log(folder, progress)
+    return progress
 
 
 def _steps(
-    run: _Run, drawn: Iterator[Batch], folder: Path, losses: list[float], is_wanted: Callable[[], bool], every: float
-) -> None:
-    saved = time.monotonic()
+    run: _Run, drawn: Iterator[Batch], folder: Path, is_wanted: Callable[[], bool], every: float
+) -> Progress | None:
+    """Step by step, the first of which takes the place of whatever the folder holds beyond it."""
+    first, progress, saved = run.step, None, time.monotonic()
     while is_wanted():
+        if run.recipe.reports_after(run.step):
+            run.losses.clear()
         began = time.monotonic()
-        losses.append(_step(run, next(drawn)))
+        run.losses.append(_step(run, next(drawn)))
         run.seconds += time.monotonic() - began
+        if run.step == first + 1:
+            write_checkpoint(folder, _checkpoint(run))
+            _cut_log(folder, first)
+        if run.recipe.reports_after(run.step):
+            progress = _reached(run)
+            _log(folder, progress)
         if time.monotonic() - saved > every:
             write_checkpoint(folder, _checkpoint(run))
             saved = time.monotonic()
-        if is_wanted() and run.recipe.reports_after(run.step):
-            _report(run, losses, folder)
-            losses.clear()
+    return progress
 
 
-def _report(run: _Run, losses: list[float], folder: Path) -> Progress:
-    reached = measure_retrieval(run.model, run.size, groups=run.recipe.groups, device=run.device)
-    loss = float(np.mean(losses)) if losses else float("nan")
-    progress = Progress(run.step, run.recipe.steps, run.images, run.size, loss, run.seconds, reached)
+def _reached(run: _Run) -> Progress:
+    retrieval = measure_retrieval(run.model, run.size, groups=run.recipe.groups, device=run.device)
+    loss = float(np.mean(run.losses)) if run.losses else float("nan")
+    return Progress(run.step, run.recipe.steps, run.images, run.size, loss, run.seconds, retrieval)
+
+
+def _log(folder: Path, progress: Progress) -> None:
     with written(folder / LOG), open(folder / LOG, "a", encoding="utf-8") as log:
         log.write(f"{time.strftime('%H:%M:%S')}  {progress}\n")
-    return progress
+
+
+def _cut_log(folder: Path, step: int) -> None:
+    """Leave out reports of later steps, which come again: the training was killed, or is started over."""
+    log = folder / LOG
+    with written(log):
+        lines = log.read_bytes().splitlines(keepends=True) if log.exists() else []
+    steps = [int(match[1]) if (match := re.search(rb"  step (\d+)/", line)) else 0 for line in lines]
+    with atomic_write(log, [".txt"], force=True) as part:
+        part.write_bytes(b"".join(line for line, at in zip(lines, steps, strict=True) if 0 < at <= step))
 
 
 def _step(run: _Run, batch: Batch) -> float:
@@ -260,7 +288,8 @@ def _begin(recipe: Recipe, checkpoint: Checkpoint | None, device: str) -> _Run:
         return _Run(recipe, model, optimizer, phase, 0, 0, 0.0, device)
     optimizer.load(_under(checkpoint.tensors, "optimizer/"))
     facts = checkpoint.facts
-    return _Run(recipe, model, optimizer, phase, facts["step"], facts["images"], facts["seconds"], device)
+    losses = [float(loss) for loss in facts.get("losses", ())]  # older ones lack them
+    return _Run(recipe, model, optimizer, phase, facts["step"], facts["images"], facts["seconds"], device, losses)
 
 
 def _built(recipe: Recipe, phase: int, device: str) -> CLIP:
@@ -271,7 +300,8 @@ def _built(recipe: Recipe, phase: int, device: str) -> CLIP:
 def _checkpoint(run: _Run) -> Checkpoint:
     parts = {"model": run.model.state_dict(), "optimizer": run.optimizer.state()}
     tensors = {f"{part}/{name}": tensor for part, state in parts.items() for name, tensor in state.items()}
-    facts = {"step": run.step, "images": run.images, "seconds": run.seconds, "phase": run.phase}
+    names = ("step", "images", "seconds", "phase", "losses")
+    facts = {name: getattr(run, name) for name in names}
     return Checkpoint(tensors, {**facts, "recipe": run.recipe.to_json()})
 
 

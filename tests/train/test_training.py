@@ -6,6 +6,7 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ from denseclip_viz.train import contrastive
 from denseclip_viz.train.batches import Batch, batches, drawn_ahead, sample_of, tokens_of
 from denseclip_viz.train.card import pack
 from denseclip_viz.train.contrastive import export, train
-from denseclip_viz.train.loop import Checkpoint, read_checkpoint, whole_steps, write_checkpoint
+from denseclip_viz.train.loop import LOG, STATE, Checkpoint, read_checkpoint, whole_steps, write_checkpoint
 from denseclip_viz.train.loss import contrast, encode_sets, encode_tokens, normalized
 from denseclip_viz.train.recipes import Recipe, build, fitted, recipe_of
 
@@ -204,6 +205,43 @@ def test_a_training_goes_on_by_the_recipe_that_it_was_begun_with(tmp_path, chang
         train(dataclasses.replace(TINY, **changes), tmp_path, ahead=False)
     after = read_checkpoint(tmp_path)
     assert after is not None and after.facts == before.facts and _same(before, after)
+
+
+@pytest.mark.parametrize("scenes", [8, 24, 48, 72])
+def test_the_log_of_a_stopped_training_tells_what_that_of_another_does_and_where_it_stopped(tmp_path, scenes):
+    last = train(TINY, tmp_path / "whole", ahead=False)
+    train(TINY, tmp_path / "parts", scenes=scenes, ahead=False)
+    assert train(TINY, tmp_path / "parts", ahead=False).loss == last.loss
+    whole, parts = _logged(tmp_path / "whole"), _logged(tmp_path / "parts")
+    assert [step for step, _ in whole] == [6, 10]
+    assert [step for step, _ in parts] == sorted({scenes // 8, 6, 10})
+    assert [line for line in parts if line[0] in (6, 10)] == whole
+
+
+def test_a_call_that_has_no_step_to_do_changes_nothing_and_gives_the_last_report_again(tmp_path):
+    last = train(TINY, tmp_path, scenes=24, ahead=False)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert train(TINY, tmp_path, scenes=24, ahead=False) == last
+    train(TINY, tmp_path, scenes=0, resume=False, ahead=False)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+def test_the_log_tells_of_no_training_that_was_given_up_and_nothing_twice(tmp_path):
+    _trained(tmp_path, scenes=24)
+    early = (tmp_path / STATE).read_bytes()
+    _trained(tmp_path)
+    (tmp_path / STATE).write_bytes(early)  # as a kill at the end leaves it
+    _trained(tmp_path)
+    assert [step for step, _ in _logged(tmp_path)] == [3, 6, 10]
+    train(TINY, tmp_path, scenes=32, resume=False, ahead=False)
+    assert [step for step, _ in _logged(tmp_path)] == [4]
+
+
+def test_a_checkpoint_of_an_older_version_goes_on(tmp_path):
+    found = _trained(tmp_path / "old", scenes=24)
+    facts = {name: fact for name, fact in found.facts.items() if name != "losses"}
+    write_checkpoint(tmp_path / "old", Checkpoint(found.tensors, facts))
+    assert facts != found.facts and _same(_trained(tmp_path / "whole"), _trained(tmp_path / "old"))
 
 
 def test_drawing_in_another_process_gives_the_same_batches():
@@ -410,6 +448,12 @@ def _trained(folder: Path, *, scenes: int | None = None, recipe: Recipe = TINY) 
     found = read_checkpoint(folder)
     assert found is not None
     return found
+
+
+def _logged(folder: Path) -> list[tuple[int, str]]:
+    """Steps, and what was measured at them, which is no time."""
+    lines = [re.search(r"step (\d+)/.*(loss .* of 64)", line) for line in (folder / LOG).read_text().splitlines()]
+    return [(int(line[1]), line[2]) for line in lines if line is not None]
 
 
 def _same(one: Checkpoint, other: Checkpoint) -> bool:
