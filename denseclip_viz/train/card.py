@@ -32,7 +32,8 @@ def pack(
 ) -> Path:
     """Turn a training, finished or not, into a model to ship: weights, configuration, and a card of all measured.
 
-    It is measured on so many held-out scenes, of which the `slow` first ones are for Grad-CAM.
+    It is measured on so many held-out scenes, of which the `slow` first ones are for Grad-CAM. The card's command,
+    typed in the folder that the card lies in, measures it again.
 
     Raises:
         WeightsError: The folder has no training.
@@ -50,13 +51,14 @@ def pack(
     model = Model(load_compact(to, label=f"bundled-{recipe['name']}"))
     numbers = report(model, n=scenes, slow=slow, size=model.preprocess.size[0], progress=progress)
     log = _log(Path(run) / LOG)
+    again = f"denseclip-viz toyworld report . --scenes {scenes} --slow {slow}"  # here, wherever the card goes to
     card = {
         **_training(recipe, facts, log),
         "machine": machine,
         "notes": list(notes),
         "findings": findings(numbers),
         "recipe": recipe,
-        "held_out_test": {"command": f"denseclip-viz toyworld report {recipe['name']} --scenes {scenes}", **numbers},
+        "held_out_test": {"command": again, **numbers},
     }
     return save_bytes((json.dumps(card, indent=1) + "\n").encode(), Path(to) / CARD, [".json"], force=True)
 
