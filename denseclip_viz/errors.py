@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from threading import RLock
 from typing import Any
 
 _shown_elsewhere: ContextVar[list[str] | None] = ContextVar("warnings that a widget shows", default=None)
@@ -114,6 +115,24 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("denseclip_viz."):
         depth, frame = depth + 1, frame.f_back
     warnings.warn(message, category, stacklevel=depth)
+
+
+_FILTERS = RLock()
+
+
+@contextmanager
+def silenced(message: str = "") -> Iterator[None]:
+    """Keep the warnings of others off: those that begin like this, a pattern; all by default.
+
+    Filters are the whole process's: two threads that set them aside at once would leave those of one for ever.
+
+    Example:
+        >>> with silenced("a full stop"):
+        ...     warnings.warn("a full stop too many")
+    """
+    with _FILTERS, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=message)
+        yield
 
 
 @contextmanager

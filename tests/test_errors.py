@@ -1,6 +1,8 @@
 """Errors as other processes get them."""
 
 import copy
+import threading
+import warnings
 
 import pytest
 
@@ -22,3 +24,22 @@ def test_an_error_comes_whole_out_of_another_process(kind):
 def test_a_warning_finds_its_line_where_code_runs_without_a_module_name():
     with pytest.warns(UserWarning, match="heard"):
         exec("warn('heard')", {"warn": errors.warn})
+
+
+def test_threads_that_silence_others_at_once_leave_the_filters_as_they_were():
+    inside, entered, ended = (threading.Event() for _ in range(3))
+
+    def second():
+        inside.wait(20)
+        with errors.silenced("nothing"):
+            entered.set()
+            ended.wait(20)
+
+    before, other = list(warnings.filters), threading.Thread(target=second)
+    other.start()
+    with errors.silenced("nothing"):
+        inside.set()
+        entered.wait(0.2)  # as long as the first is in, the second must not be
+    ended.set()
+    other.join()
+    assert list(warnings.filters) == before

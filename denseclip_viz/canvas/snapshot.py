@@ -1,7 +1,6 @@
 """The still image of a canvas, for places that show no widgets: what it shows, its scale, and that there is more."""
 
 import io
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from denseclip_viz.canvas.encoding import read_labels, read_masks
 from denseclip_viz.canvas.heat_rows import HeatRows, heat_rows, stack_maps
 from denseclip_viz.canvas.payload import Payload
 from denseclip_viz.canvas.state import MEAN, MOST_TITLES, OUTPUT
+from denseclip_viz.errors import silenced
 from denseclip_viz.maps.segment import NO_CUT
 from denseclip_viz.plot.raster import UNSEEN, Bytes, Colour, Floats, overlay, paint_labels
 from denseclip_viz.plot.scales import Scale, draw_bar, label_colour
@@ -40,8 +40,7 @@ def snapshot(shown: Payload, state: Mapping[str, Any]) -> bytes:
 
 def still_of(draw: Callable[[], tuple[Figure, str]]) -> bytes:
     """Turn a figure into the still image of what can be touched, as PNG: below it stands that it is, and of what."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # as below
+    with silenced():  # as below
         figure, about = draw()
     width, height = figure.get_size_inches()
     figure.text(MARGIN / width, 0, f"{about} {NOTE}".strip(), ha="left", va="top", **plain(TINY, GREY))
@@ -61,8 +60,7 @@ def laid_out(shown: Payload, state: Mapping[str, Any]) -> Figure:
     legend = {} if labels is None else _legend(shown, labels)
     rows = None if labels is not None else _rows(shown, state)
     attrs = {**shown.meta["provenance"], "caution": shown.meta["caution"]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of fonts that are not here: the browser has its own
+    with silenced():  # of fonts that are not here: the browser has its own
         sheet = Sheet(attrs, [title, about, *legend, NOTE, *(rows.names[:MOST_ROWS] if rows else ())])
     height, width = (side / DPI for side in pixels.shape[:2])
     top, wide = sheet.top + HEAD, max(width, LEAST)

@@ -42,12 +42,14 @@ def decoded(image: Image.Image, name: str) -> Image.Image:
     if image.format not in (None, *FORMATS):
         raise ImageError(f"{name} is {image.format}", expected=_EXPECTED, fix=_SAVE_IT)
     with naming(name):
+        if image.format == "TIFF":
+            check_page(_page(image), name)
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":
             fix = f"Pick one (0 to {frames - 1}): PIL.Image.open it, image.seek(0), pass image.copy()."
+            if image.format == "TIFF" and image.mode in _SIXTEEN_BIT:  # a copy loses what its numbers mean
+                fix = "Save the page as a file of its own, with tiffsplit or an image editor."
             raise ImageError(f"{name} has {frames} frames or pages", expected="one still image", fix=fix)
-        if image.format == "TIFF":
-            check_page(_page(image), name)
         key = _colour_key(image, name)
         image.load()
         check_size(image.height, image.width, name)  # again: an icon is as large as the image in it
@@ -93,10 +95,21 @@ def _colour_key(image: Image.Image, name: str) -> object:
     """Return the colour that is transparent, in the numbers that Pillow decodes to."""
     key, tile = image.info.get("transparency"), getattr(image, "tile", None)
     raw = tile[0][3] if image.format == "PNG" and tile else ""
+    if image.format == "PNG" and not tile and _may_be_of_other_bits(image, key):
+        got, fix = f"{name} marks a colour as transparent, and was loaded already", "Pass its path, or open it anew."
+        raise ImageError(got, expected="a file, which says of how many bits that colour is", fix=fix)
     if raw == "RGB;16B" and key is not None:
         got, fix = f"{name} marks a colour of 16 bits as transparent", "Save it with an alpha channel."
         raise ImageError(got, expected="an alpha channel, or a colour of 8 bits", fix=fix)
     return key * _PNG_LEVELS.get(raw, 1) if isinstance(key, int) else key
+
+
+def _may_be_of_other_bits(image: Image.Image, key: object) -> bool:
+    """Tell whether a transparent colour may be in other numbers than the pixels, which a loaded image does not say."""
+    if isinstance(key, tuple):
+        return bool(max(key) > 255)
+    is_low = image.mode == "L" and isinstance(key, int) and 0 < key < 16
+    return is_low and not bool((np.asarray(image) % 17).any())
 
 
 def _eight_bit(image: Image.Image, name: str, key: object) -> Image.Image:

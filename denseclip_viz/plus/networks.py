@@ -12,7 +12,6 @@ Nothing is downloaded: what is no copy of the teacher begins with random weights
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +25,7 @@ from denseclip_viz.clip.load.weights import Drawn, hash_start, local_file
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.towers import Tower
 from denseclip_viz.clip.towers.stages import Stages, ValuePath, body_weights, structure_of, value_weights
-from denseclip_viz.errors import ModelNameError, WeightsError, warn
+from denseclip_viz.errors import ModelNameError, WeightsError, silenced, warn
 from denseclip_viz.validation import short, some
 
 _MULTIPLE = 32  # pixels: the coarsest grid inside any of these networks
@@ -259,8 +258,7 @@ def _stride(network: Any) -> int:
     training = [part for part in network.modules() if part.training]
     try:
         network.eval()
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with torch.no_grad(), silenced():
             size = 2 * _MULTIPLE
             return size // int(network(torch.zeros(1, 3, size, size)).shape[-1])
     finally:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from denseclip_viz.clip.surroundings import check_eval, guarded
-from denseclip_viz.errors import OutputError
+from denseclip_viz.errors import OutputError, silenced
 from denseclip_viz.files import check_target, save_bytes
 
 if TYPE_CHECKING:
@@ -134,8 +133,7 @@ def _silent() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silenced():
             yield
     finally:
         logging.disable(before)

@@ -141,3 +141,25 @@ def test_an_open_file_and_bytes_go_through_pillow():
     for value in (io.BytesIO(b""), b""):
         with pytest.raises(ImageError, match=r"PIL.Image.open first"):
             read(value)
+
+
+@pytest.mark.filterwarnings("ignore:.*is transparent in places")
+def test_a_png_that_was_loaded_says_no_more_of_how_many_bits_its_transparent_colour_is():
+    samples = np.array([[[0], [1], [2], [3]]])
+    known = opaque(png(samples, 2, 0, key=(2,)))
+    image = Image.open(io.BytesIO(png(samples, 2, 0, key=(2,))))
+    np.testing.assert_array_equal(np.asarray(read(image)), known)
+    image = Image.open(io.BytesIO(png(samples, 2, 0, key=(2,))))
+    image.load()
+    with pytest.raises(ImageError, match="was loaded already.*Pass its path"):
+        read(image)
+    image = Image.open(io.BytesIO(png(samples * 60 + 9, 8, 0, key=(129,))))
+    image.load()
+    np.testing.assert_array_equal(np.asarray(read(image)), opaque(png(samples * 60 + 9, 8, 0, key=(129,))))
+
+
+def test_a_page_of_16_bits_is_not_advised_to_be_copied(tmp_path):
+    page = Image.fromarray(np.full((4, 4), 999, np.uint16))
+    page.save(tmp_path / "two.tif", save_all=True, append_images=[page])
+    with pytest.raises(ImageError, match="two.tif has 2 frames or pages.*Save the page as a file of its own"):
+        read(tmp_path / "two.tif")

@@ -2,10 +2,7 @@
 
 import re
 import struct
-import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -16,7 +13,7 @@ from safetensors.torch import load_file
 
 from denseclip_viz.clip.load.archive import read_archive
 from denseclip_viz.clip.load.source import fetch_again
-from denseclip_viz.errors import WeightsError, first_line
+from denseclip_viz.errors import WeightsError, first_line, silenced
 from denseclip_viz.validation import readable
 
 _START = 512
@@ -77,7 +74,8 @@ def read_file(file: Path) -> Any:
     start = refuse_foreign(file)
     is_header = start[8:9] == b"{" and int.from_bytes(start[:8], "little") < file.stat().st_size
     try:
-        with no_remarks(), file.open("rb") as stream:
+        # torch remarks on pickle protocols that it reads without fault
+        with silenced(), file.open("rb") as stream:
             if is_header:
                 return load_file(file)
             if start.startswith(b"PK"):
@@ -89,14 +87,6 @@ def read_file(file: Path) -> Any:
         raise _refused(file, error) from error
     except _UNREADABLE as error:
         raise _broken(file, first_line(error)) from error
-
-
-@contextmanager
-def no_remarks() -> Iterator[None]:
-    """Silence the reader's remarks on pickle protocols that it reads without fault."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _refused(file: Path, error: UnpicklingError) -> WeightsError:

@@ -13,12 +13,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from denseclip_viz.clip.load.file_kinds import no_remarks, read_file, refuse_foreign
+from denseclip_viz.clip.load.file_kinds import read_file, refuse_foreign
 from denseclip_viz.clip.load.models import fitting_models
 from denseclip_viz.clip.load.source import fetch_again
 from denseclip_viz.clip.load.wrappers import unwrap
 from denseclip_viz.clip.memory import memory_guard
-from denseclip_viz.errors import WeightsError, warn
+from denseclip_viz.errors import WeightsError, silenced, warn
 from denseclip_viz.validation import some
 
 ENDINGS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -132,7 +132,7 @@ def fill(clip: nn.Module, checkpoint: Checkpoint, *, name: str) -> str:
     """
     mine = {key: tuple(tensor.shape) for key, tensor in clip.state_dict().items()}
     try:
-        with memory_guard("the size of the model"), no_remarks():
+        with memory_guard("the size of the model"), silenced():
             state = _converted(clip, checkpoint.tensors, mine)
             _refuse_whole_numbers(clip, state, checkpoint.file)
             keys = clip.load_state_dict(state, strict=False)

@@ -1,13 +1,12 @@
 """Private copies of a module's structure on the same weights: for another input size, and to run a part unseen."""
 
-import warnings
 from types import MethodType
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from denseclip_viz.errors import GeometryError
+from denseclip_viz.errors import GeometryError, silenced
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -80,8 +79,8 @@ def at_input_size(visual: Module, size: tuple[int, int]) -> Module:
     other = shared_copy(visual, hooks=False)  # timm may run a part on zeros to find its size: nobody's hooks see that
     inner: Any = other.get_submodule("trunk")
     try:
-        with warnings.catch_warnings():  # timm's interpolation makes torch remark on its speed and its style
-            warnings.filterwarnings("ignore", message=r"torch\.searchsorted|Using a non-tuple sequence")
+        # timm's interpolation makes torch remark on its speed and its style
+        with silenced(r"torch\.searchsorted|Using a non-tuple sequence"):
             inner.set_input_size(img_size=size)
     except torch.OutOfMemoryError:
         raise
