@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.surroundings import guarded
@@ -239,7 +239,10 @@ def _summary(
     coords: dict[str, Any] = {"image": measured["image"].values, "rung": list(rungs)}
     if areas.any():
         values |= _mious(areas, draws)
-        data |= {"areas": ((*axes, "class", "area"), areas), "iou": (("rung", "class"), _iou(areas.sum(0)))}
+        data |= {
+            "areas": ((*axes, "class", "area"), areas),
+            "iou": (("rung", "class"), _iou(areas.sum(0), _nowhere(areas))),
+        }
         data["image_miou"] = (axes, over_classes(areas_iou(areas)))
         coords |= {"class": list(classes), "area": ["both", "true", "given"]}
     for name, triple in values.items():
@@ -261,18 +264,29 @@ def _mious(areas: Floats, draws: Draws) -> dict[str, tuple[Floats, Floats, Float
     if len(judged) < 2:
         got, expected = f"{len(judged)} images whose masks show a prompt", "at least two, to say how much is noise"
         raise ImageError(got, expected=expected, fix="Pass more images.")
-    miou = over_classes(_iou(judged.sum(0)))
+    nowhere = _nowhere(judged)
+    miou = over_classes(_iou(judged.sum(0), nowhere))
     again = {"resamples": draws.resamples, "seed": draws.seed}
     # rung by rung: the same seed draws the same images, and all rungs at once would be gigabytes for many classes
     each = (resampled(rung.reshape(len(judged), -1), **again) * len(judged) for rung in judged.swapaxes(0, 1))
-    drawn = np.stack([over_classes(_iou(sums.reshape(len(sums), -1, 3))) for sums in each], axis=1)
+    drawn = np.stack([over_classes(_iou(sums.reshape(len(sums), -1, 3), nowhere)) for sums in each], axis=1)
     ends = ends_of(drawn, miou, len(judged), draws.interval)
     gain, gain_ends = np.diff(miou), ends_of(np.diff(drawn), np.diff(miou), len(judged), draws.interval)
     low, high = (np.r_[np.nan, np.clip(end, -1, 1)] for end in gain_ends)
     return {"miou": (miou, *np.clip(ends, 0, 1)), "gain": (np.r_[np.nan, gain], low, high)}
 
 
-_iou = partial(areas_iou, never_true=0.0)  # of a whole data set as `evaluate_segmentation` and mmseg have it
+def _nowhere(areas: Floats) -> NDArray[np.bool_]:
+    """Mark the classes that no image has, of areas (image, rung, class, area)."""
+    return np.asarray(~areas[..., 1].any((0, 1)))
+
+
+def _iou(areas: Floats, nowhere: NDArray[np.bool_]) -> Floats:
+    """Divide areas (…, class, area) as mmseg does: a class of no image has 0 where it is given.
+
+    One that is only not among images drawn again does not count there: it would pull down all that is drawn.
+    """
+    return np.where(nowhere & (areas[..., 2] > 0), 0.0, areas_iou(areas))
 
 
 def over_classes(iou: Floats) -> Floats:

@@ -76,14 +76,10 @@ def intersection_over_union(counts: Counts) -> NDArray[np.float64]:
     return areas_iou(class_areas(counts))
 
 
-def areas_iou(areas: Counts | NDArray[np.floating[Any]], *, never_true: float = np.nan) -> NDArray[np.float64]:
-    """Do what `intersection_over_union` does for `(…, class, 3)` areas, as `class_areas` returns.
-
-    `never_true` is what a class has that is given and nowhere true: 0 as in mmseg, or NaN, so that it does not count.
-    """
+def areas_iou(areas: Counts | NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Do what `intersection_over_union` does for `(…, class, 3)` areas, as `class_areas` returns."""
     both, true, given = np.moveaxis(areas, -1, 0)
-    iou = np.where(true > 0, both / np.maximum(true + given - both, 1), never_true)
-    return np.where(true + given > 0, iou, np.nan)
+    return np.where(true > 0, both / np.maximum(true + given - both, 1), np.nan)
 
 
 def truth_of(example: Example, image: tuple[int, int], classes: int) -> Labels:

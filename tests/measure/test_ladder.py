@@ -115,6 +115,22 @@ def test_intervals_draw_images_again_and_keep_them_paired(climbed):
     assert ((climbed.miou_low <= climbed.miou) & (climbed.miou <= climbed.miou_high)).all()
 
 
+def test_a_class_that_is_not_among_images_drawn_again_pulls_nothing_down(tiny):
+    """One class stands in a single image: without it, it is not counted, while one that no image has is 0."""
+    dataset = Labelled(Example("", image, labels=np.zeros(image.shape[:2], int)) for image in images(4))
+    dataset[0].labels[:9] = 1
+    climbed = climb(tiny, dataset, None)
+    areas, rng = climbed.areas.values, np.random.default_rng(0)
+    counts = rng.multinomial(4, np.full(4, 1 / 4), size=2000)
+    both, true, given = np.moveaxis(np.einsum("di,irca->drca", counts, areas), -1, 0)
+    assert (true[..., 1] == 0).any() and (given[..., 2] > 0).any() and not true[..., 2].any()
+    iou = np.where(true > 0, both / np.maximum(true + given - both, 1), np.nan)
+    iou[..., 2] = np.where(given[..., 2] > 0, 0, np.nan)
+    low = np.quantile(np.nanmean(iou, -1), 0.025, axis=0)
+    wide = climbed.miou.values + small_sample_factor(4, 0.95) * (low - climbed.miou.values)
+    assert climbed.miou_low.values == pytest.approx(wide.clip(0))
+
+
 def test_a_rung_that_switches_nothing_gains_nothing_surely(tiny):
     same = climb(tiny, paths=SAME)
     assert (same.gain[1], same.gain_low[1], same.gain_high[1]) == (0, 0, 0)
