@@ -3,12 +3,13 @@
 import re
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from threading import RLock
-from typing import Any
+from threading import Lock
+from typing import Any, cast
 
 _shown_elsewhere: ContextVar[list[str] | None] = ContextVar("warnings that a widget shows", default=None)
 
@@ -117,22 +118,34 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn(message, category, stacklevel=depth)
 
 
-_FILTERS = RLock()
+_FILTERS = Lock()
+_silenced: Counter[str] = Counter()
 
 
 @contextmanager
 def silenced(message: str = "") -> Iterator[None]:
     """Keep the warnings of others off: those that begin like this, a pattern; all by default.
 
-    Filters are the whole process's: two threads that set them aside at once would leave those of one for ever.
+    Filters are the whole process's: two threads that set all of them aside at once, as `catch_warnings` does, would
+    leave those of one for ever. Here one filter comes with the first that asks for it and goes with the last.
 
     Example:
         >>> with silenced("a full stop"):
         ...     warnings.warn("a full stop too many")
     """
-    with _FILTERS, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=message)
+    pattern = f"(?#denseclip_viz){message}"  # like nobody else's, which stays
+    with _FILTERS:
+        _silenced[pattern] += 1
+        if _silenced[pattern] == 1:
+            warnings.filterwarnings("ignore", message=pattern)
+    try:
         yield
+    finally:
+        with _FILTERS:
+            _silenced[pattern] -= 1
+            entry = ("ignore", re.compile(pattern, re.IGNORECASE), Warning, None, 0)
+            if not _silenced[pattern] and entry in warnings.filters:
+                cast(list[Any], warnings.filters).remove(entry)
 
 
 @contextmanager

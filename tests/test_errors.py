@@ -35,11 +35,19 @@ def test_threads_that_silence_others_at_once_leave_the_filters_as_they_were():
             entered.set()
             ended.wait(20)
 
-    before, other = list(warnings.filters), threading.Thread(target=second)
-    other.start()
-    with errors.silenced("nothing"):
-        inside.set()
-        entered.wait(0.2)  # as long as the first is in, the second must not be
-    ended.set()
-    other.join()
-    assert list(warnings.filters) == before
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the caller's own stays
+        before, other = list(warnings.filters), threading.Thread(target=second)
+        other.start()
+        with errors.silenced("nothing"), errors.silenced():
+            inside.set()
+            assert entered.wait(20)  # nobody waits for another's end
+        ended.set()
+        other.join()
+        assert list(warnings.filters) == before
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with errors.silenced("noth"):
+            warnings.warn("nothing at all", stacklevel=1)
+            warnings.warn("something", stacklevel=1)
+    assert [str(each.message) for each in caught] == ["something"]

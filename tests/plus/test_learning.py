@@ -306,17 +306,13 @@ def test_a_folder_of_another_training_is_refused_by_what_differs(quick):
 
 
 def test_other_images_and_a_teacher_that_sees_them_otherwise_are_another_training(quick, tmp_path):
-    quick()
+    scenes, classes = list(dcv.toyworld.dataset(9, size=64)), dcv.toyworld.dataset(1).classes
+    quick(scenes[:8], classes=classes)
     with pytest.raises(WeightsError, match="begun with content"):
-        quick(list(dcv.toyworld.dataset(9, size=64))[1:], classes=dcv.toyworld.dataset(1).classes)
+        quick(scenes[1:], classes=classes)
+    otherwise = dcv.load(mean=(0, 0, 0), std=(1, 1, 1))
     with pytest.raises(WeightsError, match="begun with preprocess"):
-        dcv.plus.train(
-            dcv.load(mean=(0, 0, 0), std=(1, 1, 1)),
-            dcv.toyworld.dataset(8, size=64),
-            tmp_path / "run",
-            steps=3,
-            **QUICK,
-        )
+        dcv.plus.train(otherwise, scenes[:8], tmp_path / "run", classes=classes, steps=3, **QUICK)
 
 
 @pytest.mark.filterwarnings("ignore::denseclip_viz.errors.UntrainedImageWarning")

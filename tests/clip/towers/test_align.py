@@ -179,8 +179,8 @@ def test_layers_are_read_by_gradients_and_drawn_where_each_layers_cells_see(mode
     panels = dcv.plot.layers(compared).axes
     extents = {tuple(np.round(drawn.get_extent(), 3)) for ax in panels for drawn in ax.images[1:]}
     scale = 180 / 116  # of the image's width to what it was squashed to, 9 pixels cropped off the left
-    # columns of 2 pixels; as many more in front, held, as fill the strip that the model saw too
-    starts = [0.5 - 2, 1.5 - 2, 3.5 - 4, 7.5 - 8, 15.5 - 16]
+    # each layer's own columns, of 2 pixels to 32; one more in front, held, fills the strip that the model saw too
+    starts = [0.5 - 2, 1.5 - 4, 3.5 - 8, 7.5 - 16, 15.5 - 32]
     np.testing.assert_allclose(sorted((left + 0.5) / scale - 9 for left, *_ in extents), sorted(starts), atol=0.01)
 
 
