@@ -82,7 +82,7 @@ class TextBank:
         self._provenance = dict(provenance or {})
         self.cache = cache_folder(cache) if self._provenance.get("weights_hash") else None
         self._disk: TextCache | None = None
-        self._printed = ""  # what the weights were when it was opened
+        self._printed = "" if self.cache is None else live_print(clip)
         self._warnings: set[str] = {""}
         if cache and self.cache is None and not self._provenance.get("weights_hash"):
             got, expected = f"cache={str(cache)!r} without provenance", "what load_clip says of the model"
@@ -129,9 +129,13 @@ class TextBank:
 
     def clear(self) -> None:
         """Forget every vector in memory, for when the weights of the text tower changed; on disk the key is new."""
+        self._forget()
+        self._printed = "" if self.cache is None else live_print(self._clip)
+
+    def _forget(self) -> None:
         with self._lock:
             self._shelf.clear()
-            self._disk, self._printed = None, ""
+            self._disk = None
 
     def __len__(self) -> int:
         return len(self._shelf)
@@ -176,15 +180,15 @@ class TextBank:
         with self._lock:
             if self._disk is None and self.cache is not None:
                 self._disk = TextCache(self.cache, identity(self._clip, self._tokenizer, self._provenance))
-                self._printed = live_print(self._clip)
             return self._disk
 
     def _recall(self, texts: Sequence[str], truncate: bool) -> _Rows:
         """Take what is known; a text that was cut on request is still refused without the request, hence the key."""
         self._forget_other_numbers(f"{products_of_float32()} {live_print(self._clip) if self._live else ''}")
         rows = self._remembered(texts, truncate)
-        if rows.missing and self._printed and self._printed != live_print(self._clip):
-            self.clear()  # nobody was to change this model, but no other one may read its texts as those of the file
+        if rows.missing and self.cache is not None and self._printed != live_print(self._clip):
+            self._forget()
+            self.cache = None  # nobody was to change it, and by few numbers the key would still be that of the file
             rows = self._remembered(texts, truncate)
         disk = self._open() if rows.missing else None
         if disk is not None:
@@ -194,7 +198,7 @@ class TextBank:
 
     def _forget_other_numbers(self, numbers: str) -> None:
         if numbers != self._numbers:
-            self.clear()
+            self._forget()
             self._numbers = numbers
 
     def _remembered(self, texts: Sequence[str], truncate: bool) -> _Rows:
