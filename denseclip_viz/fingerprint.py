@@ -1,9 +1,13 @@
 """What a value is, in sixteen bytes: models, functions, arrays, and objects of these."""
 
+import dis
 import hashlib
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
-from types import CodeType, FunctionType, MethodType
+from itertools import count
+from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,22 +17,30 @@ from torch import Tensor, nn
 from denseclip_viz.model import Model
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, Tensor)
-_Known = dict[int, int]
-"""Functions, and objects that are being gone through, by their ids: one that names itself, or another twice, ends."""
+
+
+class _Known:
+    """Functions, and objects that are being gone through: one that names itself, or another twice, has an end."""
+
+    def __init__(self, numbers: Mapping[int, int] = MappingProxyType({})) -> None:
+        self.numbers, self._count = dict(numbers), count(max(numbers.values(), default=-1) + 1)
+
+    def add(self, value: object) -> None:
+        self.numbers[id(value)] = next(self._count)
 
 
 def fingerprint(value: object) -> str:
     """Hash all that a value holds: numbers, texts, arrays, weights, functions, and objects of these.
 
     A function is its code, what it closes over, the functions of its module that it calls, and the constants of its
-    module that it reads: plain values, tuples of them, and arrays. Lists, sets and mappings there are left out, as they
-    may be memories that grow while it runs.
+    module that it reads: plain values, tuples of them, and arrays, but none that a function of the module sets. Lists,
+    sets and mappings there are left out, as they may be memories that grow while it runs.
 
     Example:
         >>> fingerprint({"a": torch.ones(2)}) == fingerprint({"a": torch.ones(2)}) != fingerprint({"a": torch.zeros(2)})
         True
     """
-    return _hashed(value, {})
+    return _hashed(value, _Known())
 
 
 def _hashed(value: object, known: _Known) -> str:
@@ -52,17 +64,21 @@ def _parts(value: Any, known: _Known) -> Iterator[bytes]:
     elif isinstance(value, (Model, nn.Module)):
         yield from _parts([value.clip, value.provenance] if isinstance(value, Model) else value.state_dict(), known)
     elif isinstance(value, (set, frozenset)):
-        yield from _parts(sorted(_hashed(item, dict(known)) for item in value), known)
+        yield from _parts(sorted(_hashed(item, _Known(known.numbers)) for item in value), known)
     elif isinstance(value, CodeType):
         yield from _parts([value.co_code, list(value.co_names), list(value.co_consts)], known)
-    elif id(value) in known:
-        yield f"again {known[id(value)]}".encode()
+    elif isinstance(value, ModuleType):
+        yield f"{value.__name__} {getattr(value, '__version__', '')}".encode()
+    elif isinstance(value, os.PathLike):  # one that keeps what it was asked before would be another then
+        yield os.fsencode(value)
+    elif id(value) in known.numbers:
+        yield f"again {known.numbers[id(value)]}".encode()
     else:
         yield from _parts_of_object(value, known)
 
 
 def _parts_of_object(value: Any, known: _Known) -> Iterator[bytes]:
-    known[id(value)] = len(known)
+    known.add(value)
     if isinstance(value, FunctionType):
         yield from _parts_of_function(value, known)
         return  # it stays known: however often it is called, it is gone through once
@@ -80,12 +96,14 @@ def _parts_of_object(value: Any, known: _Known) -> Iterator[bytes]:
         yield from _parts(fields, known)
     else:
         yield repr(value).encode()
-    del known[id(value)]
+    del known.numbers[id(value)]
 
 
 def _fields(value: Any) -> dict[str, Any] | None:
-    slots = [name for kind in type(value).__mro__ for name in np.atleast_1d(vars(kind).get("__slots__", []))]
-    there = {str(name): getattr(value, name) for name in slots if hasattr(value, name)}
+    """Give what an object holds; of slots those that are no memory of its own, as the names tell; None for nothing."""
+    declared = [vars(kind).get("__slots__", ()) for kind in type(value).__mro__]
+    names = [name for slots in declared for name in ([slots] if isinstance(slots, str) else slots)]
+    there = {name: getattr(value, name) for name in names if not name.startswith("_") and hasattr(value, name)}
     return {**there, **getattr(value, "__dict__", {})} if there or hasattr(value, "__dict__") else None
 
 
@@ -93,18 +111,25 @@ def _parts_of_function(value: FunctionType, known: _Known) -> Iterator[bytes]:
     defaults = [value.__defaults__, value.__kwdefaults__]
     yield from _parts([value.__module__, value.__qualname__, value.__code__, *defaults], known)
     for cell in value.__closure__ or ():
-        yield from _parts(getattr(cell, "cell_contents", None), known)
-    for name in sorted(_names(value.__code__) & value.__globals__.keys()):
-        named = value.__globals__[name]
-        is_mine = isinstance(named, FunctionType) and named.__module__ == value.__module__
-        if is_mine or _is_constant(named):
-            yield from _parts([name, named], known)
+        with suppress(ValueError):  # nothing is in it yet
+            yield from _parts(cell.cell_contents, known)
+    names = _named(value.__code__, ("LOAD_GLOBAL", "LOAD_NAME")) & value.__globals__.keys()
+    mine = {name: each for name, each in value.__globals__.items() if _is_mine(each, value)}
+    counted = set().union(*(_named(each.__code__, ("STORE_GLOBAL", "DELETE_GLOBAL")) for each in mine.values()))
+    for name in sorted(names):
+        if name in mine or (name not in counted and _is_constant(value.__globals__[name])):
+            yield from _parts([name, value.__globals__[name]], known)
 
 
-def _names(code: CodeType) -> set[str]:
-    """List what a code names, and functions within it."""
-    inner = [_names(const) for const in code.co_consts if isinstance(const, CodeType)]
-    return set(code.co_names).union(*inner)
+def _is_mine(other: object, function: FunctionType) -> bool:
+    return isinstance(other, FunctionType) and other.__module__ == function.__module__
+
+
+def _named(code: CodeType, calls: Collection[str]) -> set[str]:
+    """List the names that a code, and functions within it, load or store."""
+    inner = [_named(const, calls) for const in code.co_consts if isinstance(const, CodeType)]
+    own = {str(each.argval) for each in dis.get_instructions(code) if each.opname in calls}
+    return own.union(*inner)
 
 
 def _is_constant(value: object) -> bool:

@@ -1,9 +1,12 @@
 """What a value is, in sixteen bytes: the same for the same in every process, and other for whatever decides more."""
 
 import types
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from denseclip_viz.fingerprint import fingerprint
 
@@ -39,6 +42,41 @@ def test_what_grows_while_a_function_runs_is_no_part_of_it():
     assert fingerprint(functions(METRIC)["metric"]) == fingerprint(functions(METRIC, SEEN={"cat": 1})["metric"])
 
 
+def test_a_number_that_is_counted_and_a_name_of_an_attribute_are_no_constants():
+    source = "count = 0\ndef metric(maps, trace):\n    note()\n    return maps, count, trace.image\n"
+    source += "def note():\n    global count\n    count += 1\n"
+    known = fingerprint(functions(source)["metric"])
+    assert known == fingerprint(functions(source, count=7)["metric"])
+    assert known == fingerprint(functions(source, image="dog.png")["metric"])
+
+
+def test_paths_and_labelled_arrays_are_what_they_were_before_they_were_asked():
+    path, array = Path("a/b.png"), xr.DataArray([1.0, 2.0], dims="y")
+    before = fingerprint([path, array])
+    assert hash(path) and str(path) and path.parts and str(array) and array.dims
+    assert fingerprint([path, array]) == before != fingerprint([Path("a/c.png"), array])
+
+
+def test_modules_are_names_and_cells_may_be_empty():
+    def metric(maps):
+        return np.mean(maps), late
+
+    assert len(fingerprint(partial(metric, module=np))) == 32
+    late = 1
+    assert len(fingerprint(metric)) == 32
+
+
+def test_which_of_two_functions_comes_again_counts():
+    def low(maps):
+        return min(maps)
+
+    def high(maps):
+        return max(maps)
+
+    assert fingerprint([(low,), high, low]) != fingerprint([(low,), high, high])
+    assert fingerprint([[low], low]) != fingerprint([[low], high])
+
+
 def test_the_order_in_which_a_set_is_gone_through_does_not_count():
     assert list({8, 0}) != list({0, 8})
     assert fingerprint({8, 0}) == fingerprint({0, 8}) != fingerprint({0, 9})
@@ -56,7 +94,7 @@ def test_what_calls_or_holds_itself_has_an_end():
 
 
 class Slotted:
-    __slots__ = ("limit", "unset")
+    __slots__ = {"limit": "what is too much", "unset": ""}
 
     def __init__(self, limit):
         self.limit = limit
