@@ -14,6 +14,7 @@ from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.forward import ForwardOptions
 from denseclip_viz.clip.hooks import match
 from denseclip_viz.clip.load.checkpoints import choose_device
+from denseclip_viz.clip.load.switches import text_facts, tower_facts
 from denseclip_viz.clip.paths import choose_path
 from denseclip_viz.clip.preparation import Preparation
 from denseclip_viz.clip.towers import Tower
@@ -292,14 +293,19 @@ def require_nonzero(trace: Trace) -> Trace:
     return trace
 
 
-def require_same_model(trace: Trace, provenance: Mapping[str, str | int], *, geometry: object) -> Trace:
-    """Refuse a trace of another model, or of this one loaded otherwise, and options that come too late.
+def require_same_model(
+    trace: Trace, provenance: Mapping[str, str | int], *, geometry: object = None, is_run_again: bool = False
+) -> Trace:
+    """Refuse a trace of another model, whose features lie in another space, and options that come too late.
+
+    Of this model loaded otherwise it may be where texts alone are new, and these the same; where the image tower
+    `is_run_again`, that must be the same too.
 
     Returns:
         The trace, on the CPU.
 
     Raises:
-        LayerError: another model, or this one with other switches, made it.
+        LayerError: another model made it, or this one with another activation or preparation of images.
         GeometryError: a geometry was asked for, but the image was fitted already.
     """
     theirs = [str(trace.provenance.get(name, provenance[name])) for name in ("model", "weights_hash")]
@@ -307,10 +313,11 @@ def require_same_model(trace: Trace, provenance: Mapping[str, str | int], *, geo
     if theirs != mine:
         got = f"a trace of {trace.name} by {theirs[0]} (weights {theirs[1]})"
         raise LayerError(got, expected=f"one by {mine[0]} (weights {mine[1]})", fix="Trace it with this model.")
-    for name in ("activation", "switches", "preprocess"):
-        if trace.provenance.get(name, provenance.get(name)) != provenance.get(name):
-            got, expected = f"a trace of {trace.name} by {name} {trace.provenance[name]}", str(provenance.get(name))
-            raise LayerError(got, expected=f"one by this model's, {expected}", fix="Trace it with this model.")
+    facts = tower_facts if is_run_again else text_facts
+    for what, fact in facts(provenance).items():
+        if (other := facts({**provenance, **trace.provenance})[what]) != fact:
+            got = f"a trace of {trace.name} with the {what} {other}"
+            raise LayerError(got, expected=f"this model's, {fact}", fix="Trace it with this model.")
     if geometry is not None:
         got = f"geometry={reprlib.repr(geometry)} for a trace, whose image was fitted already"
         raise GeometryError(got, expected="none with a trace", fix="Pass the image, or trace with that geometry.")

@@ -250,6 +250,7 @@ class Model:
         """
         prompts, wanted = Prompts.of(prompts), arguments.pick_layers(layers, self.layers)
         trace = self._trace_of(image, geometry=geometry, layers=self.tower.layers_to_record(wanted))
+        trace = arguments.require_same_model(trace, self.provenance, is_run_again=bool(wanted))
         both = comparison.compare(arguments.require_nonzero(trace), vectors := self.texts.encode(prompts), prompts)
         return layer_maps.with_layers(both, self.tower, trace, vectors, wanted) if wanted else both
 

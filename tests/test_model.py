@@ -333,13 +333,27 @@ def test_a_tower_that_was_modified_is_found_out_on_the_first_trace(load_tiny, im
         model.trace(image_file)
 
 
-@pytest.mark.parametrize("option", [{"activation": "quickgelu"}, {"layer_norm_eps": 1e-3}, {"std": (0.5, 0.5, 0.5)}])
-def test_a_trace_by_the_same_weights_loaded_otherwise_is_refused(load_tiny, image_file, option):
-    trace, other = load_tiny("vit", **option).trace(image_file), load_tiny("vit")
-    asks = (other.similarity, other.compare, other.classify, partial(dcv.attribution.attribute, other))
-    for ask in asks:
-        with pytest.raises(LayerError, match=r"a trace of street.jpg by .*Trace it with this model"):
+OTHERWISE = {"activation": {"activation": "quickgelu"}, "epsilon": {"layer_norm_eps": 1e-3}}
+OTHERWISE["preparation of images"] = {"std": (0.5, 0.5, 0.5)}
+
+
+@pytest.mark.parametrize("what", OTHERWISE)
+def test_a_trace_by_this_model_loaded_otherwise_is_refused_where_that_counts(load_tiny, image_file, what):
+    trace, other = load_tiny("vit", **OTHERWISE[what]).trace(image_file, layers="blocks.1"), load_tiny("vit")
+    texts = (other.similarity, other.compare, other.classify, other.segment)
+    again = (partial(other.compare, layers="blocks.1"), partial(dcv.attribution.attribute, other))
+    for ask in (*again, *(texts if what == "activation" else ())):
+        with pytest.raises(LayerError, match=f"a trace of street.jpg with the {what}.*Trace it with this model"):
             ask(trace, PROMPTS)
+    if what != "activation":
+        for ask in texts:
+            ask(trace, PROMPTS)
+
+
+@pytest.mark.parametrize("option", [{"activation": "gelu"}, {"interpolation": "bicubic"}, {"preset": "clip"}])
+def test_a_trace_by_this_model_with_options_that_change_nothing_is_its_own(load_tiny, image_file, option):
+    trace, other = load_tiny("vit", **option).trace(image_file), load_tiny("vit")
+    assert dcv.attribution.attribute(other, trace, PROMPTS).size and other.similarity(trace, PROMPTS).size
 
 
 def test_the_repr_says_what_it_is(model, image_file):

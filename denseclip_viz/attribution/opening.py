@@ -73,7 +73,7 @@ def fit_image(model: Model, image: ImageLike | Trace, geometry: FitLike | None =
     """
     fitted: Fitted
     if isinstance(image, Trace):
-        fitted = arguments.require_same_model(image, model.provenance, geometry=geometry)
+        fitted = arguments.require_same_model(image, model.provenance, geometry=geometry, is_run_again=True)
     else:
         fit = fit_from(PRESETS[""].fit("") if geometry is None else geometry)
         facts = {**model.provenance, "tower": model.tower.family}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from denseclip_viz import arguments
+from denseclip_viz.clip.load.switches import text_facts
 from denseclip_viz.errors import LayerError
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.geometry import fit_from
@@ -69,12 +70,7 @@ def refuse_other_texts(texts: Mapping[str, str | int], images: Mapping[str, str 
             got, theirs = (f"{facts.get('model')} {facts.get('weights_hash')}" for facts in (texts, images))
             expected = f"those of {theirs}, which encoded the images"
             raise LayerError(f"texts of {got}", expected=expected, fix="Load that model.")
-    mine, theirs = map(_text_activation, (texts, images))
+    mine, theirs = (text_facts(facts)["activation"] for facts in (texts, images))
     if mine != theirs:
         fix = f'Pass activation="{theirs}" to load().'
         raise LayerError(f"texts by {mine}", expected=f"{theirs}, as of the model that encoded the images", fix=fix)
-
-
-def _text_activation(provenance: Mapping[str, str | int]) -> str:
-    """Read "gelu (image), quickgelu (text)", or one word for both."""
-    return str(provenance.get("activation")).rpartition(", ")[2].removesuffix(" (text)")

@@ -17,6 +17,7 @@ from torch import Tensor
 from denseclip_viz.arguments import check_workers
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.load.checkpoints import choose_device
+from denseclip_viz.clip.load.switches import tower_facts
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.prefetch import ahead, cores, threads
 from denseclip_viz.clip.preparation import warn_once
@@ -315,7 +316,7 @@ def _settings(
 ) -> dict[str, Any]:
     """Say everything that decides the weights, as JSON holds it."""
     about: dict[str, Any] = {name: str(getattr(dataset, name, "")) for name in ("name", "split")}
-    known = ("model", "weights", "weights_hash", "activation", "preprocess", "switches", "dtype")
+    known = ("model", "weights", "weights_hash", "dtype")
     about |= {"images": len(dataset), "content": _content(dataset)}
     return {
         "schedule": schedule.facts(),
@@ -323,7 +324,8 @@ def _settings(
         "dataset": about,
         "classes": dict(zip(prompts.prompts, map(list, prompts.synonyms), strict=True)),
         "texts": hashlib.sha256(vectors.numpy().tobytes()).hexdigest(),
-        "teacher": {name: model.provenance[name] for name in known if name in model.provenance},
+        "teacher": {name: model.provenance[name] for name in known if name in model.provenance}
+        | tower_facts(model.provenance),
     }
 
 

@@ -39,7 +39,12 @@ if TYPE_CHECKING:
 FORMAT = 1
 PATH = "student"
 _FACTS, _WEIGHTS = "student.json", "network.safetensors"
-_SAME = ("model", "weights_hash", "preprocess")  # what a trace must share with the teacher: the input and the space
+_SAME = (
+    "model",
+    "weights_hash",
+    "activation",
+    "preprocess",
+)  # what a trace must share with the teacher: the input and the space
 _TEXTS = ("prompts", "templates", "absent", "background", "synonyms", "articles", "plural")
 
 

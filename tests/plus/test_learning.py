@@ -311,7 +311,7 @@ def test_other_images_and_a_teacher_that_sees_them_otherwise_are_another_trainin
     with pytest.raises(WeightsError, match="begun with content"):
         quick(scenes[1:], classes=classes)
     otherwise = dcv.load(mean=(0, 0, 0), std=(1, 1, 1))
-    with pytest.raises(WeightsError, match="begun with preprocess"):
+    with pytest.raises(WeightsError, match="begun with preparation of images"):
         dcv.plus.train(otherwise, scenes[:8], tmp_path / "run", classes=classes, steps=3, **QUICK)
 
 

@@ -1,7 +1,7 @@
 """What published code did to CLIP, as named switches on a model that was just built; the default is none."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +128,31 @@ def activation_of(clip: nn.Module) -> str:
     if image and text and image != text:
         return f"{image} (image), {text} (text)"
     return image or text or "none"
+
+
+def text_facts(provenance: Mapping[str, str | int]) -> dict[str, str]:
+    """Say what was set in the text tower when a model was loaded.
+
+    Example:
+        >>> text_facts({"activation": "gelu (image), quickgelu (text)"})
+        {'activation': 'quickgelu'}
+    """
+    return {"activation": str(provenance.get("activation", "")).rpartition(", ")[2].removesuffix(" (text)")}
+
+
+def tower_facts(provenance: Mapping[str, str | int]) -> dict[str, str]:
+    """Say what was set in the image tower when a model was loaded, and how it has images prepared.
+
+    Example:
+        >>> tower_facts({"activation": "gelu", "switches": "mean 0 0 0, layer_norm_eps 1e-06 (image)"})
+        {'activation': 'gelu', 'preparation of images': '', 'epsilon': 'layer_norm_eps 1e-06 (image)'}
+    """
+    switches = str(provenance.get("switches", "")).split(", ")
+    return {
+        "activation": str(provenance.get("activation", "")),
+        "preparation of images": str(provenance.get("preprocess", "")),
+        "epsilon": next((switch for switch in switches if switch.startswith("layer_norm_eps")), "of the architecture"),
+    }
 
 
 def _swap_activation(tower: nn.Module, kind: str) -> int:
