@@ -98,7 +98,11 @@ def compare(
 
     Of several paths the figure has their dense maps side by side, a row a prompt; of several templates the first.
     """
-    prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
+    prompts, fit, files = (
+        opt.prompts_of(prompt, template, absent, articles),
+        opt.one_grid(model.preset, geometry),
+        find(images),
+    )
     paths = opt.paths_of(path, several=True)
     check_out(out, files, WITH_FIGURES, force=force)
     from denseclip_viz.maps.tables import compare_table
@@ -209,7 +213,11 @@ def layers(
     force: opt.Force = False,
 ) -> None:
     """Compare global and dense layer by layer; along a --path that one layer gives by itself, such as vanilla."""
-    prompts, fit, files = opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), find(images)
+    prompts, fit, files = (
+        opt.prompts_of(prompt, template, absent, articles),
+        opt.one_grid(model.preset, geometry),
+        find(images),
+    )
     one = opt.paths_of(path)
     check_out(out, files, WITH_FIGURES, force=force)
     from denseclip_viz.maps.tables import layers_table

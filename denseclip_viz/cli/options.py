@@ -39,14 +39,15 @@ def _fit(more: str = "") -> Any:
 
 
 def _path(more: str = "") -> Any:
-    words = f"How dense features are made: sclip, …; by default the preset's, or value{more}"
+    words = f"How dense features are made: value, sclip, …{more}"
     return typer.Option("--path", help=words, autocompletion=completing(lambda: PATHS))
 
 
 Fit = Annotated[str, _fit()]
 FitOfPreset = Annotated[Optional[str], _fit("; by default the preset's, or native")]  # noqa: UP045
-PathList = Annotated[list[str], _path("; repeat to compare.")]
-OnePath = Annotated[list[str], _path()]
+PathList = Annotated[list[str], _path("; by default the preset's, or value; repeat to compare.")]
+OnePath = Annotated[list[str], _path("; by default the preset's, or value.")]
+OtherPath = Annotated[list[str], _path()]
 Finer = Annotated[
     list[str], typer.Option("--finer", help="A finer grid beside the own: guided, shifted, guided:8; repeat for more.")
 ]
@@ -104,7 +105,7 @@ class ModelOptions:
         str | None,
         _model_option(
             "--preset",
-            text="maskclip-paper, sclip, sc-clip: what published code does, from resizing to the path.",
+            text="maskclip-paper, sclip, sc-clip: what published code does.",
             autocompletion=completing(preset_names),
         ),
     ] = None
@@ -231,6 +232,26 @@ def engine_of(engine: str | None, workers: int | None) -> Any:
     name = "processes" if engine is None else engine
     kind: Any = read(int(name) if re.fullmatch("[0-9]{1,9}", name) else name)
     return kind if workers is None else replace(kind, workers=workers)
+
+
+def one_grid(preset: str | None, geometry: str | None) -> Any:
+    """Read how an image is fitted to the input, where a result is of one grid; None stays so, for the preset's.
+
+    Raises:
+        GeometryError: There is no such fit, or the preset's are windows kept apart.
+
+    Example:
+        >>> one_grid("sclip", "native"), one_grid("maskclip-paper", None)
+        (Native(), None)
+    """
+    from denseclip_viz.errors import GeometryError
+    from denseclip_viz.presets import PRESETS
+
+    known = PRESETS.get(preset or "")  # another one is refused where the model is loaded
+    if geometry is None and known and getattr(known.geometry, "apart", False):
+        got, expected = f"--preset {preset} keeps windows apart", "one grid, to draw or to measure cell by cell"
+        raise GeometryError(got, expected=expected, fix="Pass --geometry whole or tiles too, or run segment.")
+    return fit_of(geometry)
 
 
 def fit_of(text: str | None) -> Any:

@@ -74,7 +74,7 @@ def train(
     ] = None,
     batch: Annotated[Optional[int], typer.Option(help="Images a step.")] = None,  # noqa: UP045
     crop: Annotated[Optional[int], typer.Option(help="Pixels a side.")] = None,  # noqa: UP045
-    path: opt.OnePath = [],  # noqa: B006
+    path: opt.OtherPath = [],  # noqa: B006
     template: opt.Templates = [],  # noqa: B006
     confidence: Annotated[
         Optional[float],  # noqa: UP045
@@ -148,7 +148,7 @@ def evaluate(
     split: Annotated[Optional[str], typer.Option(help="Which images; val by default.")] = None,  # noqa: UP045
     limit: Limit = None,
     geometry: opt.Fit = "native",
-    path: opt.OnePath = [],  # noqa: B006
+    path: opt.OtherPath = [],  # noqa: B006
     finer: opt.Finer = [],  # noqa: B006
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 8,
     out: Annotated[
@@ -202,7 +202,7 @@ def show(
     template: opt.Templates = [],  # noqa: B006
     absent: opt.Absent = [],  # noqa: B006
     geometry: opt.Fit = "whole",
-    path: opt.OnePath = [],  # noqa: B006
+    path: opt.OtherPath = [],  # noqa: B006
     force: opt.Force = False,
 ) -> None:
     """Show a teacher's maps and its student's of the same words: one page, side by side, on one colour scale."""

@@ -80,7 +80,11 @@ def templates(
     from denseclip_viz.datasets.mask_folder import MaskFolder
     from denseclip_viz.measure.template_table import refuse_one
 
-    prompts, fit, files = (opt.prompts_of(prompt, template, absent, articles), opt.fit_of(geometry), runs.find(images))
+    prompts, fit, files = (
+        opt.prompts_of(prompt, template, absent, articles),
+        opt.one_grid(model.preset, geometry),
+        runs.find(images),
+    )
     one, where = opt.paths_of(path), opt.engine_of(engine, workers)
     if len(files) > 1:
         refuse_one(list(prompts.templates), "ranking")

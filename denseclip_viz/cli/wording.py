@@ -39,7 +39,7 @@ OTHERS = {
     "leave features out": "leave --features out",
     "Open it again: store = dcv.features.open_store(store.folder)": "Run the same command again",
     "another file as store=": "another file as --store",
-    "Take Tiles() without apart": "Pass --geometry tiles",
+    "Take Tiles() without apart": "Pass --geometry tiles where images are encoded",
     "Leave window out, or round it to whole cells": "Pass --geometry tiles",
     'In a script, call it below `if __name__ == "__main__":`, or pass ahead=False': "Run it again, and it goes on",
     "Trace with": "Pass",

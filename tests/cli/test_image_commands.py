@@ -264,3 +264,8 @@ def test_the_geometry_of_a_preset_is_that_of_every_command(run, here, words):
     run(*words, "street.jpg", "--preset", "maskclip-paper", "-o", "preset.csv")
     run(*words, "street.jpg", "--preset", "maskclip-paper", "-g", "native", "-o", "own.csv")
     assert not pd.read_csv("preset.csv").equals(pd.read_csv("own.csv"))
+
+
+@pytest.mark.parametrize("words", [("compare",), ("layers",), ("templates", "-t", "{}")])
+def test_windows_kept_apart_are_refused_before_any_work_where_one_grid_is_needed(refused, no_model, words):
+    assert "--preset sclip keeps windows apart" in refused(*words, "street.jpg", "--preset", "sclip")
