@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from denseclip_viz.clip.preparation import caution_of
 from denseclip_viz.datasets.example import Example, examples
-from denseclip_viz.errors import ImageError
+from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.geometry import Preprocess
-from denseclip_viz.images import ImageLike, read_remarked
+from denseclip_viz.images import ImageLike, describe, read_remarked
 from denseclip_viz.measure.segmentation import truth_of
 from denseclip_viz.plus.pseudo_labels import IGNORED, OPEN
 from denseclip_viz.plus.schedules import Schedule
@@ -95,7 +95,11 @@ class Crops:
     def _labels(self, example: Example, height: int, width: int) -> Labels:
         if self.schedule.labels == "none":
             return np.full((height, width), OPEN, np.int16)
-        labels = truth_of(example, (height, width), len(self.places))
+        try:
+            labels = truth_of(example, (height, width), len(self.places))
+        except (ImageError, PromptError) as error:
+            got = f"{describe(example.image)}: {error.got}"
+            raise ImageError(got, expected=error.expected, fix=error.fix) from error
         return np.array([*self.places, IGNORED], np.int16)[np.where(labels < 0, len(self.places), labels)]
 
 

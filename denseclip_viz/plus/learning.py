@@ -117,8 +117,8 @@ def train(
         workers: Threads that prepare images ahead; by default one beside a CPU, and one a core beside a GPU.
         resume: Go on from the folder's checkpoint; False starts over.
         every: Seconds between two checkpoints.
-        unreadable: Called with an image that cannot be read and its error; by default a warning names it. The next
-            image that can be read is learned from in its place.
+        unreadable: Called with an image that cannot be read, or its name where a run goes on, and the error; by default
+            a warning names it. The next image that can be read is learned from in its place.
         progress: Show a bar where somebody can see it.
 
     Returns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,11 +127,10 @@ class TrainingRun:
             return
         try:
             refuse_others(folder, checkpoint.facts["settings"], self.settings)
-            tensors = dict(checkpoint.tensors)
-            self.curves = [tuple(row) for row in tensors.pop("curves").tolist()]
-            self.network.load_state_dict(_under(tensors, "network/"))
+            self.curves = [tuple(row) for row in checkpoint.tensors["curves"].tolist()]
+            self.network.load_state_dict(checkpoint.under("network/"))
             parameters = dict(self.network.named_parameters())
-            for key, value in _under(tensors, "optimizer/").items():
+            for key, value in checkpoint.under("optimizer/").items():
                 kind, _, name = key.partition("/")
                 p = parameters[name]  # a moment lies in memory as its parameter does
                 value = torch.zeros_like(p).copy_(value) if value.ndim else value.clone()
@@ -139,10 +138,6 @@ class TrainingRun:
             self.step, self.unread = checkpoint.facts["step"], checkpoint.facts["unread"]
         except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise no_checkpoint(folder, str(error)) from error
-
-
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from denseclip_viz.clip.load.bundled import export_compact
 from denseclip_viz.clip.load.checkpoints import choose_device
@@ -131,7 +131,7 @@ def export(folder: str | Path, to: str | Path) -> Path:
     try:
         config = json.loads(checkpoint.facts["recipe"])["config"]
         native = build(Recipe("native", config, ()), config["vision_cfg"]["image_size"]).state_dict()
-        state = _under(checkpoint.tensors, "model/")
+        state = checkpoint.under("model/")
         state = {name: fitted(state[name], tensor.shape) for name, tensor in native.items()}
     except _FOREIGN as error:
         raise no_checkpoint(Path(folder), str(error)) from error
@@ -166,7 +166,7 @@ class _Run:
 
 
 def _go_on(run: _Run, drawn: Iterator[Batch], folder: Path, *, last: int, until: float, every: float) -> Progress:
-    """Do the steps that are left, and write them down, whatever ends them but a second interrupt."""
+    """Do the steps that are left; at an interrupt, or without a process that draws, those done are written down."""
     first, progress, ended = run.step, None, None
     with whole_steps() as interrupts:
 
@@ -282,11 +282,11 @@ def _begin(recipe: Recipe, checkpoint: Checkpoint | None, device: str) -> _Run:
     phase = checkpoint.facts["phase"] if checkpoint else 0
     model = _built(recipe, phase, device)
     if checkpoint:
-        model.load_state_dict(_under(checkpoint.tensors, "model/"))
+        model.load_state_dict(checkpoint.under("model/"))
     optimizer = Optimizer(model, decay=recipe.decay, muon=recipe.optimizer == "muon")
     if checkpoint is None:
         return _Run(recipe, model, optimizer, phase, 0, 0, 0.0, device)
-    optimizer.load(_under(checkpoint.tensors, "optimizer/"))
+    optimizer.load(checkpoint.under("optimizer/"))
     facts = checkpoint.facts
     losses = [float(loss) for loss in facts.get("losses", ())]  # older ones lack them
     return _Run(recipe, model, optimizer, phase, facts["step"], facts["images"], facts["seconds"], device, losses)
@@ -303,10 +303,6 @@ def _checkpoint(run: _Run) -> Checkpoint:
     names = ("step", "images", "seconds", "phase", "losses")
     facts = {name: getattr(run, name) for name in names}
     return Checkpoint(tensors, {**facts, "recipe": run.recipe.to_json()})
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _enter(run: _Run, phase: int) -> None:

@@ -31,6 +31,10 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
 
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        """Give the tensors whose names begin so, by what follows."""
+        return {name[len(prefix) :]: tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint of a folder in one rename.
@@ -83,7 +87,7 @@ def refuse_others(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any]
     name, before, after = _difference("settings", begun, json.loads(json.dumps(now)))
     if before != after:
         was, now_is = ("nothing" if value is None else short(value) for value in (before, after))
-        got = f"{short_name(folder.name)} was begun with {name} {was}, not {now_is}"
+        got = f"{short_name(folder.resolve().name)} was begun with {name} {was}, not {now_is}"
         raise WeightsError(got, expected="the same settings", fix="Name another folder, or pass resume=False.")
 
 

@@ -363,8 +363,9 @@ def test_what_cannot_be_is_refused_by_name(quick, wrong):
 @pytest.mark.parametrize(
     ("labels", "named"),
     [
-        (np.full((64, 64), 255, np.uint8), "label 255 of 3 classes"),
-        (np.zeros((64, 64)), "float64"),
+        (np.full((64, 64), 255, np.uint8), r"\d.png: label 255 of 3 classes"),
+        (np.zeros((64, 64)), r"\d.png: labels .*float64"),
+        (None, r"\d.png: an example without labels"),
         (np.zeros((64, 63), int), r"shape \(64, 63\)"),
     ],
 )
