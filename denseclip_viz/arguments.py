@@ -294,7 +294,7 @@ def require_nonzero(trace: Trace) -> Trace:
 
 
 def require_same_model(
-    trace: Trace, provenance: Mapping[str, str | int], *, geometry: object = None, is_run_again: bool = False
+    trace: Trace, provenance: Mapping[str, str | int], geometry: object = None, is_run_again: bool = False
 ) -> Trace:
     """Refuse a trace of another model, whose features lie in another space, and options that come too late.
 

@@ -136,8 +136,7 @@ def silenced(message: str = "") -> Iterator[None]:
     pattern = f"(?#denseclip_viz){message}"  # like nobody else's, which stays
     with _FILTERS:
         _silenced[pattern] += 1
-        if _silenced[pattern] == 1:
-            warnings.filterwarnings("ignore", message=pattern)
+        warnings.filterwarnings("ignore", message=pattern)  # one that is there comes to the front
     try:
         yield
     finally:

@@ -3,12 +3,12 @@
 import dis
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from itertools import count
 from types import CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,14 +16,20 @@ from torch import Tensor, nn
 
 from denseclip_viz.model import Model
 
+_LOADS, _STORES = ("LOAD_GLOBAL", "LOAD_NAME"), ("STORE_GLOBAL", "DELETE_GLOBAL")
+_CACHES = frozenset(("_cache", "_hash", "_str", "__weakref__", "__dict__"))
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.ndarray, Tensor)
 
 
 class _Known:
-    """Functions, and objects that are being gone through: one that names itself, or another twice, has an end."""
+    """Functions, and objects that are being gone through: one that names itself, or another twice, has an end.
 
-    def __init__(self, numbers: Mapping[int, int] = MappingProxyType({})) -> None:
+    `counted` are globals that one of the functions sets.
+    """
+
+    def __init__(self, numbers: Mapping[int, int] = MappingProxyType({}), counted: Iterable[str] = ()) -> None:
         self.numbers, self._count = dict(numbers), count(max(numbers.values(), default=-1) + 1)
+        self.counted = set(counted)
 
     def add(self, value: object) -> None:
         self.numbers[id(value)] = next(self._count)
@@ -33,8 +39,8 @@ def fingerprint(value: object) -> str:
     """Hash all that a value holds: numbers, texts, arrays, weights, functions, and objects of these.
 
     A function is its code, what it closes over, the functions of its module that it calls, and the constants of its
-    module that it reads: plain values, tuples of them, and arrays, but none that a function of the module sets. Lists,
-    sets and mappings there are left out, as they may be memories that grow while it runs.
+    module that it reads: plain values, tuples of them, and arrays, but none that it or they set. Lists, sets and
+    mappings there are left out, as they may be memories that grow while it runs.
 
     Example:
         >>> fingerprint({"a": torch.ones(2)}) == fingerprint({"a": torch.ones(2)}) != fingerprint({"a": torch.zeros(2)})
@@ -64,11 +70,13 @@ def _parts(value: Any, known: _Known) -> Iterator[bytes]:
     elif isinstance(value, (Model, nn.Module)):
         yield from _parts([value.clip, value.provenance] if isinstance(value, Model) else value.state_dict(), known)
     elif isinstance(value, (set, frozenset)):
-        yield from _parts(sorted(_hashed(item, _Known(known.numbers)) for item in value), known)
+        yield from _parts(sorted(_hashed(item, _Known(known.numbers, known.counted)) for item in value), known)
     elif isinstance(value, CodeType):
         yield from _parts([value.co_code, list(value.co_names), list(value.co_consts)], known)
     elif isinstance(value, ModuleType):
         yield f"{value.__name__} {getattr(value, '__version__', '')}".encode()
+    elif type(value).__module__.startswith("xarray.") and hasattr(value, "to_dict"):
+        yield from _parts(value.to_dict(data="array"), known)
     elif isinstance(value, os.PathLike):  # one that keeps what it was asked before would be another then
         yield os.fsencode(value)
     elif id(value) in known.numbers:
@@ -94,16 +102,20 @@ def _parts_of_object(value: Any, known: _Known) -> Iterator[bytes]:
         yield from _parts([value.__self__, value.__func__], known)
     elif (fields := _fields(value)) is not None:
         yield from _parts(fields, known)
-    else:
+    elif cast(Any, type(value)).__repr__ is not object.__repr__:  # which would tell where it lies
         yield repr(value).encode()
     del known.numbers[id(value)]
 
 
 def _fields(value: Any) -> dict[str, Any] | None:
-    """Give what an object holds; of slots those that are no memory of its own, as the names tell; None for nothing."""
-    declared = [vars(kind).get("__slots__", ()) for kind in type(value).__mro__]
-    names = [name for slots in declared for name in ([slots] if isinstance(slots, str) else slots)]
-    there = {name: getattr(value, name) for name in names if not name.startswith("_") and hasattr(value, name)}
+    """Give what an object holds, without what types keep of former answers; None where that is nothing."""
+    there = {}
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in [slots] if isinstance(slots, str) else slots:
+            own = f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+            if name not in _CACHES and hasattr(value, own):
+                there[name] = getattr(value, own)
     return {**there, **getattr(value, "__dict__", {})} if there or hasattr(value, "__dict__") else None
 
 
@@ -111,25 +123,37 @@ def _parts_of_function(value: FunctionType, known: _Known) -> Iterator[bytes]:
     defaults = [value.__defaults__, value.__kwdefaults__]
     yield from _parts([value.__module__, value.__qualname__, value.__code__, *defaults], known)
     for cell in value.__closure__ or ():
+        content = None
         with suppress(ValueError):  # nothing is in it yet
-            yield from _parts(cell.cell_contents, known)
-    names = _named(value.__code__, ("LOAD_GLOBAL", "LOAD_NAME")) & value.__globals__.keys()
-    mine = {name: each for name, each in value.__globals__.items() if _is_mine(each, value)}
-    counted = set().union(*(_named(each.__code__, ("STORE_GLOBAL", "DELETE_GLOBAL")) for each in mine.values()))
-    for name in sorted(names):
-        if name in mine or (name not in counted and _is_constant(value.__globals__[name])):
-            yield from _parts([name, value.__globals__[name]], known)
+            content = cell.cell_contents
+        yield from _parts(content, known)
+    for each in _reached(value, {}):
+        known.counted |= _named(each.__code__, _STORES)
+    for name in sorted(_named(value.__code__, _LOADS) & value.__globals__.keys()):
+        named = value.__globals__[name]
+        if _is_mine(named, value) or (name not in known.counted and _is_constant(named)):
+            yield from _parts([name, named], known)
+
+
+def _reached(value: FunctionType, there: dict[int, FunctionType]) -> list[FunctionType]:
+    """List a function and those of its module that it calls, and they call."""
+    if id(value) not in there:
+        there[id(value)] = value
+        for name in _named(value.__code__, _LOADS) & value.__globals__.keys():
+            if _is_mine(value.__globals__[name], value):
+                _reached(value.__globals__[name], there)
+    return list(there.values())
 
 
 def _is_mine(other: object, function: FunctionType) -> bool:
     return isinstance(other, FunctionType) and other.__module__ == function.__module__
 
 
-def _named(code: CodeType, calls: Collection[str]) -> set[str]:
+@lru_cache(maxsize=4096)
+def _named(code: CodeType, calls: tuple[str, ...]) -> frozenset[str]:
     """List the names that a code, and functions within it, load or store."""
     inner = [_named(const, calls) for const in code.co_consts if isinstance(const, CodeType)]
-    own = {str(each.argval) for each in dis.get_instructions(code) if each.opname in calls}
-    return own.union(*inner)
+    return frozenset(str(each.argval) for each in dis.get_instructions(code) if each.opname in calls).union(*inner)
 
 
 def _is_constant(value: object) -> bool:

@@ -249,8 +249,8 @@ class Model:
             True
         """
         prompts, wanted = Prompts.of(prompts), arguments.pick_layers(layers, self.layers)
-        trace = self._trace_of(image, geometry=geometry, layers=self.tower.layers_to_record(wanted))
-        trace = arguments.require_same_model(trace, self.provenance, is_run_again=bool(wanted))
+        recorded = self.tower.layers_to_record(wanted)
+        trace = self._trace_of(image, bool(wanted), geometry=geometry, layers=recorded)
         both = comparison.compare(arguments.require_nonzero(trace), vectors := self.texts.encode(prompts), prompts)
         return layer_maps.with_layers(both, self.tower, trace, vectors, wanted) if wanted else both
 
@@ -301,7 +301,8 @@ class Model:
         paper, prompts = preset_named(preset), Prompts.of(prompts)
         chosen = similarity.choose_formula(formula, self.logit_scale, self.logit_bias)
         keys = paper.keys_for(self.tower.family, smooth := paper.smooth if smooth is None else smooth)
-        trace = self._trace_of(image, preset=preset, geometry=geometry, keys=keys).one_path("a segmentation")
+        again = finer_choice.runs_again(finer)
+        trace = self._trace_of(image, again, preset=preset, geometry=geometry, keys=keys).one_path("a segmentation")
         trace = finer_choice.on_finer_grid(self, trace, finer, smooth)
         options: dict[str, Any] = {"background": background, "soft": soft, "independent": independent, "size": size}
         options |= {"denoise": paper.denoise if denoise is None else denoise, "smooth": smooth}
@@ -343,7 +344,7 @@ class Model:
     def _repr_html_(self) -> str:
         return summary.html_card(self.provenance, self.tower, self.clip, self.preprocess.size)
 
-    def _trace_of(self, image: Asked, **options: Any) -> Trace:
-        if isinstance(image, Trace):
-            return arguments.require_same_model(image, self.provenance, geometry=options.get("geometry"))
-        return self.trace(image, **options)
+    def _trace_of(self, image: Asked, is_run_again: bool = False, **options: Any) -> Trace:
+        if not isinstance(image, Trace):
+            return self.trace(image, **options)
+        return arguments.require_same_model(image, self.provenance, options.get("geometry"), is_run_again)

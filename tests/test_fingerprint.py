@@ -66,6 +66,35 @@ def test_modules_are_names_and_cells_may_be_empty():
     assert len(fingerprint(metric)) == 32
 
 
+def test_a_value_that_is_written_short_is_told_by_all_of_it():
+    one, other = (xr.DataArray(np.zeros((100, 100)), dims=("y", "x")) for _ in range(2))
+    other[50, 50] = 1
+    assert fingerprint(one) != fingerprint(other) and fingerprint(one.to_dataset(name="a")) != fingerprint(
+        other.to_dataset(name="a")
+    )
+
+
+class Hidden:
+    __slots__ = ("__deep", "_limit")
+
+    def __init__(self, limit, deep=0):
+        self._limit, self.__deep = limit, deep
+
+
+def test_what_an_object_keeps_to_itself_counts_and_where_it_lies_does_not():
+    assert fingerprint(Hidden(1)) == fingerprint(Hidden(1)) != fingerprint(Hidden(2))
+    assert fingerprint(Hidden(1)) != fingerprint(Hidden(1, deep=3))
+    assert fingerprint(object()) == fingerprint(object())
+
+
+def test_a_constant_that_somebody_else_sets_counts_and_one_that_a_method_counts_does_not():
+    source = "LIMIT = 0.5\ndef configure(x):\n    global LIMIT\n    LIMIT = x\ndef metric(m):\n    return m > LIMIT\n"
+    assert fingerprint(functions(source)["metric"]) != fingerprint(functions(source, LIMIT=0.9)["metric"])
+    source = "calls = 0\nclass Metric:\n    def __call__(self, m):\n        global calls\n        calls += 1\n"
+    made = [functions(source, calls=calls)["Metric"]().__call__ for calls in (0, 7)]
+    assert fingerprint(made[0]) == fingerprint(made[1])
+
+
 def test_which_of_two_functions_comes_again_counts():
     def low(maps):
         return min(maps)

@@ -342,6 +342,7 @@ def test_a_trace_by_this_model_loaded_otherwise_is_refused_where_that_counts(loa
     trace, other = load_tiny("vit", **OTHERWISE[what]).trace(image_file, layers="blocks.1"), load_tiny("vit")
     texts = (other.similarity, other.compare, other.classify, other.segment)
     again = (partial(other.compare, layers="blocks.1"), partial(dcv.attribution.attribute, other))
+    again += (partial(other.segment, finer="shifted"),)
     for ask in (*again, *(texts if what == "activation" else ())):
         with pytest.raises(LayerError, match=f"a trace of street.jpg with the {what}.*Trace it with this model"):
             ask(trace, PROMPTS)
@@ -350,7 +351,7 @@ def test_a_trace_by_this_model_loaded_otherwise_is_refused_where_that_counts(loa
             ask(trace, PROMPTS)
 
 
-@pytest.mark.parametrize("option", [{"activation": "gelu"}, {"interpolation": "bicubic"}, {"preset": "clip"}])
+@pytest.mark.parametrize("option", [{"activation": "gelu"}, {"interpolation": "bicubic"}, {"layer_norm_eps": 1e-5}])
 def test_a_trace_by_this_model_with_options_that_change_nothing_is_its_own(load_tiny, image_file, option):
     trace, other = load_tiny("vit", **option).trace(image_file), load_tiny("vit")
     assert dcv.attribution.attribute(other, trace, PROMPTS).size and other.similarity(trace, PROMPTS).size

@@ -100,6 +100,16 @@ def choose_finer(value: FinerLike | None) -> tuple[Finer, ...]:
     return chosen
 
 
+def runs_again(value: FinerLike | None) -> bool:
+    """Tell whether a finer grid is made by passes of the model.
+
+    Example:
+        >>> runs_again("shifted"), runs_again("guided"), runs_again(None)
+        (True, False, False)
+    """
+    return any(each.passes for each in choose_finer(value))
+
+
 def unsmoothed(value: FinerLike | None, smooth: str) -> tuple[Finer, ...]:
     """Choose as `choose_finer` does, and refuse finer grids of scores that are smoothed by keys.
 

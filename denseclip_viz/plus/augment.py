@@ -99,7 +99,7 @@ class Crops:
             labels = truth_of(example, (height, width), len(self.places))
         except (ImageError, PromptError) as error:
             got = f"{describe(example.image)}: {error.got}"
-            raise ImageError(got, expected=error.expected, fix=error.fix) from error
+            raise type(error)(got, expected=error.expected, fix=error.fix) from error
         return np.array([*self.places, IGNORED], np.int16)[np.where(labels < 0, len(self.places), labels)]
 
 

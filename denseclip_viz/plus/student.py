@@ -18,6 +18,7 @@ from safetensors.torch import save as bytes_of
 from torch import Tensor
 from torch.nn import functional as F
 
+from denseclip_viz.clip.load.switches import text_facts
 from denseclip_viz.clip.memory import memory_guard
 from denseclip_viz.clip.surroundings import check_eval, guarded
 from denseclip_viz.errors import DenseclipVizError, LayerError, WeightsError, first_line
@@ -39,13 +40,12 @@ if TYPE_CHECKING:
 FORMAT = 1
 PATH = "student"
 _FACTS, _WEIGHTS = "student.json", "network.safetensors"
-_SAME = (
-    "model",
-    "weights_hash",
-    "activation",
-    "preprocess",
-)  # what a trace must share with the teacher: the input and the space
+_SAME = ("model", "weights_hash", "preprocess")  # what a trace must share with the teacher: the input and the space
 _TEXTS = ("prompts", "templates", "absent", "background", "synonyms", "articles", "plural")
+
+
+def _facts(provenance: Mapping[str, str | int]) -> dict[str, str]:
+    return {name: str(provenance.get(name)) for name in _SAME} | text_facts(provenance)
 
 
 @guarded
@@ -133,10 +133,12 @@ class Student:
         Raises:
             LayerError: It is.
         """
-        for name in _SAME:
-            if provenance.get(name) != self.teacher.get(name):
-                got = f"{what} with {name} {provenance.get(name)!r}"
-                expected = f"{self.teacher.get(name)!r}, the teacher's"
+        mine, theirs = (
+            {name: str(facts.get(name)) for name in _SAME} | text_facts(facts) for facts in (self.teacher, provenance)
+        )
+        for name, fact in mine.items():
+            if theirs[name] != fact:
+                got, expected = f"{what} with {name} {theirs[name]!r}", f"{fact!r}, the teacher's"
                 raise LayerError(got, expected=expected, fix=f"Load {self.teacher.get('model')} as it was taught with.")
 
     def save(self, folder: str | os.PathLike[str]) -> Path:

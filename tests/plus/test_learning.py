@@ -19,6 +19,7 @@ from torch.nn import functional as F
 import denseclip_viz as dcv
 from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.datasets.dataset import Dataset, Item
+from denseclip_viz.datasets.example import Example
 from denseclip_viz.datasets.layouts import LAYOUTS
 from denseclip_viz.errors import DenseclipVizError, ImageError, PromptError, UntrainedImageWarning, WeightsError
 from denseclip_viz.plus import learning
@@ -370,8 +371,20 @@ def test_what_cannot_be_is_refused_by_name(quick, wrong):
     ],
 )
 def test_labels_that_are_no_classes_are_refused_by_what_they_are(quick, tmp_path, labels, named):
-    with pytest.raises(ImageError, match=named):
+    with pytest.raises((ImageError, PromptError), match=named):
         quick(folder_dataset(tmp_path, lambda: labels), labels="ignored", classes=NAMES, unreadable=lambda *_: None)
+
+
+def test_examples_without_labels_are_not_taken_for_images_that_cannot_be_read(quick, tmp_path):
+    dataset = [
+        Example("", np.zeros((64, 64, 3), np.uint8), labels=np.zeros((64, 64), int) if at else None) for at in (0, 1)
+    ]
+    with pytest.raises(PromptError, match="without labels"):
+        quick(Labelled(dataset), labels="ignored", classes=NAMES, unreadable=lambda *_: None)
+
+
+class Labelled(list):
+    classes = tuple(NAMES)
 
 
 def test_one_image_a_step_is_refused_where_a_norm_needs_two(monkeypatch, model, tmp_path):

@@ -103,10 +103,13 @@ def apply_switches(clip: nn.Module, switches: Switches, *, name: str) -> list[st
         kind, image_only = switches.activation.removeprefix("image-"), "image-" in switches.activation
         if _swap_activation(visual if image_only else clip, kind):
             done.append(f"activation {kind} ({'image' if image_only else 'both towers'})")
-    if switches.layer_norm_eps and _set_layer_norm_eps(visual, switches.layer_norm_eps):
+    own = {norm.eps for norm in visual.modules() if isinstance(norm, nn.LayerNorm)}
+    if switches.layer_norm_eps and own and own != {switches.layer_norm_eps}:
+        _set_layer_norm_eps(visual, switches.layer_norm_eps)
         done.append(f"layer_norm_eps {switches.layer_norm_eps:g} (image)")
+    idle = {"layer_norm_eps"} if own == {switches.layer_norm_eps} else set()
     done += [f"{what} {_say(value)}" for what, value in switches.preprocess.items()]
-    for what in sorted(switches.requested):
+    for what in sorted(switches.requested - idle):
         if not any(entry.startswith(what) for entry in done):
             got = f"{what}={getattr(switches, what)!r} changes nothing in {name}, which has no such layer"
             raise ModelNameError(got, expected="switches that do something", fix="Leave it out.")
@@ -170,12 +173,10 @@ def _swap_activation(tower: nn.Module, kind: str) -> int:
     return len(places)
 
 
-def _set_layer_norm_eps(tower: nn.Module, eps: float) -> int:
-    """Set the epsilon of every LayerNorm; give how many there are."""
-    norms = [module for module in tower.modules() if isinstance(module, nn.LayerNorm)]
-    for norm in norms:
-        norm.eps = eps
-    return len(norms)
+def _set_layer_norm_eps(tower: nn.Module, eps: float) -> None:
+    for module in tower.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = eps
 
 
 def _gates(modules: Iterable[nn.Module]) -> str:

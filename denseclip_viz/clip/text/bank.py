@@ -187,8 +187,7 @@ class TextBank:
         self._forget_other_numbers(f"{products_of_float32()} {live_print(self._clip) if self._live else ''}")
         rows = self._remembered(texts, truncate)
         if rows.missing and self.cache is not None and self._printed != live_print(self._clip):
-            self._forget()
-            self.cache = None  # nobody was to change it, and by few numbers the key would still be that of the file
+            self.clear()  # nobody was to change it, but no other model may read its texts as those of the file
             rows = self._remembered(texts, truncate)
         disk = self._open() if rows.missing else None
         if disk is not None:

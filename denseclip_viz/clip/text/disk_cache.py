@@ -30,6 +30,7 @@ _ON = ("1", "on", "yes", "true")
 _FACTS = ("model", "weights_hash", "activation", "switches", "dtype")
 _BESIDE_TEXT = ("visual", "logit_")
 _SAMPLE = 1024  # numbers of each tensor
+_BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}  # by bytes of a number
 # Letters in two cases, accents, digits, marks, white space, entities, scripts: where tokenizers differ, it shows here.
 _PROBES = ("A photo of the Orange-Tree's  leaves!", "naïve ÉCOLE 3.14 &amp; a_b <b>", "고양이 猫 кошка 🐈", "")
 
@@ -116,7 +117,7 @@ def identity(clip: nn.Module, tokenizer: Tokenizer, provenance: Mapping[str, str
         **{name: str(provenance.get(name, "")) for name in _FACTS},
         "device": next(clip.parameters()).device.type,
         "products": products_of_float32(),
-        "tower": weights_print(clip, _BESIDE_TEXT),
+        "tower": f"{weights_print(clip, _BESIDE_TEXT)} {_sums(clip)}",
         "tokenizer": tokenizer_print(tokenizer, context_length(clip, tokenizer)),
     }
 
@@ -140,6 +141,16 @@ def weights_print(clip: nn.Module, but: tuple[str, ...] = ()) -> str:
             settings = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str)}
             digest.update(f"{place} {sorted((settings | {'name_or_path': ''}).items())}".encode())
     return digest.hexdigest()
+
+
+def _sums(clip: nn.Module) -> int:
+    """Sum the bits of all of a text tower's numbers up, which shows what a sample of them does not."""
+    total = 0
+    for name, tensor in clip.state_dict().items():
+        if not name.startswith(_BESIDE_TEXT):
+            bits = tensor.detach().contiguous().reshape(-1).view(_BITS[tensor.element_size()])
+            total = total * 31 + int(bits.sum(dtype=torch.int64))
+    return total % 2**63
 
 
 def live_print(clip: nn.Module) -> str:

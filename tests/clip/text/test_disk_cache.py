@@ -158,19 +158,39 @@ def test_other_numbers_in_the_text_tower_are_another_model_whatever_its_file_was
     assert not told, "the image tower does not change what texts are"
 
 
+WAYS = {
+    "asked": lambda changed: changed,
+    "cleared": lambda changed: changed.clear() or changed,
+    "copied": lambda changed: copy.copy(changed),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("is_asked_before", [True, False])
-def test_texts_of_weights_that_were_changed_by_hand_are_not_kept_as_those_of_the_file(tmp_path, is_asked_before):
+def test_texts_of_weights_that_were_changed_by_hand_are_not_kept_as_those_of_the_file(tmp_path, is_asked_before, way):
     clip, more = build(seed=2), [f"{text}, again" for text in TEXTS]
     changed = bank(tmp_path, clip)
     if is_asked_before:
         changed.encode(TEXTS)
     with torch.no_grad():  # a few numbers, which no sample of them shows
         clip.token_embedding.weight[TOKENIZER(["photo"])[0, 1]].add_(torch.randn(16))
+    changed = WAYS[way](changed)
     assert torch.equal(changed.encode(more + TEXTS[:1])[0], bank(False, clip).encode(more + TEXTS[:1])[0])
     assert not torch.equal(changed.encode(TEXTS), bank(tmp_path, build(seed=2)).encode(TEXTS))
     fresh = build(seed=2)
     assert torch.equal(bank(tmp_path, fresh).encode(more), bank(False, fresh).encode(more))
-    assert "not kept on disk" in repr(changed)
+
+
+def test_settings_that_change_no_number_and_are_set_back_lose_nothing_on_disk(tmp_path):
+    clip = build(seed=2)
+    first = bank(tmp_path, clip)
+    first.encode(TEXTS)
+    clip.transformer.grad_checkpointing = True
+    first.encode(["another"])
+    clip.transformer.grad_checkpointing = False
+    told = []
+    bank(tmp_path, clip).encode(TEXTS, progress=lambda *numbers: told.append(numbers))
+    assert not told and "kept in" in repr(first)
 
 
 def test_a_text_that_was_cut_on_request_is_still_refused_in_the_next_session(tmp_path):
