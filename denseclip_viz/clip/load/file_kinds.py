@@ -74,8 +74,8 @@ def read_file(file: Path) -> Any:
     start = refuse_foreign(file)
     is_header = start[8:9] == b"{" and int.from_bytes(start[:8], "little") < file.stat().st_size
     try:
-        # which it reads without fault
-        with silenced("Detected pickle protocol"), file.open("rb") as stream:
+        # readers remark on what they read all the same, or refuse: protocols, escapes in names
+        with silenced(), file.open("rb") as stream:
             if is_header:
                 return load_file(file)
             if start.startswith(b"PK"):

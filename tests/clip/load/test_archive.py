@@ -201,6 +201,15 @@ def test_broken_archives_are_errors_of_ours(name, data, archives, tmp_path):
         assert "w.pt" in error.got
 
 
+def test_what_readers_remark_on_a_broken_name_is_not_shown(archives, tmp_path):
+    content = bytearray(archives["saved.pt"])
+    at = content.index(b"\x80\x02") + 2
+    content[at : at + 7] = b"S'\\o'\n."
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(WeightsError, match="w.pt"):
+        read_checkpoint(tmp_path / "w.pt")
+
+
 @given(data=st.binary(max_size=300))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_in_place_of_the_pickle_are_errors_of_ours(data, tmp_path):
