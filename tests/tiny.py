@@ -16,7 +16,7 @@ import torch
 from oracle import Vit
 from torch import nn
 
-from denseclip_viz.clip.load.weights import undrawn
+from denseclip_viz.clip.load.weights import Drawn
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -86,7 +86,7 @@ def _build(vision: dict, *, seed: int, dtype: torch.dtype, sharpness: float, **o
     vision = vision | {name: value for name, value in options.items() if name in known}
     options = {name: value for name, value in options.items() if name not in known}
     embed_dim, text = options.pop("embed_dim", 24), TEXT | options.pop("text", {})
-    with undrawn():
+    with Drawn(filled=False):
         model = CLIP(embed_dim, CLIPVisionCfg(**vision), CLIPTextCfg(**text), **options)
     return randomise(model.to(dtype), seed, sharpness)
 
@@ -176,7 +176,7 @@ def tiny_tower(kind: str, *, seed: int = 0, dtype: torch.dtype = torch.float64, 
     name, pool, smaller, cell = TIMM[kind]
     conv = kind in ("ConvNeXt", "ConvNeXt-mlp", "FastViT", "Swin")
     smaller = smaller if conv else {**smaller, "depth": 2, "img_size": 3 * cell} | options
-    with smaller_timm(smaller), undrawn():
+    with smaller_timm(smaller), Drawn(filled=False):
         proj = "mlp" if kind.endswith("mlp") else None if pool in ("token", "map") else "linear"
         proj = "none" if kind == "SigLIP" else None if kind == "FastViT" else proj
         width = 32 if kind == "SigLIP" else 24

@@ -32,10 +32,10 @@ def reduced_gradients(
 def _in_groups(scores: Tensor, inputs: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
     each = torch.eye(len(scores), dtype=scores.dtype, device=scores.device)
     per_row = sum(x.nelement() * x.element_size() for x in inputs)
+    # to look for anomalies in every gradient has no batched form
+    is_watched = torch.is_anomaly_enabled() and torch.is_anomaly_check_nan_enabled()
     for rows in each.split(max(1, BYTES // max(1, per_row))):
-        if (
-            torch.is_anomaly_enabled() and torch.is_anomaly_check_nan_enabled()
-        ):  # whose look at every gradient has no batched form
+        if is_watched:
             alone = [torch.autograd.grad(scores, inputs, row, retain_graph=True) for row in rows]
             yield tuple(torch.stack(parts) for parts in zip(*alone, strict=True))
         else:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble as ensemble
-from denseclip_viz.errors import PromptError, shown_elsewhere, silenced
+from denseclip_viz.errors import PromptError, silenced
 from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.map_scores import Floats
@@ -254,7 +254,7 @@ def _cosines(dense: Tensor, vectors: Tensor) -> Tensor:
 def _refined(value: Tensor, trace: Trace) -> Iterator[Tensor]:
     """Refine as the paper does; where denoising removes every class, no pixel gets a name."""
     assert trace.keys is not None
-    with shown_elsewhere(), silenced("prompt denoising removed every prompt"):
+    with silenced("prompt denoising removed every prompt"):
         denoised, present = prompt_denoising(value, 0.5, trace.geometry.in_sight)
     yield key_smoothing(value, trace.keys)
     yield key_smoothing(value, trace.keys, normalisation="official")

@@ -18,7 +18,7 @@ from torch import Tensor
 from denseclip_viz import toyworld
 from denseclip_viz.clip.load.checkpoints import Loaded, load_clip
 from denseclip_viz.clip.load.tokenizer import clips_own
-from denseclip_viz.clip.load.weights import hash_start, require_finite, undrawn
+from denseclip_viz.clip.load.weights import Drawn, hash_start, require_finite
 from denseclip_viz.errors import ModelNameError, PromptError, WeightsError, warn
 from denseclip_viz.files import make_folder, save_bytes
 from denseclip_viz.prompts import template_set
@@ -61,7 +61,7 @@ def load_compact(folder: str | os.PathLike[str], *, label: str = "", **options: 
         got = f"There is no {WEIGHTS} in {folder}"
         fix = "Train it with `denseclip-viz toyworld train`."
         raise WeightsError(got, expected="a folder written after training", fix=fix)
-    with undrawn():
+    with Drawn(filled=False):
         loaded = load_clip(folder, pretrained="random", **options)
     _fill(loaded.clip.state_dict(), _tensors(file), file)
     require_finite(loaded.clip, file)

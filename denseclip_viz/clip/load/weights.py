@@ -113,11 +113,6 @@ class Drawn(TorchFunctionMode):
         return {**given, "generator": given.get("generator") or self._chance} if device.type == "cpu" else given
 
 
-def undrawn() -> Drawn:
-    """Fill nothing with random numbers."""
-    return Drawn(filled=False)
-
-
 def fill(clip: nn.Module, checkpoint: Checkpoint, *, name: str) -> str:
     """Put a checkpoint into a new model of open_clip: all tensors or none.
 

@@ -25,7 +25,7 @@ from open_clip.model import _build_vision_tower
 
 from denseclip_viz.clip.forward import ForwardOptions, decompose
 from denseclip_viz.clip.load.models import UNSUPPORTED, known_models
-from denseclip_viz.clip.load.weights import undrawn
+from denseclip_viz.clip.load.weights import Drawn
 from denseclip_viz.clip.towers import tower_for
 from denseclip_viz.clip.towers.tower import TOLERANCE, check_recomposition
 
@@ -96,7 +96,7 @@ def build(embed_dim, vision, quick_gelu):
         resnet = isinstance(vision["layers"], list)
         side = 5 * (32 if resnet else vision["patch_size"])
         vision = {**vision, "layers": [1, 1, 1, 1] if resnet else 2, "image_size": side}
-    with patch, undrawn():
+    with patch, Drawn(filled=False):
         visual = _build_vision_tower(embed_dim, copy.deepcopy(vision), quick_gelu)
     return tiny.randomise(visual), size, smaller, side
 
