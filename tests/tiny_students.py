@@ -1,7 +1,5 @@
 """Students of a few hundred numbers, that learn in milliseconds."""
 
-import sys
-
 import torch
 from torch import nn
 
@@ -30,9 +28,4 @@ QUICK = {"crop": 64, "batch": 2, "progress": False}
 def main(folder: str) -> None:
     """Train in a process that can be killed at any moment; keep every step."""
     learning.build = tiny
-    torch.set_num_threads(1)
     dcv.plus.train(dcv.load(), dcv.toyworld.dataset(12, size=64), folder, steps=16, guided=8, every=0, **QUICK)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -4,11 +4,13 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
+import signal
+import time
+import warnings
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from feature_stores import folder_of, picture, quietly
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from judge import held
+from processes import result_of
 from test_broken_places import almost_full
 from torch.nn import functional as F
 
@@ -318,34 +321,33 @@ def test_any_split_over_calls_gives_the_same_bytes(vit, files, tmp_path_factory,
     assert content(place / "parts") == content(place / "whole")
 
 
-KILLED = """
-import os, random, signal, sys, time, warnings
-from pathlib import Path
-import denseclip_viz as dcv
-warnings.simplefilter("ignore")
-folder, place, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-model, images = dcv.load(folder, device="cpu"), sorted(Path(sys.argv[4]).iterdir())
-def run(store):
-    dcv.features.encode(model, images, store, batch_size=2, progress=False)
-def content(store):
-    return {str(p.relative_to(store)): p.read_bytes() for p in sorted(store.rglob("*")) if p.is_file()}
-run(place / "whole")
-began = time.monotonic()
-run(place / "again")
-lasted, killed = time.monotonic() - began, 0
-for moment in range(8):
-    store = place / str(moment)
-    for _ in range(2):
-        if not (child := os.fork()):
-            run(store)
-            os._exit(0)
-        time.sleep(random.Random(seed + moment).uniform(0, lasted))
-        os.kill(child, signal.SIGKILL)
-        killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-    run(store)
-    assert content(store) == content(place / "whole"), moment
-print("killed", killed)
-"""
+def bytes_in(store):
+    return {str(file.relative_to(store)): file.read_bytes() for file in store.rglob("*") if file.is_file()}
+
+
+def killed_at_any_moment(folder, place, seed):
+    """How many of sixteen runs were killed before their end; those after them left what one run leaves."""
+    warnings.simplefilter("ignore")
+    model, images = dcv.load(folder, device="cpu"), sorted((place / "images").iterdir())
+    run = partial(dcv.features.encode, model, images, batch_size=2, progress=False)
+    run(place / "whole")
+    began = time.monotonic()
+    run(place / "again")
+    lasted, killed = time.monotonic() - began, 0
+    for moment in range(8):
+        store = place / str(moment)
+        for _ in range(2):
+            if not (child := os.fork()):
+                try:
+                    run(store)
+                finally:
+                    os._exit(0)
+            time.sleep(random.Random(seed + moment).uniform(0, lasted))
+            os.kill(child, signal.SIGKILL)
+            killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        run(store)
+        assert bytes_in(store) == bytes_in(place / "whole"), (seed, moment)
+    return killed
 
 
 @pytest.mark.slow  # 26 runs in a process of its own
@@ -354,11 +356,8 @@ def test_a_kill_at_any_moment_changes_no_byte(model_folder, tmp_path):
     (tmp_path / "images").mkdir()
     for i in range(16):
         picture(tmp_path / "images" / f"{i:02d}.png", seed=i)
-    seed = random.randrange(1000)
-    call = [sys.executable, "-c", KILLED, str(model_folder("vit")), str(tmp_path), str(seed), str(tmp_path / "images")]
-    done = subprocess.run(call, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (seed, done.stderr[-800:])
-    assert int(done.stdout.split()[1]) >= 1, "none was killed before its end"
+    folder = str(model_folder("vit"))
+    assert result_of(killed_at_any_moment, folder, tmp_path, random.randrange(1000)) >= 1, "each came to its end"
 
 
 def test_a_second_call_encodes_nothing_and_tries_nothing_broken_again(vit, files, tmp_path, monkeypatch):

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 import warnings
 from functools import partial
@@ -16,6 +12,7 @@ import pytest
 import xarray as xr
 from contests import PROMPTS, blobs, images
 from PIL import Image
+from processes import killed
 
 import denseclip_viz as dcv
 from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
@@ -137,14 +134,10 @@ def test_what_cannot_be_evaluated_is_refused(tiny, templates, change, error, sai
         dcv.measure.evaluate(tiny, given["dataset"], templates, given["metric"], progress=False)
 
 
-KILLED = """
-import sys, time
-sys.path.insert(0, {here!r})
-from test_evaluation import dcv, question
-model, scenes, candidates = question()
-slowly = (scene for scene in scenes if not time.sleep(0.1))
-dcv.measure.evaluate(model, slowly, candidates, "iou_best", store={store!r}, batch_size=4, progress=False)
-"""
+def evaluate_slowly(store):
+    model, scenes, candidates = question()
+    slowly = (scene for scene in scenes if not time.sleep(0.1))
+    dcv.measure.evaluate(model, slowly, candidates, "iou_best", store=store, batch_size=4, progress=False)
 
 
 def question():
@@ -154,14 +147,8 @@ def question():
 
 
 def test_a_killed_run_goes_on_where_it_was_and_gives_the_same_bits(tmp_path):
-    store, here = tmp_path / "scores.jsonl", os.path.dirname(__file__)
-    code = KILLED.format(here=here, store=str(store))
-    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.path.dirname(here)})
-    until = time.monotonic() + 300
-    while (not store.is_file() or store.read_bytes().count(b"\n") < 5) and time.monotonic() < until:
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    store = tmp_path / "scores.jsonl"
+    killed(lambda: store.is_file() and store.read_bytes().count(b"\n") >= 5, evaluate_slowly, store)
     known = store.read_bytes().count(b'"values"')
     assert 2 <= known < 24
     with open(store, "ab") as file:  # what a kill in the middle of a line leaves

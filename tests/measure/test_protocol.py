@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -14,6 +10,7 @@ import pytest
 import torch
 import xarray as xr
 from PIL import Image
+from processes import killed
 from torch.nn.functional import interpolate
 
 import denseclip_viz as dcv
@@ -152,19 +149,19 @@ def test_any_order_and_any_split_give_the_same_integers(load_tiny):
     assert whole.confusion.dtype == np.int64
 
 
-KILLED = """
-import sys, time
-sys.path.insert(0, {here!r})
-from test_protocol import question
-model, scenes, options = question()
-from denseclip_viz.measure.protocol import evaluate_segmentation
 class Slow:
-    classes = scenes.classes
-    name = scenes.name
+    """A data set whose images take their time."""
+
+    def __init__(self, scenes):
+        self.scenes, self.classes, self.name = scenes, scenes.classes, scenes.name
+
     def __iter__(self):
-        return (scene for scene in scenes if not time.sleep(0.05))
-evaluate_segmentation(model, Slow(), store={store!r}, **options)
-"""
+        return (scene for scene in self.scenes if not time.sleep(0.05))
+
+
+def evaluate_slowly(store):
+    model, scenes, options = question()
+    evaluate_segmentation(model, Slow(scenes), store=store, **options)
 
 
 def question():
@@ -174,14 +171,8 @@ def question():
 
 @pytest.mark.slow  # a process of its own
 def test_a_killed_run_goes_on_to_the_same_integers(tmp_path):
-    store, here = tmp_path / "counts.jsonl", os.path.dirname(__file__)
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(here)}
-    process = subprocess.Popen([sys.executable, "-c", KILLED.format(here=here, store=str(store))], env=environment)
-    until = time.monotonic() + 300
-    while (not store.is_file() or store.read_bytes().count(b"\n") < 4) and time.monotonic() < until:
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    store = tmp_path / "counts.jsonl"
+    killed(lambda: store.is_file() and store.read_bytes().count(b"\n") >= 4, evaluate_slowly, store)
     assert 1 <= store.read_bytes().count(b'"confusion"') < 10
     model, scenes, options = question()
     resumed = evaluate_segmentation(model, scenes, store=store, **options)

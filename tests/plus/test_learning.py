@@ -1,18 +1,14 @@
 """DenseCLIP+ in training: from which labels a student learns, by which rate, and that nothing stops it for good."""
 
 import dataclasses
-import os
 import random
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import killed
 from tiny_students import QUICK, TinyNetwork, main, tiny
 from torch.nn import functional as F
 
@@ -275,22 +271,12 @@ def test_sgd_with_momentum_goes_on_too(quick, tmp_path):
 
 @pytest.mark.slow
 def test_a_training_that_is_killed_at_any_moment_ends_as_one_that_was_not(tmp_path, monkeypatch):
-    script, step = Path(__file__).parents[1] / "tiny_students.py", random.randrange(2, 12)
-    killed = subprocess.Popen([sys.executable, script, tmp_path / "killed"], env={**os.environ, "OMP_NUM_THREADS": "1"})
-    until = time.monotonic() + 120
-    while killed.poll() is None and time.monotonic() < until:
-        kept = tmp_path / "killed" / STATE
-        if kept.is_file() and read_checkpoint(kept.parent).facts["step"] >= step:
-            killed.send_signal(signal.SIGKILL)
-            break
-        time.sleep(0.01)
-    killed.wait()
-    assert read_checkpoint(tmp_path / "killed").facts["step"] < 16
-    threads = torch.get_num_threads()
+    step, folder = random.randrange(2, 12), tmp_path / "killed"
+    killed(lambda: (folder / STATE).is_file() and read_checkpoint(folder).facts["step"] >= step, main, folder)
+    assert read_checkpoint(folder).facts["step"] < 16
     monkeypatch.setattr(learning, "build", tiny)
     for name in ("killed", "whole"):
         main(tmp_path / name)
-    torch.set_num_threads(threads)
     one, other = (read_checkpoint(tmp_path / name) for name in ("killed", "whole"))
     assert one.facts["step"] == other.facts["step"] == 16
     assert torch.equal(one.tensors.pop("curves").nan_to_num(), other.tensors.pop("curves").nan_to_num())

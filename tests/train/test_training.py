@@ -11,7 +11,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import killed
 from typer.testing import CliRunner
 
 import denseclip_viz as dcv
@@ -105,20 +105,15 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been_stopped(tmp_path, scen
     assert _same(whole, _trained(tmp_path / "parts"))
 
 
+def _every_step_kept(folder):
+    train("tiny", folder, every=0.0, ahead=False)
+
+
 def test_a_killed_training_goes_on_where_its_checkpoint_is(tmp_path):
-    code = (
-        "import sys, torch; torch.set_num_threads(1)\n"
-        "from denseclip_viz.train.contrastive import train\n"
-        "train('tiny', sys.argv[1], every=0.0, ahead=False)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "killed")])
-    until = time.monotonic() + 60
-    while not (tmp_path / "killed" / "state.safetensors").is_file() and time.monotonic() < until:
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert read_checkpoint(tmp_path / "killed") is not None
-    assert _same(_trained(tmp_path / "whole"), _trained(tmp_path / "killed"))
+    folder = tmp_path / "killed"
+    killed((folder / "state.safetensors").is_file, _every_step_kept, folder)
+    assert read_checkpoint(folder) is not None
+    assert _same(_trained(tmp_path / "whole"), _trained(folder))
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -32,6 +32,7 @@ _NUMBERS = {
 }
 # whatever else a module draws itself with comes down to these; by name, as transformers puts its own in torch's place
 _FILLING = frozenset(("normal_", "uniform_", "kaiming_uniform_"))
+_SHAPING = frozenset(("erfinv_", "clamp_"))  # of what was drawn evenly a normal distribution, cut off
 _MAKING = frozenset((torch.randn, torch.rand, torch.randint, torch.randperm))
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -99,7 +100,8 @@ class Drawn(TorchFunctionMode):
     ) -> Any:
         """Give a tensor back as it came, or draw it by this seed."""
         given = kwargs or {}
-        if getattr(call, "__name__", "") in _FILLING:
+        name = getattr(call, "__name__", "")
+        if name in _FILLING or (name in _SHAPING and not self._filled):
             tensor = args[0] if args else given["tensor"]
             if not self._filled:
                 return tensor

@@ -1,12 +1,9 @@
 """Text vectors on disk: found again, never half-written, never of another model, and never in the way."""
 
 import copy
-import json
 import os
 import pickle
 import sqlite3
-import subprocess
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,6 +12,8 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from fill_bank import fill
+from processes import result_of
 
 import denseclip_viz as dcv
 from denseclip_viz.clip.text import disk_cache
@@ -68,10 +67,7 @@ def forked(tmp_path_factory):
     """What came of twenty processes that were killed, and of two at once."""
     if not hasattr(os, "fork"):
         pytest.skip("kill -9 is of systems that fork")
-    script = [sys.executable, Path(__file__).with_name("fill_bank.py"), tmp_path_factory.mktemp("bank"), "20"]
-    done = subprocess.run(script, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return result_of(fill, tmp_path_factory.mktemp("bank"), 20)
 
 
 def test_a_second_session_encodes_nothing(tmp_path):

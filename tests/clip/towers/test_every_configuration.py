@@ -72,7 +72,7 @@ def architectures():
 
 def structure(embed_dim, vision, quick_gelu):
     """What a tower is made of, whatever its sizes: classes, parameters without their numbers, options."""
-    with torch.device("meta"):
+    with torch.device("meta"), Drawn(filled=False):
         visual = _build_vision_tower(embed_dim, copy.deepcopy(vision), quick_gelu)
     classes = {type(module).__name__ for module in visual.modules()}
     parameters = {re.sub(r"\d+", "#", name) for name, _ in visual.named_parameters()}
@@ -87,7 +87,7 @@ def structures():
 
 
 def build(embed_dim, vision, quick_gelu):
-    with torch.device("meta"):
+    with torch.device("meta"), Drawn(filled=False):
         size = sum(p.numel() for p in _build_vision_tower(embed_dim, copy.deepcopy(vision), quick_gelu).parameters())
     smaller, patch, side = size > LARGEST, contextlib.nullcontext(), vision.get("image_size", 224)
     if smaller and (name := vision.get("timm_model_name")):

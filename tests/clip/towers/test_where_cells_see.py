@@ -40,18 +40,19 @@ def no_gates(monkeypatch):
     monkeypatch.setattr(AlignVisionSqueezeExciteLayer, "forward", lambda self, x: x)
 
 
-def middle(tower, layer, side):
-    """A cell in the middle, pixels of a cell, and the mean place of what moves it, weighed by how much."""
+def off_their_cells(tower, layers, side):
+    """By layer: how far from the middle of a cell lies what moves it, weighed by how much."""
     pixels = torch.zeros(1, 3, side, side, dtype=torch.float64, requires_grad=True)
-    with record(tower.taps(), [layer], raw=True) as seen:
+    with record(tower.taps(), layers, raw=True) as maps:
         tower.visual(pixels)
-    grid = seen[layer].shape[-2:]
-    cell = grid[0] // 2, grid[1] // 2 - 1
-    taken = seen[layer][0, :, cell[0], cell[1]].sum()
-    weights = torch.autograd.grad(taken, pixels)[0][0].abs().sum(0)
     places = torch.arange(side, dtype=torch.float64)
-    found = [float((weights.sum(axis) * places).sum() / weights.sum()) for axis in (1, 0)]
-    return np.array(cell), side // grid[0], np.array(found)
+    for layer in layers:
+        grid = maps[layer].shape[-2:]
+        cell, size = (grid[0] // 2, grid[1] // 2 - 1), side // grid[0]
+        taken = maps[layer][0, :, cell[0], cell[1]].sum()
+        weights = torch.autograd.grad(taken, pixels, retain_graph=True)[0][0].abs().sum(0)
+        middle = [float((weights.sum(axis) * places).sum() / weights.sum()) for axis in (1, 0)]
+        yield layer, np.array(middle) - (np.array(cell) * size + (size - 1) / 2)
 
 
 @pytest.mark.parametrize(("padding", "last"), PADDING.values(), ids=PADDING)
@@ -59,9 +60,8 @@ def test_the_shift_of_every_layer_is_where_the_pixels_lie_that_move_its_cells(pa
     model = even(align_models.make(dtype=torch.float64, depthwise_padding=padding))
     tower, side = tower_of(Align(model, pad=0, context_length=16).eval()), 640
     assert tower.cell == (32, 32) and tower.grid(torch.zeros(1, 3, side, side)) == (20, 20)
-    for layer in (*tower.layers, "pool.input"):
-        cell, size, found = middle(tower, layer, side)
-        np.testing.assert_allclose(found - (cell * size + (size - 1) / 2), tower.shift(layer), atol=1e-6)
+    for layer, off in off_their_cells(tower, (*tower.layers, "pool.input"), side):
+        np.testing.assert_allclose(off, tower.shift(layer), atol=1e-6)
     assert tower.shift("pool.input") == (last, last)
 
 
@@ -76,10 +76,9 @@ def test_the_other_towers_of_maps_say_too_where_their_cells_see(name, shifts, mo
     create = timm.create_model
     monkeypatch.setattr(timm, "create_model", lambda name, **given: create(name, **given, **TIMM[name][0]))
     tower = tower_for(even(tiny.randomise(TimmModel(name, 8, image_size=768, pool="", proj="linear").double())))
-    for layer, shift in zip(tower.layers, shifts, strict=True):
+    for shift, (layer, off) in zip(shifts, off_their_cells(tower, tower.layers, 768), strict=True):
         assert tower.shift(layer) == (shift, shift)
-        cell, size, found = middle(tower, layer, 768)
-        np.testing.assert_allclose(found - (cell * size + (size - 1) / 2), shift, atol=1e-6)
+        np.testing.assert_allclose(off, shift, atol=1e-6)
     assert tower.shift("pool.input") == (shifts[-1], shifts[-1])
 
 

@@ -1,14 +1,12 @@
 """Processes that fill a text bank on disk and die: what tests/clip/text/test_disk_cache.py runs beside itself.
 
-A process of its own, because it forks: each child has the model at once. Every child ends by `os._exit`.
+In a process of its own, because it forks: each child has the model at once. Every child ends by `os._exit`.
 """
 
-import json
 import os
 import random
 import signal
 import sqlite3
-import sys
 import time
 import traceback
 import warnings
@@ -106,10 +104,9 @@ def together(folder, clip):
     return {"kept": [written(folder, clip, texts)], "of": len(texts)}
 
 
-if __name__ == "__main__":
-    torch.set_num_threads(1)
+def fill(folder, rounds):
+    """What came of as many processes that were killed, and of two at once."""
     # every batch is written, each time that a bank opens its file: so a kill hits a write as often as it can
     bank.TextCache = partial(bank.TextCache, least=1, seconds=0)
-    folder, rounds = sys.argv[1:]
     clip = build()
-    print(json.dumps({"killed": kill(folder, clip, int(rounds)), "together": together(Path(folder, "new"), clip)}))
+    return {"killed": kill(folder, clip, rounds), "together": together(Path(folder, "new"), clip)}
