@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 import time
 import warnings
@@ -18,6 +16,7 @@ import pytest
 import torch
 import xarray as xr
 from contests import PROMPTS, images
+from processes import killed, result_of
 from worker_metrics import Counts, Numbers, Squares, number_of, same
 
 import denseclip_viz as dcv
@@ -187,13 +186,12 @@ def question(folder, deadly=()):
     return model, scenes, dcv.measure.template_candidates(model, prompts), Counts(str(folder), deadly)
 
 
-RUN = """
-import torch, sys
-torch.set_num_threads(1)
-sys.path.insert(0, {here!r})
-from test_engines import dcv, question
-dcv.measure.evaluate(*question({folder!r}, {deadly!r}), store={store!r}, batch_size=4, engine=2, progress=False)
-"""
+def drive(folder, deadly, store):
+    dcv.measure.evaluate(*question(folder, deadly), store=store, batch_size=4, engine=2, progress=False)
+
+
+def lines_of_images(store):
+    return store.read_bytes().count(b'"values"') if store.is_file() else 0
 
 
 def alive(process):
@@ -203,66 +201,52 @@ def alive(process):
     return False
 
 
-@pytest.mark.slow  # five processes that load a model each
+@pytest.mark.slow  # three processes that load a model each
 def test_whatever_is_killed_the_integers_are_those_of_one_process(tmp_path):
-    here, store, deadly = os.path.dirname(__file__), tmp_path / "counts.jsonl", (17,)
-    model, scenes, candidates, counts = question(tmp_path, deadly)
+    store, deadly = tmp_path / "counts.jsonl", (2,)
+    model, scenes, candidates, counts = question(tmp_path)
     assert [number_of(scene) for scene in scenes] == list(range(24))
-    whole = dcv.measure.evaluate(model, scenes, candidates, Counts(str(tmp_path)), batch_size=4, progress=False)
-    mine = {f"process {os.getpid()}"}
-    code = RUN.format(here=here, folder=str(tmp_path), deadly=deadly, store=str(store))
-    driver = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.path.dirname(here)})
+    whole = dcv.measure.evaluate(model, scenes, candidates, counts, batch_size=4, progress=False)
+    mine = f"process {os.getpid()}"
+    done = partial(lines_of_images, store)
+    killed(lambda: done() >= 6, drive, tmp_path, deadly, store)
+    assert 6 <= done() < 24
+    workers = [int(file.name.split()[1]) for file in tmp_path.glob("process *") if file.name != mine]
     until = time.monotonic() + 300
-    while (not store.is_file() or store.read_bytes().count(b'"values"') < 6) and time.monotonic() < until:
-        time.sleep(0.005)
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
-    known = store.read_bytes().count(b'"values"')
-    workers = [int(file.name.split()[1]) for file in tmp_path.glob("process *") if file.name not in mine]
     while any(map(alive, workers)) and time.monotonic() < until:
         time.sleep(0.01)
     assert workers and not any(map(alive, workers)), "a worker ends with the process that it works for"
-    assert 6 <= known < 24
-    options = {"store": store, "batch_size": 4, "engine": 1, "progress": False}
-    resumed = dcv.measure.evaluate(model, scenes, candidates, counts, **options)
+    assert (tmp_path / "mark scene 2").exists(), "a worker was killed too"
+    _, _, _, again = question(tmp_path, deadly)
+    resumed = dcv.measure.evaluate(model, scenes, candidates, again, store=store, batch_size=4, progress=False)
     xr.testing.assert_identical(resumed, whole)
     assert resumed.won.dtype == np.int64 and resumed.won.values.tobytes() == whole.won.values.tobytes()
-    assert (tmp_path / "mark scene 17").exists(), "a worker was killed too"
-    lines = store.read_text().splitlines()
-    assert sum('"values"' in line for line in lines) == 24, "no image is kept twice"
+    assert done() == 24, "no image is kept twice"
 
 
-BUSY = 75  # the exit code of a run for which Ray did not start
-RAY = """
-import torch, sys
-torch.set_num_threads(1)
-sys.path.insert(0, {here!r})
-import numpy as np
-from test_engines import Ray, dcv, os, question
-asked = question({folder!r}, (13,))
-try:
-    over = dcv.measure.evaluate(*asked, batch_size=4, engine=Ray(workers=2), progress=False)
-except dcv.DenseclipVizError as error:
-    sys.exit({busy} if error.got.startswith("No Ray at this machine") else repr(error))
-import ray
-assert not ray.is_initialized() and "RAY_USAGE_STATS_ENABLED" not in os.environ
-np.save({file!r}, over.won.values)
-"""
+def over_ray(folder):
+    """The cells won, or None where Ray did not start."""
+    try:
+        asked = question(folder, (13,))
+        over = dcv.measure.evaluate(*asked, batch_size=4, engine=Ray(workers=2), progress=False)
+    except WorkerError as error:
+        if error.got.startswith("No Ray at this machine"):
+            return None
+        raise
+    import ray
+
+    assert not ray.is_initialized() and "RAY_USAGE_STATS_ENABLED" not in os.environ
+    return over.won.values
 
 
 @pytest.mark.slow  # Ray starts six processes of its own, and each worker loads a model
 def test_over_ray_too_a_killed_worker_changes_nothing(tmp_path):
     pytest.importorskip("ray")
-    here, file = os.path.dirname(__file__), tmp_path / "won.npy"
-    # in a process of its own: what Ray leaves open would be a failure of whichever test comes later
-    code = RAY.format(here=here, folder=str(tmp_path), file=str(file), busy=BUSY)
-    run = [sys.executable, "-c", code], {"env": {**os.environ, "PYTHONPATH": os.path.dirname(here)}}
     for _ in range(3):  # Ray gives itself half a minute to start, which a busy machine may not have
-        if (status := subprocess.run(run[0], **run[1]).returncode) != BUSY:
+        # in a process of its own: what Ray leaves open would be a failure of whichever test comes later
+        if (over := result_of(over_ray, tmp_path)) is not None:
             break
-    assert status == 0
     assert (tmp_path / "mark scene 13").exists() and len(list(tmp_path.glob("process *"))) == 3, "two, and one anew"
-    model, scenes, candidates, _ = question(tmp_path)
-    whole = dcv.measure.evaluate(model, scenes, candidates, Counts(str(tmp_path)), batch_size=4, progress=False)
-    over = np.load(file)
+    model, scenes, candidates, counts = question(tmp_path)
+    whole = dcv.measure.evaluate(model, scenes, candidates, counts, batch_size=4, progress=False)
     assert over.dtype == np.int64 and over.tobytes() == whole.won.values.tobytes()
