@@ -87,9 +87,12 @@ def known_models(pattern: str = "*") -> dict[str, ModelFacts]:
     """
     import open_clip
 
+    table = _table()
     names = [name for name in open_clip.list_models() if fnmatch.fnmatchcase(name, pattern)]
-    configs = {name: open_clip.get_model_config(name) for name in names}
-    return {name: _table().get(name) or describe(config) for name, config in configs.items() if "vision_cfg" in config}
+    # of these alone: for each that it is asked for, open_clip copies all that it has
+    new = {name: open_clip.get_model_config(name) for name in names if name not in table}
+    table = table | {name: describe(config) for name, config in new.items() if "vision_cfg" in config}
+    return {name: table[name] for name in names if name in table}
 
 
 def describe(config: Mapping[str, Any]) -> ModelFacts:

@@ -11,6 +11,7 @@ import denseclip_viz as dcv
 from denseclip_viz.clip.load import models as listing
 from denseclip_viz.clip.load.checkpoints import load_clip
 from denseclip_viz.clip.load.models import UNSUPPORTED, describe, fitting_models, known_models
+from denseclip_viz.clip.load.weights import Drawn
 from denseclip_viz.clip.text.text_towers import trimming_of_config
 from denseclip_viz.errors import ModelNameError, WeightsError
 
@@ -50,7 +51,7 @@ def test_the_sizes_of_every_supported_model_are_told_apart():
             continue
         if "text_arch" in config["text_cfg"] or "timm_model_name" in config["vision_cfg"]:
             continue
-        with torch.device("meta"):
+        with torch.device("meta"), Drawn(filled=False):
             clip = open_clip.CLIP(**config)
         fits = fitting_models({key: tuple(tensor.shape) for key, tensor in clip.state_dict().items()})
         (fit,) = fits  # of two that differ in the activation alone the plain one
