@@ -22,7 +22,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 TABLES = ("embedding", "pos_embed", "token", "latent", "relative_position_bias_table", "rel_pos.mlp")
 BRANCH = 0.5  # on what a bottleneck adds: random running statistics tame nothing, deep maps would blow up
-LARGE = 2**21  # numbers from which on they are drawn in single precision: as random, and in a fifth of the time
+LARGE, PERIOD = 2**21, 65_537  # numbers; a prime, so that no two rows of a large tensor are alike
 RESNET = {"layers": (1, 1, 1, 1), "width": 16, "image_size": 96, "head_width": 64}
 VIT = {"layers": 3, "width": 48, "head_width": 16, "patch_size": 8, "image_size": 32}
 MEAN = {"timm_model_name": "test_convnext", "timm_pool": "", "timm_proj": "linear", "image_size": 96}
@@ -52,20 +52,26 @@ def new_values(name: str, parameter: torch.Tensor, noise: torch.Tensor, sharpnes
     return values
 
 
-def randomise(module: Module, seed: int = 0, sharpness: float = 2.0) -> Module:
+def randomise(module: Module, seed: int = 0, sharpness: float = 2.0, *, large: int = LARGE) -> Module:
     """Give every parameter and running statistic a random value, in place, whatever the dtype and device.
 
-    `sharpness` scales queries and keys, so attention logits grow by its square.
+    `sharpness` scales queries and keys, so attention logits grow by its square. Of a `large` tensor a part is drawn,
+    and is in it over and over: to draw it takes longer than all that a tower computes.
     """
     generator = torch.Generator().manual_seed(seed)
     tensors = dict(module.named_parameters())
     tensors |= {name: b for name, b in module.named_buffers() if name.endswith(("running_mean", "running_var"))}
     with torch.no_grad():
         for name, tensor in tensors.items():
-            precision = torch.float64 if tensor.numel() < LARGE else torch.float32
-            noise = torch.randn(tensor.shape, generator=generator, dtype=precision)
-            tensor.copy_(new_values(name, tensor.cpu().to(precision), noise, sharpness))
+            noise = _noise(tensor.shape, generator, large)
+            tensor.copy_(new_values(name, tensor.cpu().to(noise.dtype), noise, sharpness))
     return module.eval()
+
+
+def _noise(shape: torch.Size, generator: torch.Generator, large: int) -> torch.Tensor:
+    if (numbers := shape.numel()) < large:
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+    return torch.randn(PERIOD, generator=generator).repeat(-(-numbers // PERIOD))[:numbers].view(shape)
 
 
 _made: dict[str, nn.Module] = {}

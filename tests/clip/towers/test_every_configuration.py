@@ -98,7 +98,7 @@ def build(embed_dim, vision, quick_gelu):
         vision = {**vision, "layers": [1, 1, 1, 1] if resnet else 2, "image_size": side}
     with patch, Drawn(filled=False):
         visual = _build_vision_tower(embed_dim, copy.deepcopy(vision), quick_gelu)
-    return tiny.randomise(visual), size, smaller, side
+    return tiny.randomise(visual, large=2**17), size, smaller, side
 
 
 def fewer(name):
