@@ -7,16 +7,19 @@ are sources, cell ids, tags, what is hidden, and outputs without anything of thi
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import nbformat
-from kernels import environment
+from kernels import environment, warm
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from notebook_dirt import dirt
@@ -33,6 +36,14 @@ STILLS = {"image/png", "image/jpeg"}
 VIEW = "application/vnd.jupyter.widget-view+json"
 KEPT = ("tags", "jupyter")
 IN_JUPYTERLAB = ("00_quickstart.ipynb", "explorer.ipynb")  # the first that people open, with answers, and widgets
+
+
+@contextmanager
+def warm_kernels():
+    """Have `execute` wait for imports once and not for each notebook; gives the process that did them."""
+    with tempfile.TemporaryDirectory() as private, warm(environment(private)) as (folder, server):
+        with patch.dict(os.environ, JUPYTER_PATH=folder):
+            yield server
 
 
 def execute(path):
@@ -135,13 +146,14 @@ def make(path):
 
 def main(names):
     wrong = False
-    for path in [Path(name) for name in names] or sorted(NOTEBOOKS.glob("*.ipynb")):
-        try:
-            said = make(path)
-        except (CellExecutionError, ValueError) as error:
-            said = [f"not written: {error}"]
-        wrong = wrong or bool(said)
-        print(*[f"  {path.name}: {line}" for line in said], sep="\n", end="\n" if said else "")
+    with warm_kernels():
+        for path in [Path(name) for name in names] or sorted(NOTEBOOKS.glob("*.ipynb")):
+            try:
+                faults = make(path)
+            except (CellExecutionError, ValueError) as error:
+                faults = [f"not written: {error}"]
+            wrong = wrong or bool(faults)
+            print(*[f"  {path.name}: {line}" for line in faults], sep="\n", end="\n" if faults else "")
     sys.exit(int(wrong))
 
 

@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kernels import environment
+from kernels import environment, warm
 from watch import SETTLED, until
 
 SETTINGS = {
@@ -157,18 +157,25 @@ def running(folder, private, app="jupyterlab"):
     """Run an app on `folder`, with everything that it keeps in `private`; at the end nothing of it is left."""
     port, token = _free_port(), secrets.token_hex(16)
     _write_settings(private / "settings")
+    environment = _environment(private, token)
     log = private / "server.log"
-    with log.open("wb") as written:
-        server = subprocess.Popen(
-            _command(app, folder, port), cwd=folder, env=_environment(private, token), stdin=subprocess.DEVNULL,
-            stdout=written, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-    lab = Lab(f"http://127.0.0.1:{port}", token, folder, APPS[app][0])
-    try:
-        _wait(lab, server, log)
-        yield lab
-    finally:
-        _end(server)
+    with _kernels(app, environment) as (kernels, _):
+        with log.open("wb") as written:
+            server = subprocess.Popen(
+                _command(app, folder, port), cwd=folder, env=environment | {"JUPYTER_PATH": kernels},
+                stdin=subprocess.DEVNULL, stdout=written, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        lab = Lab(f"http://127.0.0.1:{port}", token, folder, APPS[app][0])
+        try:
+            _wait(lab, server, log)
+            yield lab
+        finally:
+            _end(server)
+
+
+def _kernels(app, environment):
+    """Warm ones where many run; Notebook 7 runs one, and runs it as people do."""
+    return warm(environment) if app == "jupyterlab" else nullcontext(("", None))
 
 
 def _command(app, folder, port):
