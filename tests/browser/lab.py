@@ -58,6 +58,7 @@ LISTEN = """() => {
         if (['dead', 'autorestarting'].includes(status)) window.dcvProblem('kernel', status);
     });
 }"""
+SELDOM = 100  # milliseconds between looks at what takes a kernel seconds; each frame is the default
 RUN_ALL = """() => {
     window.dcvRan = undefined;
     window.jupyterapp.commands.execute('notebook:run-all-cells').then(
@@ -92,13 +93,13 @@ class Lab:
     def open(self, page, name):
         """Open a notebook alone in the page and wait until its kernel is idle; stored outputs stay as they are."""
         page.goto(f"{self.url}/{self.shows}/{name}?reset&token={self.token}")
-        page.wait_for_function(READY, timeout=120_000)
+        page.wait_for_function(READY, timeout=120_000, polling=SELDOM)
         page.evaluate(LISTEN)
 
     def run_all(self, page, *, seconds=300):
         """Run every cell and wait for the end; fails when one of them did, or none ran."""
         page.evaluate(RUN_ALL)
-        page.wait_for_function("() => window.dcvRan !== undefined", timeout=seconds * 1000)
+        page.wait_for_function("() => window.dcvRan !== undefined", timeout=seconds * 1000, polling=SELDOM)
         code = [cell for cell in self.cells(page) if cell["type"] == "code" and cell["source"].strip()]
         assert [error for cell in code for error in cell["errors"]] == []
         assert page.evaluate("() => window.dcvRan") is True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -130,7 +131,8 @@ class Watch:
 @contextmanager
 def watched(browser, *, offline=False, name="page", **options):
     """Lend a page with `page.watch`; at the end it is drawn into DCV_SCREENSHOTS and its problems fail the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=offline, **options)
+    alone = offline or options
+    context = _context(browser, offline=offline, **options) if alone else _online(browser)
     page = context.new_page()
     page.watch = Watch(page, offline=offline)
     try:
@@ -138,7 +140,17 @@ def watched(browser, *, offline=False, name="page", **options):
         page.watch.check()
     finally:
         image(page, name)
-        context.close()
+        (context if alone else page).close()
+
+
+def _context(browser, **options):
+    return browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+
+
+@functools.cache
+def _online(browser):
+    """What pages of a server share: the browser compiles JupyterLab's scripts once, and not seconds for each page."""
+    return _context(browser)
 
 
 def image(page, name):
