@@ -10,9 +10,9 @@ Without a browser its tests are skipped, or fail where DCV_BROWSER=required or C
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """What shares a page stays in one process: a file in an engine. Lessons share none, and go where there is room."""
+    """What shares a page stays in one process: a file in an engine; and what shares JupyterLab, half of all tests."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByPage(LoadScopeScheduling):
@@ -37,9 +37,14 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid):
             file, _, test = nodeid.partition("::")
             engine = next((engine for engine in ENGINES if f"[{engine}" in test), "")
-            return nodeid if file.endswith("test_notebooks.py") else f"{file} {engine}"
+            return "lab" if _in_lab(Path(file).name) else f"{file} {engine}"
 
     return ByPage(config, log)
+
+
+@functools.cache
+def _in_lab(name):
+    return "(lab, " in (HERE / name).read_text(encoding="utf-8")
 
 
 def _engines(metafunc):
@@ -112,10 +117,13 @@ def page_of_notebook(notebook, request):
 
 @pytest.fixture
 def show(tab, tmp_path, request):
-    """Open results in a module's `tab`, watched for this test alone: `show(results, fragment="", **options)`."""
+    """Open results in a module's `tab`, watched for this test alone: `show(results, fragment="", **options)`.
+
+    A page that a test changes for good is its own: `show(results, page=offline_page)`.
+    """
     from test_page import opened
 
-    yield partial(opened, tab, tmp_path)
+    yield lambda results, *rest, page=tab, **options: opened(page, tmp_path, results, *rest, **options)
     image(tab, request.node.name)
     tab.watch.check()
 

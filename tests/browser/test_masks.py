@@ -1,20 +1,20 @@
 """Independent masks on the page: a pixel has every name whose mask holds it, or none, as NumPy says."""
 
-from functools import partial
-
 import fake_results
 import numpy as np
 import pytest
-from test_page import opened
+from watch import watched
 
 from denseclip_viz.geometry import Geometry, upsample
 from denseclip_viz.plot.scales import label_colour
 from denseclip_viz.plot.segments import striped
 
 
-@pytest.fixture
-def show(offline_page, tmp_path):
-    return partial(opened, offline_page, tmp_path)
+@pytest.fixture(scope="module")
+def tab(browser):
+    """One page without a network for all tests of this file."""
+    with watched(browser, name="masks", offline=True) as page:
+        yield page
 
 
 def masks_of(pixels, prompts):

@@ -7,7 +7,7 @@ import fake_results
 import numpy as np
 import pytest
 from PIL import Image
-from watch import image, slide
+from watch import image, slide, watched
 
 import denseclip_viz as dcv
 from denseclip_viz.geometry import Geometry, upsample
@@ -88,15 +88,11 @@ def opened(page, folder, results, fragment="", **options):
     return shown if isinstance(results, list) else shown[0]
 
 
-@pytest.fixture
-def show(request, browser, tmp_path):
-    """Write a page of results and open it: `show(result, **options)`."""
-
-    def call(results, **options):
-        page = options.pop("page", None) or request.getfixturevalue("offline_page")
-        return opened(page, tmp_path, results, **options)
-
-    return call
+@pytest.fixture(scope="module")
+def tab(browser):
+    """One page without a network for all tests of this file: to open another takes longer than most of them."""
+    with watched(browser, name="page", offline=True) as page:
+        yield page
 
 
 def geometry_of(result):
@@ -135,7 +131,7 @@ def test_bars_say_what_numpy_says_in_every_cell_template_and_view(show, street):
                 assert shown.bars() == {name: f"{value:.{decimals}f}" for name, value in values}
 
 
-def test_attributions_switch_in_the_browser_and_the_scale_follows_the_method(show, offline_page):
+def test_attributions_switch_in_the_browser_and_the_scale_follows_the_method(show, tab):
     both = fake_results.attributed()
     shown = show(both, view="attribution")
     control = shown.root.locator("[data-control=method]")
@@ -152,7 +148,7 @@ def test_attributions_switch_in_the_browser_and_the_scale_follows_the_method(sho
     shown.select("method", "rollout")  # a threshold is a number of one scale
     assert shown.root.locator(".dcv-limit").inner_text() == "off"
     assert control.is_visible()
-    image(offline_page, "page-attributions")
+    image(tab, "page-attributions")
     shown.select("view", "dense")
     assert control.is_hidden()
 
@@ -458,7 +454,7 @@ CHOOSE_AND_ECHO = """([choice, echo]) => {
 def test_a_choice_that_waits_to_be_sent_is_not_taken_back_by_the_echo_of_the_one_before(show, offline_page):
     """A busy kernel answers late: its echo of a choice comes while the next one waits for the browser to be quiet."""
     offline_page.add_init_script(CATCH)
-    shown = show(fake_results.comparison())
+    shown = show(fake_results.comparison(), page=offline_page)
     held = offline_page.evaluate(CHOOSE_AND_ECHO, ["gap", "attention"])
     assert held == ["gap", "attention"], "the echo is in the model, and not on the page"
     offline_page.wait_for_function("() => dcvModel.get('state').view === 'gap'")  # what was chosen last is sent
@@ -505,7 +501,7 @@ def test_what_a_user_typed_is_shown_as_text_and_runs_nothing(show, offline_page)
     offline_page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     names = [NASTY, "</script><script>alert(1)</script>", "\"' & <b>bold</b>", "مرحبا"]
     both = fake_results.comparison(prompts=names).assign_attrs(image_name=NASTY)
-    shown = show(both, title=NASTY, notes=NASTY)
+    shown = show(both, title=NASTY, notes=NASTY, page=offline_page)
     assert shown.root.locator(".dcv-name").all_text_contents() == names
     assert offline_page.locator("h1").text_content() == NASTY
     assert offline_page.locator("img, .dcv-canvas b b").count() == 0
@@ -515,7 +511,7 @@ def test_what_a_user_typed_is_shown_as_text_and_runs_nothing(show, offline_page)
 
 
 def test_the_policy_of_the_page_stops_scripts_and_requests(show, offline_page):
-    show(fake_results.comparison())
+    show(fake_results.comparison(), page=offline_page)
     offline_page.watch.expect("Content Security Policy|page’s settings blocked")
     outcome = offline_page.evaluate(INTRUDER)
     assert outcome == ["no", "refused"]
