@@ -12,7 +12,7 @@ from .evaluation import evaluate as evaluate
 from .ladder import ladder as ladder
 from .ladder import ladder_table as ladder_table
 from .leakage import copresence as copresence
-from .leakage import copresence_table as copresence_table
+from .leakage_table import copresence_table as copresence_table
 from .map_faithfulness import faithfulness as faithfulness
 from .map_faithfulness import faithfulness_table as faithfulness_table
 from .map_methods import attribution_candidates as attribution_candidates

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any, Protocol
@@ -265,7 +265,7 @@ class Photos:
             PromptError: fewer than two prompts, one without images, or a pair of others.
             ImageError: an image that cannot be read.
         """
-        listed = [] if isinstance(images, Mapping) else list(images)
+        listed = [] if isinstance(images, Mapping) else list(images) if isinstance(images, Iterable) else [images]
         if not all(isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], str) for pair in listed):
             fix = "Say of each image which prompt names what is on it."
             raise PromptError("Images without their prompts", expected="{prompt: images}, or (image, prompt)", fix=fix)

@@ -12,20 +12,16 @@ import numpy as np
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.datasets.example import Example
 from denseclip_viz.errors import PromptError, warn
-from denseclip_viz.maps.tables import with_source
 from denseclip_viz.measure.arrangements import MOSAIC, MOST, PAIR, Arrangement, Arrangements, Photos, World, levels_of
-from denseclip_viz.measure.bootstrap import intervals
 from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import run
 from denseclip_viz.measure.map_methods import Draw, MapMethods
 from denseclip_viz.measure.map_scores import Floats, cell_areas, truth_on_grid
 from denseclip_viz.measure.quantities import with_quantities
-from denseclip_viz.measure.rank import Draws
 from denseclip_viz.prompts import Prompts
-from denseclip_viz.validation import is_number, is_whole
+from denseclip_viz.validation import is_number, is_whole, short
 
 if TYPE_CHECKING:
-    import pandas as pd
     import xarray as xr
 
     from denseclip_viz.clip.dense_path import DensePath
@@ -114,7 +110,7 @@ def copresence(
         >>> result.leakage.dims, result.share.dims
         (('scene', 'candidate', 'condition', 'prompt'), ('mosaic', 'candidate', 'wording', 'named'))
     """
-    _check(scenes, mosaics)
+    _check(scenes, mosaics, pairs)
     levels = levels_of(_shares_of_side("distances", distances), _shares_of_side("sizes", sizes))
     side = max(model.preprocess.size)
     cast = World.of(pairs, side) if images is None else Photos.of(images, pairs, side, model.preprocess.mean)
@@ -130,65 +126,14 @@ def copresence(
     return result
 
 
-@guarded
-def copresence_table(
-    result: xr.Dataset, *, interval: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """Average what `copresence` measured, with bootstrap intervals over scenes and mosaics.
-
-    Args:
-        result: What `copresence` returns, or a part of it: `result.sel(scene=result.distance == 0.3)`.
-        interval: Width of the intervals.
-        resamples: How often scenes are drawn again.
-        seed: Of the bootstrap.
-
-    Returns:
-        One row for each method: leakage `alone`, `together` and `empty place`; `peak_own` and `peak_sibling`, how often
-        the highest cell is there; `each` and `joint`, the share in the right quadrant of all that are named; each
-        with `…_low` and `…_high`.
-
-    Raises:
-        PromptError: fewer than two scenes or mosaics, or an interval that cannot be.
-
-    Example:
-        >>> import denseclip_viz as dcv
-        >>> model, options = dcv.load("bundled-vit"), {"scenes": 2, "mosaics": 2, "progress": False}
-        >>> result = dcv.measure.copresence(model, methods=["value"], pairs=[("taxi", "limousine")], **options)
-        >>> list(dcv.measure.copresence_table(result))[:4]
-        ['candidate', 'alone', 'alone_low', 'alone_high']
-    """
-    import pandas as pd
-
-    draws = Draws(interval, resamples, seed)
-    leakage, peak = result["leakage"].mean("prompt"), result["peak"].mean("prompt")
-    named = int(result["share"].notnull().any(("mosaic", "candidate", "wording")).sum())
-    share = result["share"].isel(named=named - 1)
-    numbers = {condition: leakage.sel(condition=condition) for condition in CONDITIONS}
-    numbers |= {f"peak_{part}": peak.sel(part=part) for part in PARTS[:2]}
-    numbers |= {name: share.sel(wording=wording) for name, wording in zip(("each", "joint"), WORDINGS, strict=True)}
-    table = pd.DataFrame({"candidate": result["candidate"].values})
-    for name, values in numbers.items():
-        if len(values) == 1:
-            got = f"{name} of one image"
-            raise PromptError(got, expected="two at least, to say how much is noise", fix="Draw more.")
-        if len(values):
-            middle, low, high = mean_with_interval(values.values, draws)
-            table = table.assign(**{name: middle, f"{name}_low": low, f"{name}_high": high})
-    sourced: pd.DataFrame = with_source(table, result).drop(columns="image")
-    return sourced
-
-
-def mean_with_interval(values: Floats, draws: Draws) -> tuple[Floats, Floats, Floats]:
-    """Average `(image, column)`, with the ends of each column's interval."""
-    ends = intervals(values, draws.interval, resamples=draws.resamples, seed=draws.seed)
-    low, high = np.clip(ends, 0, 1)  # few images widen them beyond what leakage and shares can be
-    return values.mean(0), low, high
-
-
-def _check(scenes: int, mosaics: int) -> None:
+def _check(scenes: int, mosaics: int, pairs: Any) -> None:
     if not (is_whole(scenes, 0) and is_whole(mosaics, 0) and scenes + mosaics):
         got, fix = f"scenes={scenes!r}, mosaics={mosaics!r}", "Pass scenes=90, mosaics=30, say."
         raise PromptError(got, expected="whole numbers, not both 0", fix=fix)
+    listed = isinstance(pairs, (list, tuple)) and all(isinstance(pair, (list, tuple)) for pair in pairs)
+    if pairs is not None and not (listed and all(isinstance(one, str) for pair in pairs for one in pair)):
+        got, fix = f"pairs={short(pairs)}", 'Pass pairs=[("taxi", "limousine")], say.'
+        raise PromptError(got, expected="a list of pairs of prompts", fix=fix)
 
 
 def _shares_of_side(name: str, several: Iterable[float]) -> tuple[float, ...]:

@@ -9,7 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from denseclip_viz.measure.leakage import CONDITIONS, WORDINGS, mean_with_interval
+from denseclip_viz.measure.leakage import CONDITIONS, WORDINGS
+from denseclip_viz.measure.leakage_table import mean_with_interval
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.rank import Draws
 from denseclip_viz.plot import select
