@@ -15,7 +15,7 @@ from denseclip_viz.errors import PromptError, warn
 from denseclip_viz.measure.arrangements import MOSAIC, MOST, PAIR, Arrangement, Arrangements, Photos, World, levels_of
 from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import run
-from denseclip_viz.measure.map_methods import Draw, MapMethods
+from denseclip_viz.measure.map_methods import MapMethods, Methods
 from denseclip_viz.measure.map_scores import Floats, cell_areas, truth_on_grid
 from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.prompts import Prompts
@@ -24,7 +24,6 @@ from denseclip_viz.validation import is_number, is_whole, short
 if TYPE_CHECKING:
     import xarray as xr
 
-    from denseclip_viz.clip.dense_path import DensePath
     from denseclip_viz.model import Model
     from denseclip_viz.trace import Trace
 
@@ -41,7 +40,7 @@ _AXES = ("candidate", "text", "region")
 def copresence(
     model: Model,
     images: Any = None,
-    methods: Sequence[str | DensePath | Draw] | None = None,
+    methods: Methods = None,
     *,
     pairs: Sequence[Sequence[str]] | None = None,
     scenes: int = 90,
@@ -115,7 +114,9 @@ def copresence(
     side = max(model.preprocess.size)
     cast = World.of(pairs, side) if images is None else Photos.of(images, pairs, side, model.preprocess.mean)
     dataset = Arrangements(cast, scenes, mosaics, levels)
-    each = EachItsPrompts(model, None if methods is None else tuple(methods), templates, cast.names[0])
+    if isinstance(methods, Iterable) and not isinstance(methods, str):
+        methods = tuple(methods)  # of each image they are asked anew, and an iterator gives them once
+    each = EachItsPrompts(model, methods, templates, cast.names[0])
     options = {"batch_size": batch_size}
     measured = run(model, dataset, each, regions, options, store=store, engine=engine, progress=progress)
     result = answers(measured)
@@ -160,7 +161,7 @@ class EachItsPrompts:
     """
 
     model: Model
-    methods: tuple[str | DensePath | Draw, ...] | None
+    methods: Methods
     templates: Any
     prompt: str
 

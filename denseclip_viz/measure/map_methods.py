@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,7 +131,7 @@ class MapMethods:
             LayerError: a way that there is not, there twice, or none.
         """
         chosen: Any = method_names(model) if methods is None else methods
-        alone = isinstance(chosen, str | DensePath) or callable(chosen)
+        alone = isinstance(chosen, str) or callable(chosen) or not isinstance(chosen, Iterable)
         named = tuple(method_named(model, method) for method in ([chosen] if alone else chosen))
         if not named:
             raise LayerError("No methods", expected=_known(model), fix="Name one, or leave methods out for all.")
@@ -288,10 +288,10 @@ def method_named(model: Model, method: str | DensePath | Draw) -> MapMethod:
         return MapMethod(path.name, of_path(path), path)
     if callable(method):
         return MapMethod(getattr(method, "__name__", type(method).__name__), method)
-    if method in offered(model.tower):
+    if isinstance(method, str) and method in offered(model.tower):
         return MapMethod(method, of_attribution(method), traced=False, attribution=True)
     for table, traced in ((VIEWS, True), (PLACEBOS, False)):
-        if method in table:
+        if isinstance(method, str) and method in table:
             return MapMethod(method, table[method], traced=traced)
     raise LayerError(f"method {method!r}", expected=_known(model), fix="Or pass a DensePath, or a function.")
 

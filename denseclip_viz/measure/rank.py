@@ -199,6 +199,8 @@ class Draws:
         if not is_whole(count, 100):
             got, expected = f"resamples={count!r}", "a whole number of at least 100"
             raise PromptError(got, expected=expected, fix="Try resamples=2000.")
+        if not is_whole(self.seed, 0):
+            raise PromptError(f"seed={self.seed!r}", expected="a whole number from 0 on", fix="Try seed=0.")
 
 
 @dataclass(frozen=True, repr=False)

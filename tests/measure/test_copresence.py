@@ -234,6 +234,7 @@ def test_a_users_own_images_by_prompt_or_as_pairs_are_the_same_question(tiny):
         ({"pairs": 5}, PromptError, "pairs=5. Expected a list of pairs"),
         ({"pairs": ["ab"]}, PromptError, "a list of pairs"),
         ({"pairs": [(1, 2)]}, PromptError, "a list of pairs"),
+        ({"methods": 5}, LayerError, "method 5. Expected some of value"),
         ({"images": 5}, PromptError, "Images without their prompts"),
         ({"scenes": 0, "mosaics": 0}, PromptError, "not both 0"),
         ({"scenes": 2.5}, PromptError, "whole numbers"),

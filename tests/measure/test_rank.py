@@ -215,6 +215,7 @@ ABSENT = {"prompts": dcv.Prompts(["grass", "sky"], TEMPLATES)}
         ({"images": []}, ImageError, "0 images that can be judged"),
         ({"interval": 1}, PromptError, "interval=1"),
         ({"resamples": 5}, PromptError, "resamples=5"),
+        ({"seed": -1}, PromptError, "seed=-1. Expected a whole number from 0 on"),
     ],
 )
 def test_what_cannot_be_ranked_is_refused(tiny, given, error, said):
