@@ -7,6 +7,7 @@ Forked are imports alone, before any thread, any shell and any choice that the e
 from __future__ import annotations
 
 import atexit
+import builtins
 import gc
 import importlib
 import json
@@ -18,6 +19,7 @@ import sys
 import threading
 from contextlib import suppress
 from functools import partial
+from types import SimpleNamespace
 
 # Not ipywidgets, nor what imports it: as it is imported it looks for the kernel that it is in.
 IMPORTED = "open_clip xarray pandas scipy.stats matplotlib.pyplot ipykernel.kernelapp denseclip_viz".split()
@@ -98,8 +100,10 @@ class Server:
 def serve(number):
     """Import, and run a kernel in each process that is forked then."""
     del sys.path[0]  # the folder of this file
+    builtins.get_ipython = lambda: SimpleNamespace(kernel=None)  # pandas asks: how wide tables are hangs on it
     for name in IMPORTED:
         importlib.import_module(name)
+    del builtins.get_ipython
     gc.collect()
     gc.freeze()  # kernels need neither look through it nor copy it
     arguments, folder, environment, files = Server(socket.socket(fileno=number)).serve()

@@ -84,3 +84,13 @@ def test_a_kernel_is_interrupted_and_ends_with_what_jupyter_started(tmp_path):
         manager.shutdown_kernel(now=True)
     psutil.wait_procs([psutil.Process(kernel)] if psutil.pid_exists(kernel) else [], timeout=60)
     assert not psutil.pid_exists(kernel)
+
+
+def test_what_is_decided_by_being_in_a_notebook_is_decided_as_in_a_kernel_that_imports_itself(tmp_path, monkeypatch):
+    asked = "pandas.get_option('display.max_columns'), tqdm.auto.notebook_tqdm.__module__, pyplot.get_backend()"
+    cells = [nbformat.v4.new_code_cell(f"import pandas, tqdm.auto\nfrom matplotlib import pyplot\n{asked}")]
+    path = tmp_path / "decides.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    warm = execute(path).cells[0].outputs
+    monkeypatch.delenv("JUPYTER_PATH")
+    assert warm == execute(path).cells[0].outputs
