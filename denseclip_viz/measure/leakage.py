@@ -15,7 +15,7 @@ from denseclip_viz.errors import PromptError, warn
 from denseclip_viz.measure.arrangements import MOSAIC, MOST, PAIR, Arrangement, Arrangements, Photos, World, levels_of
 from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import run
-from denseclip_viz.measure.map_methods import MapMethods, Methods
+from denseclip_viz.measure.map_methods import Draw, MapMethods, Methods, several
 from denseclip_viz.measure.map_scores import Floats, cell_areas, truth_on_grid
 from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.prompts import Prompts
@@ -24,6 +24,7 @@ from denseclip_viz.validation import is_number, is_whole, short
 if TYPE_CHECKING:
     import xarray as xr
 
+    from denseclip_viz.clip.dense_path import DensePath
     from denseclip_viz.model import Model
     from denseclip_viz.trace import Trace
 
@@ -114,9 +115,7 @@ def copresence(
     side = max(model.preprocess.size)
     cast = World.of(pairs, side) if images is None else Photos.of(images, pairs, side, model.preprocess.mean)
     dataset = Arrangements(cast, scenes, mosaics, levels)
-    if isinstance(methods, Iterable) and not isinstance(methods, str):
-        methods = tuple(methods)  # of each image they are asked anew, and an iterator gives them once
-    each = EachItsPrompts(model, methods, templates, cast.names[0])
+    each = EachItsPrompts(model, several(methods), templates, cast.names[0])
     options = {"batch_size": batch_size}
     measured = run(model, dataset, each, regions, options, store=store, engine=engine, progress=progress)
     result = answers(measured)
@@ -161,7 +160,7 @@ class EachItsPrompts:
     """
 
     model: Model
-    methods: Methods
+    methods: tuple[str | DensePath | Draw, ...] | None
     templates: Any
     prompt: str
 

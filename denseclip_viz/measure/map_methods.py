@@ -130,9 +130,8 @@ class MapMethods:
         Raises:
             LayerError: a way that there is not, there twice, or none.
         """
-        chosen: Any = method_names(model) if methods is None else methods
-        alone = isinstance(chosen, str) or callable(chosen) or not isinstance(chosen, Iterable)
-        named = tuple(method_named(model, method) for method in ([chosen] if alone else chosen))
+        chosen = several(methods)
+        named = tuple(method_named(model, method) for method in (method_names(model) if chosen is None else chosen))
         if not named:
             raise LayerError("No methods", expected=_known(model), fix="Name one, or leave methods out for all.")
         refuse_twice([method.name for method in named], "methods")
@@ -272,6 +271,18 @@ def attribution_candidates(
     return MapMethods.of(model, prompts, choose_methods(model.tower, methods), progress=progress)
 
 
+def several(methods: Methods) -> tuple[str | DensePath | Draw, ...] | None:
+    """List what is asked for, one or several, so that it can be asked of more than one image; None is all.
+
+    Example:
+        >>> several("value"), several(iter(["value", "vanilla"])), several(None)
+        (('value',), ('value', 'vanilla'), None)
+    """
+    chosen: Any = methods
+    alone = isinstance(chosen, str) or callable(chosen) or not isinstance(chosen, Iterable)
+    return None if chosen is None else (chosen,) if alone else tuple(chosen)
+
+
 def method_named(model: Model, method: str | DensePath | Draw) -> MapMethod:
     """Find one way by its name.
 
@@ -288,11 +299,12 @@ def method_named(model: Model, method: str | DensePath | Draw) -> MapMethod:
         return MapMethod(path.name, of_path(path), path)
     if callable(method):
         return MapMethod(getattr(method, "__name__", type(method).__name__), method)
-    if isinstance(method, str) and method in offered(model.tower):
-        return MapMethod(method, of_attribution(method), traced=False, attribution=True)
+    name = method if isinstance(method, str) else ""
+    if name in offered(model.tower):
+        return MapMethod(name, of_attribution(name), traced=False, attribution=True)
     for table, traced in ((VIEWS, True), (PLACEBOS, False)):
-        if isinstance(method, str) and method in table:
-            return MapMethod(method, table[method], traced=traced)
+        if name in table:
+            return MapMethod(name, table[name], traced=traced)
     raise LayerError(f"method {method!r}", expected=_known(model), fix="Or pass a DensePath, or a function.")
 
 

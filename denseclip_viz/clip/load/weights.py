@@ -32,7 +32,7 @@ _NUMBERS = {
 }
 # whatever else a module draws itself with comes down to these; by name, as transformers puts its own in torch's place
 _FILLING = frozenset(("normal_", "uniform_", "kaiming_uniform_"))
-_SHAPING = frozenset(("erfinv_", "clamp_"))  # of what was drawn evenly a normal distribution, cut off
+_SHAPING = frozenset(("erfinv_",))  # timm's and torch's way from an even distribution to a normal one
 _MAKING = frozenset((torch.randn, torch.rand, torch.randint, torch.randperm))
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -101,10 +101,11 @@ class Drawn(TorchFunctionMode):
         """Give a tensor back as it came, or draw it by this seed."""
         given = kwargs or {}
         name = getattr(call, "__name__", "")
-        if name in _FILLING or (name in _SHAPING and not self._filled):
+        if name in _FILLING or name in _SHAPING:
             tensor = args[0] if args else given["tensor"]
             if not self._filled:
                 return tensor
+        if name in _FILLING:
             return call(*args, **self._by(tensor.device, given))
         if call in _MAKING:
             return call(*args, **self._by(torch.device(given.get("device") or torch.get_default_device()), given))
