@@ -8,7 +8,6 @@ import random
 import signal
 import sqlite3
 import time
-import traceback
 import warnings
 from contextlib import closing
 from functools import partial
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import open_clip
 import torch
+from processes import ended, forked
 
 from denseclip_viz.clip.text import bank
 from denseclip_viz.clip.text.bank import TextBank
@@ -46,23 +46,13 @@ def written(folder, clip, texts):
 
 
 def child(work):
-    """Runs `work` in a fork; a warning or an error there ends it with 1."""
-    number = os.fork()
-    if number:
-        return number
-    status = 1
-    try:
+    """Runs `work` in a fork; a warning there is an error."""
+
+    def strictly():
         warnings.simplefilter("error")
         work()
-        status = 0
-    finally:
-        if status:
-            traceback.print_exc()
-        os._exit(status)
 
-
-def ended(number):
-    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+    return forked(strictly)
 
 
 def rows(folder):

@@ -1,8 +1,10 @@
 """Processes that begin with all imported, as a test that kills them would else wait five seconds for its first step."""
 
 import multiprocessing
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
@@ -35,3 +37,22 @@ def result_of(target: Callable[..., T], *arguments: object) -> T:
     """What a function gives back in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
         return pool.submit(_on_one_thread, target, *arguments).result()
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Run it in a fork, which has all that this process has; an error there ends that with 1."""
+    if number := os.fork():
+        return number
+    status = 1
+    try:
+        work()
+        status = 0
+    finally:
+        if status:
+            traceback.print_exc()
+        os._exit(status)
+
+
+def ended(number: int) -> int:
+    """Wait for a fork, and give its exit code, or what killed it below 0."""
+    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])

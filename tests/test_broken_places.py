@@ -17,6 +17,7 @@ import torch
 import xarray as xr
 from judge import held, table
 from matplotlib.figure import Figure
+from processes import killed
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -183,14 +184,13 @@ def test_parts_of_processes_that_are_no_more_are_swept_and_others_stay(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted([*stay, "table.csv", *([] if swept else [f".a.csv.{dead.pid}.part"])])
 
 
+def a_million_scenes(folder):
+    dcv.toyworld.export(folder, 10**6, size=64)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere nobody can ask whether a process is alive")
 def test_what_a_killed_export_left_is_removed_by_the_next_one(tmp_path):
-    code = f"from denseclip_viz import toyworld; toyworld.export({str(tmp_path / 'toy')!r}, 10**6, size=64)"
-    killed = subprocess.Popen([sys.executable, "-c", code])
-    while not list(tmp_path.glob(".toy.*/captions.jsonl")):
-        assert killed.poll() is None
-        time.sleep(0.05)
-    killed.kill(), killed.wait()
+    killed(lambda: any(tmp_path.glob(".toy.*/captions.jsonl")), a_million_scenes, tmp_path / "toy")
     (part,) = tmp_path.iterdir()
     dcv.toyworld.export(tmp_path / "first", 1, size=64)
     assert part.is_dir(), "written to a moment ago: on a shared disk it may be another machine's"

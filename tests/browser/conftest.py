@@ -115,6 +115,13 @@ def page_of_notebook(notebook, request):
     notebook.watch.check()
 
 
+@pytest.fixture(scope="module")
+def tab(browser, request):
+    """One page without a network for all tests of a file: to open another takes longer than most of them."""
+    with watched(browser, name=request.path.stem.removeprefix("test_"), offline=True) as page:
+        yield page
+
+
 @pytest.fixture
 def show(tab, tmp_path, request):
     """Open results in a module's `tab`, watched for this test alone: `show(results, fragment="", **options)`.

@@ -158,12 +158,12 @@ def running(folder, private, app="jupyterlab"):
     """Run an app on `folder`, with everything that it keeps in `private`; at the end nothing of it is left."""
     port, token = _free_port(), secrets.token_hex(16)
     _write_settings(private / "settings")
-    environment = _environment(private, token)
+    variables = _environment(private, token)
     log = private / "server.log"
-    with _kernels(app, environment) as (kernels, _):
+    with _kernels(app, variables) as (kernels, _):
         with log.open("wb") as written:
             server = subprocess.Popen(
-                _command(app, folder, port), cwd=folder, env=environment | {"JUPYTER_PATH": kernels},
+                _command(app, folder, port), cwd=folder, env=variables | {"JUPYTER_PATH": kernels},
                 stdin=subprocess.DEVNULL, stdout=written, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         lab = Lab(f"http://127.0.0.1:{port}", token, folder, APPS[app][0])

@@ -9,20 +9,12 @@ import pytest
 from matplotlib import colormaps
 from test_keep import saved, state_of
 from test_page import NASTY, geometry_of
-from watch import watched
 
 import denseclip_viz as dcv
 from denseclip_viz.canvas.heat_rows import heat_rows
 from denseclip_viz.plot.text import number
 
 pytestmark = pytest.mark.engines("chromium", "firefox")
-
-
-@pytest.fixture(scope="module")
-def tab(browser):
-    """One page without a network for all tests of this file."""
-    with watched(browser, name="bars", offline=True, accept_downloads=True) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from test_keep import CLIPBOARD, copied, rows_of, state_of
 from test_page import NASTY, geometry_of, nearly_all, peak_of
-from watch import watched
 
 import denseclip_viz as dcv
 from denseclip_viz.geometry import upsample
@@ -15,11 +14,10 @@ pytestmark = pytest.mark.engines("chromium", "firefox")
 
 
 @pytest.fixture(scope="module")
-def tab(browser):
-    """One page without a network for all tests of this file."""
-    with watched(browser, name="contrast", offline=True) as page:
-        page.add_init_script(CLIPBOARD)
-        yield page
+def tab(tab):
+    """What is copied on it can be asked for."""
+    tab.add_init_script(CLIPBOARD)
+    return tab
 
 
 def compare_with(shown, name, place):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_page import NASTY
-from watch import watched
 
 import denseclip_viz as dcv
 
@@ -21,11 +20,10 @@ Object.defineProperty(navigator, "clipboard", {
 
 
 @pytest.fixture(scope="module")
-def tab(browser):
-    """One page without a network for all tests of this file."""
-    with watched(browser, name="keep", offline=True, accept_downloads=True) as page:
-        page.add_init_script(CLIPBOARD)
-        yield page
+def tab(tab):
+    """What is copied on it can be asked for."""
+    tab.add_init_script(CLIPBOARD)
+    return tab
 
 
 def kept(shown, name):

@@ -2,19 +2,10 @@
 
 import fake_results
 import numpy as np
-import pytest
-from watch import watched
 
 from denseclip_viz.geometry import Geometry, upsample
 from denseclip_viz.plot.scales import label_colour
 from denseclip_viz.plot.segments import striped
-
-
-@pytest.fixture(scope="module")
-def tab(browser):
-    """One page without a network for all tests of this file."""
-    with watched(browser, name="masks", offline=True) as page:
-        yield page
 
 
 def masks_of(pixels, prompts):

@@ -7,7 +7,7 @@ import fake_results
 import numpy as np
 import pytest
 from PIL import Image
-from watch import image, slide, watched
+from watch import image, slide
 
 import denseclip_viz as dcv
 from denseclip_viz.geometry import Geometry, upsample
@@ -86,13 +86,6 @@ def opened(page, folder, results, fragment="", **options):
     for one in shown:
         one.wait("Number(n?.dataset.version) > 0")
     return shown if isinstance(results, list) else shown[0]
-
-
-@pytest.fixture(scope="module")
-def tab(browser):
-    """One page without a network for all tests of this file: to open another takes longer than most of them."""
-    with watched(browser, name="page", offline=True) as page:
-        yield page
 
 
 def geometry_of(result):

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from test_keep import CLIPBOARD, copied, rows_of, state_of
 from test_page import Shown, geometry_of
-from watch import watched
 
 import denseclip_viz as dcv
 
@@ -13,11 +12,10 @@ pytestmark = pytest.mark.engines("chromium", "firefox")
 
 
 @pytest.fixture(scope="module")
-def tab(browser):
-    """One page without a network for all tests of this file."""
-    with watched(browser, name="regions", offline=True) as page:
-        page.add_init_script(CLIPBOARD)
-        yield page
+def tab(tab):
+    """What is copied on it can be asked for."""
+    tab.add_init_script(CLIPBOARD)
+    return tab
 
 
 def at(shown, y, x):

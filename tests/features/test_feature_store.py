@@ -22,7 +22,7 @@ from feature_stores import folder_of, picture, quietly
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from judge import held
-from processes import result_of
+from processes import ended, forked, result_of
 from test_broken_places import almost_full
 from torch.nn import functional as F
 
@@ -337,14 +337,10 @@ def killed_at_any_moment(folder, place, seed):
     for moment in range(8):
         store = place / str(moment)
         for _ in range(2):
-            if not (child := os.fork()):
-                try:
-                    run(store)
-                finally:
-                    os._exit(0)
+            child = forked(partial(run, store))
             time.sleep(random.Random(seed + moment).uniform(0, lasted))
             os.kill(child, signal.SIGKILL)
-            killed += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+            killed += ended(child) == -signal.SIGKILL
         run(store)
         assert bytes_in(store) == bytes_in(place / "whole"), (seed, moment)
     return killed
