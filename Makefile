@@ -43,9 +43,11 @@ towers: $(VENV)/.installed
 every: $(VENV)/.installed
 	$(BIN)/python -m pytest -m every
 
-# uv resolves torch and torchvision together, from one index, into an environment of its own
+# uv resolves torch and torchvision together, from one index, into an environment of its own; through a link it would
+# empty another one's
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("denseclip_viz needs Python 3.10 or newer; this is " + sys.version.split()[0] + ". Try: make test PYTHON=python3.12" if sys.version_info < (3, 10) else 0)'
+	@test ! -L $(VENV) || { echo "$(VENV) is a link to $$(readlink $(VENV)), which would be emptied. Remove the link, or: make test VENV=another" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --editable '.[dev]'
