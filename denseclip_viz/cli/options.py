@@ -38,16 +38,17 @@ def _fit(more: str = "") -> Any:
     return typer.Option("--geometry", "-g", help=words, autocompletion=completing(lambda: FITS))
 
 
-def _path(more: str = "") -> Any:
+def _path(more: str) -> Any:
     words = f"How dense features are made: value, sclip, …{more}"
     return typer.Option("--path", help=words, autocompletion=completing(lambda: PATHS))
 
 
 Fit = Annotated[str, _fit()]
 FitOfPreset = Annotated[Optional[str], _fit("; by default the preset's, or native")]  # noqa: UP045
+WholeOrPreset = Annotated[Optional[str], _fit("; by default the preset's, or whole")]  # noqa: UP045
 PathList = Annotated[list[str], _path("; by default the preset's, or value; repeat to compare.")]
 OnePath = Annotated[list[str], _path("; by default the preset's, or value.")]
-OtherPath = Annotated[list[str], _path()]
+PathOfSchedule = Annotated[list[str], _path("; by default the schedule's.")]
 Finer = Annotated[
     list[str], typer.Option("--finer", help="A finer grid beside the own: guided, shifted, guided:8; repeat for more.")
 ]
@@ -234,7 +235,9 @@ def engine_of(engine: str | None, workers: int | None) -> Any:
     return kind if workers is None else replace(kind, workers=workers)
 
 
-def one_grid(preset: str | None, geometry: str | None) -> Any:
+def one_grid(
+    preset: str | None, geometry: str | None, *, fix: str = "Pass --geometry whole or tiles too, or run segment."
+) -> Any:
     """Read how an image is fitted to the input, where a result is of one grid; None stays so, for the preset's.
 
     Raises:
@@ -250,7 +253,7 @@ def one_grid(preset: str | None, geometry: str | None) -> Any:
     known = PRESETS.get(preset or "")  # another one is refused where the model is loaded
     if geometry is None and known and getattr(known.geometry, "apart", False):
         got, expected = f"--preset {preset} keeps windows apart", "one grid, to draw or to measure cell by cell"
-        raise GeometryError(got, expected=expected, fix="Pass --geometry whole or tiles too, or run segment.")
+        raise GeometryError(got, expected=expected, fix=fix)
     return fit_of(geometry)
 
 

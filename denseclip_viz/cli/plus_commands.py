@@ -74,7 +74,7 @@ def train(
     ] = None,
     batch: Annotated[Optional[int], typer.Option(help="Images a step.")] = None,  # noqa: UP045
     crop: Annotated[Optional[int], typer.Option(help="Pixels a side.")] = None,  # noqa: UP045
-    path: opt.OtherPath = [],  # noqa: B006
+    path: opt.PathOfSchedule = [],  # noqa: B006
     template: opt.Templates = [],  # noqa: B006
     confidence: Annotated[
         Optional[float],  # noqa: UP045
@@ -119,24 +119,29 @@ def predict(
     labels: Annotated[
         str, typer.Option(help="png of the image's size: 1 the first class; json: COCO's RLE. {name} for many.")
     ] = "{name}-labels.png",
-    geometry: opt.Fit = "whole",
+    geometry: opt.WholeOrPreset = None,
     force: opt.Force = False,
 ) -> None:
     """Name every pixel of images by the best of a student's classes, and write label images."""
     from denseclip_viz.plot.save_labels import ENDINGS, save_labels
     from denseclip_viz.plus.student import load
 
-    fit, files = opt.fit_of(geometry), runs.find(images)
+    fit, files = _one_window(model.preset, geometry), runs.find(images)
     runs.check_out(labels, files, ENDINGS, force=force)
     taught, loaded, skipped = load(student), model.load(), runs.Skipped(len(files))
     for file in files:
         try:
-            (named,) = taught.predict(loaded, [file], geometry=fit)
+            (named,) = taught.predict(loaded, [file], geometry=fit, preset=model.preset)
         except ImageError as error:
             skipped(file, error)
         else:
             print_written([save_labels(named, runs.named(labels, file), force=force)])
     skipped.end()
+
+
+def _one_window(preset: str | None, geometry: str | None) -> Any:
+    """Read how an image is fitted to the input; None stays so, for the preset's; a student takes no windows apart."""
+    return opt.one_grid(preset, geometry, fix="Pass --geometry whole too.")
 
 
 @command(app)
@@ -147,8 +152,8 @@ def evaluate(
     folder: Folder = None,
     split: Annotated[Optional[str], typer.Option(help="Which images; val by default.")] = None,  # noqa: UP045
     limit: Limit = None,
-    geometry: opt.Fit = "native",
-    path: opt.OtherPath = [],  # noqa: B006
+    geometry: opt.FitOfPreset = None,
+    path: opt.OnePath = [],  # noqa: B006
     finer: opt.Finer = [],  # noqa: B006
     batch_size: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 8,
     out: Annotated[
@@ -163,13 +168,13 @@ def evaluate(
 
     if out is not None:
         check_target(out, measured_commands.ENDINGS, force=force)
-    fit, one, grids = opt.fit_of(geometry), opt.paths_of(path) or "value", opt.finer_of(finer)
+    fit, one, grids = _one_window(model.preset, geometry), opt.paths_of(path), opt.finer_of(finer)
     images = measured_commands.images_of(dataset, folder, split, None)
     taught, loaded = load(student), model.load()
     images = images[:limit] if limit else images
     skipped = runs.Skipped(len(images))
-    options: dict[str, Any] = {"path": one, "geometry": fit, "batch_size": batch_size, "unreadable": skipped}
-    options |= {"finer": grids, "progress": not STYLE.get().quiet}
+    options: dict[str, Any] = {"path": one, "geometry": fit, "preset": model.preset, "finer": grids}
+    options |= {"batch_size": batch_size, "unreadable": skipped, "progress": not STYLE.get().quiet}
     result = measure(taught, loaded, images, **options)
     result.attrs.setdefault("published", "")
     measured_commands.show(result, out, force=force)
@@ -201,8 +206,8 @@ def show(
     ] = [],  # noqa: B006
     template: opt.Templates = [],  # noqa: B006
     absent: opt.Absent = [],  # noqa: B006
-    geometry: opt.Fit = "whole",
-    path: opt.OtherPath = [],  # noqa: B006
+    geometry: opt.WholeOrPreset = None,
+    path: opt.OnePath = [],  # noqa: B006
     force: opt.Force = False,
 ) -> None:
     """Show a teacher's maps and its student's of the same words: one page, side by side, on one colour scale."""
@@ -211,14 +216,15 @@ def show(
     from denseclip_viz.plus.student import load
 
     runs.check_out(out, runs.find([image]), (".html",), force=force)
-    fit, one, taught = opt.fit_of(geometry), opt.paths_of(path) or "value", load(student)
+    fit, one, taught = _one_window(model.preset, geometry), opt.paths_of(path), load(student)
+    fit = "whole" if fit is None and model.preset is None else fit
     words = _words(taught, prompt, template, absent)
     loaded = model.load()
-    trace = loaded.trace(image, geometry=fit, path=one, keep=("dense", "pixels", "image"))
+    trace = loaded.trace(image, geometry=fit, path=one, preset=model.preset, keep=("dense", "pixels", "image"))
     traces = [trace, taught.trace(trace)]
     maps = [loaded.similarity(each, words) for each in traces]
     _check_size(maps)
-    options: dict[str, Any] = {"notes": _notes(taught, words, str(one)), "prompt": words.prompts[0]}
+    options: dict[str, Any] = {"notes": _notes(taught, words, trace.paths[0]), "prompt": words.prompts[0]}
     if not prompt:  # of many classes begin with one that is likely there
         peaks = visible_part(maps[1]).max(("template", "y", "x")).where(~maps[1]["absent"])
         options["prompt"] = str(peaks.idxmax("prompt").item())

@@ -86,7 +86,7 @@ _OF_STREAMS = {"outliers", "smooth", "summed", "summed_attention", "class_token"
 _OF_BLOCKS = {"blocks", "gaussian", "iterations", "class_key", "heads"} | _OF_STREAMS
 
 
-def choose_path(path: str | DensePath) -> DensePath:
+def choose_path(path: object) -> DensePath:
     """Find a path by name.
 
     Raises:
@@ -98,7 +98,7 @@ def choose_path(path: str | DensePath) -> DensePath:
     """
     if isinstance(path, DensePath):
         return path
-    if path not in PATHS:
+    if not isinstance(path, str) or path not in PATHS:
         raise LayerError(
             f"path {path!r} is unknown", expected=f"one of {', '.join(PATHS)}", fix="Or pass a DensePath(...)."
         )

@@ -28,6 +28,7 @@ from denseclip_viz.html import join_names, repr_html
 from denseclip_viz.images import ImageLike
 from denseclip_viz.maps.finer import upsampled
 from denseclip_viz.plus.networks import Built, rebuild
+from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
 from denseclip_viz.validation import readable, short_name
@@ -107,14 +108,21 @@ class Student:
         return fine.on_grid(fine.dense, fine.geometry, f"student, {self.built.facts['name']}", path=PATH)
 
     def predict(
-        self, model: Model, images: Iterable[ImageLike], *, geometry: str | Fit = "whole", batch_size: int = 8
+        self,
+        model: Model,
+        images: Iterable[ImageLike],
+        *,
+        geometry: str | Fit | None = None,
+        preset: str | Preset | None = None,
+        batch_size: int = 8,
     ) -> Iterator[xr.Dataset]:
         """Name every pixel of images by the best of the student's own classes.
 
         Args:
             model: The teacher, which brings images to its input.
             images: As for `Model.trace_many`.
-            geometry: As for `Model.trace`.
+            geometry: As for `Model.trace`; the preset's by default, or "whole".
+            preset: As for `Model.trace`.
             batch_size: As there.
 
         Returns:
@@ -123,8 +131,9 @@ class Student:
         Raises:
             DenseclipVizError: As `Model.trace_many` and `trace`.
         """
-        keep = ("dense", "pixels", "image")
-        for trace in model.trace_many(images, geometry=geometry, keep=keep, batch_size=batch_size):
+        how: dict[str, Any] = {"geometry": "whole" if geometry is None and preset is None else geometry}
+        how |= {"path": "value", "preset": preset, "keep": ("dense", "pixels", "image"), "batch_size": batch_size}
+        for trace in model.trace_many(images, **how):
             yield model.segment(self.trace(trace), self.prompts)
 
     def require_teacher(self, provenance: Mapping[str, str | int], what: str) -> None:

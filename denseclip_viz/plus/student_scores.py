@@ -14,6 +14,7 @@ from denseclip_viz.clip.paths import choose_path
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.errors import ImageError, PromptError
+from denseclip_viz.features.feature_question import with_preset
 from denseclip_viz.geometry import Fit
 from denseclip_viz.maps.finer_choice import FinerLike, choose_finer
 from denseclip_viz.maps.similarity import choose_formula
@@ -25,6 +26,7 @@ from denseclip_viz.measure.pixel_classes import PixelRule
 from denseclip_viz.measure.protocol import NamedClasses, PixelCounts
 from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.plus.student import Student
+from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.validation import some
 
@@ -41,8 +43,9 @@ def evaluate(
     dataset: Iterable[Any],
     *,
     prompts: Prompts | None = None,
-    path: str | DensePath = "value",
+    path: str | DensePath | None = None,
     geometry: str | Fit | None = None,
+    preset: str | Preset | None = None,
     finer: FinerLike | None = None,
     store: str | os.PathLike[str] | None = None,
     batch_size: int = 8,
@@ -57,8 +60,9 @@ def evaluate(
         model: Its teacher.
         dataset: As for `measure.evaluate_segmentation`; the student's classes are among its classes, by their names.
         prompts: Other words than the student learned, which its features can be compared with too; names of classes.
-        path: The teacher's path.
-        geometry: As for `Model.trace`.
+        path: The teacher's path; the preset's by default, or value.
+        geometry: As for `Model.trace`; the preset's by default, or "native".
+        preset: As for `measure.evaluate_segmentation`: path and geometry where they are not given, on this data set.
         finer: As for `measure.evaluate`: finer grids on which the teacher is measured too, such as "guided".
         store: As for `measure.evaluate`.
         batch_size: As for `Model.trace_many`.
@@ -93,7 +97,8 @@ def evaluate(
         owners=tuple(classes.index(name) for name in words.prompts),
         formula=choose_formula(None, model.logit_scale, model.logit_bias),
     )
-    candidates = NamedClasses((choose_path(path),), words.prompts, vectors)
+    chosen, geometry = with_preset(model, dataset, preset, path, geometry)
+    candidates = NamedClasses((choose_path(chosen),), words.prompts, vectors)
     options = {"geometry": geometry, "batch_size": batch_size}
     more: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}
     more |= {"finer": [*choose_finer(finer), student], "collect": partial(summary, classes)}

@@ -16,6 +16,7 @@ from denseclip_viz.clip import tracing
 from denseclip_viz.errors import LayerError, PromptError
 from denseclip_viz.plus import student_scores
 from denseclip_viz.plus.student_scores import seen_and_unseen
+from denseclip_viz.presets import PRESETS, Preset
 from denseclip_viz.toyworld.scenes import DRAWN
 
 UNSEEN = ["grass", "fox"]
@@ -119,6 +120,38 @@ def test_the_command_line_trains_goes_on_and_measures(tmp_path):
     several = ["--labels", str(tmp_path / "{name}-again.png"), "-g", "whole:64"]
     written = CliRunner().invoke(app, ["plus", "predict", saved, str(tmp_path / "bad.png"), str(image), *several])
     assert written.exit_code == 1 and "left out: " in written.stderr and (tmp_path / "scene-again.png").exists()
+
+
+SMALL = Preset(geometry=dcv.Whole(short=64), path="value-attention-only")
+
+
+def test_path_and_geometry_are_the_presets_where_they_are_not_given(student, model):
+    scenes = dcv.toyworld.dataset(2, size=96)
+    by_preset = dcv.plus.evaluate(student, model, scenes, preset=SMALL, progress=False)
+    same = {"path": SMALL.path, "geometry": SMALL.geometry, "progress": False}
+    assert by_preset.candidate.values.tolist() == ["value-attention-only", "student"]
+    np.testing.assert_array_equal(by_preset.confusion, dcv.plus.evaluate(student, model, scenes, **same).confusion)
+    by_preset = dcv.plus.evaluate(student, model, scenes, preset=SMALL, path="value", progress=False)
+    assert by_preset.candidate.values.tolist() == ["value", "student"]
+    with pytest.raises(LayerError, match="path \\['value'\\] is unknown"):
+        dcv.plus.evaluate(student, model, scenes, path=["value"], progress=False)
+
+
+def test_the_command_line_passes_the_preset_on(student, tmp_path, monkeypatch):
+    monkeypatch.setitem(PRESETS, "clip", SMALL)
+    saved, image = str(student.save(tmp_path / "student")), tmp_path / "scene.png"
+    Image.fromarray(dcv.toyworld.scene("a taxi on grass", size=96).image).save(image, pnginfo=drawn())
+    out = {"predict": ["--labels", str(tmp_path / "{name}.json")], "show": ["-o", str(tmp_path / "page.html")]}
+    lines = {"evaluate": ["toyworld", "--limit", "1"]} | {name: [str(image), *to] for name, to in out.items()}
+    for name, line in lines.items():
+        refused = CliRunner().invoke(app, ["plus", name, saved, *line, "--preset", "sclip"])
+        assert refused.exit_code == 2 and "keeps windows apart" in refused.stderr, refused.output
+        assert "or tiles" not in refused.stderr
+        done = CliRunner().invoke(app, ["plus", name, saved, *line, "--preset", "clip"])
+        assert done.exit_code == 0, done.output
+        assert name != "evaluate" or "value-attention-only" in done.output
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "value-attention-only path" in page and "short=64" in page
 
 
 def test_what_was_measured_until_an_interrupt_is_printed_and_the_command_ends_as_stopped(
