@@ -2,21 +2,24 @@
 
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Polygon, Rectangle
 from matplotlib.transforms import Bbox
 from PIL import Image
 
 from denseclip_viz.canvas.encoding import read_labels, read_masks
 from denseclip_viz.canvas.heat_rows import HeatRows, heat_rows, stack_maps
 from denseclip_viz.canvas.payload import Payload
-from denseclip_viz.canvas.state import MEAN, MOST_TITLES, OUTPUT
+from denseclip_viz.canvas.state import DIVERGING, MEAN, MOST_TITLES, OUTPUT, SEQUENTIAL
 from denseclip_viz.errors import silenced
 from denseclip_viz.maps.segment import NO_CUT
-from denseclip_viz.plot.raster import UNSEEN, Bytes, Colour, Floats, overlay, paint_labels
+from denseclip_viz.plot.raster import UNSEEN, Bytes, Colour, Floats, overlay, paint_labels, softened
 from denseclip_viz.plot.scales import Scale, draw_bar, label_colour
 from denseclip_viz.plot.segments import striped
 from denseclip_viz.plot.sheet import DPI, ENTRY, GREY, LINE, MARGIN, SMALL, TINY, TITLE, Sheet
@@ -74,7 +77,9 @@ def laid_out(shown: Payload, state: Mapping[str, Any]) -> Figure:
     room = wide - sheet.width_of(about, size=SMALL) - 0.2
     sheet.write(MARGIN, sheet.top, isolated(sheet.fit(title, width=room, size=TITLE)[0]), size=TITLE)
     sheet.note(MARGIN + wide, sheet.top + 0.03, about, align="right")
-    sheet.place(MARGIN, top, width, height).imshow(pixels, interpolation="antialiased", aspect="auto")
+    area = sheet.place(MARGIN, top, width, height)
+    area.imshow(pixels, interpolation="antialiased", aspect="auto", extent=_frame(shown))
+    _mark(area, shown, state)
     for row, (name, colour) in enumerate(legend.items()):
         sheet.entry(MARGIN, below + row * ENTRY, name, colour, "", width=wide)
     if labels is None:
@@ -92,14 +97,48 @@ def drawn(shown: Payload, state: Mapping[str, Any]) -> tuple[Bytes, Labels | Non
     if labels is not None:
         return paint_labels(labels, image, [label_colour(i) for i in range(len(shown.meta["palette"]))]), labels
     state = _possible(shown, state)
-    stack, other = shown.select(state)[0], _other(shown, state)
+    other, scale = _other(shown, state), _scale(shown, state)
     maps = [_maps(shown, one, *image.shape[:2]) for one in (state, other) if one is not None]
-    if _differs(state, other):
-        stack, maps = stack["difference"], [maps[0] - maps[1]]
-    scale = {name: stack[name] for name in ("low", "high", "colours")}
-    pixels, *beside = (overlay(image, one, opacity=state["opacity"], **scale) for one in maps)
+    maps = [maps[0] - maps[1]] if _differs(state, other) else maps
+    pixels, *beside = (_coloured(image, one, scale, state["opacity"], _threshold(shown, state)) for one in maps)
     line = round(state["split"] * image.shape[1])
     return (np.concatenate([pixels[:, :line], beside[0][:, line:]], axis=1) if beside else pixels), None
+
+
+def _threshold(shown: Payload, state: Mapping[str, Any]) -> float | None:
+    """Give the threshold of the map; beside cells that are compared with one it is a number of those."""
+    return None if state["hover"] and shown.meta["features"] else state["threshold"]
+
+
+def _coloured(image: Bytes, drawn: Floats, scale: Scale, opacity: float, threshold: float | None) -> Bytes:
+    """Lay a map over the image, without colour below the threshold, or nearer to zero where it has two sides."""
+    look: dict[str, Any] = {"low": scale.low, "high": scale.high, "colours": scale.colours}
+    pixels = overlay(image, drawn, opacity=opacity, **look)
+    if threshold is None:
+        return pixels
+    hidden = (np.abs(drawn) if scale.is_diverging else drawn) < threshold
+    result: Bytes = np.where(hidden[..., None], softened(image), pixels)
+    return result
+
+
+def _frame(shown: Payload) -> tuple[float, float, float, float]:
+    """Give the sides of the image in its own pixels: left, right, bottom, top."""
+    height, width = shown.meta["size"]
+    return 0, width, height, 0
+
+
+def _mark(area: Axes, shown: Payload, state: Mapping[str, Any]) -> None:
+    """Draw the pinned cell and the outline of the region over the image, as sheet.js does."""
+    box = None if state["pinned"] is None else shown.place().box_of(state["pinned"])
+    if box is not None:
+        top, left, bottom, right = box
+        for colour, line in (("black", 2.2), ("white", 1.2)):
+            look: dict[str, Any] = {"fill": False, "edgecolor": colour, "linewidth": line, "gid": "pin"}
+            area.add_patch(Rectangle((left, top), right - left, bottom - top, **look))
+    if state["region"] is not None:
+        outline = [(x, y) for y, x in state["region"]]
+        for colour, line in (("white", 2.2), ("black", 1.2)):
+            area.add_patch(Polygon(outline, fill=False, edgecolor=colour, linewidth=line, gid="region"))
 
 
 def _other(shown: Payload, state: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -154,18 +193,26 @@ def _draw_scale(sheet: Sheet, shown: Payload, state: Mapping[str, Any], top: flo
     state = _possible(shown, state)
     stack, _ = shown.select(state)
     scale, differ = _scale(shown, state), _differs(state, _other(shown, state))
-    scale = scale.of_differences() if differ else scale
     sheet.note(MARGIN, top, "difference" if differ else stack["title"])
-    sheet.note(MARGIN + width, top, stack["unit"], align="right")
+    sheet.note(MARGIN + width, top, stack["unit"] + _below(shown, state, scale, stack["decimals"]), align="right")
     bar = sheet.place(MARGIN, top + 0.3, width, 0.09)
     draw_bar(bar, scale, opacity=state["opacity"], baseline=None if differ else shown.baseline(state))
 
 
+def _below(shown: Payload, state: Mapping[str, Any], scale: Scale, decimals: int) -> str:
+    """Say what the threshold hides."""
+    if (threshold := _threshold(shown, state)) is None:
+        return ""
+    return f", hidden {'within ±' if scale.is_diverging else 'below '}{number(threshold, decimals)}"
+
+
 def _scale(shown: Payload, state: Mapping[str, Any]) -> Scale:
-    """Find the scale of the map that a state names."""
-    stack, _ = shown.select(_possible(shown, state))
-    scale: Scale = list(shown.scales.values())[shown.meta["stacks"].index(stack)]
-    return scale
+    """Find the scale of what is drawn, in the colours that are chosen if they are of its kind, as selection.js does."""
+    state = _possible(shown, state)
+    scale: Scale = list(shown.scales.values())[shown.meta["stacks"].index(shown.select(state)[0])]
+    scale = scale.of_differences() if _differs(state, _other(shown, state)) else scale
+    offered = DIVERGING if scale.is_diverging else SEQUENTIAL
+    return replace(scale, colours=state["colours"]) if state["colours"] in offered else scale
 
 
 def _rows(shown: Payload, state: Mapping[str, Any]) -> HeatRows | None:
@@ -227,10 +274,10 @@ def _present(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) 
 
 
 def _maps(shown: Payload, state: Mapping[str, Any], rows: int, columns: int) -> Floats:
-    """Draw the map that a state names: linear between cells, NaN where nothing was seen."""
+    """Draw the map that a state names: linear between cells or the cells, NaN where nothing was seen."""
     stack, at = shown.select(state)
     maps, where = stack_maps(shown, stack)
-    return where.weights(rows, columns).draw(maps[at])
+    return where.weights(rows, columns, nearest=state["interpolation"] == "nearest").draw(maps[at])
 
 
 def _image(shown: Payload) -> Bytes:

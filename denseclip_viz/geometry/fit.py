@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denseclip_viz.errors import GeometryError
-from denseclip_viz.geometry.cells import SIDES, Geometry, between
+from denseclip_viz.geometry.cells import SIDES, Geometry
+from denseclip_viz.geometry.placement import between
 from denseclip_viz.validation import Size, is_number, is_whole, one_of, pair
 
 if TYPE_CHECKING:

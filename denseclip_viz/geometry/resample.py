@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denseclip_viz.errors import GeometryError
-from denseclip_viz.geometry.cells import Floats, Geometry, Weights, between
+from denseclip_viz.geometry.cells import Geometry
+from denseclip_viz.geometry.placement import Floats, Weights, between
 from denseclip_viz.validation import pair
 
 

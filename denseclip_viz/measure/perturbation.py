@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from denseclip_viz.geometry import Geometry, Preprocess
-from denseclip_viz.geometry.cells import between
+from denseclip_viz.geometry.placement import between
 from denseclip_viz.measure.map_scores import Floats
 
 FILLS = ("grey", "mean", "blur", "noise")

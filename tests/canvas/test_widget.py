@@ -19,7 +19,8 @@ from denseclip_viz.canvas.snapshot import NOTE, drawn, laid_out
 from denseclip_viz.canvas.state import CONTROLS, DEFAULTS
 from denseclip_viz.errors import DenseclipVizError, ImageError, LayerError, PromptError
 from denseclip_viz.geometry import Geometry, upsample
-from denseclip_viz.plot.raster import overlay
+from denseclip_viz.maps.regions import placement_of
+from denseclip_viz.plot.raster import overlay, softened
 
 
 def still_of(canvas):
@@ -193,6 +194,47 @@ def test_the_still_of_a_comparison_is_the_difference_or_one_map_beside_the_other
     )
     beside = np.concatenate([one[:, :90], other[:, 90:]], axis=1).astype(int)
     assert np.abs(still_of(canvas) - beside).mean() < 1.5
+
+
+def test_a_still_hides_what_the_threshold_hides_and_says_so():
+    both = fake_results.comparison()
+    maps = upsample(both.dense[0].to_numpy(), Geometry.from_json(both.attrs["geometry"]))
+    low, high = float(both.dense.min()), float(both.dense.max())
+    threshold = (low + high) / 2
+    canvas = dcv.Canvas(both, threshold=threshold)
+    expected = overlay(both.image.to_numpy(), maps[0], opacity=canvas.state["opacity"], low=low, high=high)
+    expected[maps[0] < threshold] = softened(both.image.to_numpy())[maps[0] < threshold]
+    assert 0.1 < (maps[0] < threshold).mean() < 0.9
+    assert np.abs(still_of(canvas) - expected.astype(int)).mean() < 2
+    assert f"cosine, hidden below {threshold:.3f}" in said_by(canvas)
+    assert "cosine, hidden within ±0.00200" in said_by(dcv.Canvas(both, view="contribution", threshold=0.002))
+    hovering = dcv.Canvas(both, trace=fake_results.trace(both), hover=True, threshold=0.5)  # of likeness between cells
+    assert not any("hidden" in line for line in said_by(hovering))
+
+
+def test_a_still_has_the_chosen_colours_and_cells():
+    both = fake_results.comparison()
+    low, high = float(both.dense.min()), float(both.dense.max())
+    where, cells = both.image.shape[:2], both.dense[0, 0].to_numpy()
+    canvas = dcv.Canvas(both, colours="magma", interpolation="nearest", opacity=1.0)
+    drawn = placement_of(both).weights(*where, nearest=True).draw(cells)
+    assert set(np.unique(drawn[~np.isnan(drawn)])) <= set(cells.astype(drawn.dtype).ravel())
+    assert (
+        np.abs(still_of(canvas) - overlay(both.image, drawn, low=low, high=high, opacity=1, colours="magma")).mean() < 2
+    )
+    other = dcv.Canvas(both, colours="RdBu_r")  # of another kind: the view's own, as in the browser
+    assert (still_of(other) == still_of(dcv.Canvas(both))).all()
+
+
+def test_a_still_shows_the_pinned_cell_and_the_region():
+    canvas = dcv.Canvas(both := fake_results.comparison(), pinned=[1, 2], region=[[10, 20], [10, 90], [70, 90]])
+    area = next(ax for ax in laid_out(canvas._shown, canvas.state).axes if ax.images)
+    marks = {patch.get_gid(): patch for patch in area.patches}
+    assert marks["region"].get_xy()[:3].tolist() == [[20, 10], [90, 10], [90, 70]]
+    top, left, bottom, right = placement_of(both).box_of([1, 2])
+    assert marks["pin"].get_bbox().extents.tolist() == [left, top, right, bottom]
+    height, width = both.image.shape[:2]
+    assert (area.get_xlim(), area.get_ylim()) == ((0, width), (height, 0))
 
 
 def test_a_comparison_goes_with_what_it_compares_with():

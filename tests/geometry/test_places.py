@@ -10,7 +10,7 @@ from hypothesis import given
 
 import denseclip_viz
 from denseclip_viz.geometry import Placement
-from denseclip_viz.geometry.cells import LEAST, MEET
+from denseclip_viz.geometry.placement import LEAST, MEET
 from denseclip_viz.measure.map_scores import cell_areas
 
 WEB = Path(denseclip_viz.__file__).parent / "canvas" / "web" / "geometry.js"

@@ -2,7 +2,7 @@
 
 const MEET = 1e-6; // of a cell: where two meet the later one has it, whichever way a sum was rounded
 
-// For each of n pixels along an axis the two cells around it and the share of the second, as geometry/cells.py.
+// For each of n pixels along an axis the two cells around it and the share of the second, as geometry/placement.py.
 function places(n, size, [start, end, cells], [first, last], nearest) {
   const cell = new Int32Array(n), next = new Int32Array(n), share = new Float32Array(n);
   let from = n, to = 0;
@@ -36,7 +36,7 @@ function boxOf({ visible }, grid, y, x) {
   return bottom - top > 1e-3 && right - left > 1e-3 ? [top, left, bottom, right] : null;
 }
 
-// The cell at a place in the image, as geometry/cells.py; null outside of what was seen.
+// The cell at a place in the image, as geometry/placement.py; null outside of what was seen.
 function cellAt({ visible }, grid, [row, column]) {
   if (row < visible[0] || row > visible[2] || column < visible[1] || column > visible[3]) return null;
   const y = Math.floor(((row - grid.top) / (grid.bottom - grid.top)) * grid.rows + MEET);

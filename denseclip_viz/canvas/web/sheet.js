@@ -99,7 +99,8 @@ function layScale(sheet, { data, state, parts, shown }) {
   const [question, unit] = parts.unit.children, style = { size: 12, colour: INK }, right = EDGE + sheet.inner;
   const row = sheet.y + 12;
   sheet.items.push({ text: question.textContent, x: EDGE, y: row, bold: true, ...style });
-  sheet.items.push({ text: unit.textContent, x: right, y: row, end: true, ...style, colour: SOFT });
+  const limit = `, hidden ${shown.diverging ? "within" : "below"} ${parts.limit.textContent}`;
+  sheet.items.push({ text: unit.textContent + (state.threshold === null ? "" : limit), x: right, y: row, end: true, ...style, colour: SOFT });
   const baseline = baselineOf(data, state, shown), top = row + (baseline === undefined ? 10 : 24);
   const box = [EDGE, top, sheet.inner, 12];
   sheet.items.push({ fill: TRACK, box }, { image: parts.ramp, box, alpha: state.opacity, plain: true });
