@@ -233,6 +233,7 @@ command(app)(templates)
 command(app)(evaluate)
 command(app, data=False)(feature_commands.encode)
 command(app)(feature_commands.search)
+command(app, data=False)(feature_commands.remove)
 
 
 @command(app)

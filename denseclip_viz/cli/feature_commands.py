@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
@@ -58,6 +59,29 @@ def encode(
         raise
     notice(store)
     skipped.end()
+
+
+def remove(
+    store: Annotated[Path, typer.Argument(help="What `encode` wrote.")],
+    images: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(help="Images by their paths, or by their names where no other has it."),
+    ] = None,
+    missing: Annotated[bool, typer.Option("--missing", help="Those whose files are there no more.")] = False,
+) -> None:
+    """Take images out of a store: their features, and every line that names them, leave the disk."""
+    from denseclip_viz.features import open_store
+    from denseclip_viz.features import remove as remove_images
+
+    opened, named = open_store(store), list(images or ())
+    if not named and not missing:
+        raise OutputError("No image to remove", expected="some", fix="Name images, or pass --missing.")
+    if missing:
+        files = [image.file for image in (*opened.images, *opened.unread) if image.file]
+        named += [file for file in files if not os.path.lexists(file)]
+    left = remove_images(store, named)
+    say(f"{len(opened.known) - len(left.known)} removed")
+    notice(left)
 
 
 def search(

@@ -46,14 +46,14 @@ class StoreWriter:
                 os.truncate(self._file, self.manifest.whole)
             else:
                 self._refuse_others()
-                self._file.write_bytes(_line(header))
+                self._file.write_bytes(line_of(header))
                 self.manifest = Manifest(folder)
             self._clean()
 
     def add(self, images: list[StoredImage], tensors: Mapping[str, Tensor], error: float) -> None:
         """Write a batch: first its features, then the line that counts them, and last remove what they replace."""
         shard = write_shard(self.folder, self.manifest.number(images[0]), tensors, error) if tensors else None
-        line = _line(record_of(shard, images))
+        line = line_of(record_of(shard, images))
         with written(self._file), open(self._file, "ab") as file:
             file.write(line)
             file.flush()
@@ -119,5 +119,6 @@ def _is_begun(file: Path) -> bool:
         return lines.readline().endswith(b"\n")
 
 
-def _line(record: Mapping[str, Any]) -> bytes:
+def line_of(record: Mapping[str, Any]) -> bytes:
+    """Write a record as a line of the manifest."""
     return json.dumps(record).encode() + b"\n"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -105,3 +107,18 @@ def test_people_are_shown_files_only_where_names_do_not_tell_images_apart():
 def test_a_folder_of_something_else_is_no_store(run, many):
     assert "is no store of features" in run("search", many, "-p", "grass", prompts=(), code=2).stderr
     assert "holds other files" in run("encode", many, "-o", many, prompts=(), code=2).stderr
+
+
+def test_images_are_removed_by_path_name_or_because_their_files_are_gone(run, many):
+    remove = partial(run, "remove", prompts=(), model=None)
+    run("encode", many, "-o", "store", prompts=())
+    files = [Path(image.file) for image in dcv.features.open_store("store").images]
+    assert "1 removed" in remove("store", str(files[0])).stderr
+    files[1].unlink()
+    done = remove("store", "--missing")
+    assert "1 removed" in done.stderr and "FeatureStore(1 image" in done.stderr
+    assert "0 removed" in remove("store", "--missing").stderr
+    files[2].unlink()  # a disk that is not mounted, perhaps
+    for wrong, why in ((["--missing"], "one that stays"), ([], "pass --missing"), (["nobody.png"], "not in the store")):
+        assert why in remove("store", *wrong, code=2).stderr
+    assert len(dcv.features.open_store("store")) == 1

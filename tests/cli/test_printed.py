@@ -86,7 +86,7 @@ def test_every_list_is_json_too(run, words):
 def test_every_command_can_be_quiet_and_every_one_that_prints_data_knows_json():
     options = {words: options_of(words) for words in COMMANDS}
     assert [words for words, known in options.items() if not {"--quiet", "-q", "-h"} - {"-h"} <= known] == []
-    silent = {("lab",), ("encode",), *(("plus", name) for name in ("train", "predict", "export", "show")),
+    silent = {("lab",), ("encode",), ("remove",), *(("plus", name) for name in ("train", "predict", "export", "show")),
               *(("toyworld", name) for name in ("train", "pack", "scene", "demo", "export"))}  # fmt: skip
     assert {words for words, known in options.items() if "--json" not in known} == silent
 

@@ -22,6 +22,7 @@ templates street.jpg {P} -t '{{}}' -t 'a photo of {{}}'
 evaluate toyworld --limit 1
 encode street.jpg -o store
 search store {P}
+remove store street.jpg
 taps
 models
 versions
