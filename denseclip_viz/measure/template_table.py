@@ -40,7 +40,7 @@ def templates_table(
     `margin_runner_up` (at the peak, less the strongest other prompt); `entropy` of the map (softmax over cells at
     `scale`; 0 one cell, 1 flat); `area` (share above the absent prompts' highest); `pearson` and `spearman` (with the
     ensemble's map); `text_distance` (1 - cosine with the ensemble's vector). With masks also `iou_best`, `iou`,
-    `average_precision`, `pointing_hit` and `iou_ceiling`, the best that the grid allows; and two in which prompts
+    `average_precision`, `pointing_hit` and `iou_ceiling`, the best that whole cells allow; and two in which prompts
     compete: `iou_won`, each cell going to the highest cosine of all prompts, and `shared_precision`, average
     precision with one threshold for all prompts.
 
