@@ -56,7 +56,10 @@ def decoded(image: Image.Image, name: str) -> Image.Image:
         # after load(): TIFF turns itself there and forgets the tag
         turn = dict(enumerate(_TURNS, start=2)).get(image.getexif().get(ExifTags.Base.Orientation, 1))
         still = plain(_eight_bit(image, name, key))
-        return still.transpose(Image.Transpose[turn]) if turn else still
+        upright = still.transpose(Image.Transpose[turn]) if turn else still
+        # whoever reads it again would turn it again by its EXIF; a comment tells a drawn scene from other images
+        upright.info = {key: value for key, value in upright.info.items() if key == "comment"}
+        return upright
 
 
 @contextmanager

@@ -76,8 +76,6 @@ def read_remarked(image: ImageLike) -> tuple[Image.Image, str]:
         white = Image.new("RGB", upright.size, "white")
         white.paste(upright, mask=upright)
         upright = white
-    # a kept EXIF orientation would turn the upright image again; a comment tells a drawn scene from other images
-    upright.info = {key: value for key, value in upright.info.items() if key == "comment"}
     return upright, remark
 
 

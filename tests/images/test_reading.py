@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from denseclip_viz.errors import ImageError
-from denseclip_viz.images import describe, display, read
+from denseclip_viz.images import describe, display, from_bytes, read
 
 fuzz = settings(deadline=None, max_examples=80, suppress_health_check=list(HealthCheck))
 
@@ -211,6 +211,9 @@ def test_all_eight_exif_orientations_are_turned_upright(tmp_path, orientation, e
         upright = read(opened)
     np.testing.assert_array_equal(np.asarray(upright), scene())
     np.testing.assert_array_equal(np.asarray(read(upright)), scene())  # not turned twice
+    uploaded = from_bytes(path.read_bytes(), name="phone")
+    np.testing.assert_array_equal(np.asarray(read(uploaded)), scene())
+    assert "exif" not in uploaded.info
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
