@@ -160,6 +160,8 @@ def show(measured: xr.Dataset, out: str | None, *, force: bool) -> None:
     print_measured(measured)
     print_written(written)
     if measured.attrs["stopped"]:
+        for file in written:
+            say(f"{file} is of the {many(measured.sizes['image'], 'image')} until then: --force writes it anew")
         raise KeyboardInterrupt
 
 

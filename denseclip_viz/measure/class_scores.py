@@ -64,15 +64,15 @@ def segmentation_table(measured: xr.Dataset) -> pd.DataFrame:
         measured: What `evaluate_segmentation` returns.
 
     Returns:
-        A row for each candidate and class: `iou`, `accuracy` (of its pixels, the share that was given it), and how many
-        `pixels` it has.
+        A row for each candidate and class: `iou`, `accuracy` (of its pixels, the share that was given it), how many
+        `pixels` it has, and in all rows of how many `images`, and whether the run was `stopped` before the last.
 
     Example:
         >>> import denseclip_viz as dcv
         >>> scenes = dcv.toyworld.dataset(1, "test", size=64)
         >>> measured = dcv.measure.evaluate_segmentation(dcv.load(), scenes, progress=False)
         >>> dcv.measure.segmentation_table(measured).columns.tolist()
-        ['candidate', 'class', 'iou', 'accuracy', 'pixels']
+        ['candidate', 'class', 'iou', 'accuracy', 'pixels', 'images', 'stopped']
     """
     import xarray as xr
 
@@ -81,5 +81,6 @@ def segmentation_table(measured: xr.Dataset) -> pd.DataFrame:
     hits = np.diagonal(counts[..., :-1], axis1=1, axis2=2)
     accuracy = np.where(true > 0, hits / np.maximum(true, 1), np.nan)
     data = {"iou": measured["iou"], "accuracy": (axes, accuracy), "pixels": (axes, true)}
-    table: pd.DataFrame = xr.Dataset(data).to_dataframe().reset_index()
+    of_all = {"images": measured.sizes["image"], "stopped": bool(measured.attrs.get("stopped", 0))}
+    table: pd.DataFrame = xr.Dataset(data).to_dataframe().reset_index().assign(**of_all)
     return table

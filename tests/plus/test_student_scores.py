@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -165,8 +166,12 @@ def test_what_was_measured_until_an_interrupt_is_printed_and_the_command_ends_as
         return measured.assign_attrs(stopped=1)
 
     monkeypatch.setattr(student_scores, "evaluate", stopped)
-    done = CliRunner().invoke(app, ["plus", "evaluate", str(folder), "toyworld", "--limit", "1", "-g", "whole:64"])
+    line = ["plus", "evaluate", str(folder), "toyworld", "--limit", "1", "-g", "whole:64"]
+    done = CliRunner().invoke(app, [*line, "--out", str(tmp_path / "scores.csv")])
     assert done.exit_code == 130 and "mIoU\t" in done.stdout and "stopped" in done.stderr
+    assert "scores.csv is of the 1 image until then: --force writes it anew" in done.stderr
+    table = pd.read_csv(tmp_path / "scores.csv")
+    assert table.images.eq(1).all() and table.stopped.all()
 
 
 def test_scores_of_classes_that_no_image_has_are_null_in_json(student, model, tmp_path):
