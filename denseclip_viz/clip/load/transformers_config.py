@@ -210,7 +210,8 @@ def _chinese_clip(config: Any) -> Described:
 def _siglip(config: Any) -> Described:
     """Describe a SiglipModel: a latent query pools the image, and the last place of the context is the text's."""
     text, image = config.text_config, config.vision_config
-    _require(image.vision_use_head, "vision_config", "vision_use_head", image.vision_use_head, "true")
+    has_head = getattr(image, "vision_use_head", True)  # older transformers have it where it is false alone
+    _require(has_head, "vision_config", "vision_use_head", has_head, "true")
     width, same = text.projection_size, image.hidden_size
     _require(width == same, "text_config", "projection_size", width, f"{same}, as wide as the image tower")
     blocks, side = _blocks(image, "vision_config"), _side(image, "image_size")
