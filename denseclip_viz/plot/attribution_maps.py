@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import LayerError
+from denseclip_viz.images import ImageLike
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.grid import column_heads, write_heads
 from denseclip_viz.plot.scales import Scale
@@ -22,7 +23,7 @@ ABOUT = "each method has a scale of its own: colours are compared within a row"
 def attributions(
     maps: xr.DataArray,
     *,
-    image: npt.ArrayLike | None = None,
+    image: ImageLike | None = None,
     prompt: str | Sequence[str] | None = None,
     template: str | None = None,
     interpolation: panels.Interpolation = "bilinear",
@@ -35,7 +36,7 @@ def attributions(
 
     Args:
         maps: What `attribution.attribute` returns.
-        image: What to draw beneath, uint8 (row, column, rgb) of the whole image; nothing by default.
+        image: What to draw beneath: the image that was traced, as for `trace`, or the trace; nothing by default.
         prompt: The prompts to show; all by default.
         template: Which template; the first by default, never a mean.
         interpolation: "bilinear", or "nearest" to see the cells.

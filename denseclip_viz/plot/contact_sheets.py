@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.features.feature_store import FeatureStore, Texts
 from denseclip_viz.features.image_search import lowest, search
+from denseclip_viz.geometry import Placement
 from denseclip_viz.plot import panels, scales
 from denseclip_viz.plot.sheet import BOLD, GREY, INK, LINE, MARGIN, SMALL, TITLE, Lattice, Sheet
 from denseclip_viz.plot.text import number
@@ -91,8 +92,9 @@ def contact_sheet(
         _name(on, left, top, store.names[which], score, is_low=baseline is not None and score <= baseline)
         maps = store.similarity(which, texts, prompts).isel(template=0, prompt=0)
         values = maps if "path" not in maps.dims else maps.sel(path=path or store.paths[0])
-        under = _image(store, which)
-        panels.draw_map(lattice.panel_at(on, row, column), values, panels.placement(maps), scale, image=under)
+        where = panels.placement(maps)
+        under = _image(store, which, where)
+        panels.draw_map(lattice.panel_at(on, row, column), values, where, scale, image=under)
     on.footer(lattice.bottom, grey)
     return on.figure
 
@@ -132,7 +134,8 @@ def _name(on: Sheet, left: float, top: float, name: str, score: float, *, is_low
     on.write(left + SIDE, top + 0.03, tail, size=SMALL, colour=colour, align="right")
 
 
-def _image(store: FeatureStore, which: int) -> Any:
+def _image(store: FeatureStore, which: int, where: Placement) -> Any:
     with suppress(ImageError):
         return panels.reduced(store.read_image(which))
-    return np.full((32, 32, 3), 176, np.uint8)  # softened it is the grey behind the bar: a map still says where
+    shape = [max(1, round(32 * side / max(where.image))) for side in where.image]
+    return np.full((*shape, 3), 176, np.uint8)  # softened it is the grey behind the bar: a map still says where

@@ -1,10 +1,10 @@
 """Where templates disagree about a prompt, over the image."""
 
-import numpy.typing as npt
 import xarray as xr
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import PromptError
+from denseclip_viz.images import ImageLike
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.sheet import LINE, MARGIN, SMALL, Lattice, Sheet
 from denseclip_viz.plot.text import isolated
@@ -15,7 +15,7 @@ SIDE, BAR, HEAD, LEAST, WIDEST = 1.5, 1.9, 0.6, 1.2, 10.0  # inches
 def disagreement(
     maps: xr.DataArray,
     *,
-    image: npt.ArrayLike | None = None,
+    image: ImageLike | None = None,
     interpolation: panels.Interpolation = "bilinear",
     figure: Figure | None = None,
 ) -> Figure:
@@ -23,7 +23,7 @@ def disagreement(
 
     Args:
         maps: Similarity (template, prompt, y, x), or what `measure.disagreement` returns (prompt, y, x).
-        image: What to draw beneath, uint8 (row, column, rgb) of the whole image; nothing by default.
+        image: What to draw beneath: the image that was traced, as for `trace`, or the trace; nothing by default.
         interpolation: "bilinear", or "nearest" to see the cells.
         figure: An empty figure to draw into; its size is set.
 

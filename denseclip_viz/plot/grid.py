@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import ImageError, PromptError
+from denseclip_viz.images import ImageLike
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.sheet import GREY, INK, LINE, MARGIN, SMALL, Lattice, Sheet
 from denseclip_viz.plot.text import isolated
@@ -26,7 +27,7 @@ def grid(
     rows: str = "template",
     cols: str = "prompt",
     template: str | None = None,
-    image: npt.ArrayLike | None = None,
+    image: ImageLike | None = None,
     normalise: Normalise = "shared",
     limits: tuple[float, float] | None = None,
     like: xr.DataArray | Sequence[xr.DataArray] = (),
@@ -41,7 +42,7 @@ def grid(
         rows: The axis that goes down.
         cols: The axis that goes across.
         template: The only template to show; to be named where there are several and neither axis is of them.
-        image: What to draw beneath, uint8 (row, column, rgb) of the whole image; nothing by default.
+        image: What to draw beneath: the image that was traced, as for `trace`, or the trace; nothing by default.
         normalise: "shared", or "each" for a min-max of every map by itself, which the figure then says.
         limits: Lowest and highest value of the shared scale; what lies beyond has the colour of the end.
         like: Maps whose values the shared scale covers too, so that figures can be laid side by side.

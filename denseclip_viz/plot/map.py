@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Literal
 
-import numpy.typing as npt
 import xarray as xr
 from matplotlib.axes import Axes
 
 from denseclip_viz.clip.summary import is_random
 from denseclip_viz.errors import PromptError
+from denseclip_viz.images import ImageLike
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.sheet import ALARM, DPI, GREY, RANDOM, SMALL, TINY, NotebookFigure
 from denseclip_viz.plot.text import LITERAL, plain
@@ -19,7 +19,7 @@ KINDS = {"sequential": "dense", "diverging": "contribution", "attention": "atten
 def map(
     values: xr.DataArray,
     *,
-    image: npt.ArrayLike | None = None,
+    image: ImageLike | None = None,
     ax: Axes | None = None,
     limits: tuple[float, float] | None = None,
     kind: Literal["sequential", "diverging", "attention"] = "sequential",
@@ -31,7 +31,7 @@ def map(
 
     Args:
         values: One map (y, x) of a result, with its coordinates or attrs.
-        image: The whole image, uint8 (row, column, rgb); nothing beneath by default.
+        image: The image that was traced, as for `trace`, or the trace; nothing beneath by default.
         ax: Where to draw; new axes by default, with the prompt above, whose figure shows in a notebook as `ax.figure`.
         limits: Lowest and highest value of the scale; give the same ones to maps that are compared.
         kind: "diverging" centres the scale at 0; "attention" has its own colours, from 0 on.

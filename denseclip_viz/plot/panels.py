@@ -1,7 +1,7 @@
 """Single panels: the image, a map over it where its grid lies, the peaks of maps."""
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -9,10 +9,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
-from PIL import Image
 
-from denseclip_viz.errors import GeometryError
+from denseclip_viz.errors import GeometryError, ImageError
 from denseclip_viz.geometry import Box, Geometry, Placement
+from denseclip_viz.images import ImageLike, read, unwrapped
 from denseclip_viz.maps.regions import peak_place
 from denseclip_viz.plot.raster import Bytes, Floats, fade_unseen, softened
 from denseclip_viz.plot.scales import OPACITY, Scale
@@ -50,9 +50,12 @@ def placement_of_pixels(labels: xr.Dataset) -> Placement:
     return Geometry.from_json(str(labels.attrs["geometry"])).placement_of_pixels()
 
 
-def reduced(image: npt.ArrayLike) -> Bytes:
-    """Bring an image down to what a panel can show; smaller ones stay as they are."""
-    small = Image.fromarray(np.asarray(image, dtype=np.uint8))
+def reduced(image: ImageLike | xr.DataArray) -> Bytes:
+    """Read an image as `trace` does, and bring it down to what a panel can show; smaller ones stay as they are."""
+    source = unwrapped(image)
+    if isinstance(source, xr.DataArray):  # of a result, whose axes may stand in any order
+        source = source.transpose("row", "column", "rgb", missing_dims="ignore").to_numpy()
+    small = read(cast(ImageLike, source))
     small.thumbnail((PANEL_PIXELS, PANEL_PIXELS))
     return np.asarray(small)
 
@@ -63,9 +66,11 @@ def over_image(where: Placement) -> dict[str, Any]:
     return {"extent": (-0.5, width - 0.5, height - 0.5, -0.5), "origin": "upper", "aspect": "equal"}
 
 
-def draw_image(ax: Axes, image: npt.ArrayLike, where: Placement, *, tone: Literal["colour", "grey"] = "colour") -> None:
+def draw_image(
+    ax: Axes, image: ImageLike | xr.DataArray, where: Placement, *, tone: Literal["colour", "grey"] = "colour"
+) -> None:
     """Draw an image over its original extent, faded and outlined where the model did not see all of it."""
-    pixels = reduced(image)
+    pixels = _of_this_shape(reduced(image), where)
     pixels = fade_unseen(softened(pixels) if tone == "grey" else pixels, where)
     ax.imshow(pixels, interpolation="antialiased", **over_image(where))
     if where.is_cropped:
@@ -75,13 +80,22 @@ def draw_image(ax: Axes, image: npt.ArrayLike, where: Placement, *, tone: Litera
             ax.add_patch(box)
 
 
+def _of_this_shape(pixels: Bytes, where: Placement) -> Bytes:
+    """Refuse, by an ImageError, an image that would be stretched beneath maps of one of another shape."""
+    (height, width), scale = pixels.shape[:2], max(pixels.shape[:2]) / max(where.image)
+    if max(abs(height - scale * where.image[0]), abs(width - scale * where.image[1])) > 1:  # a pixel by rounding
+        got = f"An image of {height} x {width} pixels beneath maps of one of {where.image[0]} x {where.image[1]}"
+        raise ImageError(got, expected="the image that was traced, all of it", fix="Pass that one, or trace.image.")
+    return pixels
+
+
 def draw_map(
     ax: Axes,
     values: npt.ArrayLike,
     where: Placement,
     scale: Scale,
     *,
-    image: npt.ArrayLike | None = None,
+    image: ImageLike | xr.DataArray | None = None,
     interpolation: Interpolation = "bilinear",
     opacity: float = OPACITY,
 ) -> AxesImage:

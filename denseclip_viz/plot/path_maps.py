@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy.typing as npt
 import xarray as xr
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import ImageError, LayerError
+from denseclip_viz.images import ImageLike
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.grid import HEAD, SIDE, Normalise, draw_title, scale_of, stretched
 from denseclip_viz.plot.sheet import LINE, SMALL, Lattice, Sheet
@@ -20,7 +20,7 @@ def paths(
     prompt: str | None = None,
     template: str | None = None,
     rows: int = 2,
-    image: npt.ArrayLike | None = None,
+    image: ImageLike | None = None,
     normalise: Normalise = "shared",
     limits: tuple[float, float] | None = None,
     like: xr.DataArray | Sequence[xr.DataArray] = (),
@@ -36,7 +36,7 @@ def paths(
         prompt: Which prompt to show; the first by default.
         template: Which template to show; the first by default, never a mean.
         rows: How many rows panels are laid out in.
-        image: What to draw beneath, uint8 (row, column, rgb) of the whole image; that of a comparison by default.
+        image: What to draw beneath, as for `grid`; the image of a comparison by default.
         normalise: As for `grid`.
         limits: As for `grid`.
         like: As for `grid`.

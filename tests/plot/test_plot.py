@@ -218,3 +218,26 @@ def test_what_no_pixel_has_is_named_below_a_segmentation():
     names = [str(name) for name in both.label.values]
     bare = both.assign(labels=both.labels.where(both.labels != 0, -1))
     assert f"nowhere: {names[0]}" in everything_said(plot.segments(bare))
+
+
+@pytest.mark.parametrize("kind", ["floats", "file turned by EXIF", "grey", "trace", "labelled, in another order"])
+def test_an_image_beneath_may_be_whatever_can_be_traced(tmp_path, kind):
+    drawn, one = Image.fromarray(fake_results.image()), fake_results.similarity().isel(template=0, prompt=0)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its side
+    drawn.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    images = {
+        "floats": np.asarray(drawn) / 255,
+        "file turned by EXIF": tmp_path / "turned.png",
+        "grey": drawn.convert("L"),
+        "trace": fake_results.trace(fake_results.comparison()),
+        "labelled, in another order": fake_results.comparison().image.transpose("rgb", "column", "row"),
+    }
+    beneath = [plot.map(one, image=image).images[0].get_array() for image in (drawn, images[kind])]
+    assert np.allclose(*(np.asarray(each, dtype=float) for each in beneath), atol=1.5)
+
+
+@pytest.mark.parametrize("image", [fake_results.image((360, 240)), fake_results.image() * 2.0, "nowhere.png", 5])
+def test_an_image_beneath_that_is_another_or_none_is_refused(image):
+    with pytest.raises(ImageError, match="Expected"):
+        plot.map(fake_results.similarity().isel(template=0, prompt=0), image=image)
