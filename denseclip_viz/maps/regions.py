@@ -103,14 +103,37 @@ def _checked(outline: Sequence[Sequence[float]]) -> list[list[float]]:
 
 
 def placement_of(result: xr.Dataset | xr.DataArray) -> Placement:
-    """Read where the cells of maps lie; GeometryError if they do not say."""
+    """Read where the cells of maps lie; GeometryError if they do not say, or are not those that they speak of."""
     if "geometry" not in result.attrs:
         got, fix = (
             "Maps that do not say where their cells lie",
             "Pass the result itself, or xarray.set_options(keep_attrs=True).",
         )
         raise GeometryError(got, expected='attrs["geometry"]', fix=fix)
-    return Geometry.from_json(str(result.attrs["geometry"])).placement()
+    return whole_geometry(result).placement()
+
+
+def whole_geometry(result: xr.Dataset | xr.DataArray) -> Geometry:
+    """Read the geometry of maps (…, y, x) that are whole: it would lay cut or turned ones over the whole image.
+
+    Raises:
+        GeometryError: Rows or columns are missing, or in another order.
+
+    Example:
+        >>> import denseclip_viz as dcv
+        >>> maps = dcv.load().similarity(dcv.toyworld.scene("a taxi", size=64), "a taxi")
+        >>> whole_geometry(maps.isel(x=slice(0, 4)))
+        Traceback (most recent call last):
+        denseclip_viz.errors.GeometryError: Maps whose x is not that of the image's 8 x 8 cells. Expected maps as ...
+    """
+    geometry = Geometry.from_json(str(result.attrs["geometry"]))
+    for axis, due in (("y", geometry.y), ("x", geometry.x)):
+        given = result[axis].to_numpy() if axis in result.coords else due
+        if given.shape != due.shape or not np.allclose(given, due, atol=0.01):
+            got = f"Maps whose {axis} is not that of the image's {geometry.grid[0]} x {geometry.grid[1]} cells"
+            fix = "Pass them whole; of an area, region_means gives means, and axes.set_xlim cuts a figure."
+            raise GeometryError(got, expected="maps as the model gave them, neither cut nor turned", fix=fix)
+    return geometry
 
 
 def visible_part(maps: xr.DataArray) -> xr.DataArray:

@@ -98,9 +98,10 @@ def cell_areas(geometry: Geometry) -> Floats:
 
 
 def geometry_of(maps: xr.DataArray) -> Geometry | None:
-    """Read where maps lie, if they say so."""
-    text = maps.attrs.get("geometry")
-    return None if text is None else Geometry.from_json(str(text))
+    """Read where maps lie, if they say so; GeometryError of maps that are cut or turned."""
+    from denseclip_viz.maps.regions import whole_geometry  # here alone: it needs xarray
+
+    return whole_geometry(maps) if "geometry" in maps.attrs else None
 
 
 def truth_on_grid(

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from denseclip_viz.errors import GeometryError, ImageError
 from denseclip_viz.geometry import Box, Geometry, Placement
 from denseclip_viz.images import ImageLike, read, unwrapped
-from denseclip_viz.maps.regions import peak_place
+from denseclip_viz.maps.regions import peak_place, whole_geometry
 from denseclip_viz.plot.raster import Bytes, Floats, fade_unseen, softened
 from denseclip_viz.plot.scales import OPACITY, Scale
 from denseclip_viz.plot.select import one_of
@@ -27,12 +27,13 @@ PANEL_PIXELS = 640  # more of an image than a panel can show only makes files la
 def placement(data: xr.Dataset | xr.DataArray, *, layer: int | None = None) -> Placement:
     """Read where the grid of a result lies, or that of one of its inner layers, which may see beside it.
 
-    By `attrs["geometry"]`, or by coordinates y and x of at least two cells each; GeometryError if it has neither.
+    By `attrs["geometry"]`, or by coordinates y and x of at least two cells each; GeometryError if it has neither, or
+    if it is cut.
     """
     if "geometry" in data.attrs:
         inner = isinstance(data, xr.Dataset) and layer is not None and "layer_shift" in data
         shift = tuple(data["layer_shift"].isel(layer=layer).to_numpy().tolist()) if inner else None
-        return Geometry.from_json(str(data.attrs["geometry"])).placement(shift=shift)
+        return whole_geometry(data).placement(shift=shift)
     if min(data.sizes.get("y", 0), data.sizes.get("x", 0)) < 2 or not {"y", "x"} <= set(data.coords):
         raise GeometryError(
             f"A result with sizes {dict(data.sizes)} does not say where its cells lie",

@@ -90,3 +90,18 @@ def test_what_is_no_outline_is_refused(outline):
 def test_maps_without_a_place_are_refused():
     with pytest.raises(GeometryError, match="where their cells lie"):
         dcv.maps.region_means(xr.DataArray(np.zeros((2, 2)), dims=("y", "x")), box(0, 0, 1, 1))
+
+
+@pytest.mark.parametrize("part", [{"x": slice(0, 3)}, {"y": slice(None, None, -1)}], ids=["cut", "turned"])
+def test_maps_that_are_cut_or_turned_are_laid_over_no_image(part):
+    cut, maps = fake_results.comparison().isel(part), fake_results.similarity().isel(part)
+    masks = {"grass": np.ones((240, 360), dtype=bool)}
+    for call in (
+        lambda: dcv.maps.region_means(cut, box(0, 0, 240, 360)),
+        lambda: dcv.plot.compare(cut),
+        lambda: dcv.plot.heads(cut),
+        lambda: dcv.plot.grid(maps),
+        lambda: dcv.measure.templates_table(maps, masks),
+    ):
+        with pytest.raises(GeometryError, match="neither cut nor turned"):
+            call()
