@@ -19,6 +19,7 @@ from denseclip_viz.plot.scales import Scale
 from denseclip_viz.plot.select import absent_baseline
 
 TEXT = ("template", "prompt")
+OF_NO_TEXT = ("attention", "attention_heads", "image", "layer_cells", "layer_shift")
 GRADIENT_VIEWS = {  # variable, and what its maps are
     "dense": ("layer_dense_gradient", "what made the mean dense cosine?"),
     "contribution": ("layer_global_gradient", "what made the score?"),
@@ -102,9 +103,10 @@ def _of_head(stacks: Sequence[Stack], own: Sequence[int], at: int, heads: Sequen
 
 def with_axes(result: xr.Dataset) -> xr.Dataset:
     """Give back the axes template and prompt where one of each was picked."""
+    of_no_text = {name: result[name].variable for name in OF_NO_TEXT if name in result}
     for axis in TEXT:
         if axis in result.coords and axis not in result.dims:
-            result = result.expand_dims(axis)
+            result = result.expand_dims(axis).assign(of_no_text)
     return result
 
 

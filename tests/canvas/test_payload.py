@@ -338,3 +338,10 @@ def test_a_table_names_the_maps_of_every_layer_view_and_head():
     assert attention == [([], 0), *((["head"], head) for head in range(8))]
     assert "segments" in meta["maps"]["output"] and "segments" not in meta["maps"]["layer2"]  # no cosines there
     assert meta["start"]["view"] == "dense" and meta["look"]["behind"] == 180
+
+
+@pytest.mark.parametrize("picked", [{"prompt": 1}, {"template": 0}, {"prompt": 1, "template": 0}])
+def test_a_comparison_of_one_prompt_or_template_is_packed_as_if_it_were_picked_by_a_list(picked):
+    both = fake_results.comparison(layers="vit")
+    by_list = pack_result(both.isel({axis: [at] for axis, at in picked.items()}))
+    assert pack_result(both.isel(picked)).buffers == by_list.buffers
