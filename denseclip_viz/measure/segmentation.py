@@ -15,6 +15,7 @@ from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.geometry import Geometry, downsample_mask, weights
 from denseclip_viz.maps.refine import REMOVED
 from denseclip_viz.trace import Trace
+from denseclip_viz.validation import is_whole
 
 Counts = NDArray[np.int64]
 Labels = NDArray[np.integer]
@@ -33,15 +34,36 @@ def confusion(truth: Labels, labels: Labels, classes: int) -> Counts:
     Returns:
         `(true, given)` counts, `classes` by `classes + 1`; the last column is no class.
 
+    Raises:
+        ImageError: Other than whole numbers below `classes`, or truth and labels of two shapes.
+
     Example:
         >>> import denseclip_viz as dcv
         >>> import numpy as np
         >>> dcv.measure.confusion(np.array([[0, 1]]), np.array([[0, -1]]), 2).tolist()
         [[1, 0, 0], [0, 0, 1]]
     """
+    if not is_whole(classes, 1):
+        raise ImageError(f"classes={classes!r}", expected="how many there are, from 1", fix="Pass len(names).")
+    truth, labels = _indices(truth, "truth", classes), _indices(labels, "labels", classes)
+    if truth.shape != labels.shape:
+        got, fix = f"truth {truth.shape} and labels {labels.shape}", "Segment with size=truth.shape."
+        raise ImageError(got, expected="one label for each pixel of the truth", fix=fix)
     given = np.where(labels < 0, classes, labels)
     cells = truth[truth >= 0].astype(np.int64) * (classes + 1) + given[truth >= 0]
     return np.bincount(cells, minlength=classes * (classes + 1)).reshape(classes, classes + 1)
+
+
+def _indices(values: Labels, name: str, classes: int) -> Labels:
+    """Refuse what would be counted as another class."""
+    indices = np.asarray(values)
+    if not np.issubdtype(indices.dtype, np.integer):
+        fix = "Pass result.labels, or bring them to whole numbers: array.astype(int)."
+        raise ImageError(f"{name} of {indices.dtype}", expected="class indices, whole numbers", fix=fix)
+    if indices.size and (highest := int(indices.max())) >= classes:
+        fix = "Set pixels that are to be ignored, such as 255, to -1 (in a signed kind of number)."
+        raise ImageError(f"{name} with the class {highest}", expected=f"indices below {classes}", fix=fix)
+    return indices
 
 
 def class_areas(counts: Counts) -> Counts:
@@ -65,6 +87,9 @@ def intersection_over_union(counts: Counts) -> NDArray[np.float64]:
     Returns:
         `(class,)`; NaN for a class not in the truth.
 
+    Raises:
+        ImageError: A table without the column of no class, or of another shape.
+
     Source: the Pascal VOC segmentation measure; mIoU is its mean over classes.
 
     Example:
@@ -73,7 +98,11 @@ def intersection_over_union(counts: Counts) -> NDArray[np.float64]:
         >>> dcv.measure.intersection_over_union(np.array([[3, 1, 0], [0, 4, 0]])).tolist()
         [0.75, 0.8]
     """
-    return areas_iou(class_areas(counts))
+    table = np.asarray(counts)
+    if table.ndim != 2 or table.shape[1] != table.shape[0] + 1:
+        fix = "Append a column of zeros to a square table: np.pad(counts, ((0, 0), (0, 1)))."
+        raise ImageError(f"counts {table.shape}", expected="(true, given) with a last column of no class", fix=fix)
+    return areas_iou(class_areas(table))
 
 
 def areas_iou(areas: Counts | NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from geometries import geometries, thorough
 from hypothesis import given
 from hypothesis import strategies as st
 
+from denseclip_viz.errors import ImageError
 from denseclip_viz.geometry import Preprocess, Tiles, Whole, upsample
 from denseclip_viz.maps.refine import REMOVED
 from denseclip_viz.measure.segmentation import (
@@ -35,6 +36,23 @@ def test_confusion_and_iou_equal_a_loop_over_pixels(seed):
             assert np.isnan(value)
         else:
             assert value == pytest.approx((is_true & is_given).sum() / (is_true | is_given).sum())
+
+
+ONES = np.ones((2, 2), dtype=int)
+
+
+@pytest.mark.parametrize("truth, labels, classes", [
+    (ONES, ONES + 2, 2), (ONES * 255, ONES, 2), (ONES.astype(np.uint8) * 255, ONES, 2), (ONES, ONES * 1.0, 2),
+    (ONES, ONES[0], 2), (ONES, None, 2), (ONES, "labels", 2), (ONES, ONES, 0), (ONES, ONES, 2.0),
+])  # fmt: skip
+def test_labels_that_would_be_counted_as_others_are_refused(truth, labels, classes):
+    with pytest.raises(ImageError, match="Expected"):
+        confusion(truth, labels, classes)
+
+
+def test_a_table_without_the_column_of_no_class_is_refused():
+    with pytest.raises(ImageError, match=r"\(2, 2\).*np.pad"):
+        intersection_over_union(np.eye(2, dtype=int))
 
 
 def test_a_perfect_segmentation_scores_one():
