@@ -8,12 +8,13 @@ import stat
 from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TypeGuard
+from typing import TypeGuard, TypeVar
 from unicodedata import bidirectional, category, normalize
 
-from denseclip_viz.errors import DenseclipVizError, GeometryError, OutputError, PromptError
+from denseclip_viz.errors import DenseclipVizError, GeometryError, LayerError, OutputError, PromptError
 
 Size = tuple[int, int]
+Function = TypeVar("Function")
 _STEERING = ("Cc", "Cs", "Zl", "Zp")
 _TURNING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
@@ -76,6 +77,22 @@ def one_of(
     """
     if not any(value is name or (isinstance(value, str) and value == name) for name in allowed):
         raise error(f"{what}={short(value)}", expected=expected or f"one of {', '.join(map(str, allowed))}", fix=fix)
+
+
+def check_function(function: Function, option: str) -> Function:
+    """Refuse what cannot be called, before the work that would call it; None is left as it is.
+
+    Raises:
+        LayerError: it cannot.
+
+    Example:
+        >>> check_function(print, "unreadable")("cat.jpg")
+        cat.jpg
+    """
+    if function is not None and not callable(function):
+        got, fix = f"{option}={short(function)}", "Pass a function, such as one that keeps what it is given."
+        raise LayerError(got, expected="a function", fix=fix)
+    return function
 
 
 def check_text(text: object, what: str) -> str:

@@ -24,6 +24,7 @@ from denseclip_viz.errors import ImageError
 from denseclip_viz.geometry import Tiles, pixels
 from denseclip_viz.images import ImageLike
 from denseclip_viz.trace import PARTS, Trace
+from denseclip_viz.validation import check_function
 
 Batch = list[Prepared]
 MOST_WORKERS = 16
@@ -76,6 +77,7 @@ class Tracing:
         Beside a GPU three things go on at once: threads prepare a batch, the GPU works on the one before, and the one
         before that is copied out and taken apart.
         """
+        check_function(unreadable, "unreadable")
         waits = next(self.tower.visual.parameters()).is_cuda
         with threads(self.threads) as pool:
             beside = pool if waits else None

@@ -13,6 +13,7 @@ from denseclip_viz.datasets.corrupted import CorruptedImages
 from denseclip_viz.datasets.dataset import Dataset
 from denseclip_viz.datasets.example import Example, Masks, examples
 from denseclip_viz.errors import ImageError, PromptError
+from denseclip_viz.validation import short
 
 EachMasks = Iterable[Masks] | Callable[[Any], Masks]
 _OVER: Any = object()
@@ -50,6 +51,9 @@ class Paired:
         if masks is None or callable(masks):
             yield from (Example("", image, masks and _outcome(masks, image)) for image in images)
             return
+        if isinstance(masks, str) or not isinstance(masks, Iterable):
+            got, fix = f"masks={short(masks)}", 'Pass [{"grass": mask}, …], boolean, of each image\'s size.'
+            raise PromptError(got, expected="a dict of masks for each image, or a function of the image", fix=fix)
         rest, count = chain(masks, repeat(_OVER)), 0
         for count, (image, each) in enumerate(zip(images, rest), 1):  # noqa: B905
             if each is _OVER:

@@ -25,7 +25,7 @@ from denseclip_viz.features.store_writer import StoreWriter, opened
 from denseclip_viz.images import ImageLike, unwrapped
 from denseclip_viz.progress import bar, traced_beside
 from denseclip_viz.trace import Trace
-from denseclip_viz.validation import check_path, one_of
+from denseclip_viz.validation import check_function, check_path, one_of
 
 if TYPE_CHECKING:
     from denseclip_viz.model import FitLike, Model, PathLike
@@ -151,7 +151,7 @@ def encode(
     }
     provenance = {**model.provenance, "path": ", ".join(paths), "tower": model.tower.family}
     about = {"provenance": provenance, "paths": paths, "path_axis": _is_list(path), "keep": kinds, "dtype": dtype}
-    leave_out = unreadable or _warn_of
+    leave_out = check_function(unreadable, "unreadable") or _warn_of
     total = length_hint(images) or None
     with opened(place, question, about) as writer, bar("images", wanted=progress, total=total) as advance:
         batches = _batches(writer, images, batch_size, leave_out, lambda done: advance(done, total or 0))
@@ -297,7 +297,7 @@ def packed(traces: Sequence[Trace], dtype: torch.dtype) -> tuple[dict[str, Tenso
 
 
 def _kinds(keep: Sequence[str]) -> tuple[str, ...]:
-    asked = {keep} if isinstance(keep, str) else set(keep)
+    asked = {keep} if isinstance(keep, str) else set(keep) if isinstance(keep, Iterable) else set()
     if not asked or not asked <= set(KINDS):
         got, expected = f"keep={keep!r}", f"some of {', '.join(KINDS)}"
         raise OutputError(got, expected=expected, fix="Leave it out for both.")

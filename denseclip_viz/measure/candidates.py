@@ -21,6 +21,7 @@ from denseclip_viz.measure.template_table import refuse_one
 from denseclip_viz.progress import bar
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
+from denseclip_viz.validation import strings
 
 if TYPE_CHECKING:
     from denseclip_viz.model import Model
@@ -136,6 +137,7 @@ def template_candidates(
         >>> dcv.measure.template_candidates(dcv.load(), dcv.Prompts(["a taxi"], ["{}", "a photo of {}"])).names
         ('{}', 'a photo of {}')
     """
+    prompts = Prompts.of(prompts)
     refuse_one(list(prompts.templates), "ranking")
     judged = tuple(not absent for absent in prompts.absent)
     with bar("texts", wanted=progress) as advance:
@@ -172,7 +174,7 @@ def synonym_candidates(
         >>> dcv.measure.synonym_candidates(dcv.load(), ["a taxi", "a cab"], template="a photo of {}").names
         ('a taxi', 'a cab')
     """
-    named = Prompts(synonyms, template)
+    named, others = Prompts(strings(synonyms, "synonyms"), template), strings(others, "others")
     refuse_one(list(named.prompts), "ranking", "synonym")
     if len(named.templates) != 1:
         got, fix = f"{len(named.templates)} templates for synonyms", "Rank synonyms in one template at a time."

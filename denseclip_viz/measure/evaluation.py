@@ -26,6 +26,7 @@ from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.measure.store import ResultStore, Values
 from denseclip_viz.presets import Preset
 from denseclip_viz.progress import bar
+from denseclip_viz.validation import check_function
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -111,9 +112,9 @@ def evaluate(
         ('image', 'candidate')
     """
     measure: Any = metric
-    if isinstance(metric, str):
+    if not callable(metric):
         classes = tuple(getattr(dataset, "classes", ()))
-        measure = map_metric(metric, model, candidates, threshold=threshold, classes=classes, option="metric")
+        measure = map_metric(str(metric), model, candidates, threshold=threshold, classes=classes, option="metric")
     options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
     more: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}
     more |= {"finer": finer, "features": features}
@@ -169,7 +170,7 @@ def run(
     question = {"model": model, "candidates": candidates, "metric": measure, "options": options, "finer": chosen}
     question |= {"features": stored.store.question} if stored else {}
     results, stopped = ResultStore(store, question, summed=collect is not None), 0
-    left_out, where = unreadable or _leave_out, engine_of(engine)
+    left_out, where = check_function(unreadable, "unreadable") or _leave_out, engine_of(engine)
     work = GroupWork(model, candidates, own, measure, options, digests=store is not None, finer=chosen, features=stored)
     size = arguments.check_batch_size(options.get("batch_size", 8))
     done = results_of(where, work, _groups(dataset, size, results, left_out), gpu=on_gpu(model))

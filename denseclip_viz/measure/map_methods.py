@@ -130,7 +130,7 @@ class MapMethods:
         Raises:
             LayerError: a way that there is not, there twice, or none.
         """
-        chosen = several(methods)
+        chosen, prompts = several(methods), Prompts.of(prompts)
         named = tuple(method_named(model, method) for method in (method_names(model) if chosen is None else chosen))
         if not named:
             raise LayerError("No methods", expected=_known(model), fix="Name one, or leave methods out for all.")
@@ -234,7 +234,8 @@ def path_candidates(
         >>> dcv.measure.evaluate(model, scenes, paths, "margin_runner_up", progress=False).candidate.values.tolist()
         ['value', 'vanilla']
     """
-    chosen = arguments.choose_paths(list(paths_together(model.tower) if paths is None else paths))
+    asked = paths_together(model.tower) if paths is None else paths
+    chosen = arguments.choose_paths([asked] if isinstance(asked, str | DensePath) else asked)
     assert isinstance(chosen, tuple)
     return MapMethods.of(model, prompts, chosen, progress=progress)
 

@@ -87,7 +87,8 @@ def map_metric(
     """
     prompts = tuple(getattr(candidates, "prompts", classes))
     absent = tuple(getattr(candidates, "absent", [False] * len(prompts)))
-    chosen = name or ("shared_precision" if masks else "margin_absent" if any(absent) else "margin_runner_up")
+    default = "shared_precision" if masks else "margin_absent" if any(absent) else "margin_runner_up"
+    chosen = default if name is None else name
     able = [number for number, metric in METRICS.items() if metric.ranks]
     if not isinstance(chosen, str) or chosen not in able:
         raise PromptError(f"{option}={name!r}", expected=f"one of {', '.join(able)}", fix="More of it must be better.")

@@ -36,7 +36,7 @@ from denseclip_viz.measure.segmentation import confusion, truth_of
 from denseclip_viz.presets import Preset, preset_named
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
-from denseclip_viz.validation import is_number, is_whole, strings
+from denseclip_viz.validation import is_number, is_whole, short, strings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -131,10 +131,12 @@ def evaluate_segmentation(
     name = str(getattr(dataset, "name", ""))
     asked = preset_named(preset).on(name)
     given: dict[str, Any] = {"geometry": geometry, "path": path, "denoise": denoise, "smooth": smooth}
-    given |= {"scale": scale, "area": area, "templates": templates, "below": background}
+    listed = templates if templates is None or isinstance(templates, str) else strings(templates, "templates")
+    given |= {"scale": scale, "area": area, "templates": listed, "below": background}
     asked = replace(asked, **{name: value for name, value in given.items() if value is not None})
     classes, words = _classes(dataset, names)
-    articles = articles or ("as written" if asked.templates else "right")
+    if articles is None:
+        articles = "right" if asked.templates == "" else "as written"
     candidates = NamedClasses.of(model, words, asked, articles)
     measure = PixelCounts(_rule(model, asked, dataset, words, formula), len(classes))
     options = {"geometry": asked.fit(model.tower.family), "batch_size": batch_size}
@@ -175,7 +177,8 @@ class NamedClasses:
         """Encode each name once, all templates as one mean vector; a name may be that of several classes."""
         denoise = checked(asked.denoise, asked.smooth)
         texts = [name for each in words for name in each]
-        prompts = Prompts(list(dict.fromkeys(texts)), asked.templates or TEMPLATE, articles=articles)
+        templates = TEMPLATE if asked.templates == "" else asked.templates
+        prompts = Prompts(list(dict.fromkeys(texts)), templates, articles=articles)
         vectors = ensemble(model.texts.encode(prompts))[[prompts.prompts.index(text) for text in texts]]
         chosen = arguments.choose_paths(asked.path)
         paths = (chosen,) if isinstance(chosen, DensePath) else chosen
@@ -233,11 +236,15 @@ def _classes(dataset: Iterable[Any], names: Names | None) -> tuple[tuple[str, ..
         got, fix = "a data set that names no classes", "Give it classes: what places in labels mean, in their order."
         raise PromptError(got, expected="one with classes", fix=fix)
     named: Any = getattr(dataset, "names", classes) if names is None else names
+    if isinstance(named, str) or not isinstance(named, Iterable):
+        got, fix = f"names={short(names)}", 'Pass {"road": ["road", "street"]}, say: the others keep theirs.'
+        raise PromptError(got, expected="names by class, or a list of them in the classes' order", fix=fix)
     if isinstance(named, Mapping):
         if unknown := [name for name in named if name not in classes]:
             got, expected = f"names of {unknown[0]!r}, which is no class", f"some of {', '.join(classes[:12])}"
             raise PromptError(got, expected=expected, fix="Name classes as the data set does.")
         named = [named.get(name, name) for name in classes]
+    named = list(named)
     words = tuple(strings(each, f"names of {name!r}") for name, each in zip(classes, named, strict=False))
     if len(named) != len(classes) or not all(words):
         got = f"names of {len([each for each in words if each])} classes, {len(named)} in all"

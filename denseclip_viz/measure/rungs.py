@@ -48,7 +48,7 @@ def offered_rungs(model: Model, paths: Sequence[str | DensePath] | None) -> tupl
     Raises:
         LayerError: It has fewer than two.
     """
-    rungs = arguments.choose_paths(RUNGS if paths is None else list(paths))
+    rungs = arguments.choose_paths([paths] if isinstance(paths, str | DensePath) else RUNGS if paths is None else paths)
     assert isinstance(rungs, tuple)
     chosen = [rung for rung in rungs if offers(model.tower, rung)]
     lacking = [rung.name for rung in rungs if rung not in chosen]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from denseclip_viz.errors import ImageError, OutputError
 from denseclip_viz.fingerprint import fingerprint
-from denseclip_viz.validation import readable
+from denseclip_viz.validation import check_path, readable
 
 FORMAT = 4
 Values = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
@@ -52,7 +52,7 @@ class ResultStore:
         self.attrs: dict[str, Any] = {}
         self.passed = 0
         self._first = math.inf  # the place of the image whose attrs they are
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else check_path(path, "store")
         self._digests: dict[int, str] = {}
         if self.path is not None:
             prints = {what: fingerprint(part) for what, part in question.items()}

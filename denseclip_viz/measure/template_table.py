@@ -122,8 +122,8 @@ def refuse_one(names: list[Any], what: str, noun: str = "template") -> None:
         PromptError: fewer than two.
     """
     if len(names) < 2:
-        got = f"One {noun} only ({names[0]!r}): there is nothing to compare, so no {what}"
-        fix = f'Add another {noun}, or take a set such as templates="imagenet-7".'
+        got = f"One {noun} only ({str(names[0])!r}): there is nothing to compare, so no {what}"
+        fix = f"Add another {noun}" + (', or take a set such as templates="imagenet-7".' if noun == "template" else ".")
         raise PromptError(got, expected=f"at least two {noun}s", fix=fix)
 
 

@@ -39,7 +39,7 @@ from denseclip_viz.progress import bar
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.prompts.prompts import Named
 from denseclip_viz.train.loop import whole_steps
-from denseclip_viz.validation import is_number, is_whole, one_of, some
+from denseclip_viz.validation import check_function, is_number, is_whole, one_of, some
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -147,7 +147,7 @@ def train(
         "batch": batch,
     }
     given |= {"crop": crop, "path": path, "refinement": refinement, "confidence": confidence}
-    schedule = schedule_named(preset).with_changes(given)
+    schedule, leave_out = schedule_named(preset).with_changes(given), check_function(unreadable, "unreadable")
     _check(model, dataset, schedule, seed=seed, every=every, workers=workers)
     prompts = _prompts(dataset, classes, templates, articles)
     places = _places(dataset, prompts, schedule)
@@ -162,10 +162,10 @@ def train(
         run.resume(place)
         for name in run.unread:
             fix = "Mend it and start over, or leave it out."
-            (unreadable or _leave_out)(name, ImageError(f"{name} could not be read", expected="an image", fix=fix))
+            (leave_out or _leave_out)(name, ImageError(f"{name} could not be read", expected="an image", fix=fix))
     crops = Crops(dataset, schedule, model.preprocess, places, seed, model.provenance)
     with memory_guard("batch or crop"), bar("steps", wanted=progress and fabric.is_global_zero) as advance:
-        _go_on(run, crops, place, every, workers, unreadable or _leave_out, advance)
+        _go_on(run, crops, place, every, workers, leave_out or _leave_out, advance)
     return _student(run, built, prompts, model)
 
 
