@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denseclip_viz.errors import OutputError
-from denseclip_viz.validation import check_path, short_name
+from denseclip_viz.validation import check_path, is_on, short_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,7 +162,7 @@ def check_target(path: str | os.PathLike[str], endings: Sequence[str], *, force:
         what = "no writing into" if os.path.isdir(target.parent) else "no folder"
         got = f"there is {what} {short_name(target.parent)}"
         raise OutputError(got, expected="a folder that is there and can be written", fix="Make it first.")
-    if os.path.lexists(target) and not force:
+    if not is_on(force, "force", error=OutputError) and os.path.lexists(target):
         fix = "Pass force=True to replace it."
         raise OutputError(f"{shown} is there already", expected="a name that is free", fix=fix)
     return target

@@ -95,6 +95,19 @@ def check_function(function: Function, option: str) -> Function:
     return function
 
 
+def is_on(flag: object, what: str, *, error: type[DenseclipVizError] = GeometryError) -> bool:
+    """Read a switch, and refuse what is no yes or no: every text would be a yes.
+
+    Example:
+        >>> is_on("no", "force")
+        Traceback (most recent call last):
+        denseclip_viz.errors.GeometryError: force='no'. Expected True or False. Pick one of these.
+    """
+    plain = flag.item() if getattr(flag, "ndim", None) == 0 and hasattr(flag, "item") else flag
+    one_of(plain, (False, True), what, error=error, expected="True or False")
+    return bool(plain)
+
+
 def check_text(text: object, what: str) -> str:
     """Give the text back when it is one that can be encoded, and name it in an error when it is not.
 

@@ -72,6 +72,14 @@ def test_places_to_save_a_figure_to(busy, value, due):
     assert sorted(busy.iterdir()) == before and (busy / "there.png").read_text() == "kept"
 
 
+@pytest.mark.parametrize("force", ["no", "False", 1, None, [False]])
+def test_a_force_that_is_no_yes_or_no_replaces_nothing(tmp_path, force):
+    (path := tmp_path / "kept.csv").write_text("old")
+    with pytest.raises(OutputError, match="force=.*Expected True or False"):
+        save_table(pd.DataFrame({"a": [1]}), path, force=force)
+    assert path.read_text() == "old"
+
+
 def test_a_file_is_replaced_only_when_forced_and_then_whole(tmp_path):
     path = tmp_path / "table.csv"
     save_table(pd.DataFrame({"a": [1]}), path)

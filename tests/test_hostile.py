@@ -160,6 +160,12 @@ def test_texts_that_cannot_be_encoded(models, value):
     held(lambda: models["vit"].encode_text(value), PromptError)
 
 
+@pytest.mark.parametrize("truncate", ["no", 1, None])
+def test_a_text_is_cut_only_by_a_plain_yes(models, truncate):
+    with pytest.raises(PromptError, match="truncate=.*Expected True or False"):
+        models["vit"].encode_text(["x " * 99], truncate=truncate)
+
+
 # Options
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from denseclip_viz.errors import GeometryError
 from denseclip_viz.geometry.cells import SIDES, Geometry
 from denseclip_viz.geometry.placement import between
-from denseclip_viz.validation import Size, is_number, is_whole, one_of, pair
+from denseclip_viz.validation import Size, is_number, is_on, is_whole, one_of, pair
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,6 +99,7 @@ class Whole:
 
     def __post_init__(self) -> None:
         _check_sides(self.short, self.long)
+        object.__setattr__(self, "stretch", is_on(self.stretch, "stretch"))
         one_of(self.pad, ("cells", "even"), "pad")
 
     def plan(self, image: Size, *, preprocess: Preprocess, cell: Size) -> Geometry:
@@ -139,7 +140,7 @@ class Tiles:
 
     def __post_init__(self) -> None:
         _check_sides(self.short, self.long)
-        one_of(self.apart, (False, True), "apart")
+        object.__setattr__(self, "apart", is_on(self.apart, "apart"))
         if not is_number(self.overlap, 0, 0.9):
             got, fix = f"overlap={self.overlap!r}", "Half a window, 0.5, is usual."
             raise GeometryError(got, expected="a share from 0 to 0.9", fix=fix)

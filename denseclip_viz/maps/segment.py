@@ -25,7 +25,7 @@ from denseclip_viz.maps.similarity import (
 )
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
-from denseclip_viz.validation import is_number, is_real, pair
+from denseclip_viz.validation import is_number, is_on, is_real, pair
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,6 +69,7 @@ def segment(
     """
     import xarray as xr
 
+    soft, independent = is_on(soft, "soft", error=PromptError), is_on(independent, "independent", error=PromptError)
     rule, denoise, (rows, columns) = Background.of(background), checked(denoise, smooth), _size(size, trace)
     rule = rule.joined([name for name, hides in zip(prompts.prompts, prompts.background, strict=True) if hides])
     names, away = prompts.named(absent=False), np.array(prompts.absent)

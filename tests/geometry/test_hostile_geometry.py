@@ -61,6 +61,14 @@ def test_an_input_beyond_memory_is_refused_at_once(fit):
         fit.plan((3, 2_000_000), preprocess=Preprocess((224, 224), **PLAIN), cell=(16, 16))
 
 
+@pytest.mark.parametrize("fit, switch", [(Whole, "stretch"), (Tiles, "apart")])
+def test_a_switch_is_a_plain_yes_or_no(fit, switch):
+    for value in ("no", 1, None):
+        with pytest.raises(GeometryError, match=f"{switch}=.*Expected True or False"):
+            fit(**{switch: value})
+    assert getattr(fit(**{switch: np.True_}), switch) is True
+
+
 @pytest.mark.parametrize("side", [32, 2048])
 def test_the_smallest_and_the_largest_side(side):
     clip = Preprocess((224, 224), **PLAIN)

@@ -11,7 +11,7 @@ from denseclip_viz.clip.surroundings import check_eval
 from denseclip_viz.clip.text.text_towers import context_of, encode_ids, needed
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids, unread
 from denseclip_viz.errors import PromptError, WeightsError, warn
-from denseclip_viz.validation import is_whole
+from denseclip_viz.validation import is_on, is_whole
 
 Progress = Callable[[int, int], object]
 """Called with (done, all) after each batch."""
@@ -85,7 +85,8 @@ def encoded(
     if not is_whole(batch_size, 1):
         raise PromptError(f"batch_size={batch_size!r}", expected="a whole number from 1", fix="Try 64.")
     check_eval(clip, beside="visual")
-    ids = token_ids(tokenizer, texts, context=context_length(clip, tokenizer), truncate=truncate)
+    cuts = is_on(truncate, "truncate", error=PromptError)
+    ids = token_ids(tokenizer, texts, context=context_length(clip, tokenizer), truncate=cuts)
     ends = needed(clip, ids)
     for rows in batches(ends, batch_size):
         with torch.no_grad(), memory_guard(f"batch_size (now {batch_size})"):
