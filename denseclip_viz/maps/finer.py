@@ -27,7 +27,7 @@ from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.towers import Tower
 from denseclip_viz.errors import GeometryError, LayerError
 from denseclip_viz.trace import Trace
-from denseclip_viz.validation import is_number, is_whole
+from denseclip_viz.validation import is_number, is_whole, short
 
 Upsampler = Callable[[Tensor, Tensor], Tensor]
 """From an input `(1, 3, H, W)` as the tower takes it, and features `(1, D, y, x)`, to features `(1, D, Y, X)`."""
@@ -184,6 +184,9 @@ def upsampled(trace: Trace, upsampler: Upsampler, *, name: str = "") -> Trace:
         >>> dcv.maps.upsampled(trace, lambda image, dense: finer(dense)).dense.shape
         torch.Size([32, 32, 128])
     """
+    if not callable(upsampler):
+        got, fix = f"upsampler={short(upsampler)}", "Write lambda image, dense: yours(image, dense)."
+        raise LayerError(got, expected="a function of the input and of features", fix=fix)
     image = _pixels(trace)[None]
     grids = []
 

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.errors import GeometryError
+from denseclip_viz.errors import GeometryError, LayerError
 from denseclip_viz.geometry import Geometry, Placement
+from denseclip_viz.validation import one_of, short
 
 Floats = npt.NDArray[np.floating[Any]]
 LEAST_SHARE = 1e-9  # of a cell that counts as touched; below it is rounding
@@ -37,6 +38,7 @@ def region_means(
         many do; and `weight` (y, x), the area of each in pixels.
 
     Raises:
+        LayerError: No maps of a result are called so.
         GeometryError: No outline of three corners or more, or maps that do not say where their cells lie.
 
     Example:
@@ -46,7 +48,11 @@ def region_means(
         >>> int(upper.cells), upper["mean"].dims
         (32, ('template', 'prompt'))
     """
-    maps = result[of] if isinstance(result, xr.Dataset) else result
+    maps = result
+    if isinstance(result, xr.Dataset):
+        drawn = [str(name) for name, each in result.data_vars.items() if {"y", "x"} <= set(each.dims)]
+        one_of(of, drawn, "of", error=LayerError)
+        maps = result[of]
     weight = cell_weights(_checked(outline), placement_of(result))
     weighed = xr.DataArray(weight, dims=("y", "x"), coords={name: maps[name] for name in ("y", "x")})
     counted = maps.where(weighed > 0)
@@ -94,9 +100,12 @@ def _edges(where: Placement, axis: int) -> Floats:
 
 
 def _checked(outline: Sequence[Sequence[float]]) -> list[list[float]]:
-    corners = np.asarray(outline, dtype=np.float64)
+    try:
+        corners = np.asarray(outline, dtype=np.float64)
+    except (TypeError, ValueError):  # texts, or corners of more and fewer numbers
+        corners = np.empty(0)
     if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3 or not np.isfinite(corners).all():
-        got, fix = f"An outline of shape {corners.shape}", "For a box pass its four corners, one after the other."
+        got, fix = f"outline={short(outline)}", "For a box pass its four corners, one after the other."
         raise GeometryError(got, expected="three corners [y, x] or more, in pixels", fix=fix)
     listed: list[list[float]] = corners.tolist()
     return listed

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.errors import PromptError, warn
+from denseclip_viz.errors import LayerError, PromptError, warn
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Fitted, Trace
 from denseclip_viz.validation import one_of, short
@@ -42,12 +42,19 @@ def cosine_maps(features: Tensor, vectors: Tensor) -> Tensor:
     Returns:
         Raw cosines in [-1, 1], `(…, template, prompt, y, x)`. A zero vector has cosine 0 with everything.
 
+    Raises:
+        LayerError: other axes, or vectors of another space.
+
     Example:
         >>> import denseclip_viz as dcv
         >>> import torch
         >>> dcv.maps.cosine_maps(torch.tensor([[[3.0, 0.0], [0.0, 2.0]]]), torch.tensor([[[1.0, 0.0]]])).tolist()
         [[[[1.0, 0.0]]]]
     """
+    if features.ndim < 3 or vectors.ndim != 3 or features.shape[-1] != vectors.shape[-1]:
+        got = f"features {tuple(features.shape)} and vectors {tuple(vectors.shape)}"
+        fix = "Of plain texts pass model.encode_text(texts)[None]."
+        raise LayerError(got, expected="(…, y, x, D) and (template, prompt, D) of one D", fix=fix)
     vectors = vectors.to(features.device, features.dtype)
     maps = torch.einsum("...yxd,tpd->...tpyx", F.normalize(features, dim=-1), F.normalize(vectors, dim=-1))
     return maps.clamp(-1, 1)

@@ -1,15 +1,37 @@
 """How far means over images would move with other images: the bootstrap, and what it says of the best of many."""
 
+from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.errors import PromptError
 from denseclip_viz.measure.map_scores import Floats
+from denseclip_viz.validation import is_number, is_whole, many
 
 _HELD = 2**23  # numbers of one block of resamples: the memory does not grow with the images
 _ROUNDING = 1e-9  # scores are of the order of one: what differs by less is equal
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How wide intervals are, and how often and from which seed images are drawn again for them."""
+
+    interval: float = 0.95
+    resamples: int = 2000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        width, count = self.interval, self.resamples
+        if not is_number(width, 0, 1, ends=False):
+            raise PromptError(f"interval={width!r}", expected="a number between 0 and 1", fix="Try interval=0.95.")
+        if not is_whole(count, 100):
+            got, expected = f"resamples={count!r}", "a whole number of at least 100"
+            raise PromptError(got, expected=expected, fix="Try resamples=2000.")
+        if not is_whole(self.seed, 0):
+            raise PromptError(f"seed={self.seed!r}", expected="a whole number from 0 on", fix="Try seed=0.")
 
 
 @guarded
@@ -33,7 +55,8 @@ def resampled(scores: Floats, *, resamples: int = 2000, seed: int = 0) -> Floats
         >>> bool(np.allclose(means[:, 1] - means[:, 0], 1)), bool(1 <= means[:, 0].min() < means[:, 0].max() <= 3)
         (True, True)
     """
-    rng, images = np.random.default_rng(seed), len(scores)
+    draws, scores = Draws(resamples=resamples, seed=seed), _several(scores)
+    rng, images = np.random.default_rng(draws.seed), len(scores)
     even, block = np.full(images, 1 / images), max(1, _HELD // images)
     blocks = (min(block, resamples - start) for start in range(0, resamples, block))
     return np.concatenate([rng.multinomial(images, even, size=size) @ scores / images for size in blocks])
@@ -62,8 +85,9 @@ def intervals(scores: Floats, interval: float, *, resamples: int = 2000, seed: i
         >>> (low.round(2).tolist(), high.round(2).tolist())  # 0.5 and 1.96 times 0.29 / 20 on either side
         ([0.47], [0.53])
     """
+    draws, scores = Draws(interval, resamples, seed), _several(scores, 2)
     means = resampled(scores, resamples=resamples, seed=seed)
-    return ends_of(means, scores.mean(0), len(scores), interval)
+    return ends_of(means, scores.mean(0), len(scores), draws.interval)
 
 
 def ends_of(draws: Floats, centre: Floats, images: int, interval: float) -> tuple[Floats, Floats]:
@@ -104,9 +128,10 @@ def intervals_to_best(
         >>> (dcv.measure.intervals_to_best(scores, 0.95)[1] == 0).tolist()
         [True, True, False]
     """
+    draws, scores = Draws(interval, resamples, seed), _several(scores, 2)
     mean = scores.mean(0)
     moves = resampled(scores, resamples=resamples, seed=seed) - mean
-    wide = small_sample_factor(len(scores), interval)
+    wide = small_sample_factor(len(scores), draws.interval)
     ends = np.zeros((2, len(mean)))
     for at in range(len(mean)):
         apart = moves - moves[:, [at]]
@@ -118,6 +143,15 @@ def intervals_to_best(
         ends[:, at] = (mean[at] - mean - reach).min(), (mean[at] - mean + reach).min()
     ends[np.abs(ends) < _ROUNDING] = 0.0
     return ends[0], ends[1]
+
+
+def _several(scores: Floats, least: int = 1) -> Floats:
+    """Refuse what has no means, or too few images to say how far these would move."""
+    values = np.asarray(scores)
+    if values.ndim < 1 or values.dtype.kind not in "fiu" or len(values) < least or not np.isfinite(values).all():
+        got, fix = f"scores {values.shape} of {values.dtype}", "Leave out images that have no number."
+        raise PromptError(got, expected=f"finite numbers (image, column) of {many(least, 'image')} or more", fix=fix)
+    return values
 
 
 def small_sample_factor(images: int, interval: float) -> float:

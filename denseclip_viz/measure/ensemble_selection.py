@@ -14,12 +14,11 @@ from denseclip_viz.datasets.example import Example
 from denseclip_viz.datasets.paired import EachMasks, Paired
 from denseclip_viz.errors import ImageError, OutOfMemoryError, PromptError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
-from denseclip_viz.measure.bootstrap import intervals
+from denseclip_viz.measure.bootstrap import Draws, intervals
 from denseclip_viz.measure.candidates import TextCandidates, template_candidates
 from denseclip_viz.measure.evaluation import run
 from denseclip_viz.measure.map_metric import MapMetric, map_metric
 from denseclip_viz.measure.map_scores import Floats, MapScores
-from denseclip_viz.measure.rank import Draws
 from denseclip_viz.presets import Preset
 from denseclip_viz.progress import bar
 from denseclip_viz.prompts import Prompts

@@ -16,13 +16,12 @@ from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.datasets.example import Example
 from denseclip_viz.errors import ImageError, LayerError, PromptError
 from denseclip_viz.geometry import Native, Tiles, Whole
-from denseclip_viz.measure.bootstrap import ends_of, intervals, resampled
+from denseclip_viz.measure.bootstrap import Draws, ends_of, intervals, resampled
 from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import evaluate
 from denseclip_viz.measure.map_methods import path_candidates
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.quantities import with_quantities
-from denseclip_viz.measure.rank import Draws
 from denseclip_viz.measure.rungs import costs, differences, offered_rungs
 from denseclip_viz.measure.segmentation import Labels, areas_iou, areas_of
 from denseclip_viz.prompts import Named, Prompts

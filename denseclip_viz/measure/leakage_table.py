@@ -9,10 +9,9 @@ import numpy as np
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import PromptError
 from denseclip_viz.maps.tables import with_source
-from denseclip_viz.measure.bootstrap import intervals
+from denseclip_viz.measure.bootstrap import Draws, intervals
 from denseclip_viz.measure.leakage import CONDITIONS, PARTS, WORDINGS
 from denseclip_viz.measure.map_scores import Floats
-from denseclip_viz.measure.rank import Draws
 
 if TYPE_CHECKING:
     import pandas as pd

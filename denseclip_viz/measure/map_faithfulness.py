@@ -10,7 +10,7 @@ import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import ImageError, LayerError, PromptError, warn
-from denseclip_viz.measure.bootstrap import intervals
+from denseclip_viz.measure.bootstrap import Draws, intervals
 from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import evaluate
 from denseclip_viz.measure.map_checks import MapChecks, columns_of
@@ -18,7 +18,6 @@ from denseclip_viz.measure.map_methods import PLACEBOS, MapMethods, Methods
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.measure.perturbation import FILLS, ORDERS
 from denseclip_viz.measure.quantities import with_quantities
-from denseclip_viz.measure.rank import Draws
 from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Named, Prompts
 from denseclip_viz.validation import is_whole, one_of, refuse_twice, strings

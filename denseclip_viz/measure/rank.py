@@ -12,9 +12,9 @@ import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.datasets.paired import EachMasks, Paired
-from denseclip_viz.errors import ImageError, PromptError, warn
+from denseclip_viz.errors import ImageError, warn
 from denseclip_viz.geometry import Native, Tiles, Whole
-from denseclip_viz.measure.bootstrap import intervals, intervals_to_best
+from denseclip_viz.measure.bootstrap import Draws, intervals, intervals_to_best
 from denseclip_viz.measure.candidates import TextCandidates, WithEnsembles, synonym_candidates, template_candidates
 from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import run
@@ -22,7 +22,6 @@ from denseclip_viz.measure.map_metric import map_metric
 from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.presets import Preset
 from denseclip_viz.prompts import Prompts
-from denseclip_viz.validation import is_number, is_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,25 +181,6 @@ def rank_synonyms(
     more: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}
     scores = run(model, given, each, metric, options, **more)
     return ranking_of(scores, candidates, metric.name, draws)
-
-
-@dataclass(frozen=True)
-class Draws:
-    """How wide intervals are, and how often and from which seed images are drawn again for them."""
-
-    interval: float
-    resamples: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        width, count = self.interval, self.resamples
-        if not is_number(width, 0, 1, ends=False):
-            raise PromptError(f"interval={width!r}", expected="a number between 0 and 1", fix="Try interval=0.95.")
-        if not is_whole(count, 100):
-            got, expected = f"resamples={count!r}", "a whole number of at least 100"
-            raise PromptError(got, expected=expected, fix="Try resamples=2000.")
-        if not is_whole(self.seed, 0):
-            raise PromptError(f"seed={self.seed!r}", expected="a whole number from 0 on", fix="Try seed=0.")
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,10 +9,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from denseclip_viz.measure.bootstrap import Draws
 from denseclip_viz.measure.leakage import CONDITIONS, WORDINGS
 from denseclip_viz.measure.leakage_table import mean_with_interval
 from denseclip_viz.measure.map_scores import Floats
-from denseclip_viz.measure.rank import Draws
 from denseclip_viz.plot import select
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet

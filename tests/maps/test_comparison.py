@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from denseclip_viz.errors import GeometryError
+from denseclip_viz.errors import GeometryError, LayerError
 from denseclip_viz.geometry import Preprocess, Whole
 from denseclip_viz.maps.comparison import compare, spearman, with_gradients
 from denseclip_viz.maps.similarity import Formula, classify, cosine_maps, similarity
@@ -187,3 +187,9 @@ def test_probabilities_are_the_softmax_of_the_scaled_score():
     np.testing.assert_allclose(shares, expected, rtol=1e-12)
     assert shares.dims == score.dims and shares.prompt.equals(score.prompt.drop_vars(["absent", "background"]))
     assert shares.attrs["geometry"]
+
+
+@pytest.mark.parametrize("features, vectors", [((2, 2, 4), (3, 4)), ((4, 4), (1, 3, 4)), ((2, 2, 4), (1, 3, 5))])
+def test_cosines_of_other_axes_or_of_another_space_are_refused(features, vectors):
+    with pytest.raises(LayerError, match=r"Expected .*\(template, prompt, D\)"):
+        cosine_maps(torch.ones(features), torch.ones(vectors))

@@ -146,6 +146,7 @@ def test_an_upsampler_may_be_a_module_and_learns_nothing(trace):
 @pytest.mark.parametrize(
     ("upsampler", "error"),
     [
+        ("bilinear", LayerError),
         (lambda image, dense: None, LayerError),
         (lambda image, dense: dense[0], LayerError),
         (lambda image, dense: dense * float("nan"), LayerError),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import denseclip_viz as dcv
-from denseclip_viz.errors import GeometryError
+from denseclip_viz.errors import GeometryError, LayerError
 from denseclip_viz.geometry import Placement
 from denseclip_viz.maps.regions import cell_weights
 
@@ -81,7 +81,10 @@ def test_cells_without_a_value_are_left_out_and_an_empty_region_has_none():
     assert int(empty.cells) == 0 and bool(empty["mean"].isnull().all())
 
 
-@pytest.mark.parametrize("outline", [[], [[0, 0], [1, 1]], [[0, 0, 0]] * 3, [[0, 0], [1, 1], [2, float("nan")]]])
+@pytest.mark.parametrize("outline", [
+    [], [[0, 0], [1, 1]], [[0, 0, 0]] * 3, [[0, 0], [1, 1], [2, float("nan")]],
+    "box", ["a", "b", "c"], [[0, 0], [1], [2, 2]],
+])  # fmt: skip
 def test_what_is_no_outline_is_refused(outline):
     with pytest.raises(GeometryError, match="corners"):
         dcv.maps.region_means(fake_results.comparison(), outline)
@@ -105,3 +108,9 @@ def test_maps_that_are_cut_or_turned_are_laid_over_no_image(part):
     ):
         with pytest.raises(GeometryError, match="neither cut nor turned"):
             call()
+
+
+@pytest.mark.parametrize("of", ["dens", "score", "image", None, 5, ["dense"]])
+def test_a_name_of_no_map_is_refused_with_those_there_are(of):
+    with pytest.raises(LayerError, match="of=.*one of dense, contribution, gap, attention"):
+        dcv.maps.region_means(fake_results.comparison(), box(0, 0, 240, 360), of=of)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from denseclip_viz.errors import PromptError
 from denseclip_viz.measure.bootstrap import intervals, intervals_to_best, resampled, small_sample_factor
 
 FEW = {"resamples": 300}
@@ -66,3 +67,17 @@ def test_equal_ones_are_equal_and_a_difference_in_every_image_is_no_noise():
     low, high = intervals_to_best(scores, 0.95, **FEW)
     assert high.tolist() == pytest.approx([0, 0, -0.01]) and low.tolist() == pytest.approx([0, 0, -0.01])
     assert (high[:2] == 0).all()
+
+
+@pytest.mark.parametrize("options", [
+    {"interval": 95}, {"interval": "0.95"}, {"resamples": 0}, {"resamples": 1e3}, {"seed": -1}, {"seed": None},
+    {"scores": np.ones((1, 2))}, {"scores": np.ones((0, 2))}, {"scores": [[1.0, np.nan]] * 2}, {"scores": "scores"},
+])  # fmt: skip
+def test_what_has_no_interval_is_refused(options):
+    for call in (intervals, intervals_to_best):
+        with pytest.raises(PromptError, match="Expected"):
+            call(**{"scores": np.ones((3, 2)), "interval": 0.95, **options})
+
+
+def test_a_plain_list_of_scores_has_intervals():
+    assert np.allclose(intervals([[1.0, 2.0]] * 3, 0.95, **FEW), [[1, 2], [1, 2]])

@@ -16,9 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 import denseclip_viz as dcv
 from denseclip_viz import plot
 from denseclip_viz.errors import LayerError, PromptError
+from denseclip_viz.measure.bootstrap import Draws
 from denseclip_viz.measure.candidates import TextCandidates, WithEnsembles
 from denseclip_viz.measure.map_checks import columns_of
-from denseclip_viz.measure.rank import Draws, ranking_of
+from denseclip_viz.measure.rank import ranking_of
 from denseclip_viz.plot.faithfulness import BEHIND
 from denseclip_viz.plot.sheet import GREY
 
