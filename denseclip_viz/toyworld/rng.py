@@ -1,6 +1,8 @@
 """Numbers drawn from a seed, from ``Generator.random`` alone: its stream is the same on every platform."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from math import inf
 from operator import index
 from typing import TypeVar
 
@@ -45,14 +47,15 @@ def shuffled(rng: Rng, items: Sequence[Item]) -> list[Item]:
     return [items[int(i)] for i in np.argsort(rng.random(len(items)), kind="stable")]
 
 
-def integer(value: object, name: str) -> int:
-    """Take a whole number, of any type that counts.
+def integer(value: object, name: str, *, least: float = -inf) -> int:
+    """Take a whole number from `least`, of any type that counts.
 
     Raises:
         PromptError: On anything else.
     """
-    try:
-        return index(value)  # type: ignore[arg-type]  # asking is the check
-    except TypeError:
-        got = f"{name} {value!r}"
-        raise PromptError(got, expected="a whole number", fix="Pass an int.") from None
+    if not isinstance(value, bool) and hasattr(value, "__index__"):
+        with suppress(TypeError):  # of arrays, which have it too
+            if (number := index(value)) >= least:
+                return number
+    expected = "a whole number" + ("" if least == -inf else f" from {least}")
+    raise PromptError(f"{name} {value!r}", expected=expected, fix="Pass an int.")

@@ -83,7 +83,7 @@ class Scene:
         things = [thing for thing in self.things if thing.visible >= _NAMED_THING]
         area = self.size * self.size
         stuff = [name for name, mask in self.stuff.items() if mask.sum() >= _NAMED_STUFF * area] or list(self.stuff)
-        seed = integer(seed, "The seed")
+        seed = integer(seed, "The seed", least=0)
         if negated:
             rng = stream(self.seed, seed, 3)
             return captions.negated(rng, self.things, list(self.stuff), more=captions.brief(rng, things, stuff))
@@ -99,7 +99,7 @@ class Scene:
             3
         """
         distinct: dict[str, None] = {}
-        for seed in range(20 * n):
+        for seed in range(20 * integer(n, "The number of captions", least=0)):
             distinct.setdefault(self.caption(seed))
             if len(distinct) == n:
                 break

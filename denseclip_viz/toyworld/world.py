@@ -128,6 +128,9 @@ def scene(source: int | str, size: int = 160, *, split: str = "train", variant: 
     size = checked_size(size)
     if isinstance(source, str):
         return _from_words(source, size, split, variant)
+    if variant != 0:
+        fix = "Take another number for another scene, or say what is to be on it."
+        raise PromptError(f"variant={variant!r} for a numbered scene", expected="words with a variant", fix=fix)
     seed = seed_of(source, split)
     return render(sample(stream(seed)), seed, split, size)
 

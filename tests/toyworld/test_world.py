@@ -286,3 +286,17 @@ def test_the_world_is_the_one_that_the_bundled_models_were_trained_on():
     assert words.hexdigest()[:16] == "e9affd3ca6aab14a"
     before = [139.28, 175.55, 177.18, 121.51, 126.07, 167.12, 168.46, 186.84, 110.85, 185.12, 135.04, 125.49]
     np.testing.assert_allclose(means, before, atol=0.02)
+
+
+def test_a_variant_of_a_number_and_yes_for_a_number_are_refused():
+    with pytest.raises(PromptError, match="variant=2 for a numbered scene"):
+        toyworld.scene(3, 64, variant=2)
+    with pytest.raises(PromptError, match="Scene number True"):
+        toyworld.scene(True, 64)
+
+
+@pytest.mark.parametrize("call", [lambda scene: scene.caption(-1), lambda scene: scene.captions(-1),
+                                  lambda scene: scene.captions(None), lambda scene: scene.captions(2.0)])  # fmt: skip
+def test_captions_are_counted_from_nothing(call):
+    with pytest.raises(PromptError, match="a whole number from 0"):
+        call(toyworld.scene(7, 64))
