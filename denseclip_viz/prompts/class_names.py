@@ -79,7 +79,7 @@ def class_list(name: str) -> tuple[str, ...]:
         >>> dcv.prompts.class_list("cityscapes19")[:3]
         ('road', 'sidewalk', 'building')
     """
-    if name == "imagenet":
+    if isinstance(name, str) and name == "imagenet":
         from open_clip import zero_shot_metadata as metadata
 
         return tuple(metadata.IMAGENET_CLASSNAMES)

@@ -144,7 +144,7 @@ class Prompts:
             >>> dcv.Prompts("orange tree", articles="right").texts_of("a {}")
             ['an orange tree']
         """
-        right = self.articles == "right"
+        (template,), right = templates_from([template]), self.articles == "right"
         texts = (synonym for synonyms in self.synonyms for synonym in synonyms)
         return [fill(template, text, articles=right, plural=self.plural) for text in texts]
 
@@ -156,6 +156,7 @@ class Prompts:
             >>> dcv.Prompts({"car": ["a car", "an automobile"]}, articles="right").sent("the small {}", "car")
             ['the small car', 'the small automobile']
         """
+        one_of(prompt, self.prompts, "prompt", error=PromptError)
         texts, at = self.texts_of(template), self.prompts.index(prompt)
         return [text for text, index in zip(texts, self.prompt_index, strict=True) if index == at]
 

@@ -35,6 +35,12 @@ def template_set(name: str) -> tuple[str, ...]:
         >>> dcv.prompts.template_set("single")
         ('a photo of a {}.',)
     """
+    if not isinstance(name, str) or name not in TEMPLATE_SETS:
+        close = difflib.get_close_matches(str(name).lower(), TEMPLATE_SETS, n=2, cutoff=0.4)
+        got = f"There is no template set {short(name)}" + (f" (closest: {', '.join(close)})" if close else "")
+        expected = f"one of {', '.join(TEMPLATE_SETS)}, a .txt file, or templates with one {{}} each"
+        fix = 'Pass templates="imagenet-80" or templates="a photo of a {}.", say.'
+        raise PromptError(got, expected=expected, fix=fix)
     if name == "none":
         return (PLACE,)
     if name == "single":
@@ -42,12 +48,6 @@ def template_set(name: str) -> tuple[str, ...]:
     scene = tuple(f"{opening} {PLACE} in the scene." for opening in _SCENE_OPENINGS)
     if name == "scene":
         return scene
-    if name not in TEMPLATE_SETS:
-        close = difflib.get_close_matches(name.lower(), TEMPLATE_SETS, n=2, cutoff=0.4)
-        got = f"There is no template set {short(name)}" + (f" (closest: {', '.join(close)})" if close else "")
-        expected = f"one of {', '.join(TEMPLATE_SETS)}, a .txt file, or templates with one {{}} each"
-        fix = 'Pass templates="imagenet-80" or templates="a photo of a {}.", say.'
-        raise PromptError(got, expected=expected, fix=fix)
     from open_clip import zero_shot_metadata as metadata
 
     if name == "imagenet-7":

@@ -172,3 +172,15 @@ def test_prompts_alone_load_neither_torch_nor_open_clip():
     code = "import sys, denseclip_viz.prompts as p; p.Prompts('grass', 'single'); "
     code += "assert not {'torch', 'open_clip'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("name", [None, 80, ["imagenet-80"], "imagenet80"])
+def test_what_names_no_template_set_is_refused_with_those_there_are(name):
+    with pytest.raises(PromptError, match="no template set .*one of none, single, imagenet-7"):
+        template_set(name)
+
+
+@pytest.mark.parametrize("template, prompt", [("a photo", "car"), ("{}", "cars"), (None, "car"), ("{}", None)])
+def test_texts_of_another_template_or_prompt_are_refused(template, prompt):
+    with pytest.raises(PromptError, match="Expected"):
+        Prompts({"car": ["a car", "an automobile"]}).sent(template, prompt)

@@ -68,7 +68,8 @@ def models(pattern: str = "*") -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = {name: _row(name, facts) for name, facts in known_models(pattern).items()}
+    known = known_models(pattern) if isinstance(pattern, str) else {}
+    rows = {name: _row(name, facts) for name, facts in known.items()}
     if not rows:
         got = f"No model of open_clip is named {pattern!r}"
         raise ModelNameError(got, expected="a name or a pattern such as 'ViT-B*'", fix="models() lists all.")

@@ -149,3 +149,9 @@ def test_the_text_towers_say_whether_padding_is_left_out():
 def test_a_pattern_that_fits_nothing_is_an_error():
     with pytest.raises(ModelNameError, match="ViT-Q"):
         dcv.models("ViT-Q*")
+
+
+@pytest.mark.parametrize("pattern", [None, 5, ["ViT-B*"], b"ViT-B*"])
+def test_what_is_no_pattern_is_refused(pattern):
+    with pytest.raises(ModelNameError, match="a name or a pattern"):
+        dcv.models(pattern)
