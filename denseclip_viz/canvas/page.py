@@ -20,6 +20,7 @@ from denseclip_viz.files import atomic_write, check_target
 from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.scales import OPACITY, Limits
 from denseclip_viz.trace import Trace
+from denseclip_viz.validation import is_real, short
 
 LIMIT = 8.0  # MB of a page: more is slow to open and refused by mail
 BASE64 = 4 / 3  # characters for a byte
@@ -150,6 +151,8 @@ def save_html(
     traces = [trace] * len(several) if trace is None or isinstance(trace, Trace) else list(trace)
     _check(several, traces)
     check_target(file, [".html"], force=force)
+    if not is_real(limit_mb) or not limit_mb > 0:
+        raise OutputError(f"limit_mb={short(limit_mb)}", expected="a number of megabytes", fix="Try limit_mb=8.")
     options: dict[str, Any] = {"leave_out": leave_out, "limit": limit_mb / BASE64}
     shown = [pack_result(result, features=one, **options) for result, one in zip(several, traces, strict=True)]
     alike = scales_of(like)

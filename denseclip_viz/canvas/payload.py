@@ -188,8 +188,9 @@ def on_one_scale(several: Sequence[Payload]) -> list[Payload]:
 
 
 def _check_parts(leave_out: Sequence[str]) -> None:
-    for name in [leave_out] if isinstance(leave_out, str) else leave_out:
-        if isinstance(leave_out, str) or name not in PARTS:
+    alone = isinstance(leave_out, str) or not isinstance(leave_out, Iterable)
+    for name in [leave_out] if alone else leave_out:
+        if alone or name not in PARTS:
             got, expected = f"leave_out={leave_out!r}", f"a list of some of {', '.join(PARTS)}"
             raise OutputError(got, expected=expected, fix="For example leave_out=['layers'].")
 

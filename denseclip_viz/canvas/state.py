@@ -2,7 +2,7 @@
 
 import json
 import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -84,7 +84,7 @@ def opening(state: Mapping[str, Any] | str = "", **asked: Any) -> dict[str, Any]
     Of a whole state those names are replaced that are asked for by themselves, otherwise than by default.
     """
     whole = read_state(state) if state else {}
-    left = {name: DEFAULTS[name] for name in whole} | dict.fromkeys(CHOICES)
+    left = {name: DEFAULTS.get(name) for name in whole} | dict.fromkeys(CHOICES)
     return whole | {name: value for name, value in asked.items() if name not in left or value != left[name]}
 
 
@@ -177,8 +177,9 @@ def rows_as(state: Mapping[str, Any], prompts: int) -> str:
 
 def checked_controls(names: Sequence[str]) -> list[str]:
     """List names of controls; raise ImageError for one that is no control."""
-    for name in [names] if isinstance(names, str) else names:
-        if isinstance(names, str) or name not in CONTROLS:
+    alone = isinstance(names, str) or not isinstance(names, Iterable)
+    for name in [names] if alone else names:
+        if alone or name not in CONTROLS:
             expected, fix = f"a list of some of {', '.join(CONTROLS)}", "Name the controls that are not to be shown."
             raise ImageError(f"locked={names!r}", expected=expected, fix=fix)
     return list(names)

@@ -130,7 +130,7 @@ class Canvas(CheckedWidget):
         self._shown: Payload | None = None
         self._on_one_scale: list[Canvas] = [self]
         self._still = still
-        super().__init__(locked=list(locked))
+        super().__init__(locked=checked_controls(locked))
         if result is not None:
             self.show(result, trace=trace, limits=limits, like=like, leave_out=leave_out)
         self.state = opening(

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.errors import ImageError, OutputError, PromptError
+from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
 from denseclip_viz.features.feature_question import Question, refuse_other_texts
 from denseclip_viz.features.feature_rows import FeatureRows
 from denseclip_viz.features.feature_shards import Shard, verify_shard
@@ -28,7 +28,7 @@ from denseclip_viz.maps.similarity import named, similarity
 from denseclip_viz.model import Model
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import PARTS, Trace
-from denseclip_viz.validation import check_path, is_whole, many, short_name
+from denseclip_viz.validation import check_path, is_whole, many, short_name, strings
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -154,7 +154,9 @@ class FeatureStore:
         """
         number = self.find(image)
         path = (list(self.paths) if self._path_axis else self.paths[0]) if path is None else path
-        paths = (path,) if isinstance(path, str) else tuple(path)
+        if not (paths := strings(path, "path")):
+            got, expected = f"path={path!r}", f"some of {', '.join(self.paths)}"
+            raise LayerError(got, expected=expected, fix="Leave it out for what was encoded.")
         stored, values = self.images[number], dict[str, Any]()
         assert stored.geometry is not None
         if "global" in self.keep:

@@ -72,7 +72,7 @@ def contact_sheet(
     prompts = Prompts([prompt], template, absent=absent, articles=articles)
     shown, pages = _page(page, per_page, len(store))
     hits = search(store, texts, prompts, k=len(store), by="dense", path=path).isel(template=0)
-    baseline = float(hits.score[1:].max()) if len(absent) else None
+    baseline = float(hits.score[1:].max()) if any(prompts.absent) else None
     scale = _scale(store, texts, prompts, hits, baseline, path)
     mine = hits.isel(prompt=0, rank=shown)
     on = Sheet(store.provenance, [prompt, *mine.image.values.tolist()], figure=figure)

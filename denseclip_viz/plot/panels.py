@@ -18,6 +18,7 @@ from denseclip_viz.plot.raster import Bytes, Floats, fade_unseen, softened
 from denseclip_viz.plot.scales import OPACITY, Scale
 from denseclip_viz.plot.select import one_of
 from denseclip_viz.plot.sheet import INK
+from denseclip_viz.validation import is_number, short
 
 Interpolation = Literal["bilinear", "nearest"]
 
@@ -106,6 +107,8 @@ def draw_map(
     interpolation. Without an image the map is opaque.
     """
     one_of(interpolation, ("bilinear", "nearest"), name="interpolation")
+    if not is_number(opacity, 0, 1):
+        raise ImageError(f"opacity={short(opacity)}", expected="a number from 0 to 1", fix="Try opacity=0.64.")
     if image is not None:
         draw_image(ax, image, where, tone="grey")
     cells, extent = _extended(np.asarray(values, dtype=float), where)

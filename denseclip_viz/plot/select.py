@@ -10,6 +10,7 @@ import xarray as xr
 from denseclip_viz import validation
 from denseclip_viz.errors import ImageError, LayerError, PromptError
 from denseclip_viz.maps.regions import visible_part
+from denseclip_viz.validation import strings
 
 Result = TypeVar("Result", xr.Dataset, xr.DataArray)
 
@@ -55,7 +56,7 @@ def pick_prompts(result: Result, prompts: str | Sequence[str] | None) -> Result:
         raise PromptError(got, expected="an axis prompt, if of one prompt", fix=fix)
     if prompts is None:
         return result
-    wanted = [prompts] if isinstance(prompts, str) else list(prompts)
+    wanted = list(strings(prompts, "prompts"))
     if not wanted:
         raise PromptError("No prompt to show", expected="at least one", fix="Leave prompts out to show all.")
     picked: Result = result.isel(prompt=[_place(result, "prompt", name) for name in wanted])

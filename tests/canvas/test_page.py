@@ -6,7 +6,7 @@ import fake_results
 import pytest
 
 import denseclip_viz as dcv
-from denseclip_viz.errors import LayerError, OutputError, PromptError
+from denseclip_viz.errors import DenseclipVizError, LayerError, OutputError, PromptError
 
 
 def test_a_page_asks_for_nothing_and_lets_only_its_own_script_run(tmp_path):
@@ -83,3 +83,13 @@ def test_there_must_be_results_and_as_many_traces(tmp_path):
 def test_provenance_stands_on_the_page(tmp_path):
     text = dcv.save_html(fake_results.comparison(random_weights=1), tmp_path / "x.html").read_text(encoding="utf-8")
     assert "<td>weights_hash</td><td>3f1d2c4b5a69788796</td>" in text
+
+
+@pytest.mark.parametrize("options", [
+    {"limit_mb": "8"}, {"limit_mb": float("nan")}, {"limit_mb": 0}, {"leave_out": None}, {"locked": None},
+    {"state": {"prompts": "grass"}},
+])  # fmt: skip
+def test_options_that_cannot_be_are_refused_and_nothing_is_written(tmp_path, options):
+    with pytest.raises(DenseclipVizError, match=next(iter(options)).split("_mb")[0]):
+        dcv.save_html(fake_results.comparison(), tmp_path / "page.html", **options)
+    assert not list(tmp_path.iterdir())

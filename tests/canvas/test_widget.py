@@ -144,6 +144,8 @@ def test_every_control_can_be_locked_and_no_other():
     assert dcv.Canvas(locked=CONTROLS).locked == list(CONTROLS)
     with pytest.raises(ImageError, match="locked"):
         dcv.Canvas(locked=["prompts"])
+    with pytest.raises(ImageError, match="locked='view'"):
+        dcv.Canvas(locked="view")
 
 
 def test_what_the_browser_sends_back_is_taken():

@@ -75,3 +75,15 @@ def test_pages_that_there_are_not_and_stores_without_maps_are_refused(vit, store
         held(lambda options=options: sheet(store, vit, "a taxi", **options), PromptError)
     bare = quietly(vit, folder_of(tmp_path / "images"), tmp_path / "store", keep="global")
     held(lambda: sheet(bare, vit, "a taxi"), LayerError)
+
+
+def test_absent_prompts_may_come_one_by_one(vit, store):
+    absent = ["a whale"], (name for name in ["a whale"])
+    sheets = [sheet(store, vit, "grass", path="value", absent=names) for names in absent]
+    assert texts(sheets[0]) == texts(sheets[1])
+
+
+@pytest.mark.parametrize("path", [[], 5, [None]])
+def test_a_trace_along_no_path_is_refused(store, path):
+    with pytest.raises((LayerError, PromptError), match="path"):
+        store.trace(0, path=path)

@@ -241,3 +241,15 @@ def test_an_image_beneath_may_be_whatever_can_be_traced(tmp_path, kind):
 def test_an_image_beneath_that_is_another_or_none_is_refused(image):
     with pytest.raises(ImageError, match="Expected"):
         plot.map(fake_results.similarity().isel(template=0, prompt=0), image=image)
+
+
+@pytest.mark.parametrize("opacity", [64, -0.1, float("nan"), "0.64", None])
+def test_an_opacity_that_cannot_be_is_refused(opacity):
+    with pytest.raises(ImageError, match="opacity=.*a number from 0 to 1"):
+        plot.map(fake_results.similarity()[0, 0], image=fake_results.image(), opacity=opacity)
+
+
+@pytest.mark.parametrize("prompts", [5, [5], {"grass"}])
+def test_prompts_that_are_none_are_refused(prompts):
+    with pytest.raises(PromptError, match="prompts"):
+        plot.compare(fake_results.comparison(), prompts=prompts)
