@@ -149,7 +149,7 @@ def train(
     given |= {"crop": crop, "path": path, "refinement": refinement, "confidence": confidence}
     schedule, leave_out = schedule_named(preset).with_changes(given), check_function(unreadable, "unreadable")
     _check(model, dataset, schedule, seed=seed, every=every, workers=workers)
-    prompts = _prompts(dataset, classes, templates, articles)
+    prompts, seed = _prompts(dataset, classes, templates, articles), int(seed)
     places = _places(dataset, prompts, schedule)
     fabric = _fabric(precision, choose_device(device), devices, schedule)
     vectors = ensemble(model.texts.encode(prompts)).float().clone()
@@ -225,9 +225,9 @@ def _check(
         got, fix = f"crop={schedule.crop} for cells of {cell} pixels", f"Pass for example crop={cell[0] * 8}."
         raise GeometryError(got, expected="whole cells", fix=fix)
     check_workers(workers)
-    if not is_whole(seed, 0) or not is_number(every, 0):
+    if not is_whole(seed, 0) or seed >= 2**63 or not is_number(every, 0):
         got = f"seed={seed!r}, every={every!r}"
-        raise WeightsError(got, expected="a whole number and seconds, from 0", fix="Leave them out.")
+        raise WeightsError(got, expected="a whole number below 2**63 and seconds, from 0", fix="Leave them out.")
 
 
 def _prompts(

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from denseclip_viz.arguments import check_batch_size, choose_paths
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.errors import GeometryError, LayerError, PromptError
@@ -84,6 +86,9 @@ class Schedule:
     confidence: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):  # which JSON does not hold
+                object.__setattr__(self, name, value.item())
         object.__setattr__(self, "crop", pair((self.crop,) * 2 if is_whole(self.crop) else self.crop, "crop"))
         object.__setattr__(self, "unseen", strings(self.unseen, "unseen"))
         for name, allowed in (("optimizer", OPTIMIZERS), ("refinement", REFINEMENTS), ("labels", LABELS)):

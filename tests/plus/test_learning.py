@@ -387,6 +387,13 @@ def test_a_seed_may_be_the_time_in_milliseconds(quick):
     assert quick(seed=1_700_000_000_000, steps=1).training["steps"] == 1
 
 
+def test_numbers_of_numpy_are_numbers_and_a_seed_beyond_torch_is_refused(quick):
+    student = quick(seed=np.int64(3), steps=np.int64(1), batch=np.int32(2))
+    assert student.training["steps"] == 1
+    with pytest.raises(WeightsError, match="below 2"):
+        quick(seed=2**63, steps=1)
+
+
 def test_only_the_image_of_an_item_is_read(tmp_path):
     assert example_at(folder_dataset(tmp_path, never), 2).image == tmp_path / "2.png"
 
