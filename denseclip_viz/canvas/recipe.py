@@ -11,7 +11,8 @@ import xarray as xr
 
 from denseclip_viz.attribution.attributions import METHODS
 from denseclip_viz.clip.paths import PATHS
-from denseclip_viz.geometry import Fit, Geometry, Preprocess, Tiles, Whole
+from denseclip_viz.errors import GeometryError
+from denseclip_viz.geometry import Geometry, Preprocess, Tiles, Whole
 from denseclip_viz.maps.similarity import DENSE
 from denseclip_viz.prompts.templates import TEMPLATE_SETS, template_set
 
@@ -167,17 +168,22 @@ def _geometry(text: str) -> str | None:
     more: list[dict[str, Any]] = [{}, {"pad": "even"}, {"stretch": True}, {"pad": "even", "stretch": True}]
     if where.mode == "tiles":
         more = [{"window": where.window, "apart": apart} for apart in (False, True)]
+        sizes = [{}, *sizes]  # at the image's own size, which may be larger than any that can be named
     kind: Any = Tiles if where.mode == "tiles" else Whole
     for options in (size | extra for extra in more for size in sizes):
         options = {name: value for name, value in options.items() if value is not False}
-        if _plans(kind(**options), where):
+        if _plans(kind, options, where):
             return f"dcv.{kind.__name__}({', '.join(f'{name}={value!r}' for name, value in options.items())})"
     return None
 
 
-def _plans(fit: Fit, where: Geometry) -> bool:
+def _plans(kind: type[Tiles | Whole], options: Mapping[str, Any], where: Geometry) -> bool:
     like = Preprocess(where.window or where.resized, mean=(0, 0, 0), std=(1, 1, 1))
-    return replace(fit.plan(where.image, preprocess=like, cell=where.cell), shift=where.shift) == where
+    try:
+        plan = kind(**options).plan(where.image, preprocess=like, cell=where.cell)
+    except GeometryError:  # a guess that nobody can have asked for, such as the long side of a panorama
+        return False
+    return replace(plan, shift=where.shift) == where
 
 
 def _listed(names: Any) -> str:

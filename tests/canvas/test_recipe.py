@@ -15,6 +15,7 @@ from denseclip_viz.canvas.recipe import recipe
 from denseclip_viz.errors import ImageError, LayerError
 from denseclip_viz.explorers.query import ImageSource, Query
 from denseclip_viz.explorers.session import Session, attributions
+from denseclip_viz.geometry import Preprocess
 from denseclip_viz.maps.segment import segment
 from denseclip_viz.maps.similarity import choose_formula
 
@@ -210,6 +211,22 @@ def test_a_finer_grid_is_left_open_and_no_number_is_another(model):
     assert "\ntrace = ...  # a trace that attributes alone do not make again: finer grid: " in recipe(
         result, with_trace=False
     )
+
+
+@pytest.mark.parametrize(
+    ("fit", "size"),
+    [
+        ("dcv.Tiles(window=(64, 64))", (3000, 4000)),
+        ("dcv.Tiles(window=(64, 64), apart=True)", (3000, 4000)),
+        ("dcv.Whole(short=64, pad='even')", (96, 4000)),
+    ],
+)
+def test_the_fit_is_named_of_images_with_sides_that_no_fit_takes(fit, size):
+    """Tiles leave a photo its size, and the long side of a panorama is not what was asked for."""
+    like = Preprocess((64, 64), mean=(0, 0, 0), std=(1, 1, 1))
+    plan = run(f"fit = ({fit}", dcv=dcv)["fit"].plan(size, preprocess=like, cell=(8, 8))
+    both = fake_results.comparison().assign_attrs(geometry=plan.to_json())
+    assert f"model.trace(image, geometry={fit})" in recipe(both, with_trace=False)
 
 
 def test_what_nothing_tells_is_left_open_and_nothing_leaves_its_comment():
