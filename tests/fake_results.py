@@ -117,6 +117,13 @@ def comparison(
     return both if layers is None else {"vit": _with_vit_layers, "resnet": _with_resnet_layers}[layers](both, rng)
 
 
+def along_paths(both, names=("value", "vanilla", "sclip")) -> xr.Dataset:
+    """Give the dense maps of a comparison an axis of paths, each a little lower than the one before."""
+    each = [both.dense - 0.03 * i for i in range(len(names))]
+    dense = xr.concat(each, dim=xr.DataArray(list(names), dims="path"))
+    return both.assign(dense=dense).assign_attrs(path=", ".join(names))
+
+
 def _peaks(maps):
     return maps.reshape(*maps.shape[:2], -1).argmax(-1)
 

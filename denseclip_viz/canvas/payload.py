@@ -203,7 +203,7 @@ def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:
     return {
         "version": 1,
         "title": str(whole.attrs.get("image_name", "image")),
-        "credit": provenance(whole.attrs),
+        "credit": provenance({**whole.attrs, "path": ""}),  # which one is shown is the state's
         "provenance": {str(key): str(value) for key, value in whole.attrs.items() if key not in NO_FACTS},
         "random": is_random(whole.attrs),
         "caution": str(whole.attrs.get("caution", "")),

@@ -16,7 +16,7 @@ from PIL import Image
 from denseclip_viz.canvas.encoding import read_labels, read_masks
 from denseclip_viz.canvas.heat_rows import HeatRows, heat_rows, stack_maps
 from denseclip_viz.canvas.payload import Payload
-from denseclip_viz.canvas.state import DIVERGING, MEAN, MOST_TITLES, OUTPUT, SEQUENTIAL
+from denseclip_viz.canvas.state import DIVERGING, MEAN, MOST_TITLES, OUTPUT, PICKED_BY, SEQUENTIAL
 from denseclip_viz.errors import silenced
 from denseclip_viz.maps.segment import NO_CUT
 from denseclip_viz.plot.raster import UNSEEN, Bytes, Colour, Floats, overlay, paint_labels, softened
@@ -62,7 +62,7 @@ def laid_out(shown: Payload, state: Mapping[str, Any]) -> Figure:
     title, about = _words(shown, state, labels)
     legend = {} if labels is None else _legend(shown, labels)
     rows = None if labels is not None else _rows(shown, state)
-    attrs = {**shown.meta["provenance"], "caution": shown.meta["caution"]}
+    attrs = {**shown.meta["provenance"], "caution": shown.meta["caution"], "path": _path(shown, state)}
     with silenced():  # of fonts that are not here: the browser has its own
         sheet = Sheet(attrs, [title, about, *legend, NOTE, *(rows.names[:MOST_ROWS] if rows else ())])
     height, width = (side / DPI for side in pixels.shape[:2])
@@ -179,6 +179,17 @@ def _words(shown: Payload, state: Mapping[str, Any], labels: Labels | None) -> t
         name, value = state["versus"]
         title = f"{state[name]} {'−' if state['contrast'] == 'difference' else '|'} {value}"
     return title, " · ".join(filter(None, parts))
+
+
+def _path(shown: Payload, state: Mapping[str, Any]) -> str:
+    """Name the path of what is shown, or the two that are compared, as creditOf in readout.js; some views have none."""
+    state = _possible(shown, state)
+    if state["view"] != "difference" and PICKED_BY.get(state["view"]) != "path":
+        return ""
+    is_map = state["view"] not in ("segments", "masks")  # these are compared with nothing
+    name, value = state["versus"] if is_map and _other(shown, state) is not None else ("", "")
+    paths = ", ".join(filter(None, [state["path"], value if name == "path" else ""]))
+    return paths or shown.meta["provenance"].get("path", "")
 
 
 def _legend(shown: Payload, labels: Labels) -> dict[str, Colour | None]:

@@ -59,9 +59,17 @@ def difference(left: xr.Dataset, right: xr.Dataset, *, of: str = "dense") -> xr.
     variables: dict[str, Any] = {"difference": (first.dims, values, about)}
     variables |= {"image": left["image"]} if "image" in left else {}
     named = {name: first.coords[name] for name in ("template", "prompt", "absent") if name in first.coords}
-    attrs = {name: value for name, value in left.attrs.items() if right.attrs.get(name) == value}
+    one, other = ({**side.attrs, "path": _path(side, of)} for side in (left, right))
+    attrs = {name: value for name, value in one.items() if value and other.get(name) == value}
     coords = {**named, "y": left["y"], "x": left["x"]}
     return xr.Dataset(variables, coords=coords, attrs={**attrs, "geometry": left.attrs["geometry"]})
+
+
+def _path(side: xr.Dataset, of: str) -> str:
+    """Name the path of dense maps, the one that was picked where the result has several; others hang on none."""
+    if of != "dense":
+        return ""
+    return str(side["path"].item() if "path" in side.coords else side.attrs.get("path", ""))
 
 
 def _require_maps(side: xr.Dataset, of: str) -> None:

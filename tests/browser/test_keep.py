@@ -168,6 +168,24 @@ def test_what_a_link_names_wrongly_is_left_out_by_name(show):
     assert remark.locator("*").count() == 0
 
 
+def test_the_foot_names_the_path_that_is_shown_and_none_where_a_view_hangs_on_none(show):
+    shown = show(fake_results.along_paths(fake_results.comparison()), path="vanilla")
+    source = shown.page.evaluate("dcvModels[0].get('_payload').meta.credit")
+
+    def path():
+        return shown.root.locator(".dcv-credit").text_content().removeprefix(source)
+
+    assert path() == " · vanilla path"
+    shown.select("path", "sclip")
+    assert path() == " · sclip path"
+    shown.select("versus", "path 0")
+    assert path() == " · sclip, value path"
+    shown.select("view", "segments")
+    assert path() == " · sclip path"
+    shown.select("view", "gap")
+    assert path() == ""
+
+
 @pytest.mark.engines("chromium")  # Firefox saves too, and its driver tells of no file that a script saves
 @pytest.mark.parametrize("view", ["dense", "segments"])
 def test_a_saved_image_says_what_is_shown_on_which_scale_and_from_where(show, tmp_path, view):
@@ -180,7 +198,7 @@ def test_a_saved_image_says_what_is_shown_on_which_scale_and_from_where(show, tm
     space = "{http://www.w3.org/2000/svg}"
     said = [node.text for node in tree.iter(f"{space}text")]
     meta = shown.page.evaluate("dcvModels[0].get('_payload').meta")
-    assert meta["credit"] in said and any(view in line for line in said)
+    assert f"{meta['credit']} · value path" in said and any(view in line for line in said)
     if view == "dense":
         ticks = shown.root.locator(".dcv-ticks span").all_text_contents()
         assert {NASTY, "cosine, hidden below 0.100", *ticks} <= set(said)

@@ -280,6 +280,22 @@ def test_a_still_of_a_narrow_image_and_of_long_names_keeps_its_texts_apart():
     assert all(box.x1 <= figure.bbox.x1 for box in boxes)
 
 
+@pytest.mark.parametrize(
+    ("state", "named"),
+    [
+        ({"path": "sclip"}, "sclip path"),
+        ({"path": "sclip", "view": "segments"}, "sclip path"),
+        ({"path": "sclip", "versus": ["path", "value"]}, "sclip, value path"),
+        ({"path": "sclip", "view": "gap"}, ""),
+        ({"view": "attention"}, ""),
+    ],
+)
+def test_the_foot_of_a_still_names_the_path_that_is_shown(state, named):
+    both = fake_results.along_paths(fake_results.comparison())
+    foot = " ".join(said_by(dcv.Canvas(both, **state))).partition("(3f1d2c4b)")[2]
+    assert foot.startswith(f" · {named}") if named else " path" not in foot
+
+
 def test_absent_prompts_name_nothing_in_the_still_of_segments():
     both = fake_results.comparison(absent=[False, False, False, True])
     both["dense"][:, 3] = 2.0  # above all others
@@ -316,7 +332,7 @@ def test_users_text_can_only_become_text():
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function(", "import("):
         assert way not in text, way
     assert "http" not in module().replace('"http://www.w3.org/2000/svg"', "")  # the name of SVG is no address
-    assert len(module().splitlines()) < 2200
+    assert len(module().splitlines()) < 2210
 
 
 def test_the_still_of_masks_gives_a_pixel_to_several_or_to_none():

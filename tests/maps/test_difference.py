@@ -76,3 +76,10 @@ def test_a_canvas_draws_it_around_zero_and_has_nothing_to_copy_as_python(sides):
     (stack,) = packed.meta["stacks"]
     assert (stack["view"], stack["low"], stack["title"]) == ("difference", -stack["high"], "dense: right minus left")
     assert packed.choices["view"] == ["difference"] and packed.meta["recipe"] == ""
+
+
+def test_a_difference_names_the_path_that_both_sides_were_picked_along():
+    both = fake_results.along_paths(fake_results.comparison())
+    value, sclip = (both.sel(path=name) for name in ("value", "sclip"))
+    assert difference(sclip, sclip).attrs["path"] == "sclip"
+    assert "path" not in difference(value, sclip).attrs and "path" not in difference(value, value, of="gap").attrs

@@ -57,7 +57,7 @@ def canvases(page):
 def test_teacher_and_student_stand_on_one_scale_and_move_together(show, model, student, tmp_path):
     page = show()
     first, second = canvases(page)
-    assert [one["meta"]["credit"].split(" · ")[-1] for one in (first, second)] == ["value path", "student path"]
+    assert [one["meta"]["provenance"]["path"] for one in (first, second)] == ["value", "student"]
     assert first["_links"] == second["_links"] != []
     teacher = model.trace(tmp_path / "scene.png", geometry=dcv.Whole(short=64))
     maps = [model.similarity(each, student.prompts) for each in (teacher, student.trace(teacher))]

@@ -170,7 +170,6 @@ async function load(view) {
   parts.root.style.setProperty("--dcv-ratio", data.size[1] / data.size[0]);
   parts.warning.textContent = data.random ? "random weights · nothing here was learned" : "";
   parts.caution.textContent = data.caution;
-  parts.credit.textContent = data.credit;
   fillSelects(view);
   fit(view);
 }

@@ -62,8 +62,17 @@ function showCaption(view) {
   const name = sides ?? shown?.name ?? (isLikeness ? shown.title : state.view in HEADINGS ? state.view : own);
   const words = make("span", "", {}, captionOf(view, byText).filter(Boolean).join(" · "));
   parts.caption.replaceChildren(make("b", "", { dir: "auto" }, name), words);
+  parts.credit.textContent = creditOf(view);
   const what = isLikeness ? [shown.title, shown.name].filter(Boolean).join(", ") : shown ? `${shown.view} map, ${name}` : state.view;
   parts.image.setAttribute("aria-label", `${data.title}: ${what}. Arrow keys move, Enter pins, Shift with arrow keys draws a box.`);
+}
+
+// Where the numbers come from, with the path of what is shown, or the two that are compared; some views hang on none.
+function creditOf({ data, state }) {
+  const isAlong = isHovering(data, state) || state.view === "difference" || data.pickedBy[state.view] === "path";
+  const [name, value] = otherOf(data, state) ? state.versus : [];
+  const paths = [state.path, name === "path" ? value : ""].filter(Boolean).join(", ") || data.provenance.path;
+  return [data.credit, isAlong && paths ? `${paths} path` : ""].filter(Boolean).join(" · ");
 }
 
 function captionOf({ data, state, stack, peak, shown, beside }, byText) {

@@ -53,7 +53,7 @@ function layOut(view) {
   if (view.heat) layHeat(sheet, view);
   sheet.y += 8;
   for (const text of [parts.warning.textContent, data.caution]) write(sheet, text, { size: 11, colour: ALARM });
-  write(sheet, data.credit, { size: 11, colour: SOFT });
+  write(sheet, creditOf(view), { size: 11, colour: SOFT });
   return { ...sheet, height: sheet.y + EDGE };
 }
 
