@@ -79,6 +79,7 @@ def draw_image(
         for colour, line in (("white", 1.8), (INK, 0.8)):
             box = _visible_box(where)
             box.set(fill=False, edgecolor=colour, linewidth=line, gid="visible", zorder=3)
+            box.set_clip_on(False)  # an edge that lies on the image's own would be cut off, or halved
             ax.add_patch(box)
 
 

@@ -3,7 +3,9 @@
 import fake_results
 import numpy as np
 import pytest
+import xarray as xr
 from drawn import everything_said, maps, texts, with_gid
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from denseclip_viz import plot
@@ -106,6 +108,23 @@ def test_maps_and_image_lie_where_the_geometry_says(mode, size):
     assert bool(boxes) == (mode == "native" and size != (224, 224))
     for box in boxes:
         assert box.extents == pytest.approx((left - 0.5, top - 0.5, right - 0.5, bottom - 0.5))
+
+
+@pytest.mark.parametrize("size", [(240, 360), (360, 240)])
+def test_the_outline_of_what_was_seen_has_all_four_edges(size):
+    """Two of them lie on the edges of the image, where they are cut off by what clips the image."""
+    both = fake_results.comparison(prompts=("a red car",), mode="native", size=size)
+    figure = plot.compare(both.assign(image=xr.full_like(both.image, 255)))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    dark = np.asarray(canvas.buffer_rgba())[::-1, :, :3].mean(-1) < 160
+    for patch in with_gid(figure, "visible")[:2]:  # of the image alone, where nothing else is dark
+        (left, bottom), (right, top) = patch.get_transform().transform([(0, 0), (1, 1)]).round().astype(int)
+        (bottom, top), middle = sorted((bottom, top)), ((left + right) // 2, (bottom + top) // 2)
+        for x in (left, right):
+            assert dark[middle[1], x - 2 : x + 3].any()
+        for y in (bottom, top):
+            assert dark[y - 2 : y + 3, middle[0]].any()
 
 
 def test_a_result_without_geometry_is_placed_by_its_coordinates(both):
