@@ -77,7 +77,7 @@ class Controls:
         paths: Paths,
         more: Mapping[str, Sequence[widgets.Widget]],
     ) -> None:
-        self._showing = Showing()
+        self._showing, self._offered = Showing(), {"none"}  # attributions: which there are, the first answer tells
         self._before, self._last, self._clicked = prompts, prompts.templates, float("-inf")
         present, absent = (prompts.named(absent=wanted) for wanted in (False, True))
         chosen = template_choice(prompts.templates)
@@ -90,7 +90,7 @@ class Controls:
         self.geometry = choice("fit", GEOMETRIES, "native")
         self._meanings: dict[str, dict[str, Any]] = {"paths": dict(path_choices(paths)), "attributions": ATTRIBUTIONS}
         self.paths = choice("paths", same_names(self._meanings["paths"]), self._named("paths", paths))
-        self.attributions = choice("attribution", same_names(ATTRIBUTIONS), "none")
+        self.attributions = choice("attribution", same_names(self._offered), "none")
         self.smooth = _check("key smoothing", "positions with like keys share their segments")
         self.denoise = _check("prompt denoising", "prompts that are likely nowhere are left out")
         self.image = Upload()
@@ -126,9 +126,24 @@ class Controls:
     def show(self, query: Query) -> None:
         """Let choices say what is shown, without asking for it; what is being typed stays."""
         with self._showing:
+            self._offer(self._named("attributions", query.attributions))
             for name in CHOICES:
                 getattr(self, name).value = self._named(name, getattr(query, name))
             self.templates.value = template_choice(query.prompts.templates)
+
+    def offer(self, attributions: Sequence[str], chosen: tuple[str, ...] | None) -> None:
+        """Offer the attributions of the model that is shown, of which some are chosen; ask for nothing."""
+        named = self._named("attributions", chosen)
+        self._offered = {named, *(name for name, some in ATTRIBUTIONS.items() if not some or some[0] in attributions)}
+        with self._showing:
+            self._offer(named)
+
+    def _offer(self, chosen: str) -> None:
+        """List what is offered, and what is chosen in any case: of a run that is returned to the model comes later."""
+        names = same_names(name for name in ATTRIBUTIONS if name in self._offered or name == chosen)
+        if list(self.attributions.options) != names:
+            self.attributions.options = names
+        self.attributions.value = chosen
 
     def restore(self, query: Query) -> None:
         """Let everything say what is asked, without asking for it."""

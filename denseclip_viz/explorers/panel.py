@@ -20,7 +20,7 @@ from denseclip_viz.explorers.compared_side import NOTHING, Answered, Choice, Com
 from denseclip_viz.explorers.controls import Controls, Showing, sort_locks
 from denseclip_viz.explorers.history import History, Run
 from denseclip_viz.explorers.query import VALUE, ImageSource, Query, Result
-from denseclip_viz.explorers.session import Session
+from denseclip_viz.explorers.session import Session, attributions_of
 from denseclip_viz.explorers.status import StatusLine
 from denseclip_viz.explorers.thumbnails import Thumbnails
 from denseclip_viz.explorers.worker import Report, Worker
@@ -230,7 +230,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self.status.show("looking", "busy")
 
         def work(report: Report) -> tuple[Result, Answered | None]:
-            return self._session.run(query, report), other and other(report)
+            return self._session.run(query, report, adapts=True), other and other(report)
 
         self._worker.start(work, self.safe_callback(self._show))
 
@@ -241,6 +241,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
             if self._compared is not None:
                 self._compared.show(result)
             self.shown = result
+            self.controls.offer(attributions_of(result.model), result.query.attributions)
             self._record(NOTHING if other is None else other[0])
             self.controls.image.shown = result.query.image.name
             line = " ".join(filter(None, (result.warning, result.note)))

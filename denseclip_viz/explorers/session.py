@@ -81,14 +81,20 @@ class Session:
         with shown_elsewhere():
             self._trace(replace(query, paths=None), report)
 
-    def run(self, query: Query, report: Report) -> Result:
-        """Answer a query, with a new forward pass only where image, model or geometry are new."""
-        with shown_elsewhere():
-            return self._answer(query, report)
+    def run(self, query: Query, report: Report, *, adapts: bool = False) -> Result:
+        """Answer a query, with a new forward pass only where image, model or geometry are new.
 
-    def _answer(self, query: Query, report: Report) -> Result:
+        Where it `adapts`, attributions that the model has not are left out, and the result's query and warning say so.
+        """
+        with shown_elsewhere():
+            return self._answer(query, report, adapts)
+
+    def _answer(self, query: Query, report: Report, adapts: bool) -> Result:
         report(f"loading {query.model}", 0.0)
         model = self.model(query.model)
+        missing = [name for name in query.attributions or () if adapts and name not in attributions_of(model)]
+        if missing:  # it was chosen of another model
+            query = replace(query, attributions=tuple(name for name in query.attributions or () if name not in missing))
         trace = self._trace(query, report)
         _encode_texts(model, query.prompts, report)
         report("comparing", 0.9)
@@ -97,9 +103,9 @@ class Session:
             comparison = comparison.assign(attribution=self._attribution(query, trace, report))
         segments = _segments(model, trace, query) if query.smooth or query.denoise else None
         status = status_of(query, trace)
-        warning = " ".join(
-            filter(None, [*self._warned.get(query.model, []), warning_of(model, query, trace, segments)])
-        )
+        left_out = f"{query.model} has no {', '.join(missing)}." if missing else ""
+        warned = [left_out, *self._warned.get(query.model, []), warning_of(model, query, trace, segments)]
+        warning = " ".join(filter(None, warned))
         return Result(query, comparison, segments, trace, model, status, warning, note_of(query.prompts))
 
     def _trace(self, query: Query, report: Report) -> Trace:
@@ -150,6 +156,11 @@ class Session:
         return maps
 
 
+def attributions_of(model: Model) -> tuple[str, ...]:
+    """Name the attributions that an explorer can show of a model."""
+    return (*offered(model.tower), *([EFFECTS] if "pool.attention" in model.tower.taps() else []))
+
+
 def attributions(model: Model, trace: Trace, query: Query) -> xr.DataArray:
     """Make the attributions that a query names, with direct effects among them; all that the tower offers for None.
 
@@ -158,9 +169,7 @@ def attributions(model: Model, trace: Trace, query: Query) -> xr.DataArray:
     """
     import xarray as xr
 
-    names = query.attributions
-    if names is None:
-        names = (*offered(model.tower), *([EFFECTS] if "pool.attention" in model.tower.taps() else []))
+    names = attributions_of(model) if query.attributions is None else query.attributions
     maps = []
     if methods := [name for name in names if name != EFFECTS]:
         maps.append(attribute(model, trace, query.prompts, methods))

@@ -204,7 +204,7 @@ def test_what_cannot_be_compared_with_is_refused_in_the_cell(opened, given, erro
 
 def test_a_stopped_comparison_leaves_what_was_there_and_the_control_says_so(opened, monkeypatch):
     panel = opened()
-    monkeypatch.setattr(panel._session, "run", lambda *_: [torch.ones(2) + 1 for _ in iter(int, 1)])
+    monkeypatch.setattr(panel._session, "run", lambda *_, **options: [torch.ones(2) + 1 for _ in iter(int, 1)])
 
     async def steps():
         compare_with(panel, "geometry")

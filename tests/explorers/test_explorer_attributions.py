@@ -47,19 +47,38 @@ def test_the_image_is_looked_at_once_and_attributions_are_made_when_they_are_ask
     assert panel._session.passes == 3 and panel.result.attribution.sizes["prompt"] == 2
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "why"),
-    [
-        ("resnet", "legrad", "blocks in front of a class token"),
-        ("mean", "relevance", "plain mean"),
-        ("mean", "direct-effects", "a pool that attends"),
-    ],
-)
-def test_what_a_family_cannot_is_told_in_the_notice_and_what_was_shown_stays(opened, kind, name, why):
+def offered(panel):
+    return [name for name, _ in panel.controls.attributions.options]
+
+
+@pytest.mark.parametrize("kind", ["vit", "resnet", "mean"])
+def test_the_attributions_of_the_model_are_offered_and_no_others(opened, kind):
     panel = opened(kind)
-    before = panel.result
-    panel.controls.attributions.value = name
-    assert panel.status.kind == "error" and why in panel.status.text and panel.result is before
+    effects = [] if kind == "mean" else ["direct-effects"]
+    assert offered(panel) == ["none", *dcv.attribution.methods(panel.model), *effects, "all of the model"]
+
+
+def test_what_another_model_has_not_is_left_out_and_told_and_comes_back_with_its_run(opened, load_tiny):
+    panel = opened(models={"vit": load_tiny("vit"), "resnet": load_tiny("resnet")})
+    panel.controls.attributions.value = "grad-cam"
+    panel.controls.model.value = "resnet"
+    assert panel.result.attribution.candidate.item() == "grad-cam" and "rollout" not in offered(panel)
+    panel.controls.model.value = "vit"
+    panel.controls.attributions.value = "rollout"
+    panel.controls.model.value = "resnet"
+    assert panel.status.kind == "warning" and panel.status.text.startswith("resnet has no rollout.")
+    assert "attribution" not in panel.result and panel.controls.attributions.value == "none"
+    assert "rollout" not in offered(panel)
+    panel.history.back.click()
+    assert panel.controls.attributions.value == "rollout" and "legrad" in offered(panel)
+    assert panel.result.attribution.candidate.item() == "rollout"
+
+
+def test_what_a_side_cannot_is_told_there(opened, load_tiny):
+    models = {"vit": load_tiny("vit"), "resnet": load_tiny("resnet")}
+    panel = opened(models=models, compare_with={"model": "resnet"})
+    panel.controls.attributions.value = "rollout"
+    assert "attribution" in panel.result and "blocks in front of a class token" in panel._compared.view.line.text
 
 
 def test_tiles_have_no_attributions_and_the_notice_speaks_of_the_fit(opened):

@@ -124,7 +124,7 @@ def test_an_image_takes_the_bytes_that_are_held(source, size):
 def test_a_way_back_that_is_stopped_or_fails_leaves_the_run_that_is_shown(panel, monkeypatch):
     typed(panel, "a bus")
     run = panel._session.run
-    monkeypatch.setattr(panel._session, "run", lambda *_: [torch.ones(2) + 1 for _ in iter(int, 1)])
+    monkeypatch.setattr(panel._session, "run", lambda *_, **options: [torch.ones(2) + 1 for _ in iter(int, 1)])
 
     async def steps():
         panel.history.back.click()
