@@ -116,7 +116,7 @@ class SideBySide:
         self.difference.show(apart)
         self._follow_difference()
         self._say(f"difference of {of}: right minus left")
-        self.difference.layout.display = ""
+        self._make_room(True)
         return None
 
     def _follow_difference(self) -> None:
@@ -125,7 +125,12 @@ class SideBySide:
 
     def _say_none(self, why: str) -> None:
         self._say(why)
-        self.difference.layout.display = "none"
+        self._make_room(False)
+
+    def _make_room(self, is_apart: bool) -> None:
+        """Give the difference a column where there is one: its remark alone needs no third of the width."""
+        self.difference.layout.display = "" if is_apart else "none"
+        (self.box.add_class if is_apart else self.box.remove_class)("dcvx-apart")
 
     def _say(self, line: str) -> None:
         self._heads[-1].value = " · ".join(filter(None, [line, *_remarks(self._sides)]))

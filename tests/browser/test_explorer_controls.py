@@ -66,6 +66,19 @@ def compared(lab, page):
     return Compared(lab, page)
 
 
+def test_without_a_difference_two_columns_fill_the_width_and_the_remark_stands_below(compared):
+    compared.choose("side by side", "another fit")
+    compared.choose("other fit", "tiles, finer cells")
+    boxes = until(compared.page, lambda: compared.page.evaluate(LEVEL), lambda boxes: len(boxes) == 2)
+    (first, top, width), (second, level, _) = boxes
+    remark = compared.root.locator(".dcvx-stage > .widget-label").nth(2)
+    expect(remark).to_contain_text("no difference: ")
+    stage, box = compared.root.locator(".dcvx-stage").bounding_box(), remark.bounding_box()
+    assert second - first > 0.49 * stage["width"] and level == top and box["y"] > top + width
+    assert box["width"] > 0.9 * stage["width"]
+    image(compared.page, "compared-without-a-difference")
+
+
 @pytest.mark.parametrize(
     ("kind", "label", "text", "named"),
     [
