@@ -1,6 +1,6 @@
 """Overlapping windows of one image, each seen by a pass of its own, laid on one grid."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ def decompose_tiles(
     *,
     batch_size: int,
     done: set[str],
+    on_window: Callable[[int, int], object] | None = None,
 ) -> Decomposition:
     """Take windows of one image apart and lay them on one grid; memory is bounded by the batch.
 
@@ -35,6 +36,7 @@ def decompose_tiles(
         options: What is wanted.
         batch_size: Windows in one forward pass.
         done: As for `check_once`.
+        on_window: Called with how many windows are done, of how many.
 
     Raises:
         LayerError: layers were asked for; windows have no common one.
@@ -53,6 +55,8 @@ def decompose_tiles(
         inputs = torch.from_numpy(crops)
         check_once(tower, inputs[:1], options, done, native=False)
         sums.add(decompose_checked(tower, inputs, options), corners)
+        if on_window is not None:
+            on_window(start + len(corners), len(geometry.windows))
     return sums.decomposition()
 
 

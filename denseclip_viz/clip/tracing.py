@@ -42,6 +42,7 @@ class Tracing:
             beside a GPU, which would wait.
         device: Where traces are to be. On the CPU each has memory of its own; elsewhere those of a batch share it.
         done: Which checks of the tower were done.
+        on_window: Called after windows of tiles, with how many are done of an image, and of how many.
     """
 
     preparation: Preparation
@@ -50,6 +51,7 @@ class Tracing:
     workers: int | None = None
     device: torch.device = torch.device("cpu")
     done: set[str] = field(default_factory=set)
+    on_window: Callable[[int, int], object] | None = None
 
     @property
     def tower(self) -> Tower:
@@ -116,7 +118,7 @@ class Tracing:
         (one,) = batch
         assert one.upright is not None
         canvas = pixels(one.upright, one.geometry, self.preparation.preprocess)
-        sizes: dict[str, Any] = {"batch_size": self.batch_size, "done": self.done}
+        sizes: dict[str, Any] = {"batch_size": self.batch_size, "done": self.done, "on_window": self.on_window}
         whole = decompose_tiles(self.tower, canvas, one.geometry, self.options, **sizes)
         return Begun(batch, each_tensor(_wanted(whole, self.options), self._placed), self.options)
 

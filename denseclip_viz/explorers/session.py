@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from denseclip_viz import arguments
 from denseclip_viz.attribution.attributions import attribute, offered
 from denseclip_viz.attribution.effects import direct_effects
 from denseclip_viz.canvas.recipe import EFFECTS
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.paths import choose_path, paths_together
+from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import ModelNameError, shown_elsewhere
 from denseclip_viz.explorers.notices import note_of, status_of, warning_of
 from denseclip_viz.explorers.query import Query, Result
@@ -118,8 +120,7 @@ class Session:
             path: Any = list(paths) if len(paths) > 1 else paths[0]  # one has no axis
             options: dict[str, Any] = {"layers": layers, "keys": "key" if query.smooth else "", "path": path}
             key = (*self._base(query), paths)
-            trace = model.trace(query.image.image(), geometry=query.geometry, **options)
-            self._traces[key] = trace
+            self._traces[key] = trace = _looked(model, query, report, **options)
             self.passes += 1
         return trace.with_path(paths[0].name) if len(paths) == 1 else trace
 
@@ -177,6 +178,20 @@ def attributions(model: Model, trace: Trace, query: Query) -> xr.DataArray:
         summed = direct_effects(model, trace, query.prompts)["position"].sum("layer", keep_attrs=True)
         maps.append(summed.expand_dims(candidate=[EFFECTS]).assign_coords(unit=("candidate", ["cosine"])))
     return maps[0] if len(maps) == 1 else xr.concat(maps, "candidate", combine_attrs="override")
+
+
+@guarded
+def _looked(model: Model, query: Query, report: Report, **options: Any) -> Trace:
+    """Trace the image as `Model.trace` does, and tell how many windows are done: of a photo in tiles it takes long."""
+
+    def on_window(done: int, every: int) -> None:
+        report(f"looking at the image, {done} of {many(every, 'window')}", 0.1 + 0.4 * done / every)
+
+    known = model.tower, model.preprocess, model.provenance, model.checked
+    tracing = arguments.tracing(*known, 0, geometry=query.geometry, **options)
+    image = arguments.refuse_trace(query.image.image())
+    (trace,) = replace(tracing, on_window=on_window).traces([[image]])
+    return trace
 
 
 def _size(model: Model) -> int:

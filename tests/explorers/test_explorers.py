@@ -16,6 +16,7 @@ from state import fingerprint
 import denseclip_viz as dcv
 from denseclip_viz.errors import DenseclipVizError, PromptError
 from denseclip_viz.explorers import session
+from denseclip_viz.explorers.query import ImageSource, Query
 from denseclip_viz.explorers.upload import MOST_BYTES
 from denseclip_viz.explorers.worker import Worker
 
@@ -555,3 +556,14 @@ def test_the_notice_of_a_long_prompt_is_short(small, image_file):
 def test_the_line_below_an_explorers_image_says_what_is_shown_and_no_time(opened):
     assert opened.canvas.status.endswith("templates") or opened.canvas.status.endswith("template")
     assert " ms" not in opened.canvas.status
+
+
+def test_the_notice_counts_the_windows_of_tiles(load_tiny, image_file):
+    reports, model = [], load_tiny("vit")
+    query = Query(ImageSource(image_file), "vit", dcv.Prompts(["a taxi"]), geometry="tiles")
+    answer = session.Session({"vit": model}).run(query, lambda *report: reports.append(report))
+    count = len(answer.trace.geometry.windows)
+    counted = [(text, share) for text, share in reports if "window" in text]
+    assert counted[-1] == (f"looking at the image, {count} of {count} windows", 0.5)
+    shares = [share for _, share in reports]
+    assert shares == sorted(shares) and len(counted) == -(-count // 8)
