@@ -74,8 +74,8 @@ def copresence(
         model: A loaded model.
         images: Of one thing each, `{prompt: images}`, or pairs of an image and its prompt; they are laid on a plain
             ground and the whole image counts as the thing. By default scenes of the bundled world, with exact masks.
-        methods: As for `faithfulness`: names of dense paths and attributions, or functions; by default all. Those by
-            gradients take a pass back for each prompt.
+        methods: As for `faithfulness`: names of dense paths and attributions, or functions of model, trace and vectors;
+            by default all. Those by gradients take a pass back for each prompt.
         pairs: Which two stand together; by default all siblings of the bundled world, or all prompts of the images.
         scenes: How many pairs are drawn, three images each; they go through all distances, sizes and pairs.
         mosaics: How many mosaics are drawn.

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from denseclip_viz.clip.paths import PATHS
 from denseclip_viz.datasets.example import Example
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.maps.comparison import spearman
@@ -228,8 +227,8 @@ class MapChecks:
         assert trace.pixels is not None
         start = perf_counter()
         if method.traced:
-            (trace,) = trace_inputs(model, trace, trace.pixels[None], [method.path or PATHS["value"]])
-        method.draw(model, trace, vectors)
+            (trace,) = trace_inputs(model, trace, trace.pixels[None], [method.path or self.methods.paths[0]])
+        method.maps(model, trace, vectors)
         return perf_counter() - start
 
 

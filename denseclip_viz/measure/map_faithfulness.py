@@ -81,7 +81,8 @@ def faithfulness(
         dataset: As for `evaluate`: scenes, examples, pairs of an image and its masks, or images.
         methods: Names, mixed freely: dense paths, "contribution", "attention", "attention-times-score", attributions,
             and the placebos "random" and "centre"; `DensePath`s; functions of (model, trace, unit vectors
-            `(prompt, D)`) that give maps `(prompt, y, x)`, named as they are. All that the model has by default.
+            `(prompt, D)`) that give maps `(prompt, y, x)`, named as they are: the trace's `dense` `(y, x, D)` is that
+            of the first path among the methods, of "value" where there is none. All that the model has by default.
         prompts: What maps are of, the data set's classes by default; several templates are one mean vector. Those with
             a mask that is not empty are in an image, those with an empty one or marked absent are not, and of others
             nothing is known. Without masks all that are not marked absent are in it.

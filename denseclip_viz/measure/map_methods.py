@@ -28,7 +28,7 @@ from denseclip_viz.trace import Trace
 from denseclip_viz.validation import refuse_twice
 
 Draw = Callable[[Model, Trace, Tensor], Any]
-"""From a model, a trace with pixels and unit vectors `(prompt, D)` to maps `(prompt, y, x)` on the trace's grid."""
+"""From a model, a trace of one path, `dense` `(y, x, D)`, and unit vectors `(prompt, D)` to maps `(prompt, y, x)`."""
 
 Methods = str | DensePath | Draw | Sequence[str | DensePath | Draw] | None
 
@@ -104,6 +104,10 @@ class MapMethod:
     traced: bool = True
     attribution: bool = False
 
+    def maps(self, model: Model, trace: Trace, vectors: Tensor) -> Any:
+        """Draw from a trace; what is no path itself has the first path alone: no axis of paths is in its way."""
+        return self.draw(model, trace if self.path else trace.with_path(trace.paths[0]), vectors)
+
 
 @dataclass(frozen=True)
 class MapMethods:
@@ -174,7 +178,7 @@ class MapMethods:
         attributed = [method.name for method in self.methods if method.attribution]
         pixels = trace.pixels if attributed else None
         together = {} if pixels is None else attribution_maps(model.tower, pixels, vectors, attributed)
-        every = [together[one.name] if one.attribution else one.draw(model, trace, vectors) for one in self.methods]
+        every = [together[one.name] if one.attribution else one.maps(model, trace, vectors) for one in self.methods]
         maps = [np.asarray(each, dtype=np.float64) for each in every]
         shape = (len(vectors), *trace.geometry.grid)
         for name, each in zip(self.names, maps, strict=True):

@@ -220,6 +220,17 @@ def test_flat_maps_have_no_rank_correlation_and_are_told(vit):
     assert of(flat, "absent_peak")["even"] == 0.5
 
 
+def test_a_function_gets_a_trace_of_the_first_path_without_an_axis_for_it(vit):
+    def mine(_, trace, vectors):
+        assert trace.paths == ("first",)
+        return dcv.maps.cosine_maps(trace.dense, vectors[None])[0]
+
+    result = held(vit, SCENES[-1:], [mine, DensePath("first"), "value"], steps=2)
+    columns = [name for name in result.column.values.tolist() if name != "seconds"]
+    values = result.value.sel(column=columns)
+    np.testing.assert_array_equal(values.sel(candidate="mine"), values.sel(candidate="first"))
+
+
 def test_what_padding_says_of_an_absent_prompt_does_not_count():
     model, prompts = dcv.load("bundled-vit", device="cpu", resize_mode="longest"), dcv.Prompts(["taxi"], absent=["owl"])
     (taxi,) = model.texts.encode(dcv.Prompts(["taxi"]))[0]
