@@ -20,6 +20,7 @@ from denseclip_viz.geometry import Native, Tiles, Whole
 from denseclip_viz.maps.finer_choice import Finer, FinerLike, choose_finer
 from denseclip_viz.measure.candidates import Candidates
 from denseclip_viz.measure.engines import Engine, engine_of, results_of
+from denseclip_viz.measure.given_numbers import require_alike
 from denseclip_viz.measure.group_work import Group, GroupWork, Measure, Unread, digest_of, on_gpu
 from denseclip_viz.measure.map_metric import map_metric
 from denseclip_viz.measure.quantities import with_quantities
@@ -68,7 +69,8 @@ def evaluate(
         dataset: Examples, scenes, or pairs of an image and its masks; see `Example`.
         candidates: What is compared: `names`, and `maps(trace)` with `(candidate, prompt, y, x)`; see `Candidates`.
         metric: A number of `templates_table` by its name, averaged over prompts, or a function of maps, example and
-            trace that gives one number for each candidate.
+            trace that gives one number for each candidate: an array `(candidate,)`. Several come by name,
+            `{"peak": array, "mean": array}`; with other axes as `{"peak": (("candidate", "prompt"), array)}`.
         threshold: A cosine for the metric "iou"; the absent baseline by default.
         store: A file that keeps each image's numbers as they come, so that an interrupted or killed run goes on where
             it was, to the same numbers bit for bit. Images that could not be read are tried again once they changed. Of
@@ -92,14 +94,15 @@ def evaluate(
         progress: Show a bar where somebody can see it.
 
     Returns:
-        `score` (image, candidate), NaN where an image says nothing; a metric that gives several numbers names them
-        itself. `attrs` hold model, weights, path and versions, `unread` images, and whether it was `stopped`.
+        `score` (image, candidate), NaN where an image says nothing; where a metric gives numbers by name, these in its
+        place. `attrs` hold model, weights, path and versions, `unread` images, and whether it was `stopped`.
 
     Warns:
         UserWarning: an image or its masks cannot be read and it is left out, or the run was interrupted.
 
     Raises:
-        PromptError: a metric that there is not or that lacks masks or prompts, or masks of no prompt.
+        PromptError: a metric that there is not or that lacks masks or prompts, one that gives something other than a
+            number for each candidate, or masks of no prompt.
         ImageError: no image that can be read, or masks that do not fit.
         OutputError: a store that holds another model's, other candidates' or another metric's results.
         WorkerError: an engine that there is not, what cannot be sent to a worker, or a batch that ends three of them.
@@ -181,6 +184,8 @@ def run(
                     results.add_unread(outcome.place, outcome.name, outcome.error, digest=outcome.digest)
                     left_out(group.image(outcome.place), outcome.error)
                     continue
+                if known := next(iter(results.images.values()), ("", {}))[1]:
+                    require_alike(measure, known, outcome.values, outcome.name)
                 results.add_attrs(outcome.place, outcome.provenance)
                 results.add(outcome.place, outcome.name, outcome.values, digest=outcome.digest)
                 advance(len(results.images), total or 0)

@@ -18,6 +18,7 @@ from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.images import describe
 from denseclip_viz.maps.finer_choice import Finer
 from denseclip_viz.measure.candidates import Candidates
+from denseclip_viz.measure.given_numbers import as_array, numbers_of
 from denseclip_viz.measure.store import Values
 from denseclip_viz.progress import traced_beside
 from denseclip_viz.trace import Trace
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 Measure = Callable[[Any, Example, Trace], Any]
 """From `(candidate, prompt, y, x)`, what is true and the trace to a number for each candidate, or to several by name:
-`{name: (axes, numbers)}`."""
+`{name: numbers}`, or `{name: (axes, numbers)}`."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class GroupWork:
         candidates = self.candidates
         asked = candidates.for_example(example) if hasattr(candidates, "for_example") else candidates
         views = (trace, *(one.of(self.model, trace) for one in self.finer))
-        values = joined([self._values(np.asarray(asked.maps(view)), place, example, view) for view in views])
+        values = joined([self._values(as_array(asked.maps(view)), place, example, view) for view in views])
         digest = digest_of(example) if self.digests else ""
         provenance = dict(trace.provenance)
         if self.finer:
@@ -142,8 +143,7 @@ class GroupWork:
         except (PromptError, ImageError) as error:
             what = f"masks of image {place} ({example.name or trace.name}): {error.got}"
             raise type(error)(what, expected=error.expected, fix=error.fix) from error
-        named = numbers if isinstance(numbers, Mapping) else {"score": (("candidate",), numbers)}
-        return {name: (tuple(axes), np.asarray(array)) for name, (axes, array) in named.items()}
+        return numbers_of(self.measure, numbers, len(self.names))
 
 
 def joined(parts: Sequence[Values]) -> Values:

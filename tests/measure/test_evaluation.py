@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from contests import PROMPTS, blobs, images
 from PIL import Image
@@ -116,6 +117,46 @@ def test_a_metric_may_give_several_numbers_with_axes_of_their_own(tiny, template
 
     result = dcv.measure.evaluate(tiny, pairs(2), templates, several, progress=False)
     assert result.peak.dims == ("image", "candidate", "prompt") and result.embedding.shape == (2, 24)
+
+    def by_name(maps, example, trace):
+        return {"peak": torch.tensor(maps.max((1, 2, 3)), dtype=torch.bfloat16, requires_grad=True), "one": [1] * 3}
+
+    result = dcv.measure.evaluate(tiny, pairs(2), templates, by_name, progress=False)
+    assert result.peak.dims == ("image", "candidate") == result.one.dims and result.peak.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (1.0, "gives as score 1.0. Expected numbers .candidate. with 3 candidates"),
+        (np.ones(4), r"gives as score of shape \(4,\), float64"),
+        (None, "gives as score None"),
+        ({}, "gives as score {}"),
+        (["a"] * 3, r"gives as score of shape \(3,\), <U1"),
+        ([[1], [2, 3]], "gives as score"),
+        ({"x": np.ones(2)}, r"gives as x of shape \(2,\)"),
+        ({"x": (("candidate", "prompt"), np.ones(3))}, "gives as x .*numbers .candidate, prompt."),
+        ({"x": (("k",), np.ones(2)), "y": (("k",), np.ones(5))}, "gives as y"),
+        ({"image": np.ones(3)}, "calls a number 'image'"),
+    ],
+)
+def test_what_a_metric_gives_is_checked_at_the_first_image_and_not_kept(tiny, templates, tmp_path, given, message):
+    asked = []
+
+    def mine(maps, example, trace):
+        asked.append(example)
+        return given
+
+    with pytest.raises(PromptError, match=f"The metric mine {message}"):
+        dcv.measure.evaluate(tiny, pairs(3), templates, mine, store=tmp_path / "scores.jsonl", progress=False)
+    assert len(asked) == 1 and len((tmp_path / "scores.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_metric_whose_numbers_change_their_shape_is_refused_where_they_do(tiny, templates):
+    lengths = iter((2, 3))
+    with pytest.raises(PromptError, match="gives .*3.* for array 32 x 32.*2.*, as for the images before"):
+        odd = {"progress": False}
+        dcv.measure.evaluate(tiny, pairs(2), templates, lambda *_: {"x": (("k",), [0] * next(lengths))}, **odd)
 
 
 @pytest.mark.parametrize(
