@@ -109,7 +109,7 @@ def faithfulness(
         UserWarning: columns that these images cannot have, such as those of masks, with the reason.
 
     Raises:
-        LayerError: a method that there is not.
+        LayerError: a method that there is not, or one whose maps hold NaN or infinity.
         PromptError: no prompts, or another fill or number of steps.
         GeometryError: tiles, or maps that do not lie on the grid.
         ImageError: as for `evaluate`.

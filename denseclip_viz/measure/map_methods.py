@@ -20,6 +20,7 @@ from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.errors import GeometryError, LayerError
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.maps.similarity import cosine_maps
+from denseclip_viz.measure.given_numbers import as_array
 from denseclip_viz.measure.map_scores import Floats
 from denseclip_viz.model import Model
 from denseclip_viz.progress import bar
@@ -172,6 +173,7 @@ class MapMethods:
 
         Raises:
             GeometryError: a trace of tiles where a way is no path, or maps that are not on its grid.
+            LayerError: maps with NaN or infinity, which have no order that could be right or wrong.
         """
         if not all(method.path for method in self.methods):
             one_input(trace)
@@ -179,13 +181,18 @@ class MapMethods:
         pixels = trace.pixels if attributed else None
         together = {} if pixels is None else attribution_maps(model.tower, pixels, vectors, attributed)
         every = [together[one.name] if one.attribution else one.maps(model, trace, vectors) for one in self.methods]
-        maps = [np.asarray(each, dtype=np.float64) for each in every]
-        shape = (len(vectors), *trace.geometry.grid)
-        for name, each in zip(self.names, maps, strict=True):
-            if each.shape != shape:
-                got, expected = f"Maps of {name!r} of shape {each.shape}", f"(prompt, y, x) = {shape}"
-                raise GeometryError(got, expected=expected, fix="Bring them to the grid of the trace.")
-        return np.stack(maps)
+        shape, named = (len(vectors), *trace.geometry.grid), zip(self.names, every, strict=True)
+        return np.stack([_finite(name, as_array(each), shape, trace.name) for name, each in named])
+
+
+def _finite(name: str, maps: np.ndarray, shape: tuple[int, ...], image: str) -> Floats:
+    if maps.shape != shape or maps.dtype.kind not in "biuf":
+        got, expected = f"Maps of {name!r} of shape {maps.shape}, {maps.dtype}", f"numbers (prompt, y, x) = {shape}"
+        raise GeometryError(got, expected=expected, fix="Bring them to the grid of the trace.")
+    if not np.isfinite(maps).all():
+        got, fix = f"Maps of {name!r} for {image} with NaN or infinity", "Say least where nothing is known: 0, say."
+        raise LayerError(got, expected="finite numbers at all positions", fix=fix)
+    return maps.astype(np.float64)
 
 
 def one_input(trace: Trace) -> Tensor:

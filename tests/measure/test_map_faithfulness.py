@@ -231,6 +231,32 @@ def test_a_function_gets_a_trace_of_the_first_path_without_an_axis_for_it(vit):
     np.testing.assert_array_equal(values.sel(candidate="mine"), values.sel(candidate="first"))
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("part", [slice(None), slice(1)], ids=["all of it", "a row"])
+def test_a_map_that_is_not_finite_is_refused_and_not_ranked(vit, wrong, part):
+    def holed(_, trace, vectors):
+        maps = np.zeros((len(vectors), *trace.geometry.grid))
+        maps[:, part] = wrong
+        return maps
+
+    with pytest.raises(LayerError, match="Maps of 'holed' for scene 96 x 96 with NaN or infinity"):
+        held(vit, SCENES[:1], [holed])
+
+
+def test_maps_come_as_tensors_of_any_kind_and_as_nothing_but_numbers(vit):
+    trace, prompts = vit.trace(SCENES[0], path=["value"]), dcv.Prompts(["a road", "the sky"])
+    maps = torch.rand(2, *trace.geometry.grid)
+
+    def of_kind(kind):
+        return MapMethods.of(vit, prompts, lambda *_: kind(maps)).maps(trace)[0]
+
+    assert np.array_equal(of_kind(lambda maps: maps.bfloat16().requires_grad_()), maps.bfloat16().float())
+    assert np.array_equal(of_kind(lambda maps: maps.tolist()), maps)
+    for kind in (lambda maps: None, lambda maps: maps.numpy().astype(str), lambda maps: [[1], [2, 3]]):
+        with pytest.raises(GeometryError, match="of shape .*Expected numbers"):
+            of_kind(kind)
+
+
 def test_what_padding_says_of_an_absent_prompt_does_not_count():
     model, prompts = dcv.load("bundled-vit", device="cpu", resize_mode="longest"), dcv.Prompts(["taxi"], absent=["owl"])
     (taxi,) = model.texts.encode(dcv.Prompts(["taxi"]))[0]
