@@ -4,7 +4,7 @@ import os
 import reprlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -216,6 +216,8 @@ def check_batch_size(size: object) -> int:
 def require_several(images: Iterable[Item]) -> Iterable[Item]:
     """Refuse one image where several are due: a path would be read as letters, an array as rows.
 
+    What has places and a length and no more, as many data sets of torch, is gone through place by place.
+
     Raises:
         ImageError: one image, or nothing that can be gone through.
 
@@ -223,6 +225,9 @@ def require_several(images: Iterable[Item]) -> Iterable[Item]:
         >>> list(require_several(["cat.jpg"]))
         ['cat.jpg']
     """
+    listed: Any = images
+    if not isinstance(listed, Iterable) and all(hasattr(type(listed), name) for name in ("__len__", "__getitem__")):
+        return (listed[place] for place in range(len(listed)))
     one = isinstance(images, str | bytes | os.PathLike) or not isinstance(images, Iterable)
     if one or (isinstance(images, np.ndarray) and images.ndim < 4):
         got = f"one {type(images).__name__} where several images are due"

@@ -159,6 +159,24 @@ def test_a_metric_whose_numbers_change_their_shape_is_refused_where_they_do(tiny
         dcv.measure.evaluate(tiny, pairs(2), templates, lambda *_: {"x": (("k",), [0] * next(lengths))}, **odd)
 
 
+class ByPlace:
+    """A data set as many write it for torch: a length and places, and no end of its own."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, place):
+        return pairs(3)[place % 3]
+
+
+def test_a_data_set_of_places_and_a_length_is_gone_through(tiny, templates, tmp_path):
+    one, other = (dcv.measure.evaluate(tiny, each, templates, SCORE, progress=False) for each in (pairs(3), ByPlace()))
+    assert np.array_equal(one.score, other.score)
+    assert dcv.features.encode(tiny, ByPlace(), tmp_path / "features", progress=False) is not None
+    with pytest.raises(ImageError, match="one type where several images are due"):
+        list(tiny.trace_many(ByPlace))
+
+
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
