@@ -127,6 +127,29 @@ def examples(dataset: Iterable[Any]) -> Iterator[Example]:
             yield Example("", item)
 
 
+def classes_of(dataset: Iterable[Any]) -> tuple[str, ...]:
+    """Give a data set's classes; those of a list where all examples name the same, else none.
+
+    Example:
+        >>> sky = Example("", "sky.png", classes=("sky", "grass"))
+        >>> classes_of([sky, sky]), classes_of([sky, Example("", "sea.png", classes=("sea",))])
+        (('sky', 'grass'), ())
+    """
+    named = classes_named_in(dataset)
+    return tuple(getattr(dataset, "classes", ())) or (named[0] if len(named) == 1 else ())
+
+
+def classes_named_in(dataset: Iterable[Any]) -> list[tuple[str, ...]]:
+    """List which classes the examples of a list name, each once, in their order; a longer look would read images.
+
+    Example:
+        >>> classes_named_in([Example("", "sky.png", classes=("sky",)), ("sea.png", {})])
+        [('sky',), ()]
+    """
+    listed = dataset if isinstance(dataset, list | tuple) else ()
+    return list(dict.fromkeys(tuple(getattr(item, "classes", ()) or ()) for item in listed))
+
+
 def image_of(item: Any) -> Any:
     """Give the image of what a data set gives, without a look at what is true of it.
 

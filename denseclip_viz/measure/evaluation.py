@@ -13,7 +13,7 @@ import numpy as np
 
 from denseclip_viz import arguments
 from denseclip_viz.clip.surroundings import guarded
-from denseclip_viz.datasets.example import examples
+from denseclip_viz.datasets.example import classes_of, examples
 from denseclip_viz.errors import ImageError, LayerError, warn
 from denseclip_viz.features.stored_traces import Features, StoredTraces
 from denseclip_viz.geometry import Native, Tiles, Whole
@@ -116,7 +116,7 @@ def evaluate(
     """
     measure: Any = metric
     if not callable(metric):
-        classes = tuple(getattr(dataset, "classes", ()))
+        classes = classes_of(dataset)
         measure = map_metric(str(metric), model, candidates, threshold=threshold, classes=classes, option="metric")
     options = {"geometry": geometry, "path": path, "preset": preset, "batch_size": batch_size}
     more: dict[str, Any] = {"store": store, "unreadable": unreadable, "engine": engine, "progress": progress}

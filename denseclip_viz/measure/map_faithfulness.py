@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.datasets.example import classes_of
 from denseclip_viz.errors import ImageError, LayerError, PromptError, warn
 from denseclip_viz.measure.bootstrap import Draws, intervals
 from denseclip_viz.measure.engines import Engine
@@ -194,7 +195,7 @@ def _checked(fills: str | Sequence[str], steps: int) -> tuple[str, ...]:
 
 
 def _prompts(prompts: Prompts | Named | None, dataset: Any) -> Prompts:
-    classes = tuple(getattr(dataset, "classes", ()))
+    classes = classes_of(dataset)
     if prompts is None and not classes:
         got, fix = "No prompts, and a data set without classes", 'Pass prompts=["a taxi", "grass"].'
         raise PromptError(got, expected="what maps are of", fix=fix)

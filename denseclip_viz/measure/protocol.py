@@ -18,7 +18,7 @@ from denseclip_viz import arguments
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble
-from denseclip_viz.datasets import Example
+from denseclip_viz.datasets.example import Example, classes_named_in, classes_of
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.features.stored_traces import Features
 from denseclip_viz.geometry import Fit
@@ -80,8 +80,9 @@ def evaluate_segmentation(
 
     Args:
         model: A loaded model; `load(preset=…)` does to it what a preset does to models.
-        dataset: Examples with labels; it has `classes`. Where it has them, `names` are what each class is called,
-            `background` is the place of the class that is all the rest, and `name` chooses the preset's switches.
+        dataset: Examples with labels; it has `classes`, or is a list whose examples all have the same. Where it has
+            them, `names` are what each class is called, `background` is the place of the class that is all the rest,
+            and `name` chooses the preset's switches.
         preset: `"clip"`, `"maskclip-paper"`, `"sclip"`, `"sc-clip"` or a `Preset`.
         path: The path to dense features, or several: candidates of one forward pass.
         geometry: As for `Model.trace`.
@@ -231,7 +232,10 @@ class PixelCounts:
 
 def _classes(dataset: Iterable[Any], names: Names | None) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """List a data set's classes, and what each is called."""
-    classes = strings(getattr(dataset, "classes", ()), "dataset.classes")
+    classes = strings(classes_of(dataset), "dataset.classes")
+    if not classes and len(apart := classes_named_in(dataset)) > 1:
+        got, fix = f"examples of the classes {short(apart[0])} and {short(apart[1])}", "Give all of them the same."
+        raise PromptError(got, expected="one list of classes, which the places in all labels mean", fix=fix)
     if not classes:
         got, fix = "a data set that names no classes", "Give it classes: what places in labels mean, in their order."
         raise PromptError(got, expected="one with classes", fix=fix)

@@ -203,7 +203,7 @@ def test_methods_are_what_their_names_say(vit):
         ({"fills": "pink"}, PromptError, "pink.*grey"),
         ({"steps": 3}, PromptError, "an even number"),
         ({"geometry": "tiles"}, GeometryError, "tiles"),
-        ({"prompts": None}, PromptError, "without classes"),
+        ({"prompts": None, "scenes": [np.asarray(SCENES[0].image)]}, PromptError, "without classes"),
     ],
 )
 def test_what_cannot_be_is_refused(vit, options, error, words):

@@ -244,6 +244,18 @@ def test_what_cannot_be_is_refused_before_any_image(load_tiny, change, options, 
         evaluate_segmentation(load_tiny("vit"), dataset, progress=False, **options)
 
 
+def test_a_list_of_examples_has_their_classes_where_all_agree(load_tiny):
+    listed = [Example(each.name, each.image, labels=each.labels, classes=CLASSES) for each in Made(2).given]
+    model, whole = load_tiny("vit"), Made(2)
+    whole.names, whole.background, whole.name = CLASSES, None, ""
+    one, other = (evaluate_segmentation(model, each, progress=False) for each in (whole, listed))
+    assert np.array_equal(one.confusion, other.confusion) and one["class"].equals(other["class"])
+    for others in (("rest", "cat", "sky"), ()):
+        apart = [listed[0], Example("odd", listed[1].image, labels=listed[1].labels, classes=others)]
+        with pytest.raises(PromptError, match=r"examples of the classes \('rest', 'dog', 'sky'\) and \("):
+            evaluate_segmentation(model, apart, progress=False)
+
+
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.uint64])
 def test_labels_may_be_of_any_whole_numbers(load_tiny, kind):
     kept, dataset = Made(2), Made(2)
