@@ -70,9 +70,10 @@ def load_in_memory(
         if value is not None:
             fix = "Leave it out; what is to be changed, change before."
             raise ModelNameError(f"{option}={value!r} for a model in memory", expected=_REASONS[option], fix=fix)
-    check_eval(clip, fix="Call clip.eval() first.")
+    _refuse_wrapped(clip)
     device, dtype = _place_of(clip)
     known, name = _as_open_clips(clip)
+    check_eval(clip, fix="Call clip.eval() first.")  # of what is no CLIP at all its mode would be the wrong advice
     require_finite(known, None)
     chosen = _tokenizer(known, tokenizer)
     config, origin = _preparation(known, preprocess, is_openais=known is not clip)
@@ -86,6 +87,15 @@ def load_in_memory(
     provenance["known_from"] = f"the model itself: activation; {origin or 'a guess'}: preparation"
     provenance["notes"] = "a model in memory, as it is at each call"
     return Loaded(known, chosen, prepared, provenance, live=True)
+
+
+def _refuse_wrapped(clip: nn.Module) -> None:
+    """Refuse what stands around a model, by where the model is: it is not taken out unasked."""
+    for name in ("_orig_mod", "module"):
+        within = getattr(clip, name, None)
+        if isinstance(within, nn.Module) and [part for part, _ in clip.named_children()] == [name]:
+            got = f"The model in memory is a {type(clip).__name__} around a {type(within).__name__}"
+            raise ModelNameError(got, expected=_EXPECTED, fix=f"Pass the model within: clip.{name}.")
 
 
 def _place_of(clip: nn.Module) -> tuple[torch.device, torch.dtype]:

@@ -217,10 +217,17 @@ def test_fp64_stays_fp64(clip):
     assert model.provenance["dtype"] == "float64" and model.trace(IMAGE).global_embedding.dtype == torch.float64
 
 
-@pytest.mark.parametrize("thing", [nn.Linear(2, 2), nn.DataParallel(openai_clip.CLIP())])
-def test_other_modules_are_refused_by_their_class(thing):
-    with pytest.raises(ModelNameError, match=f"is a {type(thing).__name__}.*open_clip.create_model"):
-        dcv.load(thing.eval())
+@pytest.mark.parametrize("thing", [nn.Linear(2, 2), nn.Linear(2, 2).eval()])
+def test_other_modules_are_refused_by_their_class_in_whatever_mode(thing):
+    with pytest.raises(ModelNameError, match="is a Linear.*open_clip.create_model"):
+        dcv.load(thing)
+
+
+@pytest.mark.parametrize(("around", "place"), [(nn.DataParallel, "module"), (torch.compile, "_orig_mod")])
+def test_what_stands_around_a_model_is_refused_by_where_the_model_is(around, place, clip):
+    """The wrapper's own mode is training, though the model's is not: that is not what is to be mended."""
+    with pytest.raises(ModelNameError, match=f"around a CLIP.*the model within: clip.{place}"):
+        dcv.load(around(clip))
 
 
 def test_what_clip_load_gives_is_to_be_taken_apart():
