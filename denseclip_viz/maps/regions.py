@@ -38,8 +38,8 @@ def region_means(
         many do; and `weight` (y, x), the area of each in pixels.
 
     Raises:
-        LayerError: No maps of a result are called so.
         GeometryError: No outline of three corners or more, or maps that do not say where their cells lie.
+        LayerError: No maps, or a result that has none of this name.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -48,11 +48,7 @@ def region_means(
         >>> int(upper.cells), upper["mean"].dims
         (32, ('template', 'prompt'))
     """
-    maps = result
-    if isinstance(result, xr.Dataset):
-        drawn = [str(name) for name, each in result.data_vars.items() if {"y", "x"} <= set(each.dims)]
-        one_of(of, drawn, "of", error=LayerError)
-        maps = result[of]
+    maps = require_maps(_of_result(result, of) if isinstance(result, xr.Dataset) else result)
     weight = cell_weights(_checked(outline), placement_of(result))
     weighed = xr.DataArray(weight, dims=("y", "x"), coords={name: maps[name] for name in ("y", "x")})
     counted = maps.where(weighed > 0)
@@ -63,6 +59,35 @@ def region_means(
     }
     cells = int(counted.notnull().any([axis for axis in maps.dims if axis not in ("y", "x")]).sum())
     return xr.Dataset({**data, "cells": cells, "weight": weighed}, attrs=result.attrs)
+
+
+def require_maps(value: object) -> xr.DataArray:
+    """Refuse what is no array of maps (…, y, x).
+
+    Raises:
+        LayerError: it is not.
+
+    Example:
+        >>> require_maps(xr.DataArray([0.5], dims="prompt"))
+        Traceback (most recent call last):
+        denseclip_viz.errors.LayerError: A DataArray (prompt). Expected maps (…, y, x). Pass what model.similarity ...
+    """
+    if isinstance(value, xr.DataArray) and {"y", "x"} <= set(value.dims):
+        return value
+    axes = f" ({', '.join(map(str, value.dims))})" if isinstance(value, xr.DataArray) else ""
+    fix = "Pass what model.similarity returns, or the dense of what model.compare does."
+    if isinstance(value, xr.Dataset) and "dense" in value:
+        fix = "Pass its maps, result.dense; plot.compare draws all of it."
+    raise LayerError(f"A {type(value).__name__}{axes}", expected="maps (…, y, x)", fix=fix)
+
+
+def _of_result(result: xr.Dataset, of: str) -> xr.DataArray:
+    drawn = [str(name) for name, each in result.data_vars.items() if {"y", "x"} <= set(each.dims)]
+    if not drawn:
+        got, fix = "A result without maps", "Pass what model.compare returns, and one of its maps as of=."
+        raise LayerError(got, expected="maps (…, y, x)", fix=fix)
+    one_of(of, drawn, "of", error=LayerError)
+    return result[of]
 
 
 def cell_weights(outline: Sequence[Sequence[float]], where: Placement) -> Floats:

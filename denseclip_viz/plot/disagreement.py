@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from denseclip_viz.errors import PromptError
 from denseclip_viz.images import ImageLike
+from denseclip_viz.maps.regions import require_maps
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.sheet import LINE, MARGIN, SMALL, Lattice, Sheet
 from denseclip_viz.plot.text import isolated
@@ -32,6 +33,7 @@ def disagreement(
 
     Raises:
         PromptError: one template only, or other axes.
+        LayerError: no maps.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -42,6 +44,7 @@ def disagreement(
     """
     from denseclip_viz.measure.template_table import disagreement as spread_of
 
+    maps = require_maps(maps)
     spread = spread_of(maps) if "template" in maps.dims else maps
     if set(spread.dims) != {"prompt", "y", "x"}:
         got, fix = f"Axes {', '.join(map(str, maps.dims))}", "Pass what model.similarity returns."

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.images import ImageLike
+from denseclip_viz.maps.regions import require_maps
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.sheet import GREY, INK, LINE, MARGIN, SMALL, Lattice, Sheet
 from denseclip_viz.plot.text import isolated
@@ -55,6 +56,7 @@ def grid(
     Raises:
         PromptError: Axes that the maps do not have, or more than one value on an axis that is not shown.
         ImageError: Another normalisation or interpolation.
+        LayerError: No maps, or a result of several kinds of them.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -65,7 +67,7 @@ def grid(
         ['dense', 'cosine', 'a taxi']
     """
     select.one_of(normalise, ("shared", "each"), name="normalise")
-    maps, which = _of_template(maps, rows, cols, template)
+    maps, which = _of_template(require_maps(maps), rows, cols, template)
     table = _table(maps, rows, cols)
     row_names, column_names = ([str(name) for name in table[axis].to_numpy()] for axis in (rows, cols))
     sheet = Sheet(maps.attrs, [*row_names, *column_names], also=which, figure=figure)
@@ -106,7 +108,7 @@ def _table(maps: xr.DataArray, rows: str, cols: str) -> xr.DataArray:
                 got, fix = f"The maps have axes {', '.join(map(str, maps.dims))} and no {axis!r}", "Name two of them."
                 raise PromptError(got, expected="rows and cols that are axes of the maps", fix=fix)
             maps = maps.expand_dims(axis) if axis in maps.coords else maps.expand_dims({axis: [""]})
-    for other in set(maps.dims) - {rows, cols, "y", "x"}:
+    for other in [axis for axis in maps.dims if axis not in (rows, cols, "y", "x")]:
         if maps.sizes[other] > 1:
             raise PromptError(
                 f"The axis {other!r} of the maps has {maps.sizes[other]} values",

@@ -90,6 +90,19 @@ def test_what_is_no_outline_is_refused(outline):
         dcv.maps.region_means(fake_results.comparison(), outline)
 
 
+@pytest.mark.parametrize(
+    ("thing", "message"),
+    [
+        (fake_results.segmentation(), "A result without maps"),
+        (fake_results.similarity().to_numpy(), "A ndarray"),
+        (fake_results.comparison().score, r"A DataArray \("),
+    ],
+)
+def test_what_is_no_map_is_refused_by_what_it_is(thing, message):
+    with pytest.raises(LayerError, match=message):
+        dcv.maps.region_means(thing, box(0, 0, 9, 9))
+
+
 def test_maps_without_a_place_are_refused():
     with pytest.raises(GeometryError, match="where their cells lie"):
         dcv.maps.region_means(xr.DataArray(np.zeros((2, 2)), dims=("y", "x")), box(0, 0, 1, 1))

@@ -185,6 +185,28 @@ def test_what_cannot_be_drawn_is_refused_with_what_was_expected(call, error):
         call()
 
 
+@pytest.mark.parametrize("draw", [plot.grid, plot.disagreement])
+@pytest.mark.parametrize(
+    ("thing", "message"),
+    [
+        (fake_results.comparison(), r"A Dataset.*result\.dense; plot\.compare"),
+        (fake_results.segmentation(), r"A Dataset\..*model\.similarity"),
+        (xr.DataArray(np.ones(2), dims="prompt"), r"A DataArray \(prompt\)"),
+        (np.ones((2, 2)), "A ndarray"),
+        (None, "A NoneType"),
+    ],
+)
+def test_what_is_no_array_of_maps_is_refused_by_what_it_is(draw, thing, message):
+    with pytest.raises(LayerError, match=message):
+        draw(thing)
+
+
+def test_an_axis_too_many_is_named_in_the_order_of_the_maps():
+    maps = fake_results.similarity().expand_dims({"path": 2, "layer": 3})
+    with pytest.raises(PromptError, match=r"maps.isel\(path=0\)"):
+        plot.grid(maps)
+
+
 @pytest.mark.parametrize("draw", [plot.compare, lambda both: plot.grid(both.dense)], ids=["compare", "grid"])
 def test_more_panels_than_anybody_looks_at_are_refused_and_how_to_select_is_said(draw):
     both = fake_results.comparison(prompts=tuple(f"thing {number}" for number in range(900)))
