@@ -20,6 +20,7 @@ SAID = (
     "font",
     "is the only prompt",
     "in single letters or bytes",
+    "looks like a template",
 )  # what our own warnings say
 fuzz = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -10,7 +10,7 @@ from os import PathLike
 from denseclip_viz.errors import PromptError, warn
 from denseclip_viz.html import join_names, repr_html
 from denseclip_viz.prompts.articles import fill, two_articles
-from denseclip_viz.prompts.templates import templates_from
+from denseclip_viz.prompts.templates import PLACE, templates_from
 from denseclip_viz.validation import check_text, many, one_of, refuse_twice, short, strings
 
 ARTICLES = ("as written", "right")
@@ -52,7 +52,8 @@ class Prompts:
             read; another switch.
 
     Warns:
-        UserWarning: Templates and prompts that both bring an article or a full stop: "a a car.." stays as written.
+        UserWarning: Templates and prompts that both bring an article or a full stop: "a a car.." stays as written. Or
+            a prompt with "{}" and no templates: it looks like one itself.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -101,6 +102,7 @@ class Prompts:
         for name, value in values.items():
             object.__setattr__(self, name, value)
         _warn_of_doubles(self)
+        _warn_of_templates(self)
 
     @classmethod
     def of(cls, prompts: Prompts | Named) -> Prompts:
@@ -232,6 +234,14 @@ def _joined(
     refuse_twice((*joined, *away), "prompts", places)
     joined |= away
     return joined
+
+
+def _warn_of_templates(prompts: Prompts) -> None:
+    """Say where a template came as a prompt: alone it would be encoded with its braces."""
+    texts = (text for texts in prompts.synonyms for text in texts)
+    if prompts.templates == (PLACE,) and (likely := next((text for text in texts if PLACE in text), None)):
+        fix = f"Pass it as templates={short(likely)} to have prompts stand in its place."
+        warn(f"The prompt {short(likely)} looks like a template, and is encoded with its braces. {fix}")
 
 
 def _warn_of_doubles(prompts: Prompts) -> None:

@@ -22,6 +22,13 @@ def test_a_prompt_is_said_as_it_was_typed_unless_templates_are_asked_for():
     assert Prompts([" two  spaces "]).prompts == (" two  spaces ",)
 
 
+@pytest.mark.parametrize("prompts", [["a cat", "a photo of a {}"], {"cat": ["cat", "a {}"]}])
+def test_a_prompt_that_looks_like_a_template_is_taken_as_it_is_with_a_word(prompts):
+    with pytest.warns(UserWarning, match=r"looks like a template.*Pass it as templates="):
+        assert Prompts(prompts).templates == ("{}",)
+    assert Prompts(prompts, ["{}", "look: {}"]).texts  # whoever has templates knows what they are
+
+
 @pytest.mark.filterwarnings("ignore:.*article too many")
 @given(distinct, distinct)
 def test_every_prompt_is_said_in_every_template(prompts, around):
@@ -31,6 +38,7 @@ def test_every_prompt_is_said_in_every_template(prompts, around):
     assert texts == [[f"{number} {text} {prompt}!" for prompt in prompts] for number, text in enumerate(around)]
 
 
+@pytest.mark.filterwarnings("ignore:.*looks like a template")
 @given(distinct)
 def test_prompts_survive_a_second_look(prompts):
     ours = Prompts(prompts)
@@ -145,6 +153,7 @@ def test_absent_prompts_are_checked_like_the_others():
         Prompts("a car", absent="a  car")
 
 
+@pytest.mark.filterwarnings("ignore:.*looks like a template")
 @given(
     st.recursive(st.none() | st.integers() | st.floats() | st.text(max_size=5) | st.binary(), st.lists, max_leaves=4)
 )
