@@ -60,15 +60,19 @@ def test_every_claim_was_run_and_held(lesson):
         assert "✗" not in printed(cell)
 
 
-def test_a_claim_must_hold_with_the_lessons_own_switches_and_is_only_reported_with_others(lesson):
-    (defined,) = [cell.source for cell in cells(lesson, "code") if cell.source.startswith("def claim(")]
-    space = {"MODEL": None, "VIT": None, "IMAGE": None}
-    exec(defined, space)
+def test_a_claim_must_hold_with_the_switches_as_they_came_and_is_only_reported_with_any_other(lesson, capsys):
+    [switches] = [cell.source for cell in cells(lesson, "code") if "parameters" in cell.metadata.get("tags", [])]
+    [defined] = [cell.source for cell in cells(lesson, "code") if cell.source.startswith("def claim(")]
+    exec(switches, came := {})
+    exec(defined, space := dict(came))
     with pytest.raises(AssertionError, match="It holds"):
         space["claim"]("It holds.", False)
-    for switch in ("MODEL", "IMAGE"):
-        exec(defined, mine := space | {switch: "mine"})
+    for switch in came.keys() - {"__builtins__"}:
+        exec(defined, mine := came | {switch: "mine"})
+        capsys.readouterr()
         mine["claim"]("It holds.", False)
+        mine["claim"]("It does.", True)
+        assert capsys.readouterr().out == "✗ with your switches: It holds.\n✓ with your switches: It does.\n", switch
 
 
 def test_findings_are_sentences_and_neither_terms_nor_exercises():
