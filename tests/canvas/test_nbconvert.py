@@ -56,3 +56,14 @@ def test_with_the_readmes_other_option_an_exported_lesson_has_no_answers():
     node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("secret", metadata={"tags": ["answer"]})])
     shown, hidden = (HTMLExporter(config=one).from_notebook_node(node)[0] for one in (None, config))
     assert "secret" in shown and "secret" not in hidden
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning")
+def test_an_exported_page_fetches_what_the_site_says_and_with_its_options_nothing():
+    [options] = re.findall(r"`((?:--HTMLExporter\.\w+_url= ?)+)`", PAGE.read_text("utf-8"))
+    config = Config({"HTMLExporter": dict.fromkeys(re.findall(r"\.(\w+)=", options), "")})
+    node = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("A formula, $x_j$.")])
+    fetching, alone = (HTMLExporter(config=one).from_notebook_node(node)[0] for one in (None, config))
+    fetched = re.findall(r"""<(?:script|link|img)\b[^>]*\b(?:src|href)=["']\w+:.*?/libs/(\w[\w.]*)""", fetching)
+    assert set(fetched) == {"mathjax", "require.js"}
+    assert not re.search(r"""<(script|link|img)\b[^>]*\b(src|href)=["']?\w|@import""", alone) and "$x_j$" in alone
