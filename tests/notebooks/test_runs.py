@@ -14,10 +14,13 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from kernels import POSSIBLE, environment, seconds
 from make_notebooks import IN_JUPYTERLAB, NOTEBOOKS, STILLS, VIEW, execute, kinds, stored, warm_kernels
+from PIL import Image
 from watch import ENGINES
 
 TOGETHER = 240 if POSSIBLE else 300  # seconds of one core, importing the package included: once, or in each kernel
 FILES = sorted(NOTEBOOKS.glob("*.ipynb"))
+TURNED = Image.Exif()
+TURNED[0x0112] = 6  # a camera that was held upright: as stored, the image lies on its side
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +53,23 @@ def test_a_notebook_runs_and_shows_what_is_stored(path, spent, server):
     lines = spent.read_text().splitlines()
     together = sum(float(line.split()[0]) for line in lines)
     assert together < TOGETHER, f"all notebooks together take less than {TOGETHER} seconds:\n" + "\n".join(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lesson", "switches", "end"), [
+    ("03", 'IMAGE, BOX = "photo.jpg", (400, 900, 900, 1400)', ""),
+])  # fmt: skip
+def test_a_lesson_goes_on_with_prompts_and_an_image_of_ones_own(lesson, switches, end, tmp_path):
+    """Up to the cell that begins with `end`: what follows asks other things."""
+    Image.linear_gradient("L").convert("RGB").resize((1600, 1200)).save(tmp_path / "photo.jpg", exif=TURNED)
+    [path] = NOTEBOOKS.glob(f"{lesson}_*.ipynb")
+    notebook = nbformat.read(path, as_version=4)
+    [asked] = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    asked.source += f"\n{switches}"
+    sources = [cell.source for cell in notebook.cells]
+    notebook.cells = notebook.cells[: next(at for at, s in enumerate(sources) if s.startswith(end)) if end else None]
+    nbformat.write(notebook, tmp_path / path.name)
+    execute(tmp_path / path.name)
 
 
 def test_running_leaves_nothing_beside_the_notebooks(tmp_path):
