@@ -57,7 +57,14 @@ def test_a_notebook_runs_and_shows_what_is_stored(path, spent, server):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("lesson", "switches", "end"), [
+    ("00", 'PROMPTS, ABSENT = ["a limousine"], []', ""),
+    ("00", 'PROMPTS = ["a limousine", "sky", "a tree"]', ""),
+    ("03", 'PROMPTS = ["a castle"]', ""),
     ("03", 'IMAGE, BOX = "photo.jpg", (400, 900, 900, 1400)', ""),
+    ("04", 'PROMPTS = ["an owl", "snow"]', "scenes = "),
+    ("04", 'PROMPTS = ["an owl"]', "scenes = "),
+    ("06", 'THERE, NOT_THERE = ["whale"], ["bus"]', "before = "),
+    ("10", 'PROMPTS = ["a road"]', ""),
 ])  # fmt: skip
 def test_a_lesson_goes_on_with_prompts_and_an_image_of_ones_own(lesson, switches, end, tmp_path):
     """Up to the cell that begins with `end`: what follows asks other things."""
