@@ -503,7 +503,9 @@ def test_a_run_in_the_thread_gives_the_numbers_of_the_command(opened, small, ima
         await settled(opened)
 
     assert on_a_loop(steps) == []
-    said = small.compare(image_file, dcv.Prompts(["a bus", "a {}"], absent="a whale"))
+    with pytest.warns(UserWarning, match="looks like a template"):  # as typed all the same
+        prompts = dcv.Prompts(["a bus", "a {}"], absent="a whale")
+    said = small.compare(image_file, prompts)
     xr.testing.assert_allclose(opened.result, said, rtol=1e-5)
 
 
