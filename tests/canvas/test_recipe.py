@@ -89,7 +89,7 @@ def assert_same(result, image, *, trace=None):
     made, exact = again(result, image, trace=trace), {"cosine_cut": pytest.approx(result.attrs.get("cosine_cut"))}
     xr.testing.assert_allclose(made, result, rtol=1e-5, atol=1e-6)
     assert made.attrs == result.attrs | (exact if "cosine_cut" in result.attrs else {})
-    for name in {"labels", "masks"} & set(result.coords | getattr(result, "data_vars", {})):
+    for name in {"labels", "masks"} & {*result.coords, *getattr(result, "data_vars", {})}:
         assert (made[name] == result[name]).all(), name
 
 
