@@ -3,7 +3,7 @@
 import os
 import reprlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -71,6 +71,7 @@ def tracing(
     geometry: str | Fit | None = None,
     device: str | torch.device = "cpu",
     batch_size: object = 8,
+    on_window: Callable[[int, int], object] | None = None,
     **wanted: object,
 ) -> Tracing:
     """Put together how images become traces; what is not given is the preset's.
@@ -95,6 +96,7 @@ def tracing(
         workers=check_workers(workers),
         device=choose_device(device),
         done=done,
+        on_window=on_window,
     )
 
 

@@ -79,6 +79,21 @@ def one_of(
         raise error(f"{what}={short(value)}", expected=expected or f"one of {', '.join(map(str, allowed))}", fix=fix)
 
 
+def some_of(names: object, allowed: Iterable[str], what: str, *, fix: str, error: type[DenseclipVizError]) -> list[str]:
+    """List names that are among the allowed ones; one alone would be read by letters.
+
+    Example:
+        >>> some_of("layers", ("layers", "cells"), "leave_out", fix="Try ['layers'].", error=OutputError)
+        Traceback (most recent call last):
+        denseclip_viz.errors.OutputError: leave_out='layers'. Expected a list of some of layers, cells. Try ['layers'].
+    """
+    known = tuple(allowed)
+    listed = None if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
+    if listed is None or any(name not in known for name in listed):
+        raise error(f"{what}={names!r}", expected=f"a list of some of {', '.join(known)}", fix=fix)
+    return listed
+
+
 def check_function(function: Function, option: str) -> Function:
     """Refuse what cannot be called, before the work that would call it; None is left as it is.
 

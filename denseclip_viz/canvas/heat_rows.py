@@ -40,7 +40,7 @@ def heat_rows(shown: Payload, state: Mapping[str, Any]) -> HeatRows | None:
     """Read the heat map of a state; nothing where its rows are bars, as where a map is of no text."""
     prompts, templates = (shown.choices[name] for name in ("prompt", "template"))
     axis, (stack, at) = rows_as(state, len(prompts)), shown.select(state)
-    if axis == "bars" or len(stack["axes"]) != 2 or (state["hover"] and shown.meta["features"]):
+    if axis == "bars" or len(stack["axes"]) != 2 or shown.hovers(state):
         return None
     template = templates.index(state["template"])
     first = at - template * len(prompts) - prompts.index(state["prompt"])

@@ -34,6 +34,7 @@ from denseclip_viz.plot.scales import Limits, Scale, covering, label_colour, lim
 from denseclip_viz.plot.segments import STRIPES
 from denseclip_viz.plot.sheet import provenance
 from denseclip_viz.trace import Trace
+from denseclip_viz.validation import some_of
 
 PARTS = ("contribution", "gap", "attention", "heads", "attribution", "layers", "cells", "image")
 Result = xr.Dataset | xr.DataArray
@@ -121,14 +122,17 @@ class Payload:
         stack: dict[str, Any] = self.meta["stacks"][number]
         return stack, first + (at["template"] * stack["sizes"][1] + at["prompt"] if len(stack["axes"]) == 2 else 0)
 
+    def hovers(self, state: Mapping[str, Any]) -> bool:
+        """Say whether cells are compared with one, as isHovering in selection.js: without a trace there are none."""
+        return bool(state["hover"] and self.meta["features"])
+
     def threshold_of(self, state: Mapping[str, Any]) -> tuple[Any, ...]:
         """Say what a threshold is a number of: of which kind, as kindOf in selection.js, and on which scale."""
         if not self.meta["maps"][state["layer"]].get(state["view"]):
             return ()
         stack, _ = self.select(state)
         apart = bool(state["versus"]) and state["contrast"] == "difference"
-        hovers = state["hover"] and bool(self.meta["features"])
-        return (apart, hovers, stack["unit"], stack["diverging"]), (stack["low"], stack["high"])
+        return (apart, self.hovers(state), stack["unit"], stack["diverging"]), (stack["low"], stack["high"])
 
 
 def pack_result(
@@ -148,7 +152,7 @@ def pack_result(
         GeometryError: The trace has another grid than the result.
         OutputError: More than the limit, or nothing that is called so to leave out.
     """
-    _check_parts(leave_out)
+    leave_out = some_of(leave_out, PARTS, "leave_out", error=OutputError, fix="For example leave_out=['layers'].")
     whole = as_dataset(result)
     check_trace(features, whole)
     where = placement(whole)
@@ -185,14 +189,6 @@ def scales_of(results: Result | Sequence[Result]) -> list[dict[Key, Scale]]:
 def on_one_scale(several: Sequence[Payload]) -> list[Payload]:
     """Show results on scales that cover all of them, as far as they are of one model."""
     return [one.on_scales(other.scales for other in several if other.source == one.source) for one in several]
-
-
-def _check_parts(leave_out: Sequence[str]) -> None:
-    alone = isinstance(leave_out, str) or not isinstance(leave_out, Iterable)
-    for name in [leave_out] if alone else leave_out:
-        if alone or name not in PARTS:
-            got, expected = f"leave_out={leave_out!r}", f"a list of some of {', '.join(PARTS)}"
-            raise OutputError(got, expected=expected, fix="For example leave_out=['layers'].")
 
 
 def _about(whole: xr.Dataset, where: Placement) -> dict[str, Any]:

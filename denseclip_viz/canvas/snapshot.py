@@ -107,7 +107,7 @@ def drawn(shown: Payload, state: Mapping[str, Any]) -> tuple[Bytes, Labels | Non
 
 def _threshold(shown: Payload, state: Mapping[str, Any]) -> float | None:
     """Give the threshold of the map; beside cells that are compared with one it is a number of those."""
-    return None if state["hover"] and shown.meta["features"] else state["threshold"]
+    return None if shown.hovers(state) else state["threshold"]
 
 
 def _coloured(image: Bytes, drawn: Floats, scale: Scale, opacity: float, threshold: float | None) -> Bytes:
@@ -143,7 +143,7 @@ def _mark(area: Axes, shown: Payload, state: Mapping[str, Any]) -> None:
 
 def _other(shown: Payload, state: Mapping[str, Any]) -> dict[str, Any] | None:
     """Find the state of the map that is compared with, where both are on one scale, as contrast.js does."""
-    if state["versus"] is None or (state["hover"] and shown.meta["features"]):
+    if state["versus"] is None or shown.hovers(state):
         return None
     name, value = state["versus"]
     other = {**state, name: value}

@@ -2,7 +2,7 @@
 
 import json
 import reprlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any, NamedTuple
 from unicodedata import normalize
@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from denseclip_viz.errors import ImageError, LayerError, PromptError
 from denseclip_viz.plot.scales import OPACITY
-from denseclip_viz.validation import Size, is_number
+from denseclip_viz.validation import Size, is_number, some_of
 
 ENSEMBLE = "ensemble"  # the mean of the maps over templates
 MEAN = "mean"  # of attention over heads
@@ -177,12 +177,8 @@ def rows_as(state: Mapping[str, Any], prompts: int) -> str:
 
 def checked_controls(names: Sequence[str]) -> list[str]:
     """List names of controls; raise ImageError for one that is no control."""
-    alone = isinstance(names, str) or not isinstance(names, Iterable)
-    for name in [names] if alone else names:
-        if alone or name not in CONTROLS:
-            expected, fix = f"a list of some of {', '.join(CONTROLS)}", "Name the controls that are not to be shown."
-            raise ImageError(f"locked={names!r}", expected=expected, fix=fix)
-    return list(names)
+    fix = "Name the controls that are not to be shown."
+    return some_of(names, CONTROLS, "locked", error=ImageError, fix=fix)
 
 
 def _check_offered(name: str, value: Any, offered: Sequence[Any]) -> None:

@@ -213,11 +213,11 @@ def show(
     """Show a teacher's maps and its student's of the same words: one page, side by side, on one colour scale."""
     from denseclip_viz.canvas.page import save_html
     from denseclip_viz.maps.regions import visible_part
-    from denseclip_viz.plus.student import load
+    from denseclip_viz.plus.student import load, whole_by_default
 
     runs.check_out(out, runs.find([image]), (".html",), force=force)
     fit, one, taught = _one_window(model.preset, geometry), opt.paths_of(path), load(student)
-    fit = "whole" if fit is None and model.preset is None else fit
+    fit = whole_by_default(fit, model.preset)
     words = _words(taught, prompt, template, absent)
     loaded = model.load()
     trace = loaded.trace(image, geometry=fit, path=one, preset=model.preset, keep=("dense", "pixels", "image"))

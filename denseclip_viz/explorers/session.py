@@ -187,10 +187,9 @@ def _looked(model: Model, query: Query, report: Report, **options: Any) -> Trace
     def on_window(done: int, every: int) -> None:
         report(f"looking at the image, {done} of {many(every, 'window')}", 0.1 + 0.4 * done / every)
 
-    known = model.tower, model.preprocess, model.provenance, model.checked
-    tracing = arguments.tracing(*known, 0, geometry=query.geometry, **options)
-    image = arguments.refuse_trace(query.image.image())
-    (trace,) = replace(tracing, on_window=on_window).traces([[image]])
+    options |= {"geometry": query.geometry, "on_window": on_window}
+    tracing = arguments.tracing(model.tower, model.preprocess, model.provenance, model.checked, 0, **options)
+    (trace,) = tracing.traces([[arguments.refuse_trace(query.image.image())]])
     return trace
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from denseclip_viz.files import atomic_write, make_folder
+from denseclip_viz.files import atomic_write, make_folder, written
 
 ENDING = ".safetensors"
 _IN_A_FOLDER = 4096  # images: file systems and clean-ups slow down where many thousand files lie in one
@@ -60,6 +60,17 @@ def write_shard(store: Path, first: int, tensors: Mapping[str, Tensor], error: f
         part.write_bytes(content)
     _sync(folder)
     return Shard(file, len(content), checksum, {name: digest_of(tensor) for name, tensor in tensors.items()}, error)
+
+
+def remove_shards(store: Path, files: Iterable[str]) -> None:
+    """Remove files that nothing counts any more.
+
+    Raises:
+        OutputError: nobody may write there.
+    """
+    for file in files:
+        with written(store / file):
+            (store / file).unlink(missing_ok=True)
 
 
 def verify_shard(store: Path, shard: Shard) -> bool:

@@ -18,6 +18,11 @@ FORMAT = 2
 FILE = "manifest.jsonl"
 
 
+def key_of(file: str, digest: str) -> str:
+    """Tell an image from others: by its file, or by its pixels."""
+    return file or digest
+
+
 class StoredImage(NamedTuple):
     """An image of a store.
 
@@ -52,7 +57,7 @@ class StoredImage(NamedTuple):
     @property
     def key(self) -> str:
         """What tells it from others: its file, or its pixels."""
-        return self.file or self.digest
+        return key_of(self.file, self.digest)
 
     @property
     def positions(self) -> int:

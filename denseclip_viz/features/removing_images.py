@@ -13,12 +13,12 @@ from torch import Tensor
 
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import ImageError
-from denseclip_viz.features.feature_shards import Shard, write_shard
+from denseclip_viz.features.feature_shards import Shard, remove_shards, write_shard
 from denseclip_viz.features.feature_store import FeatureStore, open_store
-from denseclip_viz.features.manifest import FILE, Manifest, StoredImage, record_of
+from denseclip_viz.features.manifest import FILE, Manifest, StoredImage, key_of, record_of
 from denseclip_viz.features.shard_reader import ShardReader
 from denseclip_viz.features.store_writer import line_of, opened
-from denseclip_viz.files import atomic_write, written
+from denseclip_viz.files import atomic_write
 from denseclip_viz.validation import is_whole
 
 Images = int | str | os.PathLike[str] | Iterable[int | str | os.PathLike[str]]
@@ -86,9 +86,7 @@ def _remove(folder: Path, manifest: Manifest, keys: set[str]) -> None:
     anew = [line_of(record_of(*again)) for again in _anew(folder, manifest, keys, touched)]
     with atomic_write(folder / FILE, [Path(FILE).suffix], force=True, fsync=True) as part:
         part.write_bytes(b"".join([header, *left, *anew]))
-    for file in touched:
-        with written(folder / file):
-            (folder / file).unlink(missing_ok=True)
+    remove_shards(folder, touched)
 
 
 def _without(record: dict[str, Any], keys: set[str]) -> bytes:
@@ -120,4 +118,4 @@ def _rows(tensor: Tensor, name: str, images: list[StoredImage]) -> Tensor:
 
 
 def _key(fields: dict[str, Any]) -> str:
-    return str(fields["file"] or fields["digest"])
+    return key_of(fields["file"], fields["digest"])

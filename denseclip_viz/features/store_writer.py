@@ -12,7 +12,7 @@ from torch import Tensor
 
 from denseclip_viz.errors import OutputError, warn
 from denseclip_viz.features.feature_question import Question, differing
-from denseclip_viz.features.feature_shards import is_there, write_shard
+from denseclip_viz.features.feature_shards import is_there, remove_shards, write_shard
 from denseclip_viz.features.manifest import FILE, FORMAT, Manifest, StoredImage, record_of
 from denseclip_viz.files import make_folder, written
 from denseclip_viz.validation import many, short_name
@@ -59,9 +59,7 @@ class StoreWriter:
             file.flush()
             os.fsync(file.fileno())
         replaced = {old.file for old in self.manifest.take(json.loads(line))}
-        for file_name in replaced - ({shard.file} if shard else set()):  # the same images again are the same file
-            with written(self.folder / file_name):
-                (self.folder / file_name).unlink(missing_ok=True)
+        remove_shards(self.folder, replaced - ({shard.file} if shard else set()))  # same images again are the same file
 
     def _check(self, header: Mapping[str, Any]) -> None:
         if apart := differing(header["question"], self.manifest.header["question"]):

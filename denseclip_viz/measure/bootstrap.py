@@ -55,10 +55,14 @@ def resampled(scores: Floats, *, resamples: int = 2000, seed: int = 0) -> Floats
         >>> bool(np.allclose(means[:, 1] - means[:, 0], 1)), bool(1 <= means[:, 0].min() < means[:, 0].max() <= 3)
         (True, True)
     """
-    draws, scores = Draws(resamples=resamples, seed=seed), _several(scores)
+    draws = Draws(resamples=resamples, seed=seed)
+    return _means(_several(scores), draws)
+
+
+def _means(scores: Floats, draws: Draws) -> Floats:
     rng, images = np.random.default_rng(draws.seed), len(scores)
     even, block = np.full(images, 1 / images), max(1, _HELD // images)
-    blocks = (min(block, resamples - start) for start in range(0, resamples, block))
+    blocks = (min(block, draws.resamples - start) for start in range(0, draws.resamples, block))
     return np.concatenate([rng.multinomial(images, even, size=size) @ scores / images for size in blocks])
 
 
@@ -86,8 +90,7 @@ def intervals(scores: Floats, interval: float, *, resamples: int = 2000, seed: i
         ([0.47], [0.53])
     """
     draws, scores = Draws(interval, resamples, seed), _several(scores, 2)
-    means = resampled(scores, resamples=resamples, seed=seed)
-    return ends_of(means, scores.mean(0), len(scores), draws.interval)
+    return ends_of(_means(scores, draws), scores.mean(0), len(scores), interval)
 
 
 def ends_of(draws: Floats, centre: Floats, images: int, interval: float) -> tuple[Floats, Floats]:
@@ -130,8 +133,8 @@ def intervals_to_best(
     """
     draws, scores = Draws(interval, resamples, seed), _several(scores, 2)
     mean = scores.mean(0)
-    moves = resampled(scores, resamples=resamples, seed=seed) - mean
-    wide = small_sample_factor(len(scores), draws.interval)
+    moves = _means(scores, draws) - mean
+    wide = small_sample_factor(len(scores), interval)
     ends = np.zeros((2, len(mean)))
     for at in range(len(mean)):
         apart = moves - moves[:, [at]]

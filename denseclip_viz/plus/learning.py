@@ -147,7 +147,8 @@ def train(
         "batch": batch,
     }
     given |= {"crop": crop, "path": path, "refinement": refinement, "confidence": confidence}
-    schedule, leave_out = schedule_named(preset).with_changes(given), check_function(unreadable, "unreadable")
+    schedule = schedule_named(preset).with_changes(given)
+    leave_out = check_function(unreadable, "unreadable") or _leave_out
     _check(model, dataset, schedule, seed=seed, every=every, workers=workers)
     prompts, seed = _prompts(dataset, classes, templates, articles), int(seed)
     places = _places(dataset, prompts, schedule)
@@ -162,10 +163,10 @@ def train(
         run.resume(place)
         for name in run.unread:
             fix = "Mend it and start over, or leave it out."
-            (leave_out or _leave_out)(name, ImageError(f"{name} could not be read", expected="an image", fix=fix))
+            leave_out(name, ImageError(f"{name} could not be read", expected="an image", fix=fix))
     crops = Crops(dataset, schedule, model.preprocess, places, seed, model.provenance)
     with memory_guard("batch or crop"), bar("steps", wanted=progress and fabric.is_global_zero) as advance:
-        _go_on(run, crops, place, every, workers, leave_out or _leave_out, advance)
+        _go_on(run, crops, place, every, workers, leave_out, advance)
     return _student(run, built, prompts, model)
 
 

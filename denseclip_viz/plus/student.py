@@ -45,6 +45,11 @@ _SAME = ("model", "weights_hash", "preprocess")  # what a trace must share with 
 _TEXTS = ("prompts", "templates", "absent", "background", "synonyms", "articles", "plural")
 
 
+def whole_by_default(geometry: Any, preset: object) -> Any:
+    """Fit an image whole where neither a fit nor a preset, which has one, is given: each of its pixels gets a name."""
+    return "whole" if geometry is None and preset is None else geometry
+
+
 def _facts(provenance: Mapping[str, str | int]) -> dict[str, str]:
     return {name: str(provenance.get(name)) for name in _SAME} | text_facts(provenance)
 
@@ -131,7 +136,7 @@ class Student:
         Raises:
             DenseclipVizError: As `Model.trace_many` and `trace`.
         """
-        how: dict[str, Any] = {"geometry": "whole" if geometry is None and preset is None else geometry}
+        how: dict[str, Any] = {"geometry": whole_by_default(geometry, preset)}
         how |= {"path": "value", "preset": preset, "keep": ("dense", "pixels", "image"), "batch_size": batch_size}
         for trace in model.trace_many(images, **how):
             yield model.segment(self.trace(trace), self.prompts)
