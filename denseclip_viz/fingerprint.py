@@ -49,6 +49,14 @@ def fingerprint(value: object) -> str:
     return _hashed(value, _Known())
 
 
+def by_texts(value: Any) -> dict[str, Any]:
+    """Give the fields of what has `vectors` of texts, but for these what was read, where it is known: `texts`.
+
+    Last bits of vectors differ from machine to machine (`TextBank.identity`): what was begun on one goes on on another.
+    """
+    return {**vars(value), "vectors": value.texts or value.vectors}
+
+
 def _hashed(value: object, known: _Known) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in _parts(value, known):
@@ -77,6 +85,8 @@ def _parts(value: Any, known: _Known) -> Iterator[bytes]:
         yield f"{value.__name__} {getattr(value, '__version__', '')}".encode()
     elif type(value).__module__.startswith("xarray.") and hasattr(value, "to_dict"):
         yield from _parts(value.to_dict(data="array"), known)
+    elif hasattr(type(value), "fingerprinted"):  # it knows better what it is
+        yield from _parts(value.fingerprinted(), known)
     elif isinstance(value, os.PathLike):  # one that keeps what it was asked before would be another then
         yield os.fsencode(value)
     elif id(value) in known.numbers:

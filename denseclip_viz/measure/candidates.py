@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble as ensemble
 from denseclip_viz.errors import PromptError, silenced
+from denseclip_viz.fingerprint import by_texts
 from denseclip_viz.maps.refine import key_smoothing, prompt_denoising
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.map_scores import Floats
@@ -57,6 +58,7 @@ class TextCandidates:
         judged: `(prompt,)`, whose numbers make the score.
         vectors: `(candidate, prompt, D)`, unit vectors.
         weights: `(candidate,)`, how much each counts in an ensemble; all the same when empty.
+        texts: What the vectors are of (`TextBank.identity`).
     """
 
     noun: str
@@ -66,6 +68,11 @@ class TextCandidates:
     judged: tuple[bool, ...]
     vectors: Tensor
     weights: tuple[float, ...] = ()
+    texts: str = ""
+
+    def fingerprinted(self) -> dict[str, Any]:
+        """Leave the vectors' bits out."""
+        return by_texts(self)
 
     def maps(self, trace: Trace) -> Floats:
         """Compare every position with every text: raw cosines."""
@@ -147,7 +154,8 @@ def template_candidates(
         got, fix = f"weights={list(weights)!r}, of which {above} is above 0", "Give two templates a weight, or more."
         raise PromptError(got, expected="two or more: without any one of them an ensemble is left", fix=fix)
     counts = () if weights is None else tuple(map(float, weights))
-    return TextCandidates("template", prompts.templates, prompts.prompts, prompts.absent, judged, vectors, counts)
+    about, read = (prompts.templates, prompts.prompts, prompts.absent), model.texts.identity(prompts)
+    return TextCandidates("template", *about, judged, vectors, counts, texts=read)
 
 
 @guarded
@@ -184,7 +192,8 @@ def synonym_candidates(
     vectors = torch.cat([first[:, None], beside.expand(len(first), *beside.shape)], dim=1)
     rivals, away = ((values[0], *values[len(named) :]) for values in (everything.prompts, everything.absent))
     judged = (True, *[False] * (len(rivals) - 1))
-    return TextCandidates("synonym", named.prompts, rivals, away, judged, vectors)
+    read = model.texts.identity(everything)
+    return TextCandidates("synonym", named.prompts, rivals, away, judged, vectors, texts=read)
 
 
 def _over(maps: Floats, vectors: Floats) -> Floats:

@@ -18,7 +18,7 @@ from denseclip_viz.clip.paths import PATHS, choose_path, paths_together
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.errors import GeometryError, LayerError
-from denseclip_viz.fingerprint import fingerprint
+from denseclip_viz.fingerprint import by_texts, fingerprint
 from denseclip_viz.maps.similarity import cosine_maps
 from denseclip_viz.measure.given_numbers import as_array
 from denseclip_viz.measure.map_scores import Floats
@@ -120,6 +120,7 @@ class MapMethods:
         prompts: `(prompt,)`.
         absent: `(prompt,)`, which prompts are known not to be in any image.
         vectors: `(prompt, D)`, each the mean of its templates, of length 1.
+        texts: What they are of (`TextBank.identity`).
     """
 
     model: Model
@@ -127,6 +128,11 @@ class MapMethods:
     prompts: tuple[str, ...]
     absent: tuple[bool, ...]
     vectors: Tensor
+    texts: str = ""
+
+    def fingerprinted(self) -> dict[str, Any]:
+        """Leave the vectors' bits out."""
+        return by_texts(self)
 
     @classmethod
     def of(cls, model: Model, prompts: Prompts, methods: Methods, *, progress: bool = False) -> MapMethods:
@@ -142,7 +148,7 @@ class MapMethods:
         refuse_twice([method.name for method in named], "methods")
         with bar("texts", wanted=progress) as advance:
             vectors = ensemble(model.texts.encode(prompts, progress=advance))
-        return cls(model, named, prompts.prompts, prompts.absent, vectors)
+        return cls(model, named, prompts.prompts, prompts.absent, vectors, model.texts.identity(prompts))
 
     @property
     def names(self) -> tuple[str, ...]:

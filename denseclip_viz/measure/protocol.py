@@ -21,6 +21,7 @@ from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.datasets.example import Example, classes_named_in, classes_of
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.features.stored_traces import Features
+from denseclip_viz.fingerprint import by_texts
 from denseclip_viz.geometry import Fit
 from denseclip_viz.maps.finer_choice import FinerLike, unsmoothed
 from denseclip_viz.maps.refine import REMOVED, is_removed, left_by_denoising
@@ -164,6 +165,7 @@ class NamedClasses:
         denoise: Threshold of prompt denoising; 0 for none.
         smooth: Normalisation of key smoothing; `""` for none.
         keys: Which keys that takes.
+        texts: What the vectors are of (`TextBank.identity`).
     """
 
     paths: tuple[DensePath, ...]
@@ -172,6 +174,11 @@ class NamedClasses:
     denoise: float = 0.0
     smooth: str = ""
     keys: str = "key"
+    texts: str = ""
+
+    def fingerprinted(self) -> dict[str, Any]:
+        """Leave the vectors' bits out."""
+        return by_texts(self)
 
     @classmethod
     def of(cls, model: Model, words: Sequence[Sequence[str]], asked: Preset, articles: str) -> NamedClasses:
@@ -184,7 +191,8 @@ class NamedClasses:
         chosen = arguments.choose_paths(asked.path)
         paths = (chosen,) if isinstance(chosen, DensePath) else chosen
         keys = asked.keys.get(model.tower.family) or "key"
-        return cls(paths, tuple(texts), vectors, denoise, asked.smooth, keys)
+        read = model.texts.identity(prompts)
+        return cls(paths, tuple(texts), vectors, denoise, asked.smooth, keys, read)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -155,7 +154,7 @@ def train(
     fabric = _fabric(precision, choose_device(device), devices, schedule)
     vectors = ensemble(model.texts.encode(prompts)).float().clone()
     built = build(schedule.network, vectors.shape[1], teacher=model.tower, weights=weights, seed=seed)
-    about = _settings(model, dataset, prompts, vectors, built, schedule)
+    about = _settings(model, dataset, prompts, built, schedule)
     settings = {**about, "seed": seed, "precision": precision, "devices": devices}
     run = _begun(model, built, vectors, _open_classes(prompts, schedule), schedule, fabric, seed, settings)
     place = make_folder(folder)
@@ -313,7 +312,7 @@ def _begun(
 
 
 def _settings(
-    model: Model, dataset: Sequence[Any], prompts: Prompts, vectors: Tensor, built: Built, schedule: Schedule
+    model: Model, dataset: Sequence[Any], prompts: Prompts, built: Built, schedule: Schedule
 ) -> dict[str, Any]:
     """Say everything that decides the weights, as JSON holds it."""
     about: dict[str, Any] = {name: str(getattr(dataset, name, "")) for name in ("name", "split")}
@@ -324,7 +323,7 @@ def _settings(
         "network": dict(built.facts),
         "dataset": about,
         "classes": dict(zip(prompts.prompts, map(list, prompts.synonyms), strict=True)),
-        "texts": hashlib.sha256(vectors.numpy().tobytes()).hexdigest(),
+        "texts": model.texts.identity(prompts),
         "teacher": {name: model.provenance[name] for name in known if name in model.provenance}
         | tower_facts(model.provenance),
     }

@@ -114,8 +114,9 @@ class TrainingRun:
             moments = self.optimizer.state.get(parameter, {})
             state |= {f"optimizer/{kind}/{name}": value for kind, value in moments.items() if value is not None}
         curves = torch.tensor(self.curves, dtype=torch.float64).reshape(-1, len(COLUMNS))
+        state |= {"curves": curves, "classifier": self.classifier}
         facts = {"step": self.step, "settings": self.settings, "unread": self.unread}
-        write_checkpoint(folder, Checkpoint({**state, "curves": curves}, facts))
+        write_checkpoint(folder, Checkpoint(state, facts))
 
     def resume(self, folder: Path) -> None:
         """Take over what a folder holds, if it holds anything.
@@ -129,6 +130,9 @@ class TrainingRun:
             refuse_others(folder, checkpoint.facts["settings"], self.settings)
             self.curves = [tuple(row) for row in checkpoint.tensors["curves"].tolist()]
             self.network.load_state_dict(checkpoint.under("network/"))
+            # encoded anew they might have other last bits
+            self.classifier.copy_(checkpoint.tensors["classifier"])
+            self.teacher.vectors = self.classifier[self.teacher.classes]
             parameters = dict(self.network.named_parameters())
             for key, value in checkpoint.under("optimizer/").items():
                 kind, _, name = key.partition("/")

@@ -30,7 +30,7 @@ from denseclip_viz.train.loop import (
     whole_steps,
     write_checkpoint,
 )
-from denseclip_viz.train.loss import MEAN, STD, attention_kernel, contrast, encode_sets, normalized
+from denseclip_viz.train.loss import MEAN, STD, attention_kernel, contrast, encode_sets, mixed_precision, normalized
 from denseclip_viz.train.recipes import Recipe, build, fitted, recipe_of
 from denseclip_viz.train.retrieval import Retrieval, measure_retrieval
 from denseclip_viz.validation import is_number, short
@@ -241,7 +241,7 @@ def _step(run: _Run, batch: Batch) -> float:
     run.model.train()
     images = normalized(batch.images, run.device)
     tokens = torch.from_numpy(batch.tokens).to(run.device)
-    with torch.random.fork_rng(devices=[]), torch.autocast(run.device.partition(":")[0], torch.bfloat16):
+    with torch.random.fork_rng(devices=[]), mixed_precision(run.device):
         torch.default_generator.manual_seed(run.recipe.seed * run.recipe.steps + run.step)  # for dropped patches
         with attention_kernel(run.attended, run.device):
             embeddings = run.model.get_submodule("visual")(images)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from denseclip_viz.errors import WeightsError
 from denseclip_viz.files import atomic_write, make_folder
+from denseclip_viz.train.loss import has_bfloat16
 from denseclip_viz.train.recipes import fitted
 from denseclip_viz.validation import short, short_name
 
@@ -199,7 +200,7 @@ class Optimizer:
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """Approach the nearest matrix with orthonormal rows or columns, by five Newton-Schulz steps in bfloat16.
+    """Approach the nearest matrix with orthonormal rows or columns, by five Newton-Schulz steps.
 
     Example:
         >>> some = orthogonal(torch.eye(3) * torch.tensor([1.0, 2.0, 3.0]))
@@ -207,7 +208,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
         True
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.bfloat16()
+    x = matrix.bfloat16() if has_bfloat16(matrix.device.type) else matrix  # coarse is enough
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
     x = x / (x.norm() + 1e-7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,10 @@ from processes import killed
 import denseclip_viz as dcv
 from denseclip_viz.errors import ImageError, LayerError, OutputError, PromptError
 from denseclip_viz.fingerprint import fingerprint
+from denseclip_viz.measure.map_methods import MapMethods
+from denseclip_viz.measure.protocol import NamedClasses
+from denseclip_viz.presets import Preset
+from denseclip_viz.prompts import Prompts
 
 SCORE = "shared_precision"
 
@@ -242,6 +247,17 @@ def test_an_interrupted_run_goes_on_with_the_images_that_are_left(tiny, template
     second = dcv.measure.evaluate(tiny, given, templates, counted, store=tmp_path / "scores", **options)
     assert len(MEASURED) == 7 - stop, "no image was measured twice"
     xr.testing.assert_identical(second, dcv.measure.evaluate(tiny, given, templates, counted, **options))
+
+
+def test_texts_are_told_apart_by_what_is_read_and_not_by_the_last_bits_of_their_vectors(tiny, load_tiny, templates):
+    other = Prompts(PROMPTS.prompts, [*PROMPTS.templates[:-1], "not {}"])
+    methods, classes = [MapMethods.of(tiny, asked, ["value"]) for asked in (PROMPTS, other)], [("a cat",), ("a dog",)]
+    named = [NamedClasses.of(tiny, words, Preset(templates="none"), "as written") for words in (classes, classes[::-1])]
+    synonyms = [dcv.measure.synonym_candidates(tiny, [*words, "a puma"], template="{}") for words in classes]
+    for one, another in [(templates, dcv.measure.template_candidates(tiny, other)), methods, named, synonyms]:
+        assert fingerprint(replace(one, vectors=one.vectors + 1e-7)) == fingerprint(one) != fingerprint(another)
+        alone = replace(one, texts="")  # a user's own vectors, of which nobody knows what was read
+        assert fingerprint(replace(alone, vectors=one.vectors + 1e-7)) != fingerprint(alone)
 
 
 def test_a_store_of_another_question_is_refused_by_name(tiny, templates, load_tiny, tmp_path):

@@ -255,6 +255,8 @@ def test_a_training_that_was_stopped_ends_as_one_that_was_not(quick, tmp_path, m
         quick(folder=tmp_path / "stopped", **options)
     assert read_checkpoint(tmp_path / "stopped").facts["step"] == 4
     torch.manual_seed(99)
+    # encoded anew, beside other texts or on another machine, vectors have other last bits
+    monkeypatch.setattr(learning, "ensemble", lambda vectors: ensemble(vectors) + 1e-7)
     resumed = quick(folder=tmp_path / "stopped", **options)
     assert same(weights_of(whole), weights_of(resumed))
     assert np.array_equal(whole.training["curves"]["loss"], resumed.training["curves"]["loss"])

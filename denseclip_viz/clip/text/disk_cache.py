@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from denseclip_viz.clip.surroundings import products_of_float32
 from denseclip_viz.clip.text.encode import context_length
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids
-from denseclip_viz.errors import OutputError, PromptError
+from denseclip_viz.errors import OutputError, PromptError, silenced
 from denseclip_viz.validation import check_path, many, short
 
 VARIABLE = "DENSECLIP_VIZ_CACHE"
@@ -170,7 +170,8 @@ def tokenizer_print(tokenizer: Tokenizer, length: int) -> str:
     facts += [getattr(inside, "vocab_size", None) for inside in (tokenizer, getattr(tokenizer, "tokenizer", None))]
     for text in _PROBES:
         try:
-            facts.append(token_ids(tokenizer, [text], context=length, truncate=True)[0].tolist())
+            with silenced():  # nobody asked of these
+                facts.append(token_ids(tokenizer, [text], context=length, truncate=True)[0].tolist())
         except PromptError as error:  # of a script that the tokenizer has no pieces for
             facts.append(error.got)
     return _hash(repr(facts).encode()).hex()
