@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from denseclip_viz import arguments
 from denseclip_viz.clip.preparation import nothing
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.errors import OutputError
+from denseclip_viz.validation import is_on
 
 if TYPE_CHECKING:
     from denseclip_viz.errors import ImageError
@@ -33,7 +35,8 @@ def bar(what: str, *, wanted: bool, total: int | None = None) -> Iterator[Advanc
     """
     import tqdm.auto
 
-    visible = wanted and (sys.stderr.isatty() or tqdm.auto.notebook_tqdm is not tqdm.std.tqdm)
+    is_watched = sys.stderr.isatty() or tqdm.auto.notebook_tqdm is not tqdm.std.tqdm
+    visible = is_on(wanted, "progress", error=OutputError) and is_watched
     shown = None
 
     def advance(done: int, every: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from denseclip_viz.errors import LayerError
+from denseclip_viz.errors import DeviceError, LayerError
 from denseclip_viz.geometry import Geometry
 from denseclip_viz.html import format_shape, join_names, repr_html, thumbnail
 
@@ -121,11 +121,19 @@ class Trace:
     def to(self, device: str | torch.device) -> Trace:
         """Bring all tensors to a device; where they are there, give the trace itself.
 
+        Raises:
+            DeviceError: There is no such device here.
+
         Example:
             >>> import denseclip_viz as dcv
             >>> dcv.load().trace(dcv.toyworld.scene("a taxi", size=64)).to("cpu").dense.device.type
             'cpu'
         """
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, TypeError, AssertionError) as error:
+            got, expected = f"There is no device {str(device)!r} here", "one that torch has"
+            raise DeviceError(got, expected=expected, fix='Pass "cpu".') from error
         if all(tensor.device == torch.device(device) for tensor in self.tensors().values()):
             return self
 

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from judge import fuzz, fuzzed, held, right, table, unchanged
 
 import denseclip_viz as dcv
-from denseclip_viz.errors import DenseclipVizError, ImageError, LayerError, PromptError
+from denseclip_viz.errors import DenseclipVizError, DeviceError, ImageError, LayerError, PromptError
 from denseclip_viz.files import save_data
 from denseclip_viz.maps.similarity import Formula
 
@@ -164,6 +164,29 @@ def test_texts_that_cannot_be_encoded(models, value):
 def test_a_text_is_cut_only_by_a_plain_yes(models, truncate):
     with pytest.raises(PromptError, match="truncate=.*Expected True or False"):
         models["vit"].encode_text(["x " * 99], truncate=truncate)
+
+
+@pytest.mark.parametrize("switch", ["no", 1, None])
+def test_a_switch_is_a_plain_yes_or_no(models, switch, tmp_path):
+    model, scenes, shown = models["vit"], [np.zeros((32, 32, 3), np.uint8)], dcv.Canvas()
+    both = model.compare(scenes[0], ["a cat", "a dog"])
+    for call in (
+        lambda: dcv.measure.path_candidates(model, ["a cat"], progress=switch),
+        lambda: dcv.measure.disagreement(xr.concat([both.dense] * 2, "template"), centred=switch),
+        lambda: dcv.measure.word_attribution(model, scenes[0], "a red cat", gradient=switch),
+        lambda: dcv.Canvas(still=switch),
+        lambda: dcv.link(shown, dcv.Canvas(), one_scale=switch),
+        lambda: dcv.save_html(both, tmp_path / "a.html", linked=switch),
+        lambda: dcv.save_html(both, tmp_path / "a.html", one_scale=switch),
+        lambda: dcv.plus.train(model, scenes, tmp_path / "run", classes=["a cat"], steps=1, crop=32, resume=switch),
+    ):
+        with pytest.raises(DenseclipVizError, match="Expected True or False"):
+            call()
+    assert not any(tmp_path.glob("*.html"))
+
+
+def test_a_trace_goes_to_no_device_that_is_not_here(models):
+    held(lambda: models["vit"].trace(np.zeros((32, 32, 3), np.uint8)).to("gpu"), DeviceError)
 
 
 # Options

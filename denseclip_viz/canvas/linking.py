@@ -3,7 +3,8 @@
 import uuid
 
 from denseclip_viz.canvas.widget import Canvas
-from denseclip_viz.errors import LayerError
+from denseclip_viz.errors import LayerError, OutputError
+from denseclip_viz.validation import is_on
 
 
 def link(first: Canvas, second: Canvas, *more: Canvas, one_scale: bool = True) -> None:
@@ -20,6 +21,7 @@ def link(first: Canvas, second: Canvas, *more: Canvas, one_scale: bool = True) -
 
     Raises:
         LayerError: One of them is no canvas; then none is linked.
+        OutputError: `one_scale` is no yes or no.
 
     Example:
         >>> import denseclip_viz as dcv
@@ -27,13 +29,14 @@ def link(first: Canvas, second: Canvas, *more: Canvas, one_scale: bool = True) -
         >>> dcv.link(left, right)
     """
     canvases, name = (first, second, *more), uuid.uuid4().hex
+    alike = is_on(one_scale, "one_scale", error=OutputError)
     for canvas in canvases:
         if not isinstance(canvas, Canvas):
             got = f"An object of type {type(canvas).__name__} cannot be linked"
             raise LayerError(got, expected="canvases", fix="Of an explorer pass its canvas: explorer.canvas.")
     for canvas in canvases:
         canvas._links = [*canvas._links, name]
-    if one_scale:
+    if alike:
         group = list(dict.fromkeys(other for canvas in canvases for other in canvas._on_one_scale))
         for canvas in group:
             canvas._on_one_scale = group

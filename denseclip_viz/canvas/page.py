@@ -20,7 +20,7 @@ from denseclip_viz.files import atomic_write, check_target
 from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.scales import OPACITY, Limits
 from denseclip_viz.trace import Trace
-from denseclip_viz.validation import is_real, short
+from denseclip_viz.validation import is_on, is_real, short
 
 LIMIT = 8.0  # MB of a page: more is slow to open and refused by mail
 BASE64 = 4 / 3  # characters for a byte
@@ -151,6 +151,7 @@ def save_html(
     traces = [trace] * len(several) if trace is None or isinstance(trace, Trace) else list(trace)
     _check(several, traces)
     check_target(file, [".html"], force=force)
+    linked, one_scale = is_on(linked, "linked", error=OutputError), is_on(one_scale, "one_scale", error=OutputError)
     if not is_real(limit_mb) or not limit_mb > 0:
         raise OutputError(f"limit_mb={short(limit_mb)}", expected="a number of megabytes", fix="Try limit_mb=8.")
     options: dict[str, Any] = {"leave_out": leave_out, "limit": limit_mb / BASE64}

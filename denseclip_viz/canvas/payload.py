@@ -28,6 +28,7 @@ from denseclip_viz.canvas.state import (
 from denseclip_viz.clip.summary import is_random
 from denseclip_viz.errors import GeometryError, LayerError, OutputError
 from denseclip_viz.geometry import Placement
+from denseclip_viz.maps.regions import in_order
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.raster import LOOK, colour_tables
 from denseclip_viz.plot.scales import Limits, Scale, covering, label_colour, limited, limits_by_view
@@ -291,7 +292,7 @@ def as_dataset(result: object) -> xr.Dataset:
         name = "attribution" if "candidate" in result.dims else "dense"
         result = result.to_dataset(name=name).assign_attrs(result.attrs)
     if isinstance(result, xr.Dataset):
-        whole = with_axes(result)
+        whole = in_order(with_axes(result))
         dims = {name: set(whole[name].dims) for name in (*AXES, "labels") if name in whole}
         by_text = [dims[name] - {axis} for name, axis in AXES.items() if name in dims]
         if dims.get("labels") == {"row", "column"} or (by_text and all(axes == {*TEXT, "y", "x"} for axes in by_text)):
@@ -307,7 +308,10 @@ def as_dataset(result: object) -> xr.Dataset:
 
 
 def _matched(whole: xr.Dataset) -> xr.Dataset:
-    """Refuse attributions that xarray took for those of other positions or prompts: it leaves them empty."""
+    """Refuse a result of nothing, and attributions that xarray took for others' and so left empty."""
+    if empty := [str(axis) for axis, count in whole.sizes.items() if not count]:
+        got, fix = f"A result without any {empty[0]}", "Pass the result itself, with its axes template, prompt, y, x."
+        raise LayerError(got, expected="one or more", fix=fix)
     if "attribution" in whole and "dense" in whole and bool(whole["attribution"].isnull().any()):
         got, fix = "Attributions of other positions, templates or prompts", "Make them of the very trace and prompts."
         raise LayerError(got, expected="those of the comparison beside them", fix=fix)

@@ -19,6 +19,7 @@ from denseclip_viz.errors import OutputError
 from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.scales import OPACITY, Limits
 from denseclip_viz.trace import Trace
+from denseclip_viz.validation import is_on
 
 
 class Canvas(CheckedWidget):
@@ -129,7 +130,7 @@ class Canvas(CheckedWidget):
         self._own: Payload | None = None  # on its own scales
         self._shown: Payload | None = None
         self._on_one_scale: list[Canvas] = [self]
-        self._still = still
+        self._still = is_on(still, "still", error=OutputError)
         super().__init__(locked=checked_controls(locked))
         if result is not None:
             self.show(result, trace=trace, limits=limits, like=like, leave_out=leave_out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from denseclip_viz.geometry import Geometry, Placement
 from denseclip_viz.validation import one_of, short
 
 Floats = npt.NDArray[np.floating[Any]]
+_TEXT = ("path", "candidate", "layer", "template", "prompt", "word", "term")
+_PLACE = ("y", "x", "fine_y", "fine_x", "row", "column", "image_row", "image_column", "rgb")
 LEAST_SHARE = 1e-9  # of a cell that counts as touched; below it is rounding
 
 
@@ -61,8 +63,22 @@ def region_means(
     return xr.Dataset({**data, "cells": cells, "weight": weighed}, attrs=result.attrs)
 
 
+Labelled = TypeVar("Labelled", xr.Dataset, xr.DataArray)
+
+
+def in_order(result: Labelled) -> Labelled:
+    """Give axes the order of all results, whatever order somebody gave them: they go by their names.
+
+    Example:
+        >>> in_order(xr.DataArray(np.zeros((3, 2, 4)), dims=("x", "y", "prompt"))).dims
+        ('prompt', 'y', 'x')
+    """
+    ordered: Labelled = result.transpose(..., *_TEXT, *_PLACE, missing_dims="ignore")
+    return ordered
+
+
 def require_maps(value: object) -> xr.DataArray:
-    """Refuse what is no array of maps (…, y, x).
+    """Give maps (…, y, x) with their axes in this order, and refuse what is none.
 
     Raises:
         LayerError: it is not.
@@ -70,11 +86,12 @@ def require_maps(value: object) -> xr.DataArray:
     Example:
         >>> require_maps(xr.DataArray([0.5], dims="prompt"))
         Traceback (most recent call last):
-        denseclip_viz.errors.LayerError: A DataArray (prompt). Expected maps (…, y, x). Pass what model.similarity ...
+        denseclip_viz.errors.LayerError: A DataArray (prompt 1). Expected maps (…, y, x). Pass what model.similarity ...
     """
-    if isinstance(value, xr.DataArray) and {"y", "x"} <= set(value.dims):
-        return value
-    axes = f" ({', '.join(map(str, value.dims))})" if isinstance(value, xr.DataArray) else ""
+    if isinstance(value, xr.DataArray) and {"y", "x"} <= set(value.dims) and value.size:
+        return in_order(value)
+    sizes = value.sizes.items() if isinstance(value, xr.DataArray) else ()
+    axes = f" ({', '.join(f'{axis} {count}' for axis, count in sizes)})" if sizes else ""
     fix = "Pass what model.similarity returns, or the dense of what model.compare does."
     if isinstance(value, xr.Dataset) and "dense" in value:
         fix = "Pass its maps, result.dense; plot.compare draws all of it."

@@ -211,7 +211,7 @@ def _check(result: object, names: Sequence[str], axes: Sequence[str], *, made_by
     if missing or not isinstance(result, xr.Dataset):
         got, fix = f"A {type(result).__name__} without {', '.join(missing)}", "Pass what that returns, whole."
         raise LayerError(got, expected=f"what {made_by} returns", fix=fix)
-    if lost := [axis for axis in axes if axis not in result.dims]:
+    if lost := [axis for axis in axes if not result.sizes.get(axis)]:
         got, fix = f"A result without the axis {', '.join(lost)}", "Pick with a list to keep an axis"
         raise PromptError(got, expected=f"the axes {', '.join(axes)}", fix=f"{fix}: result.isel({lost[0]}=[0]).")
 

@@ -22,7 +22,7 @@ from denseclip_viz.datasets.example import Example, classes_named_in, classes_of
 from denseclip_viz.errors import ImageError, PromptError
 from denseclip_viz.features.stored_traces import Features
 from denseclip_viz.fingerprint import by_texts
-from denseclip_viz.geometry import Fit
+from denseclip_viz.geometry import Fit, fit_from
 from denseclip_viz.maps.finer_choice import FinerLike, unsmoothed
 from denseclip_viz.maps.refine import REMOVED, is_removed, left_by_denoising
 from denseclip_viz.maps.segment import NO_CUT, Background, checked, refined
@@ -132,7 +132,8 @@ def evaluate_segmentation(
     """
     name = str(getattr(dataset, "name", ""))
     asked = preset_named(preset).on(name)
-    given: dict[str, Any] = {"geometry": geometry, "path": path, "denoise": denoise, "smooth": smooth}
+    fit = None if geometry is None else fit_from(geometry)
+    given: dict[str, Any] = {"geometry": fit, "path": path, "denoise": denoise, "smooth": smooth}
     listed = templates if templates is None or isinstance(templates, str) else strings(templates, "templates")
     given |= {"scale": scale, "area": area, "templates": listed, "below": background}
     asked = replace(asked, **{name: value for name, value in given.items() if value is not None})

@@ -16,7 +16,7 @@ from denseclip_viz.maps.refine import SCALE
 from denseclip_viz.maps.tables import with_source
 from denseclip_viz.measure.map_scores import Floats, MapScores, flat_scores, geometry_of, truth_on_grid
 from denseclip_viz.measure.metrics import METRICS
-from denseclip_viz.validation import is_number
+from denseclip_viz.validation import is_number, is_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,7 @@ def disagreement(maps: xr.DataArray, *, centred: bool = False) -> xr.DataArray:
     """
     maps = _ordered(maps)
     refuse_one(list(maps.template.values), "disagreement")
-    if centred:
+    if is_on(centred, "centred", error=PromptError):
         maps = (maps - maps.mean(("y", "x"))).assign_attrs(maps.attrs)
     spread: xr.DataArray = maps.std("template").rename("disagreement").assign_attrs(maps.attrs)
     spread.attrs.update(templates=maps.sizes["template"], centred=int(centred))

@@ -20,6 +20,7 @@ from denseclip_viz.measure.metrics import correlation
 from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.trace import Trace
+from denseclip_viz.validation import is_on
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -74,7 +75,7 @@ def word_attribution(
     """
     import xarray as xr
 
-    prompts = _one(prompt, templates, articles)
+    prompts, gradient = _one(prompt, templates, articles), is_on(gradient, "gradient", error=PromptError)
     if gradient:
         _refuse_other_words(prompts)
     words = words_of(prompt)

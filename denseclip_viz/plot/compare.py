@@ -104,14 +104,14 @@ class _Part:
 
 
 def _pick(both: xr.Dataset, prompts: str | Sequence[str] | None, template: str | None, title: str) -> _Part:
-    _require(both)
+    both = _require(both)
     one, which = select.pick_template(both, template)
     return _Part(one, select.pick_prompts(one, prompts), which, panels.placement(both), title)
 
 
-def _require(both: xr.Dataset) -> None:
-    select.require(both, DRAWN, made_by="model.compare(trace, prompts)")
-    select.require_one_path(both)
+def _require(both: xr.Dataset) -> xr.Dataset:
+    select.require_one_path(both := select.require(both, DRAWN, made_by="model.compare(trace, prompts)"))
+    return both
 
 
 def _titles(several: Sequence[xr.Dataset]) -> list[str]:

@@ -56,7 +56,7 @@ def copresence(result: xr.Dataset, *, interval: float = 0.95, figure: Figure | N
         >>> dcv.plot.copresence(result).axes != []
         True
     """
-    select.require(result, ["leakage", "share"], made_by="measure.copresence(model)")
+    result = select.require(result, ["leakage", "share"], made_by="measure.copresence(model)")
     draws = Draws(interval, 2000, 0)
     leakage = result["leakage"].mean("prompt")
     both = leakage.sel(condition=CONDITIONS[1]).mean("scene") if result.sizes["scene"] else -result["share"].mean()

@@ -38,7 +38,7 @@ def heads(both: xr.Dataset, *, interpolation: Interpolation = "bilinear", figure
         >>> [text.get_text() for text in dcv.plot.heads(model.compare(trace, ["a taxi"])).texts][0]
         'attention by head'
     """
-    select.require(both, ["attention_heads", "image"], made_by="model.compare(trace, prompts)")
+    both = select.require(both, ["attention_heads", "image"], made_by="model.compare(trace, prompts)")
     weights = both["attention_heads"]
     maps = [weights.mean("head"), *(weights.isel(head=i) for i in range(weights.sizes["head"]))]
     names = ["mean", *(f"head {name}" for name in weights["head"].to_numpy())]

@@ -44,7 +44,7 @@ def interventions(result: xr.Dataset, *, figure: Figure | None = None) -> Figure
         2
     """
     needed = ["after", "change", "predicted", "score"]
-    select.require(result, needed, made_by="attribution.intervene(model, image, prompts, at)")
+    result = select.require(result, needed, made_by="attribution.intervene(model, image, prompts, at)")
     prompts, which = select.names_along(result), select.pick_template(result, None)[1]
     on = Sheet(result.attrs, [*prompts, which], also=which, figure=figure)
     predicts, left = bool(np.isfinite(result["predicted"]).any()), 0.5

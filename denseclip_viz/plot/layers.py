@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from denseclip_viz.errors import LayerError
 from denseclip_viz.geometry import Placement
 from denseclip_viz.maps.comparison import own_cells
+from denseclip_viz.maps.regions import in_order
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.scales import PALETTE, Scale
@@ -81,7 +82,7 @@ def layers(
     if not any(name in both for name in BLOCKS):
         got, fix = "The comparison holds no layers", 'Ask for them: model.compare(trace, prompts, layers="all").'
         raise LayerError(got, expected="layer_dense, or layer_global_gradient and layer_dense_gradient", fix=fix)
-    one, which = select.pick_template(both, template)
+    one, which = select.pick_template(in_order(both), template)
     shown = select.pick_prompts(one, prompt)
     sheet = Sheet(both.attrs, map(str, shown["prompt"].to_numpy()), also=which, figure=figure)
     blocks, curves = _blocks(shown), [name for name in CURVES if name in shown]

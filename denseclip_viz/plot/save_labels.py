@@ -58,7 +58,7 @@ def save_labels(
         ...     bool((np.array(Image.open(file)) == found.labels + 1).all()), Image.open(file).text["labels"]
         (True, '{"0": "background", "1": "a taxi", "2": "a road", "255": "not seen"}')
     """
-    select.require(segmentation, ["labels", "image"], made_by="model.segment(trace, prompts)")
+    segmentation = select.require(segmentation, ["labels", "image"], made_by="model.segment(trace, prompts)")
     target = check_target(path, ENDINGS, force=force)
     one_of(palette, PALETTES, "palette", error=OutputError)
     names = [str(name) for name in segmentation["label"].to_numpy()]

@@ -43,7 +43,7 @@ def segments(segmentation: xr.Dataset, *, title: str = "segments", figure: Figur
         >>> [text.get_text() for text in dcv.plot.segments(labels).texts][:2]
         ['segments', 'a road']
     """
-    select.require(segmentation, ["labels", "image"], made_by="model.segment(trace, prompts)")
+    segmentation = select.require(segmentation, ["labels", "image"], made_by="model.segment(trace, prompts)")
     names = [str(name) for name in segmentation["label"].to_numpy()]
     rules, where = [str(segmentation.attrs.get("background", ""))], panels.placement_of_pixels(segmentation)
     masks = segmentation["masks"].to_numpy() if "masks" in segmentation else None

@@ -9,19 +9,20 @@ import xarray as xr
 
 from denseclip_viz import validation
 from denseclip_viz.errors import ImageError, LayerError, PromptError
-from denseclip_viz.maps.regions import visible_part
+from denseclip_viz.maps.regions import in_order, visible_part
 from denseclip_viz.validation import strings
 
 Result = TypeVar("Result", xr.Dataset, xr.DataArray)
 
 
-def require(result: xr.Dataset, names: Sequence[str], *, made_by: str) -> None:
-    """Refuse a result, by a LayerError, that lacks the variables that a figure draws."""
+def require(result: xr.Dataset, names: Sequence[str], *, made_by: str) -> xr.Dataset:
+    """Give a result, its axes in order; LayerError for one that lacks the variables that a figure draws."""
     missing = [name for name in names if not isinstance(result, xr.Dataset) or name not in result]
     if missing:
         fix = "Pass it whole; pick prompts and templates by the arguments of the figure."
         got, expected = f"A {type(result).__name__} without {', '.join(missing)}", f"what {made_by} returns"
         raise LayerError(got, expected=expected, fix=fix)
+    return in_order(result)
 
 
 def require_one_path(result: object) -> None:
@@ -54,11 +55,11 @@ def pick_prompts(result: Result, prompts: str | Sequence[str] | None) -> Result:
     if "prompt" not in result.dims:
         got, fix = "The result has no axis prompt", "Pick with a list to keep the axis: result.sel(prompt=[...])."
         raise PromptError(got, expected="an axis prompt, if of one prompt", fix=fix)
-    if prompts is None:
-        return result
-    wanted = list(strings(prompts, "prompts"))
+    wanted = result["prompt"].to_numpy().tolist() if prompts is None else list(strings(prompts, "prompts"))
     if not wanted:
         raise PromptError("No prompt to show", expected="at least one", fix="Leave prompts out to show all.")
+    if prompts is None:
+        return result
     picked: Result = result.isel(prompt=[_place(result, "prompt", name) for name in wanted])
     return picked
 

@@ -61,7 +61,7 @@ def words(
         True
     """
     made_by = "word_attribution(model, image, prompt)"
-    select.require(attribution, ["dense", "change", "peak_change", "image"], made_by=made_by)
+    attribution = select.require(attribution, ["dense", "change", "peak_change", "image"], made_by=made_by)
     one, written = select.pick_template(attribution, template)
     kinds, where = _kinds(one), panels.placement(one)
     names = [str(name) for name in one["word"].to_numpy()]

@@ -38,7 +38,7 @@ from denseclip_viz.progress import bar
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.prompts.prompts import Named
 from denseclip_viz.train.loop import whole_steps
-from denseclip_viz.validation import check_function, is_number, is_whole, one_of, some
+from denseclip_viz.validation import check_function, is_number, is_on, is_whole, one_of, some
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -148,6 +148,7 @@ def train(
     given |= {"crop": crop, "path": path, "refinement": refinement, "confidence": confidence}
     schedule = schedule_named(preset).with_changes(given)
     leave_out = check_function(unreadable, "unreadable") or _leave_out
+    resume = is_on(resume, "resume", error=WeightsError)
     _check(model, dataset, schedule, seed=seed, every=every, workers=workers)
     prompts, seed = _prompts(dataset, classes, templates, articles), int(seed)
     places = _places(dataset, prompts, schedule)
@@ -164,7 +165,7 @@ def train(
             fix = "Mend it and start over, or leave it out."
             leave_out(name, ImageError(f"{name} could not be read", expected="an image", fix=fix))
     crops = Crops(dataset, schedule, model.preprocess, places, seed, model.provenance)
-    with memory_guard("batch or crop"), bar("steps", wanted=progress and fabric.is_global_zero) as advance:
+    with memory_guard("batch or crop"), bar("steps", wanted=fabric.is_global_zero and progress) as advance:
         _go_on(run, crops, place, every, workers, leave_out, advance)
     return _student(run, built, prompts, model)
 

@@ -79,6 +79,17 @@ def test_maps_arrive_as_they_are_and_the_mean_over_templates_comes_last():
     np.testing.assert_allclose(numbers_of(shown, heads), both.attention_heads, atol=0.51 / heads["perUnit"])
 
 
+@pytest.mark.parametrize("result", [fake_results.comparison(templates=2, layers="vit"), fake_results.segmentation()])
+def test_axes_go_by_their_names_and_not_by_their_order(result):
+    shown, turned = pack_result(result), pack_result(result.transpose(*reversed(list(result.dims))))
+    assert shown.buffers == turned.buffers and shown.meta == turned.meta
+
+
+def test_a_result_of_nothing_is_refused_by_what_is_not_there():
+    with pytest.raises(LayerError, match="without any prompt"):
+        pack_result(fake_results.comparison().isel(prompt=[]))
+
+
 def test_one_scale_holds_for_all_prompts_templates_and_cosine_layers():
     both = fake_results.comparison(templates=2, layers="vit")
     shown = pack_result(both)

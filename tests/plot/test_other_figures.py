@@ -40,6 +40,25 @@ def test_a_grid_puts_the_axes_where_they_were_asked_for():
     assert plot.grid(values.isel(template=0, prompt=0)).axes
 
 
+def test_axes_go_by_their_names_and_not_by_their_order(tmp_path):
+    both, named = fake_results.comparison(layers="resnet"), fake_results.segmentation()
+    figures = {plot.compare: both, plot.heads: both, plot.layers: both, plot.grid: both.dense[:1], plot.segments: named}
+    for at, (figure, result) in enumerate([*figures.items(), (None, named)]):
+        turned, files = result.transpose(*reversed(list(result.dims))), []
+        for which, one in enumerate((result, turned)):
+            path = tmp_path / f"{at} {which}.png"
+            files.append(plot.save(figure(one), path) if figure else plot.save_labels(one, path))
+        assert files[0].read_bytes() == files[1].read_bytes(), at
+
+
+def test_a_result_of_no_prompt_is_refused():
+    nothing = fake_results.comparison().isel(prompt=[])
+    with pytest.raises(PromptError, match="No prompt to show"):
+        plot.compare(nothing)
+    with pytest.raises(LayerError, match="prompt 0"):
+        plot.grid(nothing.dense)
+
+
 def test_a_grid_never_averages_an_axis_away():
     values = xr.concat([fake_results.similarity(), fake_results.similarity()], dim="layer", join="override")
     values.attrs = fake_results.similarity().attrs
