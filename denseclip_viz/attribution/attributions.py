@@ -168,8 +168,8 @@ def choose_methods(tower: Tower, methods: object) -> tuple[str, ...]:
     """
     there = offered(tower)
     names = list(there) if methods is None else list_names(methods, "methods")
-    wrong = next((name for name in names if name not in there or names.count(name) > 1), "" if names else "none")
-    if wrong:
+    wrong = next((name for name in names if name not in there or names.count(name) > 1), None if names else "none")
+    if wrong is not None:
         got = f"method {wrong!r}" + (" twice" if wrong in there else f" for a tower with {tower.family}")
         why = f": {METHODS[wrong].needs}" if wrong in METHODS and wrong not in there else ""
         fix = "Each once; or leave `methods` out for all of them."

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from denseclip_viz.arguments import list_names
 from denseclip_viz.clip.attention import AttentionCall
 from denseclip_viz.clip.hooks import InterceptAttention, Tap, active_in, match, on_forward
 from denseclip_viz.clip.memory import memory_guard
@@ -109,7 +110,9 @@ def choose(tower: Tower, at: str | Sequence[str]) -> list[str]:
     """
     able = {name: tap for name, tap in tower.taps().items() if tap.take in ("attention", "output")}
     able.pop("pool.output", None)
-    return match(at, list(able))
+    if not (chosen := match(list_names(at, "at"), list(able))):
+        raise LayerError("No place to change", expected="one or more", fix='For example at="pool.attention".')
+    return chosen
 
 
 def combine(sites: dict[str, Site], head: object, position: object) -> list[Change]:

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from denseclip_viz.clip.summary import is_random, weights_of
-from denseclip_viz.errors import LayerError
+from denseclip_viz.errors import ImageError, LayerError
 from denseclip_viz.files import FIGURES, check_target, save_bytes, written
 from denseclip_viz.plot.raster import BEHIND, LABEL_OPACITY, Colour
 from denseclip_viz.plot.text import LITERAL, fonts_for, isolated, number
@@ -73,6 +73,9 @@ class Sheet:
     def __init__(
         self, attrs: Mapping[str, Any], texts: Iterable[str] = (), *, also: str = "", figure: Figure | None = None
     ) -> None:
+        if figure is not None and not isinstance(figure, Figure):
+            got, fix = f"figure of type {type(figure).__name__}", "Of axes pass their figure: ax.figure."
+            raise ImageError(got, expected="an empty matplotlib figure", fix=fix)
         self.figure = NotebookFigure(dpi=DPI) if figure is None else figure
         self.is_random, self.provenance = is_random(attrs), " · ".join(filter(None, [provenance(attrs), also]))
         self.letters = fonts_for([*texts, self.provenance], stacklevel=3)  # the line of the figure's caller

@@ -190,6 +190,7 @@ def test_at_a_resnets_last_map_it_is_what_a_comparison_of_layers_shows():
         (lambda m: dcv.attribution.attribute(m, SCENE, ["x"], []), LayerError, "some of gradient-x-activation"),
         (lambda m: dcv.attribution.attribute(m, SCENE, ["x"], ["grad-cam"] * 2), LayerError, "twice"),
         (lambda m: dcv.attribution.attribute(m, SCENE, ["x"], 3), LayerError, "methods=3"),
+        (lambda m: dcv.attribution.attribute(m, SCENE, ["x"], ""), LayerError, "method ''"),
         (lambda m: dcv.attribution.attribute(m, SCENE, ["x"], geometry="tiles"), LayerError, "geometry='whole'"),
         (lambda m: dcv.attribution.attribute(m, m.trace(SCENE, geometry="tiles"), ["x"]), LayerError, "in tiles"),
         (

@@ -290,6 +290,8 @@ def test_a_sweep_names_what_it_changes(load_tiny, image):
         ({"at": "blocks.9.attention"}, LayerError, "blocks.9"),
         ({"at": "blocks.0.query"}, LayerError, "query"),
         ({"at": "pool.output"}, LayerError, "pool.output"),
+        ({"at": []}, LayerError, "No place to change"),
+        ({"at": 5}, LayerError, "at=5"),
         ({"at": "blocks.0.attention", "head": 3}, LayerError, "below 3"),
         ({"at": "blocks.0.attention", "head": "all"}, LayerError, "each"),
         ({"at": "blocks.0.mlp", "head": 0}, LayerError, "Leave head out"),

@@ -8,6 +8,7 @@ from drawn import everything_said, maps, texts, with_gid
 from hypothesis import given
 from hypothesis.extra import numpy as arrays
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
 from denseclip_viz import plot
 from denseclip_viz.errors import ImageError, LayerError, PromptError
@@ -49,6 +50,11 @@ def test_axes_go_by_their_names_and_not_by_their_order(tmp_path):
             path = tmp_path / f"{at} {which}.png"
             files.append(plot.save(figure(one), path) if figure else plot.save_labels(one, path))
         assert files[0].read_bytes() == files[1].read_bytes(), at
+
+
+def test_axes_in_the_place_of_a_figure_are_refused(both):
+    with pytest.raises(ImageError, match="figure of type Axes"):
+        plot.compare(both, figure=Figure().add_subplot())
 
 
 def test_a_result_of_no_prompt_is_refused():

@@ -191,7 +191,7 @@ def test_what_cannot_be_drawn_is_refused_with_what_was_expected(call, error):
     [
         (fake_results.comparison(), r"A Dataset.*result\.dense; plot\.compare"),
         (fake_results.segmentation(), r"A Dataset\..*model\.similarity"),
-        (xr.DataArray(np.ones(2), dims="prompt"), r"A DataArray \(prompt\)"),
+        (xr.DataArray(np.ones(2), dims="prompt"), r"A DataArray \(prompt \d\)"),
         (np.ones((2, 2)), "A ndarray"),
         (None, "A NoneType"),
     ],
