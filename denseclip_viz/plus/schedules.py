@@ -17,7 +17,7 @@ from denseclip_viz.arguments import check_batch_size, choose_paths
 from denseclip_viz.clip.dense_path import DensePath
 from denseclip_viz.errors import GeometryError, LayerError, PromptError
 from denseclip_viz.maps.segment import checked
-from denseclip_viz.validation import is_number, is_whole, one_of, pair, strings
+from denseclip_viz.validation import is_number, is_on, is_whole, one_of, pair, strings
 
 OPTIMIZERS, REFINEMENTS, LABELS = ("sgd", "adamw"), ("", "guided"), ("none", "ignored", "seen")
 
@@ -93,6 +93,7 @@ class Schedule:
         object.__setattr__(self, "unseen", strings(self.unseen, "unseen"))
         for name, allowed in (("optimizer", OPTIMIZERS), ("refinement", REFINEMENTS), ("labels", LABELS)):
             one_of(getattr(self, name), allowed, name)
+        object.__setattr__(self, "photometric", is_on(self.photometric, "photometric"))
         check_batch_size(self.batch)
         checked(self.denoise, self.smooth)
         self._check_numbers()
@@ -108,7 +109,7 @@ class Schedule:
         for name, high in (("least", self.rate), ("power", 100), ("momentum", 1), ("decay", 1), ("confidence", 1)):
             if not is_number(getattr(self, name), 0, high):
                 raise _refused(name, getattr(self, name), f"a number from 0 to {high:g}")
-        low, high = self.ratio if len(self.ratio) == 2 else (0, 0)
+        low, high = self.ratio if isinstance(self.ratio, tuple | list) and len(self.ratio) == 2 else (0, 0)
         if not (is_number(low, 0.01, 100) and is_number(high, low, 100)):
             raise _refused("ratio", self.ratio, "two factors, the lower first")
 

@@ -156,6 +156,12 @@ def test_the_rate_ends_above_its_least_and_warms_up_in_a_line():
     assert 1e-3 < schedule.rate_at(99) < 1.2e-3
 
 
+@pytest.mark.parametrize("given", [{"ratio": 1.0}, {"ratio": None}, {"photometric": "no"}])
+def test_a_schedule_names_a_setting_that_is_of_another_kind(given):
+    with pytest.raises(DenseclipVizError, match=f"{next(iter(given))}="):
+        Schedule(steps=1, **given)
+
+
 def test_published_schedules_are_guided_for_a_tenth_of_transductive_training():
     assert {name: (s.steps, s.led) for name, s in SCHEDULES.items() if name != "toyworld"} == {
         "voc20": (2000, 2000), "context59": (4000, 4000), "cityscapes": (4000, 4000), "coco-stuff": (8000, 8000),
