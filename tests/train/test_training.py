@@ -43,8 +43,8 @@ from denseclip_viz.train import contrastive
 from denseclip_viz.train.batches import Batch, batches, drawn_ahead, sample_of, tokens_of
 from denseclip_viz.train.card import pack
 from denseclip_viz.train.contrastive import export, train
-from denseclip_viz.train.loop import LOG, STATE, Checkpoint, read_checkpoint, whole_steps, write_checkpoint
-from denseclip_viz.train.loss import contrast, encode_sets, encode_tokens, normalized
+from denseclip_viz.train.loop import LOG, STATE, Checkpoint, orthogonal, read_checkpoint, whole_steps, write_checkpoint
+from denseclip_viz.train.loss import contrast, encode_sets, encode_tokens, mixed_precision, normalized
 from denseclip_viz.train.recipes import Recipe, build, fitted, recipe_of
 
 TINY = recipe_of("tiny")
@@ -82,6 +82,16 @@ def test_training_reads_images_and_captions_and_nothing_else_of_a_scene(monkeypa
     said = sample_of(OnlySaid(3, 64), 2, 1, uses=2).captions
     assert said[0] == "a red taxi left of a tree" and said[2] == "a taxi" and said[5] == "a tree"
     assert sample_of(OnlySaid(3, 64), 1, 2, uses=1, negated=1).captions[1:] == ("a taxi", "no bus")
+
+
+@pytest.mark.parametrize(("capability", "products"), [("AVX512", torch.bfloat16), ("AVX2", torch.float32)])
+def test_products_are_in_bfloat16_only_where_a_processor_has_it(monkeypatch, capability, products):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    some, asked = torch.eye(3), []
+    with mixed_precision("cpu"):
+        assert (some @ some).dtype == products
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda x, y: asked.append(x.dtype) or torch.mm(x, y))
+    assert orthogonal(some).dtype == torch.float32 and set(asked) == {products}
 
 
 def test_a_batch_has_room_for_images_and_tokens_only():
