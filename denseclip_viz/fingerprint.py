@@ -52,7 +52,7 @@ def fingerprint(value: object) -> str:
 def by_texts(value: Any) -> dict[str, Any]:
     """Give the fields of what has `vectors` of texts, but for these what was read, where it is known: `texts`.
 
-    Last bits of vectors differ from machine to machine (`TextBank.identity`): what was begun on one goes on on another.
+    Last bits of vectors differ from one processor to another (`TextBank.identity_of`), where a run may have to go on.
     """
     return {**vars(value), "vectors": value.texts or value.vectors}
 

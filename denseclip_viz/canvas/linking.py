@@ -29,14 +29,14 @@ def link(first: Canvas, second: Canvas, *more: Canvas, one_scale: bool = True) -
         >>> dcv.link(left, right)
     """
     canvases, name = (first, second, *more), uuid.uuid4().hex
-    alike = is_on(one_scale, "one_scale", error=OutputError)
+    one_scale = is_on(one_scale, "one_scale", error=OutputError)
     for canvas in canvases:
         if not isinstance(canvas, Canvas):
             got = f"An object of type {type(canvas).__name__} cannot be linked"
             raise LayerError(got, expected="canvases", fix="Of an explorer pass its canvas: explorer.canvas.")
     for canvas in canvases:
         canvas._links = [*canvas._links, name]
-    if alike:
+    if one_scale:
         group = list(dict.fromkeys(other for canvas in canvases for other in canvas._on_one_scale))
         for canvas in group:
             canvas._on_one_scale = group

@@ -232,13 +232,13 @@ def _cells(features: Trace) -> tuple[dict[str, Any], bytes]:
 
 
 def _labels(whole: xr.Dataset, where: Placement) -> tuple[dict[str, Any], dict[str, bytes]]:
-    labels = whole["labels"].transpose("row", "column").to_numpy()
-    known = whole["probability"].transpose("row", "column").to_numpy() if "probability" in whole else None
+    labels = whole["labels"].to_numpy()
+    known = whole["probability"].to_numpy() if "probability" in whole else None
     shape, file = label_file(labels, np.zeros(labels.shape) if known is None else known)
     notes = {name: str(whole.attrs.get(name, "")) for name in ("background", "refinement")}
     grid = where._replace(grid=shape, box=(0, 0, *where.image)).to_dict()
     number = "" if known is None else str(whole["probability"].attrs.get("long_name", "probability"))
-    masks = mask_files(whole["masks"].transpose("label", "row", "column").to_numpy()) if "masks" in whole else []
+    masks = mask_files(whole["masks"].to_numpy()) if "masks" in whole else []
     files = {"labels": file} | {f"masks {i}": data for i, data in enumerate(masks)}
     return {**notes, "grid": grid, "probability": number, "files": list(files)}, files
 

@@ -15,6 +15,7 @@ from denseclip_viz.geometry import Geometry, Placement
 from denseclip_viz.validation import one_of, short
 
 Floats = npt.NDArray[np.floating[Any]]
+Result = TypeVar("Result", xr.Dataset, xr.DataArray)
 _TEXT = ("path", "candidate", "layer", "template", "prompt", "word", "term")
 _PLACE = ("y", "x", "fine_y", "fine_x", "row", "column", "image_row", "image_column", "rgb")
 LEAST_SHARE = 1e-9  # of a cell that counts as touched; below it is rounding
@@ -63,17 +64,14 @@ def region_means(
     return xr.Dataset({**data, "cells": cells, "weight": weighed}, attrs=result.attrs)
 
 
-Labelled = TypeVar("Labelled", xr.Dataset, xr.DataArray)
-
-
-def in_order(result: Labelled) -> Labelled:
+def in_order(result: Result) -> Result:
     """Give axes the order of all results, whatever order somebody gave them: they go by their names.
 
     Example:
         >>> in_order(xr.DataArray(np.zeros((3, 2, 4)), dims=("x", "y", "prompt"))).dims
         ('prompt', 'y', 'x')
     """
-    ordered: Labelled = result.transpose(..., *_TEXT, *_PLACE, missing_dims="ignore")
+    ordered: Result = result.transpose(..., *_TEXT, *_PLACE, missing_dims="ignore")
     return ordered
 
 

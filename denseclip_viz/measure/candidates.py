@@ -58,7 +58,7 @@ class TextCandidates:
         judged: `(prompt,)`, whose numbers make the score.
         vectors: `(candidate, prompt, D)`, unit vectors.
         weights: `(candidate,)`, how much each counts in an ensemble; all the same when empty.
-        texts: What the vectors are of (`TextBank.identity`).
+        texts: What the vectors are of (`TextBank.identity_of`).
     """
 
     noun: str
@@ -69,10 +69,7 @@ class TextCandidates:
     vectors: Tensor
     weights: tuple[float, ...] = ()
     texts: str = ""
-
-    def fingerprinted(self) -> dict[str, Any]:
-        """Leave the vectors' bits out."""
-        return by_texts(self)
+    fingerprinted = by_texts
 
     def maps(self, trace: Trace) -> Floats:
         """Compare every position with every text: raw cosines."""
@@ -154,7 +151,7 @@ def template_candidates(
         got, fix = f"weights={list(weights)!r}, of which {above} is above 0", "Give two templates a weight, or more."
         raise PromptError(got, expected="two or more: without any one of them an ensemble is left", fix=fix)
     counts = () if weights is None else tuple(map(float, weights))
-    about, read = (prompts.templates, prompts.prompts, prompts.absent), model.texts.identity(prompts)
+    about, read = (prompts.templates, prompts.prompts, prompts.absent), model.texts.identity_of(prompts)
     return TextCandidates("template", *about, judged, vectors, counts, texts=read)
 
 
@@ -192,7 +189,7 @@ def synonym_candidates(
     vectors = torch.cat([first[:, None], beside.expand(len(first), *beside.shape)], dim=1)
     rivals, away = ((values[0], *values[len(named) :]) for values in (everything.prompts, everything.absent))
     judged = (True, *[False] * (len(rivals) - 1))
-    read = model.texts.identity(everything)
+    read = model.texts.identity_of(everything)
     return TextCandidates("synonym", named.prompts, rivals, away, judged, vectors, texts=read)
 
 

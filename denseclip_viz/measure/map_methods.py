@@ -120,7 +120,7 @@ class MapMethods:
         prompts: `(prompt,)`.
         absent: `(prompt,)`, which prompts are known not to be in any image.
         vectors: `(prompt, D)`, each the mean of its templates, of length 1.
-        texts: What they are of (`TextBank.identity`).
+        texts: What they are of (`TextBank.identity_of`).
     """
 
     model: Model
@@ -129,10 +129,7 @@ class MapMethods:
     absent: tuple[bool, ...]
     vectors: Tensor
     texts: str = ""
-
-    def fingerprinted(self) -> dict[str, Any]:
-        """Leave the vectors' bits out."""
-        return by_texts(self)
+    fingerprinted = by_texts
 
     @classmethod
     def of(cls, model: Model, prompts: Prompts, methods: Methods, *, progress: bool = False) -> MapMethods:
@@ -148,7 +145,7 @@ class MapMethods:
         refuse_twice([method.name for method in named], "methods")
         with bar("texts", wanted=progress) as advance:
             vectors = ensemble(model.texts.encode(prompts, progress=advance))
-        return cls(model, named, prompts.prompts, prompts.absent, vectors, model.texts.identity(prompts))
+        return cls(model, named, prompts.prompts, prompts.absent, vectors, model.texts.identity_of(prompts))
 
     @property
     def names(self) -> tuple[str, ...]:

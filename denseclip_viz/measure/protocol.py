@@ -166,7 +166,7 @@ class NamedClasses:
         denoise: Threshold of prompt denoising; 0 for none.
         smooth: Normalisation of key smoothing; `""` for none.
         keys: Which keys that takes.
-        texts: What the vectors are of (`TextBank.identity`).
+        texts: What the vectors are of (`TextBank.identity_of`).
     """
 
     paths: tuple[DensePath, ...]
@@ -176,10 +176,7 @@ class NamedClasses:
     smooth: str = ""
     keys: str = "key"
     texts: str = ""
-
-    def fingerprinted(self) -> dict[str, Any]:
-        """Leave the vectors' bits out."""
-        return by_texts(self)
+    fingerprinted = by_texts
 
     @classmethod
     def of(cls, model: Model, words: Sequence[Sequence[str]], asked: Preset, articles: str) -> NamedClasses:
@@ -192,7 +189,7 @@ class NamedClasses:
         chosen = arguments.choose_paths(asked.path)
         paths = (chosen,) if isinstance(chosen, DensePath) else chosen
         keys = asked.keys.get(model.tower.family) or "key"
-        read = model.texts.identity(prompts)
+        read = model.texts.identity_of(prompts)
         return cls(paths, tuple(texts), vectors, denoise, asked.smooth, keys, read)
 
     @property

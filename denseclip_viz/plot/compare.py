@@ -110,7 +110,8 @@ def _pick(both: xr.Dataset, prompts: str | Sequence[str] | None, template: str |
 
 
 def _require(both: xr.Dataset) -> xr.Dataset:
-    select.require_one_path(both := select.require(both, DRAWN, made_by="model.compare(trace, prompts)"))
+    both = select.require(both, DRAWN, made_by="model.compare(trace, prompts)")
+    select.require_one_path(both)
     return both
 
 

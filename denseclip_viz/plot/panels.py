@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from denseclip_viz.errors import GeometryError, ImageError
 from denseclip_viz.geometry import Box, Geometry, Placement
 from denseclip_viz.images import ImageLike, read, unwrapped
-from denseclip_viz.maps.regions import peak_place, whole_geometry
+from denseclip_viz.maps.regions import in_order, peak_place, whole_geometry
 from denseclip_viz.plot.raster import Bytes, Floats, fade_unseen, softened
 from denseclip_viz.plot.scales import OPACITY, Scale
 from denseclip_viz.plot.select import one_of
@@ -56,7 +56,7 @@ def reduced(image: ImageLike | xr.DataArray) -> Bytes:
     """Read an image as `trace` does, and bring it down to what a panel can show; smaller ones stay as they are."""
     source = unwrapped(image)
     if isinstance(source, xr.DataArray):  # of a result, whose axes may stand in any order
-        source = source.transpose("row", "column", "rgb", missing_dims="ignore").to_numpy()
+        source = in_order(source).to_numpy()
     small = read(cast(ImageLike, source))
     small.thumbnail((PANEL_PIXELS, PANEL_PIXELS))
     return np.asarray(small)

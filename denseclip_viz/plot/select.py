@@ -2,17 +2,15 @@
 
 import difflib
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from denseclip_viz import validation
 from denseclip_viz.errors import ImageError, LayerError, PromptError
-from denseclip_viz.maps.regions import in_order, visible_part
+from denseclip_viz.maps.regions import Result, in_order, visible_part
 from denseclip_viz.validation import strings
-
-Result = TypeVar("Result", xr.Dataset, xr.DataArray)
 
 
 def require(result: xr.Dataset, names: Sequence[str], *, made_by: str) -> xr.Dataset:
@@ -55,11 +53,11 @@ def pick_prompts(result: Result, prompts: str | Sequence[str] | None) -> Result:
     if "prompt" not in result.dims:
         got, fix = "The result has no axis prompt", "Pick with a list to keep the axis: result.sel(prompt=[...])."
         raise PromptError(got, expected="an axis prompt, if of one prompt", fix=fix)
-    wanted = result["prompt"].to_numpy().tolist() if prompts is None else list(strings(prompts, "prompts"))
+    if prompts is None and result.sizes["prompt"]:
+        return result
+    wanted = [] if prompts is None else list(strings(prompts, "prompts"))
     if not wanted:
         raise PromptError("No prompt to show", expected="at least one", fix="Leave prompts out to show all.")
-    if prompts is None:
-        return result
     picked: Result = result.isel(prompt=[_place(result, "prompt", name) for name in wanted])
     return picked
 

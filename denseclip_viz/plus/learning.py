@@ -324,9 +324,9 @@ def _settings(
         "network": dict(built.facts),
         "dataset": about,
         "classes": dict(zip(prompts.prompts, map(list, prompts.synonyms), strict=True)),
-        "texts": model.texts.identity(prompts),
         "teacher": {name: model.provenance[name] for name in known if name in model.provenance}
         | tower_facts(model.provenance),
+        "texts": model.texts.identity_of(prompts),  # behind what says more when it differs
     }
 
 

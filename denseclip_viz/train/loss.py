@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -94,10 +94,9 @@ def normalized(images: NDArray[np.uint8], device: str = "cpu") -> Tensor:
     return x.sub_(mean).div_(std)
 
 
-def mixed_precision(device: str) -> AbstractContextManager[None]:
+def mixed_precision(device: str) -> torch.autocast:
     """Compute products in bfloat16 where a device has them; a CPU without AVX-512 would take ten times as long."""
-    kernel: Any = torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=has_bfloat16(device))
-    return cast(AbstractContextManager[None], kernel)
+    return torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=has_bfloat16(device))
 
 
 def has_bfloat16(device: str) -> bool:

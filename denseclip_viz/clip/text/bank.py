@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from denseclip_viz.clip.surroundings import guarded, products_of_float32
-from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity, live_print, tokenizer_print
+from denseclip_viz.clip.text.disk_cache import Cache, TextCache, cache_folder, identity, live_print
 from denseclip_viz.clip.text.encode import Progress, context_length, encoded, mean_over_synonyms
 from denseclip_viz.clip.text.tokenize import Tokenizer, token_ids, unread
 from denseclip_viz.errors import OutputError, PromptError, warn
@@ -128,14 +128,14 @@ class TextBank:
         self._warn(unread(self._tokenizer, rows.places))
         return mean_over_synonyms(vectors, prompts.prompt_index)
 
-    def identity(self, prompts: Prompts) -> str:
-        """Say what the vectors of prompts are of, beside the model: the texts, and how they are read.
+    def identity_of(self, prompts: Prompts) -> str:
+        """Say what the vectors of prompts are of: the texts, and all else that they depend on (`disk_cache.identity`).
 
         The vectors themselves do not say it: their last bits differ with the texts that share a batch, and from one
-        kind of machine to another.
+        processor to another.
         """
-        read = tokenizer_print(self._tokenizer, context_length(self._clip, self._tokenizer))
-        return hashlib.sha256(repr((read, prompts.texts, prompts.prompt_index)).encode()).hexdigest()
+        tower = identity(self._clip, self._tokenizer, self._provenance)
+        return hashlib.sha256(repr((tower, prompts.texts, prompts.prompt_index)).encode()).hexdigest()
 
     def clear(self) -> None:
         """Forget every vector in memory, for when the weights of the text tower changed; on disk the key is new."""

@@ -168,12 +168,12 @@ def tokenizer_print(tokenizer: Tokenizer, length: int) -> str:
     cut = getattr(getattr(tokenizer, "reduction_fn", None), "__name__", "")
     facts: list[object] = [type(tokenizer).__qualname__, length, cut]
     facts += [getattr(inside, "vocab_size", None) for inside in (tokenizer, getattr(tokenizer, "tokenizer", None))]
-    for text in _PROBES:
-        try:
-            with silenced():  # nobody asked of these
+    with silenced():  # nobody asked of these texts
+        for text in _PROBES:
+            try:
                 facts.append(token_ids(tokenizer, [text], context=length, truncate=True)[0].tolist())
-        except PromptError as error:  # of a script that the tokenizer has no pieces for
-            facts.append(error.got)
+            except PromptError as error:  # of a script that the tokenizer has no pieces for
+                facts.append(error.got)
     return _hash(repr(facts).encode()).hex()
 
 

@@ -311,3 +311,23 @@ def test_of_words_that_the_tokenizer_takes_apart_is_warned_once_also_where_vecto
         model.encode_text(["машина"])
     with pytest.warns(UserWarning, match="'красная' in single letters"):
         model.texts.encode(Prompts(["a taxi"], "красная {}"))
+
+
+def test_what_vectors_are_of_is_the_texts_and_all_that_they_depend_on():
+    clip = open_clip.CLIP(4, VISION, TEXT).eval()
+    bank, plain = TextBank(clip, open_clip.SimpleTokenizer()), Prompts(["a cat", "a dog"])
+    known = bank.identity_of(plain)
+    bank.encode(["a bird"])
+    assert bank.identity_of(plain) == known
+    others = [Prompts(["a cat", "a cow"]), Prompts(["a dog", "a cat"]), Prompts({"a cat": ["a cat", "a dog"]})]
+    marks = [bank.identity_of(other) for other in others]
+    marks.append(TextBank(clip, open_clip.SimpleTokenizer(clean="canonicalize")).identity_of(plain))
+    torch.set_float32_matmul_precision("high")
+    try:
+        marks.append(bank.identity_of(plain))
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    with torch.no_grad():
+        clip.text_projection[0, 0] += 1
+    marks.append(bank.identity_of(plain))
+    assert len({known, *marks}) == 7
