@@ -24,8 +24,9 @@ def gradient_maps(
 ) -> dict[str, Pair]:
     """Multiply activations with the gradients of two scores, and sum over channels.
 
-    The global score is cos(e, t); the dense score is the mean over positions of cos(F_j, t). The tower runs once;
-    each text costs two backward passes. Parameters' gradients are not touched. A LayerNorm's deviation counts as a
+    The global score is cos(e, t); the dense score is the mean over positions of cos(F_j, t). The tower runs once; each
+    text costs two backward passes, and more than D texts no more than D, as both scores and so their maps are linear
+    in the unit vector t. Parameters' gradients are not touched. A LayerNorm's deviation counts as a
     constant, as in contributions: a LayerNorm does not care how large its input is, so behind a stage of ConvNeXt or
     Swin the product would be 0 everywhere and the map nothing but rounding.
 
@@ -49,15 +50,11 @@ def gradient_maps(
         with record(taps, layers, raw=True) as recorded, _FrozenNorms():
             parts = decompose(tower, inputs, ForwardOptions(path=path))
         assert parts.dense is not None
-        whole = F.normalize(parts.embedding[0], dim=-1) @ texts.T
-        dense = (F.normalize(parts.dense[0], dim=-1) @ texts.T).mean((0, 1))
+        whole, dense = F.normalize(parts.embedding[0], dim=-1), F.normalize(parts.dense[0], dim=-1).mean((0, 1))
         activations = [(taps[name], recorded[name]) for name in recorded]
-        rows = [[_times(activations, score) for score in scores] for scores in (whole, dense)]
-    shape = vectors.shape[:2]
-    return {
-        name: (_stack([row[i] for row in rows[0]], shape), _stack([row[i] for row in rows[1]], shape))
-        for i, name in enumerate(recorded)
-    }
+        each = [_of_texts(activations, unit, texts) for unit in (whole, dense)]
+    first, second = ([maps.unflatten(0, vectors.shape[:2]) for maps in stacked] for stacked in each)
+    return dict(zip(recorded, zip(first, second, strict=True), strict=True))
 
 
 class _FrozenNorms(ThreadMode):
@@ -82,11 +79,16 @@ def _frozen_norm(
     return normed if bias is None else normed + bias
 
 
+def _of_texts(activations: Sequence[tuple[Tap, Tensor]], unit: Tensor, texts: Tensor) -> list[Tensor]:
+    """Give the maps of `unit @ t` for texts `(text, D)`, by layer `(text, y, x)`."""
+    few = len(texts) <= texts.shape[1]
+    scores = unit @ texts.T if few else unit  # of more texts than axes, the maps of the axes say all
+    rows = [_times(activations, score) for score in scores]
+    stacked = [torch.stack(maps) for maps in zip(*rows, strict=True)]
+    maps = stacked if few else [torch.tensordot(texts, of_axes, 1) for of_axes in stacked]
+    return [each.cpu() if each.dtype == torch.float64 else each.cpu().float() for each in maps]
+
+
 def _times(activations: Sequence[tuple[Tap, Tensor]], score: Tensor) -> list[Tensor]:
     gradients = torch.autograd.grad(score, [a for _, a in activations], retain_graph=True)
     return [tap.channels_first(a * g).sum(1)[0].detach() for (tap, a), g in zip(activations, gradients, strict=True)]
-
-
-def _stack(maps: Sequence[Tensor], shape: torch.Size) -> Tensor:
-    stacked: Tensor = torch.stack(list(maps)).unflatten(0, tuple(shape)).cpu()
-    return stacked if stacked.dtype == torch.float64 else stacked.float()
