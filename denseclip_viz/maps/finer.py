@@ -67,8 +67,8 @@ def guided(trace: Trace, *, factor: int = 4, radius: int = 1, epsilon: float = 0
     if not is_whole(radius, 1) or not is_number(epsilon, 0, 1e6) or not epsilon:
         got, expected = f"radius={radius!r}, epsilon={epsilon!r}", "a whole number of cells from 1, a number above 0"
         raise GeometryError(got, expected=expected, fix="Leave them out.")
-    cell = _fine_cell(trace, (factor, factor))
     guide = _pixels(trace)[None].to(trace.dense.dtype)
+    cell = _fine_cell(trace, (factor, factor))
     height, width = (cells * side for cells, side in zip(trace.geometry.grid, trace.geometry.cell, strict=True))
     fine = F.avg_pool2d(guide[..., :height, :width], cell)
 
@@ -140,13 +140,13 @@ def shifted(model: HasTower, trace: Trace, *, factor: int = 2) -> Trace:
         >>> dcv.maps.shifted(model, trace).dense.shape
         torch.Size([16, 16, 128])
     """
-    cell = _fine_cell(trace, (factor, factor))
+    pixels, cell = _pixels(trace), _fine_cell(trace, (factor, factor))
     if any(side * (factor - 1) % 2 for side in cell):
         got, expected = f"factor={factor} of cells of {trace.geometry.cell} pixels", "shifts by whole pixels"
         raise GeometryError(got, expected=expected, fix="Try factor=2.")
     moves = [(i, j) for i in range(factor) for j in range(factor)]
     ends = [side * (factor - 1) // 2 for side in cell]
-    padded = F.pad(_pixels(trace)[None], (ends[1], ends[1], ends[0], ends[0]), mode="replicate")[0]
+    padded = F.pad(pixels[None], (ends[1], ends[1], ends[0], ends[0]), mode="replicate")[0]
     height, width = trace.geometry.input
     inputs = [padded[:, i * cell[0] : i * cell[0] + height, j * cell[1] : j * cell[1] + width] for i, j in moves]
     paths = tuple(map(choose_path, trace.paths))
@@ -212,6 +212,9 @@ def upsampled(trace: Trace, upsampler: Upsampler, *, name: str = "") -> Trace:
 
 
 def _pixels(trace: Trace) -> Tensor:
+    if not isinstance(trace, Trace):
+        got, fix = f"a finer grid of a {type(trace).__name__}", "Pass what model.trace returns; maps come after."
+        raise LayerError(got, expected="a trace", fix=fix)
     if trace.pixels is None:
         got, fix = f"a finer grid of {trace.name} in tiles", "Take geometry='whole'."
         raise LayerError(got, expected="a single window, seen whole by one pass", fix=fix)

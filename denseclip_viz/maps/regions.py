@@ -96,6 +96,16 @@ def require_maps(value: object) -> xr.DataArray:
     raise LayerError(f"A {type(value).__name__}{axes}", expected="maps (…, y, x)", fix=fix)
 
 
+def require(result: object, names: Sequence[str], *, made_by: str) -> xr.Dataset:
+    """Give a result, its axes in order; LayerError for one that lacks the variables that are needed of it."""
+    if isinstance(result, xr.Dataset) and all(name in result for name in names):
+        return in_order(result)
+    missing = [name for name in names if not isinstance(result, xr.Dataset) or name not in result]
+    fix = "Pass it whole; figures pick prompts and templates by their arguments."
+    got, expected = f"A {type(result).__name__} without {', '.join(missing)}", f"what {made_by} returns"
+    raise LayerError(got, expected=expected, fix=fix)
+
+
 def _of_result(result: xr.Dataset, of: str) -> xr.DataArray:
     drawn = [str(name) for name, each in result.data_vars.items() if {"y", "x"} <= set(each.dims)]
     if not drawn:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
+from denseclip_viz.maps.regions import require
 from denseclip_viz.measure.ladder import over_classes
 from denseclip_viz.measure.quantities import with_quantities
 from denseclip_viz.measure.segmentation import Counts
@@ -67,6 +68,9 @@ def segmentation_table(measured: xr.Dataset) -> pd.DataFrame:
         A row for each candidate and class: `iou`, `accuracy` (of its pixels, the share that was given it), how many
         `pixels` it has, and in all rows of how many `images`, and whether the run was `stopped` before the last.
 
+    Raises:
+        LayerError: Something else.
+
     Example:
         >>> import denseclip_viz as dcv
         >>> scenes = dcv.toyworld.dataset(1, "test", size=64)
@@ -76,6 +80,7 @@ def segmentation_table(measured: xr.Dataset) -> pd.DataFrame:
     """
     import xarray as xr
 
+    measured = require(measured, ["confusion", "iou"], made_by="measure.evaluate_segmentation")
     counts = measured["confusion"].to_numpy()
     true, axes = counts.sum(-1), ("candidate", "class")
     hits = np.diagonal(counts[..., :-1], axis1=1, axis2=2)

@@ -16,6 +16,7 @@ from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.datasets.example import Example
 from denseclip_viz.errors import ImageError, LayerError, PromptError
 from denseclip_viz.geometry import Native, Tiles, Whole
+from denseclip_viz.maps.regions import require
 from denseclip_viz.measure.bootstrap import Draws, ends_of, intervals, resampled
 from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import evaluate
@@ -129,6 +130,9 @@ def ladder_table(climbed: xr.Dataset) -> pd.DataFrame:
         A row for each rung, as far as it was measured: `changed`, `miou`, `gain`, `change`, each with `_low` and
         `_high`, and `cost`, the median of its turns.
 
+    Raises:
+        LayerError: Something else.
+
     Example:
         >>> import denseclip_viz as dcv
         >>> scenes = dcv.toyworld.dataset(3, "test", size=64)
@@ -137,6 +141,7 @@ def ladder_table(climbed: xr.Dataset) -> pd.DataFrame:
         >>> list(dcv.measure.ladder_table(climbed).columns[:5])
         ['rung', 'changed', 'miou', 'miou_low', 'miou_high']
     """
+    climbed = require(climbed, ["change", "changed"], made_by="measure.ladder")
     columns = [f"{name}{end}" for name in BETWEEN for end in ("", "_low", "_high") if name in climbed]
     table: pd.DataFrame = climbed[columns].to_dataframe()[["changed", *columns]].reset_index()
     return table.assign(cost=climbed["cost"].median("turn").values) if "cost" in climbed else table

@@ -8,6 +8,7 @@ import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.errors import PromptError
+from denseclip_viz.maps.regions import require
 from denseclip_viz.maps.tables import with_source
 from denseclip_viz.measure.bootstrap import Draws, intervals
 from denseclip_viz.measure.leakage import CONDITIONS, PARTS, WORDINGS
@@ -36,6 +37,7 @@ def copresence_table(
         with `…_low` and `…_high`.
 
     Raises:
+        LayerError: something else.
         PromptError: fewer than two scenes or mosaics, or an interval that cannot be.
 
     Example:
@@ -48,6 +50,7 @@ def copresence_table(
     import pandas as pd
 
     draws = Draws(interval, resamples, seed)
+    result = require(result, ["leakage", "peak", "share"], made_by="measure.copresence")
     leakage, peak = result["leakage"].mean("prompt"), result["peak"].mean("prompt")
     named = int(result["share"].notnull().any(("mosaic", "candidate", "wording")).sum())
     share = result["share"].isel(named=named - 1)

@@ -10,7 +10,8 @@ import numpy as np
 
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.datasets.example import classes_of
-from denseclip_viz.errors import ImageError, LayerError, PromptError, warn
+from denseclip_viz.errors import ImageError, PromptError, warn
+from denseclip_viz.maps.regions import require
 from denseclip_viz.measure.bootstrap import Draws, intervals
 from denseclip_viz.measure.engines import Engine
 from denseclip_viz.measure.evaluation import evaluate
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from denseclip_viz.geometry import Native, Whole
     from denseclip_viz.model import Model
 
+CHECKED = ("value", "mean", "better", "curve")  # of a result that was not picked from
 _ABOUT = ("asks", "better", "says")
 
 
@@ -160,7 +162,7 @@ def faithfulness_table(result: xr.Dataset) -> pd.DataFrame:
         >>> dcv.measure.faithfulness_table(held).query("column == 'random_weights'").candidate.tolist()
         ['value', 'centre']
     """
-    require_faithfulness(result)
+    result = require(result, CHECKED, made_by="measure.faithfulness")
     table = result[["better", "mean", "low", "high", "images"]].to_dataframe().reset_index()
     table["from_best"] = table["mean"].where(table["better"] == "lower", -table["mean"])
     places = {name: at for at, name in enumerate(result["column"].values.tolist())}
@@ -169,17 +171,6 @@ def faithfulness_table(result: xr.Dataset) -> pd.DataFrame:
     columns = ["column", "better", "candidate", "mean", "low", "high", "images"]
     ranked: pd.DataFrame = table.iloc[order][columns].reset_index(drop=True)
     return ranked
-
-
-def require_faithfulness(result: Any) -> None:
-    """Refuse what `faithfulness` has not returned.
-
-    Raises:
-        LayerError: something else.
-    """
-    if not {"value", "mean", "better", "curve"} <= set(getattr(result, "data_vars", ())):
-        got, fix = f"A {type(result).__name__}", "Pass what measure.faithfulness returned, whole."
-        raise LayerError(got, expected="what measure.faithfulness returns", fix=fix)
 
 
 def _checked(fills: str | Sequence[str], steps: int) -> tuple[str, ...]:

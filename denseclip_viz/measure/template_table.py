@@ -147,9 +147,9 @@ def _ordered(maps: xr.DataArray) -> xr.DataArray:
     import xarray as xr
 
     if not isinstance(maps, xr.DataArray) or set(maps.dims) != set(_AXES):
-        axes = ", ".join(map(str, maps.dims)) if isinstance(maps, xr.DataArray) else type(maps).__name__
+        axes = f"Maps with axes {', '.join(map(str, maps.dims))}" if isinstance(maps, xr.DataArray) else ""
         fix = "Pass what model.similarity returns; pick with lists, as in maps.sel(prompt=['grass'])."
-        raise PromptError(f"Maps with axes {axes}", expected=", ".join(_AXES), fix=fix)
+        raise PromptError(axes or f"A {type(maps).__name__}", expected=f"maps ({', '.join(_AXES)})", fix=fix)
     ordered: xr.DataArray = maps.transpose(*_AXES)
     return ordered
 

@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from denseclip_viz.geometry import Placement
+from denseclip_viz.maps.regions import require
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.scales import Scale
 from denseclip_viz.plot.sheet import MARGIN, SMALL, TITLE, Lattice, Sheet, in_common
@@ -110,7 +111,7 @@ def _pick(both: xr.Dataset, prompts: str | Sequence[str] | None, template: str |
 
 
 def _require(both: xr.Dataset) -> xr.Dataset:
-    both = select.require(both, DRAWN, made_by="model.compare(trace, prompts)")
+    both = require(both, DRAWN, made_by="model.compare(trace, prompts)")
     select.require_one_path(both)
     return both
 

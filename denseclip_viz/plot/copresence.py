@@ -9,11 +9,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from denseclip_viz.maps.regions import require
 from denseclip_viz.measure.bootstrap import Draws
 from denseclip_viz.measure.leakage import CONDITIONS, WORDINGS
 from denseclip_viz.measure.leakage_table import mean_with_interval
 from denseclip_viz.measure.map_scores import Floats
-from denseclip_viz.plot import select
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
@@ -56,7 +56,7 @@ def copresence(result: xr.Dataset, *, interval: float = 0.95, figure: Figure | N
         >>> dcv.plot.copresence(result).axes != []
         True
     """
-    result = select.require(result, ["leakage", "share"], made_by="measure.copresence(model)")
+    result = require(result, ["leakage", "share"], made_by="measure.copresence(model)")
     draws = Draws(interval, 2000, 0)
     leakage = result["leakage"].mean("prompt")
     both = leakage.sel(condition=CONDITIONS[1]).mean("scene") if result.sizes["scene"] else -result["share"].mean()

@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from denseclip_viz.maps.regions import require
 from denseclip_viz.measure.map_checks import OF_FILLS
-from denseclip_viz.measure.map_faithfulness import require_faithfulness
+from denseclip_viz.measure.map_faithfulness import CHECKED
 from denseclip_viz.measure.perturbation import Bools
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import FAINT, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet
@@ -49,7 +50,7 @@ def faithfulness(result: xr.Dataset, *, figure: Figure | None = None) -> Figure:
         >>> dcv.plot.faithfulness(held).axes != []
         True
     """
-    require_faithfulness(result)
+    result = require(result, CHECKED, made_by="measure.faithfulness")
     shown = result.isel(column=np.flatnonzero(np.isfinite(result["mean"].values).any(0)))
     placebo = shown["placebo"].values
     names, bands = [str(name) for name in shown.candidate.values], range(0, shown.sizes["column"], BAND)

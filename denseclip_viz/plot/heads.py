@@ -4,7 +4,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from denseclip_viz.plot import panels, scales, select
+from denseclip_viz.maps.regions import require
+from denseclip_viz.plot import panels, scales
 from denseclip_viz.plot.panels import Interpolation
 from denseclip_viz.plot.sheet import MARGIN, SMALL, Lattice, Sheet
 
@@ -38,7 +39,7 @@ def heads(both: xr.Dataset, *, interpolation: Interpolation = "bilinear", figure
         >>> [text.get_text() for text in dcv.plot.heads(model.compare(trace, ["a taxi"])).texts][0]
         'attention by head'
     """
-    both = select.require(both, ["attention_heads", "image"], made_by="model.compare(trace, prompts)")
+    both = require(both, ["attention_heads", "image"], made_by="model.compare(trace, prompts)")
     weights = both["attention_heads"]
     maps = [weights.mean("head"), *(weights.isel(head=i) for i in range(weights.sizes["head"]))]
     names = ["mean", *(f"head {name}" for name in weights["head"].to_numpy())]

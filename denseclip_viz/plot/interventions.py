@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from denseclip_viz.maps.regions import require
 from denseclip_viz.plot import select
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import FAINT, GREY, INK, MARGIN, SMALL, TINY, Lattice, Sheet
@@ -44,7 +45,7 @@ def interventions(result: xr.Dataset, *, figure: Figure | None = None) -> Figure
         2
     """
     needed = ["after", "change", "predicted", "score"]
-    result = select.require(result, needed, made_by="attribution.intervene(model, image, prompts, at)")
+    result = require(result, needed, made_by="attribution.intervene(model, image, prompts, at)")
     prompts, which = select.names_along(result), select.pick_template(result, None)[1]
     on = Sheet(result.attrs, [*prompts, which], also=which, figure=figure)
     predicts, left = bool(np.isfinite(result["predicted"]).any()), 0.5

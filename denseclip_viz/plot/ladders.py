@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from denseclip_viz.errors import LayerError
+from denseclip_viz.maps.regions import require
 from denseclip_viz.plot import select
 from denseclip_viz.plot.scales import PALETTE
 from denseclip_viz.plot.sheet import BODY, GREY, INK, LINE, MARGIN, SMALL, TINY, Sheet, in_common
@@ -66,7 +67,7 @@ def ladder(climbed: xr.Dataset | Sequence[xr.Dataset], *, figure: Figure | None 
     """
     several = select.listed(climbed)
     for one in several:
-        select.require(one, ["change", "image_change"], made_by="measure.ladder")
+        require(one, ["change", "image_change"], made_by="measure.ladder")
     rungs = merged([list(map(str, one["rung"].values)) for one in several])
     columns = [column for column in COLUMNS if any(column.variable in one for one in several)]
     shared = {key: value for key, value in in_common([one.attrs for one in several]).items() if key != "path"}

@@ -79,8 +79,9 @@ def layers(
         >>> [text.get_text() for text in dcv.plot.layers(both).texts][0]
         'layers'
     """
-    if not any(name in both for name in BLOCKS):
-        got, fix = "The comparison holds no layers", 'Ask for them: model.compare(trace, prompts, layers="all").'
+    if not isinstance(both, xr.Dataset) or not any(name in both for name in BLOCKS):
+        got = f"A {type(both).__name__} without layers"
+        fix = 'Ask for them: model.compare(trace, prompts, layers="all").'
         raise LayerError(got, expected="layer_dense, or layer_global_gradient and layer_dense_gradient", fix=fix)
     one, which = select.pick_template(in_order(both), template)
     shown = select.pick_prompts(one, prompt)

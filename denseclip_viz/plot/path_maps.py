@@ -61,8 +61,8 @@ def paths(
     select.one_of(normalise, ("shared", "each"), name="normalise")
     if not is_whole(rows, 1):
         raise ImageError(f"rows={rows!r}", expected="a whole number of at least 1", fix="Try rows=2.")
-    under = image if image is not None or isinstance(maps, xr.DataArray) else maps.get("image")
     table, which = _along_paths(maps, prompt, template)
+    under = image if image is not None or isinstance(maps, xr.DataArray) else maps.get("image")
     names = [str(name) for name in table["path"].to_numpy()]
     sheet = Sheet({**maps.attrs, "path": ""}, [*names, str(table.name)], also=which, figure=figure)
     where = panels.placement(maps)

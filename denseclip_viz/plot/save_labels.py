@@ -13,7 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from denseclip_viz.errors import OutputError
 from denseclip_viz.files import check_target, save_bytes
-from denseclip_viz.plot import panels, select
+from denseclip_viz.maps.regions import require
+from denseclip_viz.plot import panels
 from denseclip_viz.plot.coco_rle import instances
 from denseclip_viz.plot.raster import UNSEEN
 from denseclip_viz.plot.scales import label_colour
@@ -58,7 +59,7 @@ def save_labels(
         ...     bool((np.array(Image.open(file)) == found.labels + 1).all()), Image.open(file).text["labels"]
         (True, '{"0": "background", "1": "a taxi", "2": "a road", "255": "not seen"}')
     """
-    segmentation = select.require(segmentation, ["labels", "image"], made_by="model.segment(trace, prompts)")
+    segmentation = require(segmentation, ["labels", "image"], made_by="model.segment(trace, prompts)")
     target = check_target(path, ENDINGS, force=force)
     one_of(palette, PALETTES, "palette", error=OutputError)
     names = [str(name) for name in segmentation["label"].to_numpy()]

@@ -6,7 +6,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from denseclip_viz.geometry import Placement
-from denseclip_viz.plot import panels, select
+from denseclip_viz.maps.regions import require
+from denseclip_viz.plot import panels
 from denseclip_viz.plot.raster import Bytes, fade_unseen, paint_labels
 from denseclip_viz.plot.scales import label_colour
 from denseclip_viz.plot.sheet import ENTRY, LINE, MARGIN, Sheet
@@ -43,7 +44,7 @@ def segments(segmentation: xr.Dataset, *, title: str = "segments", figure: Figur
         >>> [text.get_text() for text in dcv.plot.segments(labels).texts][:2]
         ['segments', 'a road']
     """
-    segmentation = select.require(segmentation, ["labels", "image"], made_by="model.segment(trace, prompts)")
+    segmentation = require(segmentation, ["labels", "image"], made_by="model.segment(trace, prompts)")
     names = [str(name) for name in segmentation["label"].to_numpy()]
     rules, where = [str(segmentation.attrs.get("background", ""))], panels.placement_of_pixels(segmentation)
     masks = segmentation["masks"].to_numpy() if "masks" in segmentation else None

@@ -9,18 +9,8 @@ import xarray as xr
 
 from denseclip_viz import validation
 from denseclip_viz.errors import ImageError, LayerError, PromptError
-from denseclip_viz.maps.regions import Result, in_order, visible_part
+from denseclip_viz.maps.regions import Result, visible_part
 from denseclip_viz.validation import strings
-
-
-def require(result: xr.Dataset, names: Sequence[str], *, made_by: str) -> xr.Dataset:
-    """Give a result, its axes in order; LayerError for one that lacks the variables that a figure draws."""
-    missing = [name for name in names if not isinstance(result, xr.Dataset) or name not in result]
-    if missing:
-        fix = "Pass it whole; pick prompts and templates by the arguments of the figure."
-        got, expected = f"A {type(result).__name__} without {', '.join(missing)}", f"what {made_by} returns"
-        raise LayerError(got, expected=expected, fix=fix)
-    return in_order(result)
 
 
 def require_one_path(result: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,11 +48,11 @@ def training_curves(student: Student, *, figure: Figure | None = None) -> Figure
         >>> len(dcv.plot.training_curves(student).axes)
         3
     """
-    training = student.training
-    curves: dict[str, Any] = dict(training.get("curves", {}))
+    training: Any = getattr(student, "training", None)
+    curves: dict[str, Any] = dict(training.get("curves", {})) if isinstance(training, Mapping) else {}
     if not curves or not curves["loss"]:
-        got, fix = "a student without curves", "Pass what plus.train returns."
-        raise LayerError(got, expected="one that was trained here", fix=fix)
+        got, fix = f"A {type(student).__name__} without curves", "Pass what plus.train returns."
+        raise LayerError(got, expected="a student that was trained here", fix=fix)
     schedule, steps = training["settings"]["schedule"], len(curves["loss"])
     led = schedule["steps"] if schedule["guided"] is None else schedule["guided"]
     on = Sheet({**student.teacher, "path": schedule["path"]}, figure=figure)

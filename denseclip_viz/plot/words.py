@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from denseclip_viz.maps.regions import require
 from denseclip_viz.plot import panels, scales, select
 from denseclip_viz.plot.sheet import BOLD, INK, LINE, MARGIN, SMALL, TINY, TITLE, Sheet
 from denseclip_viz.plot.text import isolated, number, plain
@@ -61,7 +62,7 @@ def words(
         True
     """
     made_by = "word_attribution(model, image, prompt)"
-    attribution = select.require(attribution, ["dense", "change", "peak_change", "image"], made_by=made_by)
+    attribution = require(attribution, ["dense", "change", "peak_change", "image"], made_by=made_by)
     one, written = select.pick_template(attribution, template)
     kinds, where = _kinds(one), panels.placement(one)
     names = [str(name) for name in one["word"].to_numpy()]
