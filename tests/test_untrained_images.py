@@ -61,6 +61,22 @@ def test_figures_canvases_and_pages_say_it_and_those_of_scenes_do_not(model, pho
     assert LINE in everything_said(dcv.plot.compare([scene, model.compare(photograph, ["a cat"])]))
 
 
+def test_sheets_maps_and_atlases_of_many_images_say_it_where_they_show_such_an_one(model, photograph, tmp_path):
+    scenes = [dcv.toyworld.scene(text, 64) for text in ("a taxi", "a house", "a cat", "a fish")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UntrainedImageWarning)
+        mixed = dcv.features.encode(model, [*scenes, photograph], tmp_path / "mixed", progress=False)
+    drawn = dcv.features.encode(model, scenes, tmp_path / "drawn", progress=False)
+    for store, said in ((mixed, True), (drawn, False)):
+        figures = dcv.plot.contact_sheet(store, model, "a taxi"), dcv.plot.embedding_map(store, model, "a taxi")
+        assert [LINE in everything_said(figure).replace("\n", " ") for figure in figures] == [said] * 2
+        atlas = dcv.atlas(store, model, "a taxi")
+        assert (atlas._described()["caution"] == LINE) == said
+        atlas.close()
+    pages = [everything_said(dcv.plot.contact_sheet(mixed, model, "a taxi", page=at, per_page=1)) for at in range(1, 6)]
+    assert sum(LINE in page.replace("\n", " ") for page in pages) == 1  # the page that shows it, and no other
+
+
 def test_explorers_say_it_in_their_notice_and_not_on_standard_error_too(model, photograph):
     explorer = dcv.explore(model, dcv.toyworld.scene("a taxi", 64), ["a taxi"])
     assert explorer.status.text == ""
