@@ -70,7 +70,8 @@ def grid(
     maps, which = _of_template(require_maps(maps), rows, cols, template)
     table = _table(maps, rows, cols)
     row_names, column_names = ([str(name) for name in table[axis].to_numpy()] for axis in (rows, cols))
-    sheet = Sheet(maps.attrs, [*row_names, *column_names], also=which, figure=figure)
+    attrs = {**maps.attrs, "path": ""} if "path" in (rows, cols) else maps.attrs  # they stand at rows or columns
+    sheet = Sheet(attrs, [*row_names, *column_names], also=which, figure=figure)
     where = panels.placement(maps)
     panel = panels.panel_size(where, side=SIDE)
     heads = column_heads(sheet, column_names, max(panel[0], SIDE * 0.8), table, cols)

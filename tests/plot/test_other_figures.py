@@ -131,6 +131,15 @@ def test_paths_are_drawn_in_two_rows_on_one_scale():
     assert "template “{}” (3 of 3)" in everything_said(drawn) and "value path" not in everything_said(drawn)
 
 
+@pytest.mark.parametrize("axes", [{"rows": "path", "cols": "prompt"}, {"rows": "prompt", "cols": "path"}])
+def test_a_grid_of_paths_names_them_at_their_maps_and_the_weights_below(axes):
+    values = along_paths()[..., :1, :1, :, :]
+    values = values.assign_attrs(path=", ".join(map(str, values.path.values)), weights_hash="0123456789ab")
+    texts = [text.get_text() for text in plot.grid(values, **axes).texts]
+    assert set(map(str, values.path.values)) <= set(texts)
+    assert "weights" in texts[-1] and "01234567" in texts[-1] and "path" not in texts[-1] and "…" not in texts[-1]
+
+
 def test_paths_of_a_comparison_lie_on_its_image_and_say_what_is_absent():
     both = fake_results.comparison()
     both = both.assign(dense=along_paths(lambda: both.dense))
