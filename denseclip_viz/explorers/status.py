@@ -54,7 +54,10 @@ def one_line(error: BaseException) -> str:
         got, expected, fix = (" ".join(part.split()) for part in in_controls(error))
         if len(message := f"{got}. Expected {expected}. {fix}") <= LONGEST:
             return message
-        parts = got.partition(": ")[0], fix.partition(", or pass ")[0].rstrip(".")
+        fix = fix.partition(", or pass ")[0].rstrip(".")
+        if len(message := f"{got}. {fix}.") <= LONGEST:  # where a text would be cut, say
+            return message
+        parts = got.partition(": ")[0], fix
         return "".join(f"{textwrap.shorten(part, LONGEST, placeholder=' …')}. " for part in parts).rstrip()
     message = " ".join(str(error).split())
     return f"{name}: {message}" if message else name

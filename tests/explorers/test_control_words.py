@@ -92,6 +92,14 @@ def test_what_is_typed_wrongly_is_named_by_its_place(opened, case):
     assert said in says(opened)
 
 
+def test_a_prompt_that_is_too_long_is_told_with_the_place_where_it_would_be_cut():
+    panel = dcv.explore(dcv.load(), dcv.toyworld.scene("a taxi", 64), ["a taxi"])
+    panel.controls.prompts.value = "a long red taxi left of a " + "very " * 60 + "small road"
+    panel.controls.run.click()
+    assert re.search(r"it would be cut after … '.*', before 'very very .*\. Shorten it\.$", says(panel))
+    panel.close()
+
+
 @pytest.mark.parametrize("case", FILES)
 @pytest.mark.parametrize("fit", [fit for _, fit in GEOMETRIES])
 def test_what_is_wrong_with_a_file_is_told_as_of_a_file(opened, case, fit):
