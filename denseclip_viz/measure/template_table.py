@@ -147,9 +147,12 @@ def _ordered(maps: xr.DataArray) -> xr.DataArray:
     import xarray as xr
 
     if not isinstance(maps, xr.DataArray) or set(maps.dims) != set(_AXES):
-        axes = f"Maps with axes {', '.join(map(str, maps.dims))}" if isinstance(maps, xr.DataArray) else ""
+        dims = [str(axis) for axis in maps.dims] if isinstance(maps, xr.DataArray) else []
+        more = [axis for axis in dims if axis not in _AXES]
+        got = f"Maps with axes {', '.join(dims)}" if dims else f"A {type(maps).__name__}"
         fix = "Pass what model.similarity returns; pick with lists, as in maps.sel(prompt=['grass'])."
-        raise PromptError(axes or f"A {type(maps).__name__}", expected=f"maps ({', '.join(_AXES)})", fix=fix)
+        fix = f"Pick one, as in maps.isel({more[0]}=0)." if more else fix
+        raise PromptError(got, expected=f"maps ({', '.join(_AXES)})", fix=fix)
     ordered: xr.DataArray = maps.transpose(*_AXES)
     return ordered
 

@@ -351,6 +351,7 @@ def test_each_word_has_its_bar_and_its_map_on_a_scale_around_zero():
         (lambda: plot.words(attribution(), template="the {}"), PromptError, "'the {}' is not in this result"),
         (lambda: plot.disagreement(fake_results.similarity().isel(template=[0])), PromptError, "One template only"),
         (lambda: plot.disagreement(fake_results.similarity()[0, 0]), PromptError, "Axes y, x"),
+        (lambda: plot.disagreement(fake_results.similarity().expand_dims(path=2)), PromptError, r"isel\(path=0\)"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(call, error, said):
