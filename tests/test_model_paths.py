@@ -1,5 +1,7 @@
 """Several paths at the front door: the axis that they get, and where one path is due."""
 
+import re
+from ast import literal_eval
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +64,14 @@ def test_paths_that_resize_positions_in_two_ways_are_refused_at_other_sizes_alon
     assert vit.trace(image_file, path=both).paths == vit.trace(image_file, path=both, geometry="tiles").paths
     with pytest.raises(LayerError, match="Trace twice"):
         vit.trace(image_file, path=both, geometry="whole")
+
+
+def test_paths_to_be_traced_apart_are_named_as_they_are_passed(vit, image_file):
+    with pytest.raises(LayerError, match="Trace twice") as refused:
+        vit.trace(image_file, path=["value", "value-maskclip", "vanilla"], geometry="whole")
+    advised = [literal_eval(names) for names in re.findall(r"path=(\[.*?\])", refused.value.fix)]
+    assert advised == [["value-maskclip"], ["value", "vanilla"]]
+    assert [vit.trace(image_file, path=names, geometry="whole").paths for names in advised] == list(map(tuple, advised))
 
 
 def test_similarities_have_the_axis(vit, trace, image_file):

@@ -228,10 +228,10 @@ def one_antialias(tower: Tower, pixels: Tensor, paths: Sequence[DensePath]) -> b
         LayerError: they want it in two ways, and this input is of another size than the tower's table.
     """
     if len({path.antialias for path in paths}) > 1 and tower.resizes_positions(pixels):
-        plain, smooth = (", ".join(p.name for p in paths if p.antialias is on) for on in (False, True))
+        plain, smooth = ([p.name for p in paths if p.antialias is on] for on in (False, True))
         height, width = pixels.shape[-2:]
         raise LayerError(
-            f"paths {plain} and {smooth} together, for an input of {height} x {width} pixels",
+            f"paths {', '.join(plain)} and {', '.join(smooth)} together, for an input of {height} x {width} pixels",
             expected="one table of positions for one forward pass; these resize it without and with antialiasing",
             fix=f"Trace twice: path={plain!r}, and path={smooth!r}.",
         )
