@@ -124,7 +124,8 @@ def train(
         The student; its `training` holds the settings and curves (`rate`, `loss`, `confident`, `agreement` by step).
 
     Raises:
-        DenseclipVizError: An option that cannot be, no readable image, a folder of another training.
+        DenseclipVizError: An option that cannot be, no readable image, a folder of another training, or a rate at
+            which the loss is not finite any more.
         KeyboardInterrupt: After the step at hand, which is kept.
 
     Source: Zhou, Loy, Dai (arXiv 2112.01071), DenseCLIP+ / MaskCLIP+.

@@ -17,6 +17,7 @@ from denseclip_viz.plus.augment import Crop
 from denseclip_viz.plus.pseudo_labels import IGNORED, OPEN, Teacher, filled, own_labels
 from denseclip_viz.plus.schedules import Schedule
 from denseclip_viz.train.loop import Checkpoint, no_checkpoint, read_checkpoint, refuse_others, write_checkpoint
+from denseclip_viz.validation import many
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -64,7 +65,11 @@ class TrainingRun:
     unread: list[str] = field(default_factory=list)
 
     def learn(self, crops: Sequence[Crop]) -> None:
-        """Do one step."""
+        """Do one step.
+
+        Raises:
+            WeightsError: A loss that is not finite.
+        """
         pixels = torch.stack([crop.pixels for crop in crops]).to(self.fabric.device)
         target = torch.stack([crop.target for crop in crops]).to(self.fabric.device)
         rate, is_led = self.schedule.rate_at(self.step), self.step < self.schedule.led
@@ -76,6 +81,8 @@ class TrainingRun:
             own = own_labels(logits.detach(), self.classes)
             labels = filled(target, given if is_led and given is not None else own)
             loss = mean_loss(logits, labels)
+            if not loss.isfinite():
+                raise self._diverged(f"a loss of {float(loss.detach())}")
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             self.stepped.zero_grad()
@@ -108,7 +115,14 @@ class TrainingRun:
         return F.interpolate(scores, size, mode="bilinear", align_corners=False)
 
     def checkpoint(self, folder: Path) -> None:
-        """Keep all that is needed to go on."""
+        """Keep all that is needed to go on.
+
+        Raises:
+            WeightsError: Weights that are not finite; what the folder holds stays.
+        """
+        for name, tensor in self.network.state_dict().items():
+            if not tensor.isfinite().all():
+                raise self._diverged(f"{name} with NaN or infinite numbers")
         state = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             moments = self.optimizer.state.get(parameter, {})
@@ -117,6 +131,11 @@ class TrainingRun:
         state |= {"curves": curves, "classifier": self.classifier}
         facts = {"step": self.step, "settings": self.settings, "unread": self.unread}
         write_checkpoint(folder, Checkpoint(state, facts))
+
+    def _diverged(self, what: str) -> WeightsError:
+        got, rate = f"{what} after {many(self.step, 'step')}", f"{self.schedule.rate:g}"
+        fix = f"Pass preset= a schedule with a rate below {rate}, or with a longer warm_up."
+        return WeightsError(got, expected="a training that converges", fix=fix)
 
     def resume(self, folder: Path) -> None:
         """Take over what a folder holds, if it holds anything.

@@ -410,3 +410,12 @@ def test_a_teacher_that_is_not_made_for_such_images_is_told_of(monkeypatch, tmp_
     monkeypatch.setattr(learning, "build", tiny)
     with pytest.warns(UntrainedImageWarning, match="trained on"):
         dcv.plus.train(dcv.load(), [np.zeros((64, 64, 3), np.uint8)], tmp_path, classes=NAMES, steps=1, **QUICK)
+
+
+@pytest.mark.parametrize("steps", [1, 6])
+def test_a_training_that_diverges_is_refused_and_keeps_what_was_whole(quick, tmp_path, steps):
+    wild = Schedule(steps=steps, batch=2, rate=1e38, scale=1e9, short=64, crop=64, photometric=False)
+    with pytest.raises(WeightsError, match=r"after \d steps?\. .* rate below 1e\+38"):
+        quick(preset=wild, steps=steps, every=0)
+    checkpoint = read_checkpoint(tmp_path / "run")
+    assert checkpoint is None or all(tensor.isfinite().all() for tensor in checkpoint.under("network/").values())
