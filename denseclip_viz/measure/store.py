@@ -87,9 +87,9 @@ class ResultStore:
             assert self.path is not None  # only there can be more
             with self._reporting():
                 records = map(json.loads, self.path.read_bytes().splitlines()[1:])
-            self.sums = {}
+            self.images, self.sums = {}, {}
             for record in records:
-                if "values" in record and record["image"] < self.passed:
+                if "values" in record and record["image"] < self.passed and record["image"] not in self.images:
                     self._known(record["image"], record["name"], _values(record))
 
     def add_attrs(self, place: int, attrs: Mapping[str, Any]) -> None:
@@ -132,6 +132,8 @@ class ResultStore:
     def _take(self, record: dict[str, Any]) -> None:
         if "attrs" in record:
             self.attrs, self._first = record["attrs"], record["image"]
+        elif record["image"] in self.images:
+            pass  # two processes wrote at once: each image counts once, as it was first known
         elif "unread" in record:
             got, expected, fix = record["unread"]
             self.unread[record["image"]] = record["name"], ImageError(got, expected=expected, fix=fix)

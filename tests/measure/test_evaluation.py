@@ -331,6 +331,27 @@ def test_a_store_of_a_longer_data_set_counts_only_the_images_that_are_asked_abou
     assert int(part.confusion.sum()) < int(summed.confusion.sum())
 
 
+def test_an_image_that_two_processes_stored_at_once_counts_once(tiny, tmp_path):
+    scenes, store = dcv.toyworld.dataset(4, "test", size=64), tmp_path / "counts.jsonl"
+    options = {"progress": False, "batch_size": 2}
+
+    class Overtaken:
+        """Two scenes that another run stores first: this one has opened the store, and begins only then."""
+
+        classes, names = scenes.classes, scenes.names
+
+        def __iter__(self):
+            dcv.measure.evaluate_segmentation(tiny, scenes, store=store, **options)
+            return iter(scenes[:2])
+
+    dcv.measure.evaluate_segmentation(tiny, Overtaken(), store=store, **options)
+    records = [json.loads(line) for line in store.read_text().splitlines()]
+    assert [record["image"] for record in records if "values" in record] == [0, 1, 2, 3, 0, 1]
+    for asked in (scenes, scenes[:3]):
+        resumed = dcv.measure.evaluate_segmentation(tiny, asked, store=store, **options)
+        xr.testing.assert_identical(resumed, dcv.measure.evaluate_segmentation(tiny, asked, **options))
+
+
 def test_an_image_in_the_place_of_one_that_could_not_be_read_is_read(tiny, templates, tmp_path):
     options = {"progress": False, "store": tmp_path / "scores.jsonl"}
     broken = tmp_path / "broken.png"
