@@ -23,7 +23,7 @@ from denseclip_viz.clip.preparation import warn_once
 from denseclip_viz.clip.surroundings import guarded
 from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.errors import DeviceError, GeometryError, ImageError, PromptError, WeightsError, warn
-from denseclip_viz.files import make_folder
+from denseclip_viz.files import check_target, make_folder
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.images import ImageLike, describe
 from denseclip_viz.measure.group_work import as_stored
@@ -37,7 +37,7 @@ from denseclip_viz.plus.training_run import COLUMNS, TrainingRun
 from denseclip_viz.progress import bar
 from denseclip_viz.prompts import Prompts
 from denseclip_viz.prompts.prompts import Named
-from denseclip_viz.train.loop import whole_steps
+from denseclip_viz.train.loop import STATE, whole_steps
 from denseclip_viz.validation import check_function, is_number, is_on, is_whole, one_of, some
 
 if TYPE_CHECKING:
@@ -182,6 +182,8 @@ def _go_on(
 ) -> None:
     """Do the steps that are left, and keep them."""
     fabric, schedule, begun, written = run.fabric, run.schedule, run.step, time.monotonic()
+    if begun < schedule.steps:
+        check_target(folder / STATE, [".safetensors"], force=True)
     mine = range(fabric.global_rank, schedule.batch, fabric.world_size)
     places = ((step, place) for step in range(begun, schedule.steps) for place in mine)
     count = workers if workers is not None else 1 if fabric.device.type == "cpu" else cores()

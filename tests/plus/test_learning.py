@@ -17,7 +17,14 @@ from denseclip_viz.clip.text.encode import ensemble
 from denseclip_viz.datasets.dataset import Dataset, Item
 from denseclip_viz.datasets.example import Example
 from denseclip_viz.datasets.layouts import LAYOUTS
-from denseclip_viz.errors import DenseclipVizError, ImageError, PromptError, UntrainedImageWarning, WeightsError
+from denseclip_viz.errors import (
+    DenseclipVizError,
+    ImageError,
+    OutputError,
+    PromptError,
+    UntrainedImageWarning,
+    WeightsError,
+)
 from denseclip_viz.plus import learning
 from denseclip_viz.plus.augment import Crops, augmented, example_at
 from denseclip_viz.plus.networks import Built
@@ -410,6 +417,13 @@ def test_a_teacher_that_is_not_made_for_such_images_is_told_of(monkeypatch, tmp_
     monkeypatch.setattr(learning, "build", tiny)
     with pytest.warns(UntrainedImageWarning, match="trained on"):
         dcv.plus.train(dcv.load(), [np.zeros((64, 64, 3), np.uint8)], tmp_path, classes=NAMES, steps=1, **QUICK)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_first_step(quick, tmp_path, monkeypatch):
+    (tmp_path / "run" / STATE).mkdir(parents=True)
+    monkeypatch.setattr(TrainingRun, "learn", lambda run, crops: never())
+    with pytest.raises(OutputError, match="is a folder"):
+        quick()
 
 
 @pytest.mark.parametrize("steps", [1, 6])
