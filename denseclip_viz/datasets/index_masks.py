@@ -53,7 +53,9 @@ def read_labels(file: Path, ids: Ids, advice: str = "Export the masks again.") -
 
 
 def _pixels(file: Path, advice: str) -> NDArray[np.intp]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
+
+    from denseclip_viz.images.decoding import BROKEN
 
     try:
         with Image.open(file) as opened:
@@ -63,7 +65,7 @@ def _pixels(file: Path, advice: str) -> NDArray[np.intp]:
                 return np.asarray(opened).astype(np.intp)
             else:
                 got = f"{file} is an image in mode {opened.mode}"
-    except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (*BROKEN, Image.DecompressionBombError) as error:
         got = f"{file} cannot be read ({type(error).__name__})"
     raise ImageError(got, expected="a PNG of class indices, with a palette or grey of 8 or 16 bits", fix=advice)
 

@@ -24,6 +24,7 @@ _SAVE_IT = "Open it in an image editor and save it as PNG or JPEG."
 # What Pillow's decoders raise on broken bytes, some on purpose, some because a header lied to them.
 _MEANT = (OSError, EOFError, SyntaxError, ValueError, RuntimeError, struct.error, zlib.error)
 _LIED_TO = (TypeError, ArithmeticError, LookupError, AttributeError, AssertionError, MemoryError)
+BROKEN = (*_MEANT, *_LIED_TO)
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _PNG_LEVELS = {"L;2": 85, "L;4": 17}  # what one step of a PNG's 2 or 4 bits is in 0..255
 # By the numbers of EXIF, from 2.
@@ -75,7 +76,7 @@ def naming(name: str) -> Iterator[None]:
         raise _too_large(name) from None
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not an image that can be read", expected=_EXPECTED, fix=_SAVE_IT) from error
-    except (*_MEANT, *_LIED_TO) as error:
+    except BROKEN as error:
         got = f"{name} is truncated or broken ({type(error).__name__}: {short_name(str(error))})"
         raise ImageError(got, expected="a whole image", fix="Copy or export it again.") from error
 

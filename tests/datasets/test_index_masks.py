@@ -63,3 +63,14 @@ def test_grey_of_few_bits_which_pillow_spreads_is_refused_and_a_palette_of_few_i
         read_labels(grey, tuple(range(256)), "Take the others.")
     palette = write_png(tmp_path / "palette.png", bits, 3, (b"PLTE", bytes(48)))
     assert read_labels(palette, tuple(range(16))).tolist() == [{2: [0, 1, 2, 3], 4: [1, 11]}[bits]]
+
+
+@pytest.mark.parametrize("length", [3, 12])
+def test_a_mask_whose_header_is_cut_is_refused_by_its_name(tmp_path, length):
+    """Pillow says each in another way: a ValueError where the header's chunk is short."""
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(tmp_path / "mask.png")
+    content = bytearray((tmp_path / "mask.png").read_bytes())
+    content[11] = length  # of the first chunk
+    (tmp_path / "mask.png").write_bytes(content)
+    with pytest.raises(ImageError, match=r"mask\.png cannot be read \("):
+        read_labels(tmp_path / "mask.png", (0, 1))
