@@ -26,7 +26,7 @@ from denseclip_viz.errors import DeviceError, GeometryError, ImageError, PromptE
 from denseclip_viz.files import check_target, make_folder
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.images import ImageLike, describe
-from denseclip_viz.measure.group_work import as_stored
+from denseclip_viz.measure.group_work import as_stored, digest_of
 from denseclip_viz.measure.protocol import TEMPLATE
 from denseclip_viz.plus.augment import Crop, Crops, example_at
 from denseclip_viz.plus.networks import Built, build
@@ -321,7 +321,7 @@ def _settings(
     """Say everything that decides the weights, as JSON holds it."""
     about: dict[str, Any] = {name: str(getattr(dataset, name, "")) for name in ("name", "split")}
     known = ("model", "weights", "weights_hash", "dtype")
-    about |= {"images": len(dataset), "content": _content(dataset)}
+    about |= {"images": len(dataset), "content": _content(dataset, schedule.labels)}
     return {
         "schedule": schedule.facts(),
         "network": dict(built.facts),
@@ -333,10 +333,11 @@ def _settings(
     }
 
 
-def _content(dataset: Sequence[Any]) -> str:
-    """Fingerprint a few images, spread evenly: enough to tell one data set from another of the same size."""
+def _content(dataset: Sequence[Any], labels: str) -> str:
+    """Fingerprint a few images, spread evenly, with the labels that are read: tell data sets of one size apart."""
     places = np.linspace(0, len(dataset) - 1, min(len(dataset), _LOOKED_AT)).round().astype(int)
-    return fingerprint([as_stored(example_at(dataset, place).image) for place in places.tolist()])
+    few = [example_at(dataset, place) for place in places.tolist()]
+    return fingerprint([as_stored(each.image) if labels == "none" else digest_of(each) for each in few])
 
 
 def _student(run: TrainingRun, built: Built, prompts: Prompts, model: Model) -> Student:

@@ -419,6 +419,20 @@ def test_a_teacher_that_is_not_made_for_such_images_is_told_of(monkeypatch, tmp_
         dcv.plus.train(dcv.load(), [np.zeros((64, 64, 3), np.uint8)], tmp_path, classes=NAMES, steps=1, **QUICK)
 
 
+@pytest.mark.filterwarnings("ignore::denseclip_viz.errors.UntrainedImageWarning")
+def test_a_run_with_labels_does_not_go_on_with_others(quick, tmp_path):
+    options = {"labels": "seen", "unseen": ["sky"]}
+    of = [folder_dataset(tmp_path, lambda place=place: np.full((64, 64), place)) for place in (0, 2)]
+    quick(of[0], **options)
+    assert quick(of[0], **options).training["steps"] == 3
+    with pytest.raises(WeightsError, match="was begun with content"):
+        quick(of[1], **options)
+    assert (
+        quick(of[0], tmp_path / "without").training["settings"]["dataset"]
+        == (quick(of[1], tmp_path / "without").training["settings"]["dataset"])
+    ), "labels that are not read tell no run from another"
+
+
 def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_first_step(quick, tmp_path, monkeypatch):
     (tmp_path / "run" / STATE).mkdir(parents=True)
     monkeypatch.setattr(TrainingRun, "learn", lambda run, crops: never())
