@@ -45,7 +45,7 @@ class StoreWriter:
                 self._check(header)
                 os.truncate(self._file, self.manifest.whole)
             else:
-                self._refuse_others()
+                refuse_others(folder)
                 self._file.write_bytes(line_of(header))
                 self.manifest = Manifest(folder)
             self._clean()
@@ -67,12 +67,6 @@ class StoreWriter:
             got = f"{short_name(self.folder)} holds features of another {other}: {theirs}. This is {ours}"
             raise OutputError(got, expected="one store for one question", fix="Name another folder.")
 
-    def _refuse_others(self) -> None:
-        others = [path.name for path in self.folder.iterdir() if path.name not in (FILE, LOCK)]
-        if others:
-            got = f"{short_name(self.folder)} holds other files, such as {short_name(min(others))}"
-            raise OutputError(got, expected="a new folder, or a store of features", fix="Name another one.")
-
     def _clean(self) -> None:
         """Forget images whose shard is lost, and remove what a kill left of a batch that is not counted."""
         shards = {image.shard for image in self.manifest.images.values() if image.shard}
@@ -88,6 +82,18 @@ class StoreWriter:
                 path.unlink()
 
 
+def refuse_others(folder: Path) -> None:
+    """Refuse a folder of other things.
+
+    Raises:
+        OutputError: it holds any.
+    """
+    others = [path.name for path in folder.iterdir() if path.name not in (FILE, LOCK)]
+    if others:
+        got = f"{short_name(folder)} holds other files, such as {short_name(min(others))}"
+        raise OutputError(got, expected="a new folder, or a store of features", fix="Name another one.")
+
+
 @contextmanager
 def opened(folder: Path, question: Question, about: Mapping[str, Any]) -> Iterator[StoreWriter]:
     """Open a store for this process alone, made if it is not there.
@@ -98,6 +104,8 @@ def opened(folder: Path, question: Question, about: Mapping[str, Any]) -> Iterat
     make_folder(folder)
     lock = FileLock(folder / LOCK, timeout=0)
     with written(folder):
+        if not _is_begun(folder / FILE):
+            refuse_others(folder)  # before the lock, which stays where it was made
         try:
             lock.acquire()
         except Timeout:  # which is an OSError

@@ -106,7 +106,9 @@ def test_people_are_shown_files_only_where_names_do_not_tell_images_apart():
 
 def test_a_folder_of_something_else_is_no_store(run, many):
     assert "is no store of features" in run("search", many, "-p", "grass", prompts=(), code=2).stderr
+    names = sorted(path.name for path in many.iterdir())
     assert "holds other files" in run("encode", many, "-o", many, prompts=(), code=2).stderr
+    assert sorted(path.name for path in many.iterdir()) == names
 
 
 def test_images_are_removed_by_path_name_or_because_their_files_are_gone(run, many):
