@@ -246,7 +246,8 @@ def _prompts(
     if not named:
         got, fix = "images without classes", "Pass classes=['grass', 'sky', …]."
         raise PromptError(got, expected="names of what to tell apart", fix=fix)
-    return Prompts(named, templates or TEMPLATE, articles=articles or ("as written" if templates else "right"))
+    by_default = "right" if templates is None else "as written"
+    return Prompts(named, TEMPLATE if templates is None else templates, articles=articles or by_default)
 
 
 def _open_classes(prompts: Prompts, schedule: Schedule) -> tuple[int, ...]:

@@ -433,6 +433,12 @@ def test_a_run_with_labels_does_not_go_on_with_others(quick, tmp_path):
     ), "labels that are not read tell no run from another"
 
 
+@pytest.mark.parametrize("templates", [[], ""])
+def test_no_templates_are_refused_and_not_taken_for_the_default(quick, templates):
+    with pytest.raises(PromptError, match="No templates came|says nothing"):
+        quick(templates=templates)
+
+
 def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_first_step(quick, tmp_path, monkeypatch):
     (tmp_path / "run" / STATE).mkdir(parents=True)
     monkeypatch.setattr(TrainingRun, "learn", lambda run, crops: never())
