@@ -16,7 +16,10 @@ from denseclip_viz.validation import one_of, short
 
 Floats = npt.NDArray[np.floating[Any]]
 Result = TypeVar("Result", xr.Dataset, xr.DataArray)
-_TEXT = ("path", "candidate", "layer", "template", "prompt", "word", "term")
+_AXES = (  # of maps, of what is measured of images, and of text: where several stand together, in this order
+    *("image", "scene", "mosaic", "path", "candidate", "layer", "template", "condition", "wording", "named"),
+    *("column", "class", "true", "given", "prompt", "word", "term", "part", "on"),
+)
 _PLACE = ("y", "x", "fine_y", "fine_x", "row", "column", "image_row", "image_column", "rgb")
 LEAST_SHARE = 1e-9  # of a cell that counts as touched; below it is rounding
 
@@ -71,7 +74,7 @@ def in_order(result: Result) -> Result:
         >>> in_order(xr.DataArray(np.zeros((3, 2, 4)), dims=("x", "y", "prompt"))).dims
         ('prompt', 'y', 'x')
     """
-    ordered: Result = result.transpose(..., *_TEXT, *_PLACE, missing_dims="ignore")
+    ordered: Result = result.transpose(..., *_AXES, *_PLACE, missing_dims="ignore")
     return ordered
 
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from contests import images
@@ -287,6 +288,18 @@ def test_the_figure_says_what_the_numbers_say(tiny):
         assert dcv.plot.copresence(part).axes
     with pytest.raises(LayerError, match="copresence"):
         dcv.plot.copresence(result.drop_vars("share"))
+
+
+def test_axes_go_by_their_names_where_there_are_as_many_methods_as_scenes_and_mosaics(tiny):
+    result = dcv.measure.copresence(tiny, methods=["value", "vanilla", "random"], pairs=TAXIS, **QUICK | {"mosaics": 3})
+    assert result.sizes["scene"] == result.sizes["mosaic"] == result.sizes["candidate"]
+    turned = result.transpose(*reversed(list(result.dims)))
+    pd.testing.assert_frame_equal(dcv.measure.copresence_table(turned), dcv.measure.copresence_table(result))
+    drawn = [
+        [line.get_xydata().tolist() for ax in dcv.plot.copresence(one).axes for line in ax.lines]
+        for one in (result, turned)
+    ]
+    assert drawn[0] == drawn[1]
 
 
 @pytest.mark.parametrize("distances", [[0.02, 0.15, 0.3], np.linspace(0, 0.3, 13), np.linspace(0, 1 / 3, 40), [0.1]])
