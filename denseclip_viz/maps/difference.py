@@ -8,7 +8,7 @@ import numpy as np
 
 from denseclip_viz.errors import GeometryError, LayerError, PromptError
 from denseclip_viz.geometry import Placement
-from denseclip_viz.maps.regions import placement_of
+from denseclip_viz.maps.regions import in_order, placement_of
 from denseclip_viz.validation import one_of
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def difference(left: xr.Dataset, right: xr.Dataset, *, of: str = "dense") -> xr.
     one_of(of, DIFFERENT, "of", error=LayerError, expected="one of " + ", ".join(DIFFERENT), fix="Pick one of them.")
     for side in (left, right):
         _require_maps(side, of)
+    left, right = in_order(left), in_order(right)
     _require_same_places(left, right)
     shared = [name for name in left["prompt"].to_numpy().tolist() if name in right["prompt"].to_numpy()]
     if not shared:

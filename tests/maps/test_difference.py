@@ -26,6 +26,18 @@ def test_it_is_right_minus_left_in_every_template_for_prompts_of_both(sides, of)
     assert (difference(right, left, of=of).difference == -difference(left, right, of=of).difference).all()
 
 
+def test_axes_go_by_their_names_and_not_by_their_order(sides):
+    left, right = sides
+    turned = right.transpose("prompt", "template", "x", "y", ...)
+    expected = difference(left, right)
+    for apart in (difference(left, turned), difference(turned, left).assign(difference=lambda one: -one.difference)):
+        assert apart.difference.dims == expected.difference.dims
+        np.testing.assert_array_equal(apart.difference, expected.difference)
+    square = [side.isel(prompt=slice(2)) for side in sides]  # two templates, two prompts
+    apart = difference(square[0], square[1].transpose("prompt", "template", ...))
+    np.testing.assert_array_equal(apart.difference, square[1].dense - square[0].dense)
+
+
 def test_other_templates_are_compared_by_the_means_of_each_side(sides):
     left, right = sides[0], fake_results.comparison(templates=3, seed=1)
     apart = difference(left, right)
