@@ -282,6 +282,14 @@ def test_faithfulness_shows_every_mean_with_its_interval_and_points_to_the_bette
     assert "90% intervals" in said and "9 images" in said and "does it hold still?" in said
 
 
+def test_faithfulness_goes_by_the_names_of_axes_and_not_by_their_order():
+    made = held(missing=())
+    square = made.isel(column=slice(len(WAYS)))  # as many columns as methods
+    for result in (made, square):
+        drawn = [pixels(plot.faithfulness(one)) for one in (result, result.transpose(*reversed(list(result.dims))))]
+        np.testing.assert_array_equal(*drawn)
+
+
 def test_a_question_that_one_column_answers_is_asked_in_whole_above_it():
     drawn = DRAWN["faithfulness by two fills"]()
     left = {text.get_text(): text.get_position()[0] for text in drawn.texts}
