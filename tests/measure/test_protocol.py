@@ -222,6 +222,17 @@ def test_a_class_that_is_nowhere_has_no_iou_and_one_that_is_only_given_has_none_
     assert scores["miou"].tolist() == [5 / 12] and scores["mean_accuracy"].tolist() == [5 / 6]
 
 
+def test_the_table_reads_counts_by_the_names_of_their_axes():
+    counts = np.array([[[5, 1, 0], [2, 3, 4]]] * 2)
+    axes = {"candidate": ["a", "b"], "true": ["rest", "dog"], "given": ["rest", "dog", "no class"]}
+    data = {"confusion": (tuple(axes), counts), "iou": (("candidate", "class"), np.full((2, 2), 0.5))}
+    measured = xr.Dataset(data, coords={**axes, "class": axes["true"], "image": ["x"]})
+    for turned in (measured, measured.transpose("given", "true", "candidate", ...), measured.transpose("true", ...)):
+        table = dcv.measure.segmentation_table(turned)
+        assert table["pixels"].tolist() == [6, 9] * 2
+        assert table["accuracy"].tolist() == [5 / 6, 3 / 9] * 2
+
+
 @pytest.mark.parametrize(
     ("change", "options", "error", "message"),
     [
