@@ -76,7 +76,9 @@ def propagate(
         expected = "0 <= share < 1, whole numbers from 1 of neighbours and steps, power and decay from 0"
         raise LayerError(got, expected=expected, fix="Leave numbers out for the published ones.")
     grid = int(maps.shape[-2]), int(maps.shape[-1])
-    graph = _graph(features_on(_tensor(features), grid)[0].double(), grid, neighbours, power, decay)
+    graph = _graph(
+        features_on(_tensor(_in_order(features, "y", "x", ...)), grid)[0].double(), grid, neighbours, power, decay
+    )
     return _solved(graph, maps, share, steps).to(_kind(maps))
 
 
@@ -151,7 +153,7 @@ def _drawn(maps: Tensor, size: tuple[int, int], known: Any) -> Tensor:
 
 def _checked(scores: Any) -> Tensor:
     try:
-        maps = _tensor(scores)
+        maps = _tensor(_in_order(scores, ..., "y", "x"))
     except (TypeError, ValueError) as error:
         maps, kind = torch.empty(0), f"{type(scores).__name__} ({error})"
     else:
@@ -170,6 +172,11 @@ def _kind(maps: Tensor) -> torch.dtype:
 
 def _tensor(values: Any) -> Tensor:
     return values if isinstance(values, Tensor) else torch.from_numpy(np.asarray(values))  # xarray's go by NumPy
+
+
+def _in_order(values: Any, *axes: Any) -> Any:
+    """Give what has names of axes `y` and `x` in the order of `axes`, and all else as it is."""
+    return values.transpose(*axes) if {"y", "x"} <= set(getattr(values, "dims", ())) else values
 
 
 def _graph(features: Tensor, grid: tuple[int, int], neighbours: int, power: float, decay: float) -> Any:

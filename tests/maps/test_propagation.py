@@ -148,6 +148,18 @@ def test_cells_are_drawn_where_their_trace_says(load_tiny):
         propagate_pixels(maps.to_numpy(), model.trace(image))
 
 
+def test_axes_of_labelled_maps_go_by_their_names():
+    scores, features = (torch.from_numpy(one) for one in drawn(0, (4, 4)))
+    maps, colours = xr.DataArray(scores, dims=("template", "prompt", "y", "x")), np.zeros((4, 4, 3), np.uint8)
+    colours[:2] = 255
+    turned, named = maps.transpose("template", "prompt", "x", "y"), xr.DataArray(features, dims=("y", "x", "channel"))
+    expected = propagate(scores, features, neighbours=5)
+    for one in (features, named, named.transpose("channel", "x", "y")):
+        torch.testing.assert_close(propagate(turned, one, neighbours=5), expected, rtol=0, atol=0)
+    drawn_one, drawn_other = (propagate_pixels(one, colours, window=3) for one in (turned, maps))
+    torch.testing.assert_close(drawn_one, drawn_other, rtol=0, atol=0)
+
+
 def test_what_would_not_fit_is_refused_before_it_is_held():
     with pytest.raises(LayerError, match=r"24\.5 GB to hold.*thumbnail"):
         propagate_pixels(torch.rand(3, 4), np.zeros((3000, 6040, 3), dtype=np.uint8))
