@@ -171,7 +171,7 @@ class Steps:
         areas = np.zeros((*shown.shape[:2], 3), dtype=np.int64)
         if truth is not None:
             areas[:] = [areas_of(torch.from_numpy(rung), truth, trace.geometry) for rung in shown]
-        moved = np.r_[np.nan, moves(shown)]
+        moved = np.r_[np.nan, moves(shown[..., trace.geometry.in_sight])]
         return {"areas": (("candidate", "class", "area"), areas), "image_change": (("candidate",), moved)}
 
 

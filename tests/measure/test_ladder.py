@@ -102,6 +102,18 @@ def test_the_change_is_how_far_each_prompts_map_turned_from_the_rung_before(tiny
     assert climbed.change.values == pytest.approx(climbed.image_change.values.mean(0), nan_ok=True)
 
 
+def test_what_changes_in_padding_does_not_count(tiny):
+    fit, dataset = dcv.Tiles(window=64, short=40), pairs(2)
+    climbed = climb(tiny, dataset, paths=RUNGS[:3], geometry=fit)
+    for place, (image, _) in enumerate(dataset):
+        trace = tiny.trace(image, path=list(RUNGS[:3]), geometry=fit)
+        assert not (seen := trace.geometry.in_sight).all()
+        maps = tiny.similarity(trace, NAMES).values[:, 0][..., seen].astype(float)
+        maps = maps / np.linalg.norm(maps, axis=-1, keepdims=True)
+        by_hand = 1 - (maps[1:] * maps[:-1]).sum(-1).mean(-1)
+        assert climbed.image_change.values[place, 1:] == pytest.approx(by_hand, abs=1e-6)
+
+
 def test_intervals_draw_images_again_and_keep_them_paired(climbed):
     """The bootstrap by hand: whole images drawn, their pixels summed, divided, averaged over the classes drawn."""
     areas, rng = climbed.areas.values, np.random.default_rng(0)
