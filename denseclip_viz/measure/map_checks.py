@@ -213,12 +213,14 @@ class MapChecks:
         texts = F.normalize(noise, dim=-1).to(vectors.dtype)
         back = np.flip(methods.drawn(methods.model, mirror, vectors), -1)
         inner = methods.drawn(methods.model, moved, vectors)[..., 1:, 1:]
-        wide = min(trace.geometry.grid) >= 3
+        visible, wide = trace.geometry.in_sight, min(trace.geometry.grid) >= 3
         return {
-            "random_weights": _mean(_alike(maps, methods.drawn(twin, blind, vectors)) ** 2),
-            "random_text": _mean(_alike(maps, methods.drawn(methods.model, trace, texts)) ** 2),
-            "flip": _mean(_alike(maps, back)),
-            "shift": _mean(_alike(maps[..., :-1, :-1], inner)) if wide else np.full(len(maps), np.nan),
+            "random_weights": _mean(_alike(maps, methods.drawn(twin, blind, vectors), visible) ** 2),
+            "random_text": _mean(_alike(maps, methods.drawn(methods.model, trace, texts), visible) ** 2),
+            "flip": _mean(_alike(maps, back, visible)),
+            "shift": _mean(_alike(maps[..., :-1, :-1], inner, visible[:-1, :-1]))
+            if wide
+            else np.full(len(maps), np.nan),
         }
 
     def _seconds(self, method: MapMethod, shown: Shown, trace: Trace) -> float:
@@ -262,9 +264,9 @@ def _of_absent(maps: Floats, shown: Shown, trace: Trace) -> dict[str, Floats]:
     return {name: above(each[:, shown.present], each[:, shown.absent]) for name, each in numbers.items()}
 
 
-def _alike(maps: Floats, others: Floats) -> Floats:
-    """Rank correlation of maps `(method, prompt, y, x)` over positions: NaN of a flat map, 0 with a flat one."""
-    maps, others = (np.ascontiguousarray(each.reshape(*each.shape[:2], -1)) for each in (maps, others))
+def _alike(maps: Floats, others: Floats, visible: Bools) -> Floats:
+    """Rank correlation of maps `(method, prompt, y, x)` where visible: NaN of a flat map, 0 with a flat one."""
+    maps, others = (np.ascontiguousarray(each[..., visible]) for each in (maps, others))
     alike = spearman(torch.from_numpy(maps), torch.from_numpy(others)).numpy()
     return np.where(np.isnan(alike) & (np.ptp(maps, axis=-1) > 0), 0.0, alike)
 

@@ -271,6 +271,23 @@ def test_what_padding_says_of_an_absent_prompt_does_not_count():
     assert of(result, "absent_peak").item() == 1 == of(result, "absent_mean").item()
 
 
+def test_ranks_are_of_positions_in_the_image_and_not_of_padding():
+    model = dcv.load("bundled-vit", device="cpu", resize_mode="longest")
+    wide = np.asarray(SCENES[0].image)[:48]
+    rng = np.random.default_rng(0)
+
+    def noise_in_the_image(_, trace, asked):
+        """Other numbers each time where the image is, and one slope in all padding."""
+        rows, columns = trace.geometry.grid
+        slope = np.minimum(np.arange(rows), np.arange(rows)[::-1])[:, None] + np.zeros(columns)
+        return np.where(trace.geometry.in_sight, rng.random((len(asked), rows, columns)), 2 + slope)
+
+    with pytest.warns(UserWarning, match="needs masks"):
+        result = held(model, [wide], [noise_in_the_image], prompts=["taxi"], steps=2, geometry="native")
+    for column in ("flip", "shift", "random_weights"):
+        assert abs(of(result, column).item()) < 0.3, column
+
+
 def test_attributions_are_those_of_their_room_made_in_one_pass(vit):
     names = list(dcv.attribution.methods(vit))
     ways = MapMethods.of(vit, dcv.Prompts(["a road", "the sky"]), ["value", *names])
