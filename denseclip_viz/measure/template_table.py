@@ -106,10 +106,12 @@ def disagreement(maps: xr.DataArray, *, centred: bool = False) -> xr.DataArray:
         >>> dcv.measure.disagreement(maps).values.round(3).tolist()
         [[[0.1, 0.0]]]
     """
+    from denseclip_viz.maps.regions import visible_part  # here alone: it needs xarray
+
     maps = _ordered(maps)
     refuse_one(list(maps.template.values), "disagreement")
     if is_on(centred, "centred", error=PromptError):
-        maps = (maps - maps.mean(("y", "x"))).assign_attrs(maps.attrs)
+        maps = (maps - visible_part(maps).mean(("y", "x"))).assign_attrs(maps.attrs)
     spread: xr.DataArray = maps.std("template").rename("disagreement").assign_attrs(maps.attrs)
     spread.attrs.update(templates=maps.sizes["template"], centred=int(centred))
     return spread

@@ -85,6 +85,13 @@ def test_layers_too_peak_in_the_image(trace):
     np.testing.assert_array_equal(layers_table(layers)["dense_peak"], seen_cells(both.dense)[0].max(-1))
 
 
+def test_the_level_that_is_taken_off_templates_is_that_of_the_image(trace):
+    maps = similarity(trace, torch.stack([VECTORS, VECTORS.flip(-1)]), Prompts(["a", "b", "c"], ["{}", "the {}"]))
+    levels = seen_cells(maps).mean(-1)[..., None, None]
+    spread = dcv.measure.disagreement(maps, centred=True)
+    np.testing.assert_allclose(spread, (maps.values - levels).std(0), atol=1e-6)
+
+
 def test_words_are_judged_by_peaks_in_the_image(load_tiny):
     model, image = load_tiny("vit"), np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
     trace = model.trace(image, geometry=dcv.Tiles(window=64, short=40))
