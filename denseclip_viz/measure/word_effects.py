@@ -88,7 +88,7 @@ def word_attribution(
         "without": (_WORDS, without),
         "change": (_WORDS, full - without, named("what a word adds to dense features against text")),
         "peak_change": (_WORDS[:2], full[..., in_sight].max(-1) - without[..., in_sight].max(-1)),
-        "same_map": (_WORDS[:2], correlation(*(maps.reshape(*maps.shape[:2], -1) for maps in (full, without)))),
+        "same_map": (_WORDS[:2], correlation(full[..., in_sight], without[..., in_sight])),
     }
     if gradient:
         data |= _gradients(model, trace, prompts, whole.values)

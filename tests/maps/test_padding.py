@@ -99,6 +99,8 @@ def test_words_are_judged_by_peaks_in_the_image(load_tiny):
     assert 0 < cells.sum() < cells.size
     whole, without = words.dense.values[:, None][..., cells], words.without.values[..., cells]
     np.testing.assert_array_equal(words.peak_change, whole.max(-1) - without.max(-1))
+    by_hand = [np.corrcoef(whole[0, 0], one)[0, 1] for one in without[0]]
+    np.testing.assert_allclose(words.same_map[0], by_hand, rtol=1e-5)
     at = whole.argmax(-1)[..., None]
     np.testing.assert_array_equal(
         words.gradient_peak, np.take_along_axis(words.gradient.values[..., cells], at, -1)[..., 0]
