@@ -74,9 +74,14 @@ def _redraw(module: nn.Module, seed: int) -> None:
             part.reset_running_stats()
 
 
-def flipped(pixels: Tensor) -> Tensor:
-    """Mirror left and right: inputs, or maps."""
-    return pixels.flip(-1)
+def flipped(pixels: Tensor, columns: int) -> Tensor:
+    """Mirror the first columns of an input left and right; those behind fill no cell, and would move all that do.
+
+    Example:
+        >>> flipped(torch.tensor([[1, 2, 3, 4, 5]]), 4).tolist()
+        [[4, 3, 2, 1, 5]]
+    """
+    return torch.cat([pixels[..., :columns].flip(-1), pixels[..., columns:]], -1)
 
 
 def shifted(pixels: Tensor, rows: int, columns: int) -> Tensor:

@@ -15,7 +15,7 @@ from denseclip_viz.errors import ImageError, OutputError
 from denseclip_viz.fingerprint import fingerprint
 from denseclip_viz.validation import check_path, readable
 
-FORMAT = 4
+FORMAT = 5  # of the question and its numbers: files of another one are refused
 Values = dict[str, tuple[tuple[str, ...], NDArray[Any]]]
 """Numbers of one image by name, each with the names of its axes, as xarray takes them."""
 
@@ -127,7 +127,8 @@ class ResultStore:
             raise self._refused("is no file of results, or a damaged one", "one that an evaluation wrote") from error
         if other:
             raise self._refused(f"holds results of another question: other {', '.join(other)}", "results of this one")
-        os.truncate(path, len(data) - len(torn))
+        if torn:  # else it stays as it is: another process may be writing
+            os.truncate(path, len(data) - len(torn))
 
     def _take(self, record: dict[str, Any]) -> None:
         if "attrs" in record:

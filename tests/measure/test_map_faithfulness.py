@@ -288,6 +288,20 @@ def test_ranks_are_of_positions_in_the_image_and_not_of_padding():
         assert abs(of(result, column).item()) < 0.3, column
 
 
+def test_a_map_of_the_cells_alone_holds_still_under_a_flip_also_where_the_input_is_no_whole_cells():
+    def brightness(_, trace, asked):
+        (rows, columns), (down, right) = trace.geometry.grid, trace.geometry.cell
+        cells = (
+            trace.pixels[:, : rows * down, : columns * right].unflatten(1, (rows, down)).unflatten(3, (columns, right))
+        )
+        return cells.mean((0, 2, 4)).expand(len(asked), -1, -1).numpy()
+
+    evenly = dcv.Whole(short=220, pad="even")
+    assert dcv.load().trace(SCENES[0], geometry=evenly).geometry.input[1] % 32
+    result = held(dcv.load(), methods=[brightness], steps=2, geometry=evenly)
+    assert of(result, "flip").item() == pytest.approx(1)
+
+
 def test_attributions_are_those_of_their_room_made_in_one_pass(vit):
     names = list(dcv.attribution.methods(vit))
     ways = MapMethods.of(vit, dcv.Prompts(["a road", "the sky"]), ["value", *names])
