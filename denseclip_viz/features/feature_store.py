@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -89,6 +89,10 @@ class FeatureStore:
     def names(self) -> tuple[str, ...]:
         """The images' names, in the order in which they came."""
         return tuple(image.name for image in self.images)
+
+    def caution_of(self, numbers: Iterable[int]) -> str:
+        """Say what must be said with numbers of these images: that of the first which has something; else nothing."""
+        return next(filter(None, (self.images[number].caution for number in numbers)), "")
 
     @cached_property
     def shards(self) -> tuple[Shard, ...]:

@@ -82,7 +82,7 @@ def project(
     attrs: dict[str, Any] = {**store.provenance, "path": points.path or "", "of": of, "projection": drawn.name}
     attrs |= {"points_in_all": points.total, "seed": SEED, "error": store.error}
     attrs |= _judged(points, drawn.places)._asdict()
-    caution = next(filter(None, (store.images[number].caution for number in np.unique(points.numbers).tolist())), "")
+    caution = store.caution_of(np.unique(points.numbers).tolist())
     attrs |= {"caution": caution} if caution else {}
     names = np.array(store.names, dtype=object)[points.numbers]
     coords: dict[str, Any] = {"image": ("point", names), "number": ("point", points.numbers)}

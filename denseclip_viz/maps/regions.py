@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.floating[Any]]
 Result = TypeVar("Result", xr.Dataset, xr.DataArray)
 _AXES = (  # of maps, of what is measured of images, and of text: where several stand together, in this order
     *("image", "scene", "mosaic", "path", "candidate", "layer", "template", "condition", "wording", "named"),
-    *("column", "class", "true", "given", "prompt", "word", "term", "part", "on"),
+    *("class", "true", "given", "prompt", "word", "term", "part", "on"),
 )
 _PLACE = ("y", "x", "fine_y", "fine_x", "row", "column", "image_row", "image_column", "rgb")
 LEAST_SHARE = 1e-9  # of a cell that counts as touched; below it is rounding

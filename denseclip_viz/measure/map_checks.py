@@ -205,7 +205,8 @@ class MapChecks:
         assert trace.pixels is not None
         vectors = methods.vectors[torch.from_numpy(shown.present)]
         down, right = trace.geometry.cell
-        changed = torch.stack([flipped(trace.pixels, trace.geometry.grid[1] * right), shifted(trace.pixels, down, right)])
+        across = trace.geometry.grid[1] * right
+        changed = torch.stack([flipped(trace.pixels, across), shifted(trace.pixels, down, right)])
         mirror, moved = trace_inputs(methods.model, trace, changed, methods.paths)
         twin = redrawn(methods.model, chance)
         (blind,) = trace_inputs(twin, trace, trace.pixels[None], methods.paths)

@@ -75,8 +75,8 @@ def contact_sheet(
     baseline = float(hits.score[1:].max()) if any(prompts.absent) else None
     scale = _scale(store, texts, prompts, hits, baseline, path)
     mine = hits.isel(prompt=0, rank=shown)
-    caution = next(filter(None, (store.images[which].caution for which in mine.number.values.tolist())), "")
-    on = Sheet({**store.provenance, "caution": caution}, [prompt, *mine.image.values.tolist()], figure=figure)
+    about = {**store.provenance, "caution": store.caution_of(mine.number.values.tolist())}
+    on = Sheet(about, [prompt, *mine.image.values.tolist()], figure=figure)
     columns = min(COLUMNS, max(4, len(shown)))
     rows = math.ceil(len(shown) / columns)
     shape: dict[str, Any] = {"columns": columns, "rows": rows, "row_head": NAME, "gap": (0.12, 0.1)}
