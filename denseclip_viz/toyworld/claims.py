@@ -105,8 +105,8 @@ def parse(text: str) -> Claims:
         ((0, 'road'), (1, 'road'))
     """
     reader = _Reader(text)
-    for kind, value in tokens(text):
-        reader.take(kind, value)
+    for kind, value, typed in tokens(text):
+        reader.take(kind, value, typed)
     return reader.claims()
 
 
@@ -124,42 +124,43 @@ class _Reader:
         self.last: range | None = None
         self.first: range | None = None
         self.waiting: str | None = None
+        self.waiting_as = ""
         self.parted = False
         self.denied = False
         self.no_things: list[Phrase] = []
         self.no_stuff: list[str] = []
 
-    def take(self, kind: str, value: str) -> None:
+    def take(self, kind: str, value: str, typed: str) -> None:
         if kind in ("number", "colour", "surface", "size"):
             if kind in self.modifiers:
                 raise self.wrong(f"two words for the {kind} of one thing", f"one {kind} before each thing")
             self.modifiers[kind] = value
         elif kind == "thing":
-            self.thing(value)
+            self.thing(value, typed)
         elif kind == "stuff":
-            self.ground(value)
+            self.ground(value, typed)
         elif kind in ("relation", "place"):
-            self.connect(value if kind == "relation" else "on")
+            self.connect(value if kind == "relation" else "on", typed)
         elif kind == "surface after":
             self.finish_surface(value)
         elif kind == "denial":
-            self.deny()
+            self.deny(typed)
         elif kind == "separator":
             self.parted = True
 
-    def connect(self, relation: str) -> None:
+    def connect(self, relation: str, typed: str) -> None:
         if self.waiting or self.last is None:
-            raise self.wrong(f'"{relation}" without a thing before it', "a thing, then how it stands to another")
-        self.waiting = relation
+            raise self.wrong(f'"{typed}" without a thing before it', "a thing, then how it stands to another")
+        self.waiting, self.waiting_as = relation, typed
         if self.parted and self.first is not None:
             self.last = self.first
 
-    def deny(self) -> None:
+    def deny(self, typed: str) -> None:
         if self.modifiers or self.waiting or self.denied:
-            raise self.wrong('"no" in the middle of other words', 'for example "a road without a taxi"')
+            raise self.wrong(f'"{typed}" in the middle of other words', 'for example "a road without a taxi"')
         self.denied = True
 
-    def thing(self, noun: str) -> None:
+    def thing(self, noun: str, typed: str) -> None:
         if self.denied:
             self.modifiers.pop("number", None)
             self.no_things.append(Phrase(noun, **self.modifiers))
@@ -172,7 +173,7 @@ class _Reader:
         if count > 1:
             self.counts.append((begin, count))
         if self.waiting == "on":
-            raise self.wrong(f"a thing on or in a {noun}", "a stuff after on, in, at or against")
+            raise self.wrong(f'"{self.waiting_as}" before "{typed}"', "a stuff after on, in, at or against")
         if self.waiting and self.last is not None:
             self.relations += [(i, self.waiting, j) for i in self.last for j in group]
         else:
@@ -180,9 +181,9 @@ class _Reader:
         self.last, self.waiting = group, None
         self.end_phrase()
 
-    def ground(self, name: str) -> None:
+    def ground(self, name: str, typed: str) -> None:
         if set(self.modifiers) - {"number"}:
-            raise self.wrong(f"an adjective before {name}", "adjectives only before things")
+            raise self.wrong(f'an adjective before "{typed}"', "adjectives only before things")
         if self.denied:
             self.no_stuff.append(name)
             self.end_phrase()
@@ -190,7 +191,9 @@ class _Reader:
         if self.waiting in ("on", "in front of"):
             self.places |= {i: name for i in range(len(self.things)) if i not in self.places}
         elif self.waiting not in (None, "below"):
-            raise self.wrong(f'"{self.waiting}" before {name}', "on, in, at, against or in front of before a stuff")
+            raise self.wrong(
+                f'"{self.waiting_as}" before "{typed}"', "on, in, at, against or in front of before a stuff"
+            )
         if name not in self.stuff:
             self.stuff.append(name)
         self.waiting = None

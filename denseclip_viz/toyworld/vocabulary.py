@@ -203,8 +203,11 @@ def noun_phrase(name: str) -> str:
     return with_article(name)
 
 
-def tokens(text: str) -> Iterator[Token]:
+def tokens(text: str) -> Iterator[tuple[str, str, str]]:
     """Read a caption's words, one after the other; the longest known run of words at a time.
+
+    Yields:
+        What it is, the standard word for it, and the words as they were typed.
 
     Raises:
         PromptError: No text, or a word that the bundled world does not know.
@@ -215,9 +218,9 @@ def tokens(text: str) -> Iterator[Token]:
     known = lexicon()
     while words:
         for length in range(min(5, len(words)), 0, -1):
-            match = known.get(" ".join(words[:length]))
-            if match:
-                yield match
+            typed = " ".join(words[:length])
+            if typed in known:
+                yield (*known[typed], typed)
                 words = words[length:]
                 break
         else:

@@ -195,12 +195,15 @@ def test_every_word_and_synonym_can_be_read():
         ("a red blue taxi", "colour"),
         ("a red", "noun"),
         ("left of a cat", "without a thing before"),
-        ("a cat on a truck", "on or in a truck"),
+        ("a cat on cabs", '"on" before "cabs"'),
         ("a photo of", "no thing and no stuff"),
-        ("green grass", "adjective before grass"),
-        ("a cat left of grass", '"left of" before grass'),
+        ("green lawn", 'adjective before "lawn"'),
+        ("a cat left of grass", '"left of" before "grass"'),
+        ("a lighthouse by the sea", '"by" before "sea"'),
+        ("by the sea", '"by" without a thing before'),
         ("a road without", "without their noun"),
         ("a red no taxi", "in the middle"),
+        ("a red without any taxi", '"without any" in the middle'),
     ],
 )
 def test_words_that_cannot_be_read_are_named(text, named):
