@@ -138,8 +138,10 @@ def _draw_block(sheet: Sheet, lattice: Lattice, block: Block, shown: xr.Dataset,
     for column, name in enumerate(shown["layer"].to_numpy()):
         scale = block.scales[0 if alike else column]
         highest = float(np.nanmax(np.abs(block.maps.isel(layer=column))))
-        least = "" if alike or highest > 0.99 * scale.high else f": ±{number(highest, 4)}"
-        sheet.write(lattice.x(column), top + 0.29, f"{name}{least}", size=SMALL)
+        sheet.write(lattice.x(column), top + 0.29, str(name), size=SMALL)
+        if not alike and highest <= 0.99 * scale.high:
+            room = lattice.slot - sheet.width_of(str(name), size=SMALL)
+            _draw_highest(sheet, lattice.x(column) + lattice.slot, top + 0.295, highest, room)
         if not alike:
             scales.draw_bar(sheet.place(lattice.x(column), top + 0.45, lattice.slot, 0.06), scale)
         where = panels.placement(shown, layer=column)
@@ -152,6 +154,15 @@ def _draw_block(sheet: Sheet, lattice: Lattice, block: Block, shown: xr.Dataset,
         # the two scores that gradients are taken of: of the pooled vector, and the mean over the positions
         score = float(one["dense"].mean() if block.title == DENSE else one["score"])
         _draw_row_head(sheet, lattice.y(row) + 0.07, one, score, row if lattice.rows > 1 else None)
+
+
+def _draw_highest(sheet: Sheet, right: float, top: float, highest: float, room: float) -> None:
+    """Write how high a layer reaches that stays far below its scale, above the end of its bar."""
+    reach = f"±{number(highest, 4)}"
+    text = next(
+        (text for text in (f"highest {reach}", f"≤ {reach}") if sheet.width_of(text, size=TINY) + 0.06 < room), reach
+    )
+    sheet.write(right, top, text, size=TINY, colour=GREY, align="right")
 
 
 def _draw_row_head(sheet: Sheet, top: float, one: xr.Dataset, score: float, row: int | None) -> None:

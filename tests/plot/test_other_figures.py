@@ -7,6 +7,7 @@ import xarray as xr
 from drawn import everything_said, maps, texts, with_gid
 from hypothesis import given
 from hypothesis.extra import numpy as arrays
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -192,6 +193,12 @@ def test_a_layer_that_says_next_to_nothing_looks_empty():
     both["layer_dense_gradient"][{"layer": -1}] = noise
     last = maps(plot.layers(both), "RdBu_r", noise.shape[2:])[-1]
     assert last.get_clim()[1] > 20 * float(np.abs(noise).max())
+    highest = f"±{float(np.abs(noise).max()):.4f}"
+    for name, said in (("layer4", f"highest {highest}"), ("the last layer", f"≤ {highest}")):
+        drawn = plot.layers(both.assign_coords(layer=[*both.layer.values[:-1], name]))
+        named, reach = (next(t for t in drawn.texts[::-1] if t.get_text() == text) for text in (name, said))
+        renderer = FigureCanvasAgg(drawn).get_renderer()
+        assert named.get_window_extent(renderer).x1 < reach.get_window_extent(renderer).x0
 
 
 def test_each_block_of_gradients_is_headed_by_the_score_that_it_explains():
