@@ -77,7 +77,8 @@ def ladder(climbed: xr.Dataset | Sequence[xr.Dataset], *, figure: Figure | None 
     legend = LINE * len(several) if len(several) > 1 else 0.0
     top, height = on.top + HEAD + legend + 0.3, row * len(rungs)
     lefts = [MARGIN + NAMES + at * (AXIS + NUMBERS * (len(several) == 1) + GAP) for at in range(len(columns) + 1)]
-    width = max(lefts[-1] - GAP, 5.6) + MARGIN
+    ends = [left + on.width_of(column.note, size=SMALL) for column, left in zip(columns, lefts, strict=False)]
+    width = max(lefts[-1] - GAP, 5.6, *ends) + MARGIN
     notes = [on.fit(note, width=width - 2 * MARGIN, size=TINY, lines=3) for note in _notes(several, columns)]
     on.resize(width, top + height + FOOT + (sum(map(len, notes)) + 1) * LINE)
     on.title("what each switch of a dense path is worth")

@@ -21,7 +21,7 @@ from denseclip_viz.measure.candidates import TextCandidates, WithEnsembles
 from denseclip_viz.measure.map_checks import columns_of
 from denseclip_viz.measure.rank import ranking_of
 from denseclip_viz.plot.faithfulness import BEHIND
-from denseclip_viz.plot.sheet import GREY
+from denseclip_viz.plot.sheet import GREY, MARGIN
 
 NAMES = ("a photo of {}.", "{}", "사진 속의 {}", f"{fake_results.LONG} {{}}")
 ATTRS = {"model": "RN50", "weights": "openai", "weights_hash": "3f1d2c4b00", "random_weights": 0}
@@ -236,6 +236,13 @@ def test_towers_have_a_colour_each_and_a_rung_that_one_lacks_has_no_dot():
     assert len(colours) == 4 + 2 + 4 and len(set(colours)) == 3
     said = everything_said(drawn)
     assert "RN50 has no switch for: k·k, mine." in said and "ViT-B-16 · 40 images" in said
+
+
+def test_headings_of_towers_keep_to_the_margin():
+    drawn = plot.ladder([climbed(time=False)] * 2)
+    renderer = FigureCanvasAgg(drawn).get_renderer()
+    end = max(t.get_window_extent(renderer).x1 for t in drawn.texts)
+    assert end < drawn.bbox.x1 - 0.9 * MARGIN * drawn.dpi
 
 
 @pytest.mark.parametrize("first", [0, 1])
