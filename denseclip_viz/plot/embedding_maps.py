@@ -244,7 +244,7 @@ def _head(on: Sheet, lattice: Lattice, at: int, head: str, layout: xr.Dataset) -
     on.write(left, top, on.fit(head, width=side, size=SMALL + 1)[0], size=SMALL + 1)
     on.note(left, top + NAME + side + 0.06, axis_label(layout, 0))
     if column == 0:
-        place = (left - 0.07) / on.width, 1 - (top + NAME + side) / on.height
+        place = (left - 0.07) / on.width, on.at_height(top + NAME + side)
         on.figure.text(*place, axis_label(layout, 1), rotation=90, ha="right", va="bottom", **plain(SMALL, GREY))
 
 

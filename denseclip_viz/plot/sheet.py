@@ -67,7 +67,8 @@ class Sheet:
 
     Attributes:
         letters: The lettering of its texts.
-        top: Where its title begins, below the stamp and the caution if there is one.
+        top: Where its title begins, below the stamp and the first line of a caution if there is one.
+        lower: How much lower all is for a caution's further lines, which the width tells.
     """
 
     def __init__(
@@ -81,25 +82,35 @@ class Sheet:
         self.letters = fonts_for([*texts, self.provenance], stacklevel=3)  # the line of the figure's caller
         self.caution = str(attrs.get("caution", ""))
         self.top = MARGIN + STAMP * (self.is_random + bool(self.caution))
-        self.width = self.height = 0.0
+        self.width = self.height = self.lower = 0.0
 
     def resize(self, width: float, height: float) -> None:
-        """Give it its size, and say at its top if the weights are random or not made for such images."""
-        self.width, self.height = width, height
-        self.figure.set_size_inches(width, height)
+        """Give it its size, and say at its top if the weights are random or not made for such images.
+
+        A caution of several lines makes it taller, and everything below them lower.
+        """
+        cautions = self.fit(self.caution, width=width - 2 * MARGIN, size=SMALL, lines=4) if self.caution else []
+        further = max(len(cautions) - 1, 0) * LINE * 0.9
+        self.width, self.height, self.lower = width, height + further, 0.0
+        self.figure.set_size_inches(width, self.height)
         self.figure.set_facecolor("white")
         if self.is_random:
             text = f"{RANDOM} · nothing here was learned"
             stamp = self.write(MARGIN, MARGIN, text, size=SMALL, colour="white", weight="bold")
             stamp.set_bbox({"facecolor": ALARM, "edgecolor": "none", "boxstyle": "square,pad=0.35"})
             stamp.set_x((MARGIN + 0.04) / width)
-        cautions = self.fit(self.caution, width=width - 2 * MARGIN, size=SMALL, lines=2) if self.caution else []
         for i, line in enumerate(cautions):
             self.write(MARGIN, self.top - STAMP + i * LINE * 0.9, line, size=SMALL, colour=ALARM)
+        self.lower = further
+
+    def at_height(self, top: float) -> float:
+        """Return where a height lies on the figure, from 0 at its bottom to 1."""
+        return 1 - (top + self.lower) / self.height
 
     def place(self, left: float, top: float, width: float, height: float) -> Axes:
         """Put bare axes at a place."""
-        box = (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
+        y = self.at_height(top + height)
+        box = (left / self.width, y, width / self.width, height / self.height)
         ax = self.figure.add_axes(box)
         ax.set_facecolor("none")
         ax.set_axis_off()
@@ -120,7 +131,7 @@ class Sheet:
         baseline = top + CAPITAL * size / POINTS  # the top of a text would jump with its letters
         style: dict[str, Any] = {"size": size, "color": colour, "weight": weight, "ha": align, **LITERAL}
         families = self.letters.families(text)
-        at = left / self.width, 1 - baseline / self.height
+        at = left / self.width, self.at_height(baseline)
         return self.figure.text(*at, text, va="baseline", linespacing=1.15, family=families, **style)
 
     def title(self, text: str) -> None:
@@ -134,7 +145,7 @@ class Sheet:
 
     def rule(self, top: float) -> None:
         """Draw a hairline across."""
-        x, y = MARGIN / self.width, 1 - top / self.height
+        x, y = MARGIN / self.width, self.at_height(top)
         line = Line2D([x, 1 - x], [y, y], transform=self.figure.transFigure, color=FAINT, linewidth=0.6)
         self.figure.add_artist(line)
 
@@ -164,7 +175,7 @@ class Sheet:
 
         A name without a colour is that of what has no label.
         """
-        corner = (left / self.width, 1 - (top + 0.115) / self.height)
+        corner = (left / self.width, self.at_height(top + 0.115))
         swatch = Rectangle(corner, 0.16 / self.width, 0.13 / self.height, transform=self.figure.transFigure)
         grey = to_rgb(BEHIND)
         mixed = [opacity * c + (1 - opacity) * g for c, g in zip(colour or grey, grey, strict=True)]

@@ -105,6 +105,18 @@ def test_no_texts_overlap_and_none_leaves_the_sheet(name, odd):
         assert not inside, (text, other)
 
 
+def test_a_caution_of_several_lines_has_the_room_that_it_takes():
+    gaps, tops = [], []
+    for caution in ("Mind this.", "Mind this, " * 18):
+        drawn = plot.segments(fake_results.segmentation().assign_attrs(caution=caution))
+        renderer = FigureCanvasAgg(drawn).get_renderer()
+        cautions = [t.get_window_extent(renderer) for t in drawn.texts if "Mind" in t.get_text()]
+        title = next(t for t in drawn.texts if t.get_text() == "segments").get_window_extent(renderer)
+        gaps.append(min(box.y0 for box in cautions) - title.y1)
+        tops.append(title.y0 - max(ax.bbox.y1 for ax in drawn.axes))
+    assert len(cautions) == 2 and gaps[1] > gaps[0] - 3 and tops == pytest.approx(tops[:1] * 2)
+
+
 def test_the_highest_cell_of_a_map_is_drawn_in_the_top_colour_at_its_place():
     one = fake_results.similarity().isel(template=0, prompt=0)
     ax = plot.map(one, interpolation="nearest")
