@@ -291,6 +291,9 @@ class Lattice:
 def save(figure: Figure, path: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Write a figure as png, svg or pdf, by the ending; whole or not at all.
 
+    Text of an SVG is outlines, so it looks alike everywhere and cannot be searched. For text, drawn with the fonts of
+    whoever opens it, save inside `with matplotlib.rc_context({"svg.fonttype": "none"}):`.
+
     Args:
         figure: What a function of this module returned, or any matplotlib figure.
         path: Where to; its folder must be there.

@@ -150,6 +150,15 @@ def test_a_figure_is_saved_by_its_ending_and_never_replaced_by_accident(tmp_path
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+def test_an_svg_has_outlines_or_text_as_its_help_says(tmp_path):
+    drawn, path = plot.segments(fake_results.segmentation(), title="streets"), tmp_path / "figure.svg"
+    plot.save(drawn, path)
+    assert ">streets<" not in path.read_text() and '{"svg.fonttype": "none"}' in plot.save.__doc__
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        plot.save(drawn, path, force=True)
+    assert ">streets<" in path.read_text()
+
+
 @pytest.mark.parametrize("name", ["figure.jpg", "figure", "nowhere/figure.png", "folder.png"])
 def test_a_place_where_no_figure_can_go_is_refused(tmp_path, name):
     (tmp_path / "folder.png").mkdir()
