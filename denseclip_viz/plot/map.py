@@ -5,12 +5,13 @@ from typing import Literal
 
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from denseclip_viz.clip.summary import is_random
 from denseclip_viz.errors import PromptError
 from denseclip_viz.images import ImageLike
 from denseclip_viz.plot import panels, scales, select
-from denseclip_viz.plot.sheet import ALARM, DPI, GREY, RANDOM, SMALL, TINY, NotebookFigure
+from denseclip_viz.plot.sheet import ALARM, DPI, GREY, POINTS, RANDOM, SMALL, TINY, NotebookFigure
 from denseclip_viz.plot.text import LITERAL, plain
 
 KINDS = {"sequential": "dense", "diverging": "contribution", "attention": "attention"}  # the view that is drawn so
@@ -35,7 +36,8 @@ def map(
         ax: Where to draw; new axes by default, with the prompt above, whose figure shows in a notebook as `ax.figure`.
         limits: Lowest and highest value of the scale; give the same ones to maps that are compared.
         kind: "diverging" centres the scale at 0; "attention" has its own colours, from 0 on.
-        unit: What the values are in, written below the bar: "cosine" by default, "weight" of attention.
+        unit: What the values are in, below the bar or, without room there, behind its middle: "cosine" by default,
+            "weight" of attention.
         interpolation: "bilinear", or "nearest" to see the cells.
         opacity: Of the map over the image.
 
@@ -74,7 +76,10 @@ def map(
     bar = ax.inset_axes((0.0, -0.06, 1.0, 0.03))
     bar.set_axis_off()
     scales.draw_bar(bar, scale, opacity=1.0 if image is None else opacity)
-    bar.text(0.5, -2.0, scale.unit, transform=bar.transAxes, ha="center", va="top", **plain(TINY, GREY))
+    if _has_room(ax):
+        bar.text(0.5, -2.0, scale.unit, transform=bar.transAxes, ha="center", va="top", **plain(TINY, GREY))
+    else:  # beside the middle of the scale
+        bar.texts[1].set_text(f"{bar.texts[1].get_text()} {scale.unit}")
     if values.attrs.get("caution"):
         note = {"size": TINY, "color": ALARM, "wrap": True, **LITERAL}
         ax.text(0.0, -0.21, values.attrs["caution"], transform=ax.transAxes, va="top", **note)
@@ -83,3 +88,13 @@ def map(
         note = {"size": SMALL, "color": "white", "weight": "bold", "bbox": box, **LITERAL}
         ax.text(0.02, 0.98, RANDOM, transform=ax.transAxes, va="top", **note)
     return ax
+
+
+def _has_room(ax: Axes) -> bool:
+    """Tell whether a line for the unit fits below the numbers of the bar; a layout engine makes the room itself."""
+    figure = ax.figure
+    if not isinstance(figure, Figure) or figure.get_layout_engine() is not None:
+        return True
+    ax.apply_aspect()
+    place, tall = ax.get_position(), figure.get_figheight()
+    return bool(place.y0 * tall > 0.12 * place.height * tall + TINY / POINTS)

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 
 import fake_results
 import matplotlib
@@ -243,6 +244,16 @@ def test_a_map_has_its_unit_below_and_a_figure_of_its_own_the_prompt_above():
     )
     assert ax.images[-1].get_cmap().name == "magma" and ax.images[-1].get_clim()[0] <= 0
     assert plot.map(one, ax=Figure().add_subplot()).get_title() == ""
+
+
+@pytest.mark.parametrize(("bottom", "said"), [(0.11, "0.* cosine"), (0.3, "cosine")])
+def test_the_unit_of_a_map_on_somebodys_axes_is_inside_of_a_plain_save(bottom, said):
+    figure, one = Figure(figsize=(8, 3)), fake_results.comparison(size=(224, 224)).dense[0, 0]
+    for ax in figure.subplots(1, 2, gridspec_kw={"bottom": bottom}):
+        written = plot.map(one, ax=ax).child_axes[0].texts
+        assert sum(bool(re.fullmatch(said, text.get_text())) for text in written) == 1
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        assert min(text.get_window_extent(renderer).y0 for text in written) >= 0
 
 
 def test_absent_prompts_are_marked_wherever_names_stand():
