@@ -14,6 +14,7 @@ OTHERS = {
     r"Lower .*, or load the model with dtype='bf16'": "Take fewer prompts or templates, or a smaller image",
     r"Take geometry='whole'": "Choose another “fit”",
     r"Each once; or leave `methods` out for all of them": "Choose another “attribution”",
+    r"Pass it as templates=\S.* to have prompts": "Choose “my own …” for templates and write it there, to have prompts",
     r"Look at contributions: model\.compare": "Look at the view of contributions",
     r"Leave key smoothing out": "Untick “key smoothing”",
     r"Trace (with|twice:) path=[^.\n]+": "Choose other “paths”",
@@ -33,11 +34,17 @@ def in_controls(error: DenseclipVizError) -> tuple[str, str, str]:
         "prompt 2 is 'a'"
     """
     fix = f"In a cell: {error.fix}" if isinstance(error, OF_MODELS) else error.fix
-    got, expected, fix = map(_translated, (error.got, error.expected, fix))
+    got, expected, fix = map(translated, (error.got, error.expected, fix))
     return got, expected, fix
 
 
-def _translated(text: str) -> str:
+def translated(text: str) -> str:
+    """Say an error or a warning in the words of the controls.
+
+    Example:
+        >>> translated("prompts[0] is long. Leave key smoothing out")
+        'prompt 1 is long. Untick “key smoothing”'
+    """
     for phrase, here in OTHERS.items():
         text = re.sub(phrase, here, text)
     return _ITEM.sub(lambda match: f"{ITEMS[match[1]]} {int(match[2]) + 1}", text)

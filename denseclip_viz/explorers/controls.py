@@ -10,6 +10,7 @@ from denseclip_viz.attribution.attributions import METHODS
 from denseclip_viz.canvas.recipe import EFFECTS
 from denseclip_viz.canvas.state import CONTROLS as CANVAS_CONTROLS
 from denseclip_viz.errors import PromptError, shown_elsewhere
+from denseclip_viz.explorers.control_words import translated
 from denseclip_viz.explorers.query import GEOMETRIES, VALUE, ImageSource, Paths, Query
 from denseclip_viz.explorers.typed_prompts import (
     OWN,
@@ -121,7 +122,7 @@ class Controls:
         meant = {
             name: self._meanings[name][value] if name in self._meanings else value for name, value in chosen.items()
         }
-        return Query(image, prompts=prompts, layers=layers, warned=tuple(warned), **meant)
+        return Query(image, prompts=prompts, layers=layers, warned=tuple(map(translated, warned)), **meant)
 
     def show(self, query: Query) -> None:
         """Let choices say what is shown, without asking for it; what is being typed stays."""

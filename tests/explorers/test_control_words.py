@@ -111,6 +111,14 @@ def test_what_is_wrong_with_a_file_is_told_as_of_a_file(opened, case, fit):
         assert said in says(opened)
 
 
+def test_a_template_among_the_prompts_is_told_of_its_control(opened):
+    opened.controls.prompts.value = "a taxi\na photo of {}"
+    opened.controls.run.click()
+    text = opened.status.text
+    assert opened.status.kind == "warning" and "Choose “my own …” for templates and write it there" in text
+    assert [found[0] for python in PYTHON if (found := re.search(python, text))] == [], text
+
+
 def test_smoothing_where_there_are_no_keys_says_which_box_to_untick(load_tiny, image_file):
     panel = dcv.explore(load_tiny("mean"), image_file, ["a taxi", "a road"])
     panel.controls.smooth.value = True
