@@ -86,7 +86,7 @@ class Controls:
         self.prompts = _area("prompts", as_lines(present), "a taxi; Enter looks again", rows=lines)
         self.absent = _area("absent", as_lines(absent), "what is surely not there: the baseline", rows=2)
         self.templates = choice("templates", TEMPLATE_CHOICES, chosen)
-        self.own = _area("", "\n".join(prompts.templates) if chosen == OWN else "", "a photo of {}.", rows=3)
+        self.own = _area("my own", "\n".join(prompts.templates) if chosen == OWN else "", "a photo of {}.", rows=3)
         self.model = choice("model", same_names(models), models[0])
         self.geometry = choice("fit", GEOMETRIES, "native")
         self._meanings: dict[str, dict[str, Any]] = {"paths": dict(path_choices(paths)), "attributions": ATTRIBUTIONS}
@@ -210,13 +210,15 @@ class Controls:
         buttons = widgets.HBox([self.run, self.stop])
         refine = widgets.HBox([widgets.Label("refine"), widgets.VBox([self.smooth, self.denoise])])
         upload = widgets.HBox([widgets.Label("image"), self.image])
+        wording = widgets.VBox([self.templates, self.own])
         for row in (buttons, refine, upload):
             row.add_class("dcvx-row")
+        wording.add_class("dcvx-wording")
         buttons.add_class("dcvx-buttons")
         return {
             "prompts": [self.prompts],
             "absent": [self.absent],
-            "templates": [self.templates, self.own],
+            "templates": [wording],
             "model": [self.model],
             "image": [upload],
             "geometry": [self.geometry],

@@ -102,6 +102,14 @@ def test_nothing_scrolls_inside_nothing_sticks_out_and_all_can_be_read(page):
     assert page.evaluate(UNREADABLE) == []
 
 
+def test_own_templates_are_labelled_and_stand_right_below_their_choice(page):
+    lab = page.locator(".dcv-explorer").nth(1)
+    own, choice = lab.get_by_label("my own", exact=True), lab.get_by_label("templates", exact=True)
+    typed, chosen = own.bounding_box(), choice.bounding_box()
+    assert typed["x"] == chosen["x"] and 0 < typed["y"] - (chosen["y"] + chosen["height"]) < 20
+    assert lab.get_by_text("my own", exact=True).first.is_visible()
+
+
 @pytest.mark.parametrize("at", [1, 2], ids=EXPLORERS[1:])
 def test_a_click_on_the_last_tile_changes_an_image_that_is_in_sight(page, at):
     root = page.locator(".dcv-explorer").nth(at)
