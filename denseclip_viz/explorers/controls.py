@@ -77,6 +77,7 @@ class Controls:
         hidden: Sequence[str],
         paths: Paths,
         more: Mapping[str, Sequence[widgets.Widget]],
+        status: widgets.Widget,
     ) -> None:
         self._showing, self._offered = Showing(), {"none"}  # attributions: which there are, the first answer tells
         self._before, self._last, self._clicked = prompts, prompts.templates, float("-inf")
@@ -101,10 +102,11 @@ class Controls:
             lines.add_class("dcvx-lines")
         for name, css in {"prompts": "text", "run": "run", "stop": "stop", "image": "upload"}.items():
             getattr(self, name).add_class(f"dcv-{css}")
-        rows = self._rows() | {name: list(some) for name, some in more.items()}
+        rows = self._rows(status) | {name: list(some) for name, some in more.items()}
         shown = [name for name in names if name not in hidden and (name != "model" or len(models) > 1)]
         self._own_shown, self.rows = "templates" in shown, [row for group in rows.values() for row in group]
-        self.box = widgets.VBox([row for name in shown for row in rows.get(name, ())])
+        alone = () if "run" in shown else (status,)  # without a Run too
+        self.box = widgets.VBox([*(row for name in shown for row in rows.get(name, ())), *alone])
         self.box.add_class("dcvx-controls")
         self._show_own()
 
@@ -206,7 +208,7 @@ class Controls:
     def _show_own(self) -> None:
         self.own.layout.display = "" if self._own_shown and self.templates.value == OWN else "none"
 
-    def _rows(self) -> dict[str, list[widgets.Widget]]:
+    def _rows(self, status: widgets.Widget) -> dict[str, list[widgets.Widget]]:
         buttons = widgets.HBox([self.run, self.stop])
         refine = widgets.HBox([widgets.Label("refine"), widgets.VBox([self.smooth, self.denoise])])
         upload = widgets.HBox([widgets.Label("image"), self.image])
@@ -215,6 +217,8 @@ class Controls:
             row.add_class("dcvx-row")
         wording.add_class("dcvx-wording")
         buttons.add_class("dcvx-buttons")
+        going = widgets.VBox([buttons, status])
+        going.add_class("dcvx-going")
         return {
             "prompts": [self.prompts],
             "absent": [self.absent],
@@ -225,7 +229,7 @@ class Controls:
             "paths": [self.paths],
             "attributions": [self.attributions],
             "refinement": [refine],
-            "run": [buttons],
+            "run": [going],
         }
 
 

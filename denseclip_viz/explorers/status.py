@@ -17,7 +17,7 @@ HERE = Path(__file__).parent  # its files are read here: anywidget keeps every w
 
 
 class StatusLine(CheckedWidget):
-    """A line below the controls, with a thin bar while something runs; it brings the explorers' looks along.
+    """A line below Run, with a thin bar while something runs; it brings the explorers' looks along.
 
     Attributes:
         text: The line.

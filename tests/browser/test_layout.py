@@ -102,6 +102,14 @@ def test_nothing_scrolls_inside_nothing_sticks_out_and_all_can_be_read(page):
     assert page.evaluate(UNREADABLE) == []
 
 
+def test_what_is_said_stands_right_below_run_or_beside_it(page):
+    for at in range(3):
+        root = page.locator(".dcv-explorer").nth(at)
+        run, said = (root.locator(part).first.bounding_box() for part in (".dcv-run", ".dcvx-side .dcvx-status"))
+        below = said["y"] - (run["y"] + run["height"])
+        assert -run["height"] <= below < 20 and (below >= 0 or said["x"] > run["x"] + run["width"])
+
+
 def test_own_templates_are_labelled_and_stand_right_below_their_choice(page):
     lab = page.locator(".dcv-explorer").nth(1)
     own, choice = lab.get_by_label("my own", exact=True), lab.get_by_label("templates", exact=True)
