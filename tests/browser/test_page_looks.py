@@ -62,3 +62,11 @@ def test_segments_have_no_threshold_and_the_next_view_has_its_own_again(opened):
     assert threshold.is_visible()
     page.locator("select.dcv-view").select_option("segments")
     assert not threshold.is_visible()
+
+
+def test_canvases_one_after_the_other_do_not_touch(opened):
+    page = opened([fake_results.comparison(), fake_results.comparison()])
+    page.evaluate("document.querySelector('.dcv-page').style.display = 'block'")  # as outputs of a notebook stand
+    above, below = (page.locator(name) for name in (".dcv-credit", ".dcv-controls"))
+    above, below = above.nth(0).bounding_box(), below.nth(1).bounding_box()
+    assert below["y"] - (above["y"] + above["height"]) >= 8
