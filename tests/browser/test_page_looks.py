@@ -70,3 +70,17 @@ def test_canvases_one_after_the_other_do_not_touch(opened):
     above, below = (page.locator(name) for name in (".dcv-credit", ".dcv-controls"))
     above, below = above.nth(0).bounding_box(), below.nth(1).bounding_box()
     assert below["y"] - (above["y"] + above["height"]) >= 8
+
+
+def test_on_paper_there_are_no_controls_and_dark_ink_whatever_the_scheme(opened, offline_page):
+    offline_page.emulate_media(media="print", color_scheme="dark")
+    page = opened(fake_results.comparison(prompts=[f"thing {number}" for number in range(60)]))
+    assert not any(one.is_visible() for one in page.locator("select, input, .dcv-keep, .dcv-all").all())
+    kept = (".dcv-image", ".dcv-caption", ".dcv-ramp", ".dcv-ticks", ".dcv-credit", "footer")
+    assert [name for name in kept if not page.locator(name).first.is_visible()] == []
+    look = "(node, name) => getComputedStyle(node)[name]"
+    assert page.locator("body").evaluate(look, "backgroundColor") == "rgb(255, 255, 255)"
+    root, bars = page.locator(".dcv-canvas"), page.locator(".dcv-bars")
+    names = ("color", "breakInside", "printColorAdjust")
+    assert [root.evaluate(look, name) for name in names] == ["rgb(31, 35, 40)", "avoid", "exact"]
+    assert bars.evaluate("node => node.scrollHeight <= node.clientHeight")
