@@ -209,21 +209,6 @@ def test_the_last_layer_reads_as_the_answer_and_every_layer_can_be_read(kind):
         assert all(m.isfinite().all() and m.shape[:2] == (1, 2) for pair in maps.values() for m in pair)
 
 
-def test_many_texts_cost_no_more_than_the_axes_of_their_space_and_are_read_as_each_alone():
-    visual = tiny.tiny_tower("ConvNeXt")
-    tower, pixels = tower_for(visual), pixels_for(visual)[0]
-    width = plain(visual, pixels[None]).shape[-1]
-    vectors = torch.randn(width // 4 + 1, 4, width, dtype=torch.float64)
-    of = {"layers": tower.layers, "path": PATHS["value"]}
-    with mock.patch.object(torch.autograd, "grad", wraps=torch.autograd.grad) as passes:
-        maps = gradient_maps(tower, pixels, vectors, **of)
-    assert passes.call_count == 2 * width
-    for text in ((0, 0), (width // 4, 3)):
-        alone = gradient_maps(tower, pixels, vectors[text][None, None], **of)
-        for name, pair in maps.items():
-            assert all(miss(m[text], one[0, 0]) <= 1e-12 for m, one in zip(pair, alone[name], strict=True))
-
-
 def frozen_layer_norm(x, shape, weight, bias, eps, *, plainly):
     still = x.detach()
     moved = plainly(still, shape, weight, bias, eps)
