@@ -219,7 +219,7 @@ def _ends(text: str) -> str:
 
 
 def _tail(text: str) -> str:
-    return repr(text) if len(text) <= 60 else f"… {text[-60:]!r}"
+    return repr(text) if len(text) <= 50 else f"… {text[-50:]!r}"
 
 
 def _head(text: str) -> str:
