@@ -11,12 +11,12 @@ from denseclip_viz.canvas.encoding import quantize
 from denseclip_viz.canvas.state import MEAN, OUTPUT, PICKED_BY
 from denseclip_viz.geometry import Placement
 from denseclip_viz.maps.comparison import own_cells
-from denseclip_viz.maps.regions import visible_part
 from denseclip_viz.plot import scales
 from denseclip_viz.plot.attribution_maps import scale_of
 from denseclip_viz.plot.compare import QUESTIONS
 from denseclip_viz.plot.panels import placement
 from denseclip_viz.plot.scales import Scale
+from denseclip_viz.plot.select import absent_part
 
 TEXT = ("template", "prompt")
 OF_NO_TEXT = ("attention", "attention_heads", "image", "layer_cells", "layer_shift")
@@ -179,8 +179,5 @@ def text_values(maps: xr.DataArray) -> np.ndarray:
 
 def _baseline(maps: xr.DataArray) -> tuple[float, ...]:
     """Take the highest value of a prompt that is known to be absent, for each template and for their mean."""
-    if "absent" not in maps.coords or not bool(maps["absent"].any()):
-        return ()
-    away = visible_part(maps.isel(prompt=np.flatnonzero(maps["absent"].to_numpy())))
-    highest: list[float] = np.nanmax(text_values(away), axis=(1, 2, 3)).tolist()
-    return tuple(highest)
+    away = absent_part(maps)
+    return () if away is None else tuple(np.nanmax(text_values(away), axis=(1, 2, 3)).tolist())

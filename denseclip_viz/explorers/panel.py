@@ -79,10 +79,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]  # ipywidgets has no types
         self._showing, self._refined = Showing(), False
         self._image, self._unrefined = result.query.image, dict[str, Any]()
         self._compared, self.history = spec.compared, spec.history
-        query, shown = result.query, dict[str, Any](names=spec.controls, hidden=hidden)
-        self.status, self.canvas = StatusLine(), Canvas(locked=list(locked))
-        shown |= {"paths": query.paths, "more": spec.more, "status": self.status}
-        self.controls = Controls(query.prompts, session.names, **shown)
+        self.status, self.canvas, query = StatusLine(), Canvas(locked=list(locked)), result.query
+        shown: dict[str, Any] = {"names": spec.controls, "hidden": hidden, "paths": query.paths, "more": spec.more}
+        self.controls = Controls(query.prompts, session.names, status=self.status, **shown)
         self._lock = threading.RLock()
         self._worker = Worker(on_progress=self._report, on_error=self._give_up, on_idle=self._idle, lock=self._lock)
         self.aside = Worker(on_progress=lambda text, share: None, on_error=self._show_failure, lock=self._lock)

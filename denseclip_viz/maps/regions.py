@@ -101,12 +101,12 @@ def require_maps(value: object) -> xr.DataArray:
 
 def require(result: object, names: Sequence[str], *, made_by: str) -> xr.Dataset:
     """Give a result, its axes in order; LayerError for one that lacks the variables that are needed of it."""
-    if isinstance(result, xr.Dataset) and all(name in result for name in names):
-        return in_order(result)
-    missing = [name for name in names if not isinstance(result, xr.Dataset) or name not in result]
-    fix = "Pass it whole; figures pick prompts and templates by their arguments."
-    got, expected = f"A {type(result).__name__} without {', '.join(missing)}", f"what {made_by} returns"
-    raise LayerError(got, expected=expected, fix=fix)
+    held = result if isinstance(result, xr.Dataset) else xr.Dataset()
+    if missing := [name for name in names if name not in held]:
+        fix = "Pass it whole; figures pick prompts and templates by their arguments."
+        got, expected = f"A {type(result).__name__} without {', '.join(missing)}", f"what {made_by} returns"
+        raise LayerError(got, expected=expected, fix=fix)
+    return in_order(held)
 
 
 def _of_result(result: xr.Dataset, of: str) -> xr.DataArray:

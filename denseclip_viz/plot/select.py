@@ -78,12 +78,17 @@ def _place(result: xr.Dataset | xr.DataArray, axis: str, name: str) -> int:
     return names.index(name)
 
 
+def absent_part(maps: xr.DataArray) -> xr.DataArray | None:
+    """Keep the prompts known to be absent of maps (…, prompt, y, x), padding left out (NaN); None for none."""
+    if "absent" not in maps.coords or not bool(maps["absent"].any()):
+        return None
+    return visible_part(maps.isel(prompt=np.flatnonzero(maps["absent"].to_numpy())))
+
+
 def absent_baseline(dense: xr.DataArray) -> float | None:
     """Find the highest cosine (…, prompt, y, x), padding left out, of all prompts known to be absent; None for none."""
-    if "absent" not in dense.coords or not bool(dense["absent"].any()):
-        return None
-    values = visible_part(dense.isel(prompt=np.flatnonzero(dense["absent"].to_numpy()))).to_numpy()
-    return float(np.nanmax(values))
+    away = absent_part(dense)
+    return None if away is None else float(np.nanmax(away.to_numpy()))
 
 
 def names_along(maps: xr.DataArray | xr.Dataset, axis: str = "prompt") -> list[str]:

@@ -120,10 +120,11 @@ class TrainingRun:
         Raises:
             WeightsError: Weights that are not finite; what the folder holds stays.
         """
-        for name, tensor in self.network.state_dict().items():
+        weights = self.network.state_dict()
+        for name, tensor in weights.items():
             if not tensor.isfinite().all():
                 raise self._diverged(f"{name} with NaN or infinite numbers")
-        state = {f"network/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        state = {f"network/{name}": tensor for name, tensor in weights.items()}
         for name, parameter in self.network.named_parameters():
             moments = self.optimizer.state.get(parameter, {})
             state |= {f"optimizer/{kind}/{name}": value for kind, value in moments.items() if value is not None}
